@@ -1,0 +1,62 @@
+//! The quorum: how many nodes decide.
+
+use std::num::NonZeroUsize;
+
+/// How many of N nodes must grant: N/2 + 1, so that two quorums always share a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    nodes: NonZeroUsize,
+}
+
+impl Quorum {
+    /// The quorum of so many nodes. Any number works; an even one tolerates no more failures than the odd one below.
+    #[must_use]
+    pub fn of(nodes: NonZeroUsize) -> Self {
+        Self { nodes }
+    }
+
+    /// The number of nodes.
+    #[must_use]
+    pub fn nodes(self) -> usize {
+        self.nodes.get()
+    }
+
+    /// How many nodes must grant.
+    #[must_use]
+    pub fn needed(self) -> usize {
+        self.nodes() / 2 + 1
+    }
+
+    /// How many nodes may fail to grant: one more, and a quorum can no longer be reached.
+    #[must_use]
+    pub fn tolerated(self) -> usize {
+        self.nodes() - self.needed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quorum(nodes: usize) -> Quorum {
+        Quorum::of(nodes.try_into().unwrap())
+    }
+
+    #[test]
+    fn two_quorums_share_a_node_and_no_smaller_number_does() {
+        for nodes in 1..1000 {
+            let needed = quorum(nodes).needed();
+            assert!(needed <= nodes);
+            assert!(2 * needed > nodes, "two quorums of {needed} fit into {nodes} nodes");
+            assert!(2 * (needed - 1) <= nodes, "{nodes} nodes need fewer than {needed}");
+        }
+    }
+
+    #[test]
+    fn the_well_known_quorums() {
+        let table = [(1, 1, 0), (2, 2, 0), (3, 2, 1), (4, 3, 1), (5, 3, 2), (6, 4, 2), (7, 4, 3)];
+        for (nodes, needed, tolerated) in table {
+            assert_eq!((quorum(nodes).needed(), quorum(nodes).tolerated()), (needed, tolerated));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Retry: whether and when another round follows a lost one.
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+/// Whether and when another round follows a lost one: up to so many attempts, up to a deadline, or both; whichever
+/// comes first.
+///
+/// The default makes up to 20 attempts with a pause of 200 ms, give or take 100 ms: about four seconds.
+/// A waiter never pauses for longer than the holder's remaining ttl, where the nodes tell it.
+///
+/// ```
+/// use std::time::Duration;
+/// use redlock_core::Retry;
+///
+/// let patient = Retry::until(Duration::from_secs(30)).exponential(Duration::from_millis(50), Duration::from_secs(2));
+/// let brief = Retry::attempts(3).fixed(Duration::from_millis(100)).jitter(Duration::from_millis(50));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Retry {
+    attempts: Option<NonZeroU32>,
+    deadline: Option<Duration>,
+    backoff: Backoff,
+    jitter: Duration,
+}
+
+#[derive(Clone)]
+enum Backoff {
+    Fixed(Duration),
+    Exponential { first: Duration, longest: Duration },
+    Custom(Arc<dyn Fn(u32) -> Duration + Send + Sync>),
+}
+
+/// What follows a lost round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another round, after this pause.
+    After(Duration),
+    /// None.
+    Stop(Stop),
+}
+
+/// Why no round follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// All attempts are made.
+    Attempts,
+    /// The deadline does not leave time for another round.
+    Deadline,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::attempts(20)
+    }
+}
+
+impl Retry {
+    const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
+    const DEFAULT_JITTER: Duration = Duration::from_millis(100);
+
+    fn new(attempts: Option<NonZeroU32>, deadline: Option<Duration>) -> Self {
+        Self { attempts, deadline, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
+    }
+
+    /// One attempt, no retry.
+    pub fn never() -> Self {
+        Self::attempts(1)
+    }
+
+    /// Up to so many attempts in all, the first included; 0 counts as 1.
+    pub fn attempts(attempts: u32) -> Self {
+        Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
+    }
+
+    /// Any number of attempts until so long after the call.
+    pub fn until(deadline: Duration) -> Self {
+        Self::new(None, Some(deadline))
+    }
+
+    /// Also ends so long after the call. A round in flight is cut off then.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The same pause after every attempt. Default: 200 ms.
+    pub fn fixed(self, pause: Duration) -> Self {
+        Self { backoff: Backoff::Fixed(pause), ..self }
+    }
+
+    /// A pause that doubles after every attempt, from `first` to `longest`.
+    pub fn exponential(self, first: Duration, longest: Duration) -> Self {
+        Self { backoff: Backoff::Exponential { first, longest }, ..self }
+    }
+
+    /// The pause that `pause` gives for the attempt that was lost, counted from 1.
+    pub fn custom(self, pause: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
+        Self { backoff: Backoff::Custom(Arc::new(pause)), ..self }
+    }
+
+    /// Varies each pause at random by up to so much in both directions, never below zero. Default: 100 ms.
+    ///
+    /// Without jitter, contenders that collided once collide again.
+    pub fn jitter(self, jitter: Duration) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// When the call ends at the latest, counted from its start.
+    #[must_use]
+    pub fn ends_after(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// What follows the loss of this attempt (counted from 1), so long after the call.
+    ///
+    /// `round` is how long a round may take: the last pause before a deadline is cut so that one more round fits in.
+    /// `free_after` is when the lock may be free at the latest, where it is known. `random` decides the jitter.
+    #[must_use]
+    pub fn next(
+        &self,
+        attempt: u32,
+        elapsed: Duration,
+        round: Duration,
+        free_after: Option<Duration>,
+        random: u64,
+    ) -> Next {
+        if self.attempts.is_some_and(|attempts| attempt >= attempts.get()) {
+            return Next::Stop(Stop::Attempts);
+        }
+        let pause = self.pause(attempt, random).min(free_after.unwrap_or(Duration::MAX));
+        let Some(deadline) = self.deadline else { return Next::After(pause) };
+        let spare = deadline.saturating_sub(elapsed).saturating_sub(round);
+        if spare.is_zero() { Next::Stop(Stop::Deadline) } else { Next::After(pause.min(spare)) }
+    }
+
+    fn pause(&self, attempt: u32, random: u64) -> Duration {
+        let pause = match &self.backoff {
+            Backoff::Fixed(pause) => *pause,
+            Backoff::Exponential { first, longest } => {
+                let factor = 2_u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+                first.saturating_mul(factor).min(*longest)
+            }
+            Backoff::Custom(pause) => pause(attempt),
+        };
+        // From `pause - jitter` to `pause + jitter`, evenly.
+        let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2);
+        let shift = Duration::from_nanos(random % (2 * jitter + 1));
+        pause.saturating_add(shift).saturating_sub(Duration::from_nanos(jitter))
+    }
+}
+
+impl fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(pause) => write!(f, "Fixed({pause:?})"),
+            Self::Exponential { first, longest } => write!(f, "Exponential({first:?}..={longest:?})"),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// The pause after an attempt, without deadline and hint.
+    fn pause(retry: &Retry, attempt: u32, random: u64) -> Option<Duration> {
+        match retry.next(attempt, Duration::ZERO, Duration::ZERO, None, random) {
+            Next::After(pause) => Some(pause),
+            Next::Stop(_) => None,
+        }
+    }
+
+    fn duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            (0_u64..5_000).prop_map(Duration::from_millis),
+            any::<u64>().prop_map(Duration::from_nanos),
+            Just(Duration::ZERO),
+            Just(Duration::MAX),
+        ]
+    }
+
+    #[test]
+    fn there_is_no_pause_after_the_last_attempt() {
+        let retry = Retry::attempts(3).jitter(Duration::ZERO);
+        assert_eq!(pause(&retry, 1, 7), Some(ms(200)));
+        assert_eq!(pause(&retry, 2, 7), Some(ms(200)));
+        assert_eq!(retry.next(3, Duration::ZERO, ms(50), None, 7), Next::Stop(Stop::Attempts));
+        assert_eq!(pause(&Retry::never(), 1, 0), None);
+        assert_eq!(pause(&Retry::attempts(0), 1, 0), None);
+    }
+
+    #[test]
+    fn a_pause_doubles_up_to_the_longest() {
+        let retry = Retry::attempts(u32::MAX).exponential(ms(10), ms(70)).jitter(Duration::ZERO);
+        let pauses: Vec<_> = [1, 2, 3, 4, 5, 1000].map(|attempt| pause(&retry, attempt, 0).unwrap()).into();
+        assert_eq!(pauses, [10, 20, 40, 70, 70, 70].map(ms));
+    }
+
+    #[test]
+    fn a_pause_can_be_the_callers_own() {
+        let retry = Retry::attempts(9).custom(|attempt| ms(attempt.into())).jitter(Duration::ZERO);
+        assert_eq!(pause(&retry, 4, 0), Some(ms(4)));
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends() {
+        let retry = Retry::attempts(2).fixed(ms(3)).jitter(Duration::from_nanos(1));
+        let pauses: Vec<_> = (0..3).map(|random| pause(&retry, 1, random).unwrap()).collect();
+        let nanos = Duration::from_nanos;
+        assert_eq!(pauses, [nanos(2_999_999), nanos(3_000_000), nanos(3_000_001)]);
+    }
+
+    #[test]
+    fn the_last_pause_leaves_time_for_a_round() {
+        let retry = Retry::until(ms(1000)).jitter(Duration::ZERO);
+        let next = |elapsed| retry.next(1, ms(elapsed), ms(50), None, 0);
+        assert_eq!(next(700), Next::After(ms(200)));
+        assert_eq!(next(900), Next::After(ms(50)));
+        assert_eq!(next(950), Next::Stop(Stop::Deadline));
+        assert_eq!(next(5000), Next::Stop(Stop::Deadline));
+    }
+
+    #[test]
+    fn a_waiter_does_not_sleep_past_the_holders_ttl() {
+        let retry = Retry::attempts(2).jitter(Duration::ZERO);
+        assert_eq!(retry.next(1, Duration::ZERO, ms(50), Some(ms(20)), 0), Next::After(ms(20)));
+        assert_eq!(retry.next(1, Duration::ZERO, ms(50), Some(ms(900)), 0), Next::After(ms(200)));
+    }
+
+    proptest! {
+        #[test]
+        fn pauses_keep_their_bounds(
+            base in duration(), jitter in duration(), longest in duration(), attempt in 1..u32::MAX, random in any::<u64>(),
+        ) {
+            let fixed = Retry::attempts(u32::MAX).fixed(base).jitter(jitter);
+            let paused = pause(&fixed, attempt, random).unwrap();
+            prop_assert!(paused >= base.saturating_sub(jitter));
+            prop_assert!(paused <= base.saturating_add(jitter));
+            let exponential = fixed.exponential(base, longest);
+            prop_assert!(pause(&exponential, attempt, random).unwrap() <= longest.saturating_add(jitter));
+        }
+
+        #[test]
+        fn no_pause_ends_after_the_deadline(
+            deadline in duration(), elapsed in duration(), round in duration(), free_after in prop::option::of(duration()),
+            attempt in any::<u32>(), random in any::<u64>(),
+        ) {
+            match Retry::until(deadline).next(attempt, elapsed, round, free_after, random) {
+                Next::After(pause) => {
+                    prop_assert!(elapsed.saturating_add(pause).saturating_add(round) <= deadline);
+                    prop_assert!(pause <= free_after.unwrap_or(Duration::MAX));
+                }
+                Next::Stop(stop) => {
+                    prop_assert_eq!(stop, Stop::Deadline);
+                    prop_assert!(elapsed.saturating_add(round) >= deadline);
+                }
+            }
+        }
+    }
+}

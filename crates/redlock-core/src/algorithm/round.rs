@@ -1,0 +1,225 @@
+//! One round: the votes counted so far, and whether they decide.
+
+use std::time::Duration;
+
+use super::Quorum;
+
+/// One node's vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vote {
+    /// The node did what was asked.
+    Granted,
+    /// The node answered, and refused: another token holds the key.
+    Refused,
+    /// The node did not answer, or answered with an error.
+    Failed,
+}
+
+/// How a round stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Votes that are still out can decide either way.
+    Open,
+    /// A quorum granted.
+    Won,
+    /// A quorum can no longer grant.
+    Lost(Lost),
+}
+
+/// Why a round was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lost {
+    /// Enough nodes answered, but others hold the lock, or took some of the nodes at the same moment.
+    Contended,
+    /// So many nodes failed that no quorum was possible, whoever holds the lock.
+    NoQuorum,
+    /// A quorum granted, but nothing of the validity was left by then.
+    TooSlow,
+}
+
+/// The votes of one round, counted as they come in. Decided as early as the votes allow.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    quorum: Quorum,
+    granted: usize,
+    refused: usize,
+    failed: usize,
+}
+
+impl Round {
+    /// A round with no votes yet.
+    #[must_use]
+    pub fn new(quorum: Quorum) -> Self {
+        Self { quorum, granted: 0, refused: 0, failed: 0 }
+    }
+
+    /// Counts one node's vote. Each node votes once.
+    pub fn count(&mut self, vote: Vote) {
+        match vote {
+            Vote::Granted => self.granted += 1,
+            Vote::Refused => self.refused += 1,
+            Vote::Failed => self.failed += 1,
+        }
+    }
+
+    /// Counts every node that has not voted as failed: the time for answers is over.
+    pub fn close(&mut self) {
+        self.failed = self.quorum.nodes().saturating_sub(self.granted + self.refused);
+    }
+
+    /// How many nodes granted.
+    #[must_use]
+    pub fn granted(&self) -> usize {
+        self.granted
+    }
+
+    /// How the round stands by its votes. (Whether it was also fast enough is [`Round::outcome`].)
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if self.granted >= self.quorum.needed() {
+            Standing::Won
+        } else if self.refused + self.failed <= self.quorum.tolerated() {
+            Standing::Open
+        } else if self.failed > self.quorum.tolerated() {
+            Standing::Lost(Lost::NoQuorum)
+        } else {
+            Standing::Lost(Lost::Contended)
+        }
+    }
+
+    /// Whether a quorum can no longer grant because a quorum's worth of nodes *refused*, whatever the failed ones hold.
+    #[must_use]
+    pub fn refused_for_certain(&self) -> bool {
+        self.refused > self.quorum.tolerated()
+    }
+
+    /// How the round stands when so much `validity` is left.
+    #[must_use]
+    pub fn outcome(&self, validity: Duration) -> Standing {
+        match self.standing() {
+            Standing::Won if validity.is_zero() => Standing::Lost(Lost::TooSlow),
+            standing => standing,
+        }
+    }
+
+    /// After how long enough of the refusing nodes are free for a quorum, if their holders do nothing; `remaining`
+    /// are the holders' ttls that refusing nodes told. Unknown if too few of them told.
+    ///
+    /// A failed node counts as one that will not grant. Rounded up by a millisecond, the unit of Redis.
+    #[must_use]
+    pub fn free_after(&self, remaining: impl IntoIterator<Item = Duration>) -> Option<Duration> {
+        let mut remaining: Vec<_> = remaining.into_iter().collect();
+        remaining.sort_unstable();
+        // All that did not refuse or fail may grant next time.
+        let willing = self.quorum.nodes().saturating_sub(self.refused + self.failed);
+        let missing = self.quorum.needed().checked_sub(willing)?;
+        let last = remaining.get(missing.checked_sub(1)?)?;
+        Some(last.saturating_add(Duration::from_millis(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round(nodes: usize, votes: &[Vote]) -> Round {
+        let mut round = Round::new(Quorum::of(nodes.try_into().unwrap()));
+        votes.iter().for_each(|vote| round.count(*vote));
+        round
+    }
+
+    fn vote() -> impl Strategy<Value = Vote> {
+        prop_oneof![Just(Vote::Granted), Just(Vote::Refused), Just(Vote::Failed)]
+    }
+
+    fn is_won(standing: Standing) -> bool {
+        standing == Standing::Won
+    }
+
+    proptest! {
+        #[test]
+        fn the_early_decision_is_the_full_decision_in_any_order(votes in prop::collection::vec(vote(), 1..12)) {
+            let full = round(votes.len(), &votes).standing();
+            prop_assert_ne!(full, Standing::Open);
+            let decided = (0..=votes.len())
+                .map(|counted| round(votes.len(), &votes[..counted]).standing())
+                .find(|standing| *standing != Standing::Open)
+                .unwrap();
+            prop_assert_eq!(is_won(decided), is_won(full));
+        }
+
+        #[test]
+        fn a_round_is_open_only_while_the_rest_can_still_decide_both_ways(
+            votes in prop::collection::vec(vote(), 1..12),
+            out in 0_usize..6,
+        ) {
+            let nodes = votes.len() + out;
+            let mut best = round(nodes, &votes);
+            let mut worst = best;
+            let standing = best.standing();
+            (0..out).for_each(|_| { best.count(Vote::Granted); worst.count(Vote::Failed); });
+            let undecided = is_won(best.standing()) && !is_won(worst.standing());
+            prop_assert_eq!(standing == Standing::Open, undecided);
+        }
+
+        #[test]
+        fn silence_counts_as_failure(votes in prop::collection::vec(vote(), 0..12), out in 1_usize..6) {
+            let mut silent = round(votes.len() + out, &votes);
+            let mut failed = silent;
+            silent.close();
+            (0..out).for_each(|_| failed.count(Vote::Failed));
+            prop_assert_eq!(silent.standing(), failed.standing());
+        }
+    }
+
+    #[test]
+    fn failures_are_blamed_only_when_they_alone_prevent_a_quorum() {
+        use Vote::{Failed, Granted, Refused};
+        let lost = |votes: &[Vote]| round(votes.len(), votes).standing();
+        assert_eq!(lost(&[Granted, Refused, Failed]), Standing::Lost(Lost::Contended));
+        assert_eq!(lost(&[Refused, Refused, Refused]), Standing::Lost(Lost::Contended));
+        assert_eq!(lost(&[Granted, Failed, Failed]), Standing::Lost(Lost::NoQuorum));
+        assert_eq!(lost(&[Refused, Failed, Failed]), Standing::Lost(Lost::NoQuorum));
+        assert_eq!(lost(&[Granted, Refused]), Standing::Lost(Lost::Contended));
+        assert_eq!(lost(&[Granted, Failed]), Standing::Lost(Lost::NoQuorum));
+    }
+
+    #[test]
+    fn a_won_round_without_validity_is_too_slow() {
+        let won = round(3, &[Vote::Granted; 2]);
+        assert_eq!(won.outcome(Duration::from_nanos(1)), Standing::Won);
+        assert_eq!(won.outcome(Duration::ZERO), Standing::Lost(Lost::TooSlow));
+        let contended = round(3, &[Vote::Refused; 2]);
+        assert_eq!(contended.outcome(Duration::ZERO), Standing::Lost(Lost::Contended));
+    }
+
+    #[test]
+    fn refusal_is_certain_when_the_failed_nodes_cannot_change_it() {
+        assert!(round(3, &[Vote::Refused; 2]).refused_for_certain());
+        assert!(!round(3, &[Vote::Refused, Vote::Failed, Vote::Failed]).refused_for_certain());
+        assert!(round(2, &[Vote::Refused]).refused_for_certain());
+    }
+
+    #[test]
+    fn a_waiter_knows_when_a_quorum_may_be_free() {
+        use Vote::{Failed, Granted, Refused};
+        let ms = Duration::from_millis;
+        // Held on all three: the second to expire makes the quorum.
+        let held = round(3, &[Refused; 3]);
+        assert_eq!(held.free_after([ms(900), ms(100), ms(500)]), Some(ms(501)));
+        // Two refused before the third was heard: one of the two is enough then.
+        assert_eq!(round(3, &[Refused; 2]).free_after([ms(900), ms(100)]), Some(ms(101)));
+        // One failed: both others are needed.
+        assert_eq!(round(3, &[Failed, Refused, Refused]).free_after([ms(900), ms(100)]), Some(ms(901)));
+        // One of them did not tell.
+        assert_eq!(round(3, &[Failed, Refused, Refused]).free_after([ms(100)]), None);
+        // Split: nobody needs to expire but the refusing one.
+        assert_eq!(round(3, &[Granted, Refused, Failed]).free_after([ms(100)]), Some(ms(101)));
+        // Too many failed: no expiry helps.
+        assert_eq!(round(3, &[Failed, Failed, Refused]).free_after([ms(100)]), None);
+        assert_eq!(held.free_after([Duration::MAX; 3]), Some(Duration::MAX));
+    }
+}

@@ -1,0 +1,75 @@
+//! Where time comes from: a seam, so that simulations control it.
+
+use std::{fmt, time::Duration};
+
+/// A clock that never goes back. Wall clocks are never read: they jump.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time since a fixed moment of this clock's choice.
+    fn now(&self) -> Duration;
+}
+
+/// The machine's monotonic clock; the default.
+///
+/// On Linux and Android it is `CLOCK_BOOTTIME`, which goes on while the machine is suspended: a laptop or a virtual
+/// machine that wakes up does not believe in a lock that expired meanwhile. Elsewhere it is [`std::time::Instant`],
+/// which on some platforms stands still during suspension.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn now(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn now(&self) -> Duration {
+        static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
+}
+
+/// tokio's clock, which tests can pause and advance. For tests with virtual time.
+///
+/// ```
+/// # use redlock_core::{BuildError, Redlock, TokioClock};
+/// # use redlock_mock::MockNode;
+/// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).clock(TokioClock::default()).build()?;
+/// # Ok::<(), BuildError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    start: tokio::time::Instant,
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self { start: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_never_goes_back() {
+        let readings: Vec<_> = (0..1000).map(|_| SystemClock.now()).collect();
+        assert!(readings.is_sorted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokios_clock_can_be_advanced() {
+        let clock = TokioClock::default();
+        let before = clock.now();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(clock.now() - before, Duration::from_secs(7));
+    }
+}

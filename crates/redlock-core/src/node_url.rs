@@ -1,0 +1,384 @@
+//! Node URLs, read once for every Redis client, so that all of them take the same ones.
+
+use std::{convert::Infallible, fmt, time::Duration};
+
+use url::Url;
+
+/// Where a Redis node is and how to talk to it. For authors of backends; users write the URL.
+///
+/// ```text
+/// redis://[user[:password]@]host[:port][/db][?option=value&...]      port 6379, db 0 by default
+/// rediss://...                                                       the same over TLS
+/// redis+unix:///path/to.sock[?db=1&user=u&password=p&...]            also unix:///path/to.sock
+/// tcp://[:password@]host[:port][/db][?DialTimeout=ns&...]            as redlock-go writes it
+/// ```
+///
+/// | option | meaning | default |
+/// |---|---|---|
+/// | `connect_timeout` | bound on connecting, as `200ms` or `1s` | 1 s |
+/// | `response_timeout` | bound on one answer | 1 s |
+/// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the greater of the last two is the response timeout | |
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeUrl {
+    /// Where the node listens.
+    pub address: NodeAddress,
+    /// The user, for ACLs.
+    pub user: Option<String>,
+    /// The password. Never printed.
+    pub password: Option<String>,
+    /// The database number.
+    pub db: u32,
+    /// The bound on connecting.
+    pub connect_timeout: Duration,
+    /// The bound on one answer.
+    pub response_timeout: Duration,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeAddress {
+    /// A host and a port.
+    Tcp {
+        /// The name or address, without the brackets of an IPv6 address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether to use TLS.
+        tls: bool,
+    },
+    /// The path of a unix socket.
+    Unix(String),
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+impl fmt::Debug for NodeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeUrl")
+            .field("address", &self.address)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "..."))
+            .field("db", &self.db)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .finish()
+    }
+}
+
+impl NodeUrl {
+    /// The bound on connecting and on one answer, unless the URL says otherwise: long enough for a handshake across
+    /// continents, short enough that a hung node is given up within a second. It costs no acquire any time: the
+    /// driver goes on after its own, shorter, node timeout.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, or has a scheme or an option that is not listed above. The error never holds the password.
+    pub fn parse(text: &str) -> Result<Self, NodeUrlError> {
+        let fail = |why| NodeUrlError { url: without_credentials(text).to_owned(), why };
+        let url = Url::parse(text).map_err(|error| fail(Why::Malformed(error.to_string())))?;
+        let mut node = Self {
+            address: address(&url).map_err(fail)?,
+            user: decoded(url.username()).map_err(fail)?,
+            password: decoded(url.password().unwrap_or_default()).map_err(fail)?,
+            db: 0,
+            connect_timeout: Self::DEFAULT_TIMEOUT,
+            response_timeout: Self::DEFAULT_TIMEOUT,
+        };
+        if let NodeAddress::Tcp { .. } = node.address {
+            match url.path().trim_matches('/') {
+                "" => {}
+                db => node.db = db.parse().map_err(|_| fail(Why::Database))?,
+            }
+        }
+        let mut go_response_timeout = None;
+        for (name, value) in url.query_pairs() {
+            let bad = |_| fail(Why::Value { option: name.clone().into_owned() });
+            match &*name {
+                "connect_timeout" => node.connect_timeout = duration(&value).map_err(bad)?,
+                "response_timeout" => node.response_timeout = duration(&value).map_err(bad)?,
+                "DialTimeout" => node.connect_timeout = nanoseconds(&value).map_err(bad)?,
+                "ReadTimeout" | "WriteTimeout" => {
+                    go_response_timeout = go_response_timeout.max(Some(nanoseconds(&value).map_err(bad)?));
+                }
+                "db" => node.db = value.parse().map_err(|_| fail(Why::Database))?,
+                "user" => node.user = Some(value.into_owned()),
+                "password" | "pass" => node.password = Some(value.into_owned()),
+                _ => return Err(fail(Why::Option { option: name.into_owned() })),
+            }
+        }
+        node.response_timeout = go_response_timeout.unwrap_or(node.response_timeout);
+        Ok(node)
+    }
+
+    /// Reads the URLs of one fleet.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be used, or two name the same server: one server must not vote twice.
+    pub fn parse_all<U>(urls: impl IntoIterator<Item = U>) -> Result<Vec<Self>, NodeUrlError>
+    where
+        U: TryInto<Self>,
+        NodeUrlError: From<U::Error>,
+    {
+        let mut nodes: Vec<Self> = Vec::new();
+        for url in urls {
+            let node = url.try_into()?;
+            if nodes.iter().any(|other| other.address == node.address) {
+                return Err(node.error(Why::Twice));
+            }
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
+
+    /// Bounds connecting.
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// Bounds one answer.
+    #[must_use]
+    pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
+        Self { response_timeout, ..self }
+    }
+
+    /// Checks what the setters were given, for backends to call when they open a node.
+    ///
+    /// # Errors
+    ///
+    /// If a timeout is zero, or TLS is asked for and `tls` is false: the backend was built without it.
+    pub fn check(&self, tls: bool) -> Result<(), NodeUrlError> {
+        if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
+            return Err(self.error(Why::ZeroTimeout));
+        }
+        match self.address {
+            NodeAddress::Tcp { tls: true, .. } if !tls => Err(self.error(Why::NoTls)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The Redis client does not take the URL, for the `reason` it gives. For backends.
+    #[must_use]
+    pub fn rejected(&self, reason: impl fmt::Display) -> NodeUrlError {
+        self.error(Why::Rejected(reason.to_string()))
+    }
+
+    fn error(&self, why: Why) -> NodeUrlError {
+        NodeUrlError { url: self.name(), why }
+    }
+
+    /// The address, as errors and logs print it. Two URLs of one server have one name, whatever their databases: a
+    /// database number does not make a second, independent node.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl TryFrom<&str> for NodeUrl {
+    type Error = NodeUrlError;
+
+    fn try_from(text: &str) -> Result<Self, NodeUrlError> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<&String> for NodeUrl {
+    type Error = NodeUrlError;
+
+    fn try_from(text: &String) -> Result<Self, NodeUrlError> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for NodeUrl {
+    type Error = NodeUrlError;
+
+    fn try_from(text: String) -> Result<Self, NodeUrlError> {
+        Self::parse(&text)
+    }
+}
+
+/// A `NodeUrl` is taken where a URL is, and that cannot fail.
+impl From<Infallible> for NodeUrlError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+fn address(url: &Url) -> Result<NodeAddress, Why> {
+    let tls = match url.scheme() {
+        "redis" | "tcp" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        "redis+unix" | "unix" => {
+            let path = decoded(url.path())?.filter(|path| path != "/").ok_or(Why::NoHost)?;
+            return Ok(NodeAddress::Unix(path));
+        }
+        _ => return Err(Why::Scheme),
+    };
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Why::NoHost)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    Ok(NodeAddress::Tcp { host, port: url.port().unwrap_or(6379), tls })
+}
+
+fn decoded(text: &str) -> Result<Option<String>, Why> {
+    let text = percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| Why::Encoding)?;
+    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+}
+
+fn duration(text: &str) -> Result<Duration, ()> {
+    humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()).ok_or(())
+}
+
+fn nanoseconds(text: &str) -> Result<Duration, ()> {
+    text.parse().ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos).ok_or(())
+}
+
+/// What of a URL may be printed: all that follows the last `@`, without the options.
+fn without_credentials(text: &str) -> &str {
+    let text = text.rsplit('@').next().unwrap_or_default();
+    text.split('?').next().unwrap_or_default()
+}
+
+/// A node URL that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use node url `{url}`: {why}")]
+pub struct NodeUrlError {
+    /// The URL without user, password and options.
+    url: String,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Why {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the scheme is none of redis, rediss, redis+unix, unix, tcp, valkey, valkeys")]
+    Scheme,
+    #[error("a percent-encoded part is not UTF-8")]
+    Encoding,
+    #[error("there is no host or path")]
+    NoHost,
+    #[error("the same server is given twice; one server must not vote twice")]
+    Twice,
+    #[error("a timeout is zero")]
+    ZeroTimeout,
+    #[error("TLS is not built in: switch on the feature `tls` of the backend crate")]
+    NoTls,
+    #[error("{0}")]
+    Rejected(String),
+    #[error("the database is not a number")]
+    Database,
+    #[error("there is no option `{option}`")]
+    Option { option: String },
+    #[error("option `{option}` wants a positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]
+    Value { option: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> NodeUrl {
+        NodeUrl::parse(text).unwrap()
+    }
+
+    fn tcp(host: &str, port: u16, tls: bool) -> NodeAddress {
+        NodeAddress::Tcp { host: host.into(), port, tls }
+    }
+
+    #[test]
+    fn a_host_is_enough() {
+        let node = parse("redis://Node-A");
+        assert_eq!((&node.address, node.db), (&tcp("node-a", 6379, false), 0));
+        assert_eq!((node.user, node.password), (None, None));
+    }
+
+    #[test]
+    fn all_parts_are_read() {
+        let node = parse("rediss://us%40er:p%3Aa+ss@[::1]:7000/3?connect_timeout=200ms&response_timeout=2s");
+        assert_eq!((node.address.clone(), node.db), (tcp("::1", 7000, true), 3));
+        assert_eq!((node.user.as_deref(), node.password.as_deref()), (Some("us@er"), Some("p:a+ss")));
+        assert_eq!(node.connect_timeout, Duration::from_millis(200));
+        assert_eq!(node.response_timeout, Duration::from_secs(2));
+        assert_eq!(node.name(), "[::1]:7000");
+    }
+
+    #[test]
+    fn redlock_go_urls_are_read() {
+        let node = parse("tcp://:secret@10.0.0.1:6380/2?DialTimeout=5000000&ReadTimeout=7000000&WriteTimeout=6000000");
+        assert_eq!((node.address.clone(), node.db), (tcp("10.0.0.1", 6380, false), 2));
+        assert_eq!((node.user.as_deref(), node.password.as_deref()), (None, Some("secret")));
+        assert_eq!(node.connect_timeout, Duration::from_millis(5));
+        assert_eq!(node.response_timeout, Duration::from_millis(7));
+    }
+
+    #[test]
+    fn unix_sockets_are_read() {
+        for url in ["unix:///run/redis.sock?db=4&password=p", "redis+unix:///run/redis.sock?db=4&pass=p"] {
+            let node = parse(url);
+            assert_eq!((node.name(), node.db), ("/run/redis.sock".to_owned(), 4));
+            assert_eq!(node.password.as_deref(), Some("p"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_password() {
+        for (url, why) in [
+            ("", "relative URL without a base"),
+            ("10.0.0.1:6379", "relative URL without a base"),
+            ("http://:hunter2@a", "the scheme is none of"),
+            ("redis://", "there is no host"),
+            ("redis+unix://?password=hunter2", "there is no host"),
+            ("redis://u:hunter2@a:99999", "invalid port number"),
+            ("redis://:hunter2@a/first", "the database is not a number"),
+            ("redis://:hunter2@a/-1", "the database is not a number"),
+            ("redis://:hunter2@a?timeout=3", "there is no option `timeout`"),
+            ("redis://:hunter2@a?connect_timeout=3", "option `connect_timeout` wants a positive duration"),
+            ("redis://:hunter2@a?response_timeout=0ms", "option `response_timeout` wants a positive duration"),
+            ("tcp://:hunter2@a?DialTimeout=5ms", "option `DialTimeout` wants a positive duration"),
+            ("redis://hunter2:%ff@a", "not UTF-8"),
+            ("redis://u:hunter2@a b", "invalid domain character"),
+        ] {
+            let error = NodeUrl::parse(url).unwrap_err();
+            assert!(error.to_string().contains(why), "{url}: {error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_password() {
+        assert!(!format!("{:?}", parse("redis://:hunter2@a")).contains("hunter2"));
+    }
+
+    #[test]
+    fn one_server_must_not_vote_twice() {
+        let error = NodeUrl::parse_all(["redis://a", "redis://b", "tcp://A:6379/1"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot use node url `a:6379`: the same server is given twice; one server must not vote twice"
+        );
+        assert_eq!(NodeUrl::parse_all(["redis://a", "redis://a:6380"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn tls_must_be_built_in_to_be_used() {
+        assert!(parse("rediss://a").check(true).is_ok());
+        assert!(parse("rediss://a").check(false).is_err());
+        assert!(parse("redis://a").with_connect_timeout(Duration::ZERO).check(true).is_err());
+    }
+}

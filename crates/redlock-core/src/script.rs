@@ -1,0 +1,118 @@
+//! The Lua scripts that make each operation atomic on a Redis node: one copy, for every Redis client.
+//!
+//! For authors of backends. Send `EVALSHA` with [`Script::sha1`]; on `NOSCRIPT` send `EVAL` with [`Script::source`].
+//! Every script takes one key. [`AcquireAnswer`], [`ExtendAnswer`] and [`ReleaseAnswer`] are read from the integer
+//! that a script answers by their `from_script`.
+
+use std::time::Duration;
+
+use crate::node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, ReleaseAnswer};
+
+/// Takes the lock: `ARGV` is the token and the ttl in milliseconds.
+pub const ACQUIRE: Script =
+    Script { source: include_str!("script/acquire.lua"), sha1: "64169c8b7df9634e5a436a224834e469e408a9de" };
+
+/// Prolongs the lock: `ARGV` is the token and the ttl in milliseconds.
+pub const EXTEND: Script =
+    Script { source: include_str!("script/extend.lua"), sha1: "710cae0fc591180e7148547eadd2b511e7a9e04d" };
+
+/// Gives the lock back: `ARGV` is the token.
+pub const RELEASE: Script =
+    Script { source: include_str!("script/release.lua"), sha1: "a6f11c606eb864807571ee7fc655ba280ca11e20" };
+
+/// Looks at the lock: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
+pub const INSPECT: Script =
+    Script { source: include_str!("script/inspect.lua"), sha1: "5b56d0082d995c0f56ee8d7f3e9dc1366235555b" };
+
+/// A Lua script and its hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Script {
+    source: &'static str,
+    sha1: &'static str,
+}
+
+impl Script {
+    /// The script's text, for `EVAL`.
+    #[must_use]
+    pub const fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// The hash of the text in hex, for `EVALSHA`.
+    #[must_use]
+    pub const fn sha1(&self) -> &'static str {
+        self.sha1
+    }
+}
+
+/// Ours: PTTL answers -2 for a key that does not exist, so no holder is ever reported with it.
+const OURS: i64 = -2;
+const OURS_AGAIN: i64 = -3;
+
+impl AcquireAnswer {
+    /// Reads what [`ACQUIRE`] answered.
+    #[must_use]
+    pub fn from_script(answer: i64) -> Self {
+        match answer {
+            OURS => Self::Granted,
+            pttl => Self::Held { remaining: remaining(pttl) },
+        }
+    }
+}
+
+impl ExtendAnswer {
+    /// Reads what [`EXTEND`] answered.
+    #[must_use]
+    pub fn from_script(answer: i64) -> Self {
+        match answer {
+            OURS => Self::Extended,
+            OURS_AGAIN => Self::Healed,
+            pttl => Self::Held { remaining: remaining(pttl) },
+        }
+    }
+}
+
+impl ReleaseAnswer {
+    /// Reads what [`RELEASE`] answered.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is none that the script can give.
+    pub fn from_script(answer: i64) -> Result<Self, NodeError> {
+        match answer {
+            1 => Ok(Self::Released),
+            0 => Ok(Self::NotHeld),
+            other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other} to a release"))),
+        }
+    }
+}
+
+/// What `PTTL` says, as a duration: nothing for a key without expiry.
+#[must_use]
+pub fn remaining(pttl: i64) -> Option<Duration> {
+    u64::try_from(pttl).ok().map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hash_is_its_scripts() {
+        for script in [ACQUIRE, EXTEND, RELEASE, INSPECT] {
+            let sha1 = sha1_smol::Sha1::from(script.source()).digest().to_string();
+            assert_eq!(script.sha1(), sha1, "{}", script.source());
+        }
+    }
+
+    #[test]
+    fn a_holder_without_expiry_has_no_remaining_time() {
+        assert_eq!(AcquireAnswer::from_script(-1), AcquireAnswer::Held { remaining: None });
+        assert_eq!(AcquireAnswer::from_script(7), AcquireAnswer::Held { remaining: Some(Duration::from_millis(7)) });
+    }
+
+    #[test]
+    fn an_answer_that_no_script_gives_is_an_error() {
+        assert!(ReleaseAnswer::from_script(2).is_err());
+    }
+}
