@@ -1,9 +1,10 @@
 //! Redlock's decisions, pure: plain values in, plain values out. No await, no clock, no randomness, no node.
 //!
-//! The driver (`redlock.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`], how does the
-//! [`Round`] stand, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a loss.
+//! The driver (`redlock.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`], how did the
+//! [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a loss.
 
 mod drift;
+mod node_timeout;
 mod quorum;
 mod retry;
 mod round;
@@ -11,8 +12,9 @@ mod ttl;
 
 pub use self::{
     drift::{Drift, DriftError},
+    node_timeout::NodeTimeout,
     quorum::Quorum,
     retry::{Next, Retry, Stop},
-    round::{Lost, Round, Standing, Vote},
+    round::{Decision, Lost, Round, Vote},
     ttl::{Ttl, TtlError},
 };

@@ -83,6 +83,11 @@ impl Retry {
         Self { deadline: Some(deadline), ..self }
     }
 
+    /// Lifts the bound on attempts: only a deadline ends the call.
+    pub fn any_number(self) -> Self {
+        Self { attempts: None, ..self }
+    }
+
     /// The same pause after every attempt. Default: 200 ms.
     pub fn fixed(self, pause: Duration) -> Self {
         Self { backoff: Backoff::Fixed(pause), ..self }

@@ -15,15 +15,24 @@ pub enum Vote {
     Failed,
 }
 
-/// How a round stands.
+/// How a round ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Votes that are still out can decide either way.
-    Open,
+pub enum Decision {
     /// A quorum granted.
     Won,
     /// A quorum can no longer grant.
     Lost(Lost),
+}
+
+impl Decision {
+    /// The decision when so much `validity` is left: a round that is won too late is lost.
+    #[must_use]
+    pub fn with(self, validity: Duration) -> Self {
+        match self {
+            Self::Won if validity.is_zero() => Self::Lost(Lost::TooSlow),
+            decision => decision,
+        }
+    }
 }
 
 /// Why a round was lost.
@@ -74,17 +83,17 @@ impl Round {
         self.granted
     }
 
-    /// How the round stands by its votes. (Whether it was also fast enough is [`Round::outcome`].)
+    /// How the round ended; nothing while the votes that are still out can decide either way.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn decision(&self) -> Option<Decision> {
         if self.granted >= self.quorum.needed() {
-            Standing::Won
+            Some(Decision::Won)
         } else if self.refused + self.failed <= self.quorum.tolerated() {
-            Standing::Open
+            None
         } else if self.failed > self.quorum.tolerated() {
-            Standing::Lost(Lost::NoQuorum)
+            Some(Decision::Lost(Lost::NoQuorum))
         } else {
-            Standing::Lost(Lost::Contended)
+            Some(Decision::Lost(Lost::Contended))
         }
     }
 
@@ -92,15 +101,6 @@ impl Round {
     #[must_use]
     pub fn refused_for_certain(&self) -> bool {
         self.refused > self.quorum.tolerated()
-    }
-
-    /// How the round stands when so much `validity` is left.
-    #[must_use]
-    pub fn outcome(&self, validity: Duration) -> Standing {
-        match self.standing() {
-            Standing::Won if validity.is_zero() => Standing::Lost(Lost::TooSlow),
-            standing => standing,
-        }
     }
 
     /// After how long enough of the refusing nodes are free for a quorum, if their holders do nothing; `remaining`
@@ -135,20 +135,20 @@ mod tests {
         prop_oneof![Just(Vote::Granted), Just(Vote::Refused), Just(Vote::Failed)]
     }
 
-    fn is_won(standing: Standing) -> bool {
-        standing == Standing::Won
+    fn is_won(round: Round) -> bool {
+        round.decision() == Some(Decision::Won)
     }
 
     proptest! {
         #[test]
         fn the_early_decision_is_the_full_decision_in_any_order(votes in prop::collection::vec(vote(), 1..12)) {
-            let full = round(votes.len(), &votes).standing();
-            prop_assert_ne!(full, Standing::Open);
-            let decided = (0..=votes.len())
-                .map(|counted| round(votes.len(), &votes[..counted]).standing())
-                .find(|standing| *standing != Standing::Open)
+            let full = round(votes.len(), &votes);
+            prop_assert!(full.decision().is_some());
+            let early = (0..=votes.len())
+                .map(|counted| round(votes.len(), &votes[..counted]))
+                .find(|round| round.decision().is_some())
                 .unwrap();
-            prop_assert_eq!(is_won(decided), is_won(full));
+            prop_assert_eq!(is_won(early), is_won(full));
         }
 
         #[test]
@@ -156,13 +156,10 @@ mod tests {
             votes in prop::collection::vec(vote(), 1..12),
             out in 0_usize..6,
         ) {
-            let nodes = votes.len() + out;
-            let mut best = round(nodes, &votes);
-            let mut worst = best;
-            let standing = best.standing();
+            let now = round(votes.len() + out, &votes);
+            let (mut best, mut worst) = (now, now);
             (0..out).for_each(|_| { best.count(Vote::Granted); worst.count(Vote::Failed); });
-            let undecided = is_won(best.standing()) && !is_won(worst.standing());
-            prop_assert_eq!(standing == Standing::Open, undecided);
+            prop_assert_eq!(now.decision().is_none(), is_won(best) && !is_won(worst));
         }
 
         #[test]
@@ -171,29 +168,27 @@ mod tests {
             let mut failed = silent;
             silent.close();
             (0..out).for_each(|_| failed.count(Vote::Failed));
-            prop_assert_eq!(silent.standing(), failed.standing());
+            prop_assert_eq!(silent.decision(), failed.decision());
         }
     }
 
     #[test]
     fn failures_are_blamed_only_when_they_alone_prevent_a_quorum() {
         use Vote::{Failed, Granted, Refused};
-        let lost = |votes: &[Vote]| round(votes.len(), votes).standing();
-        assert_eq!(lost(&[Granted, Refused, Failed]), Standing::Lost(Lost::Contended));
-        assert_eq!(lost(&[Refused, Refused, Refused]), Standing::Lost(Lost::Contended));
-        assert_eq!(lost(&[Granted, Failed, Failed]), Standing::Lost(Lost::NoQuorum));
-        assert_eq!(lost(&[Refused, Failed, Failed]), Standing::Lost(Lost::NoQuorum));
-        assert_eq!(lost(&[Granted, Refused]), Standing::Lost(Lost::Contended));
-        assert_eq!(lost(&[Granted, Failed]), Standing::Lost(Lost::NoQuorum));
+        let lost = |votes: &[Vote]| round(votes.len(), votes).decision();
+        assert_eq!(lost(&[Granted, Refused, Failed]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(lost(&[Refused, Refused, Refused]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(lost(&[Granted, Failed, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
+        assert_eq!(lost(&[Refused, Failed, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
+        assert_eq!(lost(&[Granted, Refused]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(lost(&[Granted, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
     }
 
     #[test]
-    fn a_won_round_without_validity_is_too_slow() {
-        let won = round(3, &[Vote::Granted; 2]);
-        assert_eq!(won.outcome(Duration::from_nanos(1)), Standing::Won);
-        assert_eq!(won.outcome(Duration::ZERO), Standing::Lost(Lost::TooSlow));
-        let contended = round(3, &[Vote::Refused; 2]);
-        assert_eq!(contended.outcome(Duration::ZERO), Standing::Lost(Lost::Contended));
+    fn a_round_won_without_validity_is_too_slow() {
+        assert_eq!(Decision::Won.with(Duration::from_nanos(1)), Decision::Won);
+        assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(Lost::TooSlow));
+        assert_eq!(Decision::Lost(Lost::Contended).with(Duration::ZERO), Decision::Lost(Lost::Contended));
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! What one call to acquire asks for.
+
+use std::time::Duration;
+
+use crate::algorithm::Retry;
+
+/// What one call to acquire asks for. A plain [`Duration`] is a ttl, everything else by default.
+///
+/// ```
+/// use std::time::Duration;
+/// use redlock_core::{AcquireOptions, Retry};
+///
+/// let ttl = Duration::from_secs(10);
+/// let wait_up_to_a_minute = AcquireOptions::new(ttl).deadline(Duration::from_secs(60));
+/// let three_attempts = AcquireOptions::new(ttl).retry(Retry::attempts(3));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct AcquireOptions {
+    pub(crate) ttl: Duration,
+    retry: Option<Retry>,
+    deadline: Option<Duration>,
+}
+
+impl AcquireOptions {
+    /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
+    pub fn new(ttl: Duration) -> Self {
+        Self { ttl, retry: None, deadline: None }
+    }
+
+    /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { retry: Some(retry), ..self }
+    }
+
+    /// Ends the call so long after its start, whatever is in flight then. Without a [`retry`](Self::retry) of its own
+    /// the call makes as many attempts as fit in.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The retry policy of this call.
+    pub(crate) fn policy(self, default: &Retry) -> Retry {
+        match (self.retry, self.deadline) {
+            (Some(retry), Some(deadline)) => retry.deadline(deadline),
+            (Some(retry), None) => retry,
+            (None, Some(deadline)) => default.clone().any_number().deadline(deadline),
+            (None, None) => default.clone(),
+        }
+    }
+}
+
+impl From<Duration> for AcquireOptions {
+    fn from(ttl: Duration) -> Self {
+        Self::new(ttl)
+    }
+}

@@ -1,0 +1,261 @@
+//! What each node answered, for errors and logs.
+
+use std::{error::Error, fmt, time::Duration};
+
+use crate::{
+    algorithm::{Decision, Quorum, Round, Vote},
+    fleet::Fleet,
+    node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, ReleaseAnswer},
+    round_trip::RoundTrip,
+};
+
+/// What every node answered in one round.
+#[derive(Debug)]
+pub struct Votes {
+    verb: &'static str,
+    quorum: Quorum,
+    nodes: Vec<NodeVote>,
+}
+
+/// What one node answered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NodeVote {
+    /// The node's [name](crate::LockNode::name).
+    pub node: String,
+    /// Its answer.
+    pub answer: NodeAnswer,
+}
+
+/// An answer, or none.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NodeAnswer {
+    /// The node did what was asked.
+    Granted,
+    /// Another token holds the key.
+    Held {
+        /// How long the key still lives, if the node told.
+        remaining: Option<Duration>,
+    },
+    /// The key was gone or held another token when it was to be released.
+    NotHeld,
+    /// The node answered with an error, or could not be asked.
+    Failed(NodeError),
+    /// The node had not answered when the round ended.
+    Silent {
+        /// How long the round had lasted.
+        after: Duration,
+    },
+}
+
+impl Votes {
+    /// How many nodes did what was asked.
+    #[must_use]
+    pub fn granted(&self) -> usize {
+        self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted)).count()
+    }
+
+    /// How many had to.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.quorum.needed()
+    }
+
+    /// Every node's answer, in the order in which the nodes were given.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeVote] {
+        &self.nodes
+    }
+
+    /// What an operator can do: about the first failed node for which there is something to do.
+    fn advice(&self) -> Option<&'static str> {
+        self.nodes.iter().find_map(|node| match &node.answer {
+            NodeAnswer::Failed(error) => error.kind().advice(),
+            NodeAnswer::Silent { .. } => NodeErrorKind::Timeout.advice(),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Votes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (granted, nodes, verb, needed) = (self.granted(), self.nodes.len(), self.verb, self.needed());
+        write!(f, "{granted} of {nodes} {verb}, {needed} needed")?;
+        for (i, NodeVote { node, answer }) in self.nodes.iter().enumerate() {
+            let separator = if i == 0 { ": " } else { ", " };
+            write!(f, "{separator}{node} ")?;
+            match answer {
+                NodeAnswer::Granted => f.write_str(verb)?,
+                NodeAnswer::Held { remaining: Some(remaining) } => {
+                    write!(f, "held by another ({} left)", Readable(*remaining))?;
+                }
+                NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
+                NodeAnswer::NotHeld => f.write_str("no longer held it")?,
+                NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
+                NodeAnswer::Silent { after } => write!(f, "had not answered after {}", Readable(*after))?,
+            }
+        }
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One round: the votes, and the answers behind them, as they come in.
+#[derive(Debug)]
+pub(crate) struct Ballot<'a> {
+    fleet: &'a Fleet,
+    round: Round,
+    answers: Vec<Option<NodeAnswer>>,
+}
+
+impl<'a> Ballot<'a> {
+    pub(crate) fn new(fleet: &'a Fleet) -> Self {
+        let answers = fleet.members.iter().map(|_| None).collect();
+        Self { fleet, round: Round::new(fleet.quorum), answers }
+    }
+
+    /// How the round stands.
+    pub(crate) fn round(&self) -> &Round {
+        &self.round
+    }
+
+    /// Counts answers until they decide, or the node timeout is over. A slow node is not waited for.
+    pub(crate) async fn decide<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
+    where
+        A: Send,
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        loop {
+            if let Some(decision) = self.round.decision() {
+                return decision;
+            }
+            if !self.count_next(answers).await {
+                self.round.close();
+            }
+        }
+    }
+
+    /// Counts one more answer; false if there are no more to wait for.
+    pub(crate) async fn count_next<A>(&mut self, answers: &mut RoundTrip<A>) -> bool
+    where
+        A: Send,
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        let Some((member, answer)) = answers.next().await else { return false };
+        let answer = NodeAnswer::from(answer);
+        self.round.count(answer.vote());
+        if let Some(slot) = self.answers.get_mut(member) {
+            *slot = Some(answer);
+        }
+        true
+    }
+
+    /// After how long the resource may be free for a quorum, as far as the nodes told.
+    pub(crate) fn free_after(&self) -> Option<Duration> {
+        self.round.free_after(self.answers.iter().filter_map(|answer| match answer {
+            Some(NodeAnswer::Held { remaining }) => *remaining,
+            _ => None,
+        }))
+    }
+
+    /// Tells of the nodes that failed although a quorum did not need them: somebody should look at them.
+    pub(crate) fn warn_of_failures(&self) {
+        for (member, answer) in self.fleet.members.iter().zip(&self.answers) {
+            if let Some(NodeAnswer::Failed(error)) = answer {
+                tracing::warn!(node = member.node.name(), error = %error.chain(), "node failed, a quorum did without it");
+            }
+        }
+    }
+
+    /// The result, `after` so long. `verb` is what a node did that granted, in the past tense.
+    pub(crate) fn close(self, verb: &'static str, after: Duration) -> Box<Votes> {
+        let nodes = self.fleet.members.iter().zip(self.answers).map(|(member, answer)| NodeVote {
+            node: member.node.name().to_owned(),
+            answer: answer.unwrap_or(NodeAnswer::Silent { after }),
+        });
+        Box::new(Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() })
+    }
+}
+
+impl NodeAnswer {
+    /// How the answer counts.
+    fn vote(&self) -> Vote {
+        match self {
+            Self::Granted => Vote::Granted,
+            Self::Held { .. } | Self::NotHeld => Vote::Refused,
+            Self::Failed(_) | Self::Silent { .. } => Vote::Failed,
+        }
+    }
+}
+
+impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
+    fn from(answer: Result<AcquireAnswer, NodeError>) -> Self {
+        match answer {
+            Ok(AcquireAnswer::Granted) => Self::Granted,
+            Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Result<ExtendAnswer, NodeError>> for NodeAnswer {
+    fn from(answer: Result<ExtendAnswer, NodeError>) -> Self {
+        match answer {
+            Ok(ExtendAnswer::Extended | ExtendAnswer::Healed) => Self::Granted,
+            Ok(ExtendAnswer::Held { remaining }) => Self::Held { remaining },
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
+    fn from(answer: Result<ReleaseAnswer, NodeError>) -> Self {
+        match answer {
+            Ok(ReleaseAnswer::Released) => Self::Granted,
+            Ok(ReleaseAnswer::NotHeld) => Self::NotHeld,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl NodeError {
+    /// The error with all its causes on one line.
+    pub(crate) fn chain(&self) -> impl fmt::Display {
+        struct Chain<'a>(&'a NodeError);
+
+        impl fmt::Display for Chain<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)?;
+                let mut cause = self.0.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+        }
+
+        Chain(self)
+    }
+}
+
+/// A duration as a person writes it: `1.2s`, `45.6ms`, `200ms`.
+pub(crate) struct Readable(pub(crate) Duration);
+
+impl fmt::Display for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() {
+            return f.write_str("0s");
+        }
+        let (amount, unit) = match self.0.as_secs_f64() {
+            seconds if seconds >= 1.0 => (seconds, "s"),
+            seconds if seconds >= 1e-3 => (seconds * 1e3, "ms"),
+            seconds => (seconds * 1e6, "us"),
+        };
+        let decimals = if amount >= 99.95 { 0 } else { 1 };
+        write!(f, "{amount:.decimals$}{unit}")
+    }
+}

@@ -1,0 +1,38 @@
+//! Faults, as plain data.
+
+use std::time::Duration;
+
+use redlock_core::NodeErrorKind;
+
+/// What goes wrong with one request. Injected faults wait in line: each request takes the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The connection is refused: the request is not carried out, and the caller knows at once.
+    Refuse,
+    /// The request is lost: it is not carried out, and the caller waits until its response timeout.
+    LoseRequest,
+    /// The answer is lost: the request is carried out, and the caller waits until its response timeout.
+    LoseAnswer,
+    /// The request arrives so much later, and is carried out then, whether or not its caller still waits.
+    DelayRequest(Duration),
+    /// The request is carried out at once, the answer arrives so much later.
+    DelayAnswer(Duration),
+    /// The node answers with an error and does nothing.
+    Fail(NodeErrorKind),
+    /// The node stops before it reads the request, as by [`MockNode::stop`](crate::MockNode::stop).
+    Stop,
+    /// The node restarts before it reads the request: the connection breaks, the next request finds it running.
+    Restart(Memory),
+    /// Nothing goes wrong: lets one request pass before the next fault.
+    None,
+}
+
+/// What a node remembers of its keys when it starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// All of them, as with `appendfsync always`.
+    Kept,
+    /// None of them, as without persistence.
+    Lost,
+}
