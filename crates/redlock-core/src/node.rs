@@ -278,12 +278,14 @@ impl NodeErrorKind {
     /// a command that failed inside a script, so the code is looked for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
-        const CODES: [(&str, NodeErrorKind); 14] = [
+        const CODES: [(&str, NodeErrorKind); 16] = [
             ("NOAUTH", NodeErrorKind::Authentication),
+            ("Authentication required", NodeErrorKind::Authentication),
             ("WRONGPASS", NodeErrorKind::Authentication),
             ("invalid password", NodeErrorKind::Authentication),
             ("without any password configured", NodeErrorKind::Authentication),
             ("NOPERM", NodeErrorKind::Permission),
+            ("user executing the script can't", NodeErrorKind::Permission),
             ("WRONGTYPE", NodeErrorKind::WrongType),
             ("READONLY", NodeErrorKind::ReadOnly),
             ("MISCONF", NodeErrorKind::ReadOnly),

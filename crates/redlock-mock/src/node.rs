@@ -112,7 +112,7 @@ impl MockNode {
         self.server().stop();
     }
 
-    /// Starts a stopped node.
+    /// Starts a stopped node. One that runs or hangs goes on as it is.
     pub fn start(&self, memory: Memory) {
         self.server().start(memory);
     }
@@ -144,6 +144,15 @@ impl MockNode {
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
         match self.server().keys.inspect(resource, Instant::now()) {
             Ok(InspectAnswer::Held { token, .. }) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// How long the key still lives, if it exists and expires at all.
+    #[must_use]
+    pub fn remaining(&self, resource: &str) -> Option<Duration> {
+        match self.server().keys.inspect(resource, Instant::now()) {
+            Ok(InspectAnswer::Held { remaining, .. }) => remaining,
             _ => None,
         }
     }
@@ -251,6 +260,9 @@ impl Server {
     }
 
     fn start(&mut self, memory: Memory) {
+        if self.state != State::Stopped {
+            return;
+        }
         self.state = State::Running;
         if memory == Memory::Lost {
             self.keys.clear();

@@ -1,0 +1,134 @@
+//! What [`RedisNode::new`](crate::RedisNode::new) takes: a client of redis-rs that the user configured.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+#[cfg(feature = "cluster")]
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo,
+    aio::{ConnectionManager, MultiplexedConnection},
+    io::tcp::TcpSettings,
+};
+use redlock_core::{NodeAddress, NodeError, NodeUrl, NodeUrlError};
+
+use crate::{
+    call::Call,
+    connection::Connection,
+    error::{no_answer, node_error},
+};
+
+/// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
+///
+/// | from | connection |
+/// |---|---|
+/// | [`redis::Client`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
+/// | [`ConnectionManager`] | the given one. Leave its retries at 0: while they last, a dead node costs the whole timeout |
+/// | [`MultiplexedConnection`] | the given one, which never recovers once it broke: for short runs |
+/// | `redis::cluster_async::ClusterConnection` (feature `cluster`) | the given one |
+pub struct RedisClient {
+    name: String,
+    link: Link,
+}
+
+enum Link {
+    Own(Box<Connection>),
+    Manager(ConnectionManager),
+    Multiplexed(MultiplexedConnection),
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterConnection),
+}
+
+impl RedisClient {
+    pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        url.check(cfg!(feature = "tls"))?;
+        let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
+        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(client, url.connect_timeout))) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
+    where
+        T: FromRedisValue + Send,
+    {
+        let answer = match &self.link {
+            Link::Own(connection) => return connection.call(call, response_timeout).await,
+            Link::Manager(manager) => tokio::time::timeout(response_timeout, call.run(&mut manager.clone())).await,
+            Link::Multiplexed(connection) => {
+                tokio::time::timeout(response_timeout, call.run(&mut connection.clone())).await
+            }
+            #[cfg(feature = "cluster")]
+            Link::Cluster(cluster) => tokio::time::timeout(response_timeout, call.run(&mut cluster.clone())).await,
+        };
+        answer.map_err(|_| no_answer(response_timeout))?.map_err(node_error)
+    }
+
+    /// A connection that does not tell its address.
+    fn unnamed(link: Link) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        Self { name: format!("redis connection {}", COUNT.fetch_add(1, Ordering::Relaxed)), link }
+    }
+}
+
+impl From<Client> for RedisClient {
+    fn from(client: Client) -> Self {
+        let name = match client.get_connection_info().addr().clone() {
+            ConnectionAddr::Tcp(host, port) => NodeAddress::Tcp { host, port, tls: false }.to_string(),
+            ConnectionAddr::TcpTls { host, port, .. } => NodeAddress::Tcp { host, port, tls: true }.to_string(),
+            other => other.to_string(),
+        };
+        Self { name, link: Link::Own(Box::new(Connection::new(client, NodeUrl::DEFAULT_TIMEOUT))) }
+    }
+}
+
+impl From<ConnectionManager> for RedisClient {
+    fn from(manager: ConnectionManager) -> Self {
+        Self::unnamed(Link::Manager(manager))
+    }
+}
+
+impl From<MultiplexedConnection> for RedisClient {
+    fn from(connection: MultiplexedConnection) -> Self {
+        Self::unnamed(Link::Multiplexed(connection))
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl From<ClusterConnection> for RedisClient {
+    fn from(cluster: ClusterConnection) -> Self {
+        Self::unnamed(Link::Cluster(cluster))
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own output may hold a password.
+        f.debug_struct("RedisClient").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn connection_info(url: &NodeUrl) -> redis::RedisResult<ConnectionInfo> {
+    let address = match url.address.clone() {
+        NodeAddress::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host, port),
+        NodeAddress::Tcp { host, port, tls: true } => {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        }
+        NodeAddress::Unix(path) => ConnectionAddr::Unix(path.into()),
+        other => return Err((redis::ErrorKind::InvalidClientConfig, "unknown address", other.to_string()).into()),
+    };
+    let mut login = RedisConnectionInfo::default().set_db(url.db.into());
+    if let Some(user) = &url.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = &url.password {
+        login = login.set_password(password);
+    }
+    let tcp = TcpSettings::default().set_nodelay(true);
+    Ok(address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
+}

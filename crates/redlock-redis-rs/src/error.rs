@@ -1,0 +1,120 @@
+//! What redis-rs reports, as a [`NodeError`].
+
+use std::{io, time::Duration};
+
+use redis::{ErrorKind, RedisError};
+use redlock_core::{NodeError, NodeErrorKind};
+
+pub(crate) fn node_error(error: RedisError) -> NodeError {
+    let kind = match error.kind() {
+        // Also a connect or a handshake that took too long.
+        _ if error.is_timeout() => NodeErrorKind::Timeout,
+        // Who answers what cannot be read is not a Redis node, or wants TLS.
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => NodeErrorKind::Unreachable,
+        ErrorKind::AuthenticationFailed => NodeErrorKind::Authentication,
+        ErrorKind::RESP3NotSupported => NodeErrorKind::Unsupported,
+        _ => NodeErrorKind::of_reply(&reply(&error)),
+    };
+    NodeError::new(kind, error)
+}
+
+pub(crate) fn no_answer(bound: Duration) -> NodeError {
+    NodeError::new(NodeErrorKind::Timeout, format!("no answer within {bound:?}"))
+}
+
+pub(crate) fn no_connection(bound: Duration) -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {bound:?}")).into()
+}
+
+pub(crate) fn runtime_gone() -> RedisError {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the runtime of the connection is gone").into()
+}
+
+/// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
+pub(crate) fn is_no_script(error: &RedisError) -> bool {
+    reply(error).contains("NOSCRIPT")
+}
+
+/// Whether the connection cannot be used any more.
+pub(crate) fn is_broken(error: &RedisError) -> bool {
+    // After a reply that cannot be read, the stream is out of step.
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse)
+}
+
+/// The text of a server's error reply, code first: redis-rs prints a known code under a name of its own.
+fn reply(error: &RedisError) -> String {
+    format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use redis::{ServerErrorKind, Value, parse_redis_value};
+
+    use super::*;
+
+    fn replied(text: &str) -> RedisError {
+        match parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap() {
+            Value::ServerError(error) => error.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_error_reply_has_the_kind_of_its_code() {
+        for (text, kind) in [
+            ("NOAUTH Authentication required.", NodeErrorKind::Authentication),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", NodeErrorKind::Permission),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", NodeErrorKind::WrongType),
+            ("READONLY You can't write against a read only replica.", NodeErrorKind::ReadOnly),
+            ("LOADING Redis is loading the dataset in memory", NodeErrorKind::Loading),
+            ("BUSY Redis is busy running a script.", NodeErrorKind::Loading),
+            ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
+            ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("ERR something else", NodeErrorKind::Other),
+        ] {
+            assert_eq!(node_error(replied(text)).kind(), kind, "{text}");
+            assert!(!is_broken(&replied(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_answer_is_another_kind_than_no_connection() {
+        for (cause, kind) in [
+            (io::ErrorKind::TimedOut, NodeErrorKind::Timeout),
+            (io::ErrorKind::ConnectionRefused, NodeErrorKind::Unreachable),
+            (io::ErrorKind::BrokenPipe, NodeErrorKind::Unreachable),
+            (io::ErrorKind::UnexpectedEof, NodeErrorKind::Unreachable),
+        ] {
+            let error = RedisError::from(io::Error::from(cause));
+            assert!(is_broken(&error), "{cause}");
+            assert_eq!(node_error(error).kind(), kind, "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_fails_while_connecting_is_told_as_such() {
+        let password = RedisError::from((ErrorKind::AuthenticationFailed, "Password authentication failed"));
+        assert_eq!(node_error(password).kind(), NodeErrorKind::Authentication);
+        let no_password = RedisError::from((
+            ErrorKind::Server(ServerErrorKind::ResponseError),
+            "Redis server refused to switch database",
+            "Authentication required.".to_owned(),
+        ));
+        assert_eq!(node_error(no_password).kind(), NodeErrorKind::Authentication);
+    }
+
+    #[test]
+    fn a_missing_script_is_seen_also_when_wrapped() {
+        assert!(is_no_script(&replied("NOSCRIPT No matching script. Please use EVAL.")));
+        assert!(is_no_script(&replied("ERR Error running script: NOSCRIPT No matching script.")));
+        assert!(!is_no_script(&replied("ERR unknown command")));
+    }
+
+    #[test]
+    fn the_clients_own_error_is_the_source() {
+        let error = node_error(replied("ERR something else"));
+        assert!(error.source().is_some_and(|source| source.is::<RedisError>()));
+    }
+}
