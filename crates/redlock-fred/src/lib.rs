@@ -1,1 +1,56 @@
-//! Placeholder.
+//! [Redlock](redlock_core) nodes over [fred].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use redlock_core::Redlock;
+//! use redlock_fred::RedisNode;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let nodes = RedisNode::open_all(["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"])?;
+//! let redlock = Redlock::new(nodes)?;
+//!
+//! let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
+//! // Only one process at a time is here.
+//! lock.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The crate `redlock-redis-rs` exports the same names with the same signatures: to change the Redis client, change
+//! the `use` line.
+//!
+//! # Connections
+//!
+//! A node holds one connection, made by the first operation and shared by all clones of the node. A node that is down
+//! costs an operation only the refusal, and is used again by the first operation after it is back. An operation ends
+//! within the connect timeout plus the response timeout, 1 s each unless the URL says otherwise. The connection lives
+//! on the tokio runtime of the operation that made it; when that runtime is gone, the next operation makes a new one.
+//!
+//! A node that is silent, while connecting or later, is reported as
+//! [`Timeout`](redlock_core::NodeErrorKind::Timeout); one that refuses or breaks the connection, cannot be found or
+//! fails TLS as [`Unreachable`](redlock_core::NodeErrorKind::Unreachable). The client's own error is the source. A
+//! connection that answered nothing for 2 s is given up for a new one.
+//!
+//! fred's own reconnecting is not used for it: it would send again what is long given up, tries a dead node for ever,
+//! and does not tell a command why there is no connection.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tls` | `rediss://` URLs, with rustls, ring and the roots of `webpki-roots` |
+//! | `cluster` | nothing: fred always speaks to clusters |
+//! | `sentinel` | credentials of their own for the sentinels |
+
+mod node;
+
+mod call;
+mod client;
+mod connection;
+mod error;
+
+pub use fred;
+
+pub use self::{client::RedisClient, node::RedisNode};

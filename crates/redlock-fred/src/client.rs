@@ -1,0 +1,182 @@
+//! What [`RedisNode::new`](crate::RedisNode::new) takes: a client of fred that the user configured.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client, Pool},
+    error::{Error, ErrorKind},
+    interfaces::{ClientLike, EventInterface},
+    types::{
+        FromValue,
+        config::{Config, Server, ServerConfig},
+    },
+};
+use redlock_core::{NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError};
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
+
+use crate::{call::Call, connection::Connection, error::node_error};
+
+/// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
+///
+/// | from | connection |
+/// |---|---|
+/// | [`Config`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
+/// | [`Client`] | the given one |
+/// | [`Pool`] | the given ones: each resource keeps to one of them |
+///
+/// Connect a `Client` or a `Pool` first, with `init`. While it has no connection, operations fail at once. Give it a
+/// reconnect policy, or it never recovers once its connection broke.
+pub struct RedisClient {
+    name: String,
+    link: Link,
+}
+
+enum Link {
+    Own(Box<Connection>),
+    Given(Vec<Given>),
+}
+
+impl RedisClient {
+    pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        url.check(cfg!(feature = "tls"))?;
+        let connection = Connection::new(config(url)?, url.connect_timeout);
+        Ok(Self { name: url.name(), link: Link::Own(Box::new(connection)) })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
+    where
+        T: FromValue + Send,
+    {
+        match &self.link {
+            Link::Own(connection) => connection.call(call, response_timeout).await,
+            Link::Given(clients) => match call.client_of(clients) {
+                Some(given) => {
+                    call.run(&given.client, response_timeout).await.map_err(|error| node_error(given.explain(error)))
+                }
+                None => Err(NodeError::new(NodeErrorKind::Unreachable, "the pool is empty")),
+            },
+        }
+    }
+}
+
+impl From<Config> for RedisClient {
+    fn from(config: Config) -> Self {
+        let name = name(&config);
+        Self { name, link: Link::Own(Box::new(Connection::new(config, NodeUrl::DEFAULT_TIMEOUT))) }
+    }
+}
+
+impl From<Client> for RedisClient {
+    fn from(client: Client) -> Self {
+        Self { name: name(&client.client_config()), link: Link::Given(vec![Given::new(client)]) }
+    }
+}
+
+impl From<Pool> for RedisClient {
+    fn from(pool: Pool) -> Self {
+        let clients = pool.clients().iter().cloned().map(Given::new).collect();
+        Self { name: name(&pool.client_config()), link: Link::Given(clients) }
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own output may hold a password.
+        f.debug_struct("RedisClient").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A client that the user connects.
+struct Given {
+    client: Client,
+    errors: Mutex<Errors>,
+}
+
+/// What fred reports beside the commands. It keeps the newest few.
+struct Errors {
+    reports: Receiver<(Error, Option<Server>)>,
+    last: Option<Error>,
+}
+
+impl Given {
+    fn new(client: Client) -> Self {
+        let errors = Mutex::new(Errors { reports: client.error_rx(), last: None });
+        Self { client, errors }
+    }
+
+    /// Why there is no connection: of that, fred tells a command only that it was cancelled.
+    fn explain(&self, error: Error) -> Error {
+        if !error.is_canceled() {
+            return error;
+        }
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match errors.reports.try_recv() {
+                Ok((report, _)) => errors.last = Some(report),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        errors.last.clone().unwrap_or_else(|| Error::new(ErrorKind::Canceled, "not connected: call `init` first"))
+    }
+}
+
+fn config(url: &NodeUrl) -> Result<Config, NodeUrlError> {
+    let server = match url.address.clone() {
+        NodeAddress::Tcp { host, port, .. } => ServerConfig::new_centralized(host, port),
+        NodeAddress::Unix(path) => ServerConfig::Unix { path: path.into() },
+        other => return Err(url.rejected(format!("unknown address {other}"))),
+    };
+    let database = match url.db {
+        // Saves a round trip.
+        0 => None,
+        db => Some(u8::try_from(db).map_err(|_| url.rejected("fred takes no database above 255"))?),
+    };
+    Ok(Config {
+        server,
+        database,
+        username: url.user.clone(),
+        password: url.password.clone(),
+        #[cfg(feature = "tls")]
+        tls: tls(url)?,
+        ..Config::default()
+    })
+}
+
+#[cfg(feature = "tls")]
+fn tls(url: &NodeUrl) -> Result<Option<fred::types::config::TlsConfig>, NodeUrlError> {
+    use std::sync::Arc;
+
+    use fred::types::config::TlsConnector;
+    use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+    if !matches!(url.address, NodeAddress::Tcp { tls: true, .. }) {
+        return Ok(None);
+    }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    // Names its provider: the process-wide one panics where two are built in.
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| url.rejected(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Some(TlsConnector::from(tls).into()))
+}
+
+/// The address, as errors and logs print it: for a cluster, or for sentinels, those of all that are known.
+fn name(config: &Config) -> String {
+    if let ServerConfig::Unix { path } = &config.server {
+        return path.display().to_string();
+    }
+    let address = |server: Server| NodeAddress::Tcp { host: server.host.to_string(), port: server.port, tls: false };
+    let hosts: Vec<_> = config.server.hosts().into_iter().map(|server| address(server).to_string()).collect();
+    hosts.join(",")
+}

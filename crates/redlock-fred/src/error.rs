@@ -1,0 +1,118 @@
+//! What fred reports, as a [`NodeError`].
+
+use std::time::Duration;
+
+use fred::error::{Error, ErrorKind};
+use redlock_core::{NodeError, NodeErrorKind};
+
+pub(crate) fn node_error(error: Error) -> NodeError {
+    let kind = match error.kind() {
+        // Also a connect or a handshake that took too long.
+        ErrorKind::Timeout => NodeErrorKind::Timeout,
+        ErrorKind::Auth => NodeErrorKind::Authentication,
+        ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Sentinel => NodeErrorKind::Unreachable,
+        // Who answers what cannot be read is not a Redis node, or wants TLS.
+        ErrorKind::Protocol => NodeErrorKind::Unreachable,
+        _ if is_unconnected(&error) => NodeErrorKind::Unreachable,
+        #[cfg(feature = "tls")]
+        ErrorKind::Tls => NodeErrorKind::Unreachable,
+        _ => NodeErrorKind::of_reply(error.details()),
+    };
+    NodeError::new(kind, error)
+}
+
+pub(crate) fn no_answer(bound: Duration) -> NodeError {
+    NodeError::new(NodeErrorKind::Timeout, format!("no answer within {bound:?}"))
+}
+
+pub(crate) fn no_connection(bound: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no connection within {bound:?}"))
+}
+
+pub(crate) fn runtime_gone() -> Error {
+    Error::new(ErrorKind::IO, "the runtime of the connection is gone")
+}
+
+/// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
+pub(crate) fn is_no_script(error: &Error) -> bool {
+    error.details().contains("NOSCRIPT")
+}
+
+/// Whether the connection cannot be used any more.
+pub(crate) fn is_broken(error: &Error) -> bool {
+    // After a reply that cannot be read, the stream is out of step.
+    matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Protocol) || is_unconnected(error)
+}
+
+/// Whether fred could not send the command: it has no kind for that.
+fn is_unconnected(error: &Error) -> bool {
+    const TEXTS: [&str; 3] = ["Failed to route command.", "Client is not initialized.", "channel closed"];
+    *error.kind() == ErrorKind::Unknown && TEXTS.contains(&error.details())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn replied(text: &str) -> Error {
+        // The kind that fred gives to most replies.
+        Error::new(ErrorKind::Unknown, text.to_owned())
+    }
+
+    #[test]
+    fn an_error_reply_has_the_kind_of_its_code() {
+        for (text, kind) in [
+            ("NOPERM this user has no permissions to run the 'evalsha' command", NodeErrorKind::Permission),
+            ("READONLY You can't write against a read only replica.", NodeErrorKind::ReadOnly),
+            ("LOADING Redis is loading the dataset in memory", NodeErrorKind::Loading),
+            ("BUSY Redis is busy running a script.", NodeErrorKind::Loading),
+            ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
+            ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("ERR something else", NodeErrorKind::Other),
+        ] {
+            assert_eq!(node_error(replied(text)).kind(), kind, "{text}");
+            assert!(!is_broken(&replied(text)), "{text}");
+        }
+        let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
+        assert_eq!(node_error(Error::new(ErrorKind::InvalidArgument, text)).kind(), NodeErrorKind::WrongType);
+    }
+
+    #[test]
+    fn no_answer_is_another_kind_than_no_connection() {
+        let timeout = Error::new(ErrorKind::Timeout, "Request timed out.");
+        assert!(!is_broken(&timeout));
+        assert_eq!(node_error(timeout).kind(), NodeErrorKind::Timeout);
+        for error in [
+            Error::new(ErrorKind::IO, "Connection closed."),
+            Error::new(ErrorKind::Canceled, "Connection closed unexpectedly."),
+            Error::new(ErrorKind::Unknown, "Failed to route command."),
+            runtime_gone(),
+        ] {
+            assert!(is_broken(&error), "{error}");
+            assert_eq!(node_error(error.clone()).kind(), NodeErrorKind::Unreachable, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_fails_while_connecting_is_told_as_such() {
+        for text in ["WRONGPASS invalid username-password pair", "NOAUTH Authentication required."] {
+            let error = node_error(Error::new(ErrorKind::Auth, text));
+            assert_eq!(error.kind(), NodeErrorKind::Authentication, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_script_is_seen_also_when_wrapped() {
+        assert!(is_no_script(&replied("NOSCRIPT No matching script. Please use EVAL.")));
+        assert!(is_no_script(&replied("ERR Error running script: NOSCRIPT No matching script.")));
+        assert!(!is_no_script(&replied("ERR unknown command")));
+    }
+
+    #[test]
+    fn the_clients_own_error_is_the_source() {
+        let error = node_error(replied("ERR something else"));
+        assert!(error.source().is_some_and(|source| source.is::<Error>()));
+    }
+}
