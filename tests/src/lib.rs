@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What the tests of the workspace share: the backends, the one list of scenarios, and real servers that can be
+//! paused, stopped and started.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a scenario that panics is a test that fails"
+)]
+#![expect(
+    clippy::print_stderr,
+    reason = "progress of a long pull is told on stderr, where the test runner shows it at once"
+)]
+
+pub mod backend;
+pub mod lab;
+pub mod scenarios;
+pub mod servers;

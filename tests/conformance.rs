@@ -1,0 +1,76 @@
+//! The conformance suite: every scenario on every backend, each a named test `backend::module::promise`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use libtest_mimic::{Arguments, Trial};
+use redlock_tests::{
+    backend::{BACKENDS, Backend},
+    lab::Lab,
+    scenarios::{self, Scenario},
+    servers::Servers,
+};
+use tokio::runtime::{Builder, Runtime};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Scenarios stop and pause the servers that they share.
+    arguments.test_threads = Some(1);
+    let servers = Arc::new(Mutex::new(None));
+    let trials = BACKENDS.iter().flat_map(|backend| {
+        let servers = Arc::clone(&servers);
+        scenarios::all()
+            .filter(|scenario| *backend != Backend::Mock || !scenario.only_on_servers)
+            .map(move |scenario| trial(*backend, scenario, Arc::clone(&servers)))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Option<Bench>>>) -> Trial {
+    let name = format!("{}::{}", backend.name(), scenario.name);
+    Trial::test(name, move || {
+        if backend == Backend::Mock {
+            let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
+            runtime.block_on(async { (scenario.run)(&Lab::in_memory()).await });
+            return Ok(());
+        }
+        // A scenario that panicked has left its lab broken at worst: the next one mends it.
+        let mut bench = servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if bench.is_none() {
+            *bench = Some(Bench::start().map_err(|error| format!("{error:#}"))?);
+        }
+        let bench = bench.as_mut().unwrap();
+        bench.runtime.block_on(async {
+            bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
+            (scenario.run)(&bench.lab).await;
+            Ok(())
+        })
+    })
+}
+
+/// The servers that all scenarios share, and the runtime that watches over them.
+struct Bench {
+    // Dropped first: it removes the servers.
+    lab: Lab,
+    runtime: Runtime,
+}
+
+impl Bench {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let lab = runtime.block_on(async {
+            let servers = Servers::from_env().await?;
+            anyhow::ensure!(
+                servers.can_fail(),
+                "the conformance suite stops servers: {} cannot be",
+                servers.describe()
+            );
+            Lab::on_servers(Backend::RedisRs, &servers).await
+        })?;
+        Ok(Self { lab, runtime })
+    }
+}

@@ -1,0 +1,143 @@
+//! The servers that the tests stand on do what the tests ask of them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Servers that can be made to fail; where they were given, the promise cannot be checked and the test says so.
+async fn fleet(count: usize, options: ServerOptions) -> Result<Vec<Server>> {
+    let servers = Servers::from_env().await?;
+    if servers.can_fail() { servers.start(count, &options).await } else { Ok(Vec::new()) }
+}
+
+fn text_of(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+#[tokio::test]
+async fn three_servers_answer_each_with_its_own_memory() -> Result<()> {
+    let servers = Servers::from_env().await?;
+    let fleet = servers.start(3, &ServerOptions::new()).await?;
+    let key = format!("servers:{}", std::process::id());
+    fleet[0].command(&["SET", &key, "first", "PX", "60000"]).await?;
+    assert_eq!(fleet[0].command(&["GET", &key]).await?, Reply::Bulk(b"first".to_vec()));
+    assert!(fleet[1].command(&["GET", &key]).await?.is_nil());
+    assert!(fleet[2].command(&["GET", &key]).await?.is_nil());
+    fleet[0].command(&["DEL", &key]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_server_accepts_and_does_not_answer_until_it_is_resumed() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        server.pause().await?;
+        let error = server.command_within(SHORT, &["SET", "late", "1"]).await.unwrap_err();
+        assert!(text_of(&error).contains("no answer within"), "{error:#}");
+        server.resume().await?;
+        // The request of a client that gave up is carried out all the same.
+        assert_eq!(server.command(&["GET", "late"]).await?.text().as_deref(), Some("1"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stopped_server_refuses_and_comes_back_empty_on_the_same_port() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        let port = server.port();
+        server.command(&["SET", "kept", "no"]).await?;
+        server.stop().await?;
+        let refused = Instant::now();
+        let error = server.command(&["GET", "kept"]).await.unwrap_err();
+        assert!(refused.elapsed() < SHORT && text_of(&error).contains("refused"), "{error:#}");
+        server.start().await?;
+        assert_eq!(server.port(), port);
+        assert!(server.command(&["GET", "kept"]).await?.is_nil());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_server_can_be_stopped_and_started_and_answers() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        server.pause().await?;
+        server.stop().await?;
+        server.start().await?;
+        assert_eq!(server.command(&["PING"]).await?.text().as_deref(), Some("PONG"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_with_memory_comes_back_with_its_keys() -> Result<()> {
+    for server in fleet(1, ServerOptions::new().keep_memory()).await? {
+        server.command(&["SET", "kept", "yes"]).await?;
+        server.stop().await?;
+        server.start().await?;
+        assert_eq!(server.command(&["GET", "kept"]).await?.text().as_deref(), Some("yes"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_an_error_reply_is_an_error() -> Result<()> {
+    for server in fleet(1, ServerOptions::new().args(["--requirepass", "secret"])).await? {
+        let error = server.command(&["GET", "key"]).await.unwrap_err();
+        assert!(text_of(&error).contains("NOAUTH"), "{error:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_reaches_its_primary_and_refuses_writes() -> Result<()> {
+    for primary in fleet(1, ServerOptions::new()).await? {
+        let options = ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary.port().to_string()]);
+        for replica in fleet(1, options).await? {
+            let error = replica.command(&["SET", "key", "1"]).await.unwrap_err();
+            assert!(text_of(&error).contains("READONLY"), "{error:#}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_a_spare_port_and_a_unix_socket_are_at_a_server_s_disposal() -> Result<()> {
+    let options = ServerOptions::new()
+        .file("users.acl", "user default on nopass ~* +@all\nuser someone on >secret ~* +get\n")
+        .args(["--aclfile", "{folder}/users.acl", "--replica-announce-port", "{spare_port}"])
+        .unix_socket();
+    for server in fleet(1, options).await? {
+        assert!(matches!(server.command(&["ACL", "GETUSER", "someone"]).await?, Reply::Array(_)));
+        let announced = server.command(&["CONFIG", "GET", "replica-announce-port"]).await?;
+        let spare_port = server.spare_port().unwrap().to_string();
+        let pair = ["replica-announce-port", &spare_port].map(|word| Reply::Bulk(word.as_bytes().to_vec()));
+        assert_eq!(announced, Reply::Array(pair.to_vec()));
+        let socket = server.unix_socket().unwrap();
+        std::os::unix::net::UnixStream::connect(&socket)?;
+        drop(server);
+        assert!(!socket.exists());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_fails_with_the_end_of_its_log() -> Result<()> {
+    let servers = Servers::from_env().await?;
+    let error = servers.start(1, &ServerOptions::new().args(["--no-such-option", "1"])).await.unwrap_err();
+    if servers.can_fail() {
+        assert!(text_of(&error).contains("no-such-option"), "{error:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_server_is_gone() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        let port = server.port();
+        drop(server);
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Taking a lock, and waiting for it.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Release, Retry};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+pub(super) async fn a_free_lock_is_taken_on_all_nodes(lab: &Lab) {
+    let redlock = lab.redlock(5);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.resource(), "r");
+    assert!(lock.is_valid());
+    assert!(lock.validity() <= TTL - TTL / 100 - Duration::from_millis(2));
+    // A quorum has granted by now; the late nodes follow.
+    assert!(lab.holding("r").await >= 3);
+    lab.until_held_by(5, "r").await;
+    assert_eq!(lab.value(0, "r").await.as_deref(), Some(lock.token().as_str()));
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_held_lock_is_contended(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    let error = theirs.try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.is_contended());
+    let AcquireError::Contended(tried) = error else { panic!("{error}") };
+    assert_eq!(tried.made, 1);
+    let votes = tried.last_round;
+    assert_eq!((votes.granted(), votes.needed(), votes.nodes().len()), (0, 2, 3));
+    let told = |answer: &NodeAnswer| matches!(answer, NodeAnswer::Held { remaining: Some(left) } if *left <= TTL);
+    assert!(votes.nodes().iter().any(|node| told(&node.answer)), "{votes}");
+    // The loser's release must not have touched the holder's keys.
+    theirs.close().await.unwrap();
+    assert_eq!(lab.holding("r").await, 3);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_waiter_gets_the_lock_after_its_release(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    let waiter = tokio::spawn(async move { theirs.acquire("r", TTL).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiter.is_finished());
+    lock.release().await.unwrap();
+    let lock = waiter.await.unwrap().unwrap();
+    assert!(lock.is_valid());
+    lock.release().await.unwrap();
+}
+
+pub(super) async fn a_waiter_gets_the_lock_after_its_holder_crashed(lab: &Lab) {
+    for index in 0..3 {
+        lab.set(index, "r", "crashed", Some(Duration::from_millis(300))).await;
+    }
+    let once = Retry::attempts(3).fixed(TTL);
+    // A pause of half a minute is cut to what the holder's ttl leaves.
+    let acquire = lab.redlock(3);
+    let call = acquire.acquire("r", AcquireOptions::new(TTL).retry(once));
+    let lock = tokio::time::timeout(TTL / 2, call).await.unwrap().unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn other_resources_are_free(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let a = redlock.acquire("a", TTL).await.unwrap();
+    let b = redlock.try_acquire("b", TTL).await.unwrap();
+    assert_eq!(a.release().await.unwrap(), Release::Released);
+    assert_eq!(b.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn every_round_has_a_token_of_its_own(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut tokens = HashSet::new();
+    for _ in 0..20 {
+        let lock = redlock.acquire("r", TTL).await.unwrap();
+        assert!(tokens.insert(*lock.token()));
+        lock.release().await.unwrap();
+    }
+}
+
+pub(super) async fn a_lost_round_leaves_nothing_behind(lab: &Lab) {
+    lab.set(0, "r", "another", None).await;
+    lab.set(1, "r", "another", None).await;
+    let redlock = lab.redlock(3);
+    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    redlock.close().await.unwrap();
+    assert_eq!(lab.value(2, "r").await, None);
+    assert_eq!(lab.value(0, "r").await.as_deref(), Some("another"));
+}
+
+pub(super) async fn a_cancelled_call_leaves_nothing_behind(lab: &Lab) {
+    let redlock = lab.redlock(5);
+    for microseconds in [0, 50, 100, 150, 200, 300, 500, 1_000, 3_000] {
+        let patience = Duration::from_micros(microseconds);
+        drop(tokio::time::timeout(patience, redlock.acquire("r", TTL)).await);
+        redlock.close().await.unwrap();
+        assert_eq!(lab.holding("r").await, 0, "cancelled after {patience:?}");
+    }
+}
+
+pub(super) async fn work_under_the_lock_is_exclusive(lab: &Lab) {
+    const WORKERS: u32 = 8;
+    const SECTIONS: u32 = 10;
+    let (inside, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let brief = Retry::until(2 * TTL).fixed(Duration::from_millis(10)).jitter(Duration::from_millis(10));
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let redlock = lab.builder(3).retry(brief.clone()).build().unwrap();
+            let (inside, done) = (Arc::clone(&inside), Arc::clone(&done));
+            tokio::spawn(async move {
+                for _ in 0..SECTIONS {
+                    let lock = redlock.acquire("r", TTL).await.unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
+                    let counted = done.load(Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    done.store(counted + 1, Ordering::SeqCst);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    assert_eq!(lock.release().await.unwrap(), Release::Released);
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!(done.load(Ordering::SeqCst), WORKERS * SECTIONS);
+}

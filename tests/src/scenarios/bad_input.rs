@@ -1,0 +1,73 @@
+//! What cannot be locked is refused with a typed error, before anything is sent.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireError, BuildError, ExtendError, LockNode, Redlock, Release, Resource, ResourceError, Ttl, TtlError,
+};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+pub(super) async fn a_ttl_of_zero_is_refused(lab: &Lab) {
+    let error = lab.redlock(3).acquire("r", Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Ttl(TtlError::Zero)), "{error}");
+    assert_eq!(lab.holding("r").await, 0);
+}
+
+pub(super) async fn a_ttl_over_the_bound_is_refused(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    for ttl in [Ttl::MAX + Duration::from_millis(1), Duration::MAX] {
+        let error = redlock.acquire("r", ttl).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Ttl(TtlError::TooLong { .. })), "{error}");
+    }
+    assert_eq!(lab.holding("r").await, 0);
+}
+
+pub(super) async fn a_ttl_too_short_for_the_node_timeout_is_refused(lab: &Lab) {
+    let redlock = lab.builder(3).node_timeout(Duration::from_secs(1)).build().unwrap();
+    let error = redlock.acquire("r", Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Ttl(TtlError::TooShort { .. })), "{error}");
+    assert_eq!(lab.holding("r").await, 0);
+}
+
+pub(super) async fn an_empty_name_is_refused(lab: &Lab) {
+    let error = lab.redlock(3).acquire("", TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(ResourceError::Empty)), "{error}");
+}
+
+pub(super) async fn a_huge_name_is_refused(lab: &Lab) {
+    let error = lab.redlock(3).acquire("x".repeat(1 << 20), TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(ResourceError::TooLong { len: 1_048_576 })), "{error}");
+    // The longest name that is taken works all the way, and errors do not print it whole.
+    let longest = "x".repeat(Resource::MAX_LEN);
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire(&longest, TTL).await.unwrap();
+    let error = theirs.try_acquire(&longest, TTL).await.unwrap_err().to_string();
+    assert!(error.len() < 1000, "{error}");
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn an_extend_with_a_bad_ttl_keeps_the_lock(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    for ttl in [Duration::ZERO, Duration::from_millis(1), Duration::MAX] {
+        let error = lock.extend(ttl).await.unwrap_err();
+        assert!(matches!(error, ExtendError::Ttl(_)), "{error}");
+    }
+    assert!(lock.validity() > TTL / 2);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn no_nodes_are_refused(_: &Lab) {
+    let none: [std::sync::Arc<dyn LockNode>; 0] = [];
+    assert_eq!(Redlock::new(none).unwrap_err(), BuildError::NoNodes);
+}
+
+pub(super) async fn one_node_given_twice_is_refused(lab: &Lab) {
+    let mut nodes = lab.nodes(3);
+    nodes.push(lab.node(1));
+    let name = lab.node(1).name().to_owned();
+    assert_eq!(Redlock::new(nodes).unwrap_err(), BuildError::DuplicateNode { name });
+}

@@ -1,0 +1,114 @@
+//! Nodes that answer, but not as a lock needs it: the error says what an operator can act on, and a quorum of good
+//! nodes does without them.
+
+use std::{sync::Arc, time::Duration};
+
+use redlock_core::{AcquireRequest, LockNode, NodeErrorKind, Redlock, Release, Resource, Token, Ttl};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use crate::{lab::Lab, servers::ServerOptions};
+
+const TTL: Duration = Duration::from_secs(30);
+
+pub(super) async fn a_key_of_another_type_is_told_and_stays(lab: &Lab) {
+    lab.set_list(0, "r").await;
+    let error = lab.redlock(1).try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.to_string().contains("the key holds another type"), "{error}");
+    // Two other nodes do without it, and the list is still there.
+    let lock = lab.redlock(3).try_acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let still = lab.node(0).inspect(&redlock_core::InspectRequest::new(Resource::new("r").unwrap())).await;
+    assert_eq!(still.unwrap_err().kind(), NodeErrorKind::WrongType);
+}
+
+/// The node behind `url` fails with `kind`, each time; two good nodes lock without it; the error tells what to do.
+async fn check(lab: &Lab, url: &str, kind: NodeErrorKind) {
+    let node = lab.open(url);
+    let request = AcquireRequest::new(Resource::new("r").unwrap(), Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
+    for attempt in 1..=3 {
+        let error = node.acquire(&request).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "attempt {attempt}: {error:?}");
+    }
+
+    let redlock = Redlock::builder().nodes(lab.nodes(2)).node(Arc::clone(&node)).build().unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+
+    let alone = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
+    let error = alone.try_acquire("r", TTL).await.unwrap_err().to_string();
+    assert!(error.contains(&kind.to_string()), "{error}");
+    assert!(error.contains(kind.advice().unwrap_or_default()), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+pub(super) async fn a_wrong_password_is_told(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
+    check(lab, &format!("redis://:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
+    check(lab, &format!("redis://nobody:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
+}
+
+pub(super) async fn a_missing_password_is_told(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
+    check(lab, &format!("redis://127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
+}
+
+pub(super) async fn a_user_who_may_not_run_scripts_is_told(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    let rules = ["ACL", "SETUSER", "clerk", "on", ">hunter2", "~*", "+@all", "-@scripting"];
+    server.command(&rules).await.unwrap();
+    check(lab, &format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Permission).await;
+}
+
+pub(super) async fn a_read_only_replica_is_told(lab: &Lab) {
+    let primary = lab.site(4).port().to_string();
+    let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
+    check(lab, &replica.url(), NodeErrorKind::ReadOnly).await;
+}
+
+pub(super) async fn a_full_node_is_told(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    check(lab, &server.url(), NodeErrorKind::OutOfMemory).await;
+}
+
+pub(super) async fn a_loading_node_is_told(lab: &Lab) {
+    let answer = "-LOADING Redis is loading the dataset in memory\r\n";
+    check(lab, &parrot(answer).await, NodeErrorKind::Loading).await;
+}
+
+pub(super) async fn an_unknown_host_is_told(lab: &Lab) {
+    check(lab, "redis://no-such-host.invalid", NodeErrorKind::Unreachable).await;
+}
+
+pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
+    let node = lab.open(&parrot("HTTP/1.1 400 Bad Request\r\n\r\n").await);
+    let redlock = Redlock::builder().nodes(lab.nodes(2)).node(Arc::clone(&node)).build().unwrap();
+    assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    let alone = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
+    alone.try_acquire("r", TTL).await.unwrap_err();
+}
+
+/// A server that answers everything with the same words; greetings of clients too, as a loading Redis does.
+async fn parrot(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while let Ok(read @ 1..) = connection.read(&mut request).await {
+                    // One answer per command: each starts with `*` at the beginning of a line.
+                    let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                    let commands = text.split("\r\n").filter(|line| line.starts_with('*')).count().max(1);
+                    if connection.write_all(answer.repeat(commands).as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
+}

@@ -1,0 +1,163 @@
+//! What one node does: the law of `LockNode`, operation by operation.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeErrorKind,
+    ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+fn resource() -> Resource {
+    Resource::new("contract").unwrap()
+}
+
+fn token(number: u8) -> Token {
+    Token::from_bytes([number; 20])
+}
+
+fn ttl(ttl: Duration) -> Ttl {
+    Ttl::new(ttl).unwrap()
+}
+
+async fn acquire(node: &dyn LockNode, number: u8) -> AcquireAnswer {
+    node.acquire(&AcquireRequest::new(resource(), token(number), ttl(TTL))).await.unwrap()
+}
+
+async fn extend(node: &dyn LockNode, number: u8) -> ExtendAnswer {
+    node.extend(&ExtendRequest::new(resource(), token(number), ttl(2 * TTL))).await.unwrap()
+}
+
+async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
+    node.release(&ReleaseRequest::new(resource(), token(number))).await.unwrap()
+}
+
+/// Whether a remaining ttl is that of a key set a moment ago.
+fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
+    remaining.is_some_and(|remaining| remaining <= ttl && remaining > ttl.mul_f64(0.8))
+}
+
+pub(super) async fn an_acquire_sets_the_token_for_the_ttl(lab: &Lab) {
+    let node = lab.node(0);
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+    assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
+}
+
+pub(super) async fn an_acquire_is_refused_while_another_holds(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    let AcquireAnswer::Held { remaining } = acquire(&node, 2).await else { panic!("granted twice") };
+    assert!(is_fresh(remaining, TTL), "{remaining:?}");
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+}
+
+pub(super) async fn an_acquire_that_finds_its_own_token_is_granted(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+}
+
+pub(super) async fn an_extend_renews_the_expiry(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    assert_eq!(extend(&node, 1).await, ExtendAnswer::Extended);
+    assert!(is_fresh(lab.remaining(0, "contract").await, 2 * TTL));
+}
+
+pub(super) async fn an_extend_sets_a_lost_key_again(lab: &Lab) {
+    let node = lab.node(0);
+    assert_eq!(extend(&node, 1).await, ExtendAnswer::Healed);
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+    assert!(is_fresh(lab.remaining(0, "contract").await, 2 * TTL));
+}
+
+pub(super) async fn an_extend_leaves_another_holder_alone(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    let ExtendAnswer::Held { remaining } = extend(&node, 2).await else { panic!("extended another's lock") };
+    assert!(is_fresh(remaining, TTL), "{remaining:?}");
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+    assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
+}
+
+pub(super) async fn a_release_deletes_its_own_key_once(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    assert_eq!(release(&node, 1).await, ReleaseAnswer::Released);
+    assert_eq!(lab.value(0, "contract").await, None);
+    assert_eq!(release(&node, 1).await, ReleaseAnswer::NotHeld);
+}
+
+pub(super) async fn a_release_leaves_another_holder_alone(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    assert_eq!(release(&node, 2).await, ReleaseAnswer::NotHeld);
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+}
+
+pub(super) async fn an_inspect_tells_and_changes_nothing(lab: &Lab) {
+    let node = lab.node(0);
+    let look = InspectRequest::new(resource());
+    assert_eq!(node.inspect(&look).await.unwrap(), InspectAnswer::Absent);
+    acquire(&node, 1).await;
+    for _ in 0..2 {
+        let InspectAnswer::Held { token: held, remaining } = node.inspect(&look).await.unwrap() else {
+            panic!("not held")
+        };
+        assert_eq!(held, token(1).as_bytes());
+        assert!(is_fresh(remaining, TTL), "{remaining:?}");
+    }
+}
+
+pub(super) async fn a_holder_without_expiry_is_told_as_such(lab: &Lab) {
+    let node = lab.node(0);
+    lab.set(0, "contract", "another", None).await;
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Held { remaining: None });
+    assert_eq!(extend(&node, 1).await, ExtendAnswer::Held { remaining: None });
+    let look = InspectRequest::new(resource());
+    let held = InspectAnswer::Held { token: b"another".to_vec(), remaining: None };
+    assert_eq!(node.inspect(&look).await.unwrap(), held);
+}
+
+pub(super) async fn a_key_of_another_type_is_an_error_and_stays(lab: &Lab) {
+    let node = lab.node(0);
+    lab.set_list(0, "contract").await;
+    let acquired = node.acquire(&AcquireRequest::new(resource(), token(1), ttl(TTL))).await;
+    assert_eq!(acquired.unwrap_err().kind(), NodeErrorKind::WrongType);
+    let extended = node.extend(&ExtendRequest::new(resource(), token(1), ttl(TTL))).await;
+    assert_eq!(extended.unwrap_err().kind(), NodeErrorKind::WrongType);
+    let released = node.release(&ReleaseRequest::new(resource(), token(1))).await;
+    assert_eq!(released.unwrap_err().kind(), NodeErrorKind::WrongType);
+    let inspected = node.inspect(&InspectRequest::new(resource())).await;
+    assert_eq!(inspected.unwrap_err().kind(), NodeErrorKind::WrongType);
+    lab.remove(0, "contract").await;
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+}
+
+pub(super) async fn any_name_is_a_key(lab: &Lab) {
+    let node = lab.node(0);
+    let huge = "x".repeat(Resource::MAX_LEN);
+    for name in [" ", "a b\tc\r\nd", "nul\0nul", "\u{1f512}{tag}", "\"'\\", huge.as_str()] {
+        let resource = Resource::new(name).unwrap();
+        let acquired = node.acquire(&AcquireRequest::new(resource.clone(), token(1), ttl(TTL))).await.unwrap();
+        assert_eq!(acquired, AcquireAnswer::Granted);
+        assert_eq!(lab.value(0, name).await.as_deref(), Some(token(1).as_str()));
+        let released = node.release(&ReleaseRequest::new(resource, token(1))).await.unwrap();
+        assert_eq!(released, ReleaseAnswer::Released);
+    }
+}
+
+pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
+    let node = lab.node(0);
+    let longest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MAX));
+    assert_eq!(node.acquire(&longest).await.unwrap(), AcquireAnswer::Granted);
+    assert!(is_fresh(lab.remaining(0, "contract").await, Ttl::MAX));
+    release(&node, 1).await;
+    let shortest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MIN));
+    assert_eq!(node.acquire(&shortest).await.unwrap(), AcquireAnswer::Granted);
+    lab.until_held_by(0, "contract").await;
+}

@@ -1,0 +1,61 @@
+//! Prolonging a lock.
+
+use std::time::Duration;
+
+use redlock_core::{ExtendError, Release};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_millis(600);
+
+pub(super) async fn an_extended_lock_outlives_its_first_ttl(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    let validity = lock.extend(100 * TTL).await.unwrap();
+    assert!(validity > 90 * TTL && validity <= 99 * TTL);
+    tokio::time::sleep(2 * TTL).await;
+    assert!(lock.is_valid());
+    assert!(lab.redlock(3).try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn an_expired_lock_is_not_revived(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(2 * TTL).await;
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Expired { .. }), "{error}");
+    assert_eq!(lab.holding("r").await, 0, "the extend must not have set anything");
+}
+
+pub(super) async fn a_lock_that_another_took_is_told_lost(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire("r", 100 * TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    for index in 0..3 {
+        lab.set(index, "r", "another", None).await;
+    }
+    let error = lock.extend(100 * TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(!lock.is_valid());
+    drop(lock);
+    redlock.close().await.unwrap();
+    assert_eq!(lab.holding("r").await, 3, "another's keys stay");
+}
+
+pub(super) async fn a_failed_extend_keeps_the_lock(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire("r", 100 * TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    lab.hang(0).await;
+    lab.hang(1).await;
+    let error = lock.extend(200 * TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
+    assert!(lock.is_valid());
+    assert!(lock.validity() < 100 * TTL, "the old deadline stands");
+    lab.mend(0).await;
+    lab.mend(1).await;
+    assert_eq!(lab.holding("r").await, 3, "nothing was released");
+    lock.extend(200 * TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}

@@ -1,0 +1,137 @@
+//! The one list of scenarios. Adding one is a line here; every backend then runs it.
+
+mod acquire;
+mod bad_input;
+mod bad_node;
+mod connection;
+mod contract;
+mod extend;
+mod hung;
+mod quorum;
+mod release;
+mod restart;
+
+use std::{future::Future, pin::Pin};
+
+use crate::lab::Lab;
+
+/// One promise, checked on the nodes of a lab.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// `module::promise`.
+    pub name: &'static str,
+    /// Whether it is about what only real servers have: passwords, roles, sockets.
+    pub only_on_servers: bool,
+    /// Checks it; panics if it does not hold.
+    pub run: for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
+macro_rules! scenarios {
+    ($name:ident, $only_on_servers:literal: $($module:ident { $($scenario:ident,)+ })+) => {
+        const $name: &[Scenario] = &[$($(Scenario {
+            name: concat!(stringify!($module), "::", stringify!($scenario)),
+            only_on_servers: $only_on_servers,
+            run: |lab| Box::pin($module::$scenario(lab)),
+        },)+)+];
+    };
+}
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    EVERYWHERE.iter().chain(ON_SERVERS)
+}
+
+scenarios! { EVERYWHERE, false:
+    contract {
+        an_acquire_sets_the_token_for_the_ttl,
+        an_acquire_is_refused_while_another_holds,
+        an_acquire_that_finds_its_own_token_is_granted,
+        an_extend_renews_the_expiry,
+        an_extend_sets_a_lost_key_again,
+        an_extend_leaves_another_holder_alone,
+        a_release_deletes_its_own_key_once,
+        a_release_leaves_another_holder_alone,
+        an_inspect_tells_and_changes_nothing,
+        a_holder_without_expiry_is_told_as_such,
+        a_key_of_another_type_is_an_error_and_stays,
+        any_name_is_a_key,
+        the_shortest_and_the_longest_ttl_are_taken,
+    }
+    acquire {
+        a_free_lock_is_taken_on_all_nodes,
+        a_held_lock_is_contended,
+        a_waiter_gets_the_lock_after_its_release,
+        a_waiter_gets_the_lock_after_its_holder_crashed,
+        other_resources_are_free,
+        every_round_has_a_token_of_its_own,
+        a_lost_round_leaves_nothing_behind,
+        a_cancelled_call_leaves_nothing_behind,
+        work_under_the_lock_is_exclusive,
+    }
+    extend {
+        an_extended_lock_outlives_its_first_ttl,
+        an_expired_lock_is_not_revived,
+        a_lock_that_another_took_is_told_lost,
+        a_failed_extend_keeps_the_lock,
+    }
+    release {
+        a_released_lock_is_free_at_once,
+        a_dropped_lock_is_given_back,
+        a_lock_that_expired_is_told_gone,
+        the_next_holder_is_not_released,
+        a_release_without_a_quorum_is_told_unknown,
+    }
+    quorum {
+        every_subset_of_stopped_nodes_is_decided,
+        every_subset_of_hung_nodes_is_decided,
+        every_split_of_nodes_held_by_another_is_decided,
+        a_lock_is_taken_with_two_of_five_stopped_and_one_slow,
+        with_three_of_five_stopped_the_error_names_each,
+    }
+    restart {
+        a_lock_survives_the_restart_of_a_minority,
+        an_extended_lock_survives_the_restart_of_every_node_in_turn,
+        a_node_that_was_down_at_the_start_is_used_once_it_is_up,
+        a_node_that_restarts_is_used_again,
+    }
+    hung {
+        a_hung_minority_is_not_waited_for,
+        a_node_that_hung_is_given_its_release,
+        a_node_that_hung_is_used_again,
+    }
+    bad_input {
+        a_ttl_of_zero_is_refused,
+        a_ttl_over_the_bound_is_refused,
+        a_ttl_too_short_for_the_node_timeout_is_refused,
+        an_empty_name_is_refused,
+        a_huge_name_is_refused,
+        an_extend_with_a_bad_ttl_keeps_the_lock,
+        no_nodes_are_refused,
+        one_node_given_twice_is_refused,
+    }
+    bad_node {
+        a_key_of_another_type_is_told_and_stays,
+    }
+}
+
+scenarios! { ON_SERVERS, true:
+    bad_node {
+        a_wrong_password_is_told,
+        a_missing_password_is_told,
+        a_user_who_may_not_run_scripts_is_told,
+        a_read_only_replica_is_told,
+        a_full_node_is_told,
+        a_loading_node_is_told,
+        an_unknown_host_is_told,
+        a_server_that_is_not_redis_is_told,
+    }
+    connection {
+        user_password_and_database_are_used,
+        a_redlock_go_url_is_used,
+        a_unix_socket_is_used,
+        scripts_that_the_server_forgot_are_sent_again,
+        a_broken_connection_is_made_anew,
+        no_password_is_ever_printed,
+        a_node_outlives_the_runtime_that_connected_it,
+    }
+}

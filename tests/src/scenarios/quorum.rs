@@ -1,0 +1,122 @@
+//! Who decides: every subset of failing nodes, for odd and even fleets.
+
+use std::time::Duration;
+
+use redlock_core::{AcquireError, Lost, NodeAnswer, Release};
+
+use crate::lab::Lab;
+
+/// Long enough for real servers, with a node timeout of 50 ms.
+const TTL: Duration = Duration::from_millis(2_500);
+
+/// All subsets of so many nodes, each one node away from the one before it.
+fn subsets(nodes: usize) -> impl Iterator<Item = Vec<bool>> {
+    (0..1_usize << nodes).map(move |step| {
+        let gray = step ^ (step >> 1);
+        (0..nodes).map(|node| gray & (1 << node) != 0).collect()
+    })
+}
+
+/// Takes a lock with these nodes failing, and checks that a quorum of the others decided.
+async fn check(lab: &Lab, failing: &[bool]) {
+    let (nodes, down) = (failing.len(), failing.iter().filter(|fails| **fails).count());
+    // A node that hung before may still be at work on the lock of the subset before.
+    let resource = format!("{failing:?}");
+    let redlock = lab.redlock(nodes);
+    let acquired = redlock.try_acquire(&resource, TTL).await;
+    if nodes - down > nodes / 2 {
+        let mut lock = acquired.unwrap_or_else(|error| panic!("{error}"));
+        lock.extend(TTL).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(lock.release().await.unwrap(), Release::Released, "{resource}");
+    } else {
+        let error = acquired.err().unwrap_or_else(|| panic!("{resource}: locked without a quorum"));
+        assert!(matches!(&error, AcquireError::NoQuorum(_)), "{error}");
+    }
+    lab.until_held_by(0, &resource).await;
+}
+
+pub(super) async fn every_subset_of_stopped_nodes_is_decided(lab: &Lab) {
+    for nodes in 1..=Lab::NODES {
+        for failing in subsets(nodes) {
+            for (index, fails) in failing.iter().enumerate() {
+                if *fails && !lab.is_broken(index) {
+                    lab.stop(index).await;
+                } else if !fails {
+                    lab.mend(index).await;
+                }
+            }
+            check(lab, &failing).await;
+        }
+    }
+}
+
+pub(super) async fn every_subset_of_hung_nodes_is_decided(lab: &Lab) {
+    for nodes in 1..=Lab::NODES {
+        for failing in subsets(nodes) {
+            for (index, fails) in failing.iter().enumerate() {
+                if *fails && !lab.is_broken(index) {
+                    lab.hang(index).await;
+                } else if !fails {
+                    lab.mend(index).await;
+                }
+            }
+            check(lab, &failing).await;
+        }
+    }
+}
+
+pub(super) async fn every_split_of_nodes_held_by_another_is_decided(lab: &Lab) {
+    for nodes in 1..=Lab::NODES {
+        let redlock = lab.redlock(nodes);
+        for held in subsets(nodes) {
+            for (index, held) in held.iter().enumerate() {
+                if *held {
+                    lab.set(index, "r", "another", None).await;
+                } else {
+                    lab.remove(index, "r").await;
+                }
+            }
+            let others = held.iter().filter(|held| **held).count();
+            let acquired = redlock.try_acquire("r", TTL).await;
+            if nodes - others > nodes / 2 {
+                assert_eq!(acquired.unwrap().release().await.unwrap(), Release::Released, "{held:?}");
+            } else {
+                let error = acquired.err().unwrap_or_else(|| panic!("{held:?}: locked without a quorum"));
+                assert!(matches!(&error, AcquireError::Contended(_)), "{held:?}: {error}");
+            }
+            redlock.close().await.unwrap();
+            assert_eq!(lab.holding("r").await, others, "{held:?}");
+        }
+        for index in 0..nodes {
+            lab.remove(index, "r").await;
+        }
+    }
+}
+
+pub(super) async fn a_lock_is_taken_with_two_of_five_stopped_and_one_slow(lab: &Lab) {
+    lab.stop(0).await;
+    lab.stop(1).await;
+    lab.hang(2).await;
+    let redlock = lab.builder(5).node_timeout(Duration::from_secs(2)).build().unwrap();
+    let call = tokio::spawn(async move { redlock.try_acquire("r", Duration::from_secs(30)).await });
+    // The third vote comes late, within the node timeout.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!call.is_finished());
+    lab.mend(2).await;
+    assert_eq!(call.await.unwrap().unwrap().release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn with_three_of_five_stopped_the_error_names_each(lab: &Lab) {
+    for index in [0, 2, 4] {
+        lab.stop(index).await;
+    }
+    let redlock = lab.redlock(5);
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    let AcquireError::NoQuorum(tried) = &error else { panic!("{error}") };
+    assert_eq!(tried.lost, Lost::NoQuorum);
+    for (index, vote) in tried.last_round.nodes().iter().enumerate() {
+        assert_eq!(vote.node, lab.node(index).name());
+        assert!(error.to_string().contains(&vote.node), "{error}");
+        assert_eq!(matches!(vote.answer, NodeAnswer::Failed(_)), index % 2 == 0, "{error}");
+    }
+}

@@ -1,0 +1,66 @@
+//! What a test may ask of a server before it starts.
+
+/// How a server is started. The default keeps nothing: no snapshot, no append-only file.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    pub(super) args: Vec<String>,
+    pub(super) files: Vec<(String, String)>,
+    pub(super) keeps_memory: bool,
+    pub(super) unix_socket: bool,
+}
+
+impl ServerOptions {
+    /// A server that keeps nothing and asks for no password.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds arguments of `redis-server`, for example `["--requirepass", "secret"]`; the last one of a name wins.
+    ///
+    /// `{folder}` stands for the server's own folder, where [`file`](Self::file) puts files, and `{spare_port}` for a
+    /// second free port, as [`Server::spare_port`](super::Server::spare_port) tells it: `["--tls-port",
+    /// "{spare_port}", "--tls-cert-file", "{folder}/server.pem"]`. Leave the main port plain: it is how a test asks
+    /// whether the server is up.
+    #[must_use]
+    pub fn args<I>(mut self, args: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Puts a file into the server's own folder before it starts.
+    #[must_use]
+    pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.files.push((name.into(), text.into()));
+        self
+    }
+
+    /// Keys survive a stop and start: every write is synced to an append-only file. Default: they do not.
+    #[must_use]
+    pub fn keep_memory(mut self) -> Self {
+        self.keeps_memory = true;
+        self
+    }
+
+    /// The server listens on a unix socket too: [`Server::unix_socket`](super::Server::unix_socket) tells where.
+    #[must_use]
+    pub fn unix_socket(mut self) -> Self {
+        self.unix_socket = true;
+        self
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        self.args.is_empty() && self.files.is_empty() && !self.keeps_memory && !self.unix_socket
+    }
+
+    pub(super) fn needs_folder(&self) -> bool {
+        self.unix_socket || !self.files.is_empty() || self.args.iter().any(|arg| arg.contains("{folder}"))
+    }
+
+    pub(super) fn needs_spare_port(&self) -> bool {
+        self.args.iter().any(|arg| arg.contains("{spare_port}"))
+    }
+}

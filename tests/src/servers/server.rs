@@ -1,0 +1,226 @@
+//! One running server, whichever source it came from.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    ServerOptions, background,
+    containers::Container,
+    folder::Folder,
+    ports::Port,
+    processes::Process,
+    reply::{Address, Reply},
+};
+
+/// How long [`Server::command`] waits for an answer, and a start for the server to be up.
+const PATIENCE: Duration = Duration::from_secs(2);
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// One running server. Dropping it removes the container or ends the process, and deletes its folder.
+///
+/// It fails in two ways that differ: *paused* (accepts connections, never answers, carries the requests out once it
+/// is resumed) and *stopped* (refuses connections, its memory is gone).
+pub struct Server {
+    // Dropped in this order: what runs, then its folder, then its ports.
+    pub(super) running: Running,
+    pub(super) settings: Settings,
+    pub(super) address: Address,
+}
+
+/// What stands behind a server.
+#[derive(Debug)]
+pub(super) enum Running {
+    Container(Container),
+    Process(Process),
+    Given,
+}
+
+/// What a server holds for as long as it exists, so that it can be started again as the same one.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) options: ServerOptions,
+    pub(super) folder: Option<Folder>,
+    pub(super) port: Option<Port>,
+    pub(super) spare_port: Option<Port>,
+}
+
+impl Server {
+    /// Where the server is: `redis://127.0.0.1:20001`, or the URL that was given.
+    pub fn url(&self) -> String {
+        self.address.url().to_owned()
+    }
+
+    /// The host part of the URL, `127.0.0.1` unless the server was given.
+    pub fn host(&self) -> &str {
+        &self.address.host
+    }
+
+    /// The port of the URL. It stays the same over stop and start.
+    pub fn port(&self) -> u16 {
+        self.address.port
+    }
+
+    /// The second port, if the options' arguments speak of `{spare_port}`.
+    pub fn spare_port(&self) -> Option<u16> {
+        self.settings.spare_port.as_ref().map(Port::number)
+    }
+
+    /// The unix socket, if the options ask for one.
+    pub fn unix_socket(&self) -> Option<PathBuf> {
+        let folder = self.settings.folder.as_ref().filter(|_| self.settings.options.unix_socket)?;
+        Some(folder.path().join("redis.sock"))
+    }
+
+    /// The server keeps its connections and accepts new ones, and answers none.
+    ///
+    /// # Errors
+    ///
+    /// If the engine or the system refuses, or the server was given.
+    pub async fn pause(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) => container.signal("STOP").await,
+            Running::Process(process) => process.pause(),
+            Running::Given => bail!(CANNOT_FAIL),
+        }
+    }
+
+    /// Ends a pause: the requests that came in meanwhile are carried out now.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    pub async fn resume(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) => container.signal("CONT").await,
+            Running::Process(process) => process.resume(),
+            Running::Given => bail!(CANNOT_FAIL),
+        }
+    }
+
+    /// Ends the server at once, paused or not: its connections break, new ones are refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    pub async fn stop(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) => container.stop().await,
+            Running::Process(process) => process.stop(),
+            Running::Given => bail!(CANNOT_FAIL),
+        }
+    }
+
+    /// Starts a stopped server on the same port, and waits until it answers. Its memory is empty unless the options
+    /// say [`keep_memory`](ServerOptions::keep_memory). On a running server, does nothing but wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause), or if the server does not come up.
+    pub async fn start(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) => container.start().await?,
+            Running::Process(process) => process.start().await?,
+            Running::Given => bail!(CANNOT_FAIL),
+        }
+        self.until_it_answers().await
+    }
+
+    /// Sends one command over a connection of its own, which is no client's under test.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be reached, answers with an error, or not within 2 seconds.
+    pub async fn command(&self, args: &[&str]) -> Result<Reply> {
+        self.command_within(PATIENCE, args).await
+    }
+
+    /// [`command`](Self::command) with a patience of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command).
+    pub async fn command_within(&self, patience: Duration, args: &[&str]) -> Result<Reply> {
+        let what = || format!("{} to {:?}", args.first().copied().unwrap_or("nothing"), self.address);
+        let reply = self.address.send(patience, args).await.with_context(what)?;
+        match reply {
+            Reply::Error(text) => Err(anyhow::Error::msg(text)).with_context(what),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Waits until the server answers anything but `LOADING`; `NOAUTH` is an answer too.
+    pub(super) async fn until_it_answers(&self) -> Result<()> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let address = self.address.clone();
+            let answer = background::run(async move { address.send(PATIENCE, &["PING"]).await }).await;
+            let up = matches!(&answer, Ok(Reply::Simple(_)))
+                || matches!(&answer, Ok(Reply::Error(e)) if !e.starts_with("LOADING"));
+            let state = match &self.running {
+                Running::Container(container) => container.why_it_ended().await?,
+                Running::Process(process) => process.why_it_ended()?,
+                Running::Given => None,
+            };
+            if let Some(log) = state {
+                bail!("the server on port {} ended by itself; the end of its log:\n{log}", self.port());
+            }
+            if up {
+                return Ok(());
+            }
+            if started.elapsed() > START_PATIENCE {
+                let last = answer.map_or_else(|error| format!("{error:#}"), |reply| format!("{reply:?}"));
+                bail!("the server on port {} does not answer within {START_PATIENCE:?}: {last}", self.port());
+            }
+            background::sleep(pause).await?;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+const CANNOT_FAIL: &str =
+    "servers that were given cannot be made to fail: ask `Servers::can_fail` first, or unset REDLOCK_TEST_SERVERS";
+
+impl Settings {
+    /// Sets ports and, where the options need one or `always_folder` says so, a folder with its files aside.
+    pub(super) fn new(options: ServerOptions, always_folder: bool) -> Result<Self> {
+        let folder = if always_folder || options.needs_folder() { Some(Folder::create(&options.files)?) } else { None };
+        let spare_port = if options.needs_spare_port() { Some(Port::free()?) } else { None };
+        Ok(Self { folder, port: Some(Port::free()?), spare_port, options })
+    }
+
+    /// The arguments every source passes on, the test's own last.
+    pub(super) fn arguments(&self, bind: &str, working_folder: &str) -> Vec<String> {
+        let port = self.port.as_ref().map_or(0, Port::number).to_string();
+        let mut args: Vec<String> =
+            ["--bind", bind, "--port", &port, "--protected-mode", "no", "--dir", working_folder, "--save", ""]
+                .map(String::from)
+                .to_vec();
+        let append_only = if self.options.keeps_memory { "yes" } else { "no" };
+        args.extend(["--appendonly", append_only, "--appendfsync", "always"].map(String::from));
+        let folder = self.folder.as_ref().map(|folder| folder.path().display().to_string()).unwrap_or_default();
+        if self.options.unix_socket {
+            args.extend(["--unixsocket", &format!("{folder}/redis.sock"), "--unixsocketperm", "777"].map(String::from));
+        }
+        let spare = self.spare_port.as_ref().map(|port| port.number().to_string()).unwrap_or_default();
+        let fill = |arg: &String| arg.replace("{folder}", &folder).replace("{spare_port}", &spare);
+        args.extend(self.options.args.iter().map(fill));
+        args
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.running {
+            Running::Container(_) => "container",
+            Running::Process(_) => "process",
+            Running::Given => "given",
+        };
+        f.debug_struct("Server").field("address", &self.address).field("kind", &kind).finish_non_exhaustive()
+    }
+}
