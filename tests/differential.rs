@@ -69,14 +69,14 @@ async fn ask(node: &dyn LockNode, operation: &Operation) -> Answer {
         Operation::Acquire { key, token: holder, ttl } => {
             let request = AcquireRequest::new(resource(key), token(holder), Ttl::new(*ttl).unwrap());
             node.acquire(&request).await.map(|answer| match answer {
-                AcquireAnswer::Held { remaining } => Answer::Held { minutes: minutes(remaining) },
+                AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }
         Operation::Extend { key, token: holder, ttl } => {
             let request = ExtendRequest::new(resource(key), token(holder), Ttl::new(*ttl).unwrap());
             node.extend(&request).await.map(|answer| match answer {
-                ExtendAnswer::Held { remaining } => Answer::Held { minutes: minutes(remaining) },
+                ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }
@@ -86,7 +86,7 @@ async fn ask(node: &dyn LockNode, operation: &Operation) -> Answer {
         }
         Operation::Inspect { key } => {
             node.inspect(&InspectRequest::new(resource(key))).await.map(|answer| match answer {
-                InspectAnswer::Held { token, remaining } => Answer::Value { token, minutes: minutes(remaining) },
+                InspectAnswer::Held { token, remaining, .. } => Answer::Value { token, minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }

@@ -2,13 +2,22 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::task::TaskTracker;
 
 /// The background work of one [`Redlock`](crate::Redlock): late nodes, and what dropped rounds and locks give back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        let tasks = TaskTracker::new();
+        // It still takes tasks; closed, it tells whoever waits when there are none left.
+        tasks.close();
+        Self { tasks }
+    }
 }
 
 impl Background {
@@ -17,12 +26,15 @@ impl Background {
         self.tasks.spawn_on(work, runtime);
     }
 
-    /// Waits until all work is done, but not longer than `limit`.
+    /// Waits until all work is done, but not longer than `limit`, and outside a runtime not at all.
     pub(crate) async fn finish(&self, limit: Duration) -> Result<(), CloseError> {
-        self.tasks.close();
-        let finished = tokio::time::timeout(limit, self.tasks.wait()).await;
-        self.tasks.reopen();
-        finished.map_err(|_| CloseError { unfinished: self.tasks.len() })
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        if Handle::try_current().is_ok() && timeout(limit, self.tasks.wait()).await.is_ok() {
+            return Ok(());
+        }
+        Err(CloseError { unfinished: self.tasks.len() })
     }
 }
 

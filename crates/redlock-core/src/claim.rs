@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Mutex};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, MutexGuard},
+    time::{Instant, timeout},
+};
 
 use crate::{
     fleet::{Fleet, Member, Terms},
@@ -18,7 +22,7 @@ use crate::{
         ReleaseRequest,
     },
     resource::Resource,
-    round_trip::{LATE_LIMIT, Request, RoundTrip},
+    round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
     token::Token,
 };
 
@@ -31,15 +35,34 @@ pub(crate) struct Claim(Arc<Claimed>);
 
 struct Claimed {
     fleet: Arc<Fleet>,
-    /// Where the background work runs, also when the claim is dropped outside a runtime.
+    /// Where the background work runs, wherever the claim is dropped.
     runtime: Handle,
     resource: Resource,
     token: Token,
     node_timeout: Duration,
-    /// One lane per node. A request holds its node's lane from start to end, so requests of one token reach a node in
-    /// the order in which they were started: a release never overtakes a late acquire or extend.
-    lanes: Box<[Mutex<()>]>,
+    lanes: Box<[Lane]>,
     released: AtomicBool,
+}
+
+/// What one token has sent to one node.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
+    /// extends that were sent there have ended.
+    order: Mutex<()>,
+    /// Whether anything was sent that a release has to undo.
+    used: AtomicBool,
+}
+
+impl Lane {
+    /// Waits for the request before, if there is one. If there is none, it never yields: each node is asked in the
+    /// first poll of a round.
+    async fn enter(&self) -> MutexGuard<'_, ()> {
+        match self.order.try_lock() {
+            Ok(order) => order,
+            Err(_) => self.order.lock().await,
+        }
+    }
 }
 
 impl Claim {
@@ -56,7 +79,7 @@ impl Claim {
             resource,
             token,
             node_timeout,
-            lanes: fleet.members.iter().map(|_| Mutex::new(())).collect(),
+            lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
             released: AtomicBool::new(false),
         }))
     }
@@ -76,40 +99,51 @@ impl Claim {
     /// Asks all nodes for the lock. Waits for at most `patience`.
     pub(crate) fn acquire(&self, terms: &Terms, patience: Duration) -> RoundTrip<AcquireAnswer> {
         let ttl = terms.ttl;
-        self.0.round_trip(patience, LATE_LIMIT, |claimed, member| {
+        let requests = self.0.requests(|claimed, member| {
             Box::pin(async move {
                 let (member, lane) = claimed.at(member);
                 member.admit()?;
-                let _lane = lane.lock().await;
+                let _order = lane.enter().await;
                 claimed.still_wanted()?;
+                lane.used.store(true, Ordering::SeqCst);
                 let request = AcquireRequest::new(claimed.resource.clone(), claimed.token, ttl);
-                member.node.acquire(&request).await
+                member.observe(member.node.acquire(&request).await)
             })
-        })
+        });
+        RoundTrip::new(requests, &self.0.runtime, patience, terms.node_timeout, LATE_LIMIT)
     }
 
     /// Asks all nodes to prolong the lock.
     pub(crate) fn extend(&self, terms: &Terms) -> RoundTrip<ExtendAnswer> {
         let Terms { ttl, node_timeout, .. } = *terms;
-        self.0.round_trip(node_timeout, LATE_LIMIT, |claimed, member| {
+        let requests = self.0.requests(|claimed, member| {
             Box::pin(async move {
                 let (member, lane) = claimed.at(member);
                 member.admit()?;
                 // Behind a request that the node does not answer, extends must not pile up.
-                let _lane = tokio::time::timeout(node_timeout, lane.lock())
+                let _order = timeout(node_timeout, lane.enter())
                     .await
                     .map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))?;
                 claimed.still_wanted()?;
+                lane.used.store(true, Ordering::SeqCst);
                 let request = ExtendRequest::new(claimed.resource.clone(), claimed.token, ttl);
-                member.node.extend(&request).await
+                member.observe(member.node.extend(&request).await)
             })
-        })
+        });
+        RoundTrip::new(requests, &self.0.runtime, node_timeout, node_timeout, LATE_LIMIT)
     }
 
     /// Asks all nodes to delete the key.
     pub(crate) fn release(self) -> RoundTrip<ReleaseAnswer> {
         self.0.released.store(true, Ordering::SeqCst);
-        self.0.release()
+        let node_timeout = self.0.node_timeout;
+        RoundTrip::new(self.0.release(), &self.0.runtime, node_timeout, node_timeout, Claimed::RELEASE_LIMIT)
+    }
+
+    /// Releases a lost round's token, and waits until all nodes have answered: the next round must not meet it.
+    pub(crate) async fn give_back(self) {
+        let mut answers = self.release();
+        while answers.next().await.is_some() {}
     }
 }
 
@@ -118,8 +152,12 @@ impl Drop for Claim {
         if self.0.released.swap(true, Ordering::SeqCst) {
             return;
         }
-        // A round trip that nobody waits for goes on in the background.
-        drop(self.0.release());
+        let claimed = Arc::clone(&self.0);
+        // No timer and no request is made here: the thread may have no runtime, or be about to end.
+        self.0.fleet.background.spawn(&self.0.runtime, async move {
+            let on_time = Instant::now() + claimed.node_timeout;
+            claimed.release().finish(on_time, Claimed::RELEASE_LIMIT).await;
+        });
     }
 }
 
@@ -130,35 +168,34 @@ impl fmt::Debug for Claim {
 }
 
 impl Claimed {
-    fn release(self: &Arc<Self>) -> RoundTrip<ReleaseAnswer> {
-        // Twice the limit of the late acquire or extend that it may have to wait for.
-        self.round_trip(self.node_timeout, 2 * LATE_LIMIT, |claimed, member| {
+    /// Twice the limit of the late acquire or extend that a release may have to wait for.
+    const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
+
+    fn release(self: &Arc<Self>) -> Requests<ReleaseAnswer> {
+        self.requests(|claimed, member| {
             Box::pin(async move {
                 let (member, lane) = claimed.at(member);
-                member.admit_release()?;
-                let _lane = lane.lock().await;
+                let _order = lane.enter().await;
+                if !lane.used.load(Ordering::SeqCst) {
+                    return Ok(ReleaseAnswer::NotHeld);
+                }
                 let request = ReleaseRequest::new(claimed.resource.clone(), claimed.token);
-                member.node.release(&request).await
+                member.observe(member.node.release(&request).await)
             })
         })
     }
 
-    fn round_trip<A: Send>(
-        self: &Arc<Self>,
-        patience: Duration,
-        late_limit: Duration,
-        request: impl Fn(Arc<Self>, usize) -> Request<A>,
-    ) -> RoundTrip<A> {
-        RoundTrip::new(&self.fleet, &self.runtime, patience, late_limit, |member| request(Arc::clone(self), member))
+    fn requests<A>(self: &Arc<Self>, request: impl Fn(Arc<Self>, usize) -> Request<A>) -> Requests<A> {
+        Requests::new(&self.fleet, |member| request(Arc::clone(self), member))
     }
 
-    #[expect(clippy::indexing_slicing, reason = "there is one lane per member, and a round trip goes over the members")]
-    fn at(&self, member: usize) -> (&Member, &Mutex<()>) {
+    #[expect(clippy::indexing_slicing, reason = "there is one lane per member, and requests go over the members")]
+    fn at(&self, member: usize) -> (&Member, &Lane) {
         (&self.fleet.members[member], &self.lanes[member])
     }
 
-    /// Fails once the claim is being released. Asked *inside* the lane: together with the order of the lane it makes
-    /// sure that nothing is set on a node after its release.
+    /// Fails once the claim is being released. Asked *inside* the lane: together with the lane's order it makes sure
+    /// that nothing is set on a node after its release.
     fn still_wanted(&self) -> Result<(), NodeError> {
         if self.released.load(Ordering::SeqCst) {
             return Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"));

@@ -105,7 +105,7 @@ pub enum ExtendError {
         /// What every node answered.
         votes: Box<Votes>,
     },
-    /// Too many nodes failed. The lock stands until its validity ends; try again before that.
+    /// Too few nodes extended. The lock stands until its validity ends; try again before that.
     #[error("the lock on {} could not be extended: no quorum; {votes}", Named(.resource))]
     NoQuorum {
         /// The lock's resource.
@@ -124,22 +124,52 @@ pub enum ExtendError {
     /// The ttl cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),
+    /// The call was not made on a tokio runtime. Nothing was sent.
+    #[error("there is no tokio runtime here: call extend from a task of a runtime")]
+    NoRuntime,
 }
 
-/// It is unknown whether a lock was given back: too few nodes answered. Those that did not answer are still asked in
-/// the background; at the latest the ttl ends the lock.
+impl ExtendError {
+    /// What every node answered, if they were asked.
+    #[must_use]
+    pub fn votes(&self) -> Option<&Votes> {
+        match self {
+            Self::Lost { votes, .. } | Self::NoQuorum { votes, .. } | Self::TooSlow { votes, .. } => Some(votes),
+            Self::Expired { .. } | Self::Ttl(_) | Self::NoRuntime => None,
+        }
+    }
+}
+
+/// It is unknown whether a lock was given back. At the latest the ttl ends it.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", Named(.resource))]
 #[non_exhaustive]
-pub struct ReleaseError {
-    /// The lock's resource.
-    pub resource: Resource,
-    /// What every node answered.
-    pub votes: Box<Votes>,
+pub enum ReleaseError {
+    /// Too few nodes answered to tell. Those that did not are still asked in the background.
+    #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", Named(.resource))]
+    Unknown {
+        /// The lock's resource.
+        resource: Resource,
+        /// What every node answered.
+        votes: Box<Votes>,
+    },
+    /// The call was not made on a tokio runtime. The lock is given back in the background, as if it were dropped.
+    #[error("there is no tokio runtime here: call release from a task of a runtime; the lock was dropped")]
+    NoRuntime,
 }
 
-/// A resource's name in quotes, cut to a readable length.
-struct Named<'a>(&'a Resource);
+impl ReleaseError {
+    /// What every node answered, if they were asked.
+    #[must_use]
+    pub fn votes(&self) -> Option<&Votes> {
+        match self {
+            Self::Unknown { votes, .. } => Some(votes),
+            Self::NoRuntime => None,
+        }
+    }
+}
+
+/// A resource's name in quotes and escaped, cut to a readable length: safe to print.
+pub(crate) struct Named<'a>(pub(crate) &'a Resource);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -58,58 +58,88 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) node: Arc<dyn LockNode>,
+    /// Requests that nobody waits for any more.
+    late: AtomicUsize,
+    /// Of those, the ones that are out for longer than the node timeout.
     overdue: AtomicUsize,
+    failing: AtomicBool,
 }
 
 impl Member {
-    /// How many requests may be outstanding past the node timeout before the next one fails at once. A hung node
+    /// How many requests may be out for longer than the node timeout before the next one fails at once. A hung node
     /// never errors by itself: without a bound, what it owes grows until memory ends.
     const MAX_OVERDUE: usize = 64;
 
+    /// How many requests may be left behind by rounds that were decided without them.
+    const MAX_LATE: usize = 4096;
+
     pub(crate) fn new(node: Arc<dyn LockNode>) -> Self {
-        Self { node, overdue: AtomicUsize::new(0) }
+        Self { node, late: AtomicUsize::new(0), overdue: AtomicUsize::new(0), failing: AtomicBool::new(false) }
     }
 
-    /// Whether the node may be sent another acquire or extend.
+    /// Whether the node may be sent another acquire or extend. (What was sent once may always be released.)
     pub(crate) fn admit(&self) -> Result<(), NodeError> {
-        self.admit_below(Self::MAX_OVERDUE)
-    }
-
-    /// Whether the node may be sent another release: for longer, so that what was admitted can be given back.
-    pub(crate) fn admit_release(&self) -> Result<(), NodeError> {
-        self.admit_below(2 * Self::MAX_OVERDUE)
-    }
-
-    fn admit_below(&self, bound: usize) -> Result<(), NodeError> {
-        match self.overdue.load(Ordering::Relaxed) {
-            overdue if overdue < bound => Ok(()),
-            overdue => {
-                Err(NodeError::new(NodeErrorKind::Timeout, format!("{overdue} earlier requests are still unanswered")))
-            }
+        let (late, overdue) = (self.late.load(Ordering::Relaxed), self.overdue.load(Ordering::Relaxed));
+        if overdue < Self::MAX_OVERDUE && late < Self::MAX_LATE {
+            return Ok(());
         }
+        Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))
+    }
+
+    /// Looks at an answer on its way, so that somebody learns of a node that fails while a quorum does without it:
+    /// once when it begins to fail and once when it is back, not with every request.
+    pub(crate) fn observe<A>(&self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
+        let node = self.node.name();
+        match &answer {
+            // That key's fault, not the node's.
+            Err(error) if error.kind() == NodeErrorKind::WrongType => {
+                tracing::warn!(node, error = %error.chain(), "a key is not a lock");
+            }
+            Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::debug!(node, error = %error.chain(), "node still fails");
+            }
+            Err(error) => tracing::warn!(node, error = %error.chain(), "node fails, a quorum must do without it"),
+            Ok(_) if self.failing.load(Ordering::Relaxed) => {
+                self.failing.store(false, Ordering::Relaxed);
+                tracing::info!(node, "node answers again");
+            }
+            Ok(_) => {}
+        }
+        answer
     }
 }
 
-/// Counts one request of one node as overdue until it is dropped.
+/// Counts one request that nobody waits for against its node, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Overdue {
+pub(crate) struct Debt {
     fleet: Arc<Fleet>,
     member: usize,
+    count: fn(&Member) -> &AtomicUsize,
 }
 
-impl Overdue {
-    pub(crate) fn count(fleet: &Arc<Fleet>, member: usize) -> Self {
+impl Debt {
+    /// Left behind by a round that was decided without it.
+    pub(crate) fn late(fleet: &Arc<Fleet>, member: usize) -> Self {
+        Self::new(fleet, member, |member| &member.late)
+    }
+
+    /// Out for longer than the node timeout.
+    pub(crate) fn overdue(fleet: &Arc<Fleet>, member: usize) -> Self {
+        Self::new(fleet, member, |member| &member.overdue)
+    }
+
+    fn new(fleet: &Arc<Fleet>, member: usize, count: fn(&Member) -> &AtomicUsize) -> Self {
         if let Some(member) = fleet.members.get(member) {
-            member.overdue.fetch_add(1, Ordering::Relaxed);
+            count(member).fetch_add(1, Ordering::Relaxed);
         }
-        Self { fleet: Arc::clone(fleet), member }
+        Self { fleet: Arc::clone(fleet), member, count }
     }
 }
 
-impl Drop for Overdue {
+impl Drop for Debt {
     fn drop(&mut self) {
         if let Some(member) = self.fleet.members.get(self.member) {
-            member.overdue.fetch_sub(1, Ordering::Relaxed);
+            (self.count)(member).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     algorithm::{Decision, Lost},
     claim::Claim,
-    error::{ExtendError, ReleaseError},
+    error::{ExtendError, Named, ReleaseError},
     token::Token,
     votes::Ballot,
 };
@@ -15,7 +15,8 @@ use crate::{
 /// A lock that is held, for as long as [`Lock::validity`] says.
 ///
 /// Give it back with [`Lock::release`]. Dropped, it is given back in the background, on the runtime on which it was
-/// acquired, and nobody learns how that went; if that runtime has ended, the ttl ends the lock.
+/// acquired, some time soon, and nobody learns how that went; if that runtime has ended or is not driven any more, the
+/// ttl ends the lock.
 #[must_use = "a lock that is dropped is given back at once"]
 pub struct Lock {
     claim: Claim,
@@ -72,15 +73,15 @@ impl Lock {
         Instant::now() + self.validity()
     }
 
-    /// Prolongs the lock: from now it is valid for `ttl` less drift. Returns the new validity.
+    /// Prolongs the lock: it is valid for `ttl` less drift, counted from this call. Returns the new validity. Never
+    /// shortens: where more is left than the ttl would give, that stays.
     ///
     /// It must be sent and confirmed by a quorum before the present validity ends. Nodes that lost the key get it
     /// again, so a lock that is extended survives a restart of every node, one after the other.
     ///
     /// # Errors
     ///
-    /// [`ExtendError`]. Unless it says that the lock is lost, the lock stands with the validity it had; but a failed
-    /// extend to a *shorter* ttl leaves the shorter validity, since some nodes may have obeyed.
+    /// [`ExtendError`]. Unless it says that the lock is lost, the lock stands with the validity it had.
     ///
     /// # Cancel safety
     ///
@@ -89,15 +90,12 @@ impl Lock {
         let resource = self.claim.resource().clone();
         let fleet = self.claim.fleet().clone();
         let terms = fleet.terms(ttl)?;
+        Handle::try_current().map_err(|_| ExtendError::NoRuntime)?;
 
         let started = fleet.clock.now();
         if started >= self.deadline {
             return Err(ExtendError::Expired { resource });
         }
-        // From the first byte on, a node may expire the key after the new ttl.
-        let extended = started + terms.validity;
-        self.deadline = self.deadline.min(extended);
-
         let mut answers = self.claim.extend(&terms);
         let mut ballot = Ballot::new(&fleet);
         let decision = ballot.decide(&mut answers).await;
@@ -105,8 +103,8 @@ impl Lock {
         let now = fleet.clock.now();
         match decision.with(self.deadline.saturating_sub(now)) {
             Decision::Won => {
-                ballot.warn_of_failures();
-                self.deadline = extended;
+                self.deadline = self.deadline.max(started + terms.validity);
+                tracing::debug!(resource = %Named(&resource), validity = ?self.validity(), "extended");
                 Ok(self.validity())
             }
             Decision::Lost(lost) => {
@@ -126,8 +124,8 @@ impl Lock {
         }
     }
 
-    /// Gives the lock back on all nodes, and tells whether it was still held. Returns as soon as a quorum has
-    /// answered, at the latest after the node timeout.
+    /// Gives the lock back on all nodes, and tells whether it was still held. Returns as soon as the answers tell, at
+    /// the latest after the node timeout.
     ///
     /// # Errors
     ///
@@ -137,6 +135,7 @@ impl Lock {
     ///
     /// Dropped, the release goes on in the background.
     pub async fn release(self) -> Result<Release, ReleaseError> {
+        Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
         let resource = self.claim.resource().clone();
         let fleet = self.claim.fleet().clone();
         let started = fleet.clock.now();
@@ -145,12 +144,11 @@ impl Lock {
         let mut ballot = Ballot::new(&fleet);
         loop {
             if ballot.round().decision() == Some(Decision::Won) {
-                ballot.warn_of_failures();
-                tracing::debug!(%resource, "released");
+                tracing::debug!(resource = %Named(&resource), "released");
                 return Ok(Release::Released);
             }
             if ballot.round().refused_for_certain() {
-                tracing::warn!(%resource, "was already gone when it was to be released");
+                tracing::warn!(resource = %Named(&resource), "was already gone when it was to be released");
                 return Ok(Release::AlreadyGone);
             }
             if !ballot.count_next(&mut answers).await {
@@ -158,7 +156,7 @@ impl Lock {
             }
         }
         let votes = ballot.close("released", fleet.clock.now().saturating_sub(started));
-        let error = ReleaseError { resource, votes };
+        let error = ReleaseError::Unknown { resource, votes };
         tracing::warn!(%error, "release unknown");
         Err(error)
     }

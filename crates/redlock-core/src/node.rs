@@ -17,10 +17,14 @@ use crate::{algorithm::Ttl, resource::Resource, token::Token};
 ///   node timeout, but it drives the operation to its end in the background rather than dropping it.
 /// * An error says nothing about the effect: the node may have carried the request out, or may do so later. The
 ///   driver therefore releases on every node, also on those that failed.
-/// * Operations for one resource and token reach the node in the order in which they were started, as long as the
-///   earlier one has ended before the later one starts. The driver sees to the rest. Over one connection per node
-///   this is so by itself; a pool must keep each resource on one connection.
+/// * An operation that starts after another one has been answered takes effect after it. Over one connection per node
+///   this is so by itself; a pool must keep each resource on one connection. The driver sees to the rest: it starts a
+///   release on a node only when the acquire and the extends of its token have ended there.
 /// * A dropped future may or may not have taken effect.
+///
+/// # Errors
+///
+/// Every operation fails with a [`NodeError`] whose [kind](NodeError::kind) says what can be done about it.
 ///
 /// `acquire`, `extend` and `release` are required. Everything else has a default body that answers
 /// [`NodeErrorKind::Unsupported`], and requests are structs, so that a new operation or option breaks no backend.
@@ -34,7 +38,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// Sets the resource's key to the token, with the ttl as its expiry, if the key is absent.
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError>;
 
-    /// Renews the expiry if the key holds the token; sets the key again if it is absent; otherwise changes nothing.
+    /// Raises the expiry to the ttl if the key holds the token, and never lowers it; sets the key again if it is absent;
+    /// otherwise changes nothing.
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError>;
 
     /// Deletes the key if it holds the token.
@@ -154,27 +159,52 @@ impl InspectRequest {
 #[non_exhaustive]
 pub enum AcquireAnswer {
     /// The key holds the token now.
-    Granted,
+    #[non_exhaustive]
+    Granted {},
     /// Another token holds the key.
+    #[non_exhaustive]
     Held {
         /// How long the key still lives, if the node can say and the key expires at all.
         remaining: Option<Duration>,
     },
 }
 
+impl AcquireAnswer {
+    /// The key holds the token now.
+    #[must_use]
+    pub fn granted() -> Self {
+        Self::Granted {}
+    }
+
+    /// Another token holds the key, for so long at most.
+    #[must_use]
+    pub fn held(remaining: Option<Duration>) -> Self {
+        Self::Held { remaining }
+    }
+}
+
 /// What a node says to an [`ExtendRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExtendAnswer {
-    /// The key held the token and has its new expiry.
+    /// The key holds the token, for the ttl at least.
     Extended,
     /// The key was absent and holds the token again.
     Healed,
     /// Another token holds the key.
+    #[non_exhaustive]
     Held {
         /// How long the key still lives, if the node can say and the key expires at all.
         remaining: Option<Duration>,
     },
+}
+
+impl ExtendAnswer {
+    /// Another token holds the key, for so long at most.
+    #[must_use]
+    pub fn held(remaining: Option<Duration>) -> Self {
+        Self::Held { remaining }
+    }
 }
 
 /// What a node says to a [`ReleaseRequest`].
@@ -194,12 +224,21 @@ pub enum InspectAnswer {
     /// There is no such key.
     Absent,
     /// The key exists.
+    #[non_exhaustive]
     Held {
         /// Its value: a token, of this library or of another.
         token: Vec<u8>,
         /// How long the key still lives, if it expires at all.
         remaining: Option<Duration>,
     },
+}
+
+impl InspectAnswer {
+    /// The key holds this value, for so long at most.
+    #[must_use]
+    pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
+        Self::Held { token: token.into(), remaining }
+    }
 }
 
 /// Why a node did not answer, or answered with an error.
@@ -265,7 +304,9 @@ impl NodeErrorKind {
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some("allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the lock's keys"),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
-            Self::ReadOnly => Some("give the primary's address: a replica is not a node"),
+            Self::ReadOnly => {
+                Some("give a primary's address, since a replica is not a node; or let the node write again")
+            }
             Self::Loading => Some("wait until the node has loaded its data"),
             Self::OutOfMemory => Some("raise the node's maxmemory, or give the locks a node of their own"),
             Self::Unsupported | Self::Other => None,

@@ -87,8 +87,9 @@ impl NodeUrl {
     ///
     /// If it is malformed, or has a scheme or an option that is not listed above. The error never holds the password.
     pub fn parse(text: &str) -> Result<Self, NodeUrlError> {
-        let fail = |why| NodeUrlError { url: without_credentials(text).to_owned(), why };
-        let url = Url::parse(text).map_err(|error| fail(Why::Malformed(error.to_string())))?;
+        let url = Url::parse(text)
+            .map_err(|error| NodeUrlError { url: "...".to_owned(), why: Why::Malformed(error.to_string()) })?;
+        let fail = |why| NodeUrlError { url: printable(&url), why };
         let mut node = Self {
             address: address(&url).map_err(fail)?,
             user: decoded(url.username()).map_err(fail)?,
@@ -105,7 +106,7 @@ impl NodeUrl {
         }
         let mut go_response_timeout = None;
         for (name, value) in url.query_pairs() {
-            let bad = |_| fail(Why::Value { option: name.clone().into_owned() });
+            let bad = |()| fail(Why::Timeout);
             match &*name {
                 "connect_timeout" => node.connect_timeout = duration(&value).map_err(bad)?,
                 "response_timeout" => node.response_timeout = duration(&value).map_err(bad)?,
@@ -116,7 +117,7 @@ impl NodeUrl {
                 "db" => node.db = value.parse().map_err(|_| fail(Why::Database))?,
                 "user" => node.user = Some(value.into_owned()),
                 "password" | "pass" => node.password = Some(value.into_owned()),
-                _ => return Err(fail(Why::Option { option: name.into_owned() })),
+                _ => return Err(fail(Why::Option)),
             }
         }
         node.response_timeout = go_response_timeout.unwrap_or(node.response_timeout);
@@ -231,6 +232,9 @@ fn address(url: &Url) -> Result<NodeAddress, Why> {
         _ => return Err(Why::Scheme),
     };
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Why::NoHost)?;
+    if host.contains('%') {
+        return Err(Why::HostEncoded);
+    }
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     Ok(NodeAddress::Tcp { host, port: url.port().unwrap_or(6379), tls })
 }
@@ -248,29 +252,32 @@ fn nanoseconds(text: &str) -> Result<Duration, ()> {
     text.parse().ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos).ok_or(())
 }
 
-/// What of a URL may be printed: all that follows the last `@`, without the options.
-fn without_credentials(text: &str) -> &str {
-    let text = text.rsplit('@').next().unwrap_or_default();
-    text.split('?').next().unwrap_or_default()
+/// What of a URL may be printed: no user, no password, no options, and no host that may hide them.
+fn printable(url: &Url) -> String {
+    let host = url.host_str().filter(|host| !host.contains('%')).unwrap_or("...");
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}", url.scheme())
 }
 
 /// A node URL that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot use node url `{url}`: {why}")]
 pub struct NodeUrlError {
-    /// The URL without user, password and options.
+    /// As much of the URL as may be printed.
     url: String,
     why: Why,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Why {
-    #[error("{0}")]
+    #[error("{0}; write it as `redis://host:6379`")]
     Malformed(String),
     #[error("the scheme is none of redis, rediss, redis+unix, unix, tcp, valkey, valkeys")]
     Scheme,
     #[error("a percent-encoded part is not UTF-8")]
     Encoding,
+    #[error("the host is percent-encoded: write `@` after user and password as it is")]
+    HostEncoded,
     #[error("there is no host or path")]
     NoHost,
     #[error("the same server is given twice; one server must not vote twice")]
@@ -283,10 +290,12 @@ enum Why {
     Rejected(String),
     #[error("the database is not a number")]
     Database,
-    #[error("there is no option `{option}`")]
-    Option { option: String },
-    #[error("option `{option}` wants a positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]
-    Value { option: String },
+    #[error(
+        "an option is none of connect_timeout, response_timeout, db, user, password, DialTimeout, ReadTimeout, WriteTimeout"
+    )]
+    Option,
+    #[error("a timeout is no positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]
+    Timeout,
 }
 
 #[cfg(test)]
@@ -347,12 +356,17 @@ mod tests {
             ("redis://u:hunter2@a:99999", "invalid port number"),
             ("redis://:hunter2@a/first", "the database is not a number"),
             ("redis://:hunter2@a/-1", "the database is not a number"),
-            ("redis://:hunter2@a?timeout=3", "there is no option `timeout`"),
-            ("redis://:hunter2@a?connect_timeout=3", "option `connect_timeout` wants a positive duration"),
-            ("redis://:hunter2@a?response_timeout=0ms", "option `response_timeout` wants a positive duration"),
-            ("tcp://:hunter2@a?DialTimeout=5ms", "option `DialTimeout` wants a positive duration"),
+            ("redis://:hunter2@a?timeout=3", "an option is none of connect_timeout"),
+            ("redis://:hunter2@a?connect_timeout=3", "a timeout is no positive duration"),
+            ("redis://:hunter2@a?response_timeout=0ms", "a timeout is no positive duration"),
+            ("tcp://:hunter2@a?DialTimeout=5ms", "a timeout is no positive duration"),
             ("redis://hunter2:%ff@a", "not UTF-8"),
             ("redis://u:hunter2@a b", "invalid domain character"),
+            ("redis://user:hunter2", "invalid port number"),
+            ("redis://:hunter2", "empty host"),
+            ("redis://:hunter2%40host:6379", "empty host"),
+            ("redis://hunter2%40host:6379", "the host is percent-encoded"),
+            ("redis://a:12?hunter2@host/0", "an option is none of"),
         ] {
             let error = NodeUrl::parse(url).unwrap_err();
             assert!(error.to_string().contains(why), "{url}: {error}");

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 use tracing::{Instrument, field};
 
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     background::CloseError,
     builder::{BuildError, RedlockBuilder},
     claim::Claim,
-    error::{AcquireError, Attempts},
+    error::{AcquireError, Attempts, Named},
     fleet::{Fleet, Terms},
     lock::Lock,
     node::LockNode,
@@ -71,6 +74,10 @@ impl Redlock {
     /// # Cancel safety
     ///
     /// Dropped at any await point, the call gives back in the background what it has taken so far, on all nodes.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
     pub async fn acquire(
         &self,
         resource: impl AsRef<str>,
@@ -96,14 +103,15 @@ impl Redlock {
     }
 
     /// Waits until the background work is done: late nodes, and what dropped locks and cancelled calls give back. Call
-    /// it before the process ends; a key that is not given back blocks its resource until the ttl is over.
+    /// it before the process ends, and before you take a lock again that you have just dropped; a key that is not given
+    /// back blocks its resource until the ttl is over.
     ///
     /// Bounded: at most 15 seconds, and about two where nodes end hung requests themselves, as ours do. The `Redlock`
     /// stays usable.
     ///
     /// # Errors
     ///
-    /// If there is work left after that time.
+    /// If there is work left after that time, or the call is made outside a tokio runtime, where it cannot wait.
     ///
     /// # Cancel safety
     ///
@@ -134,11 +142,17 @@ struct Acquire<'a> {
 struct LostRound {
     lost: Lost,
     votes: Box<Votes>,
+    /// What the round took, to be given back.
+    claim: Claim,
+    took: Duration,
     /// When the holders' ttls will have ended.
     free_after: Option<Duration>,
 }
 
 impl<'a> Acquire<'a> {
+    /// How long the next round waits at least for nodes to give back what the lost one took, were the pause shorter.
+    const GIVING_BACK: Duration = Duration::from_millis(50);
+
     fn new(fleet: &'a Arc<Fleet>, resource: &str, ttl: Duration, retry: Retry) -> Result<Self, AcquireError> {
         Ok(Self {
             fleet,
@@ -154,34 +168,41 @@ impl<'a> Acquire<'a> {
     async fn run(self) -> Result<Lock, AcquireError> {
         let span = tracing::info_span!(
             "redlock.acquire",
-            resource = self.resource.as_str(),
+            resource = %Named(&self.resource),
             ttl_ms = self.terms.ttl.sent_millis(),
             attempts = field::Empty,
             waited_ms = field::Empty,
         );
-        let attempts = async {
-            let mut attempt = 0;
-            loop {
-                attempt += 1;
-                let lost = match self.round().await? {
-                    Ok(lock) => {
-                        let waited_ms = self.elapsed().as_millis() as u64;
-                        tracing::Span::current().record("attempts", attempt).record("waited_ms", waited_ms);
-                        tracing::debug!(attempt, waited_ms, validity = ?lock.validity(), "acquired");
-                        return Ok(lock);
-                    }
-                    Err(lost) => lost,
-                };
-                match self.next(attempt, lost.free_after)? {
-                    Next::After(pause) => {
-                        tracing::debug!(attempt, why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
-                        tokio::time::sleep(pause).await;
-                    }
-                    Next::Stop(stop) => return Err(self.failed(attempt, lost, stop)),
+        let mut attempt = 0;
+        let acquired = self.rounds(&mut attempt).instrument(span.clone()).await;
+        let waited_ms = self.elapsed().as_millis() as u64;
+        span.record("attempts", attempt).record("waited_ms", waited_ms).in_scope(|| match &acquired {
+            Ok(lock) => tracing::debug!(attempt, waited_ms, validity = ?lock.validity(), "acquired"),
+            Err(error) => tracing::debug!(attempt, waited_ms, %error, "not acquired"),
+        });
+        acquired
+    }
+
+    async fn rounds(&self, attempt: &mut u32) -> Result<Lock, AcquireError> {
+        loop {
+            *attempt = attempt.saturating_add(1);
+            let lost = match self.round().await? {
+                Ok(lock) => return Ok(lock),
+                Err(lost) => lost,
+            };
+            let random = self.fleet.random()?;
+            match self.retry.next(*attempt, self.elapsed(), lost.took, lost.free_after, random) {
+                Next::After(pause) => {
+                    tracing::debug!(attempt, why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
+                    let resume = sleep(pause);
+                    // What nodes have not given back by then follows in the background.
+                    let patience = self.patience().min(pause.max(Self::GIVING_BACK));
+                    let _ = timeout(patience, lost.claim.give_back()).await;
+                    resume.await;
                 }
+                Next::Stop(stop) => return Err(self.failed(*attempt, lost, stop)),
             }
-        };
-        attempts.instrument(span).await
+        }
     }
 
     /// One round: the steps of the Redis page.
@@ -191,8 +212,7 @@ impl<'a> Acquire<'a> {
         let token = Token::random(&*self.fleet.entropy)?;
 
         // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
-        let node_timeout = self.terms.node_timeout;
-        let claim = Claim::new(self.fleet, &self.runtime, self.resource.clone(), token, node_timeout);
+        let claim = Claim::new(self.fleet, &self.runtime, self.resource.clone(), token, self.terms.node_timeout);
         let mut answers = claim.acquire(&self.terms, self.patience());
 
         // 3. Votes, until they decide. A slow node is not waited for.
@@ -200,17 +220,15 @@ impl<'a> Acquire<'a> {
         let decision = ballot.decide(&mut answers).await;
 
         // 4. The validity that is left, as a deadline on our own clock.
-        let elapsed = self.fleet.clock.now().saturating_sub(started);
-        let validity = self.terms.validity.saturating_sub(elapsed);
+        let took = self.fleet.clock.now().saturating_sub(started);
+        let validity = self.terms.validity.saturating_sub(took);
 
-        // 5. Won, or given back on all nodes: `claim` is dropped.
+        // 5. Won, or lost and to be given back on all nodes.
         match decision.with(validity) {
-            Decision::Won => {
-                ballot.warn_of_failures();
-                Ok(Ok(Lock::new(claim, started + self.terms.validity)))
-            }
+            Decision::Won => Ok(Ok(Lock::new(claim, started + self.terms.validity))),
             Decision::Lost(lost) => {
-                Ok(Err(LostRound { lost, free_after: ballot.free_after(), votes: ballot.close("granted", elapsed) }))
+                let free_after = ballot.free_after();
+                Ok(Err(LostRound { lost, votes: ballot.close("granted", took), claim, took, free_after }))
             }
         }
     }
@@ -225,22 +243,18 @@ impl<'a> Acquire<'a> {
         self.fleet.clock.now().saturating_sub(self.called)
     }
 
-    fn next(&self, attempt: u32, free_after: Option<Duration>) -> Result<Next, AcquireError> {
-        let random = self.fleet.random()?;
-        Ok(self.retry.next(attempt, self.elapsed(), self.terms.node_timeout, free_after, random))
-    }
-
     fn failed(&self, made: u32, round: LostRound, stop: Stop) -> AcquireError {
         let LostRound { lost, votes: last_round, .. } = round;
-        let tried =
-            Box::new(Attempts { resource: self.resource.clone(), made, elapsed: self.elapsed(), lost, last_round });
-        let error = match (stop, lost) {
+        let elapsed = self.elapsed();
+        let tried = Box::new(Attempts { resource: self.resource.clone(), made, elapsed, lost, last_round });
+        // The deadline may also have cut the last attempt off.
+        let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
+        match (stop, lost) {
             (Stop::Deadline, _) => AcquireError::Deadline(tried),
+            (Stop::Attempts, _) if cut_off => AcquireError::Deadline(tried),
             (Stop::Attempts, Lost::Contended) => AcquireError::Contended(tried),
             (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),
             (Stop::Attempts, Lost::TooSlow) => AcquireError::TooSlow(tried),
-        };
-        tracing::debug!(%error, "not acquired");
-        error
+        }
     }
 }

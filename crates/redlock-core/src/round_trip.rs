@@ -2,8 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,12 +12,12 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep, timeout, timeout_at},
 };
 
 use crate::{
-    fleet::{Fleet, Overdue},
-    node::NodeError,
+    fleet::{Debt, Fleet},
+    node::{NodeError, NodeErrorKind},
 };
 
 /// What one node is asked, and its answer.
@@ -27,123 +27,129 @@ pub(crate) type Request<A> = Pin<Box<dyn Future<Output = Result<A, NodeError>> +
 /// under those that do not.
 pub(crate) const LATE_LIMIT: Duration = Duration::from_secs(5);
 
-/// One request to all nodes at once.
-///
-/// The first poll of [`RoundTrip::next`] asks every node before it looks at any answer, so a round is never decided
-/// before all have been asked. Dropped with answers still out, it drives those requests to their end in the
-/// background: a dropped request may or may not have been sent, and one that got stuck half-way in a client would
-/// block the release that follows it.
-pub(crate) struct RoundTrip<A: Send + 'static> {
+/// Requests to all nodes, without a clock.
+pub(crate) struct Requests<A> {
     fleet: Arc<Fleet>,
-    runtime: Handle,
     pending: Vec<Pending<A>>,
-    answers: VecDeque<(usize, Result<A, NodeError>)>,
-    on_time: Instant,
-    timeout: Pin<Box<Sleep>>,
-    late_limit: Duration,
 }
 
 struct Pending<A> {
     member: usize,
     request: Request<A>,
-    /// Set once the request has outlived the node timeout.
-    overdue: Option<Overdue>,
+    /// Set once nobody waits for the answer any more.
+    debt: Option<Debt>,
+}
+
+impl<A> Requests<A> {
+    /// A request to every member, made by `request`. Nothing is sent before the first poll.
+    pub(crate) fn new(fleet: &Arc<Fleet>, request: impl Fn(usize) -> Request<A>) -> Self {
+        let pending = |member| Pending { member, request: request(member), debt: None };
+        Self { fleet: Arc::clone(fleet), pending: (0..fleet.members.len()).map(pending).collect() }
+    }
+
+    /// Polls every request, whatever the others say, and hands over the answers that are there.
+    fn poll(&mut self, cx: &mut Context<'_>, mut answered: impl FnMut(usize, Result<A, NodeError>)) {
+        self.pending.retain_mut(|Pending { member, request, .. }| {
+            // A backend that panics is one failed node, and no harm to the requests of the others.
+            let polled = catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx)));
+            match polled.unwrap_or_else(|_| Poll::Ready(Err(NodeError::new(NodeErrorKind::Other, "the node panicked"))))
+            {
+                Poll::Ready(answer) => {
+                    answered(*member, answer);
+                    false
+                }
+                Poll::Pending => true,
+            }
+        });
+    }
+
+    /// Drives all requests to their end, though nobody waits for the answers: a dropped request may or may not have
+    /// been sent, and one that got stuck half-way in a client would block the release that follows it.
+    ///
+    /// What is not answered `on_time` counts against its node, and is dropped after `limit`.
+    pub(crate) async fn finish(mut self, on_time: Instant, limit: Duration) {
+        let fleet = Arc::clone(&self.fleet);
+        self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
+        if timeout_at(on_time, self.until_answered()).await.is_ok() {
+            return;
+        }
+        self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::overdue(&fleet, request.member)));
+        let _ = timeout(limit, self.until_answered()).await;
+    }
+
+    async fn until_answered(&mut self) {
+        poll_fn(|cx| {
+            self.poll(cx, |_, _| {});
+            if self.pending.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Requests to all nodes that somebody waits for.
+///
+/// The first poll of [`RoundTrip::next`] asks every node before it looks at any answer, so a round is never decided
+/// before all have been asked. Dropped with answers still out, it finishes them in the background.
+pub(crate) struct RoundTrip<A: Send + 'static> {
+    requests: Requests<A>,
+    runtime: Handle,
+    answers: VecDeque<(usize, Result<A, NodeError>)>,
+    patience: Pin<Box<Sleep>>,
+    on_time: Instant,
+    late_limit: Duration,
 }
 
 impl<A: Send + 'static> RoundTrip<A> {
-    /// A request to every member, made by `request`, each bounded by `node_timeout`.
+    /// Waits for at most `patience`. What is finished in the background later than `node_timeout` counts as overdue.
     pub(crate) fn new(
-        fleet: &Arc<Fleet>,
+        requests: Requests<A>,
         runtime: &Handle,
+        patience: Duration,
         node_timeout: Duration,
         late_limit: Duration,
-        request: impl Fn(usize) -> Request<A>,
     ) -> Self {
-        let _runtime = runtime.enter();
-        let on_time = Instant::now() + node_timeout;
-        let member = |member| Pending { member, request: request(member), overdue: None };
         Self {
-            fleet: Arc::clone(fleet),
+            answers: VecDeque::with_capacity(requests.pending.len()),
+            requests,
             runtime: runtime.clone(),
-            pending: (0..fleet.members.len()).map(member).collect(),
-            answers: VecDeque::with_capacity(fleet.members.len()),
-            on_time,
-            timeout: Box::pin(tokio::time::sleep_until(on_time)),
+            patience: Box::pin(sleep(patience)),
+            on_time: Instant::now() + node_timeout,
             late_limit,
         }
     }
 
-    /// The next answer and whose it is; none once all have answered or the node timeout is over.
+    /// The next answer and whose it is; none once all have answered or the patience is over.
     ///
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<(usize, Result<A, NodeError>)> {
         poll_fn(|cx| {
             if self.answers.is_empty() {
-                // Nodes may spawn and start timers: also when the caller polls from outside the runtime.
-                let _runtime = self.runtime.enter();
-                poll_all(&mut self.pending, cx, |member, answer| self.answers.push_back((member, answer)));
+                self.requests.poll(cx, |member, answer| self.answers.push_back((member, answer)));
             }
             if let Some(answer) = self.answers.pop_front() {
                 return Poll::Ready(Some(answer));
             }
-            if self.pending.is_empty() {
+            if self.requests.pending.is_empty() {
                 return Poll::Ready(None);
             }
-            self.timeout.as_mut().poll(cx).map(|()| None)
+            self.patience.as_mut().poll(cx).map(|()| None)
         })
         .await
     }
-}
 
-/// Polls every request and hands over the answers that are there. Every node is polled, whatever the others say.
-fn poll_all<A>(
-    pending: &mut Vec<Pending<A>>,
-    cx: &mut Context<'_>,
-    mut answered: impl FnMut(usize, Result<A, NodeError>),
-) {
-    pending.retain_mut(|Pending { member, request, .. }| match request.as_mut().poll(cx) {
-        Poll::Ready(answer) => {
-            answered(*member, answer);
-            false
-        }
-        Poll::Pending => true,
-    });
+    /// An answer that is already there.
+    pub(crate) fn ready(&mut self) -> Option<(usize, Result<A, NodeError>)> {
+        self.answers.pop_front()
+    }
 }
 
 impl<A: Send + 'static> Drop for RoundTrip<A> {
     fn drop(&mut self) {
-        let mut late = std::mem::take(&mut self.pending);
-        if late.is_empty() {
+        let pending = std::mem::take(&mut self.requests.pending);
+        if pending.is_empty() {
             return;
         }
-        let (fleet, on_time, late_limit) = (Arc::clone(&self.fleet), self.on_time, self.late_limit);
-        self.fleet.background.spawn(&self.runtime, async move {
-            if tokio::time::timeout_at(on_time, finish(&mut late, &fleet)).await.is_ok() {
-                return;
-            }
-            for request in &mut late {
-                request.overdue = Some(Overdue::count(&fleet, request.member));
-            }
-            let _ = tokio::time::timeout(late_limit, finish(&mut late, &fleet)).await;
-        });
-    }
-}
-
-/// Drives all requests to their end. Nobody waits for the answers any more.
-async fn finish<A>(late: &mut Vec<Pending<A>>, fleet: &Fleet) {
-    poll_fn(|cx| {
-        poll_all(late, cx, |member, answer| {
-            if let (Err(error), Some(member)) = (answer, fleet.members.get(member)) {
-                tracing::debug!(node = member.node.name(), error = %error.chain(), "late node failed");
-            }
-        });
-        if late.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
-impl<A: Send + 'static> fmt::Debug for RoundTrip<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoundTrip").field("pending", &self.pending.len()).finish_non_exhaustive()
+        let late = Requests { fleet: Arc::clone(&self.requests.fleet), pending };
+        self.requests.fleet.background.spawn(&self.runtime, late.finish(self.on_time, self.late_limit));
     }
 }

@@ -10,11 +10,11 @@ use crate::node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, Release
 
 /// Takes the lock: `ARGV` is the token and the ttl in milliseconds.
 pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "64169c8b7df9634e5a436a224834e469e408a9de" };
+    Script { source: include_str!("script/acquire.lua"), sha1: "30a4813980ac72119483e1c4bd81b5cc59e15e28" };
 
-/// Prolongs the lock: `ARGV` is the token and the ttl in milliseconds.
+/// Prolongs the lock, never shortens it: `ARGV` is the token and the ttl in milliseconds.
 pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "710cae0fc591180e7148547eadd2b511e7a9e04d" };
+    Script { source: include_str!("script/extend.lua"), sha1: "aa1c7c8acb98a00e065b4336692eb4a84824d083" };
 
 /// Gives the lock back: `ARGV` is the token.
 pub const RELEASE: Script =
@@ -45,17 +45,18 @@ impl Script {
     }
 }
 
-/// Ours: PTTL answers -2 for a key that does not exist, so no holder is ever reported with it.
-const OURS: i64 = -2;
-const OURS_AGAIN: i64 = -3;
+/// The key holds our token. PTTL never answers so: it says -1 for no expiry and -2 for no key.
+const OURS: i64 = -3;
+/// The key holds our token again.
+const OURS_AGAIN: i64 = -4;
 
 impl AcquireAnswer {
     /// Reads what [`ACQUIRE`] answered.
     #[must_use]
     pub fn from_script(answer: i64) -> Self {
         match answer {
-            OURS => Self::Granted,
-            pttl => Self::Held { remaining: remaining(pttl) },
+            OURS => Self::granted(),
+            pttl => Self::held(remaining(pttl)),
         }
     }
 }
@@ -67,7 +68,7 @@ impl ExtendAnswer {
         match answer {
             OURS => Self::Extended,
             OURS_AGAIN => Self::Healed,
-            pttl => Self::Held { remaining: remaining(pttl) },
+            pttl => Self::held(remaining(pttl)),
         }
     }
 }
@@ -107,8 +108,14 @@ mod tests {
 
     #[test]
     fn a_holder_without_expiry_has_no_remaining_time() {
-        assert_eq!(AcquireAnswer::from_script(-1), AcquireAnswer::Held { remaining: None });
-        assert_eq!(AcquireAnswer::from_script(7), AcquireAnswer::Held { remaining: Some(Duration::from_millis(7)) });
+        assert_eq!(AcquireAnswer::from_script(-1), AcquireAnswer::held(None));
+        assert_eq!(AcquireAnswer::from_script(7), AcquireAnswer::held(Some(Duration::from_millis(7))));
+    }
+
+    #[test]
+    fn a_key_that_vanished_is_not_taken_for_ours() {
+        assert_eq!(AcquireAnswer::from_script(-2), AcquireAnswer::held(None));
+        assert_eq!(ExtendAnswer::from_script(-2), ExtendAnswer::held(None));
     }
 
     #[test]

@@ -42,11 +42,13 @@ pub enum NodeAnswer {
     NotHeld,
     /// The node answered with an error, or could not be asked.
     Failed(NodeError),
-    /// The node had not answered when the round ended.
+    /// The node did not answer in time.
     Silent {
-        /// How long the round had lasted.
+        /// How long the round waited.
         after: Duration,
     },
+    /// The round was decided before the node answered.
+    NotAwaited,
 }
 
 impl Votes {
@@ -93,7 +95,8 @@ impl fmt::Display for Votes {
                 NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
                 NodeAnswer::NotHeld => f.write_str("no longer held it")?,
                 NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
-                NodeAnswer::Silent { after } => write!(f, "had not answered after {}", Readable(*after))?,
+                NodeAnswer::Silent { after } => write!(f, "did not answer within {}", Readable(*after))?,
+                NodeAnswer::NotAwaited => f.write_str("not waited for")?,
             }
         }
         match self.advice() {
@@ -109,12 +112,14 @@ pub(crate) struct Ballot<'a> {
     fleet: &'a Fleet,
     round: Round,
     answers: Vec<Option<NodeAnswer>>,
+    /// Whether the time for answers is over.
+    closed: bool,
 }
 
 impl<'a> Ballot<'a> {
     pub(crate) fn new(fleet: &'a Fleet) -> Self {
         let answers = fleet.members.iter().map(|_| None).collect();
-        Self { fleet, round: Round::new(fleet.quorum), answers }
+        Self { fleet, round: Round::new(fleet.quorum), answers, closed: false }
     }
 
     /// How the round stands.
@@ -122,35 +127,48 @@ impl<'a> Ballot<'a> {
         &self.round
     }
 
-    /// Counts answers until they decide, or the node timeout is over. A slow node is not waited for.
+    /// Counts answers until they decide, or the patience is over. A slow node is not waited for.
     pub(crate) async fn decide<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
     where
         A: Send,
         NodeAnswer: From<Result<A, NodeError>>,
     {
         loop {
+            if self.round.decision().is_some() {
+                // They change nothing of the decision, but they make the report complete.
+                while let Some((member, answer)) = answers.ready() {
+                    self.count(member, answer);
+                }
+            }
             if let Some(decision) = self.round.decision() {
                 return decision;
             }
-            if !self.count_next(answers).await {
-                self.round.close();
-            }
+            self.count_next(answers).await;
         }
     }
 
-    /// Counts one more answer; false if there are no more to wait for.
+    /// Counts one more answer; false if there are no more to wait for, and all that are missing count as failed.
     pub(crate) async fn count_next<A>(&mut self, answers: &mut RoundTrip<A>) -> bool
     where
         A: Send,
         NodeAnswer: From<Result<A, NodeError>>,
     {
-        let Some((member, answer)) = answers.next().await else { return false };
-        let answer = NodeAnswer::from(answer);
+        match answers.next().await {
+            Some((member, answer)) => self.count(member, answer),
+            None => {
+                self.round.close();
+                self.closed = true;
+            }
+        }
+        !self.closed
+    }
+
+    fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
+        let answer = answer.into();
         self.round.count(answer.vote());
         if let Some(slot) = self.answers.get_mut(member) {
             *slot = Some(answer);
         }
-        true
     }
 
     /// After how long the resource may be free for a quorum, as far as the nodes told.
@@ -161,20 +179,11 @@ impl<'a> Ballot<'a> {
         }))
     }
 
-    /// Tells of the nodes that failed although a quorum did not need them: somebody should look at them.
-    pub(crate) fn warn_of_failures(&self) {
-        for (member, answer) in self.fleet.members.iter().zip(&self.answers) {
-            if let Some(NodeAnswer::Failed(error)) = answer {
-                tracing::warn!(node = member.node.name(), error = %error.chain(), "node failed, a quorum did without it");
-            }
-        }
-    }
-
     /// The result, `after` so long. `verb` is what a node did that granted, in the past tense.
     pub(crate) fn close(self, verb: &'static str, after: Duration) -> Box<Votes> {
         let nodes = self.fleet.members.iter().zip(self.answers).map(|(member, answer)| NodeVote {
             node: member.node.name().to_owned(),
-            answer: answer.unwrap_or(NodeAnswer::Silent { after }),
+            answer: answer.unwrap_or(if self.closed { NodeAnswer::Silent { after } } else { NodeAnswer::NotAwaited }),
         });
         Box::new(Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() })
     }
@@ -186,7 +195,7 @@ impl NodeAnswer {
         match self {
             Self::Granted => Vote::Granted,
             Self::Held { .. } | Self::NotHeld => Vote::Refused,
-            Self::Failed(_) | Self::Silent { .. } => Vote::Failed,
+            Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
         }
     }
 }
@@ -194,7 +203,7 @@ impl NodeAnswer {
 impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<AcquireAnswer, NodeError>) -> Self {
         match answer {
-            Ok(AcquireAnswer::Granted) => Self::Granted,
+            Ok(AcquireAnswer::Granted {}) => Self::Granted,
             Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
             Err(error) => Self::Failed(error),
         }
@@ -222,23 +231,20 @@ impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
 }
 
 impl NodeError {
-    /// The error with all its causes on one line.
-    pub(crate) fn chain(&self) -> impl fmt::Display {
-        struct Chain<'a>(&'a NodeError);
-
-        impl fmt::Display for Chain<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}", self.0)?;
-                let mut cause = self.0.source();
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
+    /// The error with all its causes on one line, whatever line breaks a server put into them. Many errors repeat
+    /// their cause: what stands there already is not said again.
+    pub(crate) fn chain(&self) -> String {
+        let mut chain = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string().replace(char::is_control, " ");
+            if !chain.ends_with(&text) {
+                chain.push_str(": ");
+                chain.push_str(&text);
             }
+            cause = error.source();
         }
-
-        Chain(self)
+        chain
     }
 }
 
@@ -257,5 +263,35 @@ impl fmt::Display for Readable {
         };
         let decimals = if amount >= 99.95 { 0 } else { 1 };
         write!(f, "{amount:.decimals$}{unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_one_line_and_says_everything_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("io: {0}")]
+        struct Repeats(#[source] std::io::Error);
+
+        let cause = Repeats(std::io::Error::other("refused\r\nERROR forged"));
+        let error = NodeError::new(NodeErrorKind::Unreachable, cause);
+        assert_eq!(error.chain(), "unreachable: io: refused  ERROR forged");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1_500, "1.5us"),
+            (45_600_000, "45.6ms"),
+            (200_000_000, "200ms"),
+            (1_234_000_000, "1.2s"),
+            (600_000_000_000, "600s"),
+        ] {
+            assert_eq!(Readable(Duration::from_nanos(nanos)).to_string(), text);
+        }
     }
 }

@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, Redlock, Retry, TokioClock};
+use redlock_core::{AcquireError, ExtendError, Redlock, ReleaseError, Retry, TokioClock};
 use redlock_mock::{Fault, MockNode};
 
 const TTL: Duration = Duration::from_secs(10);
 
 fn redlock(nodes: &[MockNode]) -> Redlock {
     let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
-    builder.retry(Retry::attempts(3)).build().unwrap()
+    builder.retry(Retry::attempts(3).jitter(Duration::ZERO)).build().unwrap()
 }
 
 fn slow_fleet(nodes: usize) -> Vec<MockNode> {
@@ -105,7 +105,7 @@ async fn an_extend_dropped_at_any_poll_neither_loses_nor_outlives_the_lock() {
         let extended = drop_after(polls, lock.extend(2 * TTL)).await;
         assert!(lock.is_valid());
         assert_eq!(lock.validity() > TTL, extended.is_some());
-        // The release overtakes no extend that is still on its way, so nothing is set again after it.
+        // The release overtakes no extend that is still on its way, and none is sent after it.
         drop(lock);
         redlock.close().await.unwrap();
         assert_eq!(left(&nodes), [""; 0], "dropped after {polls} polls");
@@ -173,13 +173,55 @@ fn a_lock_dropped_outside_its_runtime_is_given_back_on_it() {
 }
 
 #[test]
-fn a_lock_can_be_used_outside_its_runtime() {
+fn outside_any_runtime_everything_is_an_error_and_nothing_is_lost() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut lock = runtime.block_on(redlock.acquire("r", TTL)).unwrap();
-    futures_block_on(lock.extend(TTL)).unwrap();
-    futures_block_on(lock.release()).unwrap();
+    assert!(matches!(futures_block_on(lock.extend(TTL)), Err(ExtendError::NoRuntime)));
+    assert!(lock.is_valid());
+    assert!(matches!(futures_block_on(lock.release()), Err(ReleaseError::NoRuntime)));
+    runtime.block_on(redlock.close()).unwrap();
+    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(futures_block_on(redlock.close()), Ok(()));
+}
+
+#[test]
+fn a_lock_can_be_used_on_another_runtime() {
+    let nodes = MockNode::fleet(3);
+    nodes[0].hang();
+    let redlock = Redlock::new(nodes.clone()).unwrap();
+    let (first, second) = (tokio::runtime::Runtime::new().unwrap(), tokio::runtime::Runtime::new().unwrap());
+    let mut lock = first.block_on(redlock.acquire("r", TTL)).unwrap();
+    drop(first);
+    second.block_on(lock.extend(TTL)).unwrap();
+    // Needs the node timeout: of three, one hangs and one is down.
+    nodes[1].stop();
+    second.block_on(lock.release()).unwrap_err();
+    assert_eq!(nodes[2].peek("r"), None);
+}
+
+#[test]
+fn a_runtime_without_timers_is_a_panic_that_can_be_caught() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::new(nodes.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let call = std::panic::AssertUnwindSafe(|| runtime.block_on(redlock.acquire("r", TTL)));
+    std::panic::catch_unwind(call).unwrap_err();
+    assert_eq!(left(&nodes), [""; 0]);
+}
+
+#[test]
+fn a_lock_in_a_thread_local_is_dropped_without_panic() {
+    thread_local! { static KEPT: std::cell::RefCell<Option<redlock_core::Lock>> = const { std::cell::RefCell::new(None) } }
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::new(nodes.clone()).unwrap();
+    let runtime = std::sync::Arc::new(tokio::runtime::Runtime::new().unwrap());
+    let (on_thread, of_thread) = (runtime.clone(), redlock.clone());
+    let thread = std::thread::spawn(move || {
+        KEPT.with(|kept| *kept.borrow_mut() = Some(on_thread.block_on(of_thread.acquire("r", TTL)).unwrap()));
+    });
+    thread.join().unwrap();
     runtime.block_on(redlock.close()).unwrap();
     assert_eq!(left(&nodes), [""; 0]);
 }

@@ -115,7 +115,7 @@ impl LockNode for RedisNode {
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let held: Option<(Vec<u8>, i64)> = self.call(Call::new(script::INSPECT, &request.resource)).await?;
         Ok(match held {
-            Some((token, pttl)) => InspectAnswer::Held { token, remaining: script::remaining(pttl) },
+            Some((token, pttl)) => InspectAnswer::held(token, script::remaining(pttl)),
             None => InspectAnswer::Absent,
         })
     }

@@ -14,11 +14,13 @@ pub enum Fault {
     LoseRequest,
     /// The answer is lost: the request is carried out, and the caller waits until its response timeout.
     LoseAnswer,
-    /// The request arrives so much later, and is carried out then, whether or not its caller still waits.
+    /// The request arrives so much later, and is carried out then, whether or not its caller still waits. Delayed
+    /// beyond the response timeout it may arrive after requests that were sent after it, as over a connection that was
+    /// made anew.
     DelayRequest(Duration),
     /// The request is carried out at once, the answer arrives so much later.
     DelayAnswer(Duration),
-    /// The node answers with an error and does nothing.
+    /// The node does nothing, and answers with an error.
     Fail(NodeErrorKind),
     /// The node stops before it reads the request, as by [`MockNode::stop`](crate::MockNode::stop).
     Stop,

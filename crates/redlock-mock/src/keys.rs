@@ -30,16 +30,22 @@ struct Held<'a> {
     remaining: Option<Duration>,
 }
 
+impl Held<'_> {
+    fn outlasts(&self, ttl: Ttl) -> bool {
+        self.remaining.is_some_and(|remaining| remaining >= expiry(ttl))
+    }
+}
+
 impl Keys {
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
         let resource = request.resource.as_str();
         Ok(match self.string(resource, now)? {
             None => {
                 self.set(resource, request.token.as_bytes(), Some(expiry(request.ttl)), now);
-                AcquireAnswer::Granted
+                AcquireAnswer::granted()
             }
-            Some(held) if held.value == request.token.as_bytes() => AcquireAnswer::Granted,
-            Some(held) => AcquireAnswer::Held { remaining: held.remaining },
+            Some(held) if held.value == request.token.as_bytes() => AcquireAnswer::granted(),
+            Some(held) => AcquireAnswer::held(held.remaining),
         })
     }
 
@@ -47,8 +53,12 @@ impl Keys {
         let resource = request.resource.as_str();
         let answer = match self.string(resource, now)? {
             None => ExtendAnswer::Healed,
+            // Never shortens.
+            Some(held) if held.value == request.token.as_bytes() && held.outlasts(request.ttl) => {
+                return Ok(ExtendAnswer::Extended);
+            }
             Some(held) if held.value == request.token.as_bytes() => ExtendAnswer::Extended,
-            Some(held) => return Ok(ExtendAnswer::Held { remaining: held.remaining }),
+            Some(held) => return Ok(ExtendAnswer::held(held.remaining)),
         };
         self.set(resource, request.token.as_bytes(), Some(expiry(request.ttl)), now);
         Ok(answer)
@@ -68,12 +78,12 @@ impl Keys {
     pub(crate) fn inspect(&mut self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
         Ok(match self.string(resource, now)? {
             None => InspectAnswer::Absent,
-            Some(held) => InspectAnswer::Held { token: held.value.to_owned(), remaining: held.remaining },
+            Some(held) => InspectAnswer::held(held.value, held.remaining),
         })
     }
 
     pub(crate) fn set(&mut self, resource: &str, value: &[u8], ttl: Option<Duration>, now: Instant) {
-        let key = Key { value: Value::String(value.to_owned()), expires: ttl.map(|ttl| now + ttl) };
+        let key = Key { value: Value::String(value.to_owned()), expires: ttl.and_then(|ttl| now.checked_add(ttl)) };
         self.0.insert(resource.to_owned(), key);
     }
 
@@ -110,8 +120,9 @@ impl Keys {
 }
 
 impl Key {
+    /// As in Redis, a key still lives in the very moment of its expiry.
     fn lives(&self, now: Instant) -> bool {
-        self.expires.is_none_or(|expires| expires > now)
+        self.expires.is_none_or(|expires| expires >= now)
     }
 }
 

@@ -206,18 +206,20 @@ impl MockNode {
                 return Err(NodeErrorKind::Unreachable.into());
             }
             let (sender, answer) = oneshot::channel();
+            let failure = fault.clone();
             let delay = if let Fault::DelayRequest(delay) = fault { delay } else { Duration::ZERO };
             let now = Instant::now();
-            let due = now + self.latency + delay;
-            match fault {
-                Fault::LoseRequest | Fault::Fail(_) => drop(sender),
-                _ => server.inbox.push(Message {
-                    due,
-                    carry_out: Box::new(move |keys, now| {
-                        // The caller may have given up; the request is carried out all the same.
-                        let _ = sender.send(operation(keys, now));
-                    }),
-                }),
+            let due = later(now, self.latency.saturating_add(delay));
+            if fault != Fault::LoseRequest {
+                let carry_out: Operation = Box::new(move |keys, now| {
+                    // The caller may have given up; the request is carried out all the same.
+                    let _ = sender.send(if let Fault::Fail(kind) = failure {
+                        Err(kind.into())
+                    } else {
+                        operation(keys, now)
+                    });
+                });
+                server.inbox.push(Message { due, carry_out });
             }
             server.settle(now);
             (answer, due, fault)
@@ -226,10 +228,8 @@ impl MockNode {
             sleep_until(due).await;
             drop(self.server());
         }
-        match fault {
-            Fault::Fail(kind) => return Err(kind.into()),
-            Fault::LoseRequest | Fault::LoseAnswer => std::future::pending::<()>().await,
-            _ => {}
+        if matches!(fault, Fault::LoseRequest | Fault::LoseAnswer) {
+            std::future::pending::<()>().await;
         }
         // Dropped unanswered: the node stopped with the request on its way.
         let answer = answer.await.unwrap_or_else(|_| Err(NodeErrorKind::Unreachable.into()));
@@ -238,6 +238,12 @@ impl MockNode {
         }
         answer
     }
+}
+
+/// So much later, and if there is no such time, in a year.
+fn later(now: Instant, delay: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    now.checked_add(delay).unwrap_or_else(|| now + YEAR)
 }
 
 impl Server {

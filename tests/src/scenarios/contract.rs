@@ -28,7 +28,11 @@ async fn acquire(node: &dyn LockNode, number: u8) -> AcquireAnswer {
 }
 
 async fn extend(node: &dyn LockNode, number: u8) -> ExtendAnswer {
-    node.extend(&ExtendRequest::new(resource(), token(number), ttl(2 * TTL))).await.unwrap()
+    extend_to(node, number, 2 * TTL).await
+}
+
+async fn extend_to(node: &dyn LockNode, number: u8, duration: Duration) -> ExtendAnswer {
+    node.extend(&ExtendRequest::new(resource(), token(number), ttl(duration))).await.unwrap()
 }
 
 async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
@@ -42,7 +46,7 @@ fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
 
 pub(super) async fn an_acquire_sets_the_token_for_the_ttl(lab: &Lab) {
     let node = lab.node(0);
-    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::granted());
     assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
     assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
 }
@@ -50,7 +54,7 @@ pub(super) async fn an_acquire_sets_the_token_for_the_ttl(lab: &Lab) {
 pub(super) async fn an_acquire_is_refused_while_another_holds(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
-    let AcquireAnswer::Held { remaining } = acquire(&node, 2).await else { panic!("granted twice") };
+    let AcquireAnswer::Held { remaining, .. } = acquire(&node, 2).await else { panic!("granted twice") };
     assert!(is_fresh(remaining, TTL), "{remaining:?}");
     assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
 }
@@ -58,7 +62,7 @@ pub(super) async fn an_acquire_is_refused_while_another_holds(lab: &Lab) {
 pub(super) async fn an_acquire_that_finds_its_own_token_is_granted(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
-    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::granted());
 }
 
 pub(super) async fn an_extend_renews_the_expiry(lab: &Lab) {
@@ -66,6 +70,13 @@ pub(super) async fn an_extend_renews_the_expiry(lab: &Lab) {
     acquire(&node, 1).await;
     assert_eq!(extend(&node, 1).await, ExtendAnswer::Extended);
     assert!(is_fresh(lab.remaining(0, "contract").await, 2 * TTL));
+}
+
+pub(super) async fn an_extend_never_shortens_the_expiry(lab: &Lab) {
+    let node = lab.node(0);
+    acquire(&node, 1).await;
+    assert_eq!(extend_to(&node, 1, TTL / 2).await, ExtendAnswer::Extended);
+    assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
 }
 
 pub(super) async fn an_extend_sets_a_lost_key_again(lab: &Lab) {
@@ -78,7 +89,7 @@ pub(super) async fn an_extend_sets_a_lost_key_again(lab: &Lab) {
 pub(super) async fn an_extend_leaves_another_holder_alone(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
-    let ExtendAnswer::Held { remaining } = extend(&node, 2).await else { panic!("extended another's lock") };
+    let ExtendAnswer::Held { remaining, .. } = extend(&node, 2).await else { panic!("extended another's lock") };
     assert!(is_fresh(remaining, TTL), "{remaining:?}");
     assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
     assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
@@ -105,7 +116,7 @@ pub(super) async fn an_inspect_tells_and_changes_nothing(lab: &Lab) {
     assert_eq!(node.inspect(&look).await.unwrap(), InspectAnswer::Absent);
     acquire(&node, 1).await;
     for _ in 0..2 {
-        let InspectAnswer::Held { token: held, remaining } = node.inspect(&look).await.unwrap() else {
+        let InspectAnswer::Held { token: held, remaining, .. } = node.inspect(&look).await.unwrap() else {
             panic!("not held")
         };
         assert_eq!(held, token(1).as_bytes());
@@ -116,10 +127,10 @@ pub(super) async fn an_inspect_tells_and_changes_nothing(lab: &Lab) {
 pub(super) async fn a_holder_without_expiry_is_told_as_such(lab: &Lab) {
     let node = lab.node(0);
     lab.set(0, "contract", "another", None).await;
-    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Held { remaining: None });
-    assert_eq!(extend(&node, 1).await, ExtendAnswer::Held { remaining: None });
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::held(None));
+    assert_eq!(extend(&node, 1).await, ExtendAnswer::held(None));
     let look = InspectRequest::new(resource());
-    let held = InspectAnswer::Held { token: b"another".to_vec(), remaining: None };
+    let held = InspectAnswer::held(b"another", None);
     assert_eq!(node.inspect(&look).await.unwrap(), held);
 }
 
@@ -135,7 +146,7 @@ pub(super) async fn a_key_of_another_type_is_an_error_and_stays(lab: &Lab) {
     let inspected = node.inspect(&InspectRequest::new(resource())).await;
     assert_eq!(inspected.unwrap_err().kind(), NodeErrorKind::WrongType);
     lab.remove(0, "contract").await;
-    assert_eq!(acquire(&node, 1).await, AcquireAnswer::Granted);
+    assert_eq!(acquire(&node, 1).await, AcquireAnswer::granted());
 }
 
 pub(super) async fn any_name_is_a_key(lab: &Lab) {
@@ -144,7 +155,7 @@ pub(super) async fn any_name_is_a_key(lab: &Lab) {
     for name in [" ", "a b\tc\r\nd", "nul\0nul", "\u{1f512}{tag}", "\"'\\", huge.as_str()] {
         let resource = Resource::new(name).unwrap();
         let acquired = node.acquire(&AcquireRequest::new(resource.clone(), token(1), ttl(TTL))).await.unwrap();
-        assert_eq!(acquired, AcquireAnswer::Granted);
+        assert_eq!(acquired, AcquireAnswer::granted());
         assert_eq!(lab.value(0, name).await.as_deref(), Some(token(1).as_str()));
         let released = node.release(&ReleaseRequest::new(resource, token(1))).await.unwrap();
         assert_eq!(released, ReleaseAnswer::Released);
@@ -154,10 +165,10 @@ pub(super) async fn any_name_is_a_key(lab: &Lab) {
 pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
     let node = lab.node(0);
     let longest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MAX));
-    assert_eq!(node.acquire(&longest).await.unwrap(), AcquireAnswer::Granted);
+    assert_eq!(node.acquire(&longest).await.unwrap(), AcquireAnswer::granted());
     assert!(is_fresh(lab.remaining(0, "contract").await, Ttl::MAX));
     release(&node, 1).await;
     let shortest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MIN));
-    assert_eq!(node.acquire(&shortest).await.unwrap(), AcquireAnswer::Granted);
+    assert_eq!(node.acquire(&shortest).await.unwrap(), AcquireAnswer::granted());
     lab.until_held_by(0, "contract").await;
 }

@@ -47,6 +47,7 @@ scenarios! { EVERYWHERE, false:
         an_acquire_is_refused_while_another_holds,
         an_acquire_that_finds_its_own_token_is_granted,
         an_extend_renews_the_expiry,
+        an_extend_never_shortens_the_expiry,
         an_extend_sets_a_lost_key_again,
         an_extend_leaves_another_holder_alone,
         a_release_deletes_its_own_key_once,

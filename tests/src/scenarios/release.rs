@@ -58,6 +58,7 @@ pub(super) async fn a_release_without_a_quorum_is_told_unknown(lab: &Lab) {
     lab.stop(0).await;
     lab.hang(1).await;
     let error = lock.release().await.unwrap_err();
-    assert_eq!((error.votes.granted(), error.votes.needed()), (1, 2), "{error}");
+    let votes = error.votes().unwrap();
+    assert_eq!((votes.granted(), votes.needed()), (1, 2), "{error}");
     assert_eq!(lab.value(2, "r").await, None);
 }

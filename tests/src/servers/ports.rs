@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_distinct_free_and_below_the_outgoing_range() {
+    fn ports_are_distinct_and_below_the_outgoing_range() {
         let ports: Vec<_> = (0..150).map(|_| Port::free().unwrap()).collect();
         let numbers: BTreeSet<_> = ports.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), ports.len());
-        assert!(numbers.iter().all(|&number| number < 32_768 && listener(number).is_some()));
+        assert!(numbers.iter().all(|&number| number < 32_768));
     }
 }

@@ -58,6 +58,8 @@ impl Default for Retry {
 impl Retry {
     const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
     const DEFAULT_JITTER: Duration = Duration::from_millis(100);
+    /// What is left at least for the last round before a deadline.
+    const LAST_ROUND: Duration = Duration::from_millis(20);
 
     fn new(attempts: Option<NonZeroU32>, deadline: Option<Duration>) -> Self {
         Self { attempts, deadline, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
@@ -118,8 +120,9 @@ impl Retry {
 
     /// What follows the loss of this attempt (counted from 1), so long after the call.
     ///
-    /// `round` is how long a round may take: the last pause before a deadline is cut so that one more round fits in.
-    /// `free_after` is when the lock may be free at the latest, where it is known. `random` decides the jitter.
+    /// `round` is how long the lost round took: the last pause before a deadline is cut so that one more round of that
+    /// kind fits in. `free_after` is when the lock may be free at the latest, where it is known. `random` decides the
+    /// jitter.
     #[must_use]
     pub fn next(
         &self,
@@ -134,8 +137,12 @@ impl Retry {
         }
         let pause = self.pause(attempt, random).min(free_after.unwrap_or(Duration::MAX));
         let Some(deadline) = self.deadline else { return Next::After(pause) };
-        let spare = deadline.saturating_sub(elapsed).saturating_sub(round);
-        if spare.is_zero() { Next::Stop(Stop::Deadline) } else { Next::After(pause.min(spare)) }
+        // Twice a round and not too little, since the next one may be slower; but never more than half of all time.
+        let last_start = deadline - round.saturating_mul(2).max(Self::LAST_ROUND).min(deadline / 2);
+        match last_start.saturating_sub(elapsed) {
+            Duration::ZERO => Next::Stop(Stop::Deadline),
+            spare => Next::After(pause.min(spare)),
+        }
     }
 
     fn pause(&self, attempt: u32, random: u64) -> Duration {
@@ -225,11 +232,19 @@ mod tests {
     #[test]
     fn the_last_pause_leaves_time_for_a_round() {
         let retry = Retry::until(ms(1000)).jitter(Duration::ZERO);
-        let next = |elapsed| retry.next(1, ms(elapsed), ms(50), None, 0);
+        let next = |elapsed| retry.next(1, ms(elapsed), ms(25), None, 0);
         assert_eq!(next(700), Next::After(ms(200)));
         assert_eq!(next(900), Next::After(ms(50)));
         assert_eq!(next(950), Next::Stop(Stop::Deadline));
         assert_eq!(next(5000), Next::Stop(Stop::Deadline));
+    }
+
+    #[test]
+    fn a_short_deadline_is_used_however_slow_the_rounds_are() {
+        let retry = Retry::until(ms(400));
+        assert_eq!(retry.next(1, ms(1), ms(500), Some(ms(100)), 0), Next::After(ms(100)));
+        assert_eq!(retry.next(1, ms(200), ms(500), Some(ms(100)), 0), Next::Stop(Stop::Deadline));
+        assert_eq!(Retry::until(Duration::ZERO).next(1, ms(0), ms(0), None, 0), Next::Stop(Stop::Deadline));
     }
 
     #[test]
@@ -257,14 +272,15 @@ mod tests {
             deadline in duration(), elapsed in duration(), round in duration(), free_after in prop::option::of(duration()),
             attempt in any::<u32>(), random in any::<u64>(),
         ) {
+            let two_rounds_or_half = round.saturating_mul(2).max(ms(20)).min(deadline / 2);
             match Retry::until(deadline).next(attempt, elapsed, round, free_after, random) {
                 Next::After(pause) => {
-                    prop_assert!(elapsed.saturating_add(pause).saturating_add(round) <= deadline);
+                    prop_assert!(elapsed + pause <= deadline - two_rounds_or_half);
                     prop_assert!(pause <= free_after.unwrap_or(Duration::MAX));
                 }
                 Next::Stop(stop) => {
                     prop_assert_eq!(stop, Stop::Deadline);
-                    prop_assert!(elapsed.saturating_add(round) >= deadline);
+                    prop_assert!(elapsed >= deadline - two_rounds_or_half);
                 }
             }
         }
