@@ -1,0 +1,103 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Many workers add 1 to a plain file, over and over, under one Redlock, while nodes are stopped and hung on the way.
+///
+/// Reading, pausing and writing a file loses updates unless one worker at a time does it. So the counter in the file
+/// tells at the end whether the lock held. Runs on five in-memory nodes, or on your Redis servers with --nodes.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask demo", bin_name = "cargo xtask demo", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// URLs of independent Redis nodes, 3 or 5 of them, instead of nodes in memory.
+    ///
+    /// Your servers are not harmed: nodes fail only on the demo's own way to them, and all it sets is one key, which
+    /// is deleted again or expires after a second.
+    #[arg(long, value_name = "URL,URL,...", value_delimiter = ',', conflicts_with = "without_lock")]
+    pub(crate) nodes: Vec<String>,
+
+    /// Do the same work without the lock, and see it go wrong.
+    #[arg(long)]
+    pub(crate) without_lock: bool,
+
+    /// How many workers; they are spread over up to 4 hosts, each with connections of its own.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+
+    /// For how long they work [default: 8, and 3 without the lock].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    seconds: Option<u16>,
+
+    /// Stop earlier, after so many critical sections in total.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    sections: Option<u64>,
+
+    /// Let all nodes be well.
+    #[arg(long)]
+    pub(crate) no_faults: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                     five nodes in memory; two of them are down most of the time
+  cargo xtask demo --without-lock      what happens without the lock
+  cargo xtask demo --nodes redis://10.0.0.1,redis://10.0.0.2:7000,redis://:password@10.0.0.3
+  cargo xtask demo --workers 64 --seconds 30
+
+Exit codes:
+  0 all as it should be    1 it is not    2 bad input    130 interrupted";
+
+impl Args {
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.into()
+    }
+
+    /// How many critical sections there are to do, if there is an end to them.
+    pub(crate) fn sections(&self) -> Option<u64> {
+        self.sections
+    }
+
+    pub(crate) fn run_for(&self) -> Duration {
+        let default = if self.without_lock { 3 } else { 8 };
+        Duration::from_secs(self.seconds.unwrap_or(default).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, ErrorKind> {
+        Args::try_parse_from(["demo"].iter().chain(args)).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_has_a_default_that_ends_in_time() {
+        let args = parse(&[]).unwrap();
+        assert!(args.nodes.is_empty() && args.workers() == 16 && args.sections().is_none());
+        assert!(args.run_for() < Duration::from_secs(10));
+        assert!(parse(&["--without-lock"]).unwrap().run_for() < args.run_for());
+    }
+
+    #[test]
+    fn nodes_are_separated_by_commas() {
+        assert_eq!(parse(&["--nodes", "redis://a,redis://b"]).unwrap().nodes, ["redis://a", "redis://b"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in [["--workers", "0"], ["--workers", "x"], ["--seconds", "0"], ["--sections", "0"]] {
+            assert_eq!(parse(&bad).unwrap_err(), ErrorKind::ValueValidation, "{bad:?}");
+        }
+        assert_eq!(parse(&["--without-lock", "--nodes", "redis://a"]).unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+}
