@@ -357,3 +357,31 @@ impl fmt::Display for NodeErrorKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_reply_is_found_wherever_its_code_stands() {
+        for (text, kind) in [
+            ("NOAUTH Authentication required.", NodeErrorKind::Authentication),
+            ("WRONGPASS invalid username-password pair or user is disabled.", NodeErrorKind::Authentication),
+            ("ERR invalid password", NodeErrorKind::Authentication),
+            ("ERR AUTH <password> called without any password configured", NodeErrorKind::Authentication),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", NodeErrorKind::Permission),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", NodeErrorKind::WrongType),
+            ("ERR Error running script (call to f_1): @user_script:3: -READONLY You can't", NodeErrorKind::ReadOnly),
+            ("MISCONF Redis is configured to save RDB snapshots", NodeErrorKind::ReadOnly),
+            ("NOREPLICAS Not enough good replicas to write.", NodeErrorKind::ReadOnly),
+            ("MASTERDOWN Link with MASTER is down", NodeErrorKind::ReadOnly),
+            ("LOADING Redis is loading the dataset in memory", NodeErrorKind::Loading),
+            ("BUSY Redis is busy running a script.", NodeErrorKind::Loading),
+            ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
+            ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("ERR whatever", NodeErrorKind::Other),
+        ] {
+            assert_eq!(NodeErrorKind::of_reply(text), kind, "{text}");
+        }
+    }
+}
