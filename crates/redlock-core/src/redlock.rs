@@ -196,7 +196,7 @@ impl<'a> Acquire<'a> {
                     tracing::debug!(attempt, why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
                     let resume = sleep(pause);
                     // What nodes have not given back by then follows in the background.
-                    let patience = self.patience().min(pause.max(Self::GIVING_BACK));
+                    let patience = pause.max(Self::GIVING_BACK.min(self.left() / 2));
                     let _ = timeout(patience, lost.claim.give_back()).await;
                     resume.await;
                 }
@@ -235,8 +235,12 @@ impl<'a> Acquire<'a> {
 
     /// How long the round may wait for a node: no longer than the caller wants to wait.
     fn patience(&self) -> Duration {
-        let left = self.retry.ends_after().map(|deadline| deadline.saturating_sub(self.elapsed()));
-        self.terms.node_timeout.min(left.unwrap_or(Duration::MAX))
+        self.terms.node_timeout.min(self.left())
+    }
+
+    /// What is left until the deadline.
+    fn left(&self) -> Duration {
+        self.retry.ends_after().map_or(Duration::MAX, |deadline| deadline.saturating_sub(self.elapsed()))
     }
 
     fn elapsed(&self) -> Duration {

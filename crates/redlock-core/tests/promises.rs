@@ -2,17 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
     AcquireError, AcquireOptions, BuildError, Drift, Entropy, EntropyError, InspectRequest, LockNode, Lost,
     NodeErrorKind, Redlock, Release, ReleaseError, Resource, Retry, TokioClock,
 };
-use redlock_mock::{Fault, Memory, MockNode};
+use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -154,50 +150,9 @@ async fn without_randomness_no_lock_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _log = tracing::subscriber::set_default(subscriber);
-
-    let nodes = MockNode::fleet(3);
-    let redlock = redlock(&nodes);
-    nodes[2].stop();
-    for _ in 0..5 {
-        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
-    }
-    nodes[2].start(Memory::Lost);
-    drop(redlock.acquire("line\nbreak", TTL).await.unwrap());
-    redlock.close().await.unwrap();
-
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let count = |needle: &str| text.matches(needle).count();
-    assert_eq!(count("node fails, a quorum must do without it"), 1, "{text}");
-    assert_eq!(count("node answers again"), 1, "{text}");
-    assert_eq!(count("node-3"), 2, "{text}");
-    // No name can forge a line of its own.
-    assert!(text.contains(r#"redlock.acquire{resource="line\nbreak" ttl_ms=10000"#), "{text}");
-    assert!(text.lines().all(|line| line.contains("redlock_core")), "{text}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_failed_answer_names_its_kind_and_cause() {
     let nodes = MockNode::fleet(1);
     nodes[0].inject(Fault::Fail(NodeErrorKind::ReadOnly));
     let error = redlock(&nodes).try_acquire("r", TTL).await.unwrap_err().to_string();
     assert!(error.contains("node-1 failed (read-only); give a primary's address"), "{error}");
-}
-
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
