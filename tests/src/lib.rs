@@ -16,3 +16,8 @@ pub mod backend;
 pub mod lab;
 pub mod scenarios;
 pub mod servers;
+
+/// The README's examples, compiled, and run where they need no servers.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -302,7 +302,9 @@ impl NodeErrorKind {
             Self::Timeout => Some("look for a hung or overloaded node, or raise the node timeout"),
             Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
             Self::Authentication => Some("check the user and the password in the node's URL"),
-            Self::Permission => Some("allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the lock's keys"),
+            Self::Permission => Some(
+                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, and SELECT if a database is given",
+            ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
             Self::ReadOnly => {
                 Some("give a primary's address, since a replica is not a node; or let the node write again")
@@ -319,13 +321,14 @@ impl NodeErrorKind {
     /// a command that failed inside a script, so the code is looked for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
-        const CODES: [(&str, NodeErrorKind); 16] = [
+        const CODES: [(&str, NodeErrorKind); 17] = [
             ("NOAUTH", NodeErrorKind::Authentication),
             ("Authentication required", NodeErrorKind::Authentication),
             ("WRONGPASS", NodeErrorKind::Authentication),
             ("invalid password", NodeErrorKind::Authentication),
             ("without any password configured", NodeErrorKind::Authentication),
             ("NOPERM", NodeErrorKind::Permission),
+            ("has no permissions", NodeErrorKind::Permission),
             ("user executing the script can't", NodeErrorKind::Permission),
             ("WRONGTYPE", NodeErrorKind::WrongType),
             ("READONLY", NodeErrorKind::ReadOnly),
@@ -370,6 +373,7 @@ mod tests {
             ("ERR invalid password", NodeErrorKind::Authentication),
             ("ERR AUTH <password> called without any password configured", NodeErrorKind::Authentication),
             ("NOPERM this user has no permissions to run the 'evalsha' command", NodeErrorKind::Permission),
+            ("refused to switch database: this user has no permissions to run 'select'", NodeErrorKind::Permission),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", NodeErrorKind::WrongType),
             ("ERR Error running script (call to f_1): @user_script:3: -READONLY You can't", NodeErrorKind::ReadOnly),
             ("MISCONF Redis is configured to save RDB snapshots", NodeErrorKind::ReadOnly),
