@@ -17,10 +17,8 @@ use tokio::{
 
 use crate::{
     fleet::{Fleet, Member, Terms},
-    node::{
-        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, NodeError, NodeErrorKind, ReleaseAnswer,
-        ReleaseRequest,
-    },
+    node::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest},
+    node_error::{NodeError, NodeErrorKind},
     resource::Resource,
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
     token::Token,

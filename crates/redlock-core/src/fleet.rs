@@ -13,7 +13,8 @@ use crate::{
     background::Background,
     clock::Clock,
     entropy::{Entropy, EntropyError},
-    node::{LockNode, NodeError, NodeErrorKind},
+    node::LockNode,
+    node_error::{NodeError, NodeErrorKind},
 };
 
 /// The nodes, the rules, the clock and the random source.

@@ -51,6 +51,7 @@ mod redlock;
 mod votes;
 
 mod node;
+mod node_error;
 mod node_url;
 mod resource;
 pub mod script;
@@ -72,9 +73,10 @@ pub use self::{
     error::{AcquireError, Attempts, ExtendError, ReleaseError},
     lock::{Lock, Release},
     node::{
-        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-        NodeErrorKind, ReleaseAnswer, ReleaseRequest,
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
+        ReleaseAnswer, ReleaseRequest,
     },
+    node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     options::AcquireOptions,
     redlock::Redlock,

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     fleet::{Debt, Fleet},
-    node::{NodeError, NodeErrorKind},
+    node_error::{NodeError, NodeErrorKind},
 };
 
 /// What one node is asked, and its answer.

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use crate::node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, ReleaseAnswer};
+use crate::{
+    node::{AcquireAnswer, ExtendAnswer, ReleaseAnswer},
+    node_error::{NodeError, NodeErrorKind},
+};
 
 /// Takes the lock: `ARGV` is the token and the ttl in milliseconds.
 pub const ACQUIRE: Script =

@@ -1,11 +1,12 @@
 //! What each node answered, for errors and logs.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Decision, Quorum, Round, Vote},
     fleet::Fleet,
-    node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, ReleaseAnswer},
+    node::{AcquireAnswer, ExtendAnswer, ReleaseAnswer},
+    node_error::{NodeError, NodeErrorKind},
     round_trip::RoundTrip,
 };
 
@@ -230,24 +231,6 @@ impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
     }
 }
 
-impl NodeError {
-    /// The error with all its causes on one line, whatever line breaks a server put into them. Many errors repeat
-    /// their cause: what stands there already is not said again.
-    pub(crate) fn chain(&self) -> String {
-        let mut chain = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let text = error.to_string().replace(char::is_control, " ");
-            if !chain.ends_with(&text) {
-                chain.push_str(": ");
-                chain.push_str(&text);
-            }
-            cause = error.source();
-        }
-        chain
-    }
-}
-
 /// A duration as a person writes it: `1.2s`, `45.6ms`, `200ms`.
 pub(crate) struct Readable(pub(crate) Duration);
 
@@ -269,17 +252,6 @@ impl fmt::Display for Readable {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_chain_is_one_line_and_says_everything_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("io: {0}")]
-        struct Repeats(#[source] std::io::Error);
-
-        let cause = Repeats(std::io::Error::other("refused\r\nERROR forged"));
-        let error = NodeError::new(NodeErrorKind::Unreachable, cause);
-        assert_eq!(error.chain(), "unreachable: io: refused  ERROR forged");
-    }
 
     #[test]
     fn durations_are_short() {

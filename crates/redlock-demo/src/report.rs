@@ -117,7 +117,7 @@ impl Report<'_> {
         let rounds = locked + rounds_lost.get();
         console.line("");
         console.line(&format!(
-            "  calls     {calls:>6}: {locked} got the lock; gave up after {CALL_WAITS:?}: {} held by others, {} no quorum, {} too slow",
+            "  calls     {calls:>6}: {locked} got the lock; called again after {CALL_WAITS:?}: {} held by others, {} no quorum, {} too slow",
             contended.get(),
             no_quorum.get(),
             too_slow.get(),

@@ -1,0 +1,179 @@
+//! Why a node did not answer, and what can be done about it.
+
+use std::{error::Error, fmt};
+
+/// Why a node did not answer, or answered with an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct NodeError {
+    kind: NodeErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl NodeError {
+    /// An error of `kind`, caused by `source` (the client's own error, or a text).
+    pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What a caller can act on.
+    #[must_use]
+    pub fn kind(&self) -> NodeErrorKind {
+        self.kind
+    }
+
+    /// The error with all its causes on one line, whatever line breaks a server put into them. Many errors repeat
+    /// their cause: what stands there already is not said again.
+    pub(crate) fn chain(&self) -> String {
+        let mut chain = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string().replace(char::is_control, " ");
+            if !chain.ends_with(&text) {
+                chain.push_str(": ");
+                chain.push_str(&text);
+            }
+            cause = error.source();
+        }
+        chain
+    }
+}
+
+impl From<NodeErrorKind> for NodeError {
+    fn from(kind: NodeErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+/// The kinds of [`NodeError`], by what a caller can do about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NodeErrorKind {
+    /// No answer in time. The node may be hung, overloaded or far away; the request may still be carried out.
+    Timeout,
+    /// The node cannot be reached: refused, reset, unknown host, TLS failure.
+    Unreachable,
+    /// The node wants another user or password.
+    Authentication,
+    /// The user may not run the command (`NOPERM`): `EVALSHA` and `EVAL` are needed.
+    Permission,
+    /// The key holds something that is not a string: it is not a lock.
+    WrongType,
+    /// The node is a read-only replica, or may not write now.
+    ReadOnly,
+    /// The node is loading its data set, or busy with a script.
+    Loading,
+    /// The node's `maxmemory` is reached.
+    OutOfMemory,
+    /// The node cannot do this at all.
+    Unsupported,
+    /// Anything else; see the source.
+    Other,
+}
+
+impl NodeErrorKind {
+    /// What an operator can do about it, where there is something to do.
+    #[must_use]
+    pub fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => Some("look for a hung or overloaded node, or raise the node timeout"),
+            Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
+            Self::Authentication => Some("check the user and the password in the node's URL"),
+            Self::Permission => Some(
+                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, and SELECT if a database is given",
+            ),
+            Self::WrongType => Some("the key is used for something else: choose another resource name"),
+            Self::ReadOnly => {
+                Some("give a primary's address, since a replica is not a node; or let the node write again")
+            }
+            Self::Loading => Some("wait until the node has loaded its data"),
+            Self::OutOfMemory => Some("raise the node's maxmemory, or give the locks a node of their own"),
+            Self::Unsupported | Self::Other => None,
+        }
+    }
+
+    /// The kind of a Redis error reply, from its text, as `WRONGTYPE Operation against a key ...`.
+    ///
+    /// For authors of backends: clients disagree on how they split a reply, and servers before 7.0 wrap the reply of
+    /// a command that failed inside a script, so the code is looked for anywhere in the text.
+    #[must_use]
+    pub fn of_reply(text: &str) -> Self {
+        const CODES: [(&str, NodeErrorKind); 17] = [
+            ("NOAUTH", NodeErrorKind::Authentication),
+            ("Authentication required", NodeErrorKind::Authentication),
+            ("WRONGPASS", NodeErrorKind::Authentication),
+            ("invalid password", NodeErrorKind::Authentication),
+            ("without any password configured", NodeErrorKind::Authentication),
+            ("NOPERM", NodeErrorKind::Permission),
+            ("has no permissions", NodeErrorKind::Permission),
+            ("user executing the script can't", NodeErrorKind::Permission),
+            ("WRONGTYPE", NodeErrorKind::WrongType),
+            ("READONLY", NodeErrorKind::ReadOnly),
+            ("MISCONF", NodeErrorKind::ReadOnly),
+            ("NOREPLICAS", NodeErrorKind::ReadOnly),
+            ("MASTERDOWN", NodeErrorKind::ReadOnly),
+            ("LOADING", NodeErrorKind::Loading),
+            ("BUSY", NodeErrorKind::Loading),
+            ("OOM", NodeErrorKind::OutOfMemory),
+            ("unknown command", NodeErrorKind::Unsupported),
+        ];
+        CODES.iter().find(|(code, _)| text.contains(code)).map_or(Self::Other, |(_, kind)| *kind)
+    }
+}
+
+impl fmt::Display for NodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no answer in time",
+            Self::Unreachable => "unreachable",
+            Self::Authentication => "authentication failed",
+            Self::Permission => "permission denied",
+            Self::WrongType => "the key holds another type",
+            Self::ReadOnly => "read-only",
+            Self::Loading => "loading or busy",
+            Self::OutOfMemory => "out of memory",
+            Self::Unsupported => "not supported",
+            Self::Other => "failed",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_reply_is_found_wherever_its_code_stands() {
+        for (text, kind) in [
+            ("NOAUTH Authentication required.", NodeErrorKind::Authentication),
+            ("WRONGPASS invalid username-password pair or user is disabled.", NodeErrorKind::Authentication),
+            ("ERR invalid password", NodeErrorKind::Authentication),
+            ("ERR AUTH <password> called without any password configured", NodeErrorKind::Authentication),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", NodeErrorKind::Permission),
+            ("refused to switch database: this user has no permissions to run 'select'", NodeErrorKind::Permission),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", NodeErrorKind::WrongType),
+            ("ERR Error running script (call to f_1): @user_script:3: -READONLY You can't", NodeErrorKind::ReadOnly),
+            ("MISCONF Redis is configured to save RDB snapshots", NodeErrorKind::ReadOnly),
+            ("NOREPLICAS Not enough good replicas to write.", NodeErrorKind::ReadOnly),
+            ("MASTERDOWN Link with MASTER is down", NodeErrorKind::ReadOnly),
+            ("LOADING Redis is loading the dataset in memory", NodeErrorKind::Loading),
+            ("BUSY Redis is busy running a script.", NodeErrorKind::Loading),
+            ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
+            ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("ERR whatever", NodeErrorKind::Other),
+        ] {
+            assert_eq!(NodeErrorKind::of_reply(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_one_line_and_says_everything_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("io: {0}")]
+        struct Repeats(#[source] std::io::Error);
+
+        let cause = Repeats(std::io::Error::other("refused\r\nERROR forged"));
+        let error = NodeError::new(NodeErrorKind::Unreachable, cause);
+        assert_eq!(error.chain(), "unreachable: io: refused  ERROR forged");
+    }
+}

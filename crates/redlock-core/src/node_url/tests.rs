@@ -1,0 +1,97 @@
+//! What URLs say, and what is said of those that cannot be used.
+
+use super::*;
+
+fn parse(text: &str) -> NodeUrl {
+    NodeUrl::parse(text).unwrap()
+}
+
+fn tcp(host: &str, port: u16, tls: bool) -> NodeAddress {
+    NodeAddress::Tcp { host: host.into(), port, tls }
+}
+
+#[test]
+fn a_host_is_enough() {
+    let node = parse("redis://Node-A");
+    assert_eq!((&node.address, node.db), (&tcp("node-a", 6379, false), 0));
+    assert_eq!((node.user, node.password), (None, None));
+}
+
+#[test]
+fn all_parts_are_read() {
+    let node = parse("rediss://us%40er:p%3Aa+ss@[::1]:7000/3?connect_timeout=200ms&response_timeout=2s");
+    assert_eq!((node.address.clone(), node.db), (tcp("::1", 7000, true), 3));
+    assert_eq!((node.user.as_deref(), node.password.as_deref()), (Some("us@er"), Some("p:a+ss")));
+    assert_eq!(node.connect_timeout, Duration::from_millis(200));
+    assert_eq!(node.response_timeout, Duration::from_secs(2));
+    assert_eq!(node.name(), "[::1]:7000");
+}
+
+#[test]
+fn redlock_go_urls_are_read() {
+    let node = parse("tcp://:secret@10.0.0.1:6380/2?DialTimeout=5000000&ReadTimeout=7000000&WriteTimeout=6000000");
+    assert_eq!((node.address.clone(), node.db), (tcp("10.0.0.1", 6380, false), 2));
+    assert_eq!((node.user.as_deref(), node.password.as_deref()), (None, Some("secret")));
+    assert_eq!(node.connect_timeout, Duration::from_millis(5));
+    assert_eq!(node.response_timeout, Duration::from_millis(7));
+}
+
+#[test]
+fn unix_sockets_are_read() {
+    for url in ["unix:///run/redis.sock?db=4&password=p", "redis+unix:///run/redis.sock?db=4&pass=p"] {
+        let node = parse(url);
+        assert_eq!((node.name(), node.db), ("/run/redis.sock".to_owned(), 4));
+        assert_eq!(node.password.as_deref(), Some("p"));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_without_the_password() {
+    for (url, why) in [
+        ("", "relative URL without a base"),
+        ("10.0.0.1:6379", "relative URL without a base"),
+        ("http://:hunter2@a", "the scheme is none of"),
+        ("redis://", "there is no host"),
+        ("redis+unix://?password=hunter2", "there is no host"),
+        ("redis://u:hunter2@a:99999", "invalid port number"),
+        ("redis://:hunter2@a/first", "the database is not a number"),
+        ("redis://:hunter2@a/-1", "the database is not a number"),
+        ("redis://:hunter2@a?timeout=3", "an option is none of connect_timeout"),
+        ("redis://:hunter2@a?connect_timeout=3", "a timeout is no positive duration"),
+        ("redis://:hunter2@a?response_timeout=0ms", "a timeout is no positive duration"),
+        ("tcp://:hunter2@a?DialTimeout=5ms", "a timeout is no positive duration"),
+        ("redis://hunter2:%ff@a", "not UTF-8"),
+        ("redis://u:hunter2@a b", "invalid domain character"),
+        ("redis://user:hunter2", "invalid port number"),
+        ("redis://:hunter2", "empty host"),
+        ("redis://:hunter2%40host:6379", "empty host"),
+        ("redis://hunter2%40host:6379", "the host is percent-encoded"),
+        ("redis://a:12?hunter2@host/0", "an option is none of"),
+    ] {
+        let error = NodeUrl::parse(url).unwrap_err();
+        assert!(error.to_string().contains(why), "{url}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn debug_does_not_show_the_password() {
+    assert!(!format!("{:?}", parse("redis://:hunter2@a")).contains("hunter2"));
+}
+
+#[test]
+fn one_server_must_not_vote_twice() {
+    let error = NodeUrl::parse_all(["redis://a", "redis://b", "tcp://A:6379/1"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot use node url `a:6379`: the same server is given twice; one server must not vote twice"
+    );
+    assert_eq!(NodeUrl::parse_all(["redis://a", "redis://a:6380"]).unwrap().len(), 2);
+}
+
+#[test]
+fn tls_must_be_built_in_to_be_used() {
+    assert!(parse("rediss://a").check(true).is_ok());
+    assert!(parse("rediss://a").check(false).is_err());
+    assert!(parse("redis://a").with_connect_timeout(Duration::ZERO).check(true).is_err());
+}
