@@ -1,0 +1,112 @@
+//! Running other programs: each in a process group of its own, so that all of it can be ended.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use crate::{interrupt, report::Tally, workspace::Workspace};
+
+/// Set for all commands; a server process that still has it when all is over was left behind.
+pub(crate) const RUN: &str = "REDLOCK_TEST_RUN";
+
+/// Cargo, the one that runs this program, in the workspace's root.
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&workspace.root);
+    // `cargo run` sets these for this package. Passed on, they make build scripts that look at them run again.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|own| name.starts_with(own)) {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// Runs to the end with the output shown, and counts the tests that it tells of.
+pub(crate) fn run(command: &mut Command) -> Result<Tally> {
+    let mut child = spawn(command.stdout(Stdio::piped()))?;
+    let covers = interrupt::Covers::group(child.id());
+    let mut tally = Tally::default();
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        io::stdout().write_all(&line)?;
+        io::stdout().flush()?;
+        tally.read_line(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    let status = child.wait()?;
+    until_all_have_ended(&child);
+    drop(covers);
+    if interrupt::is_set() {
+        bail!("interrupted");
+    }
+    if !status.success() {
+        bail!("`{}` failed ({status})", text(command));
+    }
+    Ok(tally)
+}
+
+/// Runs to the end and gives what it printed; what it complained of is in the error.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let covers = interrupt::Covers::group(child.id());
+    let mut errors = child.stderr.take().context("no output")?;
+    let errors = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        errors.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let mut bytes = Vec::new();
+    child.stdout.take().context("no output")?.read_to_end(&mut bytes)?;
+    let errors = errors.join().ok().and_then(Result::ok).unwrap_or_default();
+    let status = child.wait()?;
+    drop(covers);
+    if interrupt::is_set() {
+        bail!("interrupted");
+    }
+    if !status.success() {
+        let errors = String::from_utf8_lossy(&errors);
+        let mut last: Vec<_> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(5).collect();
+        last.reverse();
+        bail!("`{}` failed ({status}): {}", text(command), last.join("; "));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The command line as a person would type it, without the environment.
+fn text(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = [program].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    if interrupt::is_set() {
+        bail!("interrupted");
+    }
+    command.env(RUN, std::process::id().to_string()).stdin(Stdio::null()).process_group(0);
+    command.spawn().with_context(|| format!("running {}", command.get_program().to_string_lossy()))
+}
+
+/// Cargo ends at once when it is interrupted; the tests it has started clean up first.
+fn until_all_have_ended(leader: &Child) {
+    let Some(group) = i32::try_from(leader.id()).ok().and_then(Pid::from_raw) else { return };
+    let started = Instant::now();
+    while interrupt::is_set() && test_kill_process_group(group).is_ok() {
+        if started.elapsed() > Duration::from_secs(10) {
+            let _ = kill_process_group(group, Signal::KILL);
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,74 @@
+//! An interrupt ends the command that runs, so that the main thread can clean up, sum up and leave.
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    thread,
+};
+
+use anyhow::Result;
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+static GROUP: AtomicI32 = AtomicI32::new(0);
+static LISTENS: AtomicBool = AtomicBool::new(true);
+
+/// From now on SIGINT, SIGTERM and SIGHUP end the running command's process group instead of this program: gently the
+/// first time, at once the second.
+pub(crate) fn listen() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
+        for signal in signals.forever().filter(|_| LISTENS.load(Ordering::SeqCst)) {
+            let first = RECEIVED.swap(signal, Ordering::SeqCst) == 0;
+            if first {
+                eprintln!("\ninterrupted: ending what runs and cleaning up; once more to end it at once");
+            }
+            end_group(if first { Signal::TERM } else { Signal::KILL });
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether there was an interrupt.
+pub(crate) fn is_set() -> bool {
+    RECEIVED.load(Ordering::SeqCst) != 0
+}
+
+/// 128 and the signal's number, as a shell has it.
+pub(crate) fn exit_code() -> ExitCode {
+    ExitCode::from(u8::try_from(128 + RECEIVED.load(Ordering::SeqCst)).unwrap_or(u8::MAX))
+}
+
+/// Interrupts are somebody else's: a program in the foreground that shares the terminal.
+pub(crate) fn leave_to_child() {
+    LISTENS.store(false, Ordering::SeqCst);
+}
+
+/// For as long as this exists, an interrupt ends the process group.
+pub(crate) struct Covers;
+
+impl Covers {
+    pub(crate) fn group(leader: u32) -> Self {
+        GROUP.store(i32::try_from(leader).unwrap_or(0), Ordering::SeqCst);
+        if is_set() {
+            end_group(Signal::TERM);
+        }
+        Self
+    }
+}
+
+impl Drop for Covers {
+    fn drop(&mut self) {
+        GROUP.store(0, Ordering::SeqCst);
+    }
+}
+
+fn end_group(signal: Signal) {
+    if let Some(group) = Pid::from_raw(GROUP.load(Ordering::SeqCst)) {
+        let _ = kill_process_group(group, signal);
+    }
+}

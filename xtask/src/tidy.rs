@@ -1,0 +1,49 @@
+//! The invariants of the workspace that a program can see in its text.
+//!
+//! Each rule is a function from text to violations, and has a test on a planted one.
+
+mod arrows;
+mod rules;
+mod source;
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use self::source::Sources;
+use crate::workspace::Workspace;
+
+/// Checks all rules. The error has a line `file:line: rule: what to do` for each violation.
+pub(crate) fn run(workspace: &Workspace) -> Result<String> {
+    let sources = Sources::read(workspace)?;
+    let rules = [
+        rules::pure_algorithm(&sources.files),
+        rules::every_backend_in_the_matrix(&sources.files),
+        rules::nothing_unfinished(&sources.files),
+        rules::a_header_on_every_file(&sources.files),
+        rules::short_files(&sources.files),
+        rules::shared_lints(&sources.manifests),
+        arrows::one_way(&workspace.packages, &sources.manifests),
+    ];
+    let checked = rules.len();
+    let violations: Vec<_> = rules.into_iter().flatten().map(|violation| violation.to_string()).collect();
+    if !violations.is_empty() {
+        bail!("{}", violations.join("\n"));
+    }
+    Ok(format!("{checked} rules, {} files", sources.files.len() + sources.manifests.len()))
+}
+
+/// A rule that is broken, where, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Violation {
+    file: String,
+    line: usize,
+    rule: &'static str,
+    what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.file, self.line, self.rule, self.what)
+    }
+}

@@ -1,0 +1,219 @@
+//! The rules on the text of single files.
+
+use super::{Violation, source::Source};
+
+const ALGORITHM: &str = "crates/redlock-core/src/algorithm/";
+const MATRIX: &str = "tests/src/backend.rs";
+const LONGEST: usize = 400;
+
+/// The algorithm is plain values: no waiting, no clock, no randomness, no node.
+pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
+    const FOREIGN: &[&str] = &[
+        "async",
+        "await",
+        "tokio",
+        "futures",
+        "Instant",
+        "SystemTime",
+        "sleep",
+        "rand",
+        "getrandom",
+        "fastrand",
+        "LockNode",
+    ];
+    let mut violations = Vec::new();
+    let algorithm: Vec<_> = files.iter().filter(|file| file.path.starts_with(ALGORITHM)).collect();
+    if algorithm.is_empty() {
+        violations.push(Violation {
+            file: ALGORITHM.to_owned(),
+            line: 1,
+            rule: "pure-algorithm",
+            what: "is not there: tell this rule where the algorithm is now".to_owned(),
+        });
+    }
+    for file in algorithm {
+        for (line, code) in file.code_without_tests().lines().enumerate() {
+            for word in words(code).filter(|word| FOREIGN.contains(word)) {
+                violations.push(at(
+                    file,
+                    line,
+                    "pure-algorithm",
+                    format!("`{word}`: take it as an argument, or move this to the driver"),
+                ));
+            }
+        }
+    }
+    violations
+}
+
+/// Implement a node too, and are no backend: the core's is for `Arc`, the demo's counts what passes through it.
+const NO_BACKENDS: &[&str] = &["redlock-core", "redlock-demo"];
+
+/// A crate that implements a node is in the list of backends that every scenario runs on.
+pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
+    let matrix = files.iter().find(|file| file.path == MATRIX).map(Source::code).unwrap_or_default();
+    let mut violations = Vec::new();
+    let mut known = Vec::new();
+    for file in files {
+        let Some((name, _)) = file.path.strip_prefix("crates/").and_then(|path| path.split_once("/src/")) else {
+            continue;
+        };
+        if NO_BACKENDS.contains(&name) || known.contains(&name) {
+            continue;
+        }
+        let code = file.code_without_tests();
+        if let Some(line) = code.lines().position(|code| code.contains("LockNode for ")) {
+            known.push(name);
+            if !words(&matrix).any(|word| word == name.replace('-', "_")) {
+                let what = format!("{name} implements LockNode and is not in {MATRIX}: add it, so that it is tested");
+                violations.push(at(file, line, "matrix", what));
+            }
+        }
+    }
+    violations
+}
+
+/// No test that does not run, nothing that is yet to be written.
+pub(super) fn nothing_unfinished(files: &[Source]) -> Vec<Violation> {
+    const UNFINISHED: &[(&str, &str)] = &[
+        ("#[ignore", "make the test run, or delete it"),
+        ("todo!", "write it"),
+        ("unimplemented!", "write it, or return an error"),
+        ("dbg!", "delete it"),
+    ];
+    let mut violations = Vec::new();
+    for file in files {
+        for (line, code) in file.code().lines().enumerate() {
+            for (mark, what) in UNFINISHED.iter().filter(|(mark, _)| code.contains(mark)) {
+                violations.push(at(file, line, "unfinished", format!("`{mark}`: {what}")));
+            }
+        }
+    }
+    violations
+}
+
+/// The first line of a file says in a sentence what lives there.
+pub(super) fn a_header_on_every_file(files: &[Source]) -> Vec<Violation> {
+    let has_none = |file: &&Source| {
+        let first = file.text.lines().next().unwrap_or_default();
+        first.strip_prefix("//! ").is_none_or(|sentence| sentence.trim().is_empty())
+    };
+    let what = "begin the file with `//! ` and one sentence on what lives here";
+    files.iter().filter(has_none).map(|file| at(file, 0, "header", what.to_owned())).collect()
+}
+
+/// A library's file is read in one sitting.
+pub(super) fn short_files(files: &[Source]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for file in files.iter().filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/")) {
+        let lines = file.length();
+        if lines > LONGEST {
+            let what = format!("{lines} lines before its unit tests, {LONGEST} at most: split it by its types");
+            violations.push(at(file, LONGEST, "short-files", what));
+        }
+    }
+    violations
+}
+
+/// Every member has the workspace's lints.
+pub(super) fn shared_lints(manifests: &[Source]) -> Vec<Violation> {
+    let inherits = |manifest: &&Source| {
+        let mut lines = manifest.text.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
+        lines.find(|line| !line.is_empty() && !line.starts_with('#')) == Some("workspace = true")
+    };
+    let what = "add `[lints]` with `workspace = true`";
+    let missing = manifests.iter().filter(|manifest| !inherits(manifest));
+    missing.map(|manifest| at(manifest, 0, "shared-lints", what.to_owned())).collect()
+}
+
+fn at(file: &Source, index: usize, rule: &'static str, what: String) -> Violation {
+    Violation { file: file.path.clone(), line: index + 1, rule, what }
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(path: &str, text: &str) -> Source {
+        Source { path: path.into(), text: text.into() }
+    }
+
+    fn lines(violations: &[Violation]) -> Vec<usize> {
+        violations.iter().map(|violation| violation.line).collect()
+    }
+
+    #[test]
+    fn the_algorithm_must_not_wait_nor_look_at_a_clock() {
+        let planted = source(
+            "crates/redlock-core/src/algorithm/round.rs",
+            "//! No `async`.\nuse std::time::Instant;\nfn random_operand() {}\nasync fn f() { g().await }\n\n#[cfg(test)]\nmod tests {\n use tokio;\n}\nfn g() { Instant::now() }\n",
+        );
+        assert_eq!(lines(&pure_algorithm(&[planted])), [2, 4, 4, 10]);
+        let elsewhere = source("crates/redlock-core/src/redlock.rs", "async fn f() {}");
+        let pure = source("crates/redlock-core/src/algorithm/ttl.rs", "fn f() {}");
+        assert!(pure_algorithm(&[elsewhere, pure]).is_empty());
+    }
+
+    #[test]
+    fn an_algorithm_that_has_moved_is_noticed() {
+        assert_eq!(pure_algorithm(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_backend_must_be_in_the_matrix() {
+        let matrix = source(MATRIX, "use redlock_mock::MockNode; // redlock_other");
+        let core = source("crates/redlock-core/src/node.rs", "impl<T: LockNode> LockNode for Arc<T> {}");
+        let mock = source("crates/redlock-mock/src/node.rs", "impl LockNode for MockNode {}");
+        let other = source("crates/redlock-other/src/node.rs", "\nimpl LockNode for OtherNode {}");
+        let violations = every_backend_in_the_matrix(&[matrix, core, mock, other]);
+        assert_eq!(violations.len(), 1);
+        assert!(violations[0].to_string().starts_with("crates/redlock-other/src/node.rs:2: matrix: redlock-other"));
+    }
+
+    #[test]
+    fn a_test_that_does_not_run_and_a_gap_are_found() {
+        let planted = source(
+            "a.rs",
+            "//! A.\n#[ignore = \"slow\"]\nfn f() { todo!() }\n// dbg!\nfn g() { dbg!(1) }\nfn h() { unimplemented!() }",
+        );
+        assert_eq!(lines(&nothing_unfinished(&[planted])), [2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_found() {
+        let files = [
+            source("a.rs", "//! What lives here."),
+            source("b.rs", "use a;\n"),
+            source("c.rs", "//!\n"),
+            source("d.rs", ""),
+        ];
+        let found = a_header_on_every_file(&files);
+        assert_eq!(found.iter().map(|violation| violation.file.as_str()).collect::<Vec<_>>(), ["b.rs", "c.rs", "d.rs"]);
+    }
+
+    #[test]
+    fn a_long_file_is_found_and_its_tests_do_not_count() {
+        let long = source("crates/a/src/long.rs", &"fn f() {}\n".repeat(LONGEST + 1));
+        let tests = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(LONGEST));
+        let tested = source("crates/a/src/tested.rs", &tests);
+        let elsewhere = source("tests/src/long.rs", &long.text);
+        let found = short_files(&[long, tested, elsewhere]);
+        assert_eq!(found.iter().map(|violation| violation.file.as_str()).collect::<Vec<_>>(), ["crates/a/src/long.rs"]);
+    }
+
+    #[test]
+    fn a_member_with_lints_of_its_own_is_found() {
+        let shared = source("a/Cargo.toml", "[package]\n\n[lints]\n# All.\nworkspace = true\n");
+        let own = source("b/Cargo.toml", "[lints]\nrust.unsafe_code = \"allow\"\n[dependencies.x]\nworkspace = true\n");
+        let none = source("c/Cargo.toml", "[package]\nname = \"c\"\n");
+        let found = shared_lints(&[shared, own, none]);
+        assert_eq!(
+            found.iter().map(|violation| violation.file.as_str()).collect::<Vec<_>>(),
+            ["b/Cargo.toml", "c/Cargo.toml"]
+        );
+    }
+}
