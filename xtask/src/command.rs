@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt as _,
     path::Path,
@@ -29,6 +30,13 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
             command.env_remove(&*name);
         }
     }
+    command
+}
+
+/// The demo, as the README runs it.
+pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = cargo(workspace);
+    command.args(["run", "--quiet", "--package", "redlock-demo", "--"]).args(args);
     command
 }
 

@@ -21,7 +21,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::cargo,
+    command::demo,
     conformance::Backend,
     servers::{Flavour, Shelf},
     workspace::Workspace,
@@ -44,8 +44,9 @@ enum Task {
     /// this is interrupted.
     ///
     /// Servers are containers of an official Redis image, or of one that is built locally where none can be pulled;
-    /// without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes|given names
-    /// one of the three; REDLOCK_TEST_IMAGE, REDLOCK_TEST_SERVER_BINARY and REDLOCK_TEST_URLS name the servers.
+    /// without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes names one
+    /// of the two; REDLOCK_TEST_IMAGE and REDLOCK_TEST_SERVER_BINARY name the server. (`given`, with REDLOCK_TEST_URLS,
+    /// is for single tests: servers that cannot be stopped do not pass all.)
     TestAll {
         /// Run the conformance tests of this backend only; may be given several times.
         #[arg(long, value_enum, value_name = "NAME")]
@@ -100,9 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::TestAll { backend, flavour, keep_going } => test_all::run(&workspace, &backend, &flavour, keep_going),
         Task::Demo { args } => {
             interrupt::leave_to_child();
-            let mut command = cargo(&workspace);
-            command.args(["run", "--quiet", "--package", "redlock-demo", "--"]).args(args);
-            let status = command.status()?;
+            let status = demo(&workspace, &args).status()?;
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
         }
         Task::Tidy => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum as _;
 
 use crate::{
-    command::{cargo, run as run_command},
+    command::{cargo, demo, run as run_command},
     conformance::{self, Backend},
     deny, interrupt, leftovers,
     report::{Report, Tally},
@@ -100,8 +100,13 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
     if backends.iter().any(|backend| backend.needs_servers()) {
         steps.extend(others.into_iter().map(on_flavour));
     }
-    // A run of the demo belongs here.
     steps.extend([
+        step("demo", |session| {
+            // The lock keeps the count; without it updates are lost. Each run says so by its exit code.
+            run_command(&mut demo(session.workspace, &["--seconds", "4"]))?;
+            run_command(&mut demo(session.workspace, &["--without-lock", "--seconds", "2"]))?;
+            Ok(String::new())
+        }),
         step("docs", |session| {
             let mut command = cargo(session.workspace);
             command.args(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings");
