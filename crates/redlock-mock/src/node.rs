@@ -91,6 +91,11 @@ impl MockNode {
         self.server().faults.push_back(fault);
     }
 
+    /// Forgets the faults that no request has met yet.
+    pub fn clear_faults(&self) {
+        self.server().faults.clear();
+    }
+
     /// Lets the node hang: connections stay open and nothing is answered.
     pub fn hang(&self) {
         self.server().state = State::Hung;
