@@ -1,7 +1,5 @@
 //! The conformance suite: every scenario on every backend, each a named test `backend::module::promise`.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -30,7 +28,10 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Option<Bench>>>) -> Trial {
+/// The servers, once they were asked for; or why there are none.
+type Started = Option<Result<Bench, String>>;
+
+fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Started>>) -> Trial {
     let name = format!("{}::{}", backend.name(), scenario.name);
     Trial::test(name, move || {
         if backend == Backend::Mock {
@@ -39,11 +40,9 @@ fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Optio
             return Ok(());
         }
         // A scenario that panicked has left its lab broken at worst: the next one mends it.
-        let mut bench = servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if bench.is_none() {
-            *bench = Some(Bench::start().map_err(|error| format!("{error:#}"))?);
-        }
-        let bench = bench.as_mut().unwrap();
+        let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = servers.get_or_insert_with(|| Bench::start().map_err(|error| format!("{error:#}")));
+        let bench = started.as_mut().map_err(|why| why.clone())?;
         bench.runtime.block_on(async {
             bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
             (scenario.run)(&bench.lab).await;

@@ -88,8 +88,11 @@ impl Lab {
     /// The same, to set more.
     pub fn builder(&self, count: usize) -> RedlockBuilder {
         let builder = Redlock::builder().nodes(self.nodes(count));
-        // Virtual time in memory, the machine's clock on servers.
-        if self.backend == Backend::Mock { builder.clock(TokioClock::default()) } else { builder }
+        if self.backend == Backend::Mock {
+            return builder.clock(TokioClock::default());
+        }
+        // The default at a short ttl, 50 ms, may be too little for a first connect on a machine with much to do.
+        builder.node_timeout(Duration::from_millis(250))
     }
 
     /// Starts one more server, for what the five are not set up for.

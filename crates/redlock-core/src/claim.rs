@@ -133,15 +133,25 @@ impl Claim {
 
     /// Asks all nodes to delete the key.
     pub(crate) fn release(self) -> RoundTrip<ReleaseAnswer> {
-        self.0.released.store(true, Ordering::SeqCst);
         let node_timeout = self.0.node_timeout;
-        RoundTrip::new(self.0.release(), &self.0.runtime, node_timeout, node_timeout, Claimed::RELEASE_LIMIT)
+        let requests = self.0.release();
+        let answers = RoundTrip::new(requests, &self.0.runtime, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
+        // Not before: on a runtime without timers the line above panics, and then the drop has to release.
+        self.0.released.store(true, Ordering::SeqCst);
+        answers
     }
 
-    /// Releases a lost round's token, and waits until all nodes have answered: the next round must not meet it.
+    /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
+    /// must not meet it.
     pub(crate) async fn give_back(self) {
+        let mut awaited: Vec<_> = self.0.fleet.members.iter().map(|member| !member.is_failing()).collect();
         let mut answers = self.release();
-        while answers.next().await.is_some() {}
+        while awaited.contains(&true) {
+            let Some((member, _)) = answers.next().await else { break };
+            if let Some(awaited) = awaited.get_mut(member) {
+                *awaited = false;
+            }
+        }
     }
 }
 

@@ -14,17 +14,17 @@ use crate::{
 #[non_exhaustive]
 pub enum AcquireError {
     /// Others hold the lock, or several took some of the nodes at the same moment. All attempts are made.
-    #[error("could not lock {0}: held by others; {0:#}")]
+    #[error("could not lock {name}: held by others; {0}", name = Named(&.0.resource))]
     Contended(Box<Attempts>),
     /// So many nodes failed that no quorum was possible. All attempts are made.
-    #[error("could not lock {0}: too many nodes failed; {0:#}")]
+    #[error("could not lock {name}: too many nodes failed; {0}", name = Named(&.0.resource))]
     NoQuorum(Box<Attempts>),
     /// A quorum granted, but nothing of the validity was left by then: the ttl is too short for these nodes, or this
     /// process was suspended. All attempts are made.
-    #[error("could not lock {0}: nothing was left of the ttl when a quorum had granted; {0:#}")]
+    #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = Named(&.0.resource))]
     TooSlow(Box<Attempts>),
     /// The deadline passed; [`Attempts::lost`] tells why the last round was lost.
-    #[error("could not lock {0} before the deadline; {0:#}")]
+    #[error("could not lock {name} before the deadline; {0}", name = Named(&.0.resource))]
     Deadline(Box<Attempts>),
     /// The resource name cannot be locked. Nothing was sent.
     #[error(transparent)]
@@ -77,11 +77,7 @@ pub struct Attempts {
 }
 
 impl fmt::Display for Attempts {
-    /// The resource's name; with `{:#}` what was tried.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !f.alternate() {
-            return write!(f, "{}", Named(&self.resource));
-        }
         let rounds = if self.made == 1 { "round" } else { "rounds" };
         write!(f, "{} {rounds} in {}; in the last {}", self.made, Readable(self.elapsed), self.last_round)
     }
@@ -97,7 +93,7 @@ pub enum ExtendError {
         /// The lock's resource.
         resource: Resource,
     },
-    /// Another token holds the lock on so many nodes that this one has no quorum any more. The validity has ended.
+    /// A quorum of the nodes holds another token. The validity has ended.
     #[error("the lock on {} is lost; {votes}", Named(.resource))]
     Lost {
         /// The lock's resource.

@@ -67,11 +67,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// How many requests may be out for longer than the node timeout before the next one fails at once. A hung node
-    /// never errors by itself: without a bound, what it owes grows until memory ends.
+    /// How many requests may be out for longer than the node timeout before the next acquire or extend fails at once.
+    /// What was sent before that is noticed may still become overdue: see `MAX_LATE`.
     const MAX_OVERDUE: usize = 64;
 
-    /// How many requests may be left behind by rounds that were decided without them.
+    /// How many requests may be left behind by rounds that were decided without them, before the next acquire or extend
+    /// fails at once. A hung node never errors by itself: without a bound, what it owes grows until memory ends.
     const MAX_LATE: usize = 4096;
 
     pub(crate) fn new(node: Arc<dyn LockNode>) -> Self {
@@ -87,6 +88,11 @@ impl Member {
         Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))
     }
 
+    /// Whether the node failed when it was last heard of.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Looks at an answer on its way, so that somebody learns of a node that fails while a quorum does without it:
     /// once when it begins to fail and once when it is back, not with every request.
     pub(crate) fn observe<A>(&self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
@@ -100,7 +106,7 @@ impl Member {
                 tracing::debug!(node, error = %error.chain(), "node still fails");
             }
             Err(error) => tracing::warn!(node, error = %error.chain(), "node fails, a quorum must do without it"),
-            Ok(_) if self.failing.load(Ordering::Relaxed) => {
+            Ok(_) if self.is_failing() => {
                 self.failing.store(false, Ordering::Relaxed);
                 tracing::info!(node, "node answers again");
             }

@@ -86,6 +86,10 @@ impl Lock {
     /// # Cancel safety
     ///
     /// Dropped, it counts as failed. The requests that are out are finished in the background.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
     pub async fn extend(&mut self, ttl: Duration) -> Result<Duration, ExtendError> {
         let resource = self.claim.resource().clone();
         let fleet = self.claim.fleet().clone();
@@ -108,11 +112,11 @@ impl Lock {
                 Ok(self.validity())
             }
             Decision::Lost(lost) => {
-                let refused_for_certain = ballot.round().refused_for_certain();
+                let refused_by_quorum = ballot.round().refused_by_quorum();
                 let votes = ballot.close("extended", now.saturating_sub(started));
                 let error = match lost {
                     Lost::TooSlow => ExtendError::TooSlow { resource, votes },
-                    _ if refused_for_certain => {
+                    _ if refused_by_quorum => {
                         self.deadline = now;
                         ExtendError::Lost { resource, votes }
                     }
@@ -134,6 +138,10 @@ impl Lock {
     /// # Cancel safety
     ///
     /// Dropped, the release goes on in the background.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
     pub async fn release(self) -> Result<Release, ReleaseError> {
         Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
         let resource = self.claim.resource().clone();

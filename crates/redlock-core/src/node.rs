@@ -16,7 +16,9 @@ use crate::{
 /// # The law
 ///
 /// * Each operation takes effect on the node **atomically**, or not at all.
-/// * Each is idempotent under re-sending with the same token: an acquire that finds its own token is granted.
+/// * Each is idempotent in its effect under re-sending with the same token: an acquire that finds its own token is
+///   granted. A release that was sent again and finds nothing cannot tell whether it was the first one: that is an
+///   error, not [`ReleaseAnswer::NotHeld`].
 /// * A node that cannot answer returns a [`NodeError`]. It never panics and never waits for ever: bound every
 ///   operation by a response timeout of your own (about a second). The driver stops *waiting* for a node after its
 ///   node timeout, but it drives the operation to its end in the background rather than dropping it.

@@ -133,7 +133,7 @@ impl fmt::Display for NodeErrorKind {
             Self::Loading => "loading or busy",
             Self::OutOfMemory => "out of memory",
             Self::Unsupported => "not supported",
-            Self::Other => "failed",
+            Self::Other => "error",
         })
     }
 }

@@ -98,6 +98,10 @@ impl Redlock {
     /// # Cancel safety
     ///
     /// As [`Redlock::acquire`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
     pub async fn try_acquire(&self, resource: impl AsRef<str>, ttl: Duration) -> Result<Lock, AcquireError> {
         Acquire::new(&self.fleet, resource.as_ref(), ttl, Retry::never())?.run().await
     }
@@ -116,6 +120,10 @@ impl Redlock {
     /// # Cancel safety
     ///
     /// Dropped, it waits no longer. The work goes on.
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
     pub async fn close(&self) -> Result<(), CloseError> {
         self.fleet.background.finish(3 * LATE_LIMIT).await
     }
@@ -144,7 +152,6 @@ struct LostRound {
     votes: Box<Votes>,
     /// What the round took, to be given back.
     claim: Claim,
-    took: Duration,
     /// When the holders' ttls will have ended.
     free_after: Option<Duration>,
 }
@@ -191,7 +198,7 @@ impl<'a> Acquire<'a> {
                 Err(lost) => lost,
             };
             let random = self.fleet.random()?;
-            match self.retry.next(*attempt, self.elapsed(), lost.took, lost.free_after, random) {
+            match self.retry.next(*attempt, self.elapsed(), lost.free_after, random) {
                 Next::After(pause) => {
                     tracing::debug!(attempt, why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
                     let resume = sleep(pause);
@@ -228,7 +235,7 @@ impl<'a> Acquire<'a> {
             Decision::Won => Ok(Ok(Lock::new(claim, started + self.terms.validity))),
             Decision::Lost(lost) => {
                 let free_after = ballot.free_after();
-                Ok(Err(LostRound { lost, votes: ballot.close("granted", took), claim, took, free_after }))
+                Ok(Err(LostRound { lost, votes: ballot.close("granted", took), claim, free_after }))
             }
         }
     }

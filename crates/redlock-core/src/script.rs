@@ -77,14 +77,18 @@ impl ExtendAnswer {
 }
 
 impl ReleaseAnswer {
-    /// Reads what [`RELEASE`] answered.
+    /// Reads what [`RELEASE`] answered; `sent_again` if it was sent before on a connection that broke.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give.
-    pub fn from_script(answer: i64) -> Result<Self, NodeError> {
+    /// If the answer is none that the script can give. And if the lock is gone after the release was sent again: the
+    /// first one may have deleted it, so "not held" would be a false alarm.
+    pub fn from_script(answer: i64, sent_again: bool) -> Result<Self, NodeError> {
         match answer {
             1 => Ok(Self::Released),
+            0 if sent_again => {
+                Err(NodeError::new(NodeErrorKind::Unreachable, "the connection broke before the release was answered"))
+            }
             0 => Ok(Self::NotHeld),
             other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other} to a release"))),
         }
@@ -123,6 +127,13 @@ mod tests {
 
     #[test]
     fn an_answer_that_no_script_gives_is_an_error() {
-        assert!(ReleaseAnswer::from_script(2).is_err());
+        assert!(ReleaseAnswer::from_script(2, false).is_err());
+    }
+
+    #[test]
+    fn a_release_that_was_sent_again_and_finds_nothing_cannot_tell() {
+        assert_eq!(ReleaseAnswer::from_script(0, false).unwrap(), ReleaseAnswer::NotHeld);
+        assert_eq!(ReleaseAnswer::from_script(0, true).unwrap_err().kind(), NodeErrorKind::Unreachable);
+        assert_eq!(ReleaseAnswer::from_script(1, true).unwrap(), ReleaseAnswer::Released);
     }
 }

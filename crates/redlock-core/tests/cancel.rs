@@ -212,6 +212,19 @@ fn a_runtime_without_timers_is_a_panic_that_can_be_caught() {
 }
 
 #[test]
+fn a_release_on_a_runtime_without_timers_still_gives_the_lock_back() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::new(nodes.clone()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let lock = runtime.block_on(redlock.acquire("r", TTL)).unwrap();
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let call = std::panic::AssertUnwindSafe(|| timeless.block_on(lock.release()));
+    std::panic::catch_unwind(call).unwrap_err();
+    runtime.block_on(redlock.close()).unwrap();
+    assert_eq!(left(&nodes), [""; 0]);
+}
+
+#[test]
 fn a_lock_in_a_thread_local_is_dropped_without_panic() {
     thread_local! { static KEPT: std::cell::RefCell<Option<redlock_core::Lock>> = const { std::cell::RefCell::new(None) } }
     let nodes = MockNode::fleet(3);

@@ -247,6 +247,30 @@ async fn a_short_deadline_is_used_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hung_node_does_not_shorten_a_deadline() {
+    let nodes = MockNode::fleet(3);
+    nodes[0].hang();
+    nodes[1].set("r", "another", Some(ms(1_100)));
+    // Each round that is lost waits for the hung node, for half a second.
+    let options = AcquireOptions::new(Duration::from_secs(30)).deadline(ms(2_000));
+    redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tie_of_an_even_fleet_is_no_loss() {
+    let nodes = MockNode::fleet(2);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[1].set("r", "another", Some(ms(50)));
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
+    assert!(lock.is_valid());
+    tokio::time::sleep(ms(60)).await;
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_round_has_a_token_of_its_own() {
     let nodes = MockNode::fleet(3);
     nodes[1].set("r", "another", None);

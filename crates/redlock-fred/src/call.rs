@@ -11,9 +11,9 @@ use fred::{
     interfaces::ClientLike,
     types::{ClusterHash, CustomCommand, FromValue, Value, config::Options},
 };
-use redlock_core::{Resource, Token, Ttl, script::Script};
+use redlock_core::{NodeError, Resource, Token, Ttl, script::Script};
 
-use crate::error::is_no_script;
+use crate::error::{is_no_script, node_error};
 
 /// A script to run on a node.
 pub(crate) struct Call<'a> {
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
     }
 
     /// Runs the script: by its hash, and by its text on a node that does not have it yet.
-    pub(crate) async fn run<T: FromValue>(&self, client: &Client, response_timeout: Duration) -> Result<T, Error> {
+    pub(crate) async fn run(&self, client: &Client, response_timeout: Duration) -> Result<Value, Error> {
         // A command is sent once and now, or it fails: fred would otherwise keep it while there is no connection and
         // send it long after the caller gave up.
         let options =
@@ -62,6 +62,19 @@ impl<'a> Call<'a> {
         args.extend(self.token.map(|token| token.as_str().into()));
         args.extend(self.ttl.map(|ttl| ttl.sent_millis().to_string().into()));
         args
+    }
+}
+
+/// What a script answered.
+pub(crate) struct Reply {
+    pub(crate) value: Value,
+    /// Whether the script was sent before, on a connection that broke.
+    pub(crate) sent_again: bool,
+}
+
+impl Reply {
+    pub(crate) fn read<T: FromValue>(self) -> Result<T, NodeError> {
+        self.value.convert().map_err(node_error)
     }
 }
 

@@ -10,15 +10,16 @@ use fred::{
     clients::{Client, Pool},
     error::{Error, ErrorKind},
     interfaces::{ClientLike, EventInterface},
-    types::{
-        FromValue,
-        config::{Config, Server, ServerConfig},
-    },
+    types::config::{Config, Server, ServerConfig},
 };
 use redlock_core::{NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError};
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
-use crate::{call::Call, connection::Connection, error::node_error};
+use crate::{
+    call::{Call, Reply},
+    connection::Connection,
+    error::node_error,
+};
 
 /// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
 ///
@@ -43,7 +44,7 @@ enum Link {
 impl RedisClient {
     pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
-        let connection = Connection::new(config(url)?, url.connect_timeout);
+        let connection = Connection::new(config(url)?);
         Ok(Self { name: url.name(), link: Link::Own(Box::new(connection)) })
     }
 
@@ -51,15 +52,19 @@ impl RedisClient {
         &self.name
     }
 
-    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
-    where
-        T: FromValue + Send,
-    {
+    pub(crate) async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Reply, NodeError> {
         match &self.link {
-            Link::Own(connection) => connection.call(call, response_timeout).await,
+            Link::Own(connection) => connection.call(call, connect_timeout, response_timeout).await,
             Link::Given(clients) => match call.client_of(clients) {
                 Some(given) => {
-                    call.run(&given.client, response_timeout).await.map_err(|error| node_error(given.explain(error)))
+                    let answer = call.run(&given.client, response_timeout).await;
+                    let value = answer.map_err(|error| node_error(given.explain(error)))?;
+                    Ok(Reply { value, sent_again: false })
                 }
                 None => Err(NodeError::new(NodeErrorKind::Unreachable, "the pool is empty")),
             },
@@ -70,7 +75,7 @@ impl RedisClient {
 impl From<Config> for RedisClient {
     fn from(config: Config) -> Self {
         let name = name(&config);
-        Self { name, link: Link::Own(Box::new(Connection::new(config, NodeUrl::DEFAULT_TIMEOUT))) }
+        Self { name, link: Link::Own(Box::new(Connection::new(config))) }
     }
 }
 

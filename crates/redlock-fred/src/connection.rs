@@ -9,10 +9,7 @@ use fred::{
     clients::Client,
     error::{Error, ErrorKind},
     interfaces::ClientLike,
-    types::{
-        FromValue,
-        config::{Config, ConnectionConfig, TcpConfig},
-    },
+    types::config::{Config, ConnectionConfig, TcpConfig},
 };
 use redlock_core::NodeError;
 use tokio::{
@@ -21,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    call::Call,
+    call::{Call, Reply},
     error::{is_broken, no_connection, node_error, runtime_gone},
 };
 
@@ -34,7 +31,6 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// The node's connection.
 pub(crate) struct Connection {
     config: Config,
-    connect_timeout: Duration,
     /// Locked only to look or to swap, never across an `await`.
     current: Mutex<Option<Current>>,
 }
@@ -54,37 +50,42 @@ struct Current {
 struct Attempt(watch::Receiver<Option<Result<Client, Error>>>);
 
 impl Connection {
-    pub(crate) fn new(mut config: Config, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(mut config: Config) -> Self {
         // Tells the first connect error instead of trying on.
         config.fail_fast = true;
-        Self { config, connect_timeout, current: Mutex::new(None) }
+        Self { config, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     ///
     /// A connection that turns out to be broken is made again at once, and the script sent again: the node may have
-    /// been restarted long ago. That is safe, as each script is idempotent for its token.
-    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
-    where
-        T: FromValue,
-    {
-        let mut last_try = false;
+    /// been restarted long ago. That is safe, as each script is idempotent in its effect for its token.
+    pub(crate) async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Reply, NodeError> {
+        let (mut last_try, mut sent_again) = (false, false);
         loop {
-            let mut attempt = self.attempt();
+            let mut attempt = self.attempt(connect_timeout);
             let error = match attempt.connection().await {
                 Some(Err(error)) => return Err(node_error(error)),
                 None => runtime_gone(),
                 Some(Ok(client)) => {
                     let sent = Instant::now();
                     match call.run(&client, response_timeout).await {
-                        Err(error) if is_broken(&error) || attempt.is_gone() => error,
+                        Err(error) if is_broken(&error) || attempt.is_gone() => {
+                            sent_again = true;
+                            error
+                        }
                         Err(error) if *error.kind() == ErrorKind::Timeout => {
                             self.unanswered(&attempt, sent);
                             return Err(node_error(error));
                         }
                         answer => {
                             self.answered(&attempt);
-                            return answer.map_err(node_error);
+                            return answer.map(|value| Reply { value, sent_again }).map_err(node_error);
                         }
                     }
                 }
@@ -98,22 +99,21 @@ impl Connection {
     }
 
     /// The connection in use, or a new one.
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self, connect_timeout: Duration) -> Attempt {
         let mut current = self.current();
         match &*current {
             Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
             _ => {
-                let attempt = self.connect();
+                let attempt = self.connect(connect_timeout);
                 *current = Some(Current { attempt: attempt.clone(), silent_since: None });
                 attempt
             }
         }
     }
 
-    fn connect(&self) -> Attempt {
+    fn connect(&self, connect_timeout: Duration) -> Attempt {
         let (sender, receiver) = watch::channel(None);
-        let client = self.client();
-        let connect_timeout = self.connect_timeout;
+        let client = self.client(connect_timeout);
         tokio::spawn(async move {
             let connecting = client.init();
             tokio::pin!(connecting);
@@ -145,10 +145,10 @@ impl Connection {
     }
 
     /// A client without a reconnect policy: its connection ends when it breaks.
-    fn client(&self) -> Client {
+    fn client(&self, connect_timeout: Duration) -> Client {
         let connection = ConnectionConfig {
-            connection_timeout: self.connect_timeout,
-            internal_command_timeout: self.connect_timeout,
+            connection_timeout: connect_timeout,
+            internal_command_timeout: connect_timeout,
             max_command_attempts: 1,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()

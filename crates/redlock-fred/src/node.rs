@@ -3,13 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fred::types::FromValue;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
     NodeUrl, NodeUrlError, ReleaseAnswer, ReleaseRequest, script,
 };
 
-use crate::{call::Call, client::RedisClient, error::no_answer};
+use crate::{
+    call::{Call, Reply},
+    client::RedisClient,
+    error::no_answer,
+};
 
 /// One independent Redis node, reached through fred.
 ///
@@ -70,6 +73,12 @@ impl RedisNode {
         Self { name: name.into().into(), ..self }
     }
 
+    /// Bounds connecting, where the node makes its own connections. Default: 1 s, or what the URL says.
+    #[must_use]
+    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
     /// Bounds one answer. Default: 1 s, or what the URL says.
     #[must_use]
     pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
@@ -78,13 +87,13 @@ impl RedisNode {
 
     fn at(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         let node = Self::new(RedisClient::open(url)?);
-        Ok(Self { connect_timeout: url.connect_timeout, ..node }.with_response_timeout(url.response_timeout))
+        Ok(node.with_connect_timeout(url.connect_timeout).with_response_timeout(url.response_timeout))
     }
 
-    async fn call<T: FromValue + Send>(&self, call: Call<'_>) -> Result<T, NodeError> {
+    async fn call(&self, call: Call<'_>) -> Result<Reply, NodeError> {
         // A connection that breaks is made again once within one operation: the sum of all that is bounded here.
         let bound = self.connect_timeout.saturating_add(self.response_timeout);
-        match tokio::time::timeout(bound, self.client.call(&call, self.response_timeout)).await {
+        match tokio::time::timeout(bound, self.client.call(&call, self.connect_timeout, self.response_timeout)).await {
             Ok(answer) => answer,
             Err(_) => Err(no_answer(bound)),
         }
@@ -99,21 +108,23 @@ impl LockNode for RedisNode {
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
         let call = Call::new(script::ACQUIRE, &request.resource).with_token(&request.token).with_ttl(request.ttl);
-        self.call(call).await.map(AcquireAnswer::from_script)
+        self.call(call).await?.read().map(AcquireAnswer::from_script)
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
         let call = Call::new(script::EXTEND, &request.resource).with_token(&request.token).with_ttl(request.ttl);
-        self.call(call).await.map(ExtendAnswer::from_script)
+        self.call(call).await?.read().map(ExtendAnswer::from_script)
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
         let call = Call::new(script::RELEASE, &request.resource).with_token(&request.token);
-        ReleaseAnswer::from_script(self.call(call).await?)
+        let reply = self.call(call).await?;
+        let sent_again = reply.sent_again;
+        ReleaseAnswer::from_script(reply.read()?, sent_again)
     }
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
-        let held: Option<(Vec<u8>, i64)> = self.call(Call::new(script::INSPECT, &request.resource)).await?;
+        let held: Option<(Vec<u8>, i64)> = self.call(Call::new(script::INSPECT, &request.resource)).await?.read()?;
         Ok(match held {
             Some((token, pttl)) => InspectAnswer::held(token, script::remaining(pttl)),
             None => InspectAnswer::Absent,

@@ -9,14 +9,14 @@ use std::{
 #[cfg(feature = "cluster")]
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
     aio::{ConnectionManager, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
 use redlock_core::{NodeAddress, NodeError, NodeUrl, NodeUrlError};
 
 use crate::{
-    call::Call,
+    call::{Call, Reply},
     connection::Connection,
     error::{no_answer, node_error},
 };
@@ -46,19 +46,21 @@ impl RedisClient {
     pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
         let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
-        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(client, url.connect_timeout))) })
+        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(client))) })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
-    where
-        T: FromRedisValue + Send,
-    {
+    pub(crate) async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Reply, NodeError> {
         let answer = match &self.link {
-            Link::Own(connection) => return connection.call(call, response_timeout).await,
+            Link::Own(connection) => return connection.call(call, connect_timeout, response_timeout).await,
             Link::Manager(manager) => tokio::time::timeout(response_timeout, call.run(&mut manager.clone())).await,
             Link::Multiplexed(connection) => {
                 tokio::time::timeout(response_timeout, call.run(&mut connection.clone())).await
@@ -66,7 +68,8 @@ impl RedisClient {
             #[cfg(feature = "cluster")]
             Link::Cluster(cluster) => tokio::time::timeout(response_timeout, call.run(&mut cluster.clone())).await,
         };
-        answer.map_err(|_| no_answer(response_timeout))?.map_err(node_error)
+        let value = answer.map_err(|_| no_answer(response_timeout))?.map_err(node_error)?;
+        Ok(Reply { value, sent_again: false })
     }
 
     /// A connection that does not tell its address.
@@ -83,7 +86,7 @@ impl From<Client> for RedisClient {
             ConnectionAddr::TcpTls { host, port, .. } => NodeAddress::Tcp { host, port, tls: true }.to_string(),
             other => other.to_string(),
         };
-        Self { name, link: Link::Own(Box::new(Connection::new(client, NodeUrl::DEFAULT_TIMEOUT))) }
+        Self { name, link: Link::Own(Box::new(Connection::new(client))) }
     }
 }
 

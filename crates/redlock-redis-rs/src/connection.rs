@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 use redlock_core::NodeError;
 use tokio::{
     sync::watch,
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    call::Call,
+    call::{Call, Reply},
     error::{is_broken, no_answer, no_connection, node_error, runtime_gone},
 };
 
@@ -26,7 +26,6 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// The node's connection.
 pub(crate) struct Connection {
     client: Client,
-    connect_timeout: Duration,
     /// Locked only to look or to swap, never across an `await`.
     current: Mutex<Option<Current>>,
 }
@@ -46,23 +45,25 @@ struct Current {
 struct Attempt(watch::Receiver<Option<RedisResult<MultiplexedConnection>>>);
 
 impl Connection {
-    pub(crate) fn new(client: Client, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         #[cfg(feature = "tls")]
         name_tls_provider(&client);
-        Self { client, connect_timeout, current: Mutex::new(None) }
+        Self { client, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     ///
     /// A connection that turns out to be broken is made again at once, and the script sent again: the node may have
-    /// been restarted long ago. That is safe, as each script is idempotent for its token.
-    pub(crate) async fn call<T>(&self, call: &Call<'_>, response_timeout: Duration) -> Result<T, NodeError>
-    where
-        T: FromRedisValue,
-    {
-        let mut last_try = false;
+    /// been restarted long ago. That is safe, as each script is idempotent in its effect for its token.
+    pub(crate) async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Reply, NodeError> {
+        let (mut last_try, mut sent_again) = (false, false);
         loop {
-            let mut attempt = self.attempt();
+            let mut attempt = self.attempt(connect_timeout);
             let error = match attempt.connection().await {
                 Some(Err(error)) => return Err(node_error(error)),
                 None => runtime_gone(),
@@ -73,10 +74,13 @@ impl Connection {
                             self.unanswered(&attempt, sent);
                             return Err(no_answer(response_timeout));
                         }
-                        Ok(Err(error)) if is_broken(&error) => error,
+                        Ok(Err(error)) if is_broken(&error) => {
+                            sent_again = true;
+                            error
+                        }
                         Ok(answer) => {
                             self.answered(&attempt);
-                            return answer.map_err(node_error);
+                            return answer.map(|value| Reply { value, sent_again }).map_err(node_error);
                         }
                     }
                 }
@@ -90,22 +94,21 @@ impl Connection {
     }
 
     /// The connection in use, or a new one.
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self, connect_timeout: Duration) -> Attempt {
         let mut current = self.current();
         match &*current {
             Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
             _ => {
-                let attempt = self.connect();
+                let attempt = self.connect(connect_timeout);
                 *current = Some(Current { attempt: attempt.clone(), silent_since: None });
                 attempt
             }
         }
     }
 
-    fn connect(&self) -> Attempt {
+    fn connect(&self, connect_timeout: Duration) -> Attempt {
         let (sender, receiver) = watch::channel(None);
         let client = self.client.clone();
-        let connect_timeout = self.connect_timeout;
         tokio::spawn(async move {
             // The bounds are set here and in each call instead.
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);

@@ -1,9 +1,20 @@
 //! How nodes are reached: URLs, sockets, and connections that break.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, LockNode, Redlock, Release, Resource, Token, Ttl,
+    AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, LockNode, Redlock, Release, ReleaseError, Resource,
+    Token, Ttl,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
@@ -80,6 +91,54 @@ pub(super) async fn a_broken_connection_is_made_anew(lab: &Lab) {
         Err(_) => false,
     });
     assert!(again.await);
+}
+
+pub(super) async fn a_lost_answer_raises_no_false_alarm(lab: &Lab) {
+    let (url, lose_answer) = proxy(lab.site(0).port()).await;
+    let redlock = Redlock::new([lab.open(&url)]).unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    // Carried out, answer lost, and sent again: the lock was ours to the end, and the second release cannot know it.
+    lose_answer.store(true, Ordering::SeqCst);
+    let error = lock.release().await.unwrap_err();
+    assert!(matches!(error, ReleaseError::Unknown { .. }), "{error}");
+    assert!(!lose_answer.load(Ordering::SeqCst), "no answer was lost");
+    assert_eq!(lab.value(0, "r").await, None);
+    // An acquire that was carried out and whose answer was lost finds its own token.
+    lose_answer.store(true, Ordering::SeqCst);
+    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    assert!(!lose_answer.load(Ordering::SeqCst), "no answer was lost");
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+/// Passes everything on to a server, but when told so breaks the connection in place of the next answer.
+async fn proxy(port: u16) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let lose_answer = Arc::new(AtomicBool::new(false));
+    let lose = Arc::clone(&lose_answer);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let lose = Arc::clone(&lose);
+            tokio::spawn(async move {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let ((mut requests, mut to_client), (mut answers, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                let pass_on = async {
+                    let mut answer = [0; 4096];
+                    while let Ok(read @ 1..) = answers.read(&mut answer).await {
+                        if lose.swap(false, Ordering::SeqCst) || to_client.write_all(&answer[..read]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = pass_on => {}
+                    _ = tokio::io::copy(&mut requests, &mut to_server) => {}
+                }
+            });
+        }
+    });
+    (url, lose_answer)
 }
 
 pub(super) async fn no_password_is_ever_printed(lab: &Lab) {

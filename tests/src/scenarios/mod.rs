@@ -132,6 +132,7 @@ scenarios! { ON_SERVERS, true:
         a_unix_socket_is_used,
         scripts_that_the_server_forgot_are_sent_again,
         a_broken_connection_is_made_anew,
+        a_lost_answer_raises_no_false_alarm,
         no_password_is_ever_printed,
         a_node_outlives_the_runtime_that_connected_it,
     }

@@ -58,8 +58,8 @@ impl Default for Retry {
 impl Retry {
     const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
     const DEFAULT_JITTER: Duration = Duration::from_millis(100);
-    /// What is left at least for the last round before a deadline.
-    const LAST_ROUND: Duration = Duration::from_millis(20);
+    /// What is left for the last round before a deadline. The deadline cuts off a round that takes longer.
+    const LAST_ROUND: Duration = Duration::from_millis(50);
 
     fn new(attempts: Option<NonZeroU32>, deadline: Option<Duration>) -> Self {
         Self { attempts, deadline, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
@@ -120,25 +120,16 @@ impl Retry {
 
     /// What follows the loss of this attempt (counted from 1), so long after the call.
     ///
-    /// `round` is how long the lost round took: the last pause before a deadline is cut so that one more round of that
-    /// kind fits in. `free_after` is when the lock may be free at the latest, where it is known. `random` decides the
-    /// jitter.
+    /// The last pause before a deadline is cut so that one more round fits in. `free_after` is when the lock may be free
+    /// at the latest, where it is known. `random` decides the jitter.
     #[must_use]
-    pub fn next(
-        &self,
-        attempt: u32,
-        elapsed: Duration,
-        round: Duration,
-        free_after: Option<Duration>,
-        random: u64,
-    ) -> Next {
+    pub fn next(&self, attempt: u32, elapsed: Duration, free_after: Option<Duration>, random: u64) -> Next {
         if self.attempts.is_some_and(|attempts| attempt >= attempts.get()) {
             return Next::Stop(Stop::Attempts);
         }
         let pause = self.pause(attempt, random).min(free_after.unwrap_or(Duration::MAX));
         let Some(deadline) = self.deadline else { return Next::After(pause) };
-        // Twice a round and not too little, since the next one may be slower; but never more than half of all time.
-        let last_start = deadline - round.saturating_mul(2).max(Self::LAST_ROUND).min(deadline / 2);
+        let last_start = deadline - Self::LAST_ROUND.min(deadline / 2);
         match last_start.saturating_sub(elapsed) {
             Duration::ZERO => Next::Stop(Stop::Deadline),
             spare => Next::After(pause.min(spare)),
@@ -183,7 +174,7 @@ mod tests {
 
     /// The pause after an attempt, without deadline and hint.
     fn pause(retry: &Retry, attempt: u32, random: u64) -> Option<Duration> {
-        match retry.next(attempt, Duration::ZERO, Duration::ZERO, None, random) {
+        match retry.next(attempt, Duration::ZERO, None, random) {
             Next::After(pause) => Some(pause),
             Next::Stop(_) => None,
         }
@@ -203,7 +194,7 @@ mod tests {
         let retry = Retry::attempts(3).jitter(Duration::ZERO);
         assert_eq!(pause(&retry, 1, 7), Some(ms(200)));
         assert_eq!(pause(&retry, 2, 7), Some(ms(200)));
-        assert_eq!(retry.next(3, Duration::ZERO, ms(50), None, 7), Next::Stop(Stop::Attempts));
+        assert_eq!(retry.next(3, Duration::ZERO, None, 7), Next::Stop(Stop::Attempts));
         assert_eq!(pause(&Retry::never(), 1, 0), None);
         assert_eq!(pause(&Retry::attempts(0), 1, 0), None);
     }
@@ -232,7 +223,7 @@ mod tests {
     #[test]
     fn the_last_pause_leaves_time_for_a_round() {
         let retry = Retry::until(ms(1000)).jitter(Duration::ZERO);
-        let next = |elapsed| retry.next(1, ms(elapsed), ms(25), None, 0);
+        let next = |elapsed| retry.next(1, ms(elapsed), None, 0);
         assert_eq!(next(700), Next::After(ms(200)));
         assert_eq!(next(900), Next::After(ms(50)));
         assert_eq!(next(950), Next::Stop(Stop::Deadline));
@@ -240,18 +231,18 @@ mod tests {
     }
 
     #[test]
-    fn a_short_deadline_is_used_however_slow_the_rounds_are() {
-        let retry = Retry::until(ms(400));
-        assert_eq!(retry.next(1, ms(1), ms(500), Some(ms(100)), 0), Next::After(ms(100)));
-        assert_eq!(retry.next(1, ms(200), ms(500), Some(ms(100)), 0), Next::Stop(Stop::Deadline));
-        assert_eq!(Retry::until(Duration::ZERO).next(1, ms(0), ms(0), None, 0), Next::Stop(Stop::Deadline));
+    fn at_most_half_of_a_short_deadline_is_left_for_the_last_round() {
+        let retry = Retry::until(ms(60)).jitter(Duration::ZERO);
+        assert_eq!(retry.next(1, ms(1), None, 0), Next::After(ms(29)));
+        assert_eq!(retry.next(1, ms(30), None, 0), Next::Stop(Stop::Deadline));
+        assert_eq!(Retry::until(Duration::ZERO).next(1, ms(0), None, 0), Next::Stop(Stop::Deadline));
     }
 
     #[test]
     fn a_waiter_does_not_sleep_past_the_holders_ttl() {
         let retry = Retry::attempts(2).jitter(Duration::ZERO);
-        assert_eq!(retry.next(1, Duration::ZERO, ms(50), Some(ms(20)), 0), Next::After(ms(20)));
-        assert_eq!(retry.next(1, Duration::ZERO, ms(50), Some(ms(900)), 0), Next::After(ms(200)));
+        assert_eq!(retry.next(1, Duration::ZERO, Some(ms(20)), 0), Next::After(ms(20)));
+        assert_eq!(retry.next(1, Duration::ZERO, Some(ms(900)), 0), Next::After(ms(200)));
     }
 
     proptest! {
@@ -269,18 +260,18 @@ mod tests {
 
         #[test]
         fn no_pause_ends_after_the_deadline(
-            deadline in duration(), elapsed in duration(), round in duration(), free_after in prop::option::of(duration()),
+            deadline in duration(), elapsed in duration(), free_after in prop::option::of(duration()),
             attempt in any::<u32>(), random in any::<u64>(),
         ) {
-            let two_rounds_or_half = round.saturating_mul(2).max(ms(20)).min(deadline / 2);
-            match Retry::until(deadline).next(attempt, elapsed, round, free_after, random) {
+            let last_start = deadline - ms(50).min(deadline / 2);
+            match Retry::until(deadline).next(attempt, elapsed, free_after, random) {
                 Next::After(pause) => {
-                    prop_assert!(elapsed + pause <= deadline - two_rounds_or_half);
+                    prop_assert!(elapsed + pause <= last_start);
                     prop_assert!(pause <= free_after.unwrap_or(Duration::MAX));
                 }
                 Next::Stop(stop) => {
                     prop_assert_eq!(stop, Stop::Deadline);
-                    prop_assert!(elapsed >= deadline - two_rounds_or_half);
+                    prop_assert!(elapsed >= last_start);
                 }
             }
         }

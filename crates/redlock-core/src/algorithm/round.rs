@@ -97,7 +97,13 @@ impl Round {
         }
     }
 
-    /// Whether a quorum can no longer grant because a quorum's worth of nodes *refused*, whatever the failed ones hold.
+    /// Whether a quorum refused: others may hold the lock.
+    #[must_use]
+    pub fn refused_by_quorum(&self) -> bool {
+        self.refused >= self.quorum.needed()
+    }
+
+    /// Whether no quorum can have granted, since so many nodes *refused*, whatever the failed ones hold.
     #[must_use]
     pub fn refused_for_certain(&self) -> bool {
         self.refused > self.quorum.tolerated()
@@ -189,6 +195,14 @@ mod tests {
         assert_eq!(Decision::Won.with(Duration::from_nanos(1)), Decision::Won);
         assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(Lost::TooSlow));
         assert_eq!(Decision::Lost(Lost::Contended).with(Duration::ZERO), Decision::Lost(Lost::Contended));
+    }
+
+    #[test]
+    fn only_a_quorum_of_refusals_is_one() {
+        assert!(round(3, &[Vote::Refused; 2]).refused_by_quorum());
+        assert!(!round(2, &[Vote::Refused]).refused_by_quorum());
+        assert!(!round(4, &[Vote::Refused; 2]).refused_by_quorum());
+        assert!(round(4, &[Vote::Refused; 3]).refused_by_quorum());
     }
 
     #[test]
