@@ -30,7 +30,7 @@
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
 //! * `redlock.rs`: the driver; reads like the steps of the [Redis page].
 //! * [`LockNode`]: what a backend implements.
-//! * [`script`], [`NodeUrl`]: what backends for Redis share.
+//! * [`backend`], [`script`], [`NodeUrl`]: what the backends for Redis share.
 //!
 //! # What is promised
 //!
@@ -43,26 +43,28 @@
 
 pub mod algorithm;
 
-mod builder;
-mod error;
-mod lock;
-mod options;
 mod redlock;
+mod options;
+mod lock;
+mod error;
 mod votes;
+mod builder;
 
 mod node;
 mod node_error;
-mod node_url;
 mod resource;
-pub mod script;
 mod token;
 
-mod background;
+pub mod backend;
+pub mod script;
+mod node_url;
+
 mod claim;
+mod round_trip;
+mod fleet;
+mod background;
 mod clock;
 mod entropy;
-mod fleet;
-mod round_trip;
 
 pub use self::{
     algorithm::{Drift, DriftError, Lost, NodeTimeout, Retry, Ttl, TtlError},

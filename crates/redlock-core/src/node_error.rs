@@ -1,19 +1,30 @@
 //! Why a node did not answer, and what can be done about it.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why a node did not answer, or answered with an error.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+#[derive(Debug, Clone)]
 pub struct NodeError {
     kind: NodeErrorKind,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl NodeError {
     /// An error of `kind`, caused by `source` (the client's own error, or a text).
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self { kind, source: Some(source.into().into()) }
+    }
+
+    /// There was no answer within this time.
+    #[must_use]
+    pub fn no_answer(within: Duration) -> Self {
+        Self::new(NodeErrorKind::Timeout, format!("no answer within {within:?}"))
+    }
+
+    /// There was no connection within this time.
+    #[must_use]
+    pub fn no_connection(within: Duration) -> Self {
+        Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}"))
     }
 
     /// What a caller can act on.
@@ -36,6 +47,19 @@ impl NodeError {
             cause = error.source();
         }
         chain
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl Error for NodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // Not the `Arc`: callers downcast to the client's own error.
+        self.source.as_deref().map(|source| source as _)
     }
 }
 

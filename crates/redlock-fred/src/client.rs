@@ -12,12 +12,14 @@ use fred::{
     interfaces::{ClientLike, EventInterface},
     types::config::{Config, Server, ServerConfig},
 };
-use redlock_core::{NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError};
+use redlock_core::{
+    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError,
+    backend::{self, Answered, Call, Connection},
+};
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use crate::{
-    call::{Call, Reply},
-    connection::Connection,
+    connection::{Connector, client_of, read, run},
     error::node_error,
 };
 
@@ -37,45 +39,43 @@ pub struct RedisClient {
 }
 
 enum Link {
-    Own(Box<Connection>),
+    Own(Box<Connection<Connector>>),
     Given(Vec<Given>),
 }
 
-impl RedisClient {
-    pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+impl backend::RedisClient for RedisClient {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
-        let connection = Connection::new(config(url)?);
-        Ok(Self { name: url.name(), link: Link::Own(Box::new(connection)) })
+        Ok(Self { name: url.name(), ..Self::from(config(url)?) })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) async fn call(
+    async fn call(
         &self,
         call: &Call<'_>,
         connect_timeout: Duration,
         response_timeout: Duration,
-    ) -> Result<Reply, NodeError> {
-        match &self.link {
-            Link::Own(connection) => connection.call(call, connect_timeout, response_timeout).await,
-            Link::Given(clients) => match call.client_of(clients) {
-                Some(given) => {
-                    let answer = call.run(&given.client, response_timeout).await;
-                    let value = answer.map_err(|error| node_error(given.explain(error)))?;
-                    Ok(Reply { value, sent_again: false })
-                }
-                None => Err(NodeError::new(NodeErrorKind::Unreachable, "the pool is empty")),
-            },
-        }
+    ) -> Result<Answered, NodeError> {
+        let clients = match &self.link {
+            Link::Own(connection) => return connection.call(call, connect_timeout, response_timeout).await,
+            Link::Given(clients) => clients,
+        };
+        let Some(given) = client_of(clients, call) else {
+            return Err(NodeError::new(NodeErrorKind::Unreachable, "the pool is empty"));
+        };
+        let answer = run(&given.client, call, response_timeout).await;
+        let value = answer.map_err(|error| node_error(given.explain(error)))?;
+        Ok(Answered { reply: read(value)?, sent_again: false })
     }
 }
 
 impl From<Config> for RedisClient {
     fn from(config: Config) -> Self {
         let name = name(&config);
-        Self { name, link: Link::Own(Box::new(Connection::new(config))) }
+        Self { name, link: Link::Own(Box::new(Connection::new(Connector::new(config)))) }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What fred reports, as a [`NodeError`].
 
-use std::time::Duration;
-
 use fred::error::{Error, ErrorKind};
 use redlock_core::{NodeError, NodeErrorKind};
 
@@ -19,18 +17,6 @@ pub(crate) fn node_error(error: Error) -> NodeError {
         _ => NodeErrorKind::of_reply(error.details()),
     };
     NodeError::new(kind, error)
-}
-
-pub(crate) fn no_answer(bound: Duration) -> NodeError {
-    NodeError::new(NodeErrorKind::Timeout, format!("no answer within {bound:?}"))
-}
-
-pub(crate) fn no_connection(bound: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no connection within {bound:?}"))
-}
-
-pub(crate) fn runtime_gone() -> Error {
-    Error::new(ErrorKind::IO, "the runtime of the connection is gone")
 }
 
 /// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
@@ -88,7 +74,6 @@ mod tests {
             Error::new(ErrorKind::IO, "Connection closed."),
             Error::new(ErrorKind::Canceled, "Connection closed unexpectedly."),
             Error::new(ErrorKind::Unknown, "Failed to route command."),
-            runtime_gone(),
         ] {
             assert!(is_broken(&error), "{error}");
             assert_eq!(node_error(error.clone()).kind(), NodeErrorKind::Unreachable, "{error}");

@@ -13,12 +13,15 @@ use redis::{
     aio::{ConnectionManager, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
-use redlock_core::{NodeAddress, NodeError, NodeUrl, NodeUrlError};
+use redlock_core::{
+    NodeAddress, NodeError, NodeUrl, NodeUrlError,
+    backend::{self, Answered, Call, Connection},
+};
+use tokio::time::timeout;
 
 use crate::{
-    call::{Call, Reply},
-    connection::Connection,
-    error::{no_answer, node_error},
+    connection::{Connector, read, run},
+    error::node_error,
 };
 
 /// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
@@ -35,43 +38,43 @@ pub struct RedisClient {
 }
 
 enum Link {
-    Own(Box<Connection>),
+    Own(Box<Connection<Connector>>),
     Manager(ConnectionManager),
     Multiplexed(MultiplexedConnection),
     #[cfg(feature = "cluster")]
     Cluster(ClusterConnection),
 }
 
-impl RedisClient {
-    pub(crate) fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+impl backend::RedisClient for RedisClient {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
         let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
-        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(client))) })
+        Ok(Self { name: url.name(), ..Self::from(client) })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) async fn call(
+    async fn call(
         &self,
         call: &Call<'_>,
         connect_timeout: Duration,
         response_timeout: Duration,
-    ) -> Result<Reply, NodeError> {
+    ) -> Result<Answered, NodeError> {
         let answer = match &self.link {
             Link::Own(connection) => return connection.call(call, connect_timeout, response_timeout).await,
-            Link::Manager(manager) => tokio::time::timeout(response_timeout, call.run(&mut manager.clone())).await,
-            Link::Multiplexed(connection) => {
-                tokio::time::timeout(response_timeout, call.run(&mut connection.clone())).await
-            }
+            Link::Manager(manager) => timeout(response_timeout, run(&mut manager.clone(), call)).await,
+            Link::Multiplexed(connection) => timeout(response_timeout, run(&mut connection.clone(), call)).await,
             #[cfg(feature = "cluster")]
-            Link::Cluster(cluster) => tokio::time::timeout(response_timeout, call.run(&mut cluster.clone())).await,
+            Link::Cluster(cluster) => timeout(response_timeout, run(&mut cluster.clone(), call)).await,
         };
-        let value = answer.map_err(|_| no_answer(response_timeout))?.map_err(node_error)?;
-        Ok(Reply { value, sent_again: false })
+        let value = answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?;
+        Ok(Answered { reply: read(value)?, sent_again: false })
     }
+}
 
+impl RedisClient {
     /// A connection that does not tell its address.
     fn unnamed(link: Link) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -86,7 +89,7 @@ impl From<Client> for RedisClient {
             ConnectionAddr::TcpTls { host, port, .. } => NodeAddress::Tcp { host, port, tls: true }.to_string(),
             other => other.to_string(),
         };
-        Self { name, link: Link::Own(Box::new(Connection::new(client))) }
+        Self { name, link: Link::Own(Box::new(Connection::new(Connector::new(client)))) }
     }
 }
 

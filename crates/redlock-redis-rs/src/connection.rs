@@ -1,167 +1,88 @@
-//! One connection to one node: made when it is first needed, shared, and made again when it broke or fell silent.
+//! How redis-rs connects and runs a script.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::time::Duration;
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
 };
-
-use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
-use redlock_core::NodeError;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
+use redlock_core::{
+    NodeError, NodeErrorKind, Token,
+    backend::{Call, Connect, Failure, Reply},
 };
+use tokio::time::timeout;
 
-use crate::{
-    call::{Call, Reply},
-    error::{is_broken, no_answer, no_connection, node_error, runtime_gone},
-};
+use crate::error::{is_broken, is_no_script, node_error};
 
-/// For how long a connection may leave every command without an answer before it is given up.
-///
-/// A hung node never fails by itself: its unanswered commands would pile up in memory, and the node would have to work
-/// through them all once it is back.
-const SILENCE: Duration = Duration::from_secs(2);
+/// Connects by a client's settings.
+pub(crate) struct Connector(Client);
 
-/// The node's connection.
-pub(crate) struct Connection {
-    client: Client,
-    /// Locked only to look or to swap, never across an `await`.
-    current: Mutex<Option<Current>>,
-}
-
-struct Current {
-    attempt: Attempt,
-    /// When the first command was sent of those that timed out since the last answer.
-    silent_since: Option<Instant>,
-}
-
-/// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
-/// connection between them and fail together.
-///
-/// The sender lives in the task that connects. The task stays until nobody holds the attempt any more, and goes
-/// before that only with its runtime: a channel that is closed is a connection that is gone.
-#[derive(Clone)]
-struct Attempt(watch::Receiver<Option<RedisResult<MultiplexedConnection>>>);
-
-impl Connection {
+impl Connector {
     pub(crate) fn new(client: Client) -> Self {
         #[cfg(feature = "tls")]
         name_tls_provider(&client);
-        Self { client, current: Mutex::new(None) }
-    }
-
-    /// Runs a script.
-    ///
-    /// A connection that turns out to be broken is made again at once, and the script sent again: the node may have
-    /// been restarted long ago. That is safe, as each script is idempotent in its effect for its token.
-    pub(crate) async fn call(
-        &self,
-        call: &Call<'_>,
-        connect_timeout: Duration,
-        response_timeout: Duration,
-    ) -> Result<Reply, NodeError> {
-        let (mut last_try, mut sent_again) = (false, false);
-        loop {
-            let mut attempt = self.attempt(connect_timeout);
-            let error = match attempt.connection().await {
-                Some(Err(error)) => return Err(node_error(error)),
-                None => runtime_gone(),
-                Some(Ok(mut connection)) => {
-                    let sent = Instant::now();
-                    match timeout(response_timeout, call.run(&mut connection)).await {
-                        Err(_) => {
-                            self.unanswered(&attempt, sent);
-                            return Err(no_answer(response_timeout));
-                        }
-                        Ok(Err(error)) if is_broken(&error) => {
-                            sent_again = true;
-                            error
-                        }
-                        Ok(answer) => {
-                            self.answered(&attempt);
-                            return answer.map(|value| Reply { value, sent_again }).map_err(node_error);
-                        }
-                    }
-                }
-            };
-            self.give_up(&attempt);
-            if last_try {
-                return Err(node_error(error));
-            }
-            last_try = true;
-        }
-    }
-
-    /// The connection in use, or a new one.
-    fn attempt(&self, connect_timeout: Duration) -> Attempt {
-        let mut current = self.current();
-        match &*current {
-            Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
-            _ => {
-                let attempt = self.connect(connect_timeout);
-                *current = Some(Current { attempt: attempt.clone(), silent_since: None });
-                attempt
-            }
-        }
-    }
-
-    fn connect(&self, connect_timeout: Duration) -> Attempt {
-        let (sender, receiver) = watch::channel(None);
-        let client = self.client.clone();
-        tokio::spawn(async move {
-            // The bounds are set here and in each call instead.
-            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-            let connecting = client.get_multiplexed_async_connection_with_config(&config);
-            let connection =
-                timeout(connect_timeout, connecting).await.unwrap_or_else(|_| Err(no_connection(connect_timeout)));
-            let connected = connection.is_ok();
-            sender.send_replace(Some(connection));
-            if connected {
-                sender.closed().await;
-            }
-        });
-        Attempt(receiver)
-    }
-
-    fn answered(&self, attempt: &Attempt) {
-        if let Some(current) = self.current().as_mut().filter(|current| current.attempt.is(attempt)) {
-            current.silent_since = None;
-        }
-    }
-
-    fn unanswered(&self, attempt: &Attempt, sent: Instant) {
-        let mut current = self.current();
-        if let Some(silent) = current.as_mut().filter(|current| current.attempt.is(attempt))
-            && silent.silent_since.get_or_insert(sent).elapsed() >= SILENCE
-        {
-            *current = None;
-        }
-    }
-
-    /// Lets go of a broken connection, unless another command has already replaced it.
-    fn give_up(&self, attempt: &Attempt) {
-        self.current().take_if(|current| current.attempt.is(attempt));
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        Self(client)
     }
 }
 
-impl Attempt {
-    /// The connection, or why there is none; nothing if the runtime went away while connecting.
-    async fn connection(&mut self) -> Option<RedisResult<MultiplexedConnection>> {
-        self.0.wait_for(Option::is_some).await.ok()?.clone()
+impl Connect for Connector {
+    type Connection = MultiplexedConnection;
+
+    fn connect(
+        &self,
+        connect_timeout: Duration,
+    ) -> impl Future<Output = Result<MultiplexedConnection, NodeError>> + Send + 'static {
+        let client = self.0.clone();
+        async move {
+            // The bounds are set here and in each call instead.
+            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+            match timeout(connect_timeout, client.get_multiplexed_async_connection_with_config(&config)).await {
+                Ok(connection) => connection.map_err(node_error),
+                Err(_) => Err(NodeError::no_connection(connect_timeout)),
+            }
+        }
     }
 
-    /// Whether a new command has to make a connection.
-    fn is_gone(&self) -> bool {
-        self.0.has_changed().is_err() || matches!(&*self.0.borrow(), Some(Err(_)))
+    async fn run(
+        connection: &MultiplexedConnection,
+        call: &Call<'_>,
+        response_timeout: Duration,
+    ) -> Result<Reply, Failure> {
+        match timeout(response_timeout, run(&mut connection.clone(), call)).await {
+            Ok(Ok(value)) => read(value).map_err(Failure::Answered),
+            Ok(Err(error)) if is_broken(&error) => Err(Failure::Broken(node_error(error))),
+            Ok(Err(error)) => Err(Failure::Answered(node_error(error))),
+            Err(_) => Err(Failure::Silent(NodeError::no_answer(response_timeout))),
+        }
     }
+}
 
-    fn is(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
+/// Runs a script: by its hash, and by its text on a node that does not have it yet.
+pub(crate) async fn run(connection: &mut impl ConnectionLike, call: &Call<'_>) -> RedisResult<Value> {
+    match command("EVALSHA", call.script().sha1(), call).query_async(connection).await {
+        Err(error) if is_no_script(&error) => {
+            command("EVAL", call.script().source(), call).query_async(connection).await
+        }
+        answer => answer,
+    }
+}
+
+fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(script).arg(1).arg(call.resource().as_str());
+    command.arg(call.token().map(Token::as_bytes)).arg(call.ttl_millis());
+    command
+}
+
+/// What a script answered. What no script answers is an error of that answer alone: the connection is in order.
+pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
+    match value {
+        Value::Nil => Ok(Reply::Nothing),
+        Value::Int(integer) => Ok(Reply::Integer(integer)),
+        other => match redis::from_redis_value(other) {
+            Ok((token, pttl)) => Ok(Reply::Holder(token, pttl)),
+            Err(error) => Err(NodeError::new(NodeErrorKind::Other, error)),
+        },
     }
 }
 

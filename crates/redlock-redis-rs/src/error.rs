@@ -1,7 +1,5 @@
 //! What redis-rs reports, as a [`NodeError`].
 
-use std::{io, time::Duration};
-
 use redis::{ErrorKind, RedisError};
 use redlock_core::{NodeError, NodeErrorKind};
 
@@ -16,18 +14,6 @@ pub(crate) fn node_error(error: RedisError) -> NodeError {
         _ => NodeErrorKind::of_reply(&reply(&error)),
     };
     NodeError::new(kind, error)
-}
-
-pub(crate) fn no_answer(bound: Duration) -> NodeError {
-    NodeError::new(NodeErrorKind::Timeout, format!("no answer within {bound:?}"))
-}
-
-pub(crate) fn no_connection(bound: Duration) -> RedisError {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {bound:?}")).into()
-}
-
-pub(crate) fn runtime_gone() -> RedisError {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the runtime of the connection is gone").into()
 }
 
 /// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
@@ -48,7 +34,7 @@ fn reply(error: &RedisError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
+    use std::{error::Error, io};
 
     use redis::{ServerErrorKind, Value, parse_redis_value};
 

@@ -41,13 +41,47 @@
 //! | `cluster` | [`RedisNode::new`] takes a `redis::cluster_async::ClusterConnection` |
 //! | `sentinel` | `redis::sentinel` |
 
-mod node;
-
-mod call;
 mod client;
 mod connection;
 mod error;
 
 pub use redis;
 
-pub use self::{client::RedisClient, node::RedisNode};
+pub use self::client::RedisClient;
+
+/// One independent Redis node, reached through redis-rs. Clones share one connection.
+pub type RedisNode = redlock_core::backend::Node<RedisClient>;
+
+#[cfg(test)]
+mod tests {
+    use redlock_core::{InspectRequest, LockNode, Resource};
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_opened_without_a_runtime_and_named_after_its_address() {
+        let nodes = RedisNode::open_all(["redis://:hunter2@10.0.0.1", "tcp://:hunter2@[::1]:7000/2"]).unwrap();
+        let names: Vec<_> = nodes.iter().map(LockNode::name).collect();
+        assert_eq!(names, ["10.0.0.1:6379", "[::1]:7000"]);
+        assert!(!format!("{nodes:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_fleet_has_each_server_once() {
+        assert!(RedisNode::open_all(["redis://a", "redis://a/2"]).is_err());
+    }
+
+    #[test]
+    fn tls_takes_the_feature() {
+        assert_eq!(RedisNode::open("rediss://a").is_ok(), cfg!(feature = "tls"));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_down_refuses_at_once_and_says_so() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let node = RedisNode::open(format!("redis://:hunter2@{free}")).unwrap();
+        let error = node.inspect(&InspectRequest::new(Resource::new("a").unwrap())).await.unwrap_err();
+        assert_eq!(error.kind(), redlock_core::NodeErrorKind::Unreachable);
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}

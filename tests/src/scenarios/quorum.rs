@@ -38,28 +38,28 @@ async fn check(lab: &Lab, failing: &[bool]) {
 }
 
 pub(super) async fn every_subset_of_stopped_nodes_is_decided(lab: &Lab) {
-    for nodes in 1..=Lab::NODES {
-        for failing in subsets(nodes) {
-            for (index, fails) in failing.iter().enumerate() {
-                if *fails && !lab.is_broken(index) {
-                    lab.stop(index).await;
-                } else if !fails {
-                    lab.mend(index).await;
-                }
-            }
-            check(lab, &failing).await;
-        }
-    }
+    check_every_subset(lab, Outage::Stopped).await;
 }
 
 pub(super) async fn every_subset_of_hung_nodes_is_decided(lab: &Lab) {
+    check_every_subset(lab, Outage::Hung).await;
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    Stopped,
+    Hung,
+}
+
+async fn check_every_subset(lab: &Lab, outage: Outage) {
     for nodes in 1..=Lab::NODES {
         for failing in subsets(nodes) {
             for (index, fails) in failing.iter().enumerate() {
-                if *fails && !lab.is_broken(index) {
-                    lab.hang(index).await;
-                } else if !fails {
-                    lab.mend(index).await;
+                match outage {
+                    _ if !fails => lab.mend(index).await,
+                    _ if lab.is_broken(index) => {}
+                    Outage::Stopped => lab.stop(index).await,
+                    Outage::Hung => lab.hang(index).await,
                 }
             }
             check(lab, &failing).await;

@@ -62,10 +62,12 @@ pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
             continue;
         }
         let code = file.code_without_tests();
-        if let Some(line) = code.lines().position(|code| code.contains("LockNode for ")) {
+        if let Some(line) =
+            code.lines().position(|code| code.contains("LockNode for ") || code.contains("RedisClient for "))
+        {
             known.push(name);
             if !words(&matrix).any(|word| word == name.replace('-', "_")) {
-                let what = format!("{name} implements LockNode and is not in {MATRIX}: add it, so that it is tested");
+                let what = format!("{name} makes nodes and is not in {MATRIX}: add it, so that it is tested");
                 violations.push(at(file, line, "matrix", what));
             }
         }
@@ -168,7 +170,7 @@ mod tests {
         let matrix = source(MATRIX, "use redlock_mock::MockNode; // redlock_other");
         let core = source("crates/redlock-core/src/node.rs", "impl<T: LockNode> LockNode for Arc<T> {}");
         let mock = source("crates/redlock-mock/src/node.rs", "impl LockNode for MockNode {}");
-        let other = source("crates/redlock-other/src/node.rs", "\nimpl LockNode for OtherNode {}");
+        let other = source("crates/redlock-other/src/node.rs", "\nimpl backend::RedisClient for OtherClient {}");
         let violations = every_backend_in_the_matrix(&[matrix, core, mock, other]);
         assert_eq!(violations.len(), 1);
         assert!(violations[0].to_string().starts_with("crates/redlock-other/src/node.rs:2: matrix: redlock-other"));

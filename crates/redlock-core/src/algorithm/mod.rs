@@ -3,12 +3,12 @@
 //! The driver (`redlock.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`], how did the
 //! [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a loss.
 
+mod ttl;
+mod quorum;
+mod round;
 mod drift;
 mod node_timeout;
-mod quorum;
 mod retry;
-mod round;
-mod ttl;
 
 pub use self::{
     drift::{Drift, DriftError},

@@ -1,0 +1,224 @@
+//! One connection to one node: made when it is first needed, shared, and made again when it broke or fell silent.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Answered, Call, Reply};
+use crate::node_error::{NodeError, NodeErrorKind};
+
+/// For how long a connection may leave every command without an answer before it is given up.
+///
+/// A hung node never fails by itself: its unanswered commands would pile up in memory, and the node would have to work
+/// through them all once it is back.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How a Redis client connects, and what it does with a connection.
+pub trait Connect: Send + Sync + 'static {
+    /// A connection that many commands can share. Dropped, with all its clones, it is closed.
+    type Connection: Clone + Send + Sync + 'static;
+
+    /// Connects within `connect_timeout`, so far that the first command can be sent.
+    ///
+    /// # Errors
+    ///
+    /// The real one: refused, wrong password and so on.
+    fn connect(
+        &self,
+        connect_timeout: Duration,
+    ) -> impl Future<Output = Result<Self::Connection, NodeError>> + Send + 'static;
+
+    /// Runs a script, by its hash, and by its text on a node that does not have it yet.
+    ///
+    /// # Errors
+    ///
+    /// Told apart by what they mean for the connection.
+    fn run(
+        connection: &Self::Connection,
+        call: &Call<'_>,
+        response_timeout: Duration,
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send;
+
+    /// Whether the connection is known to be broken. Default: it shows when it is used.
+    fn is_broken(connection: &Self::Connection) -> bool {
+        let _ = connection;
+        false
+    }
+}
+
+/// Why a script has no reply.
+#[derive(Debug)]
+pub enum Failure {
+    /// The connection cannot be used any more; the script may have been carried out.
+    Broken(NodeError),
+    /// There was no answer in time.
+    Silent(NodeError),
+    /// The node answered with an error.
+    Answered(NodeError),
+}
+
+/// A node's connection.
+pub struct Connection<C: Connect> {
+    client: C,
+    /// Locked only to look or to swap, never across an `await`.
+    current: Mutex<Option<Current<C>>>,
+}
+
+struct Current<C: Connect> {
+    attempt: Attempt<C>,
+    /// When the first command was sent of those that timed out since the last answer.
+    silent_since: Option<Instant>,
+}
+
+/// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
+/// connection between them and fail together.
+///
+/// The sender lives in the task that connects. The task stays until nobody holds the attempt any more, and goes
+/// before that only with its runtime: a channel that is closed is a connection that is gone.
+struct Attempt<C: Connect>(watch::Receiver<Option<Result<C::Connection, NodeError>>>);
+
+impl<C: Connect> Connection<C> {
+    /// Connects when it is first used.
+    pub fn new(client: C) -> Self {
+        Self { client, current: Mutex::new(None) }
+    }
+
+    /// Runs a script.
+    ///
+    /// A connection that turns out to be broken is made again at once, and the script sent again: the node may have
+    /// been restarted long ago. That is safe, as each script is idempotent in its effect for its token.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    pub async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Answered, NodeError> {
+        let (mut last_try, mut sent_again) = (false, false);
+        loop {
+            let mut attempt = self.attempt(connect_timeout);
+            let error = match attempt.connection().await {
+                Some(Ok(connection)) => {
+                    let sent = Instant::now();
+                    match C::run(&connection, call, response_timeout).await {
+                        Ok(reply) => {
+                            self.answered(&attempt);
+                            return Ok(Answered { reply, sent_again });
+                        }
+                        Err(Failure::Answered(error)) => {
+                            self.answered(&attempt);
+                            return Err(error);
+                        }
+                        Err(Failure::Silent(error)) => {
+                            self.unanswered(&attempt, sent);
+                            return Err(error);
+                        }
+                        Err(Failure::Broken(error)) => {
+                            sent_again = true;
+                            error
+                        }
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                None => NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"),
+            };
+            self.give_up(&attempt);
+            if last_try {
+                return Err(error);
+            }
+            last_try = true;
+        }
+    }
+
+    /// The connection in use, or a new one.
+    fn attempt(&self, connect_timeout: Duration) -> Attempt<C> {
+        let mut current = self.current();
+        match &*current {
+            Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
+            _ => {
+                let attempt = self.connect(connect_timeout);
+                *current = Some(Current { attempt: attempt.clone(), silent_since: None });
+                attempt
+            }
+        }
+    }
+
+    fn connect(&self, connect_timeout: Duration) -> Attempt<C> {
+        let (sender, receiver) = watch::channel(None);
+        let connecting = self.client.connect(connect_timeout);
+        tokio::spawn(async move {
+            let connection = connecting.await;
+            let connected = connection.is_ok();
+            sender.send_replace(Some(connection));
+            if connected {
+                sender.closed().await;
+            }
+        });
+        Attempt(receiver)
+    }
+
+    fn answered(&self, attempt: &Attempt<C>) {
+        if let Some(current) = self.current().as_mut().filter(|current| current.attempt.is(attempt)) {
+            current.silent_since = None;
+        }
+    }
+
+    fn unanswered(&self, attempt: &Attempt<C>, sent: Instant) {
+        let mut current = self.current();
+        if let Some(silent) = current.as_mut().filter(|current| current.attempt.is(attempt))
+            && silent.silent_since.get_or_insert(sent).elapsed() >= SILENCE
+        {
+            *current = None;
+        }
+    }
+
+    /// Lets go of a broken connection, unless another command has already replaced it.
+    fn give_up(&self, attempt: &Attempt<C>) {
+        self.current().take_if(|current| current.attempt.is(attempt));
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Current<C>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Connect> fmt::Debug for Connection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own output may hold a password.
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl<C: Connect> Attempt<C> {
+    /// The connection, or why there is none; nothing if the runtime went away while connecting.
+    async fn connection(&mut self) -> Option<Result<C::Connection, NodeError>> {
+        self.0.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// Whether a new command has to make a connection.
+    fn is_gone(&self) -> bool {
+        self.0.has_changed().is_err()
+            || match &*self.0.borrow() {
+                Some(Ok(connection)) => C::is_broken(connection),
+                Some(Err(_)) => true,
+                None => false,
+            }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+impl<C: Connect> Clone for Attempt<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}

@@ -1,0 +1,15 @@
+//! What the backends for Redis share, so that each of them is only what its client is: how it connects, how it runs a
+//! script, and what its errors mean. For authors of backends; users depend on one.
+//!
+//! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
+//! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].
+
+mod node;
+mod connection;
+mod call;
+
+pub use self::{
+    call::{Answered, Call, Reply},
+    connection::{Connect, Connection, Failure},
+    node::{Node, RedisClient},
+};
