@@ -58,4 +58,5 @@ pub(super) async fn a_failed_extend_keeps_the_lock(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 3, "nothing was released");
     lock.extend(200 * TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
+    redlock.close().await.unwrap();
 }

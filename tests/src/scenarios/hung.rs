@@ -19,6 +19,9 @@ pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
         lock.release().await.unwrap()
     };
     assert_eq!(tokio::time::timeout(Duration::from_secs(10), work).await.unwrap(), Release::Released);
+    lab.mend(1).await;
+    lab.mend(4).await;
+    redlock.close().await.unwrap();
 }
 
 pub(super) async fn a_node_that_hung_is_given_its_release(lab: &Lab) {
@@ -48,4 +51,5 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
         Err(_) => false,
     });
     assert!(used.await);
+    redlock.close().await.unwrap();
 }

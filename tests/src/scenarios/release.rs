@@ -61,4 +61,6 @@ pub(super) async fn a_release_without_a_quorum_is_told_unknown(lab: &Lab) {
     let votes = error.votes().unwrap();
     assert_eq!((votes.granted(), votes.needed()), (1, 2), "{error}");
     assert_eq!(lab.value(2, "r").await, None);
+    lab.mend(1).await;
+    redlock.close().await.unwrap();
 }
