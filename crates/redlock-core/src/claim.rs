@@ -33,7 +33,7 @@ pub(crate) struct Claim(Arc<Claimed>);
 
 struct Claimed {
     fleet: Arc<Fleet>,
-    /// Where the background work runs, wherever the claim is dropped.
+    /// Where a dropped claim is released, wherever it is dropped.
     runtime: Handle,
     resource: Resource,
     token: Token,
@@ -108,7 +108,7 @@ impl Claim {
                 member.observe(member.node.acquire(&request).await)
             })
         });
-        RoundTrip::new(requests, &self.0.runtime, patience, terms.node_timeout, LATE_LIMIT)
+        RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
     }
 
     /// Asks all nodes to prolong the lock.
@@ -128,14 +128,14 @@ impl Claim {
                 member.observe(member.node.extend(&request).await)
             })
         });
-        RoundTrip::new(requests, &self.0.runtime, node_timeout, node_timeout, LATE_LIMIT)
+        RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
     }
 
     /// Asks all nodes to delete the key.
     pub(crate) fn release(self) -> RoundTrip<ReleaseAnswer> {
         let node_timeout = self.0.node_timeout;
         let requests = self.0.release();
-        let answers = RoundTrip::new(requests, &self.0.runtime, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
+        let answers = RoundTrip::new(requests, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
         // Not before: on a runtime without timers the line above panics, and then the drop has to release.
         self.0.released.store(true, Ordering::SeqCst);
         answers

@@ -92,6 +92,7 @@ impl<A> Requests<A> {
 /// before all have been asked. Dropped with answers still out, it finishes them in the background.
 pub(crate) struct RoundTrip<A: Send + 'static> {
     requests: Requests<A>,
+    /// The caller's, which drives what is late as well: the one that acquired may have ended.
     runtime: Handle,
     answers: VecDeque<(usize, Result<A, NodeError>)>,
     patience: Pin<Box<Sleep>>,
@@ -101,17 +102,11 @@ pub(crate) struct RoundTrip<A: Send + 'static> {
 
 impl<A: Send + 'static> RoundTrip<A> {
     /// Waits for at most `patience`. What is finished in the background later than `node_timeout` counts as overdue.
-    pub(crate) fn new(
-        requests: Requests<A>,
-        runtime: &Handle,
-        patience: Duration,
-        node_timeout: Duration,
-        late_limit: Duration,
-    ) -> Self {
+    pub(crate) fn new(requests: Requests<A>, patience: Duration, node_timeout: Duration, late_limit: Duration) -> Self {
         Self {
             answers: VecDeque::with_capacity(requests.pending.len()),
             requests,
-            runtime: runtime.clone(),
+            runtime: Handle::current(),
             patience: Box::pin(sleep(patience)),
             on_time: Instant::now() + node_timeout,
             late_limit,

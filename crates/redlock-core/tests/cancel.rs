@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, ExtendError, Redlock, ReleaseError, Retry, TokioClock};
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendError, ExtendRequest, LockNode, NodeError,
+    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, TokioClock,
+};
 use redlock_mock::{Fault, MockNode};
 
 const TTL: Duration = Duration::from_secs(10);
@@ -199,6 +202,43 @@ fn a_lock_can_be_used_on_another_runtime() {
     nodes[1].stop();
     second.block_on(lock.release()).unwrap_err();
     assert_eq!(nodes[2].peek("r"), None);
+}
+
+#[test]
+fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
+    /// Sends nothing before its second poll, as a client whose queue is full.
+    #[derive(Debug)]
+    struct Busy(MockNode);
+
+    #[async_trait::async_trait]
+    impl LockNode for Busy {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+
+        async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+            self.0.acquire(request).await
+        }
+
+        async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+            self.0.extend(request).await
+        }
+
+        async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+            tokio::task::yield_now().await;
+            self.0.release(request).await
+        }
+    }
+
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().node(Busy(nodes[0].clone())).nodes(nodes[1..].to_vec());
+    let redlock = builder.build().unwrap();
+    let (first, second) = (tokio::runtime::Runtime::new().unwrap(), tokio::runtime::Runtime::new().unwrap());
+    let lock = first.block_on(redlock.acquire("r", TTL)).unwrap();
+    drop(first);
+    second.block_on(lock.release()).unwrap();
+    second.block_on(redlock.close()).unwrap();
+    assert_eq!(left(&nodes), [""; 0]);
 }
 
 #[test]
