@@ -1,0 +1,1 @@
+//! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
