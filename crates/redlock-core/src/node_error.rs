@@ -71,6 +71,7 @@ impl From<NodeErrorKind> for NodeError {
 
 /// The kinds of [`NodeError`], by what a caller can do about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum NodeErrorKind {
     /// No answer in time. The node may be hung, overloaded or far away; the request may still be carried out.

@@ -6,6 +6,7 @@ use redlock_core::NodeErrorKind;
 
 /// What goes wrong with one request. Injected faults wait in line: each request takes the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Fault {
     /// The connection is refused: the request is not carried out, and the caller knows at once.
@@ -32,9 +33,13 @@ pub enum Fault {
 
 /// What a node remembers of its keys when it starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Memory {
     /// All of them, as with `appendfsync always`.
     Kept,
+    /// All but what changed in the last second, as with `appendfsync everysec` at its worst: keys that were set are
+    /// gone, and keys that were deleted are back.
+    LastSecondLost,
     /// None of them, as without persistence.
     Lost,
 }

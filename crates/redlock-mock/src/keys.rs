@@ -1,6 +1,9 @@
 //! A node's memory: what the scripts do, on a map.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, NodeError, NodeErrorKind, ReleaseAnswer,
@@ -8,17 +11,23 @@ use redlock_core::{
 };
 use tokio::time::Instant;
 
-/// A node's keys. Every method is one atomic step at the time `now`.
-#[derive(Debug, Default)]
-pub(crate) struct Keys(HashMap<String, Key>);
+use crate::fault::Memory;
 
-#[derive(Debug)]
+/// A node's keys. Every method is one atomic step at the time `now` of the node's own clock.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    keys: HashMap<String, Key>,
+    /// The changes that are not on disk yet, with what was there before; the oldest first.
+    unsaved: VecDeque<(Instant, String, Option<Key>)>,
+}
+
+#[derive(Debug, Clone)]
 struct Key {
     value: Value,
     expires: Option<Instant>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Value {
     String(Vec<u8>),
     List,
@@ -37,6 +46,9 @@ impl Held<'_> {
 }
 
 impl Keys {
+    /// How often a node writes to its disk, as Redis with `appendfsync everysec`.
+    const SAVED_EVERY: Duration = Duration::from_secs(1);
+
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
         let resource = request.resource.as_str();
         Ok(match self.string(resource, now)? {
@@ -68,7 +80,7 @@ impl Keys {
         let resource = request.resource.as_str();
         match self.string(resource, now)? {
             Some(held) if held.value == request.token.as_bytes() => {
-                self.0.remove(resource);
+                self.put(resource, None, now);
                 Ok(ReleaseAnswer::Released)
             }
             _ => Ok(ReleaseAnswer::NotHeld),
@@ -84,32 +96,58 @@ impl Keys {
 
     pub(crate) fn set(&mut self, resource: &str, value: &[u8], ttl: Option<Duration>, now: Instant) {
         let key = Key { value: Value::String(value.to_owned()), expires: ttl.and_then(|ttl| now.checked_add(ttl)) };
-        self.0.insert(resource.to_owned(), key);
+        self.put(resource, Some(key), now);
     }
 
-    pub(crate) fn set_list(&mut self, resource: &str) {
-        self.0.insert(resource.to_owned(), Key { value: Value::List, expires: None });
+    pub(crate) fn set_list(&mut self, resource: &str, now: Instant) {
+        self.put(resource, Some(Key { value: Value::List, expires: None }), now);
     }
 
-    pub(crate) fn remove(&mut self, resource: &str) {
-        self.0.remove(resource);
+    pub(crate) fn remove(&mut self, resource: &str, now: Instant) {
+        self.put(resource, None, now);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
+    /// What is left after a restart at the time `now`.
+    pub(crate) fn restart(&mut self, memory: Memory, now: Instant) {
+        match memory {
+            Memory::Kept => {}
+            Memory::LastSecondLost => {
+                while let Some((_, resource, before)) =
+                    self.unsaved.pop_back().filter(|(at, ..)| *at + Self::SAVED_EVERY > now)
+                {
+                    match before {
+                        Some(key) => self.keys.insert(resource, key),
+                        None => self.keys.remove(&resource),
+                    };
+                }
+            }
+            Memory::Lost => self.keys.clear(),
+        }
+        self.unsaved.clear();
+    }
+
+    fn put(&mut self, resource: &str, key: Option<Key>, now: Instant) {
+        while self.unsaved.front().is_some_and(|(at, ..)| *at + Self::SAVED_EVERY <= now) {
+            self.unsaved.pop_front();
+        }
+        let before = match key {
+            Some(key) => self.keys.insert(resource.to_owned(), key),
+            None => self.keys.remove(resource),
+        };
+        self.unsaved.push_back((now, resource.to_owned(), before));
     }
 
     /// The names of all keys.
     pub(crate) fn names(&mut self, now: Instant) -> Vec<String> {
-        self.0.retain(|_, key| key.lives(now));
-        let mut names: Vec<_> = self.0.keys().cloned().collect();
+        self.keys.retain(|_, key| key.lives(now));
+        let mut names: Vec<_> = self.keys.keys().cloned().collect();
         names.sort_unstable();
         names
     }
 
     /// A key's value and remaining ttl; an error if it is not a string.
     fn string(&mut self, resource: &str, now: Instant) -> Result<Option<Held<'_>>, NodeError> {
-        match self.0.get(resource).filter(|key| key.lives(now)) {
+        match self.keys.get(resource).filter(|key| key.lives(now)) {
             None => Ok(None),
             Some(Key { value: Value::List, .. }) => Err(NodeErrorKind::WrongType.into()),
             Some(Key { value: Value::String(value), expires }) => {

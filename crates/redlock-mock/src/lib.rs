@@ -39,11 +39,34 @@
 //!
 //! It does not imitate eviction, replication, persistence that loses the last second, or clocks that jump.
 
-mod fault;
-mod keys;
 mod node;
+mod fault;
+
+mod fleet;
+mod process;
+mod history;
+mod event;
+mod record;
+
+mod server;
+mod keys;
+mod clock;
+mod network;
+mod gate;
+
+#[cfg(feature = "proptest")]
+mod strategy;
+#[cfg(feature = "proptest")]
+pub use self::strategy::Assumptions;
 
 pub use self::{
+    clock::ProcessClock,
+    event::{Event, What},
     fault::{Fault, Memory},
+    fleet::Fleet,
+    history::History,
+    network::{Cut, Weather},
     node::MockNode,
+    process::{Process, SeededEntropy},
+    record::{Operation, Record},
 };

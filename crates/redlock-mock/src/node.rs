@@ -1,7 +1,6 @@
-//! The in-memory node: a server with its keys, and the connection to it.
+//! The in-memory node: a server, and the way to it.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest,
+    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Token, algorithm::Vote,
 };
 use tokio::{
     sync::oneshot,
@@ -19,7 +18,11 @@ use tokio::{
 
 use crate::{
     fault::{Fault, Memory},
+    gate::Gate,
     keys::Keys,
+    network::{Journey, Network},
+    record::{Entry, Log, Operation},
+    server::{self, Server, State},
 };
 
 /// An in-memory node. Clones share one server.
@@ -29,33 +32,18 @@ pub struct MockNode {
     response_timeout: Duration,
     latency: Duration,
     server: Arc<Mutex<Server>>,
+    link: Option<Link>,
 }
 
-#[derive(Default)]
-struct Server {
-    keys: Keys,
-    state: State,
-    faults: VecDeque<Fault>,
-    /// Requests that are on their way, in the order in which they were sent.
-    inbox: Vec<Message>,
-    requests: usize,
+/// What lies between a simulated process and the node. Without it the node is reached at once.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) process: usize,
+    pub(crate) node: usize,
+    pub(crate) network: Arc<Mutex<Network>>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) log: Log,
 }
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Running,
-    Hung,
-    Stopped,
-}
-
-/// A request on its way: carried out when it is due, whether or not its caller still waits.
-struct Message {
-    due: Instant,
-    carry_out: Operation,
-}
-
-type Operation = Box<dyn FnOnce(&mut Keys, Instant) + Send>;
 
 impl MockNode {
     /// A running node without keys.
@@ -65,7 +53,13 @@ impl MockNode {
             response_timeout: Duration::from_secs(1),
             latency: Duration::ZERO,
             server: Arc::default(),
+            link: None,
         }
+    }
+
+    /// The same server, as a simulated process reaches it.
+    pub(crate) fn linked(&self, link: Link) -> Self {
+        Self { link: Some(link), ..self.clone() }
     }
 
     /// So many nodes, named `node-1`, `node-2` and so on.
@@ -98,18 +92,12 @@ impl MockNode {
 
     /// Lets the node hang: connections stay open and nothing is answered.
     pub fn hang(&self) {
-        self.server().state = State::Hung;
+        self.server().hang();
     }
 
     /// Ends a hang. Everything that arrived meanwhile is carried out now, in order.
     pub fn resume(&self) {
-        let mut server = self.server();
-        if server.state == State::Hung {
-            server.state = State::Running;
-            let now = Instant::now();
-            server.inbox.iter_mut().for_each(|message| message.due = message.due.max(now));
-            server.settle(now);
-        }
+        self.server().resume(Instant::now());
     }
 
     /// Stops the node: it refuses connections, and what it had not carried out yet is gone.
@@ -119,35 +107,43 @@ impl MockNode {
 
     /// Starts a stopped node. One that runs or hangs goes on as it is.
     pub fn start(&self, memory: Memory) {
-        self.server().start(memory);
+        self.server().start(memory, Instant::now());
     }
 
     /// Stops and starts the node.
     pub fn restart(&self, memory: Memory) {
-        let mut server = self.server();
-        server.stop();
-        server.start(memory);
+        self.server().restart(memory, Instant::now());
+    }
+
+    /// Lets the node's clock run fast by so many millionths from now on, or slow if negative. Keys expire by it.
+    pub fn set_clock_rate(&self, ppm: i32) {
+        self.server().set_clock_rate(ppm, Instant::now());
+    }
+
+    /// Lets the node's clock jump by so many milliseconds, forwards or backwards.
+    pub fn jump_clock(&self, millis: i64) {
+        self.server().jump_clock(millis, Instant::now());
     }
 
     /// Sets a key as another library would: to any value, with or without expiry.
     pub fn set(&self, resource: &str, value: impl AsRef<[u8]>, ttl: Option<Duration>) {
-        self.server().keys.set(resource, value.as_ref(), ttl, Instant::now());
+        self.with_keys(|keys, now| keys.set(resource, value.as_ref(), ttl, now));
     }
 
     /// Sets a key that is not a string.
     pub fn set_list(&self, resource: &str) {
-        self.server().keys.set_list(resource);
+        self.with_keys(|keys, now| keys.set_list(resource, now));
     }
 
     /// Deletes a key, whoever holds it.
     pub fn remove(&self, resource: &str) {
-        self.server().keys.remove(resource);
+        self.with_keys(|keys, now| keys.remove(resource, now));
     }
 
     /// What the key holds, as an observer inside the server sees it: no request, no fault.
     #[must_use]
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
-        match self.server().keys.inspect(resource, Instant::now()) {
+        match self.with_keys(|keys, now| keys.inspect(resource, now)) {
             Ok(InspectAnswer::Held { token, .. }) => Some(token),
             _ => None,
         }
@@ -156,7 +152,7 @@ impl MockNode {
     /// How long the key still lives, if it exists and expires at all.
     #[must_use]
     pub fn remaining(&self, resource: &str) -> Option<Duration> {
-        match self.server().keys.inspect(resource, Instant::now()) {
+        match self.with_keys(|keys, now| keys.inspect(resource, now)) {
             Ok(InspectAnswer::Held { remaining, .. }) => remaining,
             _ => None,
         }
@@ -165,7 +161,7 @@ impl MockNode {
     /// The names of all keys on the node.
     #[must_use]
     pub fn resources(&self) -> Vec<String> {
-        self.server().keys.names(Instant::now())
+        self.with_keys(Keys::names)
     }
 
     /// How many requests were sent to the node.
@@ -181,103 +177,120 @@ impl MockNode {
         server
     }
 
+    fn with_keys<R>(&self, read: impl FnOnce(&mut Keys, Instant) -> R) -> R {
+        let mut server = self.server();
+        let now = server.time(Instant::now());
+        read(&mut server.keys, now)
+    }
+
+    /// Notes that a request is sent, for the records of the fleet.
+    fn note(&self, operation: Operation, resource: &Resource, token: &Token) -> Option<Entry> {
+        let link = self.link.as_ref()?;
+        Some(link.log.sent(link.process, link.node, (operation, resource.clone(), *token)))
+    }
+
     /// Sends a request and waits for its answer.
     async fn request<A: Send + 'static>(
         &self,
-        operation: impl FnOnce(&mut Keys, Instant) -> Result<A, NodeError> + Send + 'static,
+        entry: Option<Entry>,
+        operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
+        granted: impl Fn(&A) -> bool,
     ) -> Result<A, NodeError> {
-        timeout(self.response_timeout, self.send(operation))
-            .await
-            .unwrap_or_else(|_| Err(NodeErrorKind::Timeout.into()))
+        let answered = timeout(self.response_timeout, self.send(entry.clone(), operation));
+        let answered = match &self.link {
+            Some(link) => link.gate.follow(answered).await,
+            None => answered.await,
+        };
+        let answer = answered.unwrap_or_else(|_| Err(NodeErrorKind::Timeout.into()));
+        if let Some(entry) = entry {
+            entry.learned(match &answer {
+                Ok(answer) if granted(answer) => Vote::Granted,
+                Ok(_) => Vote::Refused,
+                Err(_) => Vote::Failed,
+            });
+        }
+        answer
     }
 
     async fn send<A: Send + 'static>(
         &self,
-        operation: impl FnOnce(&mut Keys, Instant) -> Result<A, NodeError> + Send + 'static,
+        entry: Option<Entry>,
+        operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
     ) -> Result<A, NodeError> {
-        let (answer, due, fault) = {
+        let now = Instant::now();
+        let mut journey = self.link.as_ref().map_or(Journey::NONE, Link::journey);
+        journey.delay_request(self.latency);
+        let answer = {
             let mut server = self.server();
             server.requests += 1;
             let fault = server.faults.pop_front().unwrap_or(Fault::None);
             match fault {
                 Fault::Stop => server.stop(),
-                Fault::Restart(memory) => {
-                    server.stop();
-                    server.start(memory);
-                }
+                Fault::Restart(memory) => server.restart(memory, now),
                 _ => {}
             }
             if server.state == State::Stopped || matches!(fault, Fault::Refuse | Fault::Restart(_)) {
                 return Err(NodeErrorKind::Unreachable.into());
             }
-            let (sender, answer) = oneshot::channel();
-            let failure = fault.clone();
-            let delay = if let Fault::DelayRequest(delay) = fault { delay } else { Duration::ZERO };
-            let now = Instant::now();
-            let due = later(now, self.latency.saturating_add(delay));
-            if fault != Fault::LoseRequest {
-                let carry_out: Operation = Box::new(move |keys, now| {
-                    // The caller may have given up; the request is carried out all the same.
-                    let _ = sender.send(if let Fault::Fail(kind) = failure {
-                        Err(kind.into())
-                    } else {
-                        operation(keys, now)
-                    });
-                });
-                server.inbox.push(Message { due, carry_out });
+            journey.meet(&fault);
+            if let Some(entry) = &entry {
+                entry.on_its_way(journey.arrivals(now).count());
             }
+            let (sender, answer) = oneshot::channel();
+            let sender = Mutex::new(Some(sender));
+            let carry_out: server::Operation = Arc::new(move |keys, true_time, node_time| {
+                if let Some(entry) = &entry {
+                    entry.carried_out(true_time);
+                }
+                let answer = if let Fault::Fail(kind) = fault { Err(kind.into()) } else { operation(keys, node_time) };
+                // The caller may have given up, and a request may arrive twice. It is carried out all the same.
+                if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    let _ = sender.send(answer);
+                }
+            });
+            server.receive(journey.arrivals(now), &carry_out);
             server.settle(now);
-            (answer, due, fault)
+            answer
         };
-        if due > Instant::now() {
-            sleep_until(due).await;
-            drop(self.server());
-        }
-        if matches!(fault, Fault::LoseRequest | Fault::LoseAnswer) {
-            std::future::pending::<()>().await;
+        match journey.arrivals(now).min() {
+            None => std::future::pending().await,
+            Some(arrives) if arrives > now => {
+                sleep_until(arrives).await;
+                drop(self.server());
+            }
+            Some(_) => {}
         }
         // Dropped unanswered: the node stopped with the request on its way.
         let answer = answer.await.unwrap_or_else(|_| Err(NodeErrorKind::Unreachable.into()));
-        if let Fault::DelayAnswer(delay) = fault {
-            sleep(delay).await;
+        match journey.back() {
+            None => std::future::pending().await,
+            Some(Duration::ZERO) => {}
+            Some(back) => sleep(back).await,
+        }
+        if let Some(link) = &self.link {
+            link.answer_arrives().await;
         }
         answer
     }
 }
 
-/// So much later, and if there is no such time, in a year.
-fn later(now: Instant, delay: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    now.checked_add(delay).unwrap_or_else(|| now + YEAR)
-}
+impl Link {
+    fn journey(&self) -> Journey {
+        self.network().journey(self.process, self.node)
+    }
 
-impl Server {
-    /// Carries out what is due.
-    fn settle(&mut self, now: Instant) {
-        if self.state != State::Running || self.inbox.is_empty() {
-            return;
-        }
-        // Stable: requests that are due at the same time keep their order.
-        self.inbox.sort_by_key(|message| message.due);
-        let due = self.inbox.partition_point(|message| message.due <= now);
-        for message in self.inbox.drain(..due) {
-            (message.carry_out)(&mut self.keys, message.due);
+    /// Waits while answers are cut off, for ever if they are lost.
+    async fn answer_arrives(&self) {
+        let arrives = self.network().answer_arrives(self.process, self.node);
+        match arrives {
+            None => std::future::pending().await,
+            Some(arrives) if arrives > Instant::now() => sleep_until(arrives).await,
+            Some(_) => {}
         }
     }
 
-    fn stop(&mut self) {
-        self.state = State::Stopped;
-        self.inbox.clear();
-    }
-
-    fn start(&mut self, memory: Memory) {
-        if self.state != State::Stopped {
-            return;
-        }
-        self.state = State::Running;
-        if memory == Memory::Lost {
-            self.keys.clear();
-        }
+    fn network(&self) -> MutexGuard<'_, Network> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -288,23 +301,29 @@ impl LockNode for MockNode {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+        let entry = self.note(Operation::Acquire, &request.resource, &request.token);
         let request = request.clone();
-        self.request(move |keys, now| keys.acquire(&request, now)).await
+        let granted = |answer: &AcquireAnswer| matches!(answer, AcquireAnswer::Granted { .. });
+        self.request(entry, move |keys, now| keys.acquire(&request, now), granted).await
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+        let entry = self.note(Operation::Extend, &request.resource, &request.token);
         let request = request.clone();
-        self.request(move |keys, now| keys.extend(&request, now)).await
+        let granted = |answer: &ExtendAnswer| !matches!(answer, ExtendAnswer::Held { .. });
+        self.request(entry, move |keys, now| keys.extend(&request, now), granted).await
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        let entry = self.note(Operation::Release, &request.resource, &request.token);
         let request = request.clone();
-        self.request(move |keys, now| keys.release(&request, now)).await
+        let granted = |answer: &ReleaseAnswer| *answer == ReleaseAnswer::Released;
+        self.request(entry, move |keys, now| keys.release(&request, now), granted).await
     }
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
-        self.request(move |keys, now| keys.inspect(request.resource.as_str(), now)).await
+        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| true).await
     }
 }
 

@@ -1,0 +1,153 @@
+//! The network between processes and nodes: how long a message takes, and whether it arrives at all.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{clock::later, fault::Fault};
+
+/// How messages fare between a process and a node. Every message fares on its own, so they overtake each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Weather {
+    /// How many milliseconds a request takes: at least, and at most.
+    pub request: (u16, u16),
+    /// How many milliseconds an answer takes: at least, and at most.
+    pub answer: (u16, u16),
+    /// How many of a thousand requests are lost.
+    pub lost_requests: u16,
+    /// How many of a thousand answers are lost.
+    pub lost_answers: u16,
+    /// How many of a thousand requests arrive twice, the second time after the time of another request.
+    pub duplicates: u16,
+}
+
+/// What a cut does to messages in its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Cut {
+    /// They are lost.
+    Lost,
+    /// They arrive when the cut is mended, as over a connection that survives it.
+    Held,
+}
+
+/// One message's way to the node and the answer's way back. Nothing where it is lost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Journey {
+    there: Option<Duration>,
+    again: Option<Duration>,
+    back: Option<Duration>,
+}
+
+impl Journey {
+    /// No network between.
+    pub(crate) const NONE: Self = Self { there: Some(Duration::ZERO), again: None, back: Some(Duration::ZERO) };
+
+    pub(crate) fn meet(&mut self, fault: &Fault) {
+        match fault {
+            Fault::LoseRequest => (self.there, self.again) = (None, None),
+            Fault::LoseAnswer => self.back = None,
+            Fault::DelayRequest(delay) => self.delay_request(*delay),
+            Fault::DelayAnswer(delay) => self.back = self.back.map(|back| back.saturating_add(*delay)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn delay_request(&mut self, delay: Duration) {
+        for way in [&mut self.there, &mut self.again] {
+            *way = way.map(|way| way.saturating_add(delay));
+        }
+    }
+
+    /// When the request arrives, sent now.
+    pub(crate) fn arrivals(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        [self.there, self.again].into_iter().flatten().map(move |way| later(now, way))
+    }
+
+    pub(crate) fn back(&self) -> Option<Duration> {
+        self.back
+    }
+}
+
+/// All links between processes and nodes.
+#[derive(Debug)]
+pub(crate) struct Network {
+    nodes: usize,
+    links: Vec<Link>,
+    random: fastrand::Rng,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Link {
+    weather: Weather,
+    requests: Option<(Cut, Instant)>,
+    answers: Option<(Cut, Instant)>,
+}
+
+impl Network {
+    pub(crate) fn new(nodes: usize, processes: usize, seed: u64) -> Self {
+        Self { nodes, links: vec![Link::default(); nodes * processes], random: fastrand::Rng::with_seed(seed) }
+    }
+
+    pub(crate) fn set_weather(&mut self, process: Option<usize>, node: Option<usize>, weather: Weather) {
+        self.links(process, node).for_each(|link| link.weather = weather);
+    }
+
+    pub(crate) fn cut(
+        &mut self,
+        process: Option<usize>,
+        node: Option<usize>,
+        requests: Option<Cut>,
+        answers: Option<Cut>,
+        until: Instant,
+    ) {
+        self.links(process, node).for_each(|link| {
+            link.requests = requests.map(|cut| (cut, until)).or(link.requests);
+            link.answers = answers.map(|cut| (cut, until)).or(link.answers);
+        });
+    }
+
+    /// The way of a request that is sent now.
+    pub(crate) fn journey(&mut self, process: usize, node: usize) -> Journey {
+        let Some(Link { weather, requests, .. }) = self.links.get(process * self.nodes + node) else {
+            return Journey::NONE;
+        };
+        let random = &mut self.random;
+        let mut millis = |(least, most): (u16, u16)| Duration::from_millis(random.u16(least..=most.max(least)).into());
+        let (there, again, back) = (millis(weather.request), millis(weather.request), millis(weather.answer));
+        let mut happens = |per_mille: u16| per_mille > 0 && random.u16(0..1_000) < per_mille;
+        let lost = happens(weather.lost_requests);
+        let mut journey = Journey {
+            there: (!lost).then_some(there),
+            again: happens(weather.duplicates).then_some(there + again).filter(|_| !lost),
+            back: (!happens(weather.lost_answers)).then_some(back),
+        };
+        let now = Instant::now();
+        match requests {
+            Some((Cut::Lost, until)) if *until > now => (journey.there, journey.again) = (None, None),
+            Some((Cut::Held, until)) => journey.delay_request(until.saturating_duration_since(now)),
+            _ => {}
+        }
+        journey
+    }
+
+    /// When an answer that would arrive now does arrive, if ever.
+    pub(crate) fn answer_arrives(&self, process: usize, node: usize) -> Option<Instant> {
+        let now = Instant::now();
+        let cut = self.links.get(process * self.nodes + node).and_then(|link| link.answers);
+        match cut.filter(|(_, until)| *until > now) {
+            None => Some(now),
+            Some((Cut::Held, until)) => Some(until),
+            Some((Cut::Lost, _)) => None,
+        }
+    }
+
+    fn links(&mut self, process: Option<usize>, node: Option<usize>) -> impl Iterator<Item = &mut Link> {
+        let nodes = self.nodes;
+        let matches = move |place: usize| {
+            process.is_none_or(|process| place / nodes == process) && node.is_none_or(|node| place % nodes == node)
+        };
+        self.links.iter_mut().enumerate().filter(move |(place, _)| matches(*place)).map(|(_, link)| link)
+    }
+}

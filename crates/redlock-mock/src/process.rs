@@ -1,0 +1,96 @@
+//! One of the processes that share a fleet.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use redlock_core::{Entropy, EntropyError, Redlock, RedlockBuilder};
+
+use crate::{clock::ProcessClock, gate::Gate, node::MockNode};
+
+/// One of the processes that share a [`Fleet`](crate::Fleet): its way to each node, its clock and its random numbers.
+#[derive(Clone)]
+pub struct Process {
+    number: usize,
+    nodes: Arc<[MockNode]>,
+    clock: ProcessClock,
+    entropy: SeededEntropy,
+    gate: Arc<Gate>,
+}
+
+impl Process {
+    pub(crate) fn new(number: usize, nodes: Arc<[MockNode]>, gate: Arc<Gate>, seed: u64) -> Self {
+        let entropy = SeededEntropy::new(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self { number, nodes, clock: ProcessClock::new(), entropy, gate }
+    }
+
+    /// Which of the processes this is, counted from 0.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The nodes, as this process reaches them.
+    #[must_use]
+    pub fn nodes(&self) -> &[MockNode] {
+        &self.nodes
+    }
+
+    /// The clock of this process.
+    #[must_use]
+    pub fn clock(&self) -> &ProcessClock {
+        &self.clock
+    }
+
+    /// A `Redlock` of this process: over all nodes, by its clock, with random numbers that are the same in every run.
+    pub fn redlock(&self) -> RedlockBuilder {
+        Redlock::builder().nodes(self.nodes.iter().cloned()).clock(self.clock.clone()).entropy(self.entropy.clone())
+    }
+
+    /// Random numbers that are the same in every run.
+    #[must_use]
+    pub fn entropy(&self) -> &SeededEntropy {
+        &self.entropy
+    }
+
+    /// Runs what the process does. While it is paused nothing of it goes on: neither `program`, nor any request that
+    /// the process has sent.
+    pub async fn run<F: Future>(&self, program: F) -> F::Output {
+        self.gate.run(program).await
+    }
+
+    /// A call that is dropped where a history says so ([`What::Cancel`](crate::What::Cancel)): nothing then.
+    pub async fn cancellable<F: Future>(&self, call: F) -> Option<F::Output> {
+        self.gate.cancellable(call).await
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Random bytes that are the same in every run: for simulations only. Clones are one source.
+#[derive(Debug, Clone)]
+pub struct SeededEntropy(Arc<Mutex<fastrand::Rng>>);
+
+impl SeededEntropy {
+    /// The random bytes of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+        Ok(())
+    }
+}

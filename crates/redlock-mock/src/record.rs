@@ -1,0 +1,103 @@
+//! What was sent, what became of it, and what the sender learned.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redlock_core::{Resource, Token, algorithm::Vote};
+use tokio::time::Instant;
+
+/// One request of a process to a node, and what became of it. Times are counted from the start of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Who sent it.
+    pub process: usize,
+    /// To which node.
+    pub node: usize,
+    /// What it asks for.
+    pub operation: Operation,
+    /// The key.
+    pub resource: Resource,
+    /// The token.
+    pub token: Token,
+    /// When it was sent.
+    pub sent: Duration,
+    /// How many copies of it were on their way: none if it was lost, two if the network doubled it. Copies are gone if
+    /// the node stops before they arrive.
+    pub copies: usize,
+    /// When the node carried it out: never, once, or more than once.
+    pub carried_out: Vec<Duration>,
+    /// What the sender learned, and when; nothing if it gave up waiting, or still waits.
+    pub learned: Option<(Duration, Vote)>,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// To set the key.
+    Acquire,
+    /// To renew its expiry.
+    Extend,
+    /// To delete it.
+    Release,
+}
+
+/// The records of one fleet.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    start: Instant,
+    records: Arc<Mutex<Vec<Record>>>,
+}
+
+/// One record's place in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    log: Log,
+    place: usize,
+}
+
+impl Log {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self { start, records: Arc::default() }
+    }
+
+    pub(crate) fn sent(
+        &self,
+        process: usize,
+        node: usize,
+        (operation, resource, token): (Operation, Resource, Token),
+    ) -> Entry {
+        let (sent, copies, carried_out) = (self.start.elapsed(), 0, Vec::new());
+        let record = Record { process, node, operation, resource, token, sent, copies, carried_out, learned: None };
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.push(record);
+        Entry { log: self.clone(), place: records.len() - 1 }
+    }
+
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&[Record]) -> R) -> R {
+        read(&self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Entry {
+    pub(crate) fn on_its_way(&self, copies: usize) {
+        self.change(|record| record.copies = copies);
+    }
+
+    pub(crate) fn carried_out(&self, at: Instant) {
+        self.change(|record| record.carried_out.push(at.saturating_duration_since(self.log.start)));
+    }
+
+    pub(crate) fn learned(&self, vote: Vote) {
+        self.change(|record| record.learned = Some((self.log.start.elapsed(), vote)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.log.records.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.place) {
+            change(record);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A node's server: its keys, its clock, and the requests that are on their way to it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::time::Instant;
+
+use crate::{
+    clock::DriftingClock,
+    fault::{Fault, Memory},
+    keys::Keys,
+};
+
+#[derive(Default)]
+pub(crate) struct Server {
+    pub(crate) keys: Keys,
+    pub(crate) state: State,
+    pub(crate) faults: VecDeque<Fault>,
+    pub(crate) requests: usize,
+    clock: DriftingClock,
+    /// Requests that are on their way, in the order in which they were sent.
+    inbox: Vec<Message>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    #[default]
+    Running,
+    Hung,
+    Stopped,
+}
+
+/// A request on its way: carried out when it is due, whether or not its caller still waits.
+struct Message {
+    due: Instant,
+    carry_out: Operation,
+}
+
+/// What a request does: with the keys, at this true time and this time of the node's clock.
+pub(crate) type Operation = Arc<dyn Fn(&mut Keys, Instant, Instant) + Send + Sync>;
+
+impl Server {
+    pub(crate) fn receive(&mut self, due: impl Iterator<Item = Instant>, carry_out: &Operation) {
+        self.inbox.extend(due.map(|due| Message { due, carry_out: Arc::clone(carry_out) }));
+    }
+
+    /// Carries out what is due.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        if self.state != State::Running || self.inbox.is_empty() {
+            return;
+        }
+        // Stable: requests that are due at the same time keep their order.
+        self.inbox.sort_by_key(|message| message.due);
+        let due = self.inbox.partition_point(|message| message.due <= now);
+        for message in self.inbox.drain(..due) {
+            (message.carry_out)(&mut self.keys, message.due, self.clock.at(message.due));
+        }
+    }
+
+    pub(crate) fn hang(&mut self) {
+        if self.state == State::Running {
+            self.state = State::Hung;
+        }
+    }
+
+    /// Everything that arrived meanwhile is carried out now, in order.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        if self.state == State::Hung {
+            self.state = State::Running;
+            self.inbox.iter_mut().for_each(|message| message.due = message.due.max(now));
+            self.settle(now);
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.state = State::Stopped;
+        self.inbox.clear();
+    }
+
+    pub(crate) fn start(&mut self, memory: Memory, now: Instant) {
+        if self.state == State::Stopped {
+            self.state = State::Running;
+            self.keys.restart(memory, self.clock.at(now));
+        }
+    }
+
+    pub(crate) fn restart(&mut self, memory: Memory, now: Instant) {
+        self.stop();
+        self.start(memory, now);
+    }
+
+    /// What the node's clock reads.
+    pub(crate) fn time(&self, now: Instant) -> Instant {
+        self.clock.at(now)
+    }
+
+    pub(crate) fn set_clock_rate(&mut self, ppm: i32, now: Instant) {
+        self.clock.set_rate(ppm, now);
+    }
+
+    pub(crate) fn jump_clock(&mut self, millis: i64, now: Instant) {
+        self.clock.jump(millis, now);
+    }
+}
