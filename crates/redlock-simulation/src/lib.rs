@@ -1,1 +1,3 @@
 //! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
+
+pub mod timeline;
