@@ -73,7 +73,8 @@ impl Fleet {
         self.start.elapsed()
     }
 
-    /// Reads what was sent so far, in the order in which it was sent, and what became of it.
+    /// Reads what was sent so far, in the order in which it was sent, and what became of it. `read` must not use a node
+    /// of the fleet: the records stand still meanwhile, and the node would wait for them.
     pub fn records<R>(&self, read: impl FnOnce(&[Record]) -> R) -> R {
         self.log.read(read)
     }

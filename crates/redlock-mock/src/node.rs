@@ -239,10 +239,10 @@ impl MockNode {
             let (sender, answer) = oneshot::channel();
             let sender = Mutex::new(Some(sender));
             let carry_out: server::Operation = Arc::new(move |keys, true_time, node_time| {
-                if let Some(entry) = &entry {
+                let answer = if let Fault::Fail(kind) = fault { Err(kind.into()) } else { operation(keys, node_time) };
+                if let (Some(entry), Ok(_)) = (&entry, &answer) {
                     entry.carried_out(true_time);
                 }
-                let answer = if let Fault::Fail(kind) = fault { Err(kind.into()) } else { operation(keys, node_time) };
                 // The caller may have given up, and a request may arrive twice. It is carried out all the same.
                 if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     let _ = sender.send(answer);

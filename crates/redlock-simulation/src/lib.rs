@@ -1,3 +1,25 @@
 //! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
+//!
+//! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by five [`Oracle`]s. [`Search`] plays many
+//! cases, each made from one number, and shrinks the first that is judged guilty.
+
+mod case;
+mod stage;
+mod judge;
+mod ledger;
+mod violation;
+mod sabotage;
+mod search;
+mod picture;
 
 pub mod timeline;
+
+pub use self::{
+    case::{Case, End, Hold, Retry, Scope},
+    ledger::{Act, Call, Holding, Ledger, Outcome, Overlap},
+    sabotage::Sabotage,
+    search::{Found, Search, Tally, case},
+    stage::{Played, play},
+    violation::{Oracle, Violation},
+};

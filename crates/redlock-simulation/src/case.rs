@@ -1,0 +1,174 @@
+//! A case: a history of faults, and what the processes do meanwhile. Plain data, so that a failing one is shrunk,
+//! printed, saved and played again.
+
+use std::{fmt, time::Duration};
+
+use proptest::prelude::*;
+use redlock_mock::{Assumptions, History};
+use serde::{Deserialize, Serialize};
+
+/// A history of faults, and what the processes do meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// What befalls the fleet.
+    pub history: History,
+    /// What each process does, one thing after the other.
+    pub programs: Vec<Vec<Hold>>,
+}
+
+/// One lock to be taken, held and given back. Times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Which resource, of a few.
+    pub resource: usize,
+    /// The ttl.
+    pub ttl: u64,
+    /// How a lost round is retried.
+    pub retry: Retry,
+    /// After how long the call is dropped, if ever.
+    pub patience: Option<u64>,
+    /// When the lock is extended, and to which ttl: each after so many hundredths of the validity that is left then.
+    pub extends: Vec<(u64, u64)>,
+    /// How it ends.
+    pub end: End,
+}
+
+/// How a lost round is retried: after a pause and up to as much jitter, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    /// Up to so many attempts in all.
+    Attempts(u32, u64),
+    /// Until so long after the call.
+    Until(u64, u64),
+}
+
+/// How a hold ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// Released at the last moment of its validity.
+    Last,
+    /// Released after so many milliseconds.
+    After(u64),
+    /// Dropped at the last moment of its validity.
+    Dropped,
+    /// Not just held: every so many milliseconds the process looks whether its lock is valid, and then acts. At the
+    /// last moment of the validity it is released.
+    Acts(u64),
+}
+
+/// Which of the assumptions that safety rests on are kept, and what else is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// All that the library promises for: any fault, but nodes keep their keys and clocks drift within the allowance.
+    Promised,
+    /// A majority of the nodes is healthy besides: now there is progress, too.
+    Healthy,
+    /// Beyond: nodes forget keys when they restart.
+    Restarts,
+    /// Beyond: the clocks of nodes jump.
+    ClockJumps,
+    /// Beyond: a process acts a moment after it has looked at its lock, and may be paused just then.
+    Pauses,
+}
+
+impl Scope {
+    /// Random cases.
+    pub fn cases(self) -> BoxedStrategy<Case> {
+        const PROCESSES: usize = 4;
+        let kept = Assumptions::default();
+        let assumptions = match self {
+            Self::Promised | Self::Pauses => kept,
+            Self::Healthy => Assumptions { a_majority_is_healthy: true, ..kept },
+            Self::Restarts => Assumptions { memory_is_kept: false, ..kept },
+            Self::ClockJumps => Assumptions { clocks_do_not_jump: false, ..kept },
+        };
+        let program = prop::collection::vec(self.hold(), 1..5);
+        let programs = prop::collection::vec(program, PROCESSES);
+        (assumptions.histories(1..=5, 1..=PROCESSES), programs)
+            .prop_map(|(history, mut programs)| {
+                programs.truncate(history.processes);
+                Case { history, programs }
+            })
+            .boxed()
+    }
+
+    fn hold(self) -> impl Strategy<Value = Hold> {
+        let end = match self {
+            Self::Pauses => (1..200_u64).prop_map(End::Acts).boxed(),
+            _ => prop_oneof![
+                3 => Just(End::Last),
+                2 => (0..1_000_u64).prop_map(End::After),
+                1 => Just(End::Dropped),
+            ]
+            .boxed(),
+        };
+        let (retry, patience, resources) = match self {
+            Self::Healthy => (Just(Retry::Until(600_000, 60)).boxed(), Just(None).boxed(), 1_usize),
+            _ => (retry().boxed(), prop::option::weighted(0.3, 1..3_000_u64).boxed(), 2),
+        };
+        let resource = prop_oneof![3 => Just(0), 1 => 0..resources];
+        let extends = prop_oneof![2 => Just(0), 1 => 1..4_usize];
+        let extends = extends.prop_flat_map(|times| prop::collection::vec((0..101_u64, 100..2_000_u64), times));
+        (resource, 100..2_000_u64, retry, patience, extends, end).prop_map(
+            |(resource, ttl, retry, patience, extends, end)| Hold { resource, ttl, retry, patience, extends, end },
+        )
+    }
+}
+
+/// Never without a pause: in virtual time a round may take no time at all, and then nothing would end the call.
+fn retry() -> impl Strategy<Value = Retry> {
+    prop_oneof![
+        3 => (1..20_u32, 1..80_u64).prop_map(|(attempts, pause)| Retry::Attempts(attempts, pause)),
+        1 => (1..4_000_u64, 1..80_u64).prop_map(|(until, pause)| Retry::Until(until, pause)),
+    ]
+}
+
+impl Retry {
+    /// The policy, as the driver knows it.
+    pub fn policy(self) -> redlock_core::Retry {
+        let millis = Duration::from_millis;
+        match self {
+            Self::Attempts(attempts, pause) => {
+                redlock_core::Retry::attempts(attempts).fixed(millis(pause)).jitter(millis(pause))
+            }
+            Self::Until(until, pause) => {
+                redlock_core::Retry::until(millis(until)).fixed(millis(pause)).jitter(millis(pause))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.history)?;
+        for (process, holds) in self.programs.iter().enumerate() {
+            writeln!(f, "process-{}", process + 1)?;
+            holds.iter().try_for_each(|hold| writeln!(f, "           {hold}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, ttl, retry, patience, extends, end } = self;
+        write!(f, "locks r{resource} for {ttl} ms")?;
+        match retry {
+            Retry::Attempts(1, _) => f.write_str(", once")?,
+            Retry::Attempts(attempts, pause) => write!(f, ", up to {attempts} attempts {pause}+-{pause} ms apart")?,
+            Retry::Until(until, pause) => write!(f, ", for up to {until} ms, attempts {pause}+-{pause} ms apart")?,
+        }
+        if let Some(patience) = patience {
+            write!(f, ", drops the call after {patience} ms")?;
+        }
+        for (after, ttl) in extends {
+            write!(f, ", extends by {ttl} ms after {after} % of what is left")?;
+        }
+        match end {
+            End::Last => f.write_str(", releases at the last moment"),
+            End::After(millis) => write!(f, ", releases after {millis} ms"),
+            End::Dropped => f.write_str(", drops the lock at the last moment"),
+            End::Acts(every) => write!(f, ", looks and acts every {every} ms"),
+        }
+    }
+}

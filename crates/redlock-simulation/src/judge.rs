@@ -1,0 +1,249 @@
+//! The judges of single calls: what the library says is compared with what the fleet knows.
+
+use std::{collections::HashMap, time::Duration};
+
+use redlock_core::{
+    AcquireError, Clock as _, ExtendError, Lock, Lost, NodeAnswer, Release, ReleaseError, Token,
+    algorithm::{Quorum, Vote},
+};
+use redlock_mock::{MockNode, Operation, Process, Record};
+use tokio::time::Instant;
+
+use crate::{
+    case::{Hold, Retry, Scope},
+    ledger::{Call, Outcome},
+    stage::{NODE_TIMEOUT, Stage},
+    violation::Oracle,
+};
+
+impl Stage {
+    fn quorum(&self) -> Quorum {
+        Quorum::of(self.fleet.nodes().len().try_into().unwrap_or(std::num::NonZeroUsize::MIN))
+    }
+
+    /// Whether nodes keep what they are told, so that the judges may ask them.
+    fn nodes_remember(&self) -> bool {
+        matches!(self.scope, Scope::Promised | Scope::Healthy | Scope::Pauses)
+    }
+
+    fn dishonest(&self, what: impl Into<String>) {
+        self.violation(Oracle::Honesty, what);
+    }
+}
+
+/// A lock that is valid is held by a quorum, at the moment when the library says so.
+pub(crate) fn held_honestly(stage: &Stage, lock: &Lock, what: &str) {
+    let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
+    if stage.nodes_remember() && lock.is_valid() && holding < needed {
+        stage.dishonest(format!("{} is said to be {what}, on {holding} nodes of {needed} needed", lock.resource()));
+    }
+}
+
+/// It is held by a quorum until the end of its validity.
+pub(crate) fn held_to_the_end(stage: &Stage, lock: &Lock, until: Instant) {
+    let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
+    if stage.nodes_remember() && holding < needed {
+        let late = until.elapsed();
+        stage.dishonest(format!("at the end of its validity (and {late:?}) {holding} nodes of {needed} held the lock"));
+    }
+}
+
+/// With a healthy majority, a process that is alone wins in the first round.
+pub(crate) fn in_the_first_round(stage: &Stage, process: usize, since: usize) {
+    let rounds = stage.fleet.records(|records| rounds(records, process, since).len());
+    if stage.scope == Scope::Healthy && stage.fleet.processes().len() == 1 && rounds > 1 {
+        stage.violation(Oracle::Progress, format!("process-{} was alone and needed {rounds} rounds", process + 1));
+    }
+}
+
+/// With a healthy majority every call succeeds in the end; and every call ends in time.
+pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
+    if stage.scope == Scope::Healthy && call.outcome != Outcome::Acquired {
+        let what = format!("process-{} did not get r{}: {:?}", call.process + 1, call.resource, call.outcome);
+        stage.violation(Oracle::Progress, what);
+    }
+    // What a round may take: its answers, and a pause in which the one before is given back.
+    let round = |pause: u64| NODE_TIMEOUT + Duration::from_millis((2 * pause).max(50) + 2);
+    let bound = match hold.retry {
+        Retry::Attempts(attempts, pause) => round(pause) * attempts,
+        // By the process' own clock.
+        Retry::Until(until, _) => Duration::from_millis(until + until / 100),
+    };
+    let patience = Duration::from_millis(hold.patience.unwrap_or(u64::MAX));
+    stage.took(call.process, call.to - call.from, bound.min(patience), "an acquire");
+}
+
+/// An error says of each node what this process learned from it.
+pub(crate) fn refused_honestly(stage: &Stage, process: usize, resource: &str, since: usize, error: &AcquireError) {
+    let Some(tried) = error.attempts() else {
+        return stage.dishonest(format!("an error that nothing accounts for: {error}"));
+    };
+    if tried.resource.as_str() != resource {
+        stage.dishonest(format!("an error on another resource than {resource}: {error}"));
+    }
+    let votes = tried.last_round.nodes();
+    let count = |of: fn(&NodeAnswer) -> bool| votes.iter().filter(|vote| of(&vote.answer)).count();
+    let failed = count(|answer| matches!(answer, NodeAnswer::Failed(_) | NodeAnswer::Silent { .. }));
+    let accounted_for = match tried.lost {
+        Lost::Contended => count(|answer| matches!(answer, NodeAnswer::Held { .. })) > 0,
+        Lost::NoQuorum => failed > stage.quorum().tolerated(),
+        Lost::TooSlow => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
+        _ => false,
+    };
+    if !accounted_for {
+        stage.dishonest(format!("the votes do not account for the loss ({:?}): {error}", tried.lost));
+    }
+    stage.fleet.records(|records| {
+        let rounds = rounds(records, process, since);
+        if rounds.len() > tried.made as usize {
+            stage.dishonest(format!("{} rounds were made: {error}", rounds.len()));
+        }
+        // A round in which no node may be asked any more leaves no record.
+        let Some(token) = rounds.last().filter(|_| rounds.len() == tried.made as usize) else { return };
+        for (node, vote) in votes.iter().enumerate() {
+            let sent = records
+                .iter()
+                .find(|record| record.token == *token && record.node == node && record.operation == Operation::Acquire);
+            let learned = sent.and_then(|record| record.learned);
+            let honest = match &vote.answer {
+                NodeAnswer::Granted => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
+                NodeAnswer::Held { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Refused),
+                NodeAnswer::Failed(_) => sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed),
+                NodeAnswer::Silent { after } => {
+                    sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
+                }
+                NodeAnswer::NotAwaited => true,
+                _ => false,
+            };
+            if !honest {
+                stage.dishonest(format!("of {} the process learned {learned:?}: {error}", vote.node));
+            }
+        }
+    });
+}
+
+/// An extend counts if a quorum holds the lock then; one that failed changes nothing of the `deadline` on the process'
+/// clock, unless the lock is lost.
+pub(crate) fn extended_honestly(
+    stage: &Stage,
+    process: &Process,
+    lock: &Lock,
+    since: usize,
+    deadline: Duration,
+    extended: &Result<Duration, ExtendError>,
+) {
+    match extended {
+        Ok(validity) if *validity > Duration::ZERO => held_honestly(stage, lock, "extended"),
+        Ok(_) => {}
+        Err(ExtendError::Lost { .. }) => {
+            let refused = stage.fleet.records(|records| {
+                let extends = records.iter().skip(since).filter(|record| record.process == process.number());
+                extends.filter(|record| record.learned.is_some_and(|(_, vote)| vote == Vote::Refused)).count()
+            });
+            if lock.is_valid() || refused < stage.quorum().needed() {
+                stage.dishonest(format!("a lock is said to be lost that {refused} nodes refused"));
+            }
+        }
+        Err(error) => {
+            let now = process.clock().now();
+            if now + lock.validity() != deadline.max(now) {
+                stage.dishonest(format!("a failed extend changed the deadline: {error}"));
+            }
+        }
+    }
+}
+
+/// What a release says is what a quorum answered; and a lock that was valid until then was not gone.
+pub(crate) fn released_honestly(
+    stage: &Stage,
+    process: usize,
+    token: Token,
+    valid_until: Duration,
+    released: &Result<Release, ReleaseError>,
+) {
+    stage.fleet.records(|records| {
+        let of_token = || records.iter().filter(|record| record.token == token);
+        let learned = |vote: Vote| move |record: &&Record| record.learned.is_some_and(|(_, learned)| learned == vote);
+        let releases = || of_token().filter(|record| record.operation == Operation::Release);
+        let acquires = of_token().filter(|record| record.operation == Operation::Acquire).count();
+        let granted = releases().filter(learned(Vote::Granted)).count();
+        // A node that was never asked to grant has nothing to release.
+        let refused = releases().filter(learned(Vote::Refused)).count() + stage.fleet.nodes().len() - acquires;
+        let in_time = |record: &&Record| record.carried_out.first().is_some_and(|at| *at < valid_until);
+        let gone = releases().filter(learned(Vote::Refused)).filter(in_time).count();
+        let (needed, tolerated) = (stage.quorum().needed(), stage.quorum().tolerated());
+        let process = process + 1;
+        match released {
+            Ok(Release::Released) if granted < needed => {
+                stage.dishonest(format!("process-{process} released its lock on {granted} nodes of {needed} needed"));
+            }
+            Ok(Release::AlreadyGone) if refused <= tolerated => {
+                stage.dishonest(format!("the lock of process-{process} is said to be gone, as {refused} nodes said"));
+            }
+            _ if stage.nodes_remember() && gone > tolerated => {
+                stage.dishonest(format!("the lock of process-{process} was gone on {gone} nodes within its validity"));
+            }
+            _ => {}
+        }
+    });
+}
+
+/// When a process has closed, every node that may hold one of its tokens was asked to release it, after all else; and
+/// what arrived in this order has left nothing.
+pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
+    let keys = |node: &MockNode| -> Vec<_> { node.resources().iter().map(|resource| node.peek(resource)).collect() };
+    let held: Vec<_> = stage.fleet.nodes().iter().map(keys).collect();
+    stage.fleet.records(|records| {
+        let mut tokens = HashMap::<_, Vec<_>>::new();
+        for record in records.iter().filter(|record| record.process == process) {
+            tokens.entry((record.token, record.node)).or_default().push(record);
+        }
+        for ((token, node), sent) in tokens {
+            let (node_name, process) = (node + 1, process + 1);
+            let (releases, others): (Vec<_>, Vec<_>) =
+                sent.into_iter().partition(|record| record.operation == Operation::Release);
+            let Some(release) = releases.first() else {
+                let what = format!("process-{process} never released on node-{node_name} what it asked for");
+                stage.violation(Oracle::NoResidue, what);
+                continue;
+            };
+            if others.iter().any(|other| other.learned.is_none_or(|(at, _)| release.sent < at)) {
+                let what = format!("process-{process} released on node-{node_name} what was still out");
+                stage.violation(Oracle::NoResidue, what);
+            }
+            let in_order = |other: &&Record| {
+                let answered = other.copies == 1 && other.learned.is_some_and(|(_, vote)| vote != Vote::Failed);
+                let released = release.carried_out.first();
+                other.carried_out.len() == other.copies
+                    && (answered || other.carried_out.iter().all(|at| released.is_some_and(|then| at < then)))
+            };
+            let held =
+                held.get(node).is_some_and(|keys| keys.iter().any(|key| key.as_deref() == Some(token.as_bytes())));
+            if stage.nodes_remember() && !release.carried_out.is_empty() && held && others.iter().all(in_order) {
+                stage.violation(Oracle::NoResidue, format!("node-{node_name} holds what process-{process} released"));
+            }
+        }
+    });
+}
+
+/// A process that has closed sends nothing more.
+pub(crate) fn silent_since(stage: &Stage, process: usize, closed: Duration) {
+    let sent = stage
+        .fleet
+        .records(|records| records.iter().filter(|record| record.process == process && record.sent > closed).count());
+    if sent > 0 {
+        stage.violation(Oracle::BoundedWork, format!("process-{} has sent {sent} requests after its end", process + 1));
+    }
+}
+
+/// The tokens of the rounds that a process has made since there were so many records, in order. A round asks all nodes before the
+/// next begins.
+fn rounds(records: &[Record], process: usize, since: usize) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    for record in records.iter().skip(since).filter(|record| record.process == process) {
+        if record.operation == Operation::Acquire && tokens.last() != Some(&record.token) {
+            tokens.push(record.token);
+        }
+    }
+    tokens
+}

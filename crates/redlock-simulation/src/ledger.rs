@@ -1,0 +1,168 @@
+//! What the processes believe, kept as they tell it, and the first oracle: two must never believe at once.
+
+use std::{fmt, time::Duration};
+
+use redlock_core::Token;
+
+/// What the processes believe and do. Times are true ones, counted from the start of the fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Every lock that was taken.
+    pub holdings: Vec<Holding>,
+    /// Every call to acquire.
+    pub calls: Vec<Call>,
+    /// What was done under a lock, right after a look at it.
+    pub acts: Vec<Act>,
+}
+
+/// A lock that a process believes to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Which process.
+    pub process: usize,
+    /// Which resource.
+    pub resource: usize,
+    /// Its token.
+    pub token: Token,
+    /// Since when the process knows.
+    pub from: Duration,
+    /// Until when it believes.
+    pub until: Duration,
+}
+
+/// A call to acquire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Which process.
+    pub process: usize,
+    /// Which resource.
+    pub resource: usize,
+    /// When it was made.
+    pub from: Duration,
+    /// When it ended.
+    pub to: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a call to acquire ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With the lock.
+    Acquired,
+    /// With an error.
+    Refused,
+    /// Dropped half-way.
+    Dropped,
+}
+
+/// Something done under a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Act {
+    /// By which process.
+    pub process: usize,
+    /// Under which lock.
+    pub resource: usize,
+    /// When.
+    pub at: Duration,
+}
+
+/// Two that believe in one lock, or one that acts while another believes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// Two hold it at once.
+    Holders(Holding, Holding),
+    /// One acts while the other holds it.
+    Actor(Act, Holding),
+}
+
+impl Ledger {
+    /// Every place where two processes are in each other's way.
+    #[must_use]
+    pub fn overlaps(&self) -> Vec<Overlap> {
+        let mut holdings: Vec<_> = self.holdings.iter().filter(|holding| holding.from < holding.until).collect();
+        holdings.sort_by_key(|holding| (holding.resource, holding.from));
+        let mut overlaps = Vec::new();
+        let mut longest: Option<&Holding> = None;
+        for holding in holdings {
+            if let Some(before) = longest.filter(|before| before.resource == holding.resource) {
+                if before.until > holding.from {
+                    overlaps.push(Overlap::Holders(*before, *holding));
+                }
+                if before.until >= holding.until {
+                    continue;
+                }
+            }
+            longest = Some(holding);
+        }
+        for act in &self.acts {
+            let others = self.holdings.iter().filter(|holding| {
+                (holding.resource, holding.process != act.process) == (act.resource, true)
+                    && (holding.from..holding.until).contains(&act.at)
+            });
+            overlaps.extend(others.map(|holding| Overlap::Actor(*act, *holding)));
+        }
+        overlaps
+    }
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holders(first, second) => write!(f, "two hold r{}: {first}, and {second}", first.resource),
+            Self::Actor(act, holder) => {
+                write!(f, "process-{} acts under r{} at {:?}, while {holder}", act.process + 1, act.resource, act.at)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process-{} holds it from {:?} to {:?}", self.process + 1, self.from, self.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holding(process: usize, from: u64, until: u64) -> Holding {
+        let (from, until) = (Duration::from_millis(from), Duration::from_millis(until));
+        Holding { process, resource: 0, token: Token::from_bytes([0; 20]), from, until }
+    }
+
+    fn overlaps(holdings: &[Holding]) -> usize {
+        Ledger { holdings: holdings.to_vec(), ..Ledger::default() }.overlaps().len()
+    }
+
+    #[test]
+    fn locks_that_follow_each_other_do_not_overlap() {
+        assert_eq!(overlaps(&[holding(0, 5, 10), holding(1, 0, 5), holding(0, 10, 11)]), 0);
+        let elsewhere = Holding { resource: 1, ..holding(1, 0, 10) };
+        assert_eq!(overlaps(&[holding(0, 0, 10), elsewhere]), 0);
+    }
+
+    #[test]
+    fn every_overlap_is_found_also_under_a_long_one() {
+        assert_eq!(overlaps(&[holding(0, 0, 10), holding(1, 9, 20)]), 1);
+        assert_eq!(overlaps(&[holding(0, 0, 100), holding(1, 1, 2), holding(2, 50, 60)]), 2);
+        // Also of one process: a lock is not reentrant.
+        assert_eq!(overlaps(&[holding(0, 0, 10), holding(0, 3, 4)]), 1);
+    }
+
+    #[test]
+    fn a_lock_that_was_over_when_it_was_known_is_none() {
+        assert_eq!(overlaps(&[holding(0, 0, 10), holding(1, 5, 5)]), 0);
+    }
+
+    #[test]
+    fn an_act_counts_against_others_only() {
+        let ms = Duration::from_millis;
+        let act = |process, at| Act { process, resource: 0, at: ms(at) };
+        let overlaps =
+            |acts: Vec<Act>| Ledger { holdings: vec![holding(0, 5, 10)], acts, ..Ledger::default() }.overlaps();
+        assert_eq!(overlaps(vec![act(0, 7), act(1, 4), act(1, 10)]), []);
+        assert_eq!(overlaps(vec![act(1, 5)]).len(), 1);
+    }
+}

@@ -1,0 +1,161 @@
+//! `cargo xtask simulate`: many random cases, and what to do with the first that is guilty.
+
+#![expect(clippy::print_stdout, reason = "it talks to people")]
+
+use std::{
+    fs,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+use redlock_simulation::{Case, Found, Oracle, Played, Sabotage, Scope, Search, Tally, play};
+use serde::{Deserialize, Serialize};
+
+/// Plays random histories of faults against the real driver, in virtual time, and judges them.
+///
+/// Every history is made from one number. A guilty one is shrunk, printed, and written to target/simulation together
+/// with a picture; the line that plays it again is printed. The exit code is 1 then, and 0 if nothing was found.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask simulate",
+    after_help = "Examples:\n  cargo xtask simulate --histories 1000000\n  cargo xtask simulate --seed 4711 --histories 1\n  \
+                  cargo xtask simulate --beyond restarts\n  cargo xtask simulate --replay target/simulation/4711.json"
+)]
+struct Args {
+    /// The number that the first history is made from; the next is made from the next. Default: by the time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many histories to play.
+    #[arg(long, default_value_t = 100_000)]
+    histories: u64,
+    /// Goes beyond what is promised, to see it break.
+    #[arg(long, value_enum)]
+    beyond: Option<Beyond>,
+    /// Plays one saved history again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "histories", "beyond"])]
+    replay: Option<PathBuf>,
+    /// Where a guilty history and its picture are written.
+    #[arg(long, value_name = "FOLDER", default_value = "target/simulation")]
+    out: PathBuf,
+}
+
+/// An assumption that is given up.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Beyond {
+    /// Nodes forget keys when they restart.
+    Restarts,
+    /// Clocks of nodes jump.
+    ClockJumps,
+    /// Processes are paused between the look at their lock and the act.
+    Pauses,
+}
+
+/// What is saved of a guilty history.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    seed: u64,
+    scope: Scope,
+    case: Case,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    match &args.replay {
+        Some(file) => replay(file, &args.out),
+        None => search(&args),
+    }
+}
+
+fn search(args: &Args) -> Result<ExitCode> {
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() * 1_000_000;
+    let search = Search {
+        scope: args.beyond.map(|beyond| match beyond {
+            Beyond::Restarts => Scope::Restarts,
+            Beyond::ClockJumps => Scope::ClockJumps,
+            Beyond::Pauses => Scope::Pauses,
+        }),
+        seed: args.seed.unwrap_or_else(now),
+        cases: args.histories,
+        sabotage: Sabotage::None,
+        // Beyond the promise keys may stay and answers be wrong: it is two holders that are looked for.
+        oracle: args.beyond.map(|_| Oracle::MutualExclusion),
+    };
+    println!("{} histories from seed {}", search.cases, search.seed);
+    let (tally, started, done) = (Tally::default(), Instant::now(), AtomicBool::new(false));
+    let found = thread::scope(|threads| {
+        threads.spawn(|| progress(&search, &tally, started, &done));
+        let found = search.run(&tally);
+        done.store(true, Ordering::Relaxed);
+        found
+    });
+    let (took, read) = (started.elapsed(), |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed));
+    let cases = read(&tally.cases);
+    println!(
+        "\n{cases} histories in {:.1} s ({:.0} a second): {} locks taken, {} requests, {} faults",
+        took.as_secs_f64(),
+        cases as f64 / took.as_secs_f64(),
+        read(&tally.locks),
+        read(&tally.requests),
+        read(&tally.events)
+    );
+    let Some(found) = found else {
+        println!("nothing found");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let file = save(&found, &args.out)?;
+    println!("\n{found}");
+    let beyond = args.beyond.and_then(|beyond| beyond.to_possible_value());
+    let beyond = beyond.map(|beyond| format!(" --beyond {}", beyond.get_name())).unwrap_or_default();
+    println!("again:           cargo xtask simulate --seed {} --histories 1{beyond}", found.seed);
+    println!("again, as small: cargo xtask simulate --replay {}", file.display());
+    println!("picture:         {}", file.with_extension("svg").display());
+    Ok(ExitCode::FAILURE)
+}
+
+/// A line that changes on a terminal, and one every ten seconds elsewhere.
+fn progress(search: &Search, tally: &Tally, started: Instant, done: &AtomicBool) {
+    let every = if std::io::stdout().is_terminal() { 1 } else { 10 };
+    let mut next = every;
+    while !done.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(50));
+        let seconds = started.elapsed().as_secs();
+        if seconds >= next {
+            next = seconds + every;
+            let cases = tally.cases.load(Ordering::Relaxed);
+            let left = started.elapsed().mul_f64((search.cases.saturating_sub(cases)) as f64 / cases.max(1) as f64);
+            let end = if every == 1 { '\r' } else { '\n' };
+            print!("{cases} of {} histories, about {} s left{end}", search.cases, left.as_secs());
+            let _ = std::io::Write::flush(&mut std::io::stdout());
+        }
+    }
+}
+
+fn save(found: &Found, out: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let file = out.join(format!("{}.json", found.seed));
+    let saved = Saved { seed: found.seed, scope: found.scope, case: found.case.clone() };
+    fs::write(&file, serde_json::to_string_pretty(&saved)?).with_context(|| format!("writing {}", file.display()))?;
+    fs::write(file.with_extension("svg"), found.picture().to_svg())?;
+    fs::write(file.with_extension("txt"), found.to_string())?;
+    Ok(file)
+}
+
+fn replay(file: &Path, out: &Path) -> Result<ExitCode> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let Saved { seed, scope, case } = serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+    let played: Played = play(&case, scope, Sabotage::None);
+    let Some(violation) = played.violations.first().cloned() else {
+        println!("{case}\nnothing found");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let found = Found { seed, scope, violation, case, played };
+    println!("{found}");
+    println!("picture: {}", save(&found, out)?.with_extension("svg").display());
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,133 @@
+//! A played case for people: a picture, and the messages one by one.
+
+use std::{fmt, time::Duration};
+
+use redlock_core::algorithm::Vote;
+use redlock_mock::{Event, Memory, Operation, Record, What};
+
+use crate::{
+    case::Case,
+    ledger::Outcome,
+    search::Found,
+    stage::Played,
+    timeline::{Lane, MarkKind, SpanKind, Timeline},
+    violation::Oracle,
+};
+
+impl Found {
+    /// Nodes, holds and faults over time.
+    #[must_use]
+    pub fn picture(&self) -> Timeline {
+        let Self { case, played, .. } = self;
+        let ends = played.ledger.calls.iter().map(|call| call.to);
+        let ends = ends.chain(played.ledger.holdings.iter().map(|holding| holding.until));
+        let length = ends.max().unwrap_or_default() + Duration::from_millis(50);
+        let mut timeline = Timeline::new(format!("seed {}: {}", self.seed, self.violation.oracle), length)
+            .note(self.violation.what.clone())
+            .resources(["r0", "r1"]);
+        for node in 0..case.history.nodes {
+            timeline = timeline.lane(lane_of_node(case, node, length));
+        }
+        for process in 0..case.history.processes {
+            timeline = timeline.lane(lane_of_process(case, played, process, length));
+        }
+        timeline
+    }
+}
+
+fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
+    let mut lane = Lane::node(format!("node-{}", node + 1));
+    for Event { at, what } in &case.history.events {
+        let at = Duration::from_millis(*at);
+        let until = |millis: u64| (at + Duration::from_millis(millis)).min(length);
+        let label = what.to_string();
+        lane = match what {
+            _ if at >= length => lane,
+            What::Hang { node: hung, millis } if *hung == node => lane.span(SpanKind::Hung, at, until(*millis), label),
+            What::Down { node: down, millis, memory } if *down == node => {
+                let mark = if *memory == Memory::Kept { MarkKind::Restarted } else { MarkKind::Forgot };
+                let lane = lane.span(SpanKind::Stopped, at, until(*millis), label.clone());
+                lane.mark(mark, until(*millis), label)
+            }
+            What::Cut { node: cut, millis, .. } if cut.is_none_or(|cut| cut == node) => {
+                lane.span(SpanKind::CutOff, at, until(*millis), label)
+            }
+            _ => lane,
+        };
+    }
+    lane
+}
+
+fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duration) -> Lane {
+    let mut lane = Lane::process(format!("process-{}", process + 1));
+    for call in played.ledger.calls.iter().filter(|call| call.process == process) {
+        lane = lane.span(SpanKind::Waiting, call.from, call.to, format!("waits for r{}", call.resource));
+        if call.outcome == Outcome::Refused {
+            lane = lane.mark(MarkKind::Lost, call.to, format!("did not get r{}", call.resource));
+        }
+    }
+    for holding in played.ledger.holdings.iter().filter(|holding| holding.process == process) {
+        lane = lane.span(SpanKind::Held(holding.resource), holding.from, holding.until, holding.to_string());
+    }
+    for Event { at, what } in &case.history.events {
+        if let What::Pause { process: paused, millis, .. } = what
+            && *paused == process
+        {
+            let at = Duration::from_millis(*at).min(length);
+            lane = lane.span(SpanKind::Paused, at, (at + Duration::from_millis(*millis)).min(length), what.to_string());
+        }
+    }
+    for violation in played.violations.iter().filter(|violation| violation.oracle == Oracle::MutualExclusion) {
+        lane = lane.mark(MarkKind::Violation, violation.at.min(length), violation.what.clone());
+    }
+    for act in played.ledger.acts.iter().filter(|act| act.process == process) {
+        lane = lane.mark(MarkKind::Extended, act.at.min(length), format!("acts under r{}", act.resource));
+    }
+    lane
+}
+
+/// The case, what was found, and the messages one by one.
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.violation.what)?;
+        writeln!(f, "The smallest case that was found to break {} as well:\n\n{}", self.violation.oracle, self.case)?;
+        self.played.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))?;
+        writeln!(f)?;
+        const LONGEST: usize = 200;
+        self.played.records.iter().take(LONGEST).try_for_each(|record| writeln!(f, "{}", Line(record)))?;
+        match self.played.records.len().saturating_sub(LONGEST) {
+            0 => Ok(()),
+            more => writeln!(f, "  ... and {more} more requests"),
+        }
+    }
+}
+
+struct Line<'a>(&'a Record);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record { process, node, operation, resource, token, sent, carried_out, learned, .. } = self.0;
+        let verb = match operation {
+            Operation::Acquire => "acquire",
+            Operation::Extend => "extend",
+            Operation::Release => "release",
+            _ => "ask for",
+        };
+        let token: String = token.as_str().chars().take(6).collect();
+        let (process, node, millis) = (process + 1, node + 1, sent.as_millis());
+        write!(f, "{millis:>6} ms  process-{process} to node-{node}: {verb} {resource} as {token}")?;
+        match carried_out.first() {
+            Some(at) => write!(f, ", carried out at {} ms", at.as_millis())?,
+            None => f.write_str(", not carried out")?,
+        }
+        if carried_out.len() > 1 {
+            write!(f, " and {} times more", carried_out.len() - 1)?;
+        }
+        match learned {
+            Some((at, Vote::Granted)) => write!(f, ", known as done at {} ms", at.as_millis()),
+            Some((at, Vote::Refused)) => write!(f, ", known as refused at {} ms", at.as_millis()),
+            Some((at, Vote::Failed)) => write!(f, ", failed at {} ms", at.as_millis()),
+            None => f.write_str(", never known"),
+        }
+    }
+}

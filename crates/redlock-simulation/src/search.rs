@@ -1,0 +1,183 @@
+//! Plays many cases, each made from one number, and shrinks the first that is guilty.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use proptest::{
+    strategy::{BoxedStrategy, Strategy as _, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use crate::{
+    case::{Case, Scope},
+    sabotage::Sabotage,
+    stage::{Played, play},
+    violation::{Oracle, Violation},
+};
+
+/// Many cases, one after the other, on all cores.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; all
+    /// others are [`Scope::Promised`].
+    pub scope: Option<Scope>,
+    /// The seed of the first case. The next has the next.
+    pub seed: u64,
+    /// How many cases.
+    pub cases: u64,
+    /// What is broken on purpose.
+    pub sabotage: Sabotage,
+    /// The one oracle that is asked; none for all of them.
+    pub oracle: Option<Oracle>,
+}
+
+/// A case in which something happened that must never happen.
+#[derive(Debug)]
+pub struct Found {
+    /// The number that it was made from.
+    pub seed: u64,
+    /// Which assumptions it keeps.
+    pub scope: Scope,
+    /// What must never happen, and did, before the case was shrunk.
+    pub violation: Violation,
+    /// The smallest case that was found to do the same.
+    pub case: Case,
+    /// How it is played.
+    pub played: Played,
+}
+
+/// What was played.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Cases.
+    pub cases: AtomicU64,
+    /// Locks that were taken.
+    pub locks: AtomicU64,
+    /// Requests that were sent.
+    pub requests: AtomicU64,
+    /// Events that befell the fleets.
+    pub events: AtomicU64,
+}
+
+impl Search {
+    /// Plays until something is found, or all is played.
+    ///
+    /// # Panics
+    ///
+    /// If a judge panics.
+    #[must_use]
+    pub fn run(&self, tally: &Tally) -> Option<Found> {
+        let next = AtomicU64::new(0);
+        let found = Mutex::new(None::<(u64, Scope, Violation)>);
+        let is_found = || found.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        thread::scope(|threads| {
+            for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
+                threads.spawn(|| {
+                    let mut generators = Generators::default();
+                    while !is_found() {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= self.cases {
+                            break;
+                        }
+                        let seed = self.seed.wrapping_add(number);
+                        let scope = self.scope_of(seed);
+                        let case = generators.tree(scope, seed).current();
+                        let played = play(&case, scope, self.sabotage);
+                        tally.count(&case, &played);
+                        if let Some(violation) = played.violations.into_iter().find(|found| self.asks(found.oracle)) {
+                            // The one with the smallest seed, so that the same search finds the same.
+                            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                            if found.as_ref().is_none_or(|(before, ..)| seed < *before) {
+                                *found = Some((seed, scope, violation));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let (seed, scope, violation) = found.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        let tree = Generators::default().tree(scope, seed);
+        let guilty = |case: &Case| {
+            let played = play(case, scope, self.sabotage);
+            played.violations.iter().any(|found| found.oracle == violation.oracle)
+        };
+        let case = shrink(tree, guilty);
+        let played = play(&case, scope, self.sabotage);
+        Some(Found { seed, scope, violation, case, played })
+    }
+
+    fn asks(&self, oracle: Oracle) -> bool {
+        self.oracle.is_none_or(|asked| asked == oracle)
+    }
+
+    fn scope_of(&self, seed: u64) -> Scope {
+        self.scope.unwrap_or(if seed.is_multiple_of(4) { Scope::Healthy } else { Scope::Promised })
+    }
+}
+
+/// The case that is made from this number.
+#[must_use]
+pub fn case(scope: Scope, seed: u64) -> Case {
+    Generators::default().tree(scope, seed).current()
+}
+
+type Tree = Box<dyn ValueTree<Value = Case>>;
+
+/// The strategies, made once.
+#[derive(Default)]
+struct Generators(Vec<(Scope, BoxedStrategy<Case>)>);
+
+impl Generators {
+    fn tree(&mut self, scope: Scope, seed: u64) -> Tree {
+        let mut bytes = [0; 32];
+        bytes.iter_mut().zip(seed.to_le_bytes()).for_each(|(byte, of_seed)| *byte = of_seed);
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, random);
+        loop {
+            if let Some((_, cases)) = self.0.iter().find(|(known, _)| *known == scope) {
+                // Refused only by strategies with filters: ours have none.
+                if let Ok(tree) = cases.new_tree(&mut runner) {
+                    return tree;
+                }
+            } else {
+                self.0.push((scope, scope.cases()));
+            }
+        }
+    }
+}
+
+/// The smallest case in this tree that is guilty, as far as patience goes.
+fn shrink(mut tree: Tree, guilty: impl Fn(&Case) -> bool) -> Case {
+    const PATIENCE: u32 = 20_000;
+    let mut smallest = tree.current();
+    let mut goes_on = tree.simplify();
+    for _ in 0..PATIENCE {
+        if !goes_on {
+            break;
+        }
+        let case = tree.current();
+        goes_on = if guilty(&case) {
+            smallest = case;
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+    }
+    smallest
+}
+
+impl Tally {
+    fn count(&self, case: &Case, played: &Played) {
+        let add = |counter: &AtomicU64, number: usize| counter.fetch_add(number as u64, Ordering::Relaxed);
+        add(&self.cases, 1);
+        add(&self.locks, played.ledger.holdings.len());
+        add(&self.requests, played.records.len());
+        add(&self.events, case.history.events.len());
+    }
+}

@@ -1,0 +1,55 @@
+//! What must never happen, by the oracle that looks for it.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// One of the judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Oracle {
+    /// Two processes never believe in one lock at the same time.
+    MutualExclusion,
+    /// After the last ttl no key is left, and nothing of a token on a node that has released it.
+    NoResidue,
+    /// With a healthy majority an uncontended acquire succeeds in the first round, a contended one in the end.
+    Progress,
+    /// What the library says is what the fleet knows.
+    Honesty,
+    /// No call, task or message outlives its bound.
+    BoundedWork,
+}
+
+impl Oracle {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::MutualExclusion, Self::NoResidue, Self::Progress, Self::Honesty, Self::BoundedWork];
+}
+
+impl fmt::Display for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MutualExclusion => "mutual exclusion",
+            Self::NoResidue => "no residue",
+            Self::Progress => "progress",
+            Self::Honesty => "honesty",
+            Self::BoundedWork => "bounded work",
+        })
+    }
+}
+
+/// Something that must never happen, and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Who found it.
+    pub oracle: Oracle,
+    /// When it was found, in true time since the start of the fleet.
+    pub at: Duration,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}: {}", self.oracle, self.at, self.what)
+    }
+}

@@ -1,0 +1,77 @@
+//! Every oracle can fail: each is shown a deliberately broken variant, and finds it.
+
+#![expect(clippy::panic, reason = "a test may panic")]
+
+use redlock_simulation::{Found, Oracle, Sabotage, Scope, Search, Tally};
+
+/// What the oracle finds in so many cases from a fixed seed: a case that a person can read.
+fn finds(oracle: Oracle, scope: Scope, sabotage: Sabotage) -> Found {
+    const CASES: u64 = 5_000;
+    let search = Search { scope: Some(scope), seed: 1, cases: CASES, sabotage, oracle: Some(oracle) };
+    let found = search.run(&Tally::default());
+    let found = found.unwrap_or_else(|| panic!("{oracle} finds nothing: {scope:?}, {sabotage:?}"));
+    assert!(found.played.violations.iter().any(|violation| violation.oracle == oracle), "{found}");
+    let (events, holds) = (found.case.history.events.len(), found.case.programs.iter().flatten().count());
+    assert!(events + holds <= 12, "not shrunk: {found}");
+    found
+}
+
+#[test]
+fn mutual_exclusion_finds_a_lock_without_the_allowance_for_drift() {
+    finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::NoDriftAllowance);
+}
+
+#[test]
+fn mutual_exclusion_finds_holders_that_hold_too_long() {
+    finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::HoldsTooLong);
+}
+
+#[test]
+fn mutual_exclusion_finds_nodes_that_release_others_and_nodes_that_take_over() {
+    finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::ReleasesOthers);
+    finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::TakesOver);
+}
+
+#[test]
+fn honesty_finds_a_node_that_only_says_that_it_has_granted() {
+    finds(Oracle::Honesty, Scope::Promised, Sabotage::GrantsNothing);
+}
+
+#[test]
+fn honesty_finds_a_node_that_denies_what_it_has_released() {
+    finds(Oracle::Honesty, Scope::Healthy, Sabotage::DeniesRelease);
+}
+
+#[test]
+fn no_residue_finds_a_node_that_only_says_that_it_has_released() {
+    finds(Oracle::NoResidue, Scope::Healthy, Sabotage::ReleasesNothing);
+}
+
+#[test]
+fn no_residue_finds_keys_without_an_expiry() {
+    finds(Oracle::NoResidue, Scope::Promised, Sabotage::NeverExpires);
+}
+
+#[test]
+fn progress_finds_a_dead_majority() {
+    finds(Oracle::Progress, Scope::Healthy, Sabotage::DeadMajority);
+}
+
+#[test]
+fn bounded_work_finds_tasks_that_are_left_behind() {
+    finds(Oracle::BoundedWork, Scope::Promised, Sabotage::LeavesTasks);
+}
+
+#[test]
+fn bounded_work_finds_a_process_that_works_on_after_its_end() {
+    finds(Oracle::BoundedWork, Scope::Promised, Sabotage::WorksOn);
+}
+
+/// What the library does not promise, demonstrated: with the assumption given up, two hold one lock.
+#[test]
+fn beyond_the_promise_restarts_clock_jumps_and_pauses_break_mutual_exclusion() {
+    for scope in [Scope::Restarts, Scope::ClockJumps, Scope::Pauses] {
+        let found = finds(Oracle::MutualExclusion, scope, Sabotage::None);
+        assert!(found.picture().to_svg().contains("</svg>"));
+    }
+}

@@ -1,0 +1,32 @@
+//! Within the assumptions nothing is found, and the same number makes the same history.
+
+use std::sync::atomic::Ordering;
+
+use redlock_simulation::{Case, Sabotage, Scope, Search, Tally, case, play};
+
+#[test]
+fn no_history_makes_two_holders_or_leaves_anything_behind() {
+    let tally = Tally::default();
+    let found = Search { scope: None, seed: 1, cases: 1_000, sabotage: Sabotage::None, oracle: None }.run(&tally);
+    assert!(found.is_none(), "{}", found.unwrap());
+    let locks = tally.locks.load(Ordering::Relaxed);
+    assert!(locks > 2_000, "only {locks} locks were taken: the histories prove little");
+}
+
+#[test]
+fn one_number_makes_one_history_to_the_last_message() {
+    for (seed, scope) in [(1, Scope::Promised), (2, Scope::Promised), (3, Scope::Restarts), (4, Scope::Healthy)] {
+        let (first, second) = (case(scope, seed), case(scope, seed));
+        assert_eq!(first, second);
+        assert_eq!(play(&first, scope, Sabotage::None), play(&second, scope, Sabotage::None), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_saved_case_is_the_same_when_it_is_loaded() {
+    for seed in 1..50 {
+        let case = case(Scope::Restarts, seed);
+        let saved = serde_json::to_string(&case).unwrap();
+        assert_eq!(serde_json::from_str::<Case>(&saved).unwrap(), case);
+    }
+}
