@@ -58,6 +58,22 @@ fn same_tokens(holds: &[Hold]) -> impl Iterator<Item = Violation> {
     })
 }
 
+/// How soon after the validity of one hold had ended another had the lock, at the earliest: how near the run came to a
+/// violation, and so how much a run without one says. It is about the allowance for drift.
+pub(crate) fn closest(holds: &[Hold]) -> Option<Duration> {
+    let mut ended: BTreeMap<usize, Duration> = BTreeMap::new();
+    let mut in_order: Vec<_> = holds.iter().filter(|hold| hold.end() > hold.from).collect();
+    in_order.sort_by_key(|hold| hold.from);
+    let gaps = in_order.into_iter().filter_map(|hold| {
+        let gap = ended.remove(&hold.resource).and_then(|ended| hold.from.checked_sub(ended));
+        if hold.to_the_very_end() {
+            ended.insert(hold.resource, hold.end());
+        }
+        gap
+    });
+    gaps.min()
+}
+
 impl Violation {
     /// Who takes part in it.
     pub(crate) fn holds(&self) -> Vec<&Hold> {
@@ -171,6 +187,19 @@ mod tests {
     #[test]
     fn a_lock_that_had_expired_before_its_task_knew_of_it_was_never_relied_on() {
         assert_eq!(judge(&[hold(1, 0, 0, 100, None), hold(2, 0, 50, 50, Some(60))]), []);
+    }
+
+    #[test]
+    fn the_closest_call_is_after_a_hold_to_the_last_moment() {
+        let holds = [
+            hold(1, 0, 0, 100, None),
+            hold(2, 0, 107, 200, Some(150)),
+            hold(3, 0, 151, 300, None),
+            hold(3, 1, 301, 400, None),
+            hold(1, 0, 312, 400, None),
+        ];
+        assert_eq!(closest(&holds), Some(at(7)));
+        assert_eq!(closest(&holds[1..3]), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use redlock_tests::{backend::Backend, servers::Servers};
 use crate::{
     args::{Args, backend_of},
     hold::Hold,
-    judge::Violation,
+    judge::{Violation, closest},
     log::{Event, NodeFault, What, Who},
     readable,
 };
@@ -38,13 +38,13 @@ pub(crate) fn introduce(args: &Args, seed: u64, servers: &Servers) {
 }
 
 /// One line now and then.
-pub(crate) fn progress(passed: Duration, events: &[Event], holds: &[Hold]) {
+pub(crate) fn progress(passed: Duration, events: &[Event], holds: &[Hold], violations: usize) {
     let failing: Vec<_> = states(events, |who| matches!(who, Who::Node(_)));
     let absent: Vec<_> = states(events, |who| matches!(who, Who::Process(_)));
     let list = |what: &[String]| if what.is_empty() { String::new() } else { format!("   {}", what.join(", ")) };
     let faults = Faults::count(events);
     println!(
-        "{:>7.1} s   locks taken {:>6}   faults {:>4}{}{}",
+        "{:>7.1} s   locks taken {:>6}   faults {:>4}   violations {violations}{}{}",
         passed.as_secs_f64(),
         holds.len(),
         faults.all(),
@@ -158,13 +158,16 @@ impl Report<'_> {
         let faults = self.faults();
         let kinds = faults.of_nodes.iter().map(|(kind, count)| format!("{} {count}", kind.name().replace('-', " ")));
         println!(
-            "\nfaults survived: {}\n  nodes: {}; a majority at once {} times\n  processes: paused {}, killed {}",
+            "\nfaults survived: {}\n  nodes: {}, a majority at once {}\n  processes: paused {}, killed {}",
             faults.all(),
             kinds.collect::<Vec<_>>().join(", "),
             faults.majorities,
             faults.paused,
             faults.killed
         );
+        if let Some(closest) = closest(self.holds) {
+            println!("closest call: a lock was another's {} after a validity had ended", readable(closest));
+        }
         println!("\nviolations: {}", self.violations.len());
         for violation in self.violations.iter().take(5) {
             println!("  {}", violation.told_from(self.start));
