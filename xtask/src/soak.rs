@@ -22,7 +22,8 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
     let status = status(&mut command(workspace, &servers, args)?)?;
     // One that was killed could not clean up after itself.
     leftovers::sweep();
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    let code = status.code().with_context(|| format!("the soak was killed ({status})"))?;
+    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// A short one, for `test-all`.
