@@ -82,6 +82,29 @@ async fn a_server_with_memory_comes_back_with_its_keys() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_server_that_is_cut_off_cannot_be_reached_and_comes_back_with_its_keys() -> Result<()> {
+    let servers = Servers::from_env().await?;
+    if !servers.can_cut_off() {
+        return Ok(());
+    }
+    let server = servers.start_one(&ServerOptions::new().can_be_cut_off()).await?;
+    server.command(&["SET", "kept", "yes"]).await?;
+    server.cut_off().await?;
+    server.command_within(SHORT, &["GET", "kept"]).await.unwrap_err();
+    server.reconnect().await?;
+    assert_eq!(server.command(&["GET", "kept"]).await?.text().as_deref(), Some("yes"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_cannot_be_cut_off_unless_it_was_started_for_that() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        assert!(text_of(&server.cut_off().await.unwrap_err()).contains("can_be_cut_off"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_password_is_asked_for_and_an_error_reply_is_an_error() -> Result<()> {
     for server in fleet(1, ServerOptions::new().args(["--requirepass", "secret"])).await? {
         let error = server.command(&["GET", "key"]).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -42,6 +42,19 @@ pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command
 
 /// Runs to the end with the output shown, and counts the tests that it tells of.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
+    let (status, tally) = show(command)?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", text(command));
+    }
+    Ok(tally)
+}
+
+/// Runs to the end with the output shown, and tells how it ended.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    Ok(show(command)?.0)
+}
+
+fn show(command: &mut Command) -> Result<(ExitStatus, Tally)> {
     let mut child = spawn(command.stdout(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
     let mut tally = Tally::default();
@@ -59,10 +72,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     if interrupt::is_set() {
         bail!("interrupted");
     }
-    if !status.success() {
-        bail!("`{}` failed ({status})", text(command));
-    }
-    Ok(tally)
+    Ok((status, tally))
 }
 
 /// Runs to the end and gives what it printed; what it complained of is in the error.

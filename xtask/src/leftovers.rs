@@ -72,7 +72,7 @@ fn folders() -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_left).collect()
 }
 
-/// Servers that this run has started and that still run. Only Linux tells another process's environment.
+/// Servers, and processes of the soak, that this run has started and that still run. Only Linux tells another process's environment.
 fn processes() -> Vec<String> {
     let mark = format!("{RUN}={}", std::process::id()).into_bytes();
     let mut left = Vec::new();
@@ -83,7 +83,7 @@ fn processes() -> Vec<String> {
         }
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        if command.contains("redis-server") || command.contains("valkey-server") {
+        if ["redis-server", "valkey-server", "soak worker"].iter().any(|program| command.contains(program)) {
             left.push(format!("process {}: {command}", entry.file_name().to_string_lossy()));
         }
     }

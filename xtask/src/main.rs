@@ -7,6 +7,7 @@ mod conformance;
 mod deny;
 mod leftovers;
 mod servers;
+mod soak;
 mod tidy;
 
 mod command;
@@ -70,6 +71,17 @@ enum Task {
         args: Vec<OsString>,
     },
 
+    /// See whether locks hold: many processes on real servers, and all fail in every way; arguments go to the soak,
+    /// `cargo xtask soak --help` tells them.
+    ///
+    /// `cargo xtask soak --minutes 10`. It leaves a picture and a log in `target/soak`.
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments for the soak.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+
     /// Check the text of the workspace: the purity of the algorithm, the arrows between crates, and more.
     Tidy,
 
@@ -104,6 +116,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let status = demo(&workspace, &args).status()?;
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
         }
+        Task::Soak { args } => soak::run(&workspace, &args),
         Task::Tidy => {
             let summary = tidy::run(&workspace)?;
             println!("{summary}");
@@ -157,8 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_the_demo_are_the_demo_s() {
+    fn arguments_of_the_demo_and_of_the_soak_are_their_own() {
         let cli = Cli::parse_from(["cargo xtask", "demo", "--without-lock", "--help"]);
         assert!(matches!(cli.task, Task::Demo { args } if args == ["--without-lock", "--help"]));
+        let cli = Cli::parse_from(["cargo xtask", "soak", "--minutes", "2", "--help"]);
+        assert!(matches!(cli.task, Task::Soak { args } if args == ["--minutes", "2", "--help"]));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     deny, interrupt, leftovers,
     report::{Report, Tally},
     servers::{Environment, Flavour, Plan, Shelf},
-    tidy,
+    soak, tidy,
     workspace::Workspace,
 };
 
@@ -101,6 +101,7 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
         steps.extend(others.into_iter().map(on_flavour));
     }
     steps.extend([
+        step("soak", |session| soak::briefly(session.workspace, session.default_servers()?)),
         step("demo", |session| {
             // The lock keeps the count; without it updates are lost. Each run says so by its exit code.
             run_command(&mut demo(session.workspace, &["--seconds", "4"]))?;

@@ -7,7 +7,7 @@ use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt,
     bollard::{
         Docker,
-        models::PortBinding,
+        models::{NetworkConnectRequest, NetworkDisconnectRequest, PortBinding},
         query_parameters::{
             InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
             RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -28,6 +28,9 @@ use super::{
 
 /// The label of every container of ours; its value is the [`Owner`].
 const LABEL: &str = "redlock.test";
+
+/// The engine's default network, on which ports are published.
+const BRIDGE: &str = "bridge";
 
 /// The official image, and the one that `cargo xtask images` builds where it cannot be pulled.
 const OFFICIAL: &str = "redis:7";
@@ -88,7 +91,12 @@ impl Containers {
     }
 
     fn request(&self, settings: &Settings) -> ContainerRequest<GenericImage> {
-        let bind = match self.network {
+        let network = match self.network {
+            // The host's own loopback cannot be taken from a container.
+            Network::Host if settings.options.can_be_cut_off => Network::Published,
+            network => network,
+        };
+        let bind = match network {
             Network::Host => "127.0.0.1",
             Network::Published => "0.0.0.0",
         };
@@ -106,7 +114,7 @@ impl Containers {
             let path = folder.path().display().to_string();
             request = request.with_mount(Mount::bind_mount(path.clone(), path));
         }
-        match self.network {
+        match network {
             Network::Host => request.with_network("host"),
             Network::Published => {
                 let publish = |port: &u16| {
@@ -114,7 +122,7 @@ impl Containers {
                     (format!("{port}/tcp"), Some(vec![binding]))
                 };
                 let bindings: HashMap<_, _> = ports.iter().map(publish).collect();
-                request.with_host_config_modifier(move |host| {
+                request.with_network(BRIDGE).with_host_config_modifier(move |host| {
                     host.publish_all_ports = Some(false);
                     host.port_bindings = Some(bindings.clone());
                 })
@@ -199,6 +207,24 @@ impl Container {
         self.with_engine(|docker, id| async move { docker.start_container(&id, None::<StartContainerOptions>).await })
             .await
             .with_context(|| format!("starting container {}", self.id))
+    }
+
+    pub(super) async fn cut_off(&self) -> Result<()> {
+        self.with_engine(|docker, container| async move {
+            let request = NetworkDisconnectRequest { container, force: Some(true) };
+            docker.disconnect_network(BRIDGE, request).await
+        })
+        .await
+        .with_context(|| format!("disconnecting container {}", self.id))
+    }
+
+    pub(super) async fn reconnect(&self) -> Result<()> {
+        self.with_engine(|docker, container| async move {
+            let request = NetworkConnectRequest { container, ..NetworkConnectRequest::default() };
+            docker.connect_network(BRIDGE, request).await
+        })
+        .await
+        .with_context(|| format!("connecting container {}", self.id))
     }
 
     /// The end of the log, if the server does not run.

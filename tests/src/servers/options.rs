@@ -7,6 +7,7 @@ pub struct ServerOptions {
     pub(super) files: Vec<(String, String)>,
     pub(super) keeps_memory: bool,
     pub(super) unix_socket: bool,
+    pub(super) can_be_cut_off: bool,
 }
 
 impl ServerOptions {
@@ -52,8 +53,17 @@ impl ServerOptions {
         self
     }
 
+    /// The server can be [`cut off`](super::Server::cut_off) from its network. Containers only; ask
+    /// [`Servers::can_cut_off`](super::Servers::can_cut_off).
+    #[must_use]
+    pub fn can_be_cut_off(mut self) -> Self {
+        self.can_be_cut_off = true;
+        self
+    }
+
     pub(super) fn is_default(&self) -> bool {
-        self.args.is_empty() && self.files.is_empty() && !self.keeps_memory && !self.unix_socket
+        let Self { args, files, keeps_memory, unix_socket, can_be_cut_off } = self;
+        args.is_empty() && files.is_empty() && !keeps_memory && !unix_socket && !can_be_cut_off
     }
 
     pub(super) fn needs_folder(&self) -> bool {

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
@@ -73,6 +73,7 @@ impl Processes {
     }
 
     pub(super) async fn start(&self, options: ServerOptions) -> Result<Server> {
+        ensure!(!options.can_be_cut_off, "a process has no network of its own to be cut off from");
         let settings = Settings::new(options, true)?;
         let folder = settings.folder.as_ref().context("no folder")?.path().to_owned();
         let mut command = [self.guard.as_slice(), &self.command].concat();

@@ -23,8 +23,9 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// One running server. Dropping it removes the container or ends the process, and deletes its folder.
 ///
-/// It fails in two ways that differ: *paused* (accepts connections, never answers, carries the requests out once it
-/// is resumed) and *stopped* (refuses connections, its memory is gone).
+/// It fails in ways that differ: *paused* (accepts connections, never answers, carries the requests out once it is
+/// resumed), *stopped* (refuses connections, its memory is gone) and *cut off* (cannot be reached, and knows nothing
+/// of it).
 pub struct Server {
     // Dropped in this order: what runs, then its folder, then its ports.
     pub(super) running: Running,
@@ -126,6 +127,31 @@ impl Server {
             Running::Container(container) => container.start().await?,
             Running::Process(process) => process.start().await?,
             Running::Given => bail!(CANNOT_FAIL),
+        }
+        self.until_it_answers().await
+    }
+
+    /// Takes the server off its network: its connections end and new ones are refused, while it runs on and remembers.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses, or the options do not say [`can_be_cut_off`](ServerOptions::can_be_cut_off).
+    pub async fn cut_off(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) if self.settings.options.can_be_cut_off => container.cut_off().await,
+            _ => bail!("only a container with `ServerOptions::can_be_cut_off` has a network to be taken off"),
+        }
+    }
+
+    /// Puts a server that was cut off back on its network, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`cut_off`](Self::cut_off), or if the server does not answer then.
+    pub async fn reconnect(&self) -> Result<()> {
+        match &self.running {
+            Running::Container(container) if self.settings.options.can_be_cut_off => container.reconnect().await?,
+            _ => bail!("only a container with `ServerOptions::can_be_cut_off` can be put back on its network"),
         }
         self.until_it_answers().await
     }

@@ -95,6 +95,11 @@ impl Servers {
         !matches!(&*self.source, Source::Given(_))
     }
 
+    /// Whether servers can be cut off from their network: containers only.
+    pub fn can_cut_off(&self) -> bool {
+        matches!(&*self.source, Source::Containers(_))
+    }
+
     async fn start_nth(&self, index: usize, options: ServerOptions) -> Result<Server> {
         match &*self.source {
             Source::Containers(containers) => containers.start(options).await,

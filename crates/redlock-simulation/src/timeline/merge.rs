@@ -31,8 +31,13 @@ pub(super) struct Point {
 
 /// Narrower spans are merged.
 const PIXEL: f64 = 1.0;
-/// Marks of one kind are no closer.
-const BETWEEN_MARKS: f64 = 6.0;
+/// How close marks of one kind may be: those that belong to a good day make room for the others.
+fn apart(kind: MarkKind) -> f64 {
+    match kind {
+        MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,
+        MarkKind::Killed | MarkKind::Restarted | MarkKind::Forgot | MarkKind::Violation => 6.0,
+    }
+}
 
 /// The spans of a lane that are seen, in the order in which they are drawn.
 pub(super) fn bars(lane: &Lane, axis: &Axis) -> Vec<Bar> {
@@ -121,7 +126,7 @@ pub(super) fn points(lane: &Lane, axis: &Axis) -> Vec<Point> {
     for mark in marks {
         let x = axis.x(mark.at);
         match points.last_mut() {
-            Some((last, count)) if last.kind == mark.kind && x - last.x < BETWEEN_MARKS => *count += 1,
+            Some((last, count)) if last.kind == mark.kind && x - last.x < apart(mark.kind) => *count += 1,
             _ => points.push((Point { kind: mark.kind, x, detail: with_label(readable(mark.at), &mark.label) }, 1)),
         }
     }

@@ -26,7 +26,7 @@ text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .mark{fill:#1f2328;stroke:#fff;stroke-width:1}.markline{stroke:#1f2328;stroke-width:2;fill:none}
 .forgot{fill:#d9480f;stroke:#fff;stroke-width:1}.alarmmark{fill:#ff0a3c;stroke:#fff;stroke-width:1.5}
 @media (prefers-color-scheme:dark){
-text{fill:#e6edf3}.small,.group{fill:#9198a1}.on{fill:#fff}.ink{fill:#0d1117}.alarm{fill:#ff5c7a}
+text{fill:#e6edf3}.small,.group{fill:#9198a1}.on,.ink{fill:#0d1117}.alarm{fill:#ff5c7a}
 .ground{fill:#0d1117}.grid{stroke:#262c36}.edge{stroke:#444c56}
 .up{fill:#143d25}.idle{fill:#171d26}
 .held0{fill:#4a90e8}.held1{fill:#1fb5aa}.held2{fill:#a67ce3}.held3{fill:#a3b32c}.held4{fill:#7f9fb9}.held5{fill:#cc8455}

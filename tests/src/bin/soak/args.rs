@@ -1,0 +1,154 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+use redlock_tests::backend::Backend;
+
+/// Many processes take locks on real servers while nodes are hung, killed, restarted and cut off, and processes are
+/// paused and killed. Each writes down what it holds and until when. Two holds of one resource must never overlap.
+///
+/// Ends with what happened and with a picture of it. Within what the README assumes: servers write each grant to disk
+/// before they answer, so that a restarted one remembers.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask soak", bin_name = "cargo xtask soak", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+
+    /// How long it goes on; fractions are fine.
+    #[arg(long, value_name = "MINUTES", default_value = "1", value_parser = minutes)]
+    minutes: f64,
+
+    /// How many servers.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=9))]
+    nodes: u8,
+
+    /// Which faults befall whom, in which order, and what the processes want: the same seed, the same plan. Real
+    /// servers and processes take their own time over it. Default: another one each time; it is printed.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+
+    /// How many processes take locks; every other one through redis-rs, the rest through fred.
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
+    processes: u8,
+
+    /// How many tasks in each process take locks.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    tasks: u8,
+
+    /// For how many resources they contend.
+    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=32))]
+    resources: u8,
+
+    /// See the judge find something: servers restart without their keys, several at a time. That is beyond what
+    /// Redlock can stand, and two processes will hold one lock.
+    #[arg(long)]
+    pub(crate) without_memory: bool,
+
+    /// Where the picture and the log go.
+    #[arg(long, value_name = "FOLDER", default_value = "target/soak")]
+    pub(crate) out: PathBuf,
+}
+
+/// What this program is started as, beside the soak itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// One of the processes that take locks; the soak starts them.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// What a worker is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    #[arg(long)]
+    pub(crate) number: usize,
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) urls: Vec<String>,
+    #[arg(long)]
+    pub(crate) tasks: usize,
+    #[arg(long)]
+    pub(crate) resources: usize,
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// The soak's process id: a worker does not outlive it.
+    #[arg(long)]
+    pub(crate) parent: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask soak                              one minute on five servers
+  cargo xtask soak --minutes 60 --nodes 7
+  cargo xtask soak --minutes 0.5 --seed 42      the same plan of faults again
+  cargo xtask soak --without-memory             what it looks like when locks fail
+
+The picture is target/soak/timeline.svg, the log beside it is log.txt. The servers come from where the tests have
+theirs: see `cargo xtask test-all --help`.
+
+Exit codes:
+  0 no two holds overlapped    1 some did, or too little happened to tell    2 bad input    130 interrupted";
+
+impl Args {
+    pub(crate) fn lasts(&self) -> Duration {
+        Duration::from_secs_f64(self.minutes * 60.0)
+    }
+
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.into()
+    }
+
+    pub(crate) fn processes(&self) -> usize {
+        self.processes.into()
+    }
+
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.into()
+    }
+
+    pub(crate) fn resources(&self) -> usize {
+        self.resources.into()
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    // A week, so that no sum of times overflows.
+    if (0.05..=10_080.0).contains(&minutes) { Ok(minutes) } else { Err("want 0.05 to 10080".to_owned()) }
+}
+
+/// Which client a process uses: the two by turns.
+pub(crate) fn backend_of(process: usize) -> Backend {
+    if process.is_multiple_of(2) { Backend::RedisRs } else { Backend::Fred }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, ErrorKind> {
+        Args::try_parse_from(["soak"].iter().chain(args)).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn fractions_of_minutes_are_fine() {
+        assert_eq!(parse(&["--minutes", "0.5"]).unwrap().lasts(), Duration::from_secs(30));
+        assert_eq!(parse(&[]).unwrap().lasts(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in [["--minutes", "0"], ["--minutes", "nan"], ["--minutes", "1e9"], ["--nodes", "2"]] {
+            assert_eq!(parse(&bad).unwrap_err(), ErrorKind::ValueValidation, "{bad:?}");
+        }
+    }
+}

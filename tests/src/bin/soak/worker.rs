@@ -1,0 +1,259 @@
+//! One of the processes that take locks: tasks that ask, hold, extend and give back, and write down all of it.
+
+use std::{
+    io::{self, Write as _},
+    process,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use fastrand::Rng;
+use redlock_core::{AcquireError, AcquireOptions, ExtendError, Lock, Lost, Redlock, Release, Retry};
+use tokio::{io::AsyncReadExt as _, sync::watch, task::JoinSet, time};
+
+use crate::{
+    args::{WorkerArgs, backend_of},
+    faults::millis,
+    hold::{ALREADY_GONE, LOST},
+    log::{Event, What, Who, now},
+};
+
+/// Takes locks until its standard input ends.
+pub(crate) async fn run(args: &WorkerArgs) -> Result<()> {
+    end_with(args.parent)?;
+    let backend = backend_of(args.number);
+    let nodes = args.urls.iter().enumerate().map(|(index, url)| backend.open(index, url));
+    let redlock = Redlock::new(nodes)?;
+    let journal = Arc::new(Journal::default());
+    journal.note(Who::Process(args.number), What::Begins);
+
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for task in 0..args.tasks {
+        let worker = Worker {
+            who: Who::Task { process: args.number, task },
+            redlock: redlock.clone(),
+            resources: args.resources,
+            journal: Arc::clone(&journal),
+            random: Rng::with_seed(args.seed.wrapping_add(task as u64)),
+            stopped: stopped.clone(),
+        };
+        tasks.spawn(worker.work());
+    }
+    let mut nothing = Vec::new();
+    tokio::select! {
+        _ = async { tokio::io::stdin().read_to_end(&mut nothing).await } => {}
+        // A task that ends by itself has panicked.
+        Some(ended) = tasks.join_next() => ended?,
+    }
+    stop.send_replace(true);
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
+    redlock.close().await.context("closing")?;
+    // Its thread still waits for standard input, which would keep the runtime from ending.
+    process::exit(0);
+}
+
+/// Nothing of a soak outlives it, not even a worker that is stopped in its tracks.
+fn end_with(parent: u32) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have died before that.
+    let parent_now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    if parent_now != Some(parent) {
+        bail!("this is started by the soak, and ends with it");
+    }
+    Ok(())
+}
+
+/// Standard output, where the soak reads. A line is written before what it tells of is done, or right after.
+#[derive(Debug, Default)]
+struct Journal(Mutex<()>);
+
+impl Journal {
+    fn note(&self, who: Who, what: What) {
+        self.note_with(who, |_| what);
+    }
+
+    /// The time is taken when nobody else writes, so that lines are in the order of time.
+    fn note_with(&self, who: Who, what: impl FnOnce(Duration) -> What) {
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = now();
+        let line = format!("{}\n", Event { at, who, what: what(at) });
+        // In one piece: a process that is killed leaves no half a line.
+        let mut stdout = io::stdout().lock();
+        if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+            // Nobody reads any more.
+            process::exit(1);
+        }
+    }
+}
+
+/// What a task does with one lock.
+#[derive(Debug)]
+struct Section {
+    resource: usize,
+    ttl: Duration,
+    patience: Duration,
+    /// The call is dropped when the patience is over, rather than told to end then.
+    drops_the_call: bool,
+    /// How often it is extended, each time when half of the validity is over.
+    extends: u32,
+    /// How long it is held; no time means to the very end of its validity.
+    held: Option<Duration>,
+    /// Dropped rather than released.
+    drops_the_lock: bool,
+}
+
+impl Section {
+    fn random(random: &mut Rng, resources: usize) -> Self {
+        Self {
+            resource: random.usize(0..resources),
+            ttl: millis(random, 120, 1_200),
+            patience: millis(random, 100, 4_000),
+            drops_the_call: random.u8(0..4) == 0,
+            extends: if random.u8(0..6) == 0 { random.u32(1..=3) } else { 0 },
+            held: if random.u8(0..4) == 0 { None } else { Some(millis(random, 1, 100)) },
+            drops_the_lock: random.u8(0..4) == 0,
+        }
+    }
+}
+
+/// One task.
+struct Worker {
+    who: Who,
+    redlock: Redlock,
+    resources: usize,
+    journal: Arc<Journal>,
+    random: Rng,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Worker {
+    async fn work(mut self) {
+        while !*self.stopped.borrow() {
+            let section = Section::random(&mut self.random, self.resources);
+            if let Some(lock) = self.acquire(&section).await {
+                self.hold(lock, &section).await;
+            }
+            let rest = millis(&mut self.random, 1, 100);
+            self.pause(rest).await;
+        }
+    }
+
+    async fn acquire(&mut self, section: &Section) -> Option<Lock> {
+        self.note(What::Wants(section.resource));
+        // Brief pauses: the more rounds there are, the more can go wrong.
+        let retry = match section.drops_the_call {
+            true => Retry::default().any_number(),
+            false => Retry::until(section.patience),
+        };
+        let options = AcquireOptions::new(section.ttl)
+            .retry(retry.fixed(Duration::from_millis(40)).jitter(Duration::from_millis(30)));
+        // Resources of one soak; a given server has others'.
+        let call = self.redlock.acquire(resource_name(section.resource), options);
+        let patience = section.patience + if section.drops_the_call { Duration::ZERO } else { Duration::from_secs(5) };
+        let mut stopped = self.stopped.clone();
+        let called = tokio::select! {
+            called = call => called,
+            () = time::sleep(patience) => return self.not_got("call-dropped"),
+            _ = stopped.changed() => return self.not_got("call-dropped"),
+        };
+        match called {
+            Ok(lock) => {
+                let token = lock.token().as_str().to_owned();
+                self.journal.note_with(self.who, |at| What::Holds {
+                    resource: section.resource,
+                    token,
+                    until: deadline(&lock, at),
+                });
+                Some(lock)
+            }
+            Err(error) => self.not_got(why_not_got(&error)),
+        }
+    }
+
+    fn not_got(&self, why: &str) -> Option<Lock> {
+        self.note(What::NotGot(why.to_owned()));
+        None
+    }
+
+    async fn hold(&mut self, mut lock: Lock, section: &Section) {
+        for _ in 0..section.extends {
+            self.pause(lock.validity() / 2).await;
+            if !lock.is_valid() || *self.stopped.borrow() {
+                break;
+            }
+            match lock.extend(section.ttl).await {
+                Ok(_) => self.journal.note_with(self.who, |at| What::Extended { until: deadline(&lock, at) }),
+                Err(error) => self.note(What::NotExtended(why_not_extended(&error).to_owned())),
+            }
+        }
+        match section.held {
+            Some(held) => self.pause(held.min(lock.validity())).await,
+            None => self.pause_until_invalid(&lock).await,
+        }
+        // Written before the first byte of the release is sent: from now on the lock may be another's.
+        self.note(What::Ends);
+        let outcome = if section.drops_the_lock {
+            drop(lock);
+            "dropped"
+        } else {
+            match lock.release().await {
+                Ok(Release::Released) => "released",
+                Ok(_) => ALREADY_GONE,
+                Err(_) => "unknown",
+            }
+        };
+        self.note(What::GivenBack(outcome.to_owned()));
+    }
+
+    /// Shorter when the soak ends.
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            () = time::sleep(time) => {}
+            _ = self.stopped.changed() => {}
+        }
+    }
+
+    async fn pause_until_invalid(&mut self, lock: &Lock) {
+        while lock.is_valid() && !*self.stopped.borrow() {
+            self.pause(lock.validity()).await;
+        }
+    }
+
+    fn note(&self, what: What) {
+        self.journal.note(self.who, what);
+    }
+}
+
+fn resource_name(resource: usize) -> String {
+    format!("soak:{resource}")
+}
+
+/// The end of the lock's validity; never later than it is, if this process was paused between the two readings of the
+/// clock.
+fn deadline(lock: &Lock, at: Duration) -> Duration {
+    at + lock.validity()
+}
+
+fn why_not_got(error: &AcquireError) -> &'static str {
+    match error.attempts().map(|tried| tried.lost) {
+        Some(Lost::Contended) => "contended",
+        Some(Lost::NoQuorum) => "no-quorum",
+        Some(Lost::TooSlow) => "too-slow",
+        _ => "failed",
+    }
+}
+
+fn why_not_extended(error: &ExtendError) -> &'static str {
+    match error {
+        ExtendError::Lost { .. } => LOST,
+        ExtendError::NoQuorum { .. } => "no-quorum",
+        ExtendError::Expired { .. } => "expired",
+        ExtendError::TooSlow { .. } => "too-slow",
+        _ => "failed",
+    }
+}
