@@ -19,6 +19,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let rules = [
         rules::pure_algorithm(&sources.files),
         rules::every_backend_in_the_matrix(&sources.files),
+        rules::every_backend_in_every_list(&sources.files),
+        rules::no_wall_clock(&sources.files),
+        rules::drop_neither_blocks_nor_varies(&sources.files),
         rules::nothing_unfinished(&sources.files),
         rules::a_header_on_every_file(&sources.files),
         rules::short_files(&sources.files),
