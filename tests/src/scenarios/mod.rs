@@ -64,7 +64,7 @@ scenarios! { EVERYWHERE, false:
         a_waiter_gets_the_lock_after_its_release,
         a_waiter_gets_the_lock_after_its_holder_crashed,
         other_resources_are_free,
-        every_round_has_a_token_of_its_own,
+        every_lock_has_a_token_of_its_own,
         a_lost_round_leaves_nothing_behind,
         a_cancelled_call_leaves_nothing_behind,
         work_under_the_lock_is_exclusive,
