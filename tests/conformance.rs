@@ -1,11 +1,12 @@
 //! The conformance suite: every scenario on every backend, each a named test `backend::module::promise`.
 
 use std::{
-    process::ExitCode,
+    env,
+    process::{Command, ExitCode},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use redlock_tests::{
     backend::{BACKENDS, Backend},
     lab::Lab,
@@ -25,7 +26,25 @@ fn main() -> ExitCode {
             .filter(|scenario| *backend != Backend::Mock || !scenario.only_on_servers)
             .map(move |scenario| trial(*backend, scenario, Arc::clone(&servers)))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let trials = trials.chain([Trial::test(WITHOUT_SERVERS, without_servers_no_scenario_passes)]).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Needs no server, and so is in the mock's column.
+const WITHOUT_SERVERS: &str = "mock::suite::without_servers_no_scenario_passes";
+
+/// A scenario without the servers that it wants fails: none passes for having nothing to run on.
+fn without_servers_no_scenario_passes() -> Result<(), Failed> {
+    // Given, but none: whatever this machine has, the scenarios of that run have no server.
+    let without = [("REDLOCK_TEST_SERVERS", "given"), ("REDLOCK_TEST_URLS", "")];
+    let output = Command::new(env::current_exe()?).args(["--skip", "mock::"]).envs(without).output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let scenarios = scenarios::all().count() * (BACKENDS.len() - 1);
+    let expected = format!("test result: FAILED. 0 passed; {scenarios} failed");
+    if output.status.success() || !printed.contains(&expected) {
+        return Err(format!("expected {expected:?}:\n{printed}").into());
+    }
+    Ok(())
 }
 
 /// The servers, once they were asked for; or why there are none.

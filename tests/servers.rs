@@ -1,16 +1,21 @@
 //! The servers that the tests stand on do what the tests ask of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Servers that can be made to fail; where they were given, the promise cannot be checked and the test says so.
+/// Servers that can be made to fail. Where they cannot, the test fails: it has nothing to check its promise on.
 async fn fleet(count: usize, options: ServerOptions) -> Result<Vec<Server>> {
     let servers = Servers::from_env().await?;
-    if servers.can_fail() { servers.start(count, &options).await } else { Ok(Vec::new()) }
+    ensure!(servers.can_fail(), "this test stops servers: {} cannot be", servers.describe());
+    servers.start(count, &options).await
 }
 
 fn text_of(error: &anyhow::Error) -> String {
@@ -147,11 +152,8 @@ async fn files_a_spare_port_and_a_unix_socket_are_at_a_server_s_disposal() -> Re
 
 #[tokio::test]
 async fn a_server_that_cannot_start_fails_with_the_end_of_its_log() -> Result<()> {
-    let servers = Servers::from_env().await?;
-    let error = servers.start(1, &ServerOptions::new().args(["--no-such-option", "1"])).await.unwrap_err();
-    if servers.can_fail() {
-        assert!(text_of(&error).contains("no-such-option"), "{error:#}");
-    }
+    let error = fleet(1, ServerOptions::new().args(["--no-such-option", "1"])).await.unwrap_err();
+    assert!(text_of(&error).contains("no-such-option"), "{error:#}");
     Ok(())
 }
 
@@ -162,5 +164,16 @@ async fn a_dropped_server_is_gone() -> Result<()> {
         drop(server);
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     }
+    Ok(())
+}
+
+#[test]
+fn without_servers_every_test_here_fails() -> Result<()> {
+    let this = "without_servers_every_test_here_fails";
+    // Given, but none: whatever this machine has, the tests of that run have no server.
+    let without = [("REDLOCK_TEST_SERVERS", "given"), ("REDLOCK_TEST_URLS", "")];
+    let output = Command::new(env::current_exe()?).args(["--skip", this]).envs(without).output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && printed.contains("test result: FAILED. 0 passed"), "{printed}");
     Ok(())
 }

@@ -75,6 +75,21 @@ impl Lab {
         }
     }
 
+    /// The first `count` nodes, with clients that end a request only after `patience`.
+    pub fn patient_nodes(&self, count: usize, patience: Duration) -> Vec<Arc<dyn LockNode>> {
+        let millis = patience.as_millis();
+        let patient = |(index, site): (usize, &Site)| -> Arc<dyn LockNode> {
+            match site {
+                Site::Memory(node) => Arc::new(node.clone().with_response_timeout(patience)),
+                Site::Server(server) => {
+                    let timeouts = format!("connect_timeout={millis}ms&response_timeout={millis}ms");
+                    self.backend.open(index, &format!("{}?{timeouts}", server.url()))
+                }
+            }
+        };
+        self.sites.iter().enumerate().take(count).map(patient).collect()
+    }
+
     /// Opens this URL with the backend under test.
     pub fn open(&self, url: &str) -> Arc<dyn LockNode> {
         self.backend.open(self.started.fetch_add(1, Ordering::Relaxed) as usize, url)

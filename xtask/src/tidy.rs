@@ -5,24 +5,30 @@
 mod arrows;
 mod rules;
 mod source;
+mod test_list;
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-use self::source::Sources;
+use self::source::{Source, Sources};
 use crate::workspace::Workspace;
 
 /// Checks all rules. The error has a line `file:line: rule: what to do` for each violation.
 pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let sources = Sources::read(workspace)?;
+    let list = Source::read(&workspace.root, &workspace.root.join(test_list::LIST))?;
     let rules = [
         rules::pure_algorithm(&sources.files),
         rules::every_backend_in_the_matrix(&sources.files),
+        rules::every_backend_in_every_list(&sources.files),
+        rules::no_wall_clock(&sources.files),
+        rules::drop_neither_blocks_nor_varies(&sources.files),
         rules::nothing_unfinished(&sources.files),
         rules::a_header_on_every_file(&sources.files),
         rules::short_files(&sources.files),
         rules::shared_lints(&sources.manifests),
+        test_list::every_named_test_exists(&list, &sources.files),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];
     let checked = rules.len();

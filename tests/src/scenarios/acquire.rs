@@ -78,7 +78,7 @@ pub(super) async fn other_resources_are_free(lab: &Lab) {
     assert_eq!(b.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn every_round_has_a_token_of_its_own(lab: &Lab) {
+pub(super) async fn every_lock_has_a_token_of_its_own(lab: &Lab) {
     let redlock = lab.redlock(3);
     let mut tokens = HashSet::new();
     for _ in 0..20 {

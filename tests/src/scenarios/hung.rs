@@ -9,8 +9,9 @@ use crate::lab::{Lab, eventually};
 const TTL: Duration = Duration::from_secs(60);
 
 pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
-    // Whoever waits for a hung node here waits for 20 seconds.
-    let redlock = lab.builder(5).node_timeout(Duration::from_secs(20)).build().unwrap();
+    // Whoever waits for a hung node here waits for 20 seconds: the client does not give up before.
+    let nodes = lab.patient_nodes(5, Duration::from_secs(30));
+    let redlock = lab.builder(0).nodes(nodes).node_timeout(Duration::from_secs(20)).build().unwrap();
     lab.hang(1).await;
     lab.hang(4).await;
     let work = async {

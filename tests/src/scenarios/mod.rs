@@ -64,7 +64,7 @@ scenarios! { EVERYWHERE, false:
         a_waiter_gets_the_lock_after_its_release,
         a_waiter_gets_the_lock_after_its_holder_crashed,
         other_resources_are_free,
-        every_round_has_a_token_of_its_own,
+        every_lock_has_a_token_of_its_own,
         a_lost_round_leaves_nothing_behind,
         a_cancelled_call_leaves_nothing_behind,
         work_under_the_lock_is_exclusive,
@@ -92,6 +92,7 @@ scenarios! { EVERYWHERE, false:
     restart {
         a_lock_survives_the_restart_of_a_minority,
         an_extended_lock_survives_the_restart_of_every_node_in_turn,
+        beyond_the_promise_one_node_that_restarts_empty_makes_two_holders,
         a_node_that_was_down_at_the_start_is_used_once_it_is_up,
         a_node_that_restarts_is_used_again,
     }
@@ -122,6 +123,7 @@ scenarios! { ON_SERVERS, true:
         a_user_who_may_not_run_scripts_is_told,
         a_read_only_replica_is_told,
         a_full_node_is_told,
+        beyond_the_promise_a_node_that_evicts_forgets_a_lock,
         a_loading_node_is_told,
         an_unknown_host_is_told,
         a_server_that_is_not_redis_is_told,

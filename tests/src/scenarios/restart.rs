@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::Release;
+use redlock_core::{ExtendError, Release};
 
 use crate::lab::{Lab, eventually};
 
@@ -41,6 +41,29 @@ pub(super) async fn an_extended_lock_survives_the_restart_of_every_node_in_turn(
     }
     assert!(lab.redlock(3).try_acquire("r", TTL).await.unwrap_err().is_contended());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders(lab: &Lab) {
+    let ours = lab.redlock(3);
+    lab.stop(2).await;
+    let mut lock = ours.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(2, "r").await;
+    lab.mend(2).await;
+    lab.restart(1).await;
+    let next = lab.redlock(3).acquire("r", TTL).await.unwrap();
+    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    // What is promised even so: the first is told as soon as it reaches the nodes, and takes nothing from the second.
+    let told = async {
+        while !matches!(lock.extend(TTL).await, Err(ExtendError::Lost { .. })) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(TTL / 3, told).await.unwrap();
+    assert!(!lock.is_valid());
+    drop(lock);
+    ours.close().await.unwrap();
+    assert_eq!(lab.holding("r").await, 2);
+    assert_eq!(next.release().await.unwrap(), Release::Released);
 }
 
 pub(super) async fn a_node_that_was_down_at_the_start_is_used_once_it_is_up(lab: &Lab) {

@@ -4,6 +4,7 @@ use super::{Violation, source::Source};
 
 const ALGORITHM: &str = "crates/redlock-core/src/algorithm/";
 const MATRIX: &str = "tests/src/backend.rs";
+const TEST_ALL: &str = "xtask/src/conformance.rs";
 const LONGEST: usize = 400;
 
 /// The algorithm is plain values: no waiting, no clock, no randomness, no node.
@@ -69,6 +70,87 @@ pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
             if !words(&matrix).any(|word| word == name.replace('-', "_")) {
                 let what = format!("{name} makes nodes and is not in {MATRIX}: add it, so that it is tested");
                 violations.push(at(file, line, "matrix", what));
+            }
+        }
+    }
+    violations
+}
+
+/// The backends that are known, those that scenarios run on, and those that `test-all` runs are the same.
+pub(super) fn every_backend_in_every_list(files: &[Source]) -> Vec<Violation> {
+    let code = |path: &str| files.iter().find(|file| file.path == path).map(Source::code).unwrap_or_default();
+    let (matrix, test_all) = (code(MATRIX), code(TEST_ALL));
+    let known = variants(&matrix);
+    let listed: Vec<_> = match matrix.split_once("BACKENDS: ").and_then(|(_, rest)| rest.split_once(';')) {
+        // The first part is the array's length, the second what is in it.
+        Some((_, rest)) => words(rest.split_once(';').map_or("", |(list, _)| list)).collect(),
+        None => Vec::new(),
+    };
+    let mut violations = Vec::new();
+    let mut add = |file: &str, what: String| {
+        violations.push(Violation { file: file.to_owned(), line: 1, rule: "matrix", what });
+    };
+    if known.is_empty() {
+        add(MATRIX, "has no `enum Backend`: tell this rule where the backends are now".to_owned());
+    }
+    for backend in known {
+        if !listed.contains(&backend) {
+            add(MATRIX, format!("{backend} is not in `BACKENDS`: no scenario runs on it"));
+        }
+        if !variants(&test_all).contains(&backend) {
+            add(TEST_ALL, format!("{backend} is missing: `test-all` does not run it"));
+        }
+    }
+    violations
+}
+
+/// The variants of `enum Backend`, which have no fields.
+fn variants(code: &str) -> Vec<&str> {
+    let body = code.split_once("enum Backend {").and_then(|(_, rest)| rest.split_once('}'));
+    body.map(|(body, _)| words(body).collect()).unwrap_or_default()
+}
+
+/// Are programs of this workspace, not for publication.
+const NO_LIBRARIES: &[&str] = &["redlock-demo", "redlock-simulation"];
+
+/// What users link to: the code of the libraries, without their tests.
+fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {
+    let is_library = |file: &&Source| {
+        let of = file.path.strip_prefix("crates/").and_then(|path| path.split_once("/src/"));
+        of.is_some_and(|(name, _)| !NO_LIBRARIES.contains(&name))
+    };
+    files.iter().filter(is_library).map(|file| (file, file.code_without_tests()))
+}
+
+/// Wall clocks jump; no lock may depend on one.
+pub(super) fn no_wall_clock(files: &[Source]) -> Vec<Violation> {
+    const WALL_CLOCKS: &[&str] =
+        &["SystemTime", "UNIX_EPOCH", "Realtime", "RealtimeCoarse", "chrono", "OffsetDateTime"];
+    let mut violations = Vec::new();
+    for (file, code) in libraries(files) {
+        for (line, code) in code.lines().enumerate() {
+            for word in words(code).filter(|word| WALL_CLOCKS.contains(word)) {
+                violations.push(at(file, line, "wall-clock", format!("`{word}`: ask the `Clock`, which never jumps")));
+            }
+        }
+    }
+    violations
+}
+
+/// A drop waits for nothing, and means the same whatever features are on.
+pub(super) fn drop_neither_blocks_nor_varies(files: &[Source]) -> Vec<Violation> {
+    const BLOCKING: &[&str] = &["block_on", "block_in_place", "blocking_lock", "blocking_recv", "blocking_send"];
+    let mut violations = Vec::new();
+    for (file, code) in libraries(files) {
+        let drops = code.contains("Drop for ");
+        for (line, code) in code.lines().enumerate() {
+            for word in words(code) {
+                let what = match word {
+                    word if BLOCKING.contains(&word) => "spawn it: a library never blocks its caller's thread",
+                    "feature" if drops => "keep it out of a file with a `Drop`: features only add",
+                    _ => continue,
+                };
+                violations.push(at(file, line, "drop", format!("`{word}`: {what}")));
             }
         }
     }
@@ -174,6 +256,56 @@ mod tests {
         let violations = every_backend_in_the_matrix(&[matrix, core, mock, other]);
         assert_eq!(violations.len(), 1);
         assert!(violations[0].to_string().starts_with("crates/redlock-other/src/node.rs:2: matrix: redlock-other"));
+    }
+
+    #[test]
+    fn a_backend_must_be_run_by_the_suite_and_by_test_all() {
+        let matrix = |backends: &str| {
+            let text = format!(
+                "/// One.\npub enum Backend {{\n    /// It.\n    Mock,\n    Fred,\n}}\n\n\
+                 pub const BACKENDS: [Backend; 2] = [{backends}];\n"
+            );
+            source(MATRIX, &text)
+        };
+        let both = "Backend::Mock, Backend::Fred";
+        let test_all = |variants: &str| source(TEST_ALL, &format!("enum Backend {{ {variants} }}\n"));
+        let found = |files: &[Source]| {
+            let violations = every_backend_in_every_list(files);
+            violations.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[matrix(both), test_all("Mock, Fred")]), [""; 0]);
+        assert_eq!(
+            found(&[matrix("Backend::Mock, Backend::Mock"), test_all("Mock, Fred")]),
+            ["tests/src/backend.rs:1: matrix: Fred is not in `BACKENDS`: no scenario runs on it"]
+        );
+        assert_eq!(
+            found(&[matrix(both), test_all("Mock")]),
+            ["xtask/src/conformance.rs:1: matrix: Fred is missing: `test-all` does not run it"]
+        );
+        assert_eq!(found(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_library_that_reads_a_wall_clock_is_found() {
+        let planted = source(
+            "crates/redlock-core/src/clock.rs",
+            "//! No `SystemTime`.\nuse std::time::SystemTime;\nfn f() { g(ClockId::Realtime) }\n\
+             #[cfg(test)]\nmod tests {\n    use std::time::SystemTime;\n}\n",
+        );
+        let demo = source("crates/redlock-demo/src/main.rs", "use std::time::SystemTime;\n");
+        assert_eq!(lines(&no_wall_clock(&[planted, demo])), [2, 3]);
+    }
+
+    #[test]
+    fn a_drop_that_blocks_or_depends_on_a_feature_is_found() {
+        let planted = source(
+            "crates/redlock-core/src/claim.rs",
+            "//! One.\nimpl Drop for Claim {\n    #[cfg(feature = \"sync\")]\n    fn drop(&mut self) {\n        \
+             self.runtime.block_on(self.release());\n    }\n}\n",
+        );
+        let feature_elsewhere = source("crates/redlock-fred/src/client.rs", "#[cfg(feature = \"tls\")]\nfn tls() {}\n");
+        let in_a_test = source("crates/redlock-core/tests/cancel.rs", "fn f() { runtime.block_on(g()) }\n");
+        assert_eq!(lines(&drop_neither_blocks_nor_varies(&[planted, feature_elsewhere, in_a_test])), [3, 5]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn add_folder(root: &Path, folder: &Path, files: &mut Vec<Source>) -> Result<()>
 }
 
 impl Source {
-    fn read(root: &Path, path: &Path) -> Result<Self> {
+    pub(super) fn read(root: &Path, path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let path = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
         Ok(Self { path, text })
