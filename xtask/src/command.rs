@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -42,15 +42,27 @@ pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command
 
 /// Runs to the end with the output shown, and counts the tests that it tells of.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let status = follow(command, |line| {
+        io::stdout().write_all(line)?;
+        io::stdout().flush()?;
+        tally.read_line(&String::from_utf8_lossy(line));
+        Ok(())
+    })?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", text(command));
+    }
+    Ok(tally)
+}
+
+/// Runs to the end, however that is, and hands over each line of output as it comes.
+pub(crate) fn follow(command: &mut Command, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<ExitStatus> {
     let mut child = spawn(command.stdout(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
-    let mut tally = Tally::default();
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line)? > 0 {
-        io::stdout().write_all(&line)?;
-        io::stdout().flush()?;
-        tally.read_line(&String::from_utf8_lossy(&line));
+        each(&line)?;
         line.clear();
     }
     let status = child.wait()?;
@@ -59,10 +71,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     if interrupt::is_set() {
         bail!("interrupted");
     }
-    if !status.success() {
-        bail!("`{}` failed ({status})", text(command));
-    }
-    Ok(tally)
+    Ok(status)
 }
 
 /// Runs to the end and gives what it printed; what it complained of is in the error.

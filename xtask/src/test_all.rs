@@ -8,7 +8,7 @@ use clap::ValueEnum as _;
 use crate::{
     command::{cargo, demo, run as run_command},
     conformance::{self, Backend},
-    deny, interrupt, leftovers,
+    deny, interrupt, leftovers, mutants,
     report::{Report, Tally},
     servers::{Environment, Flavour, Plan, Shelf},
     tidy,
@@ -115,6 +115,7 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
         }),
         step("doc tests", |session| test(session, &["--doc"])),
         step("deny", |session| deny::run(session.workspace)),
+        step("planted mistakes", |session| mutants::run(session.workspace, &mutants::Selection::sample())),
         step("leftovers", |_| leftovers::check()),
     ]);
     steps
