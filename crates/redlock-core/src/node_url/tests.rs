@@ -56,10 +56,11 @@ fn timeouts_can_be_set_each_by_itself() {
 
 #[test]
 fn a_url_may_be_owned_or_borrowed_or_read_already() {
-    let (owned, read) = ("redis://a".to_owned(), parse("redis://a"));
-    assert_eq!(NodeUrl::parse_all([&owned]).unwrap(), [read.clone()]);
-    assert_eq!(NodeUrl::parse_all([owned]).unwrap(), [read.clone()]);
-    assert_eq!(NodeUrl::parse_all([read.clone()]).unwrap(), [read]);
+    let owned = "redis://a".to_owned();
+    let read = NodeUrl::parse_all([&owned]).unwrap();
+    assert_eq!(read, [parse("redis://a")]);
+    assert_eq!(NodeUrl::parse_all([owned]).unwrap(), read);
+    assert_eq!(NodeUrl::parse_all(read.clone()).unwrap(), read);
 }
 
 #[test]
