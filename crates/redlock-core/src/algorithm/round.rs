@@ -217,6 +217,13 @@ mod tests {
     }
 
     #[test]
+    fn grants_are_counted() {
+        use Vote::{Failed, Granted, Refused};
+        assert_eq!(round(5, &[]).granted(), 0);
+        assert_eq!(round(5, &[Granted, Refused, Granted, Failed, Granted]).granted(), 3);
+    }
+
+    #[test]
     fn a_huge_fleet_is_no_overflow() {
         let mut round = round(usize::MAX, &[Vote::Granted, Vote::Refused]);
         assert_eq!(round.decision(), None);
