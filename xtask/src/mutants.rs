@@ -62,7 +62,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String
     fs::remove_dir_all(&trees)?;
     let code = status?.code();
     // 2: one went unnoticed; 3: one was noticed by a test that did not end.
-    ensure!(code != Some(4), "the tests fail with no mistake planted: see {}", results.join("log").display());
+    ensure!(code != Some(4), "the fast tests fail with no mistake planted: see {}", results.join("log").display());
     ensure!(matches!(code, Some(0 | 2 | 3)), "cargo-mutants failed, exit code {code:?}");
     let outcomes = fs::read(results.join("outcomes.json")).context("no verdicts")?;
     let outcomes = serde_json::from_slice(&outcomes)?;

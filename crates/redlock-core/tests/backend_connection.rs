@@ -228,6 +228,26 @@ async fn a_connection_that_is_known_to_be_broken_is_not_used() {
     assert_eq!(fake.counts(), (2, 2));
 }
 
+#[test]
+fn a_client_that_cannot_tell_is_not_taken_to_have_a_broken_connection() {
+    /// Implements what is required and nothing more.
+    struct Least;
+
+    impl Connect for Least {
+        type Connection = ();
+
+        fn connect(&self, _: Duration) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
+            std::future::ready(Ok(()))
+        }
+
+        async fn run((): &(), _: &Call<'_>, _: Duration) -> Result<Reply, Failure> {
+            Ok(Reply::Nothing)
+        }
+    }
+
+    assert!(!Least::is_broken(&()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
     let fake = Fake::default();

@@ -135,6 +135,7 @@ async fn what_is_a_second_old_is_on_disk() {
     node.restart(Memory::LastSecondLost);
     assert_eq!(node.resources(), ["a"]);
     node.set("b", "another", None);
+    node.set("c", "another", None);
     sleep(ms(999)).await;
     node.restart(Memory::LastSecondLost);
     assert_eq!(node.resources(), ["a"]);

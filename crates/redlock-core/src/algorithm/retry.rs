@@ -146,7 +146,7 @@ impl Retry {
             Backoff::Custom(pause) => pause(attempt),
         };
         // From `pause - jitter` to `pause + jitter`, evenly.
-        let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2);
+        let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
         let shift = Duration::from_nanos(random % (2 * jitter + 1));
         pause.saturating_add(shift).saturating_sub(Duration::from_nanos(jitter))
     }
@@ -243,6 +243,15 @@ mod tests {
     fn a_pause_can_be_the_callers_own() {
         let retry = Retry::attempts(9).custom(|attempt| ms(attempt.into())).jitter(Duration::ZERO);
         assert_eq!(pause(&retry, 4, 0), Some(ms(4)));
+    }
+
+    #[test]
+    fn the_default_pause_is_200_ms_give_or_take_100() {
+        assert_eq!(pause(&Retry::default(), 1, 0), Some(ms(100)));
+        assert_eq!(pause(&Retry::default(), 1, 100_000_000), Some(ms(200)));
+        assert_eq!(pause(&Retry::default(), 1, 200_000_000), Some(ms(300)));
+        assert_eq!(pause(&Retry::default(), 1, 200_000_001), Some(ms(100)));
+        assert_eq!(pause(&Retry::default(), 20, 0), None);
     }
 
     #[test]
