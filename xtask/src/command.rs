@@ -40,9 +40,17 @@ pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command
     command
 }
 
+/// The simulation, optimized: it plays some hundred thousand histories.
+pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = cargo(workspace);
+    command.args(["run", "--quiet", "--release", "--package", "redlock-simulation", "--"]).args(args);
+    command
+}
+
 /// Runs to the end with the output shown, and counts the tests that it tells of.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
-    let (status, tally) = show(command)?;
+    let mut tally = Tally::default();
+    let status = show(command, |line| tally.read_line(line))?;
     if !status.success() {
         bail!("`{}` failed ({status})", text(command));
     }
@@ -51,19 +59,26 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
 
 /// Runs to the end with the output shown, and tells how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    Ok(show(command)?.0)
+    show(command, |_| {})
 }
 
-fn show(command: &mut Command) -> Result<(ExitStatus, Tally)> {
+fn show(command: &mut Command, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
+    follow(command, |line| {
+        io::stdout().write_all(line)?;
+        io::stdout().flush()?;
+        read(&String::from_utf8_lossy(line));
+        Ok(())
+    })
+}
+
+/// Runs to the end, however that is, and hands over each line of output as it comes.
+pub(crate) fn follow(command: &mut Command, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<ExitStatus> {
     let mut child = spawn(command.stdout(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
-    let mut tally = Tally::default();
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line)? > 0 {
-        io::stdout().write_all(&line)?;
-        io::stdout().flush()?;
-        tally.read_line(&String::from_utf8_lossy(&line));
+        each(&line)?;
         line.clear();
     }
     let status = child.wait()?;
@@ -72,7 +87,7 @@ fn show(command: &mut Command) -> Result<(ExitStatus, Tally)> {
     if interrupt::is_set() {
         bail!("interrupted");
     }
-    Ok((status, tally))
+    Ok(status)
 }
 
 /// Runs to the end and gives what it printed; what it complained of is in the error.

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum as _;
 
 use crate::{
-    command::{cargo, demo, run as run_command},
+    command::{cargo, demo, run as run_command, simulation},
     conformance::{self, Backend},
-    deny, interrupt, leftovers,
+    deny, interrupt, leftovers, mutants,
     report::{Report, Tally},
     servers::{Environment, Flavour, Plan, Shelf},
     soak, tidy,
@@ -102,6 +102,10 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
     }
     steps.extend([
         step("soak", |session| soak::briefly(session.workspace, session.default_servers()?)),
+        step("simulation", |session| {
+            run_command(&mut simulation(session.workspace, &["--histories", "50000"]))?;
+            Ok(String::new())
+        }),
         step("demo", |session| {
             // The lock keeps the count; without it updates are lost. Each run says so by its exit code.
             run_command(&mut demo(session.workspace, &["--seconds", "4"]))?;
@@ -116,6 +120,7 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
         }),
         step("doc tests", |session| test(session, &["--doc"])),
         step("deny", |session| deny::run(session.workspace)),
+        step("planted mistakes", |session| mutants::run(session.workspace, &mutants::Selection::sample())),
         step("leftovers", |_| leftovers::check()),
     ]);
     steps

@@ -1,7 +1,6 @@
 //! One token on all nodes: what a round takes, what a lock holds, and what is always given back.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -166,12 +165,6 @@ impl Drop for Claim {
             let on_time = Instant::now() + claimed.node_timeout;
             claimed.release().finish(on_time, Claimed::RELEASE_LIMIT).await;
         });
-    }
-}
-
-impl fmt::Debug for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("resource", &self.0.resource).field("token", &self.0.token).finish()
     }
 }
 

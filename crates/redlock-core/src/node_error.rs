@@ -192,6 +192,45 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_says_what_it_is_and_what_to_do() {
+        for (kind, text, advice) in [
+            (NodeErrorKind::Timeout, "no answer in time", "raise the node timeout"),
+            (NodeErrorKind::Unreachable, "unreachable", "check that the node runs"),
+            (NodeErrorKind::Authentication, "authentication failed", "the user and the password"),
+            (NodeErrorKind::Permission, "permission denied", "EVAL, EVALSHA"),
+            (NodeErrorKind::WrongType, "the key holds another type", "another resource name"),
+            (NodeErrorKind::ReadOnly, "read-only", "a primary's address"),
+            (NodeErrorKind::Loading, "loading or busy", "wait until"),
+            (NodeErrorKind::OutOfMemory, "out of memory", "maxmemory"),
+        ] {
+            assert_eq!(kind.to_string(), text);
+            assert!(kind.advice().unwrap().contains(advice), "{kind}");
+        }
+        for (kind, text) in [(NodeErrorKind::Unsupported, "not supported"), (NodeErrorKind::Other, "error")] {
+            assert_eq!((kind.to_string().as_str(), kind.advice()), (text, None));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_did_not_come_says_for_how_long_it_was_waited_for() {
+        let second = Duration::from_secs(1);
+        for (error, text) in [
+            (NodeError::no_answer(second), "no answer in time: no answer within 1s"),
+            (NodeError::no_connection(second), "no answer in time: no connection within 1s"),
+        ] {
+            assert_eq!((error.kind(), error.chain().as_str()), (NodeErrorKind::Timeout, text));
+        }
+    }
+
+    #[test]
+    fn the_clients_own_error_can_be_had() {
+        let error = NodeError::new(NodeErrorKind::Unreachable, std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let source = error.source().unwrap().downcast_ref::<std::io::Error>();
+        assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::TimedOut));
+        assert!(NodeError::from(NodeErrorKind::Other).source().is_none());
+    }
+
+    #[test]
     fn a_chain_is_one_line_and_says_everything_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("io: {0}")]

@@ -77,9 +77,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_printed_as_it_is_and_for_debugging_quoted() {
+        let resource = Resource::new("invoice\n42").unwrap();
+        assert_eq!(resource.to_string(), "invoice\n42");
+        assert_eq!(format!("{resource:?}"), r#""invoice\n42""#);
+    }
+
+    #[test]
+    fn a_map_by_resource_is_asked_by_name() {
+        let map = std::collections::HashMap::from([(Resource::new("a").unwrap(), 1), (Resource::new("b").unwrap(), 2)]);
+        assert_eq!((map.get("a"), map.get("b"), map.get("c")), (Some(&1), Some(&2), None));
+    }
+
+    #[test]
     fn a_name_has_a_greatest_length() {
-        assert!(Resource::new("x".repeat(Resource::MAX_LEN)).is_ok());
-        let len = Resource::MAX_LEN + 1;
+        assert!(Resource::new("x".repeat(65_536)).is_ok());
+        let len = 65_536 + 1;
         assert_eq!(Resource::new("x".repeat(len)), Err(ResourceError::TooLong { len }));
     }
 }

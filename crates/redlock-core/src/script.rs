@@ -114,6 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_script_says_of_our_own_key_is_nothing_that_pttl_says() {
+        assert_eq!(AcquireAnswer::from_script(-3), AcquireAnswer::granted());
+        assert_eq!(ExtendAnswer::from_script(-3), ExtendAnswer::Extended);
+        assert_eq!(ExtendAnswer::from_script(-4), ExtendAnswer::Healed);
+        for pttl in [-2, -1, 0, 1, 3, 4, i64::MAX] {
+            assert_eq!(AcquireAnswer::from_script(pttl), AcquireAnswer::held(remaining(pttl)));
+            assert_eq!(ExtendAnswer::from_script(pttl), ExtendAnswer::held(remaining(pttl)));
+        }
+    }
+
+    #[test]
     fn a_holder_without_expiry_has_no_remaining_time() {
         assert_eq!(AcquireAnswer::from_script(-1), AcquireAnswer::held(None));
         assert_eq!(AcquireAnswer::from_script(7), AcquireAnswer::held(Some(Duration::from_millis(7))));

@@ -58,6 +58,78 @@ async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_may_owe_so_many_answers_and_not_one_more() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    // One less than 64 are overdue; then exactly 64.
+    for (name, wave) in [("a", 0..63), ("b", 0..1), ("c", 0..1)] {
+        for i in wave {
+            locks.push(redlock.acquire(format!("{name}:{i}"), TTL).await.unwrap());
+        }
+        tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
+    }
+    assert_eq!(nodes[2].requests(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_may_be_left_behind_at_once_and_not_one_more() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    for i in 0..4_200 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(nodes[2].requests(), 4_096);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_owes_answers_says_how_many() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    for i in 0..70 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+    }
+    tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
+    nodes[1].stop();
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
+    assert!(error.contains("node-3 failed (no answer in time: 70 earlier requests are still unanswered)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
+    let redlock = redlock(&nodes);
+    let mut locks = Vec::new();
+    for i in 0..100 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+    }
+    drop(locks);
+    // Their releases are on the way, and not late.
+    tokio::time::sleep(ms(1)).await;
+    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_is_not_sent_after_a_release() {
+    let mut nodes = MockNode::fleet(3);
+    nodes[2] = nodes[2].clone().with_latency(ms(100));
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // On the far node it waits for the acquire, which is still on its way.
+    lock.extend(TTL).await.unwrap();
+    lock.release().await.unwrap();
+    redlock.close().await.unwrap();
+    let requests: Vec<_> = nodes.iter().map(MockNode::requests).collect();
+    assert_eq!(requests, [3, 3, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_sent_can_always_be_given_back() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);

@@ -31,7 +31,7 @@ async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
     drop(redlock.acquire("line\nbreak", TTL).await.unwrap());
     redlock.close().await.unwrap();
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let count = |needle: &str| text.matches(needle).count();
     assert_eq!(count("node fails, a quorum must do without it"), 1, "{text}");
     assert_eq!(count("node answers again"), 1, "{text}");
@@ -39,10 +39,26 @@ async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
     // No name can forge a line of its own.
     assert!(text.contains(r#"redlock.acquire{resource="line\nbreak" ttl_ms=10000"#), "{text}");
     assert!(text.lines().all(|line| line.contains("redlock_core")), "{text}");
+
+    // Of a key that is no lock each request is told, and its node is not taken for a failing one.
+    nodes[2].set_list("line\nbreak");
+    for _ in 0..2 {
+        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
+    }
+    redlock.close().await.unwrap();
+    let more = log.text().split_off(text.len());
+    assert_eq!(more.matches("a key is not a lock").count(), 4, "{more}");
+    assert!(!more.contains("node fails") && !more.contains("node answers again"), "{more}");
 }
 
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {

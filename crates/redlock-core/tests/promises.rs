@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
     AcquireError, AcquireOptions, BuildError, Drift, Entropy, EntropyError, InspectRequest, LockNode, Lost,
-    NodeErrorKind, Redlock, Release, ReleaseError, Resource, Retry, TokioClock,
+    NodeErrorKind, Redlock, Release, ReleaseError, Resource, Retry, TokioClock, algorithm::Next,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
@@ -147,6 +147,31 @@ async fn without_randomness_no_lock_is_taken() {
     let error = redlock.acquire("r", TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Entropy(_)), "{error}");
     assert_eq!(nodes[0].requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_random_source_decides_the_jitter() {
+    #[derive(Debug)]
+    struct Same(u8);
+
+    impl Entropy for Same {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            bytes.fill(self.0);
+            Ok(())
+        }
+    }
+
+    for byte in [0, 7, 0x5a, 0xff] {
+        let nodes = MockNode::fleet(3);
+        nodes.iter().for_each(|node| node.set("r", "another", None));
+        let retry = Retry::attempts(2).fixed(ms(500)).jitter(ms(500));
+        let Next::After(pause) = retry.next(1, Duration::ZERO, None, u64::from_ne_bytes([byte; 8])) else { panic!() };
+        let builder = Redlock::builder().nodes(nodes).clock(TokioClock::default()).entropy(Same(byte)).retry(retry);
+        let start = Instant::now();
+        builder.build().unwrap().acquire("r", TTL).await.unwrap_err();
+        // tokio's timers count whole milliseconds.
+        assert!((pause..=pause + ms(1)).contains(&start.elapsed()), "{pause:?} became {:?}", start.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

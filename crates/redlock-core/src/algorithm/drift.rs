@@ -86,7 +86,38 @@ mod tests {
         assert_eq!(Drift::new(0.0, Duration::ZERO).unwrap().of(ttl(1000)), Duration::ZERO);
     }
 
+    #[test]
+    fn extreme_drifts_leave_nothing_and_do_not_overflow() {
+        let longest = Ttl::new(Ttl::MAX).unwrap();
+        let nearly_all = Drift::new(1.0_f64.next_down(), Duration::ZERO).unwrap();
+        assert!(nearly_all.of(longest) <= Ttl::MAX);
+        assert!(nearly_all.validity(longest, Duration::ZERO) <= Duration::from_micros(1));
+        let endless = Drift::new(1.0_f64.next_down(), Duration::MAX).unwrap();
+        assert_eq!(endless.of(longest), Duration::MAX);
+        assert_eq!(endless.validity(longest, Duration::ZERO), Duration::ZERO);
+        assert_eq!(Drift::default().validity(longest, Duration::MAX), Duration::ZERO);
+        assert_eq!(Drift::new(f64::MIN_POSITIVE, Duration::ZERO).unwrap().of(longest), Duration::from_micros(1), "up");
+    }
+
+    #[test]
+    fn a_factor_that_is_none_is_told() {
+        let error = Drift::new(1.5, Duration::ZERO).unwrap_err().to_string();
+        assert_eq!(error, "the drift factor is 1.5: it must be at least 0 and below 1 (0.01 allows 1 percent)");
+    }
+
     proptest! {
+        #[test]
+        fn validity_is_less_than_what_was_asked_and_only_shrinks(
+            nanos in 1_000_000..=Ttl::MAX.as_nanos() as u64, elapsed in any::<u32>(), more in any::<u32>(),
+        ) {
+            let (asked, drift) = (Duration::from_nanos(nanos), Drift::default());
+            let ttl = Ttl::new(asked).unwrap();
+            let validity = |micros: u64| drift.validity(ttl, Duration::from_micros(micros));
+            prop_assert!(validity(0) <= asked.saturating_sub(drift.of(ttl)));
+            prop_assert!(validity(0) < asked);
+            prop_assert!(validity(u64::from(elapsed) + u64::from(more)) <= validity(elapsed.into()));
+        }
+
         #[test]
         fn validity_never_exceeds_ttl_minus_drift_minus_elapsed(
             millis in 1..=Ttl::MAX.as_millis() as u64,

@@ -46,6 +46,8 @@ impl NodeTimeout {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const fn ms(millis: u64) -> Duration {
@@ -60,6 +62,21 @@ mod tests {
     fn the_default_is_a_fiftieth_of_the_ttl_within_bounds() {
         for (ttl, timeout) in [(100, 50), (2_500, 50), (10_000, 200), (25_000, 500), (3_600_000, 500)] {
             assert_eq!(of(NodeTimeout::Auto, ms(ttl)), Ok(ms(timeout)), "ttl {ttl} ms");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_round_that_waits_for_a_slow_node_has_validity_left(
+            nanos in 1_000_000..=Ttl::MAX.as_nanos() as u64,
+            fixed in prop::option::of(prop_oneof![any::<u64>().prop_map(Duration::from_nanos), Just(Duration::MAX)]),
+        ) {
+            let ttl = Ttl::new(Duration::from_nanos(nanos)).unwrap();
+            let timeout = fixed.map_or(NodeTimeout::Auto, NodeTimeout::Fixed);
+            if let Ok(timeout) = timeout.of(ttl, &Drift::default()) {
+                prop_assert!(Drift::default().validity(ttl, timeout) > Duration::ZERO);
+                prop_assert!(fixed.is_some() || (ms(50)..=ms(500)).contains(&timeout));
+            }
         }
     }
 

@@ -53,6 +53,24 @@ mod tests {
     }
 
     #[test]
+    fn any_two_quorums_of_a_fleet_intersect() {
+        for nodes in 1..=9 {
+            let needed = quorum(nodes).needed();
+            let quorums: Vec<_> = (0_u32..1 << nodes).filter(|set| set.count_ones() as usize >= needed).collect();
+            assert!(quorums.iter().all(|one| quorums.iter().all(|other| one & other != 0)), "{nodes} nodes");
+        }
+    }
+
+    #[test]
+    fn no_fleet_is_too_large_to_count() {
+        for nodes in [usize::MAX, usize::MAX - 1, usize::MAX / 2, usize::MAX / 2 + 1] {
+            let quorum = quorum(nodes);
+            assert!(quorum.needed() > nodes - quorum.needed(), "two quorums share a node");
+            assert_eq!(quorum.tolerated(), nodes - quorum.needed());
+        }
+    }
+
+    #[test]
     fn the_well_known_quorums() {
         let table = [(1, 1, 0), (2, 2, 0), (3, 2, 1), (4, 3, 1), (5, 3, 2), (6, 4, 2), (7, 4, 3)];
         for (nodes, needed, tolerated) in table {

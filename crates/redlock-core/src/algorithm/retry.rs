@@ -146,7 +146,7 @@ impl Retry {
             Backoff::Custom(pause) => pause(attempt),
         };
         // From `pause - jitter` to `pause + jitter`, evenly.
-        let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2);
+        let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
         let shift = Duration::from_nanos(random % (2 * jitter + 1));
         pause.saturating_add(shift).saturating_sub(Duration::from_nanos(jitter))
     }
@@ -207,9 +207,51 @@ mod tests {
     }
 
     #[test]
+    fn extreme_schedules_do_not_overflow() {
+        let endless = Retry::attempts(u32::MAX).jitter(Duration::MAX);
+        let schedules = [
+            endless.clone().fixed(Duration::MAX),
+            endless.clone().exponential(Duration::MAX, Duration::MAX),
+            endless.clone().exponential(Duration::from_nanos(1), Duration::MAX),
+            endless.clone().custom(|_| Duration::MAX),
+            endless.deadline(Duration::MAX),
+        ];
+        for retry in schedules {
+            for attempt in [0, 1, u32::MAX - 1] {
+                for random in [0, 1, u64::MAX] {
+                    assert!(matches!(retry.next(attempt, Duration::MAX, None, random), Next::After(_) | Next::Stop(_)));
+                }
+            }
+            assert_eq!(retry.next(u32::MAX, Duration::MAX, None, 0), Next::Stop(Stop::Attempts));
+        }
+        // The first pause that has no double.
+        let doubling =
+            Retry::attempts(u32::MAX).exponential(Duration::from_nanos(1), Duration::MAX).jitter(Duration::ZERO);
+        assert_eq!(pause(&doubling, 32, 0), Some(Duration::from_nanos(1 << 31)));
+        assert_eq!(pause(&doubling, 33, 0), Some(Duration::from_nanos(u32::MAX.into())));
+    }
+
+    #[test]
+    fn debug_tells_the_schedule() {
+        let text = |retry: Retry| format!("{retry:?}");
+        assert!(text(Retry::attempts(7).fixed(ms(30))).contains("Fixed(30ms)"));
+        assert!(text(Retry::never().exponential(ms(1), ms(9))).contains("Exponential(1ms..=9ms)"));
+        assert!(text(Retry::never().custom(|_| ms(1))).contains("Custom"));
+    }
+
+    #[test]
     fn a_pause_can_be_the_callers_own() {
         let retry = Retry::attempts(9).custom(|attempt| ms(attempt.into())).jitter(Duration::ZERO);
         assert_eq!(pause(&retry, 4, 0), Some(ms(4)));
+    }
+
+    #[test]
+    fn the_default_pause_is_200_ms_give_or_take_100() {
+        assert_eq!(pause(&Retry::default(), 1, 0), Some(ms(100)));
+        assert_eq!(pause(&Retry::default(), 1, 100_000_000), Some(ms(200)));
+        assert_eq!(pause(&Retry::default(), 1, 200_000_000), Some(ms(300)));
+        assert_eq!(pause(&Retry::default(), 1, 200_000_001), Some(ms(100)));
+        assert_eq!(pause(&Retry::default(), 20, 0), None);
     }
 
     #[test]
@@ -256,6 +298,40 @@ mod tests {
             prop_assert!(paused <= base.saturating_add(jitter));
             let exponential = fixed.exponential(base, longest);
             prop_assert!(pause(&exponential, attempt, random).unwrap() <= longest.saturating_add(jitter));
+        }
+
+        #[test]
+        fn a_schedule_keeps_its_count_and_its_deadline(
+            attempts in prop::option::of(1_u32..40), deadline in prop::option::of(0_u64..3_000),
+            base in 0_u64..400, jitter in 0_u64..400,
+            rounds in prop::collection::vec((1_u64..300, prop::option::of(0_u64..500), any::<u64>()), 400),
+        ) {
+            let retry = Retry::default().any_number().fixed(ms(base)).jitter(ms(jitter));
+            let retry = attempts.map_or(retry.clone(), |attempts| Retry { attempts: NonZeroU32::new(attempts), ..retry });
+            let retry = deadline.map_or(retry.clone(), |deadline| retry.deadline(ms(deadline)));
+            let (mut made, mut elapsed) = (0, Duration::ZERO);
+            for (took, free_after, random) in rounds {
+                made += 1;
+                elapsed += ms(took);
+                let free_after = free_after.map(ms);
+                match retry.next(made, elapsed, free_after, random) {
+                    Next::After(pause) => {
+                        prop_assert!(attempts.is_none_or(|attempts| made < attempts));
+                        prop_assert!(pause <= ms(base + jitter).min(free_after.unwrap_or(Duration::MAX)));
+                        elapsed += pause;
+                        prop_assert!(deadline.is_none_or(|deadline| elapsed < ms(deadline)), "the next round is in time");
+                    }
+                    Next::Stop(Stop::Attempts) => {
+                        prop_assert_eq!(Some(made), attempts);
+                        return Ok(());
+                    }
+                    Next::Stop(Stop::Deadline) => {
+                        prop_assert!(deadline.is_some_and(|deadline| elapsed + ms(50) >= ms(deadline)));
+                        return Ok(());
+                    }
+                }
+            }
+            prop_assert!(attempts.is_none() && deadline.is_none(), "a bounded schedule ends");
         }
 
         #[test]

@@ -178,6 +178,77 @@ mod tests {
         }
     }
 
+    /// Every way in which so many nodes can vote, in every order.
+    fn all_votes(nodes: u32) -> impl Iterator<Item = Vec<Vote>> {
+        let vote = |number: usize, node| [Vote::Granted, Vote::Refused, Vote::Failed][number / 3_usize.pow(node) % 3];
+        (0..3_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| vote(number, node)).collect())
+    }
+
+    #[test]
+    fn whatever_nodes_vote_and_in_whatever_order_the_early_decision_stands() {
+        for nodes in 1..=7 {
+            for votes in all_votes(nodes) {
+                let full = round(votes.len(), &votes).decision().unwrap();
+                let granted = votes.iter().filter(|vote| **vote == Vote::Granted).count();
+                assert_eq!(full == Decision::Won, 2 * granted > votes.len(), "{votes:?}");
+                for counted in 0..votes.len() {
+                    match round(votes.len(), &votes[..counted]).decision() {
+                        None => {}
+                        Some(early @ (Decision::Won | Decision::Lost(Lost::NoQuorum))) => {
+                            assert_eq!(early, full, "{votes:?}")
+                        }
+                        // More nodes may fail, and the blame change.
+                        Some(Decision::Lost(_)) => assert!(matches!(full, Decision::Lost(_)), "{votes:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_votes_does_not_matter() {
+        for nodes in 1..=7 {
+            for votes in all_votes(nodes) {
+                let mut sorted = votes.clone();
+                sorted.sort_by_key(|vote| *vote as u8);
+                assert_eq!(round(votes.len(), &votes).decision(), round(votes.len(), &sorted).decision(), "{votes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn grants_are_counted() {
+        use Vote::{Failed, Granted, Refused};
+        assert_eq!(round(5, &[]).granted(), 0);
+        assert_eq!(round(5, &[Granted, Refused, Granted, Failed, Granted]).granted(), 3);
+    }
+
+    #[test]
+    fn a_huge_fleet_is_no_overflow() {
+        let mut round = round(usize::MAX, &[Vote::Granted, Vote::Refused]);
+        assert_eq!(round.decision(), None);
+        assert_eq!(round.free_after([Duration::MAX]), None);
+        round.close();
+        assert_eq!(round.decision(), Some(Decision::Lost(Lost::NoQuorum)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_waiter_waits_for_the_first_moment_at_which_enough_are_free(
+            votes in prop::collection::vec(vote(), 1..8),
+            told in prop::collection::vec(0_u64..50, 0..8),
+        ) {
+            let refused = votes.iter().filter(|vote| **vote == Vote::Refused).count();
+            let told: Vec<_> = told.into_iter().take(refused).map(Duration::from_millis).collect();
+            let granted = votes.iter().filter(|vote| **vote == Vote::Granted).count();
+            let needed = votes.len() / 2 + 1;
+            let free_at = |moment| granted + told.iter().filter(|remaining| **remaining <= moment).count();
+            let first = told.iter().copied().filter(|moment| free_at(*moment) >= needed).min();
+            let expected = first.filter(|_| granted < needed).map(|moment| moment + Duration::from_millis(1));
+            prop_assert_eq!(round(votes.len(), &votes).free_after(told.iter().copied()), expected);
+        }
+    }
+
     #[test]
     fn failures_are_blamed_only_when_they_alone_prevent_a_quorum() {
         use Vote::{Failed, Granted, Refused};

@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(Ttl::new(Duration::ZERO), Err(TtlError::Zero));
         let ttl = Ttl::MIN - Duration::from_nanos(1);
         assert_eq!(Ttl::new(ttl), Err(TtlError::BelowMillisecond { ttl }));
+        assert_eq!(Ttl::MAX, Duration::from_secs(604_800), "seven days");
         assert!(Ttl::new(Ttl::MIN).is_ok());
         assert!(Ttl::new(Ttl::MAX).is_ok());
         let ttl = Ttl::MAX + Duration::from_nanos(1);

@@ -43,6 +43,33 @@ fn unix_sockets_are_read() {
         assert_eq!((node.name(), node.db), ("/run/redis.sock".to_owned(), 4));
         assert_eq!(node.password.as_deref(), Some("p"));
     }
+    assert_eq!(parse("unix:///run/redis.sock?user=u").user.as_deref(), Some("u"));
+}
+
+#[test]
+fn timeouts_can_be_set_each_by_itself() {
+    let node = parse("redis://a").with_response_timeout(Duration::from_millis(7));
+    assert_eq!((node.connect_timeout, node.response_timeout), (Duration::from_secs(1), Duration::from_millis(7)));
+    let node = parse("redis://a").with_connect_timeout(Duration::from_millis(7));
+    assert_eq!((node.connect_timeout, node.response_timeout), (Duration::from_millis(7), Duration::from_secs(1)));
+}
+
+#[test]
+fn a_url_may_be_owned_or_borrowed_or_read_already() {
+    let owned = "redis://a".to_owned();
+    let read = NodeUrl::parse_all([&owned]).unwrap();
+    assert_eq!(read, [parse("redis://a")]);
+    assert_eq!(NodeUrl::parse_all([owned]).unwrap(), read);
+    assert_eq!(NodeUrl::parse_all(read.clone()).unwrap(), read);
+}
+
+#[test]
+fn an_error_names_the_server() {
+    let error = |url| NodeUrl::parse(url).unwrap_err().to_string();
+    assert_eq!(error("redis://a:7000/x"), "cannot use node url `redis://a:7000`: the database is not a number");
+    assert_eq!(error("rediss://a/x"), "cannot use node url `rediss://a`: the database is not a number");
+    let rejected = parse("redis://:hunter2@a").rejected("database 300 is above 255").to_string();
+    assert_eq!(rejected, "cannot use node url `a:6379`: database 300 is above 255");
 }
 
 #[test]
@@ -60,6 +87,7 @@ fn what_is_wrong_is_told_without_the_password() {
         ("redis://:hunter2@a?connect_timeout=3", "a timeout is no positive duration"),
         ("redis://:hunter2@a?response_timeout=0ms", "a timeout is no positive duration"),
         ("tcp://:hunter2@a?DialTimeout=5ms", "a timeout is no positive duration"),
+        ("tcp://:hunter2@a?DialTimeout=0", "a timeout is no positive duration"),
         ("redis://hunter2:%ff@a", "not UTF-8"),
         ("redis://u:hunter2@a b", "invalid domain character"),
         ("redis://user:hunter2", "invalid port number"),
@@ -75,8 +103,13 @@ fn what_is_wrong_is_told_without_the_password() {
 }
 
 #[test]
-fn debug_does_not_show_the_password() {
-    assert!(!format!("{:?}", parse("redis://:hunter2@a")).contains("hunter2"));
+fn debug_shows_all_but_the_password() {
+    let text = format!("{:?}", parse("redis://me:hunter2@a/3?connect_timeout=5ms"));
+    for shown in [r#"host: "a""#, "port: 6379", r#"user: Some("me")"#, r#"password: Some("...")"#, "db: 3", "5ms", "1s"]
+    {
+        assert!(text.contains(shown), "{text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]
@@ -93,5 +126,11 @@ fn one_server_must_not_vote_twice() {
 fn tls_must_be_built_in_to_be_used() {
     assert!(parse("rediss://a").check(true).is_ok());
     assert!(parse("rediss://a").check(false).is_err());
+    assert!(parse("redis://a").check(false).is_ok());
+}
+
+#[test]
+fn a_timeout_is_not_zero() {
     assert!(parse("redis://a").with_connect_timeout(Duration::ZERO).check(true).is_err());
+    assert!(parse("redis://a").with_response_timeout(Duration::ZERO).check(true).is_err());
 }

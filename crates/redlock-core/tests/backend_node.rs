@@ -1,0 +1,198 @@
+//! A node over any Redis client: what it sends for each operation, and what it makes of the answers.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
+    NodeErrorKind, NodeUrl, NodeUrlError, ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+    backend::{Answered, Call, Node, RedisClient, Reply},
+    script,
+};
+use tokio::time::Instant;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A client that answers as told and notes what it was sent.
+#[derive(Debug, Clone, Default)]
+struct Fake {
+    name: String,
+    /// Nothing: no answer ever.
+    answer: Option<Answered>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    script: &'static str,
+    resource: String,
+    token: Option<Token>,
+    ttl_millis: Option<u64>,
+    timeouts: (Duration, Duration),
+}
+
+impl RedisClient for Fake {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        if url.db > 255 { Err(url.rejected("no such database")) } else { Ok(Self::default()) }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
+        self.sent.lock().unwrap().push(Sent {
+            script: call.script().sha1(),
+            resource: call.resource().to_string(),
+            token: call.token().copied(),
+            ttl_millis: call.ttl_millis(),
+            timeouts: (connect, response),
+        });
+        match &self.answer {
+            Some(answered) => Ok(answered.clone()),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Fake {
+    fn answering(reply: Reply) -> Self {
+        Self { name: "fake".to_owned(), answer: Some(Answered { reply, sent_again: false }), ..Self::default() }
+    }
+}
+
+fn answering(reply: Reply) -> Node<Fake> {
+    Node::new(Fake::answering(reply))
+}
+
+const TOKEN: [u8; 20] = [7; 20];
+
+fn resource() -> Resource {
+    Resource::new("r").unwrap()
+}
+
+fn acquire() -> AcquireRequest {
+    AcquireRequest::new(resource(), Token::from_bytes(TOKEN), Ttl::new(Duration::from_micros(1_500)).unwrap())
+}
+
+fn extend() -> ExtendRequest {
+    ExtendRequest::new(resource(), Token::from_bytes(TOKEN), Ttl::new(ms(30)).unwrap())
+}
+
+fn release() -> ReleaseRequest {
+    ReleaseRequest::new(resource(), Token::from_bytes(TOKEN))
+}
+
+fn inspect() -> InspectRequest {
+    InspectRequest::new(resource())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_operation_sends_its_script_with_what_that_takes() {
+    let fake = Fake::answering(Reply::Integer(1));
+    let sent = fake.sent.clone();
+    let node = Node::<Fake>::new(fake).with_connect_timeout(ms(70)).with_response_timeout(ms(80));
+    node.acquire(&acquire()).await.unwrap();
+    node.extend(&extend()).await.unwrap();
+    node.release(&release()).await.unwrap();
+    node.inspect(&inspect()).await.unwrap_err();
+    let with = |script: script::Script, token: Option<[u8; 20]>, ttl_millis| Sent {
+        script: script.sha1(),
+        resource: "r".to_owned(),
+        token: token.map(Token::from_bytes),
+        ttl_millis,
+        timeouts: (ms(70), ms(80)),
+    };
+    let expected = [
+        // Rounded up.
+        with(script::ACQUIRE, Some(TOKEN), Some(2)),
+        with(script::EXTEND, Some(TOKEN), Some(30)),
+        with(script::RELEASE, Some(TOKEN), None),
+        with(script::INSPECT, None, None),
+    ];
+    assert_eq!(*sent.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_read() {
+    let integer = |integer| answering(Reply::Integer(integer));
+    assert_eq!(integer(-3).acquire(&acquire()).await.unwrap(), AcquireAnswer::granted());
+    assert_eq!(integer(9).acquire(&acquire()).await.unwrap(), AcquireAnswer::held(Some(ms(9))));
+    assert_eq!(integer(-4).extend(&extend()).await.unwrap(), ExtendAnswer::Healed);
+    assert_eq!(integer(9).extend(&extend()).await.unwrap(), ExtendAnswer::held(Some(ms(9))));
+    assert_eq!(integer(1).release(&release()).await.unwrap(), ReleaseAnswer::Released);
+    assert_eq!(integer(0).release(&release()).await.unwrap(), ReleaseAnswer::NotHeld);
+    assert_eq!(answering(Reply::Nothing).inspect(&inspect()).await.unwrap(), InspectAnswer::Absent);
+    let held = answering(Reply::Holder(b"token".to_vec(), 9)).inspect(&inspect()).await.unwrap();
+    assert_eq!(held, InspectAnswer::held("token", Some(ms(9))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_wrong_type_is_an_error_that_shows_it() {
+    let node = answering(Reply::Nothing);
+    for error in [
+        node.acquire(&acquire()).await.unwrap_err(),
+        node.extend(&extend()).await.unwrap_err(),
+        node.release(&release()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), NodeErrorKind::Other);
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unexpected answer Nothing");
+    }
+    let error = answering(Reply::Integer(5)).inspect(&inspect()).await.unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unexpected answer Integer(5)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_sent_again_and_finds_nothing_cannot_tell() {
+    let answer = Some(Answered { reply: Reply::Integer(0), sent_again: true });
+    let node = Node::<Fake>::new(Fake { answer, ..Fake::default() });
+    assert_eq!(node.release(&release()).await.unwrap_err().kind(), NodeErrorKind::Unreachable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_ends_when_connecting_and_one_answer_have_had_their_time() {
+    let hung = Node::<Fake>::new(Fake::default());
+    for (node, bound) in [
+        (hung.clone(), ms(2_000)),
+        (hung.clone().with_connect_timeout(ms(70)), ms(1_070)),
+        (hung.clone().with_response_timeout(ms(80)), ms(1_080)),
+    ] {
+        let start = Instant::now();
+        assert_eq!(node.acquire(&acquire()).await.unwrap_err().kind(), NodeErrorKind::Timeout);
+        assert_eq!(start.elapsed(), bound);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_named_after_its_client_unless_it_is_given_a_name() {
+    let node = answering(Reply::Nothing);
+    assert_eq!((node.name(), node.clone().name()), ("fake", "fake"));
+    assert_eq!(format!("{node:?}"), r#"RedisNode { name: "fake", .. }"#);
+    assert_eq!(node.with_name("rack 3").clone().name(), "rack 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_sets_the_timeouts() {
+    let url = "redis://a?connect_timeout=70ms&response_timeout=80ms";
+    let fleet = Node::<Fake>::open_all([url, "redis://b"]).unwrap();
+    for (node, bound) in [(&Node::open(url).unwrap(), ms(150)), (&fleet[0], ms(150)), (&fleet[1], ms(2_000))] {
+        let start = Instant::now();
+        node.acquire(&acquire()).await.unwrap_err();
+        assert_eq!(start.elapsed(), bound);
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_an_error() {
+    let error = |url: &str| Node::<Fake>::open(url).unwrap_err().to_string();
+    assert!(error("http://a").contains("the scheme is none of"));
+    assert!(error("redis://a/300").contains("no such database"));
+    let twice = Node::<Fake>::open_all(["redis://a", "redis://a/1"]).unwrap_err().to_string();
+    assert!(twice.contains("given twice"), "{twice}");
+}

@@ -1,0 +1,151 @@
+//! A node answers as the scripts of a real one do; `differential` in the workspace's tests compares the two at random.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
+    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+};
+use redlock_mock::{Memory, MockNode};
+use tokio::time::sleep;
+
+const OURS: [u8; 20] = [1; 20];
+const OTHERS: [u8; 20] = [2; 20];
+const TTL: Duration = Duration::from_secs(10);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn resource() -> Resource {
+    Resource::new("r").unwrap()
+}
+
+async fn acquire(node: &MockNode, token: [u8; 20]) -> AcquireAnswer {
+    let request = AcquireRequest::new(resource(), Token::from_bytes(token), Ttl::new(TTL).unwrap());
+    node.acquire(&request).await.unwrap()
+}
+
+async fn extend(node: &MockNode, token: [u8; 20], ttl: Duration) -> ExtendAnswer {
+    let request = ExtendRequest::new(resource(), Token::from_bytes(token), Ttl::new(ttl).unwrap());
+    node.extend(&request).await.unwrap()
+}
+
+async fn release(node: &MockNode, token: [u8; 20]) -> Result<ReleaseAnswer, NodeError> {
+    node.release(&ReleaseRequest::new(resource(), Token::from_bytes(token))).await
+}
+
+async fn inspect(node: &MockNode) -> Result<InspectAnswer, NodeError> {
+    node.inspect(&InspectRequest::new(resource())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_taken_once_and_an_acquire_sent_again_finds_its_own() {
+    let node = MockNode::new("node");
+    assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
+    sleep(ms(3)).await;
+    assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
+    assert_eq!(node.remaining("r"), Some(TTL - ms(3)), "which is not prolonged by it");
+    assert_eq!(acquire(&node, OTHERS).await, AcquireAnswer::held(Some(TTL - ms(3))));
+    let held = InspectAnswer::held(Token::from_bytes(OURS).as_bytes(), Some(TTL - ms(3)));
+    assert_eq!(inspect(&node).await.unwrap(), held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_prolongs_or_heals_and_never_shortens_nor_takes() {
+    let node = MockNode::new("node");
+    assert_eq!(extend(&node, OURS, TTL).await, ExtendAnswer::Healed);
+    assert_eq!(extend(&node, OURS, 2 * TTL).await, ExtendAnswer::Extended);
+    assert_eq!(extend(&node, OURS, TTL).await, ExtendAnswer::Extended);
+    assert_eq!(node.remaining("r"), Some(2 * TTL));
+    assert_eq!(extend(&node, OTHERS, 3 * TTL).await, ExtendAnswer::held(Some(2 * TTL)));
+    assert_eq!(node.remaining("r"), Some(2 * TTL));
+    node.set("r", Token::from_bytes(OURS).as_str(), None);
+    assert_eq!(extend(&node, OURS, TTL).await, ExtendAnswer::Extended);
+    assert_eq!(node.remaining("r"), Some(TTL), "a key without expiry gets one, as by the script");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_its_own_token_deletes_a_key() {
+    let node = MockNode::new("node");
+    assert_eq!(release(&node, OURS).await.unwrap(), ReleaseAnswer::NotHeld);
+    acquire(&node, OURS).await;
+    assert_eq!(release(&node, OTHERS).await.unwrap(), ReleaseAnswer::NotHeld);
+    assert_eq!(release(&node, OURS).await.unwrap(), ReleaseAnswer::Released);
+    assert_eq!(inspect(&node).await.unwrap(), InspectAnswer::Absent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_another_type_is_an_error_for_every_operation() {
+    let node = MockNode::new("node");
+    node.set_list("r");
+    assert_eq!(release(&node, OURS).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+    assert_eq!(inspect(&node).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+    assert_eq!((node.peek("r"), node.resources()), (None, vec!["r".to_owned()]));
+    node.remove("r");
+    assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fraction_of_a_millisecond_is_rounded_up_in_an_expiry() {
+    let node = MockNode::new("node");
+    extend(&node, OURS, Duration::from_micros(1_500)).await;
+    assert_eq!(node.remaining("r"), Some(ms(2)));
+    node.set("r", "another", Some(Duration::from_micros(1_999)));
+    assert_eq!(node.remaining("r"), Some(ms(1)), "and down in what is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_told_in_order_and_without_the_expired() {
+    let node = MockNode::new("node");
+    for name in ["c", "a", "b"] {
+        node.set(name, "another", None);
+    }
+    node.set("brief", "another", Some(ms(5)));
+    sleep(ms(6)).await;
+    assert_eq!(node.resources(), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_loses_its_last_second_goes_back_to_what_was_then() {
+    let node = MockNode::new("node");
+    for name in ["deleted", "replaced", "kept"] {
+        node.set(name, "old", None);
+    }
+    sleep(ms(500)).await;
+    node.set("saved", "old", None);
+    sleep(ms(1_000)).await;
+    node.remove("deleted");
+    node.set("replaced", "new", None);
+    sleep(ms(900)).await;
+    node.set("replaced", "newer", None);
+    node.set("made", "new", None);
+    node.restart(Memory::LastSecondLost);
+    assert_eq!(node.resources(), ["deleted", "kept", "replaced", "saved"]);
+    assert_eq!(node.peek("replaced").as_deref(), Some(&b"old"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_a_second_old_is_on_disk() {
+    let node = MockNode::new("node");
+    node.set("a", "another", None);
+    sleep(ms(1_000)).await;
+    node.restart(Memory::LastSecondLost);
+    assert_eq!(node.resources(), ["a"]);
+    node.set("b", "another", None);
+    node.set("c", "another", None);
+    sleep(ms(999)).await;
+    node.restart(Memory::LastSecondLost);
+    assert_eq!(node.resources(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_restart_kept_is_on_disk() {
+    let node = MockNode::new("node");
+    node.set("a", "another", None);
+    node.restart(Memory::Kept);
+    node.restart(Memory::LastSecondLost);
+    assert_eq!(node.resources(), ["a"]);
+}

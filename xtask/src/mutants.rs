@@ -1,0 +1,266 @@
+//! Planted mistakes: cargo-mutants changes the code in one place at a time, and the fast tests have to notice.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{command::follow, fast, tool::Tool, workspace::Workspace};
+
+const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", built: None };
+
+/// Where mistakes are planted: the library, and what the mock does in Redis' place. What is left out of these files,
+/// and why, is in `.cargo/mutants.toml`.
+const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys.rs"];
+
+/// What to plant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Selection {
+    /// Plant in these files only; a glob, may be given several times.
+    #[arg(long, value_name = "GLOB")]
+    file: Vec<String>,
+
+    /// Plant every N-th mistake, from the K-th on; K counts from 0.
+    #[arg(long, value_name = "K/N")]
+    shard: Option<String>,
+
+    /// Try so many at once, each in a build of its own.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
+}
+
+impl Selection {
+    /// A sample for every day, of all files: about a minute on two cores. Always the same for the same code.
+    pub(crate) fn sample() -> Self {
+        Self { file: Vec::new(), shard: Some("0/20".to_owned()), jobs: 1 }
+    }
+}
+
+/// Plants mistakes and tells each verdict as it comes, and the sums.
+///
+/// # Errors
+///
+/// If a mistake went unnoticed.
+pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String> {
+    let program = MUTANTS.obtain(workspace)?;
+    let folder = workspace.target.join("mutants");
+    let (trees, results) = (folder.join("trees"), folder.join("mutants.out"));
+    // What a run that was killed has left, and old verdicts, which must not pass for new ones.
+    for old in [&trees, &results] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    fs::create_dir_all(&trees)?;
+    let mut command = command(&program, workspace, &folder, selection);
+    let mut progress = Progress::default();
+    let status = follow(command.env("TMPDIR", &trees), |line| {
+        let line = String::from_utf8_lossy(line);
+        println!("{}", progress.mark(line.trim_end()));
+        Ok(())
+    });
+    fs::remove_dir_all(&trees)?;
+    let code = status?.code();
+    // 2: one went unnoticed; 3: one was noticed by a test that did not end.
+    ensure!(code != Some(4), "the fast tests fail with no mistake planted: see {}", results.join("log").display());
+    ensure!(matches!(code, Some(0 | 2 | 3)), "cargo-mutants failed, exit code {code:?}");
+    let outcomes = fs::read(results.join("outcomes.json")).context("no verdicts")?;
+    let outcomes = serde_json::from_slice(&outcomes)?;
+    let verdicts = Verdicts::parse(&outcomes).context("cargo-mutants says something unexpected")?;
+    println!("\n{verdicts}");
+    verdicts.judge()
+}
+
+fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Selection) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(&workspace.root).arg("mutants");
+    command.args(["--colors", "never", "--annotations", "none", "--caught", "--unviable", "--output"]).arg(folder);
+    let default = PLANTED_IN.iter().copied().map(str::to_owned).collect();
+    for file in if selection.file.is_empty() { &default } else { &selection.file } {
+        command.args(["--file", file]);
+    }
+    for package in fast::PACKAGES {
+        command.args(["--test-package", package]);
+    }
+    for target in fast::TARGETS {
+        command.arg(format!("--cargo-test-arg={target}"));
+    }
+    if let Some(shard) = &selection.shard {
+        command.args(["--sharding", "round-robin", "--shard", shard]);
+    }
+    if selection.jobs > 1 {
+        // Each builds in its own copy of the tree: in a common folder they would wait for each other.
+        command.args(["--jobs", &selection.jobs.to_string()]).env_remove("CARGO_TARGET_DIR");
+    } else {
+        // Kept, so that the dependencies are built once.
+        command.env("CARGO_TARGET_DIR", folder.join("build"));
+    }
+    command
+}
+
+/// Numbers the verdicts.
+#[derive(Debug, Default)]
+struct Progress {
+    all: usize,
+    done: usize,
+}
+
+impl Progress {
+    fn mark(&mut self, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Found") => self.all = words.next().and_then(|number| number.parse().ok()).unwrap_or_default(),
+            Some("caught" | "MISSED" | "TIMEOUT" | "unviable") => {
+                self.done += 1;
+                return format!("[{}/{}] {line}", self.done, self.all);
+            }
+            _ => {}
+        }
+        line.to_owned()
+    }
+}
+
+/// What became of the mistakes, by file.
+#[derive(Debug, Default)]
+struct Verdicts {
+    files: BTreeMap<String, Counts>,
+    /// The names of those that went unnoticed.
+    missed: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    planted: u32,
+    caught: u32,
+    /// Caught as well, by a test that did not end.
+    timeouts: u32,
+    missed: u32,
+    /// Did not compile.
+    unviable: u32,
+    took: Duration,
+}
+
+impl Verdicts {
+    fn parse(results: &Value) -> Option<Self> {
+        let mut verdicts = Self::default();
+        for outcome in results.get("outcomes")?.as_array()? {
+            let Some(mutant) = outcome.get("scenario")?.get("Mutant") else { continue };
+            let counts = verdicts.files.entry(mutant.get("file")?.as_str()?.to_owned()).or_default();
+            counts.planted += 1;
+            match outcome.get("summary")?.as_str()? {
+                "CaughtMutant" => counts.caught += 1,
+                "Timeout" => counts.timeouts += 1,
+                "Unviable" => counts.unviable += 1,
+                _ => {
+                    counts.missed += 1;
+                    verdicts.missed.push(mutant.get("name")?.as_str()?.to_owned());
+                }
+            }
+            for phase in outcome.get("phase_results")?.as_array()? {
+                counts.took += Duration::try_from_secs_f64(phase.get("duration")?.as_f64()?).ok()?;
+            }
+        }
+        Some(verdicts)
+    }
+
+    fn all(&self) -> Counts {
+        self.files.values().fold(Counts::default(), |sum, counts| Counts {
+            planted: sum.planted + counts.planted,
+            caught: sum.caught + counts.caught,
+            timeouts: sum.timeouts + counts.timeouts,
+            missed: sum.missed + counts.missed,
+            unviable: sum.unviable + counts.unviable,
+            took: sum.took + counts.took,
+        })
+    }
+
+    fn judge(&self) -> Result<String> {
+        let Counts { planted, caught, timeouts, missed, unviable, .. } = self.all();
+        if missed > 0 {
+            bail!(
+                "{missed} of {planted} planted mistakes went unnoticed: write the test of the promise that each breaks, \
+                 or list it with its reason in .cargo/mutants.toml\n{}",
+                self.missed.join("\n")
+            );
+        }
+        ensure!(caught + timeouts > 0, "not one mistake was planted that compiles");
+        Ok(format!("{planted} planted, {} caught, {unviable} did not compile", caught + timeouts))
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.files.keys().map(String::len).max().unwrap_or(0);
+        writeln!(f, "{:<width$}  planted  caught  hung  MISSED  unviable   each", "")?;
+        let all = ("all".to_owned(), self.all());
+        for (file, counts) in self.files.iter().chain([(&all.0, &all.1)]) {
+            let Counts { planted, caught, timeouts, missed, unviable, took } = counts;
+            let each = took.as_secs_f64() / f64::from((*planted).max(1));
+            writeln!(
+                f,
+                "{file:<width$}  {planted:>7}  {caught:>6}  {timeouts:>4}  {missed:>6}  {unviable:>8}  {each:>3.1} s"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn outcome(name: &str, summary: &str) -> Value {
+        json!({
+            "scenario": { "Mutant": { "name": name, "file": name.split(':').next() } },
+            "summary": summary,
+            "phase_results": [{ "phase": "Build", "duration": 1.5 }, { "phase": "Test", "duration": 0.5 }],
+        })
+    }
+
+    fn verdicts(outcomes: &[Value]) -> Verdicts {
+        Verdicts::parse(&json!({ "outcomes": outcomes })).unwrap()
+    }
+
+    #[test]
+    fn verdicts_are_counted_by_file_and_the_unchanged_code_is_none() {
+        let baseline = json!({ "scenario": "Baseline", "summary": "Success", "phase_results": [] });
+        let verdicts = verdicts(&[
+            baseline,
+            outcome("a.rs:1", "CaughtMutant"),
+            outcome("a.rs:2", "Timeout"),
+            outcome("b.rs:1", "Unviable"),
+        ]);
+        assert_eq!(
+            verdicts.files["a.rs"],
+            Counts { planted: 2, caught: 1, timeouts: 1, took: Duration::from_secs(4), ..Counts::default() }
+        );
+        assert_eq!(verdicts.judge().unwrap(), "3 planted, 2 caught, 1 did not compile");
+        assert_eq!(
+            verdicts.to_string().lines().last().unwrap(),
+            "all         3       1     1       0         1  2.0 s"
+        );
+    }
+
+    #[test]
+    fn a_mistake_that_goes_unnoticed_is_a_failure_that_names_it() {
+        let verdicts = verdicts(&[outcome("a.rs:1", "CaughtMutant"), outcome("a.rs:2: + for -", "MissedMutant")]);
+        assert!(verdicts.judge().unwrap_err().to_string().ends_with("\na.rs:2: + for -"));
+    }
+
+    #[test]
+    fn to_plant_nothing_is_a_failure() {
+        assert!(verdicts(&[]).judge().is_err());
+        assert!(verdicts(&[outcome("a.rs:1", "Unviable")]).judge().is_err());
+    }
+
+    #[test]
+    fn progress_numbers_the_verdicts_and_nothing_else() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.mark("Found 12 mutants to test"), "Found 12 mutants to test");
+        assert_eq!(progress.mark("ok       Unmutated baseline"), "ok       Unmutated baseline");
+        assert_eq!(progress.mark("caught   a.rs:1"), "[1/12] caught   a.rs:1");
+        assert_eq!(progress.mark("MISSED   a.rs:2"), "[2/12] MISSED   a.rs:2");
+    }
+}
