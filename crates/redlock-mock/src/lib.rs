@@ -27,6 +27,43 @@
 //! # }
 //! ```
 //!
+//! # Fleets and histories
+//!
+//! A [`Fleet`] has a network before its nodes, and several processes that share them; a [`History`] is what befalls
+//! them, as a value. All randomness comes from one seed, so that a run can be repeated to the last message:
+//!
+//! ```
+//! use std::time::Duration;
+//! use redlock_mock::{Event, Fleet, History, What};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let history = History {
+//!     nodes: 3,
+//!     processes: 2,
+//!     seed: 4711,
+//!     events: vec![
+//!         Event { at: 0, what: What::Hang { node: 0, millis: 500 } },
+//!         Event { at: 100, what: What::Pause { process: 1, polls: 0, millis: 2_000 } },
+//!     ],
+//! };
+//! let fleet = Fleet::of(&history);
+//! let work = async {
+//!     for process in fleet.processes() {
+//!         let redlock = process.redlock().build()?;
+//!         let lock = process.run(redlock.acquire("report", Duration::from_secs(1))).await?;
+//!         lock.release().await?;
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! };
+//! let (worked, ()) = tokio::join!(work, fleet.befall(&history));
+//! worked?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The feature `proptest` makes random histories (`Assumptions::histories`), the feature `serde` saves them.
+//!
 //! # What it imitates
 //!
 //! * The effect and the answers of each operation, atomically, as on one Redis; expiry in whole milliseconds; keys of
@@ -34,10 +71,15 @@
 //! * A server that hangs ([`MockNode::hang`]) takes requests and carries them out when it goes on, also those whose
 //!   callers gave up long ago. So does a network that delays a request ([`Fault::DelayRequest`]).
 //! * A server that is stopped refuses; requests it had not carried out are gone. It starts with or without its
-//!   [`Memory`].
+//!   [`Memory`], or without the last second of it.
+//! * Clocks of nodes and processes that run fast or slow, and clocks of nodes that jump.
+//! * A network that delays, loses, doubles and reorders messages ([`Weather`]), and that is cut in one direction or both
+//!   ([`Cut`]).
+//! * Processes that stand still at any await point, and calls that are dropped at any.
 //! * A client that ends a request after a response timeout of one second ([`MockNode::with_response_timeout`]).
 //!
-//! It does not imitate eviction, replication, persistence that loses the last second, or clocks that jump.
+//! It does not imitate eviction, replication, memory that is full (but for the error), the bytes on a connection, or
+//! clocks of processes that jump: those are monotonic.
 
 mod node;
 mod fault;
