@@ -107,7 +107,7 @@ enum Task {
     ///
     /// Some 500 of them in `redlock-core` and in the mock's semantics, in 2 to 5 seconds each. What is not planted, and
     /// why, is in `.cargo/mutants.toml`. All logs are under `target/mutants/mutants.out`. The work is done in a copy of the
-    /// tree. The first time cargo-mutants is built, which takes some minutes. `test-all` tries a sample.
+    /// tree. The first time cargo-mutants is built, which takes a minute or two. `test-all` tries a sample.
     Mutants {
         #[command(flatten)]
         selection: mutants::Selection,

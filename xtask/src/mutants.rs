@@ -5,13 +5,24 @@ use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command, time::Du
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{command::follow, fast, tool::Tool, workspace::Workspace};
+use crate::{
+    command::{cargo, follow, output},
+    fast,
+    tool::Tool,
+    workspace::Workspace,
+};
 
 const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", built: None };
 
 /// Where mistakes are planted: the library, and what the mock does in Redis' place. What is left out of these files,
 /// and why, is in `.cargo/mutants.toml`.
 const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys.rs"];
+
+/// Built without debug information: built hundreds of times, debugged never.
+const PROFILE: &str = "mutants";
+
+/// Where, so that the dependencies are built once.
+const BUILD: &str = "build";
 
 /// What to plant.
 #[derive(Debug, clap::Args)]
@@ -52,6 +63,10 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String
         }
     }
     fs::create_dir_all(&trees)?;
+    // The copy of the tree has another path each time, so what was built of it is never used again.
+    let mut clean = cargo(workspace);
+    clean.args(["clean", "--quiet", "--profile", PROFILE, "--target-dir"]).arg(folder.join(BUILD));
+    output(clean.args(fast::PACKAGES.iter().flat_map(|package| ["--package", package])))?;
     let mut command = command(&program, workspace, &folder, selection);
     let mut progress = Progress::default();
     let status = follow(command.env("TMPDIR", &trees), |line| {
@@ -74,7 +89,8 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String
 fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Selection) -> Command {
     let mut command = Command::new(program);
     command.current_dir(&workspace.root).arg("mutants");
-    command.args(["--colors", "never", "--annotations", "none", "--caught", "--unviable", "--output"]).arg(folder);
+    command.args(["--colors", "never", "--annotations", "none", "--caught", "--unviable", "--profile", PROFILE]);
+    command.arg("--output").arg(folder);
     let default = PLANTED_IN.iter().copied().map(str::to_owned).collect();
     for file in if selection.file.is_empty() { &default } else { &selection.file } {
         command.args(["--file", file]);
@@ -92,8 +108,7 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
         // Each builds in its own copy of the tree: in a common folder they would wait for each other.
         command.args(["--jobs", &selection.jobs.to_string()]).env_remove("CARGO_TARGET_DIR");
     } else {
-        // Kept, so that the dependencies are built once.
-        command.env("CARGO_TARGET_DIR", folder.join("build"));
+        command.env("CARGO_TARGET_DIR", folder.join(BUILD));
     }
     command
 }
