@@ -54,7 +54,7 @@ impl Selection {
 /// If a mistake went unnoticed.
 pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String> {
     let program = MUTANTS.obtain(workspace)?;
-    let folder = workspace.target.join("mutants");
+    let folder = workspace.target.join("planted");
     let (trees, results) = (folder.join("trees"), folder.join("mutants.out"));
     // What a run that was killed has left, and old verdicts, which must not pass for new ones.
     for old in [&trees, &results] {
