@@ -7,11 +7,10 @@ use redlock_mock::{Event, Memory, Operation, Record, What};
 
 use crate::{
     case::Case,
-    ledger::Outcome,
+    ledger::{Outcome, Overlap},
     search::Found,
     stage::Played,
     timeline::{Lane, MarkKind, SpanKind, Timeline},
-    violation::Oracle,
 };
 
 impl Found {
@@ -22,8 +21,9 @@ impl Found {
         let ends = played.ledger.calls.iter().map(|call| call.to);
         let ends = ends.chain(played.ledger.holdings.iter().map(|holding| holding.until));
         let length = ends.max().unwrap_or_default() + Duration::from_millis(50);
+        let shown = played.violations.iter().find(|shown| shown.oracle == self.violation.oracle);
         let mut timeline = Timeline::new(format!("seed {}: {}", self.seed, self.violation.oracle), length)
-            .note(self.violation.what.clone())
+            .note(shown.unwrap_or(&self.violation).what.clone())
             .resources(["r0", "r1"]);
         for node in 0..case.history.nodes {
             timeline = timeline.lane(lane_of_node(case, node, length));
@@ -77,8 +77,16 @@ fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duratio
             lane = lane.span(SpanKind::Paused, at, (at + Duration::from_millis(*millis)).min(length), what.to_string());
         }
     }
-    for violation in played.violations.iter().filter(|violation| violation.oracle == Oracle::MutualExclusion) {
-        lane = lane.mark(MarkKind::Violation, violation.at.min(length), violation.what.clone());
+    for overlap in played.ledger.overlaps() {
+        lane = match overlap {
+            Overlap::Holders(first, second) if [first.process, second.process].contains(&process) => {
+                lane.span(SpanKind::Violation, second.from, first.until.min(second.until), overlap.to_string())
+            }
+            Overlap::Actor(act, _) if act.process == process => {
+                lane.mark(MarkKind::Violation, act.at.min(length), overlap.to_string())
+            }
+            _ => lane,
+        };
     }
     for act in played.ledger.acts.iter().filter(|act| act.process == process) {
         lane = lane.mark(MarkKind::Extended, act.at.min(length), format!("acts under r{}", act.resource));
