@@ -89,7 +89,8 @@ pub enum What {
         /// By how many millionths it runs fast; slow if negative.
         ppm: i32,
     },
-    /// A process stands still, wherever it is then; clocks go on.
+    /// A process stands still, wherever it is then; clocks go on. So do timers of tasks that it has spawned, but nothing
+    /// that they ask a node for.
     Pause {
         /// Which process.
         process: usize,
