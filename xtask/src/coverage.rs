@@ -59,7 +59,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         "--lcov",
         "--output-path",
     ]);
-    command.arg(&report).args(fast::PACKAGES.iter().flat_map(|package| ["--package", package])).args(fast::TARGETS);
+    command
+        .arg(&report)
+        .args(fast::PACKAGES.iter().flat_map(|package| ["--package", package]))
+        .args(fast::targets(workspace));
     run_command(&mut command)?;
     let coverage = Coverage::read(&fs::read_to_string(report)?, &workspace.root.join(COVERED))?;
     println!("\n{coverage}");

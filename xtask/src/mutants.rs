@@ -98,7 +98,7 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     for package in fast::PACKAGES {
         command.args(["--test-package", package]);
     }
-    for target in fast::TARGETS {
+    for target in fast::targets(workspace) {
         command.arg(format!("--cargo-test-arg={target}"));
     }
     if let Some(shard) = &selection.shard {
