@@ -107,13 +107,13 @@ impl Keys {
         self.put(resource, None, now);
     }
 
-    /// What is left after a restart at the time `now`.
-    pub(crate) fn restart(&mut self, memory: Memory, now: Instant) {
+    /// What is left after a restart of a node that had stopped then.
+    pub(crate) fn restart(&mut self, memory: Memory, stopped: Instant) {
         match memory {
             Memory::Kept => {}
             Memory::LastSecondLost => {
                 while let Some((_, resource, before)) =
-                    self.unsaved.pop_back().filter(|(at, ..)| *at + Self::SAVED_EVERY > now)
+                    self.unsaved.pop_back().filter(|(at, ..)| *at + Self::SAVED_EVERY > stopped)
                 {
                     match before {
                         Some(key) => self.keys.insert(resource, key),

@@ -102,7 +102,7 @@ impl MockNode {
 
     /// Stops the node: it refuses connections, and what it had not carried out yet is gone.
     pub fn stop(&self) {
-        self.server().stop();
+        self.server().stop(Instant::now());
     }
 
     /// Starts a stopped node. One that runs or hangs goes on as it is.
@@ -225,8 +225,9 @@ impl MockNode {
             server.requests += 1;
             let fault = server.faults.pop_front().unwrap_or(Fault::None);
             match fault {
-                Fault::Stop => server.stop(),
-                Fault::Restart(memory) => server.restart(memory, now),
+                Fault::Stop => server.stop(now),
+                // A node that is down already stays down.
+                Fault::Restart(memory) if server.state != State::Stopped => server.restart(memory, now),
                 _ => {}
             }
             if server.state == State::Stopped || matches!(fault, Fault::Refuse | Fault::Restart(_)) {

@@ -17,6 +17,8 @@ pub(crate) struct Server {
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) requests: usize,
     clock: DriftingClock,
+    /// What the node's clock read when it stopped: what was written shortly before may be lost.
+    stopped_at: Option<Instant>,
     /// Requests that are on their way, in the order in which they were sent.
     inbox: Vec<Message>,
 }
@@ -66,25 +68,29 @@ impl Server {
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.state == State::Hung {
             self.state = State::Running;
+            // As they arrived, not as they were sent.
+            self.inbox.sort_by_key(|message| message.due);
             self.inbox.iter_mut().for_each(|message| message.due = message.due.max(now));
             self.settle(now);
         }
     }
 
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, now: Instant) {
         self.state = State::Stopped;
         self.inbox.clear();
+        self.stopped_at.get_or_insert(self.clock.at(now));
     }
 
     pub(crate) fn start(&mut self, memory: Memory, now: Instant) {
         if self.state == State::Stopped {
             self.state = State::Running;
-            self.keys.restart(memory, self.clock.at(now));
+            let stopped_at = self.stopped_at.take().unwrap_or(self.clock.at(now));
+            self.keys.restart(memory, stopped_at);
         }
     }
 
     pub(crate) fn restart(&mut self, memory: Memory, now: Instant) {
-        self.stop();
+        self.stop(now);
         self.start(memory, now);
     }
 

@@ -47,7 +47,7 @@ impl Assumptions {
 
     /// The rate of a clock, from the start.
     fn clock(self) -> impl Strategy<Value = What> {
-        let most = self.drift_ppm;
+        let most = self.drift_ppm.saturating_abs();
         let ppm = || prop_oneof![Just(-most), Just(most), -most..=most];
         prop_oneof![
             (0..8_usize, ppm()).prop_map(|(node, ppm)| What::ClockRate { node, ppm }),
@@ -108,18 +108,18 @@ impl Assumptions {
 
     /// The event on nodes and processes that exist, and that may be disturbed; nothing if there are none.
     fn fit(self, mut what: What, nodes: usize, processes: usize) -> Option<What> {
-        let disturbed = if self.a_majority_is_healthy { (nodes - 1) / 2 } else { nodes };
+        let disturbed = if self.a_majority_is_healthy { nodes.saturating_sub(1) / 2 } else { nodes };
         match &mut what {
             What::ClockJump { millis: 0, .. } => return None,
             What::Hang { node, .. }
             | What::Down { node, .. }
             | What::ClockJump { node, .. }
             | What::Faults { node, .. } => *node = node.checked_rem(disturbed)?,
-            What::ClockRate { node, .. } => *node %= nodes,
+            What::ClockRate { node, .. } => *node = node.checked_rem(nodes)?,
             What::ProcessClockRate { process, .. } => *process = process.checked_rem(processes)?,
             What::Weather { process, node, .. } => {
                 *process = process.map(|process| process % processes.max(1));
-                *node = node.map(|node| node % nodes);
+                *node = node.map(|node| node % nodes.max(1));
             }
             What::Cut { process, node, .. } => {
                 *process = process.map(|process| process % processes.max(1));

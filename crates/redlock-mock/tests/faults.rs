@@ -127,3 +127,40 @@ async fn endless_delays_are_no_panic() {
     node.set("s", "another", Some(Duration::MAX));
     assert_eq!(node.remaining("s"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_second_before_a_stop_is_lost_however_long_the_node_is_down() {
+    let node = MockNode::new("node");
+    acquire(&node, "kept").await.unwrap();
+    tokio::time::sleep(ms(1_500)).await;
+    acquire(&node, "lost").await.unwrap();
+    tokio::time::sleep(ms(500)).await;
+    node.stop();
+    tokio::time::sleep(ms(2_000)).await;
+    node.start(Memory::LastSecondLost);
+    assert_eq!(node.resources(), ["kept"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hang_does_not_change_the_order_in_which_requests_arrived() {
+    let node = MockNode::new("node");
+    node.inject(Fault::DelayRequest(ms(300)));
+    let late = tokio::spawn({
+        let node = node.clone();
+        async move { acquire(&node, "r").await }
+    });
+    tokio::task::yield_now().await;
+    node.hang();
+    let early = tokio::spawn({
+        let node = node.clone();
+        async move {
+            let resource = Resource::new("r").unwrap();
+            let token = Token::from_bytes([2; 20]);
+            node.acquire(&AcquireRequest::new(resource, token, Ttl::new(TTL).unwrap())).await
+        }
+    });
+    tokio::time::sleep(ms(500)).await;
+    node.resume();
+    assert_eq!(early.await.unwrap().unwrap(), AcquireAnswer::granted());
+    assert_ne!(late.await.unwrap().unwrap(), AcquireAnswer::granted());
+}
