@@ -10,7 +10,7 @@ use proptest::{
 };
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeErrorKind,
-    ReleaseRequest, Resource, Token, Ttl,
+    Owner, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use redlock_mock::MockNode;
 use redlock_tests::servers::{Server, ServerOptions, Servers};
@@ -18,9 +18,9 @@ use redlock_tests::servers::{Server, ServerOptions, Servers};
 /// What is done to a node: through its backend, or behind its back.
 #[derive(Debug, Clone)]
 enum Operation {
-    Acquire { key: u8, token: u8, ttl: Duration },
-    Extend { key: u8, token: u8, ttl: Duration },
-    Release { key: u8, token: u8 },
+    Acquire { keys: Vec<u8>, token: u8, ttl: Duration },
+    Extend { keys: Vec<u8>, token: u8, ttl: Duration },
+    Release { keys: Vec<u8>, token: u8 },
     Inspect { key: u8 },
     Set { key: u8, ttl: Option<Duration> },
     SetList { key: u8 },
@@ -29,12 +29,13 @@ enum Operation {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let (key, token) = (0..3_u8, 0..3_u8);
+    let keys = prop::sample::subsequence(vec![0, 1, 2], 1..=3);
     // So long that nothing expires meanwhile: expiry is a matter of clocks, which the scenarios check.
     let ttl = (60_000..600_000_u64).prop_map(Duration::from_millis);
     prop_oneof![
-        4 => (key.clone(), token.clone(), ttl.clone()).prop_map(|(key, token, ttl)| Operation::Acquire { key, token, ttl }),
-        4 => (key.clone(), token.clone(), ttl.clone()).prop_map(|(key, token, ttl)| Operation::Extend { key, token, ttl }),
-        4 => (key.clone(), token).prop_map(|(key, token)| Operation::Release { key, token }),
+        4 => (keys.clone(), token.clone(), ttl.clone()).prop_map(|(keys, token, ttl)| Operation::Acquire { keys, token, ttl }),
+        4 => (keys.clone(), token.clone(), ttl.clone()).prop_map(|(keys, token, ttl)| Operation::Extend { keys, token, ttl }),
+        4 => (keys, token).prop_map(|(keys, token)| Operation::Release { keys, token }),
         2 => key.clone().prop_map(|key| Operation::Inspect { key }),
         1 => (key.clone(), prop::option::of(ttl)).prop_map(|(key, ttl)| Operation::Set { key, ttl }),
         1 => key.clone().prop_map(|key| Operation::SetList { key }),
@@ -63,29 +64,34 @@ fn name(key: u8) -> String {
 
 /// Asks a node. What is done behind its back is done by the caller.
 async fn ask(node: &dyn LockNode, operation: &Operation) -> Answer {
-    let resource = |key: &u8| Resource::new(name(*key)).unwrap();
-    let token = |token: &u8| Token::from_bytes([*token; 20]);
+    let resources = |keys: &[u8]| Resources::new(keys.iter().map(|key| name(*key))).unwrap();
+    let token = |token: &u8| match token {
+        0 => Token::from_bytes([0; 20]),
+        // The same digits are another token if the owner differs.
+        1 => Token::from_bytes([0; 20]).with_owner(&Owner::new("one").unwrap()),
+        _ => Token::from_bytes([2; 20]).with_owner(&Owner::new("x".repeat(Owner::MAX_LEN)).unwrap()),
+    };
     let answer = match operation {
-        Operation::Acquire { key, token: holder, ttl } => {
-            let request = AcquireRequest::new(resource(key), token(holder), Ttl::new(*ttl).unwrap());
+        Operation::Acquire { keys, token: holder, ttl } => {
+            let request = AcquireRequest::new(resources(keys), token(holder), Ttl::new(*ttl).unwrap());
             node.acquire(&request).await.map(|answer| match answer {
                 AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }
-        Operation::Extend { key, token: holder, ttl } => {
-            let request = ExtendRequest::new(resource(key), token(holder), Ttl::new(*ttl).unwrap());
+        Operation::Extend { keys, token: holder, ttl } => {
+            let request = ExtendRequest::new(resources(keys), token(holder), Ttl::new(*ttl).unwrap());
             node.extend(&request).await.map(|answer| match answer {
                 ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }
-        Operation::Release { key, token: holder } => {
-            let request = ReleaseRequest::new(resource(key), token(holder));
+        Operation::Release { keys, token: holder } => {
+            let request = ReleaseRequest::new(resources(keys), token(holder));
             node.release(&request).await.map(|answer| Answer::Done(format!("{answer:?}")))
         }
         Operation::Inspect { key } => {
-            node.inspect(&InspectRequest::new(resource(key))).await.map(|answer| match answer {
+            node.inspect(&InspectRequest::new(Resource::new(name(*key)).unwrap())).await.map(|answer| match answer {
                 InspectAnswer::Held { token, remaining, .. } => Answer::Value { token, minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })

@@ -56,6 +56,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     command.env("CARGO_LLVM_COV_TARGET_DIR", folder.join("build")).args([
         "llvm-cov",
         "test",
+        "--all-features",
         "--lcov",
         "--output-path",
     ]);

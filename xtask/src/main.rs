@@ -105,7 +105,7 @@ enum Task {
 
     /// Plant mistakes in the library, one at a time, and see that the fast tests notice every one.
     ///
-    /// Some 500 of them in `redlock-core` and in the mock's semantics, in 2 to 5 seconds each. What is not planted, and
+    /// More than 1,000 of them in `redlock-core` and in the mock's semantics, in 2 to 5 seconds each. What is not planted, and
     /// why, is in `.cargo/mutants.toml`. All logs are under `target/planted/mutants.out`. The work is done in a copy of the
     /// tree. The first time cargo-mutants is built, which takes a minute or two. `test-all` tries a sample.
     Mutants {

@@ -115,9 +115,12 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
             Ok(tally)
         }),
         step("demo", |session| {
-            // The lock keeps the count; without it updates are lost. Each run says so by its exit code.
+            // The lock keeps the count; without it updates are lost. An extended lock outlives the restart of every
+            // node; one that is not extended is taken. Each run says so by its exit code.
             run_command(&mut demo(session.workspace, &["--seconds", "4"]))?;
             run_command(&mut demo(session.workspace, &["--without-lock", "--seconds", "2"]))?;
+            run_command(&mut demo(session.workspace, &["--rolling-restart", "--seconds", "5"]))?;
+            run_command(&mut demo(session.workspace, &["--rolling-restart", "--without-extend"]))?;
             Ok(String::new())
         }),
         step("docs", |session| {

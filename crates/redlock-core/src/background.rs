@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::error::WithinAsync;
+
 /// The background work of one [`Redlock`](crate::Redlock): late nodes, and what dropped rounds and locks give back.
 #[derive(Debug)]
 pub(crate) struct Background {
@@ -31,20 +33,26 @@ impl Background {
         if self.tasks.is_empty() {
             return Ok(());
         }
-        if Handle::try_current().is_ok() && timeout(limit, self.tasks.wait()).await.is_ok() {
-            return Ok(());
-        }
-        Err(CloseError { unfinished: self.tasks.len() })
+        Handle::try_current().map_err(|_| CloseError::NoRuntime)?;
+        timeout(limit, self.tasks.wait()).await.map_err(|_| CloseError::Unfinished { tasks: self.tasks.len() })
     }
 }
 
-/// [`Redlock::close`](crate::Redlock::close) gave up waiting: some nodes do not answer.
-///
-/// The locks that could not be given back on those nodes end with their ttl.
+/// [`Redlock::close`](crate::Redlock::close) did not wait to the end. The locks that are not given back by then end with
+/// their ttl.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{unfinished} background tasks still wait for nodes that do not answer; the ttl ends what they would release")]
 #[non_exhaustive]
-pub struct CloseError {
-    /// How many tasks were still at work.
-    pub unfinished: usize,
+pub enum CloseError {
+    /// Some nodes do not answer.
+    #[error("{tasks} background tasks still wait for nodes that do not answer; the ttl ends what they would release")]
+    Unfinished {
+        /// How many tasks were still at work.
+        tasks: usize,
+    },
+    /// The call was not made on a tokio runtime, where it cannot wait.
+    #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
+    NoRuntime,
+    /// A blocking call was made within async code.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
 }

@@ -3,13 +3,16 @@
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
-    algorithm::{Drift, NodeTimeout, Quorum, Retry},
+    algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl},
+    auto_extend::Watchdog,
     background::Background,
     clock::{Clock, SystemClock},
     entropy::{Entropy, OsEntropy},
     fleet::{Fleet, Member},
     node::LockNode,
+    owner::Owner,
     redlock::Redlock,
+    resource::Resource,
 };
 
 /// Puts a [`Redlock`] together. Everything but the nodes has a default.
@@ -20,6 +23,8 @@ pub struct RedlockBuilder {
     drift: Drift,
     node_timeout: NodeTimeout,
     retry: Retry,
+    owner: Option<Owner>,
+    key_prefix: String,
     clock: Box<dyn Clock>,
     entropy: Box<dyn Entropy>,
 }
@@ -31,6 +36,8 @@ impl Default for RedlockBuilder {
             drift: Drift::default(),
             node_timeout: NodeTimeout::default(),
             retry: Retry::default(),
+            owner: None,
+            key_prefix: String::new(),
             clock: Box::new(SystemClock),
             entropy: Box::new(OsEntropy),
         }
@@ -69,6 +76,25 @@ impl RedlockBuilder {
         self
     }
 
+    /// Whom the locks say that they belong to, behind the token on the nodes. Default: nobody, only the token.
+    ///
+    /// For people who look for who holds a lock: no operation looks at it, and libraries that have none are no less
+    /// excluded.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// What stands before each resource's name in its key on the nodes, as `lock:`. Default: nothing, the key is the name,
+    /// as other libraries have it. Names, in errors too, stay what the caller gave.
+    ///
+    /// Locks exclude each other only under one prefix. A prefix with a hash tag, as `{lock}:`, keeps all locks in one
+    /// slot of a Redis Cluster.
+    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
+        self.key_prefix = key_prefix.into();
+        self
+    }
+
     /// The clock for validity. Default: [`SystemClock`]. For tests with virtual time: [`TokioClock`](crate::TokioClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -85,7 +111,8 @@ impl RedlockBuilder {
     ///
     /// # Errors
     ///
-    /// If there are no nodes, two nodes have one name, or the node timeout is zero.
+    /// If there are no nodes, two nodes have one name, the node timeout is zero, or the key prefix leaves no room for a
+    /// name.
     pub fn build(self) -> Result<Redlock, BuildError> {
         let nodes = NonZeroUsize::new(self.nodes.len()).ok_or(BuildError::NoNodes)?;
         let mut names = HashSet::new();
@@ -95,15 +122,26 @@ impl RedlockBuilder {
         if self.node_timeout == NodeTimeout::Fixed(Duration::ZERO) {
             return Err(BuildError::ZeroNodeTimeout);
         }
+        if let NodeTimeout::Fixed(node_timeout) = self.node_timeout
+            && node_timeout > Ttl::MAX
+        {
+            return Err(BuildError::NodeTimeoutTooLong { node_timeout });
+        }
+        if self.key_prefix.len() >= Resource::MAX_LEN {
+            return Err(BuildError::KeyPrefixTooLong { len: self.key_prefix.len() });
+        }
         Ok(Redlock::from(Fleet {
             quorum: Quorum::of(nodes),
             members: self.nodes.into_iter().map(Member::new).collect(),
             drift: self.drift,
             node_timeout: self.node_timeout,
             retry: self.retry,
+            owner: self.owner,
+            key_prefix: self.key_prefix.into(),
             clock: self.clock,
             entropy: self.entropy,
             background: Background::default(),
+            watchdog: Watchdog::default(),
         }))
     }
 }
@@ -124,4 +162,28 @@ pub enum BuildError {
     /// The node timeout is zero: no node could ever answer in time.
     #[error("the node timeout is zero: no node could answer in time")]
     ZeroNodeTimeout,
+    /// The node timeout is longer than any ttl.
+    #[error(
+        "the node timeout of {node_timeout:?} is longer than any ttl, {:?} at most: no lock could be taken",
+        Ttl::MAX
+    )]
+    NodeTimeoutTooLong {
+        /// The node timeout.
+        node_timeout: Duration,
+    },
+    /// The operating system gave no thread for blocking calls.
+    #[error("the operating system gave no thread for blocking calls: {error}")]
+    NoThread {
+        /// What it said.
+        error: String,
+    },
+    /// The key prefix is so long that no key would be within [`Resource::MAX_LEN`].
+    #[error(
+        "the key prefix has {len} bytes, but prefix and name may have {} together: give a shorter one",
+        Resource::MAX_LEN
+    )]
+    KeyPrefixTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,10 +16,12 @@ use tokio::{
 
 use crate::{
     fleet::{Fleet, Member, Terms},
+    loss::Loss,
     node::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest},
     node_error::{NodeError, NodeErrorKind},
-    resource::Resource,
+    resources::Resources,
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
+    standing::{End, Standing},
     token::Token,
 };
 
@@ -30,14 +32,25 @@ use crate::{
 /// one and the same thing.
 pub(crate) struct Claim(Arc<Claimed>);
 
-struct Claimed {
-    fleet: Arc<Fleet>,
-    /// Where a dropped claim is released, wherever it is dropped.
-    runtime: Handle,
-    resource: Resource,
-    token: Token,
+/// What a claim shares with the requests for it, with what extends it and with whoever waits for its loss.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) fleet: Arc<Fleet>,
+    /// Where a dropped claim is released, wherever it is dropped; and where it is extended.
+    pub(crate) runtime: Handle,
+    pub(crate) resources: Resources,
+    /// Their keys on the nodes.
+    pub(crate) keys: Resources,
+    pub(crate) token: Token,
+    pub(crate) standing: Standing,
     node_timeout: Duration,
     lanes: Box<[Lane]>,
+    /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
+    /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
+    extends: AtomicU64,
+    counted: AtomicU64,
+    /// Whether nothing is to be set any more, though it is not given back yet.
+    closed: AtomicBool,
     released: AtomicBool,
 }
 
@@ -49,6 +62,9 @@ struct Lane {
     order: Mutex<()>,
     /// Whether anything was sent that a release has to undo.
     used: AtomicBool,
+    /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
+    /// not at all, must not take the node for one that has held them all the time.
+    restored_by: AtomicU64,
 }
 
 impl Lane {
@@ -66,35 +82,48 @@ impl Claim {
     pub(crate) fn new(
         fleet: &Arc<Fleet>,
         runtime: &Handle,
-        resource: Resource,
+        resources: Resources,
+        keys: Resources,
         token: Token,
         node_timeout: Duration,
     ) -> Self {
         Self(Arc::new(Claimed {
             fleet: Arc::clone(fleet),
             runtime: runtime.clone(),
-            resource,
+            resources,
+            keys,
             token,
+            standing: Standing::default(),
             node_timeout,
             lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
+            extends: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             released: AtomicBool::new(false),
         }))
     }
 
-    pub(crate) fn fleet(&self) -> &Arc<Fleet> {
-        &self.0.fleet
+    /// What another process has taken and left to this one. It may be on any node.
+    pub(crate) fn of_another(
+        fleet: &Arc<Fleet>,
+        runtime: &Handle,
+        resources: Resources,
+        keys: Resources,
+        token: Token,
+        node_timeout: Duration,
+    ) -> Self {
+        let claim = Self::new(fleet, runtime, resources, keys, token, node_timeout);
+        claim.0.lanes.iter().for_each(|lane| lane.used.store(true, Ordering::SeqCst));
+        claim
     }
 
-    pub(crate) fn resource(&self) -> &Resource {
-        &self.0.resource
-    }
-
-    pub(crate) fn token(&self) -> &Token {
-        &self.0.token
+    /// What outlives the claim, and does not keep it.
+    pub(crate) fn shared(&self) -> &Arc<Claimed> {
+        &self.0
     }
 
     /// Asks all nodes for the lock. Waits for at most `patience`.
-    pub(crate) fn acquire(&self, terms: &Terms, patience: Duration) -> RoundTrip<AcquireAnswer> {
+    pub(crate) fn ask_to_acquire(&self, terms: &Terms, patience: Duration) -> RoundTrip<AcquireAnswer> {
         let ttl = terms.ttl;
         let requests = self.0.requests(|claimed, member| {
             Box::pin(async move {
@@ -103,36 +132,17 @@ impl Claim {
                 let _order = lane.enter().await;
                 claimed.still_wanted()?;
                 lane.used.store(true, Ordering::SeqCst);
-                let request = AcquireRequest::new(claimed.resource.clone(), claimed.token, ttl);
+                let request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 member.observe(member.node.acquire(&request).await)
             })
         });
         RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
     }
 
-    /// Asks all nodes to prolong the lock.
-    pub(crate) fn extend(&self, terms: &Terms) -> RoundTrip<ExtendAnswer> {
-        let Terms { ttl, node_timeout, .. } = *terms;
-        let requests = self.0.requests(|claimed, member| {
-            Box::pin(async move {
-                let (member, lane) = claimed.at(member);
-                member.admit()?;
-                // Behind a request that the node does not answer, extends must not pile up.
-                let _order = timeout(node_timeout, lane.enter())
-                    .await
-                    .map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))?;
-                claimed.still_wanted()?;
-                lane.used.store(true, Ordering::SeqCst);
-                let request = ExtendRequest::new(claimed.resource.clone(), claimed.token, ttl);
-                member.observe(member.node.extend(&request).await)
-            })
-        });
-        RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
-    }
-
-    /// Asks all nodes to delete the key.
-    pub(crate) fn release(self) -> RoundTrip<ReleaseAnswer> {
+    /// Asks all nodes to delete the keys.
+    pub(crate) fn ask_to_release(self) -> RoundTrip<ReleaseAnswer> {
         let node_timeout = self.0.node_timeout;
+        self.0.standing.end(End::Released);
         let requests = self.0.release();
         let answers = RoundTrip::new(requests, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
         // Not before: on a runtime without timers the line above panics, and then the drop has to release.
@@ -140,11 +150,33 @@ impl Claim {
         answers
     }
 
+    /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the standing as it is, since somebody may
+    /// still rely on the validity. What is out already is finished in the background.
+    pub(crate) fn abandon(self) {
+        self.0.released.store(true, Ordering::SeqCst);
+    }
+
+    /// Leaves a lock that is still valid to another process: nothing is sent for it any more, and nothing given back.
+    /// Waits until all has ended that was sent before, at most for the node timeout: it must undo nothing that the
+    /// other does.
+    pub(crate) async fn hand_over(self) -> Result<(), Loss> {
+        // Before the wait, or something might be sent behind its back.
+        self.0.closed.store(true, Ordering::SeqCst);
+        // Outside a runtime there are no timers, and what cannot be bounded is not waited for.
+        if Handle::try_current().is_ok() {
+            let _ = timeout(self.0.node_timeout, self.0.idle()).await;
+        }
+        self.0.check()?;
+        self.0.standing.end(End::HandedOver);
+        self.0.released.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
     /// must not meet it.
     pub(crate) async fn give_back(self) {
         let mut awaited: Vec<_> = self.0.fleet.members.iter().map(|member| !member.is_failing()).collect();
-        let mut answers = self.release();
+        let mut answers = self.ask_to_release();
         while awaited.contains(&true) {
             let Some((member, _)) = answers.next().await else { break };
             if let Some(awaited) = awaited.get_mut(member) {
@@ -159,6 +191,7 @@ impl Drop for Claim {
         if self.0.released.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.0.standing.end(End::Released);
         let claimed = Arc::clone(&self.0);
         // No timer and no request is made here: the thread may have no runtime, or be about to end.
         self.0.fleet.background.spawn(&self.0.runtime, async move {
@@ -172,6 +205,42 @@ impl Claimed {
     /// Twice the limit of the late acquire or extend that a release may have to wait for.
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
+    /// Asks all nodes to prolong the lock.
+    pub(crate) fn ask_to_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> RoundTrip<ExtendAnswer> {
+        let Terms { ttl, node_timeout, .. } = *terms;
+        let requests = self.requests(|claimed, member| {
+            Box::pin(async move {
+                let (member, lane) = claimed.at(member);
+                member.admit()?;
+                // Behind a request that the node does not answer, extends must not pile up.
+                let _order = timeout(node_timeout, lane.enter())
+                    .await
+                    .map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))?;
+                claimed.still_wanted()?;
+                lane.used.store(true, Ordering::SeqCst);
+                let request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
+                let answer = member.observe(member.node.extend(&request).await)?;
+                if answer == ExtendAnswer::Healed {
+                    lane.restored_by.fetch_max(number, Ordering::SeqCst);
+                }
+                let counted = claimed.counted.load(Ordering::SeqCst);
+                let restored = answer == ExtendAnswer::Extended && lane.restored_by.load(Ordering::SeqCst) > counted;
+                Ok(if restored { ExtendAnswer::Healed } else { answer })
+            })
+        });
+        RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
+    }
+
+    /// The number of the next extend, from 1.
+    pub(crate) fn next_extend(&self) -> u64 {
+        self.extends.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// This extend has counted.
+    pub(crate) fn extend_counted(&self, number: u64) {
+        self.counted.fetch_max(number, Ordering::SeqCst);
+    }
+
     fn release(self: &Arc<Self>) -> Requests<ReleaseAnswer> {
         self.requests(|claimed, member| {
             Box::pin(async move {
@@ -180,10 +249,17 @@ impl Claimed {
                 if !lane.used.load(Ordering::SeqCst) {
                     return Ok(ReleaseAnswer::NotHeld);
                 }
-                let request = ReleaseRequest::new(claimed.resource.clone(), claimed.token);
+                let request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
                 member.observe(member.node.release(&request).await)
             })
         })
+    }
+
+    /// Waits until all has ended that is out on any node.
+    async fn idle(&self) {
+        for lane in &self.lanes {
+            drop(lane.enter().await);
+        }
     }
 
     fn requests<A>(self: &Arc<Self>, request: impl Fn(Arc<Self>, usize) -> Request<A>) -> Requests<A> {
@@ -195,10 +271,10 @@ impl Claimed {
         (&self.fleet.members[member], &self.lanes[member])
     }
 
-    /// Fails once the claim is being released. Asked *inside* the lane: together with the lane's order it makes sure
-    /// that nothing is set on a node after its release.
+    /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order
+    /// it makes sure that nothing is set on a node after that.
     fn still_wanted(&self) -> Result<(), NodeError> {
-        if self.released.load(Ordering::SeqCst) {
+        if self.released.load(Ordering::SeqCst) || self.closed.load(Ordering::SeqCst) {
             return Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"));
         }
         Ok(())

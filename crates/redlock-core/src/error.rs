@@ -1,11 +1,13 @@
 //! Why a lock could not be taken, kept or given back.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    algorithm::{Lost, TtlError},
+    algorithm::{AutoExtendError, Lost, TtlError},
     entropy::EntropyError,
-    resource::{Resource, ResourceError},
+    resource::ResourceError,
+    resources::Resources,
+    slots::SlotsError,
     votes::{Readable, Votes},
 };
 
@@ -14,30 +16,39 @@ use crate::{
 #[non_exhaustive]
 pub enum AcquireError {
     /// Others hold the lock, or several took some of the nodes at the same moment. All attempts are made.
-    #[error("could not lock {name}: held by others; {0}", name = Named(&.0.resource))]
+    #[error("could not lock {name}: held by others; {0}", name = .0.resources)]
     Contended(Box<Attempts>),
     /// So many nodes failed that no quorum was possible. All attempts are made.
-    #[error("could not lock {name}: too many nodes failed; {0}", name = Named(&.0.resource))]
+    #[error("could not lock {name}: too many nodes failed; {0}", name = .0.resources)]
     NoQuorum(Box<Attempts>),
     /// A quorum granted, but nothing of the validity was left by then: the ttl is too short for these nodes, or this
     /// process was suspended. All attempts are made.
-    #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = Named(&.0.resource))]
+    #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
     TooSlow(Box<Attempts>),
     /// The deadline passed; [`Attempts::lost`] tells why the last round was lost.
-    #[error("could not lock {name} before the deadline; {0}", name = Named(&.0.resource))]
+    #[error("could not lock {name} before the deadline; {0}", name = .0.resources)]
     Deadline(Box<Attempts>),
-    /// The resource name cannot be locked. Nothing was sent.
+    /// A resource name, or so many of them, cannot be locked. Nothing was sent.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// A node is a Redis Cluster, which sets keys in one step only if they share a hash slot. Nothing was sent.
+    #[error(transparent)]
+    Slots(#[from] Box<SlotsError>),
     /// The ttl cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),
+    /// The lock cannot be extended so. Nothing was sent.
+    #[error(transparent)]
+    AutoExtend(#[from] AutoExtendError),
     /// There is no randomness for a token.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The call was not made on a tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
     NoRuntime,
+    /// A blocking call was made within async code. Nothing was sent.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
 }
 
 impl AcquireError {
@@ -65,7 +76,7 @@ impl AcquireError {
 #[non_exhaustive]
 pub struct Attempts {
     /// What was to be locked.
-    pub resource: Resource,
+    pub resources: Resources,
     /// How many rounds were made.
     pub made: u32,
     /// How long they took, pauses included.
@@ -87,35 +98,37 @@ impl fmt::Display for Attempts {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
-    /// The lock's validity was over before the extend was sent: an extend never revives a lost lock.
-    #[error("the lock on {} expired before it was extended", Named(.resource))]
+    /// The lock had ended before the extend was sent, and an extend never revives it; [`Lock::check`](crate::Lock::check)
+    /// tells how.
+    #[error("the lock on {} had ended before it was extended", .resources)]
     Expired {
-        /// The lock's resource.
-        resource: Resource,
+        /// What is locked.
+        resources: Resources,
     },
-    /// A quorum of the nodes holds another token. The validity has ended.
-    #[error("the lock on {} is lost; {votes}", Named(.resource))]
+    /// A quorum of the nodes does not hold the lock any more: it had lost the key, or holds another token. The validity
+    /// has ended.
+    #[error("the lock on {} is lost; {votes}", .resources)]
     Lost {
-        /// The lock's resource.
-        resource: Resource,
+        /// What is locked.
+        resources: Resources,
         /// What every node answered.
-        votes: Box<Votes>,
+        votes: Arc<Votes>,
     },
     /// Too few nodes extended. The lock stands until its validity ends; try again before that.
-    #[error("the lock on {} could not be extended: no quorum; {votes}", Named(.resource))]
+    #[error("the lock on {} could not be extended: no quorum; {votes}", .resources)]
     NoQuorum {
-        /// The lock's resource.
-        resource: Resource,
+        /// What is locked.
+        resources: Resources,
         /// What every node answered.
-        votes: Box<Votes>,
+        votes: Arc<Votes>,
     },
     /// A quorum extended, but the validity had ended by then, so the lock may have been another's in between.
-    #[error("the lock on {} expired while it was extended; {votes}", Named(.resource))]
+    #[error("the lock on {} expired while it was extended; {votes}", .resources)]
     TooSlow {
-        /// The lock's resource.
-        resource: Resource,
+        /// What is locked.
+        resources: Resources,
         /// What every node answered.
-        votes: Box<Votes>,
+        votes: Arc<Votes>,
     },
     /// The ttl cannot be used. Nothing was sent.
     #[error(transparent)]
@@ -123,6 +136,9 @@ pub enum ExtendError {
     /// The call was not made on a tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call extend from a task of a runtime")]
     NoRuntime,
+    /// A blocking call was made within async code. Nothing was sent.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
 }
 
 impl ExtendError {
@@ -131,7 +147,7 @@ impl ExtendError {
     pub fn votes(&self) -> Option<&Votes> {
         match self {
             Self::Lost { votes, .. } | Self::NoQuorum { votes, .. } | Self::TooSlow { votes, .. } => Some(votes),
-            Self::Expired { .. } | Self::Ttl(_) | Self::NoRuntime => None,
+            Self::Expired { .. } | Self::Ttl(_) | Self::NoRuntime | Self::WithinAsync(_) => None,
         }
     }
 }
@@ -141,16 +157,20 @@ impl ExtendError {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// Too few nodes answered to tell. Those that did not are still asked in the background.
-    #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", Named(.resource))]
+    #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", .resources)]
     Unknown {
-        /// The lock's resource.
-        resource: Resource,
+        /// What is locked.
+        resources: Resources,
         /// What every node answered.
         votes: Box<Votes>,
     },
     /// The call was not made on a tokio runtime. The lock is given back in the background, as if it were dropped.
     #[error("there is no tokio runtime here: call release from a task of a runtime; the lock was dropped")]
     NoRuntime,
+    /// A blocking call was made within async code. The lock is given back in the
+    /// background, as if it were dropped.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
 }
 
 impl ReleaseError {
@@ -159,21 +179,13 @@ impl ReleaseError {
     pub fn votes(&self) -> Option<&Votes> {
         match self {
             Self::Unknown { votes, .. } => Some(votes),
-            Self::NoRuntime => None,
+            Self::NoRuntime | Self::WithinAsync(_) => None,
         }
     }
 }
 
-/// A resource's name in quotes and escaped, cut to a readable length: safe to print.
-pub(crate) struct Named<'a>(pub(crate) &'a Resource);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const READABLE: usize = 200;
-        let name = self.0.as_str();
-        match name.char_indices().nth(READABLE) {
-            Some((cut, _)) => write!(f, "{:?}... ({} bytes)", name.get(..cut).unwrap_or_default(), name.len()),
-            None => write!(f, "{name:?}"),
-        }
-    }
-}
+/// A blocking call was made within async code, whose runtime it would stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a blocking call within async code would stop its runtime: use the async `redlock_core::Redlock` here")]
+#[non_exhaustive]
+pub struct WithinAsync;

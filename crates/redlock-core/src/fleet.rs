@@ -9,12 +9,17 @@ use std::{
 };
 
 use crate::{
-    algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
+    algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
+    auto_extend::Watchdog,
     background::Background,
     clock::Clock,
     entropy::{Entropy, EntropyError},
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
+    owner::Owner,
+    resource::ResourceError,
+    resources::Resources,
+    token::Token,
 };
 
 /// The nodes, the rules, the clock and the random source.
@@ -25,9 +30,12 @@ pub(crate) struct Fleet {
     pub(crate) drift: Drift,
     pub(crate) node_timeout: NodeTimeout,
     pub(crate) retry: Retry,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) key_prefix: Box<str>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Fleet {
@@ -36,6 +44,25 @@ impl Fleet {
         let ttl = Ttl::new(ttl)?;
         let node_timeout = self.node_timeout.of(ttl, &self.drift)?;
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })
+    }
+
+    /// When a lock on these terms is extended.
+    pub(crate) fn schedule(&self, options: AutoExtend, terms: &Terms) -> Result<Schedule, AutoExtendError> {
+        options.schedule(terms.ttl, self.drift, terms.node_timeout)
+    }
+
+    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys.
+    pub(crate) fn keys(&self, resources: &Resources) -> Result<Resources, ResourceError> {
+        match &*self.key_prefix {
+            "" => Ok(resources.clone()),
+            prefix => resources.prefixed(prefix),
+        }
+    }
+
+    /// A token that nobody has used before.
+    pub(crate) fn token(&self) -> Result<Token, EntropyError> {
+        let token = Token::random(&*self.entropy)?;
+        Ok(self.owner.as_ref().map_or(token, |owner| token.with_owner(owner)))
     }
 
     /// A random number, for jitter.

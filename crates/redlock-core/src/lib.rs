@@ -28,15 +28,26 @@
 //! # Where to find what
 //!
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
-//! * `redlock.rs`: the driver; reads like the steps of the [Redis page].
+//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `resume.rs`: the driver; reads like the steps of the
+//!   [Redis page].
+//! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
+//! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
+//! * [`Redlock::inspect`]: who holds it; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
+//!   another process.
+//! * `blocking` (feature `blocking`): the same for code without async.
 //! * [`LockNode`]: what a backend implements.
 //! * [`backend`], [`script`], [`NodeUrl`]: what the backends for Redis share.
+//!
+//! # Features
+//!
+//! None is on by default, and all only add: `blocking`, the lock for code without async; `serde`, locks on their way to
+//! another process ([`LockParts`]) and error kinds as data; `bounded-registry`, named locks in bounded memory.
 //!
 //! # What is promised
 //!
 //! Two holders never believe in one resource at the same time, as long as clocks run at the same rate within the
 //! [`Drift`] allowance and nodes keep their keys until they expire. A process that is paused past its validity, a node
-//! that restarts empty and a node whose clock jumps are outside of this promise: check [`Lock::is_valid`] right before
+//! that restarts empty and a node whose clock jumps are outside of this promise: ask [`Lock::check`] right before
 //! each side effect.
 //!
 //! [Redis page]: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
@@ -46,6 +57,14 @@ pub mod algorithm;
 mod redlock;
 mod options;
 mod lock;
+mod lock_parts;
+mod loss;
+mod using;
+mod inspection;
+mod holder;
+#[cfg(feature = "blocking")]
+pub mod blocking;
+pub mod named;
 mod error;
 mod votes;
 mod builder;
@@ -53,13 +72,25 @@ mod builder;
 mod node;
 mod node_error;
 mod resource;
+mod resources;
+mod slots;
 mod token;
+mod owner;
 
 pub mod backend;
 pub mod script;
 mod node_url;
 
+mod acquire;
+mod extend;
+mod release;
+mod auto_extend;
+mod inspect;
+mod resume;
+
+mod holds;
 mod claim;
+mod standing;
 mod round_trip;
 mod fleet;
 mod background;
@@ -67,13 +98,19 @@ mod clock;
 mod entropy;
 
 pub use self::{
-    algorithm::{Drift, DriftError, Lost, NodeTimeout, Retry, Ttl, TtlError},
+    algorithm::{AutoExtend, AutoExtendError, Drift, DriftError, Finding, Lost, NodeTimeout, Retry, Ttl, TtlError},
     background::CloseError,
     builder::{BuildError, RedlockBuilder},
     clock::{Clock, SystemClock, TokioClock},
     entropy::{Entropy, EntropyError, OsEntropy},
-    error::{AcquireError, Attempts, ExtendError, ReleaseError},
+    error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
+    holder::Holder,
+    inspect::InspectError,
+    inspection::{Inspection, NodeView, Sight},
     lock::{Lock, Release},
+    lock_parts::{LockParts, LockPartsError},
+    loss::Loss,
+    named::{NamedLocks, UnlockError},
     node::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
         ReleaseAnswer, ReleaseRequest,
@@ -81,8 +118,13 @@ pub use self::{
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     options::AcquireOptions,
+    owner::{Owner, OwnerError},
     redlock::Redlock,
     resource::{Resource, ResourceError},
+    resources::Resources,
+    resume::ResumeError,
+    slots::SlotsError,
     token::Token,
+    using::{OnLoss, UsingError, UsingOptions},
     votes::{NodeAnswer, NodeVote, Votes},
 };

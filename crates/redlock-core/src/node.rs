@@ -8,6 +8,7 @@ use crate::{
     algorithm::Ttl,
     node_error::{NodeError, NodeErrorKind},
     resource::Resource,
+    resources::Resources,
     token::Token,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 ///
 /// # The law
 ///
-/// * Each operation takes effect on the node **atomically**, or not at all.
+/// * Each operation takes effect on all its keys **in one atomic step**, or not at all.
 /// * Each is idempotent in its effect under re-sending with the same token: an acquire that finds its own token is
 ///   granted. A release that was sent again and finds nothing cannot tell whether it was the first one: that is an
 ///   error, not [`ReleaseAnswer::NotHeld`].
@@ -25,7 +26,7 @@ use crate::{
 /// * An error says nothing about the effect: the node may have carried the request out, or may do so later. The
 ///   driver therefore releases on every node, also on those that failed.
 /// * An operation that starts after another one has been answered takes effect after it. Over one connection per node
-///   this is so by itself; a pool must keep each resource on one connection. The driver sees to the rest: it starts a
+///   this is so by itself; a pool must keep each set of keys on one connection. The driver sees to the rest: it starts a
 ///   release on a node only when the acquire and the extends of its token have ended there.
 /// * A dropped future may or may not have taken effect.
 ///
@@ -42,14 +43,21 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// Two nodes of one fleet must not share a name: the builder takes them for one server given twice.
     fn name(&self) -> &str;
 
-    /// Sets the resource's key to the token, with the ttl as its expiry, if the key is absent.
+    /// Whether the node is a Redis Cluster, which can set several keys in one step only within one hash slot. Default:
+    /// it is not.
+    fn is_cluster(&self) -> bool {
+        false
+    }
+
+    /// Sets the keys to the token, with the ttl as their expiry, if none of them holds another value. A key that holds
+    /// the token already is left as it is.
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError>;
 
-    /// Raises the expiry to the ttl if the key holds the token, and never lowers it; sets the key again if it is absent;
-    /// otherwise changes nothing.
+    /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
+    /// holds another value; otherwise changes nothing.
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError>;
 
-    /// Deletes the key if it holds the token.
+    /// Deletes those keys that hold the token.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Tells what the key holds, and changes nothing.
@@ -63,6 +71,10 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
 impl<T: LockNode + ?Sized> LockNode for Arc<T> {
     fn name(&self) -> &str {
         (**self).name()
+    }
+
+    fn is_cluster(&self) -> bool {
+        (**self).is_cluster()
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
@@ -87,61 +99,61 @@ const _: fn(&dyn LockNode) = |node| {
     is_send_sync(node);
 };
 
-/// Asks a node to set the key.
+/// Asks a node to set the keys, all or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AcquireRequest {
-    /// The key.
-    pub resource: Resource,
+    /// The keys.
+    pub keys: Resources,
     /// The value, unique to one holder and one round.
     pub token: Token,
-    /// The key's expiry.
+    /// The keys' expiry.
     pub ttl: Ttl,
 }
 
 impl AcquireRequest {
-    /// A request to set `resource` to `token` for `ttl`.
+    /// A request to set `keys` to `token` for `ttl`.
     #[must_use]
-    pub fn new(resource: Resource, token: Token, ttl: Ttl) -> Self {
-        Self { resource, token, ttl }
+    pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
+        Self { keys: keys.into(), token, ttl }
     }
 }
 
-/// Asks a node to renew the key's expiry.
+/// Asks a node to renew the keys' expiry, of all or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ExtendRequest {
-    /// The key.
-    pub resource: Resource,
-    /// The value that the key must hold, or gets if it is absent.
+    /// The keys.
+    pub keys: Resources,
+    /// The value that each key must hold, or gets if it is absent.
     pub token: Token,
-    /// The key's new expiry.
+    /// The keys' new expiry.
     pub ttl: Ttl,
 }
 
 impl ExtendRequest {
-    /// A request to renew `resource`, held by `token`, for `ttl`.
+    /// A request to renew `keys`, held by `token`, for `ttl`.
     #[must_use]
-    pub fn new(resource: Resource, token: Token, ttl: Ttl) -> Self {
-        Self { resource, token, ttl }
+    pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
+        Self { keys: keys.into(), token, ttl }
     }
 }
 
-/// Asks a node to delete the key.
+/// Asks a node to delete the keys.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReleaseRequest {
-    /// The key.
-    pub resource: Resource,
-    /// The value that the key must hold.
+    /// The keys.
+    pub keys: Resources,
+    /// The value that a key must hold.
     pub token: Token,
 }
 
 impl ReleaseRequest {
-    /// A request to delete `resource` if `token` holds it.
+    /// A request to delete `keys` if `token` holds it.
     #[must_use]
-    pub fn new(resource: Resource, token: Token) -> Self {
-        Self { resource, token }
+    pub fn new(keys: impl Into<Resources>, token: Token) -> Self {
+        Self { keys: keys.into(), token }
     }
 }
 
@@ -165,25 +177,25 @@ impl InspectRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireAnswer {
-    /// The key holds the token now.
+    /// The keys hold the token now.
     #[non_exhaustive]
     Granted {},
-    /// Another token holds the key.
+    /// Another token holds a key.
     #[non_exhaustive]
     Held {
-        /// How long the key still lives, if the node can say and the key expires at all.
+        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
         remaining: Option<Duration>,
     },
 }
 
 impl AcquireAnswer {
-    /// The key holds the token now.
+    /// The keys hold the token now.
     #[must_use]
     pub fn granted() -> Self {
         Self::Granted {}
     }
 
-    /// Another token holds the key, for so long at most.
+    /// Another token holds a key, for so long at most.
     #[must_use]
     pub fn held(remaining: Option<Duration>) -> Self {
         Self::Held { remaining }
@@ -194,20 +206,20 @@ impl AcquireAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExtendAnswer {
-    /// The key holds the token, for the ttl at least.
+    /// The keys hold the token, for the ttl at least.
     Extended,
-    /// The key was absent and holds the token again.
+    /// So they do, and one at least was absent.
     Healed,
-    /// Another token holds the key.
+    /// Another token holds a key.
     #[non_exhaustive]
     Held {
-        /// How long the key still lives, if the node can say and the key expires at all.
+        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
         remaining: Option<Duration>,
     },
 }
 
 impl ExtendAnswer {
-    /// Another token holds the key, for so long at most.
+    /// Another token holds a key, for so long at most.
     #[must_use]
     pub fn held(remaining: Option<Duration>) -> Self {
         Self::Held { remaining }
@@ -218,9 +230,9 @@ impl ExtendAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReleaseAnswer {
-    /// The key held the token and is gone now.
+    /// All keys held the token and are gone now.
     Released,
-    /// The key was absent or held another token.
+    /// A key was absent or held another token. Those that held this one are gone now.
     NotHeld,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::Retry;
+use crate::algorithm::{AutoExtend, Retry};
 
 /// What one call to acquire asks for. A plain [`Duration`] is a ttl, everything else by default.
 ///
@@ -18,6 +18,7 @@ use crate::algorithm::Retry;
 #[must_use]
 pub struct AcquireOptions {
     pub(crate) ttl: Duration,
+    pub(crate) auto_extend: Option<AutoExtend>,
     retry: Option<Retry>,
     deadline: Option<Duration>,
 }
@@ -25,7 +26,7 @@ pub struct AcquireOptions {
 impl AcquireOptions {
     /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, retry: None, deadline: None }
+        Self { ttl, auto_extend: None, retry: None, deadline: None }
     }
 
     /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
@@ -37,6 +38,15 @@ impl AcquireOptions {
     /// the call makes as many attempts as fit in.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Extends the lock to this ttl again and again while it is held. Default: it ends with its validity, unless
+    /// [`Lock::extend`](crate::Lock::extend) is called.
+    ///
+    /// That takes place on the runtime of the call, and ends with it. What happens then tells
+    /// [`Lock::lost`](crate::Lock::lost).
+    pub fn auto_extend(self, auto_extend: AutoExtend) -> Self {
+        Self { auto_extend: Some(auto_extend), ..self }
     }
 
     /// The retry policy of this call.

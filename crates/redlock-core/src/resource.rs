@@ -2,7 +2,10 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-/// The name that is locked, which is also the Redis key: 1 to 65,536 bytes of UTF-8, spaces and NUL included.
+use crate::resources::Resources;
+
+/// The name that is locked, which is also the Redis key, behind a [prefix](crate::RedlockBuilder::key_prefix) if there is
+/// one: 1 to 65,536 bytes of UTF-8, spaces and NUL included.
 ///
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +27,15 @@ impl Resource {
             name if name.len() > Self::MAX_LEN => Err(ResourceError::TooLong { len: name.len() }),
             name => Ok(Self(name.into())),
         }
+    }
+
+    /// The key of this name: with a prefix.
+    pub(crate) fn prefixed(&self, prefix: &str) -> Result<Self, ResourceError> {
+        let len = prefix.len() + self.0.len();
+        if len > Self::MAX_LEN {
+            return Err(ResourceError::KeyTooLong { len, prefix: prefix.len() });
+        }
+        Ok(Self([prefix, &self.0].concat().into()))
     }
 
     /// The name.
@@ -51,7 +63,21 @@ impl fmt::Display for Resource {
     }
 }
 
-/// A name that cannot be locked.
+/// A name in quotes and escaped, cut to a readable length: safe to print.
+pub(crate) struct Named<'a>(pub(crate) &'a Resource);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const READABLE: usize = 200;
+        let name = self.0.as_str();
+        match name.char_indices().nth(READABLE) {
+            Some((cut, _)) => write!(f, "{:?}... ({} bytes)", name.get(..cut).unwrap_or_default(), name.len()),
+            None => write!(f, "{name:?}"),
+        }
+    }
+}
+
+/// A name, or a set of names, that cannot be locked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceError {
@@ -64,6 +90,26 @@ pub enum ResourceError {
         /// Its length in bytes.
         len: usize,
     },
+    /// The name and the [key prefix](crate::RedlockBuilder::key_prefix) are longer together than [`Resource::MAX_LEN`].
+    #[error(
+        "the key of the resource has {len} bytes, {prefix} of them its prefix; at most {} are allowed: shorten the name",
+        Resource::MAX_LEN
+    )]
+    KeyTooLong {
+        /// The key's length in bytes.
+        len: usize,
+        /// The prefix' length in bytes.
+        prefix: usize,
+    },
+    /// No name was given.
+    #[error("there are no resources: give at least one name")]
+    None,
+    /// More names were given than [`Resources::MAX`].
+    #[error(
+        "more than {} resources cannot be locked together: lock a name that stands for all of them",
+        Resources::MAX
+    )]
+    TooMany,
 }
 
 #[cfg(test)]

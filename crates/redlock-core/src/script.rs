@@ -1,7 +1,7 @@
 //! The Lua scripts that make each operation atomic on a Redis node: one copy, for every Redis client.
 //!
 //! For authors of backends. Send `EVALSHA` with [`Script::sha1`]; on `NOSCRIPT` send `EVAL` with [`Script::source`].
-//! Every script takes one key. [`AcquireAnswer`], [`ExtendAnswer`] and [`ReleaseAnswer`] are read from the integer
+//! `KEYS` are the resources, one at least, and all of them fare alike; [`INSPECT`] takes one. [`AcquireAnswer`], [`ExtendAnswer`] and [`ReleaseAnswer`] are read from the integer
 //! that a script answers by their `from_script`.
 
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::{
     node_error::{NodeError, NodeErrorKind},
 };
 
-/// Takes the lock: `ARGV` is the token and the ttl in milliseconds.
+/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds.
 pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "30a4813980ac72119483e1c4bd81b5cc59e15e28" };
+    Script { source: include_str!("script/acquire.lua"), sha1: "7cfd061e8a717975994b09357795611e1317d0b2" };
 
-/// Prolongs the lock, never shortens it: `ARGV` is the token and the ttl in milliseconds.
+/// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds.
 pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "aa1c7c8acb98a00e065b4336692eb4a84824d083" };
+    Script { source: include_str!("script/extend.lua"), sha1: "57d720ece9b63c501db676d1146c75338685bc7a" };
 
-/// Gives the lock back: `ARGV` is the token.
+/// Gives all keys back that are ours: `ARGV` is the token.
 pub const RELEASE: Script =
-    Script { source: include_str!("script/release.lua"), sha1: "a6f11c606eb864807571ee7fc655ba280ca11e20" };
+    Script { source: include_str!("script/release.lua"), sha1: "586bc9283fa6f7febb8032196c0b8d4b1696b742" };
 
-/// Looks at the lock: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
+/// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
 pub const INSPECT: Script =
     Script { source: include_str!("script/inspect.lua"), sha1: "5b56d0082d995c0f56ee8d7f3e9dc1366235555b" };
 
@@ -48,9 +48,9 @@ impl Script {
     }
 }
 
-/// The key holds our token. PTTL never answers so: it says -1 for no expiry and -2 for no key.
+/// The keys hold our token. PTTL never answers so: it says -1 for no expiry and -2 for no key.
 const OURS: i64 = -3;
-/// The key holds our token again.
+/// The keys hold our token, some of them again.
 const OURS_AGAIN: i64 = -4;
 
 impl AcquireAnswer {

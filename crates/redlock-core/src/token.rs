@@ -1,19 +1,34 @@
 //! The holder's token: the value of the lock's key. (Not a fencing token.)
 
-use std::fmt;
+use std::{fmt, str};
 
-use crate::entropy::{Entropy, EntropyError};
+use crate::{
+    entropy::{Entropy, EntropyError},
+    owner::Owner,
+};
 
 /// The random value that identifies one holder in one round: 20 random bytes, written as 40 hex digits, so that
-/// `redis-cli GET` shows it whole.
+/// `redis-cli GET` shows it whole. Behind a colon the [owner](Owner) may follow, whom a person can look up.
 ///
-/// `Debug` shows only its beginning: whoever knows a token can release the lock.
+/// `Debug` shows only its beginning, and the owner: whoever knows a token can release the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Token([u8; 40]);
+pub struct Token {
+    /// The value of the key, and zeros behind it.
+    bytes: [u8; Self::MAX_LEN],
+    len: usize,
+}
 
 impl Token {
     /// The number of random bytes, as the Redis documentation suggests.
     const RANDOM_BYTES: usize = 20;
+
+    /// The number of hex digits.
+    pub(crate) const DIGITS: usize = 2 * Self::RANDOM_BYTES;
+
+    /// What is between the digits and the owner.
+    pub(crate) const SEPARATOR: u8 = b':';
+
+    const MAX_LEN: usize = Self::DIGITS + 1 + Owner::MAX_LEN;
 
     /// A token that nobody has used before.
     pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
@@ -24,33 +39,55 @@ impl Token {
 
     /// The token that writes these bytes. Tokens must be unpredictable: outside tests, let the library make them.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 20]) -> Self {
+    pub fn from_bytes(random: [u8; 20]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [b'0'; 40];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
+        let mut bytes = [0; Self::MAX_LEN];
+        for (pair, byte) in bytes.chunks_exact_mut(2).zip(random) {
             for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
                 *digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
             }
         }
-        Self(hex)
+        Self { bytes, len: Self::DIGITS }
     }
 
-    /// The 40 hex digits: the value of the key.
+    /// The same digits, with this owner behind them.
+    #[must_use]
+    pub fn with_owner(mut self, owner: &Owner) -> Self {
+        let label = owner.as_str().as_bytes();
+        let (_, behind) = self.bytes.split_at_mut(Self::DIGITS);
+        behind.fill(0);
+        for (byte, written) in behind.iter_mut().zip([Self::SEPARATOR].iter().chain(label)) {
+            *byte = *written;
+        }
+        Self { len: Self::DIGITS + 1 + label.len(), ..self }
+    }
+
+    /// The owner's label, if there is one.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.as_str().get(Self::DIGITS + 1..)
+    }
+
+    /// The value of the key: the 40 hex digits, and the owner if there is one.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The 40 hex digits as bytes.
+    /// The value of the key, as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}...)", self.as_str().get(..8).unwrap_or_default())
+        let beginning = self.as_str().get(..8).unwrap_or_default();
+        match self.owner() {
+            Some(owner) => write!(f, "Token({beginning}... of {owner:?})"),
+            None => write!(f, "Token({beginning}...)"),
+        }
     }
 }
 
@@ -71,5 +108,33 @@ mod tests {
     #[test]
     fn debug_does_not_give_the_lock_away() {
         assert_eq!(format!("{:?}", Token::from_bytes([0xab; 20])), "Token(abababab...)");
+    }
+
+    #[test]
+    fn an_owner_stands_behind_the_digits() {
+        let plain = Token::from_bytes([0xab; 20]);
+        assert_eq!(plain.owner(), None);
+        let longest = "x".repeat(64);
+        for label in ["a", "web-3:4711", "\u{8ba2}\u{5355}", &longest] {
+            let token = plain.with_owner(&Owner::new(label).unwrap());
+            assert_eq!(token.as_str(), format!("{}:{label}", plain.as_str()));
+            assert_eq!(token.as_bytes(), token.as_str().as_bytes());
+            assert_eq!(token.owner(), Some(label));
+            assert_eq!(Owner::of_value(token.as_bytes()), Some(label));
+            assert_ne!(token, plain);
+        }
+    }
+
+    #[test]
+    fn another_owner_leaves_nothing_of_the_first() {
+        let token = Token::from_bytes([0xab; 20]);
+        let (long, short) = (Owner::new("a long one").unwrap(), Owner::new("b").unwrap());
+        assert_eq!(token.with_owner(&long).with_owner(&short), token.with_owner(&short));
+    }
+
+    #[test]
+    fn debug_shows_the_owner() {
+        let token = Token::from_bytes([0xab; 20]).with_owner(&Owner::new("web-3").unwrap());
+        assert_eq!(format!("{token:?}"), r#"Token(abababab... of "web-3")"#);
     }
 }

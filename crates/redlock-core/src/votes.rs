@@ -34,12 +34,14 @@ pub struct NodeVote {
 pub enum NodeAnswer {
     /// The node did what was asked.
     Granted,
+    /// The node prolonged a lock whose key it had lost: it holds it again.
+    Restored,
     /// Another token holds the key.
     Held {
         /// How long the key still lives, if the node told.
         remaining: Option<Duration>,
     },
-    /// The key was gone or held another token when it was to be released.
+    /// The key was gone when it was to be released or resumed, or held another token.
     NotHeld,
     /// The node answered with an error, or could not be asked.
     Failed(NodeError),
@@ -56,7 +58,7 @@ impl Votes {
     /// How many nodes did what was asked.
     #[must_use]
     pub fn granted(&self) -> usize {
-        self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted)).count()
+        self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted | NodeAnswer::Restored)).count()
     }
 
     /// How many had to.
@@ -90,6 +92,7 @@ impl fmt::Display for Votes {
             write!(f, "{separator}{node} ")?;
             match answer {
                 NodeAnswer::Granted => f.write_str(verb)?,
+                NodeAnswer::Restored => f.write_str("had lost it and holds it again")?,
                 NodeAnswer::Held { remaining: Some(remaining) } => {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
@@ -156,15 +159,19 @@ impl<'a> Ballot<'a> {
     {
         match answers.next().await {
             Some((member, answer)) => self.count(member, answer),
-            None => {
-                self.round.close();
-                self.closed = true;
-            }
+            None => self.end(),
         }
         !self.closed
     }
 
-    fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
+    /// There are no more answers to wait for.
+    pub(crate) fn end(&mut self) {
+        self.round.close();
+        self.closed = true;
+    }
+
+    /// Counts one answer.
+    pub(crate) fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
         let answer = answer.into();
         self.round.count(answer.vote());
         if let Some(slot) = self.answers.get_mut(member) {
@@ -181,12 +188,12 @@ impl<'a> Ballot<'a> {
     }
 
     /// The result, `after` so long. `verb` is what a node did that granted, in the past tense.
-    pub(crate) fn close(self, verb: &'static str, after: Duration) -> Box<Votes> {
+    pub(crate) fn close(self, verb: &'static str, after: Duration) -> Votes {
         let nodes = self.fleet.members.iter().zip(self.answers).map(|(member, answer)| NodeVote {
             node: member.node.name().to_owned(),
             answer: answer.unwrap_or(if self.closed { NodeAnswer::Silent { after } } else { NodeAnswer::NotAwaited }),
         });
-        Box::new(Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() })
+        Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() }
     }
 }
 
@@ -195,6 +202,7 @@ impl NodeAnswer {
     fn vote(&self) -> Vote {
         match self {
             Self::Granted => Vote::Granted,
+            Self::Restored => Vote::Restored,
             Self::Held { .. } | Self::NotHeld => Vote::Refused,
             Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
         }
@@ -214,7 +222,8 @@ impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
 impl From<Result<ExtendAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<ExtendAnswer, NodeError>) -> Self {
         match answer {
-            Ok(ExtendAnswer::Extended | ExtendAnswer::Healed) => Self::Granted,
+            Ok(ExtendAnswer::Extended) => Self::Granted,
+            Ok(ExtendAnswer::Healed) => Self::Restored,
             Ok(ExtendAnswer::Held { remaining }) => Self::Held { remaining },
             Err(error) => Self::Failed(error),
         }

@@ -9,7 +9,7 @@ use std::{
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, NodeUrl, NodeUrlError, ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+    NodeErrorKind, NodeUrl, NodeUrlError, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
     backend::{Answered, Call, Node, RedisClient, Reply},
     script,
 };
@@ -31,7 +31,7 @@ struct Fake {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
     script: &'static str,
-    resource: String,
+    keys: Vec<String>,
     token: Option<Token>,
     ttl_millis: Option<u64>,
     timeouts: (Duration, Duration),
@@ -49,7 +49,7 @@ impl RedisClient for Fake {
     async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
         self.sent.lock().unwrap().push(Sent {
             script: call.script().sha1(),
-            resource: call.resource().to_string(),
+            keys: call.keys().iter().map(ToString::to_string).collect(),
             token: call.token().copied(),
             ttl_millis: call.ttl_millis(),
             timeouts: (connect, response),
@@ -104,7 +104,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     node.inspect(&inspect()).await.unwrap_err();
     let with = |script: script::Script, token: Option<[u8; 20]>, ttl_millis| Sent {
         script: script.sha1(),
-        resource: "r".to_owned(),
+        keys: vec!["r".to_owned()],
         token: token.map(Token::from_bytes),
         ttl_millis,
         timeouts: (ms(70), ms(80)),
@@ -117,6 +117,43 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
         with(script::INSPECT, None, None),
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_client_of_a_cluster_makes_a_node_that_is_one() {
+    struct Cluster;
+
+    impl RedisClient for Cluster {
+        fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+            Err(url.rejected("a cluster has no URL"))
+        }
+
+        fn name(&self) -> &str {
+            "cluster"
+        }
+
+        fn is_cluster(&self) -> bool {
+            true
+        }
+
+        async fn call(&self, _: &Call<'_>, _: Duration, _: Duration) -> Result<Answered, NodeError> {
+            Err(NodeErrorKind::Unsupported.into())
+        }
+    }
+
+    assert!(Node::<Cluster>::new(Cluster).is_cluster());
+    assert!(!Node::<Fake>::new(Fake::default()).is_cluster());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_keys_are_sent_in_order() {
+    let fake = Fake::answering(Reply::Integer(1));
+    let sent = fake.sent.clone();
+    let node = Node::<Fake>::new(fake);
+    node.release(&ReleaseRequest::new(Resources::new(["b", "c", "a"]).unwrap(), Token::from_bytes(TOKEN)))
+        .await
+        .unwrap();
+    assert_eq!(sent.lock().unwrap()[0].keys, ["a", "b", "c"]);
 }
 
 #[tokio::test(start_paused = true)]

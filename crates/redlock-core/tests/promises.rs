@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, BuildError, Drift, Entropy, EntropyError, InspectRequest, LockNode, Lost,
-    NodeErrorKind, Redlock, Release, ReleaseError, Resource, Retry, TokioClock, algorithm::Next,
+    AcquireError, AcquireOptions, BuildError, CloseError, Drift, Entropy, EntropyError, InspectRequest, LockNode, Lost,
+    NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, TokioClock, algorithm::Next,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
@@ -87,6 +87,11 @@ async fn the_builder_sets_what_it_says() {
     let error = builder().retry(brief).build().unwrap().acquire("b", TTL).await.unwrap_err();
     assert_eq!(error.attempts().unwrap().made, 3);
 
+    let owner = Owner::new("web-3").unwrap();
+    let lock = builder().owner(owner).key_prefix("app:").build().unwrap().acquire("a", TTL).await.unwrap();
+    assert_eq!((lock.resource(), lock.token().owner()), ("a", Some("web-3")));
+    assert_eq!(nodes[0].peek("app:a").as_deref(), Some(lock.token().as_bytes()));
+
     nodes.iter().for_each(MockNode::hang);
     let start = Instant::now();
     builder().node_timeout(ms(77)).build().unwrap().try_acquire("c", TTL).await.unwrap_err();
@@ -94,6 +99,10 @@ async fn the_builder_sets_what_it_says() {
 
     let zero = builder().node_timeout(Duration::ZERO).build();
     assert_eq!(zero.unwrap_err(), BuildError::ZeroNodeTimeout);
+    let len = Resource::MAX_LEN;
+    let prefix = |len: usize| builder().key_prefix("x".repeat(len)).build();
+    assert_eq!(prefix(len).unwrap_err(), BuildError::KeyPrefixTooLong { len });
+    assert!(prefix(len + 1).is_err() && prefix(len - 1).is_ok());
     let twice = builder().node(nodes[1].clone()).build();
     assert_eq!(twice.unwrap_err(), BuildError::DuplicateNode { name: "node-2".into() });
     let none: [MockNode; 0] = [];
@@ -111,7 +120,7 @@ async fn close_tells_what_it_did_not_wait_for() {
     let start = Instant::now();
     let error = redlock.close().await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(15));
-    assert_eq!(error.unfinished, 1);
+    assert_eq!(error, CloseError::Unfinished { tasks: 1 });
     lock.release().await.unwrap();
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireError, AcquireOptions, ExtendError, Redlock, Release, Retry, TokioClock, TtlError};
+use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Redlock, Release, Retry, TokioClock, TtlError};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::Instant;
 
@@ -211,15 +211,47 @@ async fn an_extend_that_arrives_late_undoes_no_later_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_heals_a_majority_that_lost_its_memory() {
-    let nodes = MockNode::fleet(3);
+async fn an_extend_heals_a_minority_that_lost_its_memory() {
+    let nodes = MockNode::fleet(5);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     nodes[0].restart(Memory::Lost);
-    nodes[1].restart(Memory::Lost);
+    nodes[4].restart(Memory::Lost);
     lock.extend(TTL).await.unwrap();
     assert!(nodes.iter().all(|node| node.peek("r").as_deref() == Some(lock.token().as_bytes())));
     assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_a_quorum_forgot_is_lost_though_nobody_took_it() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // Another may have held it in between.
+    nodes[0].restart(Memory::Lost);
+    nodes[1].restart(Memory::Lost);
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(matches!(lock.check(), Err(Loss::Gone { .. })));
+    drop(lock);
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_node_forgot_a_slow_one_is_asked_before_the_extend_counts() {
+    let nodes = vec![MockNode::new("a"), MockNode::new("b"), MockNode::new("c").with_latency(ms(20))];
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(ms(20)).await;
+    nodes[0].restart(Memory::Lost);
+    let start = Instant::now();
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(start.elapsed(), ms(20));
+    // It too had lost the key: two of three did.
+    nodes[0].restart(Memory::Lost);
+    nodes[2].restart(Memory::Lost);
+    assert!(matches!(lock.extend(TTL).await, Err(ExtendError::Lost { .. })));
 }
 
 #[tokio::test(start_paused = true)]

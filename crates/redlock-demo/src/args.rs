@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser, error::ErrorKind};
 
 /// Many workers add 1 to a plain file, over and over, under one Redlock, while nodes are stopped and hung on the way.
 ///
 /// Reading, pausing and writing a file loses updates unless one worker at a time does it. So the counter in the file
 /// tells at the end whether the lock held. Runs on five in-memory nodes, or on your Redis servers with --nodes.
+///
+/// With --rolling-restart it is one job instead, which keeps its lock while every node is restarted empty.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask demo", bin_name = "cargo xtask demo", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -22,11 +24,29 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) without_lock: bool,
 
+    /// Restart every node empty, one after the other, while one job keeps its lock by automatic extends.
+    ///
+    /// Each node in turn is stopped and comes back without its keys, as a Redis without persistence does; the next
+    /// extend gives it the lock again. Rivals ask for the lock now and then, and must never get it.
+    ///
+    /// What this rests on: after a node is back, one auto-extend period must pass before the next one is stopped, a
+    /// third of the ttl by default. The demo keeps to that, and waits until the node has the lock again. While nodes
+    /// forget, rivals are shut out only as well as restarts are spaced: should a majority of the nodes forget within
+    /// one period, a rival can get the lock. A rival that asks also sets its key on a node that is empty just then, for
+    /// a moment: an extend that comes at that moment leaves the node to the next one. So the rivals ask rarely. The
+    /// lasting remedy is persistence (appendonly yes, appendfsync always): nodes that do not forget.
+    #[arg(long, conflicts_with_all = ["without_lock", "workers", "sections", "no_faults"])]
+    pub(crate) rolling_restart: bool,
+
+    /// With --rolling-restart: do not extend the lock, and see who takes it when it ends.
+    #[arg(long, requires = "rolling_restart")]
+    pub(crate) without_extend: bool,
+
     /// How many workers; they are spread over up to 4 hosts, each with connections of its own.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
 
-    /// For how long they work [default: 8, and 3 without the lock].
+    /// For how long they work [default: 8, and 3 without the lock or without extends].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: Option<u16>,
 
@@ -43,6 +63,8 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask demo                     five nodes in memory; two of them are down most of the time
   cargo xtask demo --without-lock      what happens without the lock
+  cargo xtask demo --rolling-restart   a lock that is extended outlives the restart of every node
+  cargo xtask demo --rolling-restart --without-extend      one that is not is taken by a rival
   cargo xtask demo --nodes redis://10.0.0.1,redis://10.0.0.2:7000,redis://:password@10.0.0.3
   cargo xtask demo --workers 64 --seconds 30
 
@@ -50,6 +72,20 @@ Exit codes:
   0 all as it should be    1 it is not    2 bad input    130 interrupted";
 
 impl Args {
+    /// Ends the process with a message if they make no sense.
+    pub(crate) fn from_command_line() -> Self {
+        Self::parse().checked().unwrap_or_else(|error| error.exit())
+    }
+
+    fn checked(self) -> Result<Self, clap::Error> {
+        if self.rolling_restart && !self.nodes.is_empty() {
+            let why = "--rolling-restart empties nodes, and your servers must not be harmed: without --nodes it runs on \
+                       nodes in memory";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(self)
+    }
+
     pub(crate) fn workers(&self) -> usize {
         self.workers.into()
     }
@@ -60,19 +96,18 @@ impl Args {
     }
 
     pub(crate) fn run_for(&self) -> Duration {
-        let default = if self.without_lock { 3 } else { 8 };
+        let default = if self.without_lock || self.without_extend { 3 } else { 8 };
         Duration::from_secs(self.seconds.unwrap_or(default).into())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, error::ErrorKind};
-
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Args, ErrorKind> {
-        Args::try_parse_from(["demo"].iter().chain(args)).map_err(|error| error.kind())
+        let parsed = Args::try_parse_from(["demo"].iter().chain(args)).and_then(Args::checked);
+        parsed.map_err(|error| error.kind())
     }
 
     #[test]
@@ -99,5 +134,25 @@ mod tests {
             assert_eq!(parse(&bad).unwrap_err(), ErrorKind::ValueValidation, "{bad:?}");
         }
         assert_eq!(parse(&["--without-lock", "--nodes", "redis://a"]).unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+    #[test]
+    fn a_rolling_restart_is_a_demo_of_its_own() {
+        let args = parse(&["--rolling-restart"]).unwrap();
+        assert!(args.rolling_restart && !args.without_extend && args.run_for() == Duration::from_secs(8));
+        let args = parse(&["--rolling-restart", "--without-extend", "--seconds", "5"]).unwrap();
+        assert!(args.without_extend && args.run_for() == Duration::from_secs(5));
+        for other in [&["--without-lock"][..], &["--workers", "4"], &["--sections", "9"], &["--no-faults"]] {
+            let both = [&["--rolling-restart"], other].concat();
+            assert_eq!(parse(&both).unwrap_err(), ErrorKind::ArgumentConflict, "{both:?}");
+        }
+        assert_eq!(parse(&["--without-extend"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn servers_are_not_restarted() {
+        let error = Args::try_parse_from(["demo", "--rolling-restart", "--nodes", "redis://a,redis://b"]);
+        let error = error.and_then(Args::checked).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        assert!(error.to_string().contains("your servers must not be harmed"), "{error}");
     }
 }

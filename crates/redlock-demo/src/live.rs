@@ -69,7 +69,8 @@ impl<'a> Live<'a> {
     }
 }
 
-fn bar(part: f64) -> String {
+/// A bar that is filled to this part.
+pub(crate) fn bar(part: f64) -> String {
     const WIDTH: usize = 60;
     let full = ((part.clamp(0.0, 1.0) * WIDTH as f64) as usize).min(WIDTH);
     format!("{}{}", "█".repeat(full), "░".repeat(WIDTH - full))

@@ -1,4 +1,5 @@
-//! The demo: many workers add 1 to a file under one lock, while nodes are stopped and hung on the way.
+//! The demo: many workers add 1 to a file under one lock, while nodes are stopped and hung on the way. Or one job keeps
+//! its lock while all nodes are restarted.
 
 mod args;
 
@@ -11,13 +12,14 @@ mod nodes;
 mod stage;
 mod tally;
 
+mod rolling;
+
 mod console;
 mod live;
 mod report;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use clap::Parser as _;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -32,8 +34,11 @@ use crate::{
 
 #[tokio::main(worker_threads = 4)]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     let mut console = Console::of_stdout();
+    if args.rolling_restart {
+        return ended(rolling::run(&args, &mut console).await, &mut console);
+    }
     let fleet = match Fleet::open(&args) {
         Ok(fleet) => fleet,
         Err(error) => {
@@ -41,7 +46,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    run(&args, &fleet, &mut console).await.unwrap_or_else(|error| {
+    ended(run(&args, &fleet, &mut console).await, &mut console)
+}
+
+fn ended(ran: anyhow::Result<ExitCode>, console: &mut Console) -> ExitCode {
+    ran.unwrap_or_else(|error| {
         console.error(&format!("{error:#}"));
         ExitCode::FAILURE
     })

@@ -36,10 +36,7 @@ impl Fleet {
         let servers = MockNode::fleet(5);
         for host in 0..Self::HOSTS as u64 {
             if args.nodes.is_empty() {
-                // Hosts are near to some nodes and far from others.
-                let latency = |node: u64| Duration::from_millis(1 + (host + 2 * node) % 4);
-                let nodes = (0..).zip(&servers).map(|(node, server)| server.clone().with_latency(latency(node)));
-                fleet.add_host(nodes)?;
+                fleet.add_host(seen_from(host, &servers))?;
             } else {
                 fleet.add_host(RedisNode::open_all(&args.nodes)?)?;
             }
@@ -97,6 +94,12 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// Nodes in memory as a host reaches them: it is near to some and far from others.
+pub(crate) fn seen_from(host: u64, servers: &[MockNode]) -> impl Iterator<Item = MockNode> {
+    let latency = move |node: u64| Duration::from_millis(1 + (host + 2 * node) % 4);
+    (0..).zip(servers).map(move |(node, server)| server.clone().with_latency(latency(node)))
 }
 
 /// How long a hung link holds a request, as a client with a response timeout would.

@@ -47,7 +47,7 @@ pub(crate) fn announce(console: &mut Console, args: &Args, fleet: &Fleet, faults
 }
 
 /// A number of things, as people say it.
-fn many(number: usize, thing: &str) -> String {
+pub(crate) fn many(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 

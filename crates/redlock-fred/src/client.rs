@@ -29,12 +29,13 @@ use crate::{
 /// |---|---|
 /// | [`Config`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | [`Client`] | the given one |
-/// | [`Pool`] | the given ones: each resource keeps to one of them |
+/// | [`Pool`] | the given ones: each lock keeps to one of them |
 ///
 /// Connect a `Client` or a `Pool` first, with `init`. While it has no connection, operations fail at once. Give it a
 /// reconnect policy, or it never recovers once its connection broke.
 pub struct RedisClient {
     name: String,
+    is_cluster: bool,
     link: Link,
 }
 
@@ -51,6 +52,10 @@ impl backend::RedisClient for RedisClient {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.is_cluster
     }
 
     async fn call(
@@ -74,21 +79,26 @@ impl backend::RedisClient for RedisClient {
 
 impl From<Config> for RedisClient {
     fn from(config: Config) -> Self {
-        let name = name(&config);
-        Self { name, link: Link::Own(Box::new(Connection::new(Connector::new(config)))) }
+        Self::new(&config.clone(), Link::Own(Box::new(Connection::new(Connector::new(config)))))
     }
 }
 
 impl From<Client> for RedisClient {
     fn from(client: Client) -> Self {
-        Self { name: name(&client.client_config()), link: Link::Given(vec![Given::new(client)]) }
+        Self::new(&client.client_config(), Link::Given(vec![Given::new(client)]))
     }
 }
 
 impl From<Pool> for RedisClient {
     fn from(pool: Pool) -> Self {
         let clients = pool.clients().iter().cloned().map(Given::new).collect();
-        Self { name: name(&pool.client_config()), link: Link::Given(clients) }
+        Self::new(&pool.client_config(), Link::Given(clients))
+    }
+}
+
+impl RedisClient {
+    fn new(config: &Config, link: Link) -> Self {
+        Self { name: name(config), is_cluster: config.server.is_clustered(), link }
     }
 }
 

@@ -115,12 +115,14 @@ pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Dura
 
 /// A custom command: fred's own `evalsha` and `eval` ignore the options.
 fn command(name: &'static str) -> CustomCommand {
+    // The first key. In a cluster all of them are in one slot.
     const KEY: ClusterHash = ClusterHash::Offset(2);
     CustomCommand::new_static(name, KEY, false)
 }
 
 fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
-    let mut args = vec![Value::from_static_str(script), Value::Integer(1), call.resource().as_str().into()];
+    let mut args = vec![Value::from_static_str(script), Value::Integer(call.keys().len() as i64)];
+    args.extend(call.keys().iter().map(|key| key.as_str().into()));
     args.extend(call.token().map(|token| token.as_str().into()));
     args.extend(call.ttl_millis().map(|ttl| ttl.to_string().into()));
     args
@@ -138,10 +140,10 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     }
 }
 
-/// Which of so many clients to use: the same one for all calls of a resource, so that they reach the node in order.
+/// Which of so many clients to use: the same one for all calls with the same keys, so that they reach the node in order.
 pub(crate) fn client_of<'c, T>(clients: &'c [T], call: &Call<'_>) -> Option<&'c T> {
     let mut hasher = DefaultHasher::new();
-    call.resource().hash(&mut hasher);
+    call.keys().hash(&mut hasher);
     let index = hasher.finish().checked_rem(clients.len() as u64)?;
     clients.get(index as usize)
 }

@@ -19,11 +19,14 @@ pub struct Event {
 
 /// What befalls a fleet. Nodes and processes are counted from 0; those that do not exist are left alone. Where there is
 /// an `Option`, none means all of them.
+///
+/// Events of one kind that overlap end together, when the last of them ends: a node that was down twice at once starts
+/// once, and has forgotten what the worse of the two made it forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum What {
-    /// A node hangs: it takes requests, and carries them out when it goes on.
+    /// A node hangs: it takes requests, and carries them out when it goes on. Stopped, it hangs no more.
     Hang {
         /// Which node.
         node: usize,
@@ -69,7 +72,8 @@ pub enum What {
         /// How messages fare from now on.
         weather: Weather,
     },
-    /// Processes and nodes are cut off from each other, in one direction or both.
+    /// Processes and nodes are cut off from each other, in one direction or both. Where one cut loses messages and
+    /// another holds them up, they are lost.
     Cut {
         /// Which process,
         process: Option<usize>,

@@ -31,8 +31,8 @@ pub enum Fault {
     None,
 }
 
-/// What a node remembers of its keys when it starts again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a node remembers of its keys when it starts again; the more it has forgotten, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Memory {
     /// All of them, as with `appendfsync always`.

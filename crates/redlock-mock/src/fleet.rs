@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,10 +13,11 @@ use crate::{
     event::What,
     gate::Gate,
     history::History,
-    network::Network,
+    network::{Cut, Network},
     node::{Link, MockNode},
     process::Process,
     record::{Log, Record},
+    timetable::{Spell, Step, timetable},
 };
 
 /// Several nodes, the network before them, and the processes that share them. Made within a runtime, whose clock is the
@@ -31,6 +32,10 @@ pub struct Fleet {
 
 impl Fleet {
     /// So many nodes and processes. All randomness comes from `seed`.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than any memory could hold; more than this one holds abort the program, as everywhere.
     #[must_use]
     pub fn new(nodes: usize, processes: usize, seed: u64) -> Self {
         let start = Instant::now();
@@ -50,6 +55,10 @@ impl Fleet {
     }
 
     /// The nodes and processes of a history, before anything has happened.
+    ///
+    /// # Panics
+    ///
+    /// As [`Fleet::new`]: look at the numbers of a history from elsewhere first.
     #[must_use]
     pub fn of(history: &History) -> Self {
         Self::new(history.nodes, history.processes, history.seed)
@@ -79,67 +88,81 @@ impl Fleet {
         self.log.read(read)
     }
 
-    /// Lets everything in the history happen when it is its time. Returns when the last of it is over.
+    /// Lets everything in the history happen when it is its time. Returns when the last of it is over. A pause or a
+    /// cancellation that its process has not come to by then is not waited for: it may never come to it.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it leaves the fleet as it is then.
     pub async fn befall(&self, history: &History) {
-        let mut steps: Vec<_> = history.events.iter().flat_map(|event| steps(event.at, &event.what)).collect();
-        steps.sort_by_key(|(at, _)| *at);
-        for (at, step) in steps {
-            sleep_until(later(self.start, Duration::from_millis(at))).await;
+        for (at, step) in timetable(history, self.nodes.len(), self.processes.len()) {
+            sleep_until(self.at(at)).await;
             self.take(step);
+        }
+        for process in &self.processes {
+            process.gate().goes_on().await;
         }
     }
 
     fn take(&self, step: Step<'_>) {
-        let millis = Duration::from_millis;
-        let on_node = |node: usize, act: &dyn Fn(&MockNode)| self.nodes.get(node).map_or((), act);
-        let on_process = |process: usize, act: &dyn Fn(&Process)| self.processes.get(process).map_or((), act);
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
-            Step::Begin(What::Hang { node, .. }) => on_node(*node, &MockNode::hang),
-            Step::End(What::Hang { node, .. }) => on_node(*node, &MockNode::resume),
-            Step::Begin(What::Down { node, .. }) => on_node(*node, &MockNode::stop),
-            Step::End(What::Down { node, memory, .. }) => on_node(*node, &|node| node.start(*memory)),
-            Step::Begin(What::ClockRate { node, ppm }) => on_node(*node, &|node| node.set_clock_rate(*ppm)),
-            Step::Begin(What::ClockJump { node, millis }) => on_node(*node, &|node| node.jump_clock(*millis)),
-            Step::Begin(What::Faults { node, faults }) => {
-                on_node(*node, &|node| faults.iter().for_each(|fault| node.inject(fault.clone())));
+            Step::Event(what) => self.happens(what),
+            Step::Begin(Spell::Hang { node }, _) => self.on_node(node, MockNode::hang),
+            Step::End(Spell::Hang { node }, _) => self.on_node(node, MockNode::resume),
+            Step::Begin(Spell::Down { node }, _) => self.on_node(node, MockNode::stop),
+            Step::End(Spell::Down { node }, memory) => self.on_node(node, |node| node.start(memory)),
+            Step::Begin(Spell::Lost { process, node, way }, until) => {
+                self.network().cut(process, node, way, Cut::Lost, self.at(until));
             }
-            Step::Begin(What::Weather { process, node, weather }) => network.set_weather(*process, *node, *weather),
-            Step::Begin(What::Cut { process, node, requests, answers, millis: lasts }) => {
-                let until = later(Instant::now(), millis(*lasts));
-                network.cut(*process, *node, *requests, *answers, until);
+            Step::Begin(Spell::Held { process, node, way }, until) => {
+                self.network().cut(process, node, way, Cut::Held, self.at(until));
             }
-            Step::Begin(What::ProcessClockRate { process, ppm }) => {
-                on_process(*process, &|process| process.clock().set_rate(*ppm));
-            }
-            Step::Begin(What::Pause { process, polls, millis: lasts }) => {
-                on_process(*process, &|process| process.gate().pause(*polls, millis(*lasts)));
-            }
-            Step::Begin(What::Cancel { process, polls }) => {
-                on_process(*process, &|process| process.gate().cancel(*polls));
-            }
-            Step::End(_) => {}
+            // The network knows.
+            Step::End(Spell::Lost { .. } | Spell::Held { .. }, _) => {}
         }
     }
-}
 
-/// An event begins, or what it began ends.
-enum Step<'a> {
-    Begin(&'a What),
-    End(&'a What),
-}
+    fn happens(&self, what: &What) {
+        let millis = Duration::from_millis;
+        match what {
+            What::ClockRate { node, ppm } => self.on_node(*node, |node| node.set_clock_rate(*ppm)),
+            What::ClockJump { node, millis } => self.on_node(*node, |node| node.jump_clock(*millis)),
+            What::Faults { node, faults } => {
+                self.on_node(*node, |node| faults.iter().for_each(|fault| node.inject(fault.clone())));
+            }
+            What::Weather { process, node, weather } => self.network().set_weather(*process, *node, *weather),
+            What::ProcessClockRate { process, ppm } => {
+                self.on_process(*process, |process| process.clock().set_rate(*ppm));
+            }
+            What::Pause { process, polls, millis: lasts } => {
+                self.on_process(*process, |process| process.gate().pause(*polls, millis(*lasts)));
+            }
+            What::Cancel { process, polls } => self.on_process(*process, |process| process.gate().cancel(*polls)),
+            // They last, and come as spells.
+            What::Hang { .. } | What::Down { .. } | What::Cut { .. } => {}
+        }
+    }
 
-fn steps(at: u64, what: &What) -> impl Iterator<Item = (u64, Step<'_>)> {
-    let lasts = match what {
-        What::Hang { millis, .. } | What::Down { millis, .. } => Some(*millis),
-        _ => None,
-    };
-    let end = lasts.map(|lasts| (at.saturating_add(lasts), Step::End(what)));
-    [Some((at, Step::Begin(what))), end].into_iter().flatten()
+    fn on_node(&self, node: usize, act: impl FnOnce(&MockNode)) {
+        if let Some(node) = self.nodes.get(node) {
+            act(node);
+        }
+    }
+
+    fn on_process(&self, process: usize, act: impl FnOnce(&Process)) {
+        if let Some(process) = self.processes.get(process) {
+            act(process);
+        }
+    }
+
+    fn network(&self) -> MutexGuard<'_, Network> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many milliseconds after the start of the fleet.
+    fn at(&self, millis: u64) -> Instant {
+        later(self.start, Duration::from_millis(millis))
+    }
 }
 
 impl fmt::Debug for Fleet {

@@ -56,6 +56,14 @@ impl Gate {
         self.pass(part, |state| state.paused()).await
     }
 
+    /// Waits until the process goes on, if it stands still.
+    pub(crate) async fn goes_on(&self) {
+        loop {
+            let Some(until) = self.state().paused() else { return };
+            sleep_until(until).await;
+        }
+    }
+
     async fn pass<F: Future>(&self, future: F, paused: impl Fn(&mut State) -> Option<Instant>) -> F::Output {
         let mut future = pin!(future);
         let mut pause = pin!(None);

@@ -7,7 +7,7 @@ use std::{
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, NodeError, NodeErrorKind, ReleaseAnswer,
-    ReleaseRequest, Ttl,
+    ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use tokio::time::Instant;
 
@@ -45,49 +45,59 @@ impl Held<'_> {
     }
 }
 
+/// How keys stand to a token.
+enum Standing<'k> {
+    /// No other token holds one. These are absent, the rest holds the token.
+    Free { absent: Vec<&'k str> },
+    /// Another holds one at least, for so long at most.
+    Held { remaining: Option<Duration> },
+}
+
 impl Keys {
     /// How often a node writes to its disk, as Redis with `appendfsync everysec`.
     const SAVED_EVERY: Duration = Duration::from_secs(1);
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
-        let resource = request.resource.as_str();
-        Ok(match self.string(resource, now)? {
-            None => {
-                self.set(resource, request.token.as_bytes(), Some(expiry(request.ttl)), now);
-                AcquireAnswer::granted()
-            }
-            Some(held) if held.value == request.token.as_bytes() => AcquireAnswer::granted(),
-            Some(held) => AcquireAnswer::held(held.remaining),
-        })
+        let AcquireRequest { keys, token, ttl, .. } = request;
+        let absent = match self.standing(keys, token, now)? {
+            Standing::Free { absent } => absent,
+            Standing::Held { remaining } => return Ok(AcquireAnswer::held(remaining)),
+        };
+        for key in absent {
+            self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
+        }
+        Ok(AcquireAnswer::granted())
     }
 
     pub(crate) fn extend(&mut self, request: &ExtendRequest, now: Instant) -> Result<ExtendAnswer, NodeError> {
-        let resource = request.resource.as_str();
-        let answer = match self.string(resource, now)? {
-            None => ExtendAnswer::Healed,
-            // Never shortens.
-            Some(held) if held.value == request.token.as_bytes() && held.outlasts(request.ttl) => {
-                return Ok(ExtendAnswer::Extended);
-            }
-            Some(held) if held.value == request.token.as_bytes() => ExtendAnswer::Extended,
-            Some(held) => return Ok(ExtendAnswer::held(held.remaining)),
+        let ExtendRequest { keys, token, ttl, .. } = request;
+        let absent = match self.standing(keys, token, now)? {
+            Standing::Free { absent } => absent,
+            Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
-        self.set(resource, request.token.as_bytes(), Some(expiry(request.ttl)), now);
-        Ok(answer)
-    }
-
-    pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
-        let resource = request.resource.as_str();
-        match self.string(resource, now)? {
-            Some(held) if held.value == request.token.as_bytes() => {
-                self.put(resource, None, now);
-                Ok(ReleaseAnswer::Released)
+        for key in keys.iter().map(Resource::as_str) {
+            // Never shortens.
+            if !self.string(key, now)?.is_some_and(|held| held.outlasts(*ttl)) {
+                self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
             }
-            _ => Ok(ReleaseAnswer::NotHeld),
         }
+        Ok(if absent.is_empty() { ExtendAnswer::Extended } else { ExtendAnswer::Healed })
     }
 
-    pub(crate) fn inspect(&mut self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
+    /// Goes on past a key that is not a string, as the script does: it keeps none of the others.
+    pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
+        let mut answer = Ok(ReleaseAnswer::Released);
+        for key in request.keys.iter().map(Resource::as_str) {
+            match self.string(key, now) {
+                Ok(Some(held)) if held.value == request.token.as_bytes() => self.put(key, None, now),
+                Ok(_) => answer = answer.map(|_| ReleaseAnswer::NotHeld),
+                Err(error) => answer = Err(error),
+            }
+        }
+        answer
+    }
+
+    pub(crate) fn inspect(&self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
         Ok(match self.string(resource, now)? {
             None => InspectAnswer::Absent,
             Some(held) => InspectAnswer::held(held.value, held.remaining),
@@ -145,8 +155,27 @@ impl Keys {
         names
     }
 
+    fn standing<'k>(&self, keys: &'k Resources, token: &Token, now: Instant) -> Result<Standing<'k>, NodeError> {
+        let (mut absent, mut others) = (Vec::new(), Vec::new());
+        for key in keys.iter().map(Resource::as_str) {
+            match self.string(key, now)? {
+                None => absent.push(key),
+                Some(held) if held.value == token.as_bytes() => {}
+                Some(held) => others.push(held.remaining),
+            }
+        }
+        Ok(match others.is_empty() {
+            true => Standing::Free { absent },
+            // No expiry is the longest.
+            false => {
+                let all: Option<Vec<_>> = others.into_iter().collect();
+                Standing::Held { remaining: all.and_then(|all| all.into_iter().max()) }
+            }
+        })
+    }
+
     /// A key's value and remaining ttl; an error if it is not a string.
-    fn string(&mut self, resource: &str, now: Instant) -> Result<Option<Held<'_>>, NodeError> {
+    fn string(&self, resource: &str, now: Instant) -> Result<Option<Held<'_>>, NodeError> {
         match self.keys.get(resource).filter(|key| key.lives(now)) {
             None => Ok(None),
             Some(Key { value: Value::List, .. }) => Err(NodeErrorKind::WrongType.into()),

@@ -88,6 +88,7 @@ mod fleet;
 mod process;
 mod history;
 mod event;
+mod timetable;
 mod record;
 
 mod server;

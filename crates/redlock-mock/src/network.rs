@@ -73,44 +73,69 @@ impl Journey {
 /// All links between processes and nodes.
 #[derive(Debug)]
 pub(crate) struct Network {
-    nodes: usize,
-    links: Vec<Link>,
+    /// Of each process, to each node.
+    links: Vec<Vec<Link>>,
     random: fastrand::Rng,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Link {
     weather: Weather,
-    requests: Option<(Cut, Instant)>,
-    answers: Option<(Cut, Instant)>,
+    requests: Cuts,
+    answers: Cuts,
+}
+
+/// In which direction messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    Requests,
+    Answers,
+}
+
+/// Until when messages in one direction are cut off.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cuts {
+    lost: Option<Instant>,
+    held: Option<Instant>,
+}
+
+impl Cuts {
+    /// What becomes of a message now, and until when.
+    fn at(&self, now: Instant) -> Option<(Cut, Instant)> {
+        let lost = self.lost.map(|until| (Cut::Lost, until));
+        let held = self.held.map(|until| (Cut::Held, until));
+        [lost, held].into_iter().flatten().find(|(_, until)| *until > now)
+    }
 }
 
 impl Network {
     pub(crate) fn new(nodes: usize, processes: usize, seed: u64) -> Self {
-        Self { nodes, links: vec![Link::default(); nodes * processes], random: fastrand::Rng::with_seed(seed) }
+        let links = (0..processes).map(|_| vec![Link::default(); nodes]).collect();
+        Self { links, random: fastrand::Rng::with_seed(seed) }
     }
 
     pub(crate) fn set_weather(&mut self, process: Option<usize>, node: Option<usize>, weather: Weather) {
         self.links(process, node).for_each(|link| link.weather = weather);
     }
 
-    pub(crate) fn cut(
-        &mut self,
-        process: Option<usize>,
-        node: Option<usize>,
-        requests: Option<Cut>,
-        answers: Option<Cut>,
-        until: Instant,
-    ) {
-        self.links(process, node).for_each(|link| {
-            link.requests = requests.map(|cut| (cut, until)).or(link.requests);
-            link.answers = answers.map(|cut| (cut, until)).or(link.answers);
-        });
+    /// Ends no cut that lasts longer.
+    pub(crate) fn cut(&mut self, process: usize, node: usize, way: Way, cut: Cut, until: Instant) {
+        for link in self.links(Some(process), Some(node)) {
+            let cuts = match way {
+                Way::Requests => &mut link.requests,
+                Way::Answers => &mut link.answers,
+            };
+            let ends = match cut {
+                Cut::Lost => &mut cuts.lost,
+                Cut::Held => &mut cuts.held,
+            };
+            *ends = (*ends).max(Some(until));
+        }
     }
 
     /// The way of a request that is sent now.
     pub(crate) fn journey(&mut self, process: usize, node: usize) -> Journey {
-        let Some(Link { weather, requests, .. }) = self.links.get(process * self.nodes + node) else {
+        let Some(Link { weather, requests, .. }) = self.links.get(process).and_then(|links| links.get(node)) else {
             return Journey::NONE;
         };
         let random = &mut self.random;
@@ -124,10 +149,10 @@ impl Network {
             back: (!happens(weather.lost_answers)).then_some(back),
         };
         let now = Instant::now();
-        match requests {
-            Some((Cut::Lost, until)) if *until > now => (journey.there, journey.again) = (None, None),
+        match requests.at(now) {
+            None => {}
+            Some((Cut::Lost, _)) => (journey.there, journey.again) = (None, None),
             Some((Cut::Held, until)) => journey.delay_request(until.saturating_duration_since(now)),
-            _ => {}
         }
         journey
     }
@@ -135,8 +160,7 @@ impl Network {
     /// When an answer that would arrive now does arrive, if ever.
     pub(crate) fn answer_arrives(&self, process: usize, node: usize) -> Option<Instant> {
         let now = Instant::now();
-        let cut = self.links.get(process * self.nodes + node).and_then(|link| link.answers);
-        match cut.filter(|(_, until)| *until > now) {
+        match self.links.get(process).and_then(|links| links.get(node)?.answers.at(now)) {
             None => Some(now),
             Some((Cut::Held, until)) => Some(until),
             Some((Cut::Lost, _)) => None,
@@ -144,10 +168,9 @@ impl Network {
     }
 
     fn links(&mut self, process: Option<usize>, node: Option<usize>) -> impl Iterator<Item = &mut Link> {
-        let nodes = self.nodes;
-        let matches = move |place: usize| {
-            process.is_none_or(|process| place / nodes == process) && node.is_none_or(|node| place % nodes == node)
-        };
-        self.links.iter_mut().enumerate().filter(move |(place, _)| matches(*place)).map(|(_, link)| link)
+        let is = |asked: Option<usize>, place: usize| asked.is_none_or(|asked| asked == place);
+        let links = self.links.iter_mut().enumerate().filter(move |(place, _)| is(process, *place));
+        let links = links.flat_map(|(_, links)| links.iter_mut().enumerate());
+        links.filter(move |(place, _)| is(node, *place)).map(|(_, link)| link)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Token, algorithm::Vote,
+    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resources, Token, algorithm::Vote,
 };
 use tokio::{
     sync::oneshot,
@@ -184,9 +184,9 @@ impl MockNode {
     }
 
     /// Notes that a request is sent, for the records of the fleet.
-    fn note(&self, operation: Operation, resource: &Resource, token: &Token) -> Option<Entry> {
+    fn note(&self, operation: Operation, keys: &Resources, token: &Token) -> Option<Entry> {
         let link = self.link.as_ref()?;
-        Some(link.log.sent(link.process, link.node, (operation, resource.clone(), *token)))
+        Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
     }
 
     /// Sends a request and waits for its answer.
@@ -194,7 +194,7 @@ impl MockNode {
         &self,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-        granted: impl Fn(&A) -> bool,
+        vote: impl Fn(&A) -> Vote,
     ) -> Result<A, NodeError> {
         let answered = timeout(self.response_timeout, self.send(entry.clone(), operation));
         let answered = match &self.link {
@@ -204,8 +204,7 @@ impl MockNode {
         let answer = answered.unwrap_or_else(|_| Err(NodeErrorKind::Timeout.into()));
         if let Some(entry) = entry {
             entry.learned(match &answer {
-                Ok(answer) if granted(answer) => Vote::Granted,
-                Ok(_) => Vote::Refused,
+                Ok(answer) => vote(answer),
                 Err(_) => Vote::Failed,
             });
         }
@@ -302,29 +301,39 @@ impl LockNode for MockNode {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
-        let entry = self.note(Operation::Acquire, &request.resource, &request.token);
+        let entry = self.note(Operation::Acquire, &request.keys, &request.token);
         let request = request.clone();
-        let granted = |answer: &AcquireAnswer| matches!(answer, AcquireAnswer::Granted { .. });
-        self.request(entry, move |keys, now| keys.acquire(&request, now), granted).await
+        let vote = |answer: &AcquireAnswer| match answer {
+            AcquireAnswer::Granted { .. } => Vote::Granted,
+            _ => Vote::Refused,
+        };
+        self.request(entry, move |keys, now| keys.acquire(&request, now), vote).await
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
-        let entry = self.note(Operation::Extend, &request.resource, &request.token);
+        let entry = self.note(Operation::Extend, &request.keys, &request.token);
         let request = request.clone();
-        let granted = |answer: &ExtendAnswer| !matches!(answer, ExtendAnswer::Held { .. });
-        self.request(entry, move |keys, now| keys.extend(&request, now), granted).await
+        let vote = |answer: &ExtendAnswer| match answer {
+            ExtendAnswer::Extended => Vote::Granted,
+            ExtendAnswer::Healed => Vote::Restored,
+            _ => Vote::Refused,
+        };
+        self.request(entry, move |keys, now| keys.extend(&request, now), vote).await
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let entry = self.note(Operation::Release, &request.resource, &request.token);
+        let entry = self.note(Operation::Release, &request.keys, &request.token);
         let request = request.clone();
-        let granted = |answer: &ReleaseAnswer| *answer == ReleaseAnswer::Released;
-        self.request(entry, move |keys, now| keys.release(&request, now), granted).await
+        let vote = |answer: &ReleaseAnswer| match answer {
+            ReleaseAnswer::Released => Vote::Granted,
+            _ => Vote::Refused,
+        };
+        self.request(entry, move |keys, now| keys.release(&request, now), vote).await
     }
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| true).await
+        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Resource, Token, algorithm::Vote};
+use redlock_core::{Resources, Token, algorithm::Vote};
 use tokio::time::Instant;
 
 /// One request of a process to a node, and what became of it. Times are counted from the start of the fleet.
@@ -18,8 +18,8 @@ pub struct Record {
     pub node: usize,
     /// What it asks for.
     pub operation: Operation,
-    /// The key.
-    pub resource: Resource,
+    /// The keys.
+    pub keys: Resources,
     /// The token.
     pub token: Token,
     /// When it was sent.
@@ -37,11 +37,11 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// To set the key.
+    /// To set the keys.
     Acquire,
-    /// To renew its expiry.
+    /// To renew their expiry.
     Extend,
-    /// To delete it.
+    /// To delete them.
     Release,
 }
 
@@ -68,10 +68,10 @@ impl Log {
         &self,
         process: usize,
         node: usize,
-        (operation, resource, token): (Operation, Resource, Token),
+        (operation, keys, token): (Operation, Resources, Token),
     ) -> Entry {
         let (sent, copies, carried_out) = (self.start.elapsed(), 0, Vec::new());
-        let record = Record { process, node, operation, resource, token, sent, copies, carried_out, learned: None };
+        let record = Record { process, node, operation, keys, token, sent, copies, carried_out, learned: None };
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.push(record);
         Entry { log: self.clone(), place: records.len() - 1 }

@@ -1,4 +1,4 @@
-//! Random histories, as a strategy of proptest: small ones are more likely, and a failing one is shrunk.
+//! Random histories, as a strategy of proptest: a failing one is shrunk.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -69,8 +69,13 @@ impl Assumptions {
             false => prop_oneof![-3_000..3_000_i64, Just(1_000_000)].boxed(),
         };
         let faults = prop::collection::vec(fault(), 1..6);
-        let cut = || prop::option::of(prop_oneof![Just(Cut::Lost), Just(Cut::Held)]);
-        let cut = (prop::option::of(process()), prop::option::of(node()), cut(), cut(), millis());
+        let cut = || prop_oneof![Just(Cut::Lost), Just(Cut::Held)];
+        let cuts = prop_oneof![
+            cut().prop_map(|requests| (Some(requests), None)),
+            cut().prop_map(|answers| (None, Some(answers))),
+            (cut(), cut()).prop_map(|(requests, answers)| (Some(requests), Some(answers))),
+        ];
+        let cut = (prop::option::of(process()), prop::option::of(node()), cuts, millis());
         let what = prop_oneof![
             3 => (node(), millis()).prop_map(|(node, millis)| What::Hang { node, millis }),
             3 => (node(), millis(), memory).prop_map(|(node, millis, memory)| What::Down { node, millis, memory }),
@@ -78,7 +83,7 @@ impl Assumptions {
             2 => (node(), faults).prop_map(|(node, faults)| What::Faults { node, faults }),
             3 => (prop::option::of(process()), prop::option::of(node()), self.weather())
                 .prop_map(|(process, node, weather)| What::Weather { process, node, weather }),
-            2 => cut.prop_map(|(process, node, requests, answers, millis)| What::Cut {
+            2 => cut.prop_map(|(process, node, (requests, answers), millis)| What::Cut {
                 process, node, requests, answers, millis
             }),
             2 => (process(), polls(), millis())

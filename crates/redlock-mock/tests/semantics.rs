@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::sleep;
@@ -148,4 +148,86 @@ async fn what_a_restart_kept_is_on_disk() {
     node.restart(Memory::Kept);
     node.restart(Memory::LastSecondLost);
     assert_eq!(node.resources(), ["a"]);
+}
+
+const MANY: [&str; 3] = ["a", "b", "c"];
+
+fn many() -> Resources {
+    Resources::new(MANY).unwrap()
+}
+
+async fn acquire_many(node: &MockNode) -> Result<AcquireAnswer, NodeError> {
+    node.acquire(&AcquireRequest::new(many(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap())).await
+}
+
+async fn extend_many(node: &MockNode, ttl: Duration) -> Result<ExtendAnswer, NodeError> {
+    node.extend(&ExtendRequest::new(many(), Token::from_bytes(OURS), Ttl::new(ttl).unwrap())).await
+}
+
+async fn release_many(node: &MockNode) -> Result<ReleaseAnswer, NodeError> {
+    node.release(&ReleaseRequest::new(many(), Token::from_bytes(OURS))).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_set_all_or_none() {
+    let node = MockNode::new("node");
+    node.set("b", Token::from_bytes(OURS).as_str(), Some(2 * TTL));
+    assert_eq!(acquire_many(&node).await.unwrap(), AcquireAnswer::granted());
+    assert_eq!(MANY.map(|key| node.remaining(key)), [Some(TTL), Some(2 * TTL), Some(TTL)]);
+
+    node.remove("a");
+    node.set("b", "another", Some(ms(7)));
+    assert_eq!(acquire_many(&node).await.unwrap(), AcquireAnswer::held(Some(ms(7))));
+    assert_eq!(node.peek("a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_refused_for_as_long_as_any_is_held() {
+    let node = MockNode::new("node");
+    for (a, b, longest) in [
+        (Some(ms(7)), Some(ms(9)), Some(ms(9))),
+        (Some(ms(9)), Some(ms(7)), Some(ms(9))),
+        (None, Some(ms(7)), None),
+        (Some(ms(7)), None, None),
+    ] {
+        node.set("a", "another", a);
+        node.set("b", "a third", b);
+        node.set("c", Token::from_bytes(OURS).as_str(), Some(TTL));
+        assert_eq!(acquire_many(&node).await.unwrap(), AcquireAnswer::held(longest));
+        assert_eq!(extend_many(&node, 2 * TTL).await.unwrap(), ExtendAnswer::held(longest));
+        assert_eq!(node.remaining("c"), Some(TTL));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_extended_each_for_itself_and_healed() {
+    let node = MockNode::new("node");
+    acquire_many(&node).await.unwrap();
+    node.set("a", Token::from_bytes(OURS).as_str(), Some(3 * TTL));
+    assert_eq!(extend_many(&node, 2 * TTL).await.unwrap(), ExtendAnswer::Extended);
+    assert_eq!(MANY.map(|key| node.remaining(key)), [Some(3 * TTL), Some(2 * TTL), Some(2 * TTL)]);
+    node.remove("b");
+    assert_eq!(extend_many(&node, TTL).await.unwrap(), ExtendAnswer::Healed);
+    assert_eq!(MANY.map(|key| node.remaining(key)), [Some(3 * TTL), Some(TTL), Some(2 * TTL)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_are_released_as_far_as_they_are_ours() {
+    let node = MockNode::new("node");
+    acquire_many(&node).await.unwrap();
+    assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::Released);
+    acquire_many(&node).await.unwrap();
+    node.set("a", "another", None);
+    assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::NotHeld);
+    assert_eq!(node.resources(), ["a"]);
+
+    // One that is no lock keeps none of the others, and is told.
+    node.remove("a");
+    acquire_many(&node).await.unwrap();
+    node.set_list("b");
+    assert_eq!(release_many(&node).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+    assert_eq!(node.resources(), ["b"]);
+    assert_eq!(acquire_many(&node).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+    assert_eq!(extend_many(&node, TTL).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+    assert_eq!(node.resources(), ["b"]);
 }

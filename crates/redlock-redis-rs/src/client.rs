@@ -56,6 +56,11 @@ impl backend::RedisClient for RedisClient {
         &self.name
     }
 
+    #[cfg(feature = "cluster")]
+    fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster(_))
+    }
+
     async fn call(
         &self,
         call: &Call<'_>,

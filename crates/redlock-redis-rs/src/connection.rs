@@ -69,7 +69,10 @@ pub(crate) async fn run(connection: &mut impl ConnectionLike, call: &Call<'_>) -
 
 fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(call.resource().as_str());
+    command.arg(script).arg(call.keys().len());
+    for key in call.keys() {
+        command.arg(key.as_str());
+    }
     command.arg(call.token().map(Token::as_bytes)).arg(call.ttl_millis());
     command
 }

@@ -1,11 +1,14 @@
 //! A case: a history of faults, and what the processes do meanwhile. Plain data, so that a failing one is shrunk,
 //! printed, saved and played again.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use proptest::prelude::*;
-use redlock_mock::{Assumptions, History};
+use redlock_core::{AcquireOptions, AutoExtend};
+use redlock_mock::{Assumptions, Event, History, Memory, What};
 use serde::{Deserialize, Serialize};
+
+use crate::stage::NODE_TIMEOUT;
 
 /// A history of faults, and what the processes do meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub struct Case {
 pub struct Hold {
     /// Which resource, of a few.
     pub resource: usize,
+    /// Another that is locked together with it.
+    #[serde(default)]
+    pub with: Option<usize>,
     /// The ttl.
     pub ttl: u64,
     /// How a lost round is retried.
@@ -29,11 +35,14 @@ pub struct Hold {
     pub patience: Option<u64>,
     /// When the lock is extended, and to which ttl: each after so many hundredths of the validity that is left then.
     pub extends: Vec<(u64, u64)>,
+    /// Whether it is extended automatically, and for how long beyond its ttl at most.
+    #[serde(default)]
+    pub kept: Option<u64>,
     /// How it ends.
     pub end: End,
 }
 
-/// How a lost round is retried: after a pause and up to as much jitter, in milliseconds.
+/// How a lost round is retried: after a pause of so many milliseconds, give or take up to as many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
     /// Up to so many attempts in all.
@@ -45,7 +54,7 @@ pub enum Retry {
 /// How a hold ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// Released at the last moment of its validity.
+    /// Released at the last moment of its validity, or when it is known to be lost.
     Last,
     /// Released after so many milliseconds.
     After(u64),
@@ -63,6 +72,9 @@ pub enum Scope {
     Promised,
     /// A majority of the nodes is healthy besides: now there is progress, too.
     Healthy,
+    /// One node after the other restarts, and forgets all keys; locks that are kept must outlive that. Each process has a
+    /// resource of its own, and a node has the time for an extend before the next restarts.
+    RollingRestarts,
     /// Beyond: nodes forget keys when they restart.
     Restarts,
     /// Beyond: the clocks of nodes jump.
@@ -75,9 +87,12 @@ impl Scope {
     /// Random cases.
     pub fn cases(self) -> BoxedStrategy<Case> {
         const PROCESSES: usize = 4;
+        if self == Self::RollingRestarts {
+            return rolling_restarts().boxed();
+        }
         let kept = Assumptions::default();
         let assumptions = match self {
-            Self::Promised | Self::Pauses => kept,
+            Self::Promised | Self::Pauses | Self::RollingRestarts => kept,
             Self::Healthy => Assumptions { a_majority_is_healthy: true, ..kept },
             Self::Restarts => Assumptions { memory_is_kept: false, ..kept },
             Self::ClockJumps => Assumptions { clocks_do_not_jump: false, ..kept },
@@ -103,16 +118,57 @@ impl Scope {
             .boxed(),
         };
         let (retry, patience, resources) = match self {
-            Self::Healthy => (Just(Retry::Until(600_000, 60)).boxed(), Just(None).boxed(), 1_usize),
+            Self::Healthy => (Just(Retry::Until(120_000, 60)).boxed(), Just(None).boxed(), 1_usize),
             _ => (retry().boxed(), prop::option::weighted(0.3, 1..3_000_u64).boxed(), 2),
         };
         let resource = prop_oneof![3 => Just(0), 1 => 0..resources];
         let extends = prop_oneof![2 => Just(0), 1 => 1..4_usize];
         let extends = extends.prop_flat_map(|times| prop::collection::vec((0..101_u64, 100..2_000_u64), times));
-        (resource, 100..2_000_u64, retry, patience, extends, end).prop_map(
-            |(resource, ttl, retry, patience, extends, end)| Hold { resource, ttl, retry, patience, extends, end },
+        let kept = prop::option::weighted(0.3, 0..4_000_u64);
+        let with = prop::option::weighted(0.2, 0..resources);
+        ((resource, with), 100..2_000_u64, retry, patience, extends, kept, end).prop_map(
+            |((resource, with), ttl, retry, patience, extends, kept, end)| Hold {
+                resource,
+                with,
+                ttl,
+                retry,
+                patience,
+                extends,
+                kept,
+                end,
+            },
         )
     }
+}
+
+/// Every node restarts, one after the other and in any order, while locks are held that are extended.
+fn rolling_restarts() -> impl Strategy<Value = Case> {
+    let order = (1..=2_usize).prop_map(|tolerated| (0..2 * tolerated + 1).collect::<Vec<_>>()).prop_shuffle();
+    let downs = prop::collection::vec((0..500_u64, 0..300_u64), 5);
+    (order, downs, 1..=3_usize, any::<u64>(), 200..1_500_u64).prop_map(|(order, downs, processes, seed, ttl)| {
+        // Time for the extend that is due, and for one that waits for a node that was down when it began.
+        let recovery = ttl / 3 + 2 * NODE_TIMEOUT.as_millis() as u64;
+        let (nodes, mut at, mut events) = (order.len(), 100, Vec::new());
+        for (node, (millis, pause)) in order.into_iter().zip(downs) {
+            events.push(Event { at, what: What::Down { node, millis, memory: Memory::Lost } });
+            at += millis + recovery + pause;
+        }
+        let program = |resource| {
+            let retry = Retry::Attempts(1, 1);
+            vec![Hold {
+                resource,
+                with: None,
+                ttl,
+                retry,
+                patience: None,
+                extends: Vec::new(),
+                kept: Some(at),
+                end: End::After(at),
+            }]
+        };
+        let programs = (0..processes).map(program).collect();
+        Case { history: History { nodes, processes, seed, events }, programs }
+    })
 }
 
 /// Never without a pause: in virtual time a round may take no time at all, and then nothing would end the call.
@@ -138,6 +194,27 @@ impl Retry {
     }
 }
 
+impl Hold {
+    /// All that is locked, in order.
+    pub fn resources(&self) -> BTreeSet<usize> {
+        self.with.into_iter().chain([self.resource]).collect()
+    }
+
+    /// What the driver is asked for.
+    pub fn options(&self) -> AcquireOptions {
+        let options = AcquireOptions::new(Duration::from_millis(self.ttl)).retry(self.retry.policy());
+        match self.lifetime() {
+            Some(lifetime) => options.auto_extend(AutoExtend::default().max_lifetime(lifetime)),
+            None => options,
+        }
+    }
+
+    /// For how long a lock is kept at most that is extended automatically.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.kept.map(|kept| Duration::from_millis(self.ttl + kept))
+    }
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.history)?;
@@ -151,18 +228,25 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, ttl, retry, patience, extends, end } = self;
-        write!(f, "locks r{resource} for {ttl} ms")?;
+        let Self { resource, with, ttl, retry, patience, extends, kept, end } = self;
+        write!(f, "locks r{resource}")?;
+        if let Some(with) = with {
+            write!(f, " and r{with} at once")?;
+        }
+        write!(f, " for {ttl} ms")?;
         match retry {
             Retry::Attempts(1, _) => f.write_str(", once")?,
-            Retry::Attempts(attempts, pause) => write!(f, ", up to {attempts} attempts {pause}+-{pause} ms apart")?,
-            Retry::Until(until, pause) => write!(f, ", for up to {until} ms, attempts {pause}+-{pause} ms apart")?,
+            Retry::Attempts(attempts, pause) => write!(f, ", up to {attempts} attempts, 0-{} ms apart", 2 * pause)?,
+            Retry::Until(until, pause) => write!(f, ", for up to {until} ms, attempts 0-{} ms apart", 2 * pause)?,
         }
         if let Some(patience) = patience {
             write!(f, ", drops the call after {patience} ms")?;
         }
         for (after, ttl) in extends {
-            write!(f, ", extends by {ttl} ms after {after} % of what is left")?;
+            write!(f, ", extends to {ttl} ms after {after} % of what is left")?;
+        }
+        if let Some(kept) = kept {
+            write!(f, ", keeps it for {kept} ms more")?;
         }
         match end {
             End::Last => f.write_str(", releases at the last moment"),

@@ -1,9 +1,9 @@
 //! The judges of single calls: what the library says is compared with what the fleet knows.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use redlock_core::{
-    AcquireError, Clock as _, ExtendError, Lock, Lost, NodeAnswer, Release, ReleaseError, Token,
+    AcquireError, Clock as _, ExtendError, Lock, Loss, Lost, NodeAnswer, Release, ReleaseError, Resource, Token,
     algorithm::{Quorum, Vote},
 };
 use redlock_mock::{MockNode, Operation, Process, Record};
@@ -35,7 +35,7 @@ impl Stage {
 pub(crate) fn held_honestly(stage: &Stage, lock: &Lock, what: &str) {
     let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
     if stage.nodes_remember() && lock.is_valid() && holding < needed {
-        stage.dishonest(format!("{} is said to be {what}, on {holding} nodes of {needed} needed", lock.resource()));
+        stage.dishonest(format!("{} is said to be {what}, on {holding} nodes of {needed} needed", lock.resources()));
     }
 }
 
@@ -74,12 +74,12 @@ pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
 }
 
 /// An error says of each node what this process learned from it.
-pub(crate) fn refused_honestly(stage: &Stage, process: usize, resource: &str, since: usize, error: &AcquireError) {
+pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], since: usize, error: &AcquireError) {
     let Some(tried) = error.attempts() else {
         return stage.dishonest(format!("an error that nothing accounts for: {error}"));
     };
-    if tried.resource.as_str() != resource {
-        stage.dishonest(format!("an error on another resource than {resource}: {error}"));
+    if !tried.resources.iter().map(Resource::as_str).eq(names) {
+        stage.dishonest(format!("an error on other resources than {names:?}: {error}"));
     }
     let votes = tried.last_round.nodes();
     let count = |of: fn(&NodeAnswer) -> bool| votes.iter().filter(|vote| of(&vote.answer)).count();
@@ -128,28 +128,77 @@ pub(crate) fn extended_honestly(
     stage: &Stage,
     process: &Process,
     lock: &Lock,
-    since: usize,
-    deadline: Duration,
+    deadline: Option<Duration>,
     extended: &Result<Duration, ExtendError>,
 ) {
     match extended {
         Ok(validity) if *validity > Duration::ZERO => held_honestly(stage, lock, "extended"),
         Ok(_) => {}
         Err(ExtendError::Lost { .. }) => {
-            let refused = stage.fleet.records(|records| {
-                let extends = records.iter().skip(since).filter(|record| record.process == process.number());
-                extends.filter(|record| record.learned.is_some_and(|(_, vote)| vote == Vote::Refused)).count()
-            });
-            if lock.is_valid() || refused < stage.quorum().needed() {
-                stage.dishonest(format!("a lock is said to be lost that {refused} nodes refused"));
+            let gone = gone_from(stage, *lock.token());
+            if lock.is_valid() || gone < stage.quorum().needed() {
+                stage.dishonest(format!("a lock is said to be lost that is gone from {gone} nodes"));
             }
         }
-        Err(error) => {
-            let now = process.clock().now();
-            if now + lock.validity() != deadline.max(now) {
-                stage.dishonest(format!("a failed extend changed the deadline: {error}"));
+        Err(error) => deadline_stands(stage, process, lock, deadline, error),
+    }
+}
+
+/// How many times an extend of this token was refused, or found the key gone.
+fn gone_from(stage: &Stage, token: Token) -> usize {
+    let gone = |record: &&Record| {
+        (record.operation, record.token) == (Operation::Extend, token)
+            && record.learned.is_some_and(|(_, vote)| matches!(vote, Vote::Refused | Vote::Restored))
+    };
+    stage.fleet.records(|records| records.iter().filter(gone).count())
+}
+
+/// An extend that was dropped has failed as well.
+pub(crate) fn deadline_stands(
+    stage: &Stage,
+    process: &Process,
+    lock: &Lock,
+    deadline: Option<Duration>,
+    why: impl fmt::Display,
+) {
+    let now = process.clock().now();
+    if deadline.is_some_and(|deadline| now + lock.validity() != deadline.max(now)) {
+        stage.dishonest(format!("an extend that failed has changed the deadline: {why}"));
+    }
+}
+
+/// A loss is told for a reason: a quorum said so, or the validity is over; and a lock that is kept does not expire
+/// before its longest lifetime while a majority of the nodes is there.
+pub(crate) fn told_honestly(
+    stage: &Stage,
+    process: &Process,
+    lock: &Lock,
+    hold: &Hold,
+    acquired: Duration,
+    loss: &Loss,
+) {
+    match loss {
+        Loss::Expired { .. } | Loss::LifetimeOver { .. } => {
+            let Some(lifetime) = hold.lifetime() else { return };
+            // Less the allowance for drift, an extend that is too short to be of use, and what clocks gain.
+            let kept = (lifetime - lifetime / 20).saturating_sub(2 * NODE_TIMEOUT);
+            let is_there = matches!(stage.scope, Scope::Healthy | Scope::RollingRestarts);
+            let held = stage.fleet.elapsed() - acquired;
+            if is_there && !stage.is_paused(process) && held < kept {
+                let what = format!("a lock that was to be kept for {lifetime:?} expired after {held:?}: {loss}");
+                stage.violation(Oracle::Progress, what);
             }
         }
+        Loss::Gone { .. } => {
+            let gone = gone_from(stage, *lock.token());
+            if gone < stage.quorum().needed() {
+                stage.dishonest(format!("a lock is said to be lost that was gone from {gone} nodes: {loss}"));
+            }
+            if stage.scope == Scope::RollingRestarts {
+                stage.violation(Oracle::Progress, format!("a rolling restart has cost a lock: {loss}"));
+            }
+        }
+        _ => stage.dishonest(format!("a lock that is held is said to be given back: {loss}")),
     }
 }
 
@@ -233,11 +282,10 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
     });
 }
 
-/// A process that has closed sends nothing more.
-pub(crate) fn silent_since(stage: &Stage, process: usize, closed: Duration) {
-    let sent = stage
-        .fleet
-        .records(|records| records.iter().filter(|record| record.process == process && record.sent > closed).count());
+/// A process that has closed, when so many requests had been sent, sends nothing more: not in the same instant either.
+pub(crate) fn silent_since(stage: &Stage, process: usize, closed: usize) {
+    let of_process = |record: &&Record| record.process == process;
+    let sent = stage.fleet.records(|records| records.iter().skip(closed).filter(of_process).count());
     if sent > 0 {
         stage.violation(Oracle::BoundedWork, format!("process-{} has sent {sent} requests after its end", process + 1));
     }

@@ -6,11 +6,14 @@
 
 mod case;
 mod stage;
+mod held;
 mod judge;
 mod ledger;
 mod violation;
+mod panics;
 mod sabotage;
 mod search;
+mod shrink;
 mod picture;
 
 pub mod timeline;

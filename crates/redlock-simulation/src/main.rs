@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
-use redlock_simulation::{Case, Found, Oracle, Played, Sabotage, Scope, Search, Tally, play};
+use redlock_simulation::{Case, Found, Oracle, Played, Sabotage, Scope, Search, Tally, Violation, play};
 use serde::{Deserialize, Serialize};
 
 /// Plays random histories of faults against the real driver, in virtual time, and judges them.
@@ -61,6 +61,9 @@ enum Beyond {
 struct Saved {
     seed: u64,
     scope: Scope,
+    /// The one that was asked; none for all of them.
+    #[serde(default)]
+    oracle: Option<Oracle>,
     case: Case,
 }
 
@@ -108,7 +111,7 @@ fn search(args: &Args) -> Result<ExitCode> {
         println!("nothing found");
         return Ok(ExitCode::SUCCESS);
     };
-    let file = save(&found, &args.out)?;
+    let file = save(&found, search.oracle, &args.out)?;
     println!("\n{found}");
     let beyond = args.beyond.and_then(|beyond| beyond.to_possible_value());
     let beyond = beyond.map(|beyond| format!(" --beyond {}", beyond.get_name())).unwrap_or_default();
@@ -136,10 +139,10 @@ fn progress(search: &Search, tally: &Tally, started: Instant, done: &AtomicBool)
     }
 }
 
-fn save(found: &Found, out: &Path) -> Result<PathBuf> {
+fn save(found: &Found, oracle: Option<Oracle>, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     let file = out.join(format!("{}.json", found.seed));
-    let saved = Saved { seed: found.seed, scope: found.scope, case: found.case.clone() };
+    let saved = Saved { seed: found.seed, scope: found.scope, oracle, case: found.case.clone() };
     fs::write(&file, serde_json::to_string_pretty(&saved)?).with_context(|| format!("writing {}", file.display()))?;
     fs::write(file.with_extension("svg"), found.picture().to_svg())?;
     fs::write(file.with_extension("txt"), found.to_string())?;
@@ -148,14 +151,16 @@ fn save(found: &Found, out: &Path) -> Result<PathBuf> {
 
 fn replay(file: &Path, out: &Path) -> Result<ExitCode> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let Saved { seed, scope, case } = serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+    let saved = serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+    let Saved { seed, scope, oracle, case } = saved;
     let played: Played = play(&case, scope, Sabotage::None);
-    let Some(violation) = played.violations.first().cloned() else {
+    let asked = |violation: &&Violation| oracle.is_none_or(|oracle| violation.oracle == oracle);
+    let Some(violation) = played.violations.iter().find(asked).cloned() else {
         println!("{case}\nnothing found");
         return Ok(ExitCode::SUCCESS);
     };
     let found = Found { seed, scope, violation, case, played };
     println!("{found}");
-    println!("picture: {}", save(&found, out)?.with_extension("svg").display());
+    println!("picture: {}", save(&found, oracle, out)?.with_extension("svg").display());
     Ok(ExitCode::FAILURE)
 }

@@ -44,18 +44,50 @@ fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
         lane = match what {
             _ if at >= length => lane,
             What::Hang { node: hung, millis } if *hung == node => lane.span(SpanKind::Hung, at, until(*millis), label),
-            What::Down { node: down, millis, memory } if *down == node => {
-                let mark = if *memory == Memory::Kept { MarkKind::Restarted } else { MarkKind::Forgot };
-                let lane = lane.span(SpanKind::Stopped, at, until(*millis), label.clone());
-                lane.mark(mark, until(*millis), label)
+            What::Down { node: down, millis, .. } if *down == node => {
+                lane.span(SpanKind::Stopped, at, until(*millis), label)
             }
+            // Of a history from elsewhere, which may have cuts that cut nothing.
+            What::Cut { requests: None, answers: None, .. } => lane,
             What::Cut { node: cut, millis, .. } if cut.is_none_or(|cut| cut == node) => {
                 lane.span(SpanKind::CutOff, at, until(*millis), label)
             }
             _ => lane,
         };
     }
+    for (at, memory) in restarts(case, node).into_iter().filter(|(at, _)| *at <= length) {
+        let (kind, label) = match memory {
+            Memory::Kept => (MarkKind::Restarted, "remembers all"),
+            Memory::LastSecondLost => (MarkKind::Forgot, "has lost its last second"),
+            Memory::Lost => (MarkKind::Forgot, "has forgotten all"),
+        };
+        lane = lane.mark(kind, at, label);
+    }
     lane
+}
+
+/// When a node came back, and what it remembered. Down more than once at a time, it comes back once.
+fn restarts(case: &Case, node: usize) -> Vec<(Duration, Memory)> {
+    let mut downs: Vec<_> = case
+        .history
+        .events
+        .iter()
+        .filter_map(|event| match event.what {
+            What::Down { node: down, millis, memory } if down == node => {
+                Some((event.at, event.at.saturating_add(millis), memory))
+            }
+            _ => None,
+        })
+        .collect();
+    downs.sort_by_key(|(from, ..)| *from);
+    let mut restarts = Vec::<(u64, Memory)>::new();
+    for (from, until, memory) in downs {
+        match restarts.last_mut().filter(|(before, _)| from <= *before) {
+            Some(last) => *last = (last.0.max(until), last.1.max(memory)),
+            None => restarts.push((until, memory)),
+        }
+    }
+    restarts.into_iter().map(|(at, memory)| (Duration::from_millis(at), memory)).collect()
 }
 
 fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duration) -> Lane {
@@ -89,7 +121,7 @@ fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duratio
         };
     }
     for act in played.ledger.acts.iter().filter(|act| act.process == process) {
-        lane = lane.mark(MarkKind::Extended, act.at.min(length), format!("acts under r{}", act.resource));
+        lane = lane.mark(MarkKind::Acted, act.at.min(length), format!("acts under r{}", act.resource));
     }
     lane
 }
@@ -114,7 +146,7 @@ struct Line<'a>(&'a Record);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { process, node, operation, resource, token, sent, carried_out, learned, .. } = self.0;
+        let Record { process, node, operation, keys, token, sent, carried_out, learned, .. } = self.0;
         let verb = match operation {
             Operation::Acquire => "acquire",
             Operation::Extend => "extend",
@@ -123,7 +155,7 @@ impl fmt::Display for Line<'_> {
         };
         let token: String = token.as_str().chars().take(6).collect();
         let (process, node, millis) = (process + 1, node + 1, sent.as_millis());
-        write!(f, "{millis:>6} ms  process-{process} to node-{node}: {verb} {resource} as {token}")?;
+        write!(f, "{millis:>6} ms  process-{process} to node-{node}: {verb} {keys} as {token}")?;
         match carried_out.first() {
             Some(at) => write!(f, ", carried out at {} ms", at.as_millis())?,
             None => f.write_str(", not carried out")?,
@@ -133,9 +165,33 @@ impl fmt::Display for Line<'_> {
         }
         match learned {
             Some((at, Vote::Granted)) => write!(f, ", known as done at {} ms", at.as_millis()),
+            Some((at, Vote::Restored)) => write!(f, ", known as done again at {} ms", at.as_millis()),
             Some((at, Vote::Refused)) => write!(f, ", known as refused at {} ms", at.as_millis()),
             Some((at, Vote::Failed)) => write!(f, ", failed at {} ms", at.as_millis()),
             None => f.write_str(", never known"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redlock_mock::History;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_was_down_twice_at_once_came_back_once() {
+        let down = |at, node, millis, memory| Event { at, what: What::Down { node, millis, memory } };
+        let events = vec![
+            down(900, 0, 1, Memory::Kept),
+            down(100, 0, 500, Memory::Kept),
+            down(200, 0, 100, Memory::Lost),
+            down(150, 1, 2_000, Memory::Lost),
+            down(600, 0, 50, Memory::LastSecondLost),
+        ];
+        let case = Case { history: History { nodes: 2, processes: 0, seed: 0, events }, programs: Vec::new() };
+        let at = Duration::from_millis;
+        assert_eq!(restarts(&case, 0), [(at(650), Memory::Lost), (at(901), Memory::Kept)]);
+        assert_eq!(restarts(&case, 1), [(at(2_150), Memory::Lost)]);
     }
 }

@@ -25,6 +25,12 @@ pub enum Sabotage {
     TakesOver,
     /// A node says that it has granted, and has not.
     GrantsNothing,
+    /// A node says that it has extended, and has not.
+    ExtendsNothing,
+    /// A node that has lost a key does not take it again.
+    NeverHeals,
+    /// Of its loss a process is told some milliseconds after the validity has ended.
+    TellsLate,
     /// A node says that it has released, and has not.
     ReleasesNothing,
     /// A node says that it did not hold what it has released.
@@ -35,6 +41,8 @@ pub enum Sabotage {
     DeadMajority,
     /// A node leaves a task behind with every request.
     LeavesTasks,
+    /// A node's task panics, and nobody waits for that task.
+    PanicsUnheard,
     /// Processes go on using the nodes after they were closed.
     WorksOn,
 }
@@ -86,25 +94,33 @@ impl LockNode for Saboteur {
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
         match self.sabotage {
             Sabotage::GrantsNothing => return Ok(AcquireAnswer::granted()),
-            Sabotage::TakesOver => self.node.remove(request.resource.as_str()),
+            Sabotage::TakesOver => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
             Sabotage::LeavesTasks => drop(tokio::spawn(std::future::pending::<()>())),
             _ => {}
         }
         let answer = self.node.acquire(request).await;
         if self.sabotage == Sabotage::NeverExpires && answer.is_ok() {
-            self.node.set(request.resource.as_str(), request.token.as_bytes(), None);
+            request.keys.iter().for_each(|key| self.node.set(key.as_str(), request.token.as_bytes(), None));
         }
         answer
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
-        self.node.extend(request).await
+        match self.sabotage {
+            Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended),
+            Sabotage::NeverHeals if request.keys.iter().any(|key| self.node.peek(key.as_str()).is_none()) => {
+                Ok(ExtendAnswer::held(None))
+            }
+            _ => self.node.extend(request).await,
+        }
     }
 
+    #[expect(clippy::panic, reason = "on purpose")]
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
         match self.sabotage {
-            Sabotage::ReleasesOthers => self.node.remove(request.resource.as_str()),
+            Sabotage::ReleasesOthers => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
             Sabotage::ReleasesNothing => return Ok(ReleaseAnswer::Released),
+            Sabotage::PanicsUnheard => drop(tokio::spawn(async { panic!("on purpose") })),
             _ => {}
         }
         match (self.sabotage, self.node.release(request).await?) {

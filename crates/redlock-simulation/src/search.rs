@@ -10,13 +10,14 @@ use std::{
 };
 
 use proptest::{
-    strategy::{BoxedStrategy, Strategy as _, ValueTree},
+    strategy::{BoxedStrategy, Strategy as _, ValueTree as _},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
 use crate::{
     case::{Case, Scope},
     sabotage::Sabotage,
+    shrink::{Tree, shrink},
     stage::{Played, play},
     violation::{Oracle, Violation},
 };
@@ -24,8 +25,8 @@ use crate::{
 /// Many cases, one after the other, on all cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; all
-    /// others are [`Scope::Promised`].
+    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
+    /// sixteenth is a rolling restart; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,
@@ -117,7 +118,11 @@ impl Search {
     }
 
     fn scope_of(&self, seed: u64) -> Scope {
-        self.scope.unwrap_or(if seed.is_multiple_of(4) { Scope::Healthy } else { Scope::Promised })
+        self.scope.unwrap_or(match seed % 16 {
+            0 | 4 | 8 | 12 => Scope::Healthy,
+            1 => Scope::RollingRestarts,
+            _ => Scope::Promised,
+        })
     }
 }
 
@@ -126,8 +131,6 @@ impl Search {
 pub fn case(scope: Scope, seed: u64) -> Case {
     Generators::default().tree(scope, seed).current()
 }
-
-type Tree = Box<dyn ValueTree<Value = Case>>;
 
 /// The strategies, made once.
 #[derive(Default)]
@@ -150,26 +153,6 @@ impl Generators {
             }
         }
     }
-}
-
-/// The smallest case in this tree that is guilty, as far as patience goes.
-fn shrink(mut tree: Tree, guilty: impl Fn(&Case) -> bool) -> Case {
-    const PATIENCE: u32 = 20_000;
-    let mut smallest = tree.current();
-    let mut goes_on = tree.simplify();
-    for _ in 0..PATIENCE {
-        if !goes_on {
-            break;
-        }
-        let case = tree.current();
-        goes_on = if guilty(&case) {
-            smallest = case;
-            tree.simplify()
-        } else {
-            tree.complicate()
-        };
-    }
-    smallest
 }
 
 impl Tally {

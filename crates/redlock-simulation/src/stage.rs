@@ -5,14 +5,15 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, Clock as _, Lock, Redlock, TokioClock};
+use redlock_core::{Lock, Redlock, TokioClock};
 use redlock_mock::{Fleet, MockNode, Process, Record, SeededEntropy, What};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    case::{Case, End, Hold, Scope},
+    case::{Case, Hold, Scope},
     judge,
-    ledger::{Act, Call, Holding, Ledger, Outcome},
+    ledger::{Call, Ledger, Outcome},
+    panics,
     sabotage::Sabotage,
     violation::{Oracle, Violation},
 };
@@ -52,7 +53,7 @@ pub fn play(case: &Case, scope: Scope, sabotage: Sabotage) -> Played {
 pub(crate) struct Stage {
     pub(crate) fleet: Fleet,
     pub(crate) scope: Scope,
-    sabotage: Sabotage,
+    pub(crate) sabotage: Sabotage,
     /// Whether each process is ever paused: it is late then by no fault of its own.
     paused: Vec<bool>,
     ledger: Mutex<Ledger>,
@@ -79,6 +80,8 @@ impl Stage {
     }
 
     async fn play(self: &Arc<Self>, case: &Case) {
+        // Those of the case before are none of this one's.
+        panics::take();
         self.sabotage.before(self.fleet.nodes());
         let programs = self.fleet.processes().iter().cloned().zip(case.programs.iter().cloned());
         let playing: Vec<_> = programs
@@ -89,11 +92,13 @@ impl Stage {
             .collect();
         self.fleet.befall(&case.history).await;
         for process in playing {
-            if process.await.is_err() {
-                self.violation(Oracle::BoundedWork, "a process panicked");
-            }
+            // Its panic, if there was one, is found below, with those that no handle tells of.
+            let _ = process.await;
         }
         self.afterwards(case.history.seed).await;
+        for panic in panics::take() {
+            self.violation(Oracle::BoundedWork, panic);
+        }
         for overlap in self.ledger().overlaps() {
             self.violation(Oracle::MutualExclusion, overlap.to_string());
         }
@@ -101,7 +106,13 @@ impl Stage {
 
     /// What one process does.
     async fn program(&self, process: &Process, holds: Vec<Hold>) {
-        let Ok(redlock) = self.sabotage.builder(process).node_timeout(NODE_TIMEOUT).build() else { return };
+        let redlock = match self.sabotage.builder(process).node_timeout(NODE_TIMEOUT).build() {
+            Ok(redlock) => redlock,
+            Err(error) => {
+                return self
+                    .violation(Oracle::Progress, format!("process-{} cannot begin: {error}", process.number() + 1));
+            }
+        };
         let alone = self.fleet.processes().len() == 1;
         for hold in holds {
             self.hold(process, &redlock, hold).await;
@@ -113,7 +124,7 @@ impl Stage {
         if let Err(error) = redlock.close().await {
             self.violation(Oracle::BoundedWork, format!("process-{}: {error}", process.number() + 1));
         }
-        let closed = self.fleet.elapsed();
+        let closed = self.sent();
         judge::released_everywhere(self, process.number());
         if self.sabotage == Sabotage::WorksOn {
             let _ = redlock.try_acquire("r0", Duration::from_secs(1)).await;
@@ -125,10 +136,11 @@ impl Stage {
     /// One lock taken, held and given back.
     async fn hold(&self, process: &Process, redlock: &Redlock, hold: Hold) {
         let millis = Duration::from_millis;
-        let (number, resource) = (process.number(), format!("r{}", hold.resource));
-        let options = AcquireOptions::new(millis(hold.ttl)).retry(hold.retry.policy());
+        let number = process.number();
+        let names: Vec<_> = hold.resources().iter().map(|resource| format!("r{resource}")).collect();
+        let options = hold.options();
         let (from, since) = (self.fleet.elapsed(), self.sent());
-        let call = timeout(hold.patience.map_or(Duration::MAX, millis), redlock.acquire(&resource, options));
+        let call = timeout(hold.patience.map_or(Duration::MAX, millis), redlock.acquire_all(&names, options));
         let answer = process.cancellable(call).await;
         let to = self.fleet.elapsed();
         let outcome = match &answer {
@@ -141,85 +153,9 @@ impl Stage {
         judge::acquire_ended(self, &call, &hold);
         match answer {
             Some(Ok(Ok(lock))) => self.held(process, lock, hold, since).await,
-            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &resource, since, &error),
+            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &names, since, &error),
             Some(Err(_)) | None => {}
         }
-    }
-
-    /// The lock is held, and given back.
-    async fn held(&self, process: &Process, mut lock: Lock, hold: Hold, since: usize) {
-        judge::held_honestly(self, &lock, "acquired");
-        judge::in_the_first_round(self, process.number(), since);
-        let place = self.believes(process, &lock, hold.resource, None);
-        for (after, ttl) in hold.extends {
-            sleep(lock.validity() * after as u32 / 100).await;
-            self.extend(process, &mut lock, Duration::from_millis(ttl)).await;
-            self.believes(process, &lock, hold.resource, Some(place));
-        }
-        let believed = self.believed(process, &lock);
-        let until = Instant::now() + believed;
-        match hold.end {
-            End::Last | End::Dropped => {
-                sleep_until(until).await;
-                if !believed.is_zero() && Instant::now() < until + Duration::from_millis(1) {
-                    judge::held_to_the_end(self, &lock, until);
-                }
-            }
-            End::After(millis) => sleep_until(until.min(Instant::now() + Duration::from_millis(millis))).await,
-            End::Acts(every) => {
-                while lock.is_valid() {
-                    // Between the look and the act any process may be paused.
-                    tokio::task::yield_now().await;
-                    let act = Act { process: process.number(), resource: hold.resource, at: self.fleet.elapsed() };
-                    self.ledger().acts.push(act);
-                    sleep(Duration::from_millis(every)).await;
-                }
-            }
-        }
-        let now = self.fleet.elapsed();
-        if let Some(holding) = self.ledger().holdings.get_mut(place) {
-            holding.until = holding.until.min(now);
-        }
-        match hold.end {
-            End::Dropped => drop(lock),
-            _ => {
-                let (token, valid_until) = (*lock.token(), now + process.clock().true_time(lock.validity()));
-                let released = lock.release().await;
-                judge::released_honestly(self, process.number(), token, valid_until, &released);
-                self.in_time(process, now, NODE_TIMEOUT, "a release");
-            }
-        }
-    }
-
-    async fn extend(&self, process: &Process, lock: &mut Lock, ttl: Duration) {
-        let (from, since, deadline) = (self.fleet.elapsed(), self.sent(), process.clock().now() + lock.validity());
-        let extended = lock.extend(ttl).await;
-        judge::extended_honestly(self, process, lock, since, deadline, &extended);
-        self.in_time(process, from, NODE_TIMEOUT, "an extend");
-    }
-
-    /// From now on the process believes in its lock, until it ends.
-    fn believes(&self, process: &Process, lock: &Lock, resource: usize, place: Option<usize>) -> usize {
-        let now = self.fleet.elapsed();
-        let until = now + self.believed(process, lock);
-        let mut ledger = self.ledger();
-        match place.and_then(|place| Some((place, ledger.holdings.get_mut(place)?))) {
-            Some((place, holding)) => {
-                // Woken up too late, it lost the lock before it asked for more.
-                holding.until = if until > now { until } else { holding.until.min(now) };
-                place
-            }
-            None => {
-                let (process, token) = (process.number(), *lock.token());
-                ledger.holdings.push(Holding { process, resource, token, from: now, until });
-                ledger.holdings.len() - 1
-            }
-        }
-    }
-
-    /// For how long from now, in true time, the process believes in its lock.
-    fn believed(&self, process: &Process, lock: &Lock) -> Duration {
-        process.clock().true_time(self.sabotage.believed(lock.validity()))
     }
 
     /// When all is over nothing is left, and whoever comes now gets the lock at once.
@@ -236,7 +172,10 @@ impl Stage {
             return;
         }
         let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned());
-        let Ok(late) = builder.clock(TokioClock::default()).entropy(SeededEntropy::new(!seed)).build() else { return };
+        let late = match builder.clock(TokioClock::default()).entropy(SeededEntropy::new(!seed)).build() {
+            Ok(late) => late,
+            Err(error) => return self.violation(Oracle::Progress, format!("nobody can come afterwards: {error}")),
+        };
         for resource in ["r0", "r1"] {
             match late.try_acquire(resource, Duration::from_secs(1)).await {
                 Ok(lock) => drop(lock.release().await),
@@ -252,6 +191,11 @@ impl Stage {
         }
     }
 
+    /// Whether the process is ever paused.
+    pub(crate) fn is_paused(&self, process: &Process) -> bool {
+        self.paused.get(process.number()).is_some_and(|paused| *paused)
+    }
+
     /// A call that began then is over in time, give or take the granularity of timers; unless the process was paused.
     pub(crate) fn in_time(&self, process: &Process, from: Duration, bound: Duration, call: &str) {
         self.took(process.number(), self.fleet.elapsed() - from, bound, call);
@@ -259,8 +203,7 @@ impl Stage {
 
     pub(crate) fn took(&self, process: usize, took: Duration, bound: Duration, call: &str) {
         const TIMERS: Duration = Duration::from_millis(2);
-        let paused = self.paused.get(process).is_some_and(|paused| *paused);
-        if !paused && took > bound + TIMERS {
+        if !self.paused.get(process).is_some_and(|paused| *paused) && took > bound + TIMERS {
             let what = format!("{call} of process-{} took {took:?}, {bound:?} at most", process + 1);
             self.violation(Oracle::BoundedWork, what);
         }
@@ -272,17 +215,20 @@ impl Stage {
     }
 
     /// How many requests were sent so far.
-    fn sent(&self) -> usize {
+    pub(crate) fn sent(&self) -> usize {
         self.fleet.records(<[Record]>::len)
     }
 
-    /// On how many nodes the key holds this token.
+    /// On how many nodes all its keys hold the lock's token.
     pub(crate) fn holding(&self, lock: &Lock) -> usize {
-        let holds = |node: &&MockNode| node.peek(lock.resource()).as_deref() == Some(lock.token().as_bytes());
+        let token = lock.token().as_bytes();
+        let holds = |node: &&MockNode| {
+            lock.resources().iter().all(|resource| node.peek(resource.as_str()).as_deref() == Some(token))
+        };
         self.fleet.nodes().iter().filter(holds).count()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

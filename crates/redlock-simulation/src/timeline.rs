@@ -113,6 +113,8 @@ pub struct Mark {
 /// What happens at one moment. Later kinds are drawn over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkKind {
+    /// Something was done under a lock.
+    Acted,
     /// A lock was given back.
     Released,
     /// A lock was prolonged.

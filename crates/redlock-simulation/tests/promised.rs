@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use redlock_mock::What;
 use redlock_simulation::{Case, Sabotage, Scope, Search, Tally, case, play};
 
 #[test]
@@ -29,4 +30,16 @@ fn a_saved_case_is_the_same_when_it_is_loaded() {
         let saved = serde_json::to_string(&case).unwrap();
         assert_eq!(serde_json::from_str::<Case>(&saved).unwrap(), case);
     }
+}
+
+#[test]
+fn every_random_cut_cuts_something() {
+    let cuts = |seed| {
+        case(Scope::Promised, seed).history.events.into_iter().filter_map(|event| match event.what {
+            What::Cut { requests, answers, .. } => Some((requests, answers)),
+            _ => None,
+        })
+    };
+    let cuts: Vec<_> = (0..300).flat_map(cuts).collect();
+    assert!(cuts.len() > 100 && !cuts.contains(&(None, None)), "{cuts:?}");
 }

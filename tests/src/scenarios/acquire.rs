@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Release, Retry};
+use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Owner, Release, Retry};
 
 use crate::lab::Lab;
 
@@ -85,6 +85,53 @@ pub(super) async fn every_lock_has_a_token_of_its_own(lab: &Lab) {
         let lock = redlock.acquire("r", TTL).await.unwrap();
         assert!(tokens.insert(*lock.token()));
         lock.release().await.unwrap();
+    }
+}
+
+pub(super) async fn a_lock_names_its_owner_on_the_nodes(lab: &Lab) {
+    let ours = lab.builder(3).owner(Owner::new("nightly report").unwrap()).build().unwrap();
+    let (plain, theirs) = (lab.redlock(3), lab.builder(3).owner(Owner::this_process()).build().unwrap());
+    let mut lock = ours.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.token().owner(), Some("nightly report"));
+    lab.until_held_by(3, "r").await;
+    assert!(lab.value(0, "r").await.unwrap().ends_with(":nightly report"));
+    // Whoever names an owner and whoever names none exclude each other.
+    assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(plain.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    lock.extend(2 * TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let lock = plain.acquire("r", TTL).await.unwrap();
+    assert_eq!((lock.token().owner(), lock.token().as_str().len()), (None, 40));
+    assert!(ours.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
+    let prefixed = || lab.builder(3).key_prefix("app:").build().unwrap();
+    let (ours, theirs, plain) = (prefixed(), prefixed(), lab.redlock(3));
+    let mut lock = ours.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.resource(), "r");
+    lab.until_held_by(3, "app:r").await;
+    assert_eq!(lab.holding("r").await, 0);
+    let error = theirs.try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.is_contended() && error.to_string().starts_with(r#"could not lock "r": "#), "{error}");
+    // Another prefix, or none, is another lock, unless the keys are the same.
+    plain.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+    assert!(plain.try_acquire("app:r", TTL).await.unwrap_err().is_contended());
+    lab.remove(0, "app:r").await;
+    lock.extend(2 * TTL).await.unwrap();
+    lab.until_held_by(3, "app:r").await;
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+
+    let lock = ours.acquire_all(["b", "a"], TTL).await.unwrap();
+    for key in ["app:a", "app:b"] {
+        lab.until_held_by(3, key).await;
+    }
+    assert_eq!(lock.resources().to_string(), r#""a", "b""#);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    ours.close().await.unwrap();
+    for key in ["app:r", "app:a", "app:b", "r", "a", "b"] {
+        assert_eq!(lab.holding(key).await, 0, "{key}");
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, BuildError, ExtendError, LockNode, Redlock, Release, Resource, ResourceError, Ttl, TtlError,
+    AcquireError, BuildError, ExtendError, LockNode, Redlock, Release, Resource, ResourceError, Resources, Ttl,
+    TtlError,
 };
 
 use crate::lab::Lab;
@@ -46,6 +47,35 @@ pub(super) async fn a_huge_name_is_refused(lab: &Lab) {
     let lock = ours.acquire(&longest, TTL).await.unwrap();
     let error = theirs.try_acquire(&longest, TTL).await.unwrap_err().to_string();
     assert!(error.len() < 1000, "{error}");
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_prefix_that_makes_keys_too_long_is_refused(lab: &Lab) {
+    let with = |len: usize| lab.builder(3).key_prefix("x".repeat(len)).build();
+    let len = Resource::MAX_LEN;
+    assert_eq!(with(len).unwrap_err(), BuildError::KeyPrefixTooLong { len });
+    // Of the longest prefix, the shortest name works all the way.
+    let redlock = with(len - 1).unwrap();
+    let error = redlock.acquire("ab", TTL).await.unwrap_err();
+    let AcquireError::Resource(ResourceError::KeyTooLong { len: 65_537, prefix: 65_535, .. }) = error else {
+        panic!("{error}")
+    };
+    let error = redlock.acquire_all(["a", "ab"], TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(ResourceError::KeyTooLong { .. })), "{error}");
+    let lock = redlock.acquire("a", TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn no_names_and_too_many_are_refused(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let error = redlock.acquire_all([""; 0], TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(ResourceError::None)), "{error}");
+    let names = |count: usize| (0..count).map(|number| number.to_string());
+    let error = redlock.acquire_all(names(Resources::MAX + 1), TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(ResourceError::TooMany)), "{error}");
+    // As many as are taken work all the way.
+    let lock = redlock.acquire_all(names(Resources::MAX), TTL).await.unwrap();
+    assert_eq!(lock.resources().len(), Resources::MAX);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 

@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redlock_core::{AcquireRequest, LockNode, NodeErrorKind, Redlock, Release, Resource, Token, Ttl};
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, LockNode, NodeErrorKind, Redlock, Release, Resource, Resources, Token, Ttl,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -69,6 +71,24 @@ pub(super) async fn a_read_only_replica_is_told(lab: &Lab) {
     let primary = lab.site(4).port().to_string();
     let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
     check(lab, &replica.url(), NodeErrorKind::ReadOnly).await;
+}
+
+pub(super) async fn a_replica_does_not_grant_what_was_copied_to_it(lab: &Lab) {
+    let primary = lab.site(4).port().to_string();
+    let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
+    let (node, copy) = (lab.node(4), lab.open(&replica.url()));
+    for names in [&["r"][..], &["a", "b"]] {
+        let keys = Resources::new(names).unwrap();
+        let request = AcquireRequest::new(keys, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
+        assert_eq!(node.acquire(&request).await.unwrap(), AcquireAnswer::granted());
+        for name in names {
+            let copied = async || replica.command(&["GET", name]).await.unwrap().text().is_some();
+            assert!(eventually(copied).await);
+        }
+        // The primary grants it again, as a request that was sent again; its copy is no second vote.
+        assert_eq!(node.acquire(&request).await.unwrap(), AcquireAnswer::granted());
+        assert_eq!(copy.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::ReadOnly);
+    }
 }
 
 pub(super) async fn a_full_node_is_told(lab: &Lab) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeErrorKind,
-    ReleaseAnswer, ReleaseRequest, Resource, Token, Ttl,
+    Owner, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 
 use crate::lab::Lab;
@@ -162,6 +162,29 @@ pub(super) async fn any_name_is_a_key(lab: &Lab) {
     }
 }
 
+pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
+    let node = lab.node(0);
+    for label in ["web-3:4711", "a b \"c\" \\", "\u{8ba2}\u{5355}", &"x".repeat(Owner::MAX_LEN)] {
+        let owned = token(1).with_owner(&Owner::new(label).unwrap());
+        let acquire = AcquireRequest::new(resource(), owned, ttl(TTL));
+        for _ in 0..2 {
+            assert_eq!(node.acquire(&acquire).await.unwrap(), AcquireAnswer::granted());
+        }
+        let InspectAnswer::Held { token: held, .. } = node.inspect(&InspectRequest::new(resource())).await.unwrap()
+        else {
+            panic!("not held")
+        };
+        assert_eq!((held.as_slice(), Owner::of_value(&held)), (owned.as_bytes(), Some(label)));
+        let extend = ExtendRequest::new(resource(), owned, ttl(2 * TTL));
+        assert_eq!(node.extend(&extend).await.unwrap(), ExtendAnswer::Extended);
+        // The digits alone are another's token.
+        assert!(matches!(extend_to(&node, 1, TTL).await, ExtendAnswer::Held { .. }));
+        assert_eq!(release(&node, 1).await, ReleaseAnswer::NotHeld);
+        let released = node.release(&ReleaseRequest::new(resource(), owned)).await;
+        assert_eq!(released.unwrap(), ReleaseAnswer::Released);
+    }
+}
+
 pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
     let node = lab.node(0);
     let longest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MAX));
@@ -171,4 +194,127 @@ pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
     let shortest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MIN));
     assert_eq!(node.acquire(&shortest).await.unwrap(), AcquireAnswer::granted());
     lab.until_held_by(0, "contract").await;
+}
+
+const MANY: [&str; 3] = ["contract:a", "contract:b", "contract:c"];
+
+fn many() -> Resources {
+    Resources::new(MANY).unwrap()
+}
+
+async fn acquire_many(node: &dyn LockNode, number: u8) -> AcquireAnswer {
+    node.acquire(&AcquireRequest::new(many(), token(number), ttl(TTL))).await.unwrap()
+}
+
+async fn extend_many(node: &dyn LockNode, number: u8, duration: Duration) -> ExtendAnswer {
+    node.extend(&ExtendRequest::new(many(), token(number), ttl(duration))).await.unwrap()
+}
+
+/// What the keys hold: the number of a token, or 0 for nothing.
+async fn holders(lab: &Lab) -> [u8; 3] {
+    let mut holders = [0; 3];
+    for (holder, key) in holders.iter_mut().zip(MANY) {
+        if let Some(value) = lab.value(0, key).await {
+            *holder = (1..10).find(|number| token(*number).as_str() == value).unwrap();
+        }
+    }
+    holders
+}
+
+pub(super) async fn many_keys_are_set_all_or_none(lab: &Lab) {
+    let node = lab.node(0);
+    assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
+    assert_eq!(holders(lab).await, [1, 1, 1]);
+    for key in MANY {
+        assert!(is_fresh(lab.remaining(0, key).await, TTL));
+    }
+    for key in &MANY[..2] {
+        lab.remove(0, key).await;
+    }
+    assert!(matches!(acquire_many(&node, 2).await, AcquireAnswer::Held { .. }));
+    assert_eq!(holders(lab).await, [0, 0, 1]);
+}
+
+pub(super) async fn many_keys_of_which_some_hold_the_token_are_granted(lab: &Lab) {
+    let node = lab.node(0);
+    lab.set(0, MANY[1], token(1).as_str(), Some(4 * TTL)).await;
+    assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
+    assert_eq!(holders(lab).await, [1, 1, 1]);
+    assert!(is_fresh(lab.remaining(0, MANY[0]).await, TTL));
+    assert!(is_fresh(lab.remaining(0, MANY[1]).await, 4 * TTL), "what is ours stays as it is");
+    assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
+}
+
+pub(super) async fn many_keys_are_refused_for_as_long_as_any_is_held(lab: &Lab) {
+    let node = lab.node(0);
+    lab.set(0, MANY[0], token(2).as_str(), Some(2 * TTL)).await;
+    lab.set(0, MANY[1], token(3).as_str(), Some(4 * TTL)).await;
+    // Our own key does not count.
+    lab.set(0, MANY[2], token(1).as_str(), Some(8 * TTL)).await;
+    let AcquireAnswer::Held { remaining, .. } = acquire_many(&node, 1).await else { panic!("granted") };
+    assert!(is_fresh(remaining, 4 * TTL), "{remaining:?}");
+    let ExtendAnswer::Held { remaining, .. } = extend_many(&node, 1, TTL).await else { panic!("extended") };
+    assert!(is_fresh(remaining, 4 * TTL), "{remaining:?}");
+    // No expiry is the longest, wherever it comes.
+    for key in &MANY[..2] {
+        lab.set(0, key, token(4).as_str(), None).await;
+        assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::held(None));
+        assert_eq!(extend_many(&node, 1, TTL).await, ExtendAnswer::held(None));
+        lab.set(0, key, token(4).as_str(), Some(TTL)).await;
+    }
+    assert_eq!(holders(lab).await, [4, 4, 1]);
+}
+
+pub(super) async fn many_keys_are_extended_all_or_none(lab: &Lab) {
+    let node = lab.node(0);
+    acquire_many(&node, 1).await;
+    lab.set(0, MANY[0], token(1).as_str(), Some(8 * TTL)).await;
+    assert_eq!(extend_many(&node, 1, 2 * TTL).await, ExtendAnswer::Extended);
+    assert!(is_fresh(lab.remaining(0, MANY[0]).await, 8 * TTL), "none is shortened");
+    assert!(is_fresh(lab.remaining(0, MANY[2]).await, 2 * TTL));
+
+    lab.remove(0, MANY[1]).await;
+    assert_eq!(extend_many(&node, 1, 2 * TTL).await, ExtendAnswer::Healed);
+    assert!(is_fresh(lab.remaining(0, MANY[1]).await, 2 * TTL));
+    assert_eq!(holders(lab).await, [1, 1, 1]);
+
+    lab.remove(0, MANY[1]).await;
+    lab.set(0, MANY[2], token(2).as_str(), Some(TTL)).await;
+    assert!(matches!(extend_many(&node, 1, 16 * TTL).await, ExtendAnswer::Held { .. }));
+    assert_eq!(holders(lab).await, [1, 0, 2]);
+    assert!(is_fresh(lab.remaining(0, MANY[0]).await, 8 * TTL), "nothing is changed");
+}
+
+pub(super) async fn many_keys_are_released_as_far_as_they_are_ours(lab: &Lab) {
+    let node = lab.node(0);
+    let release = ReleaseRequest::new(many(), token(1));
+    acquire_many(&node, 1).await;
+    assert_eq!(node.release(&release).await.unwrap(), ReleaseAnswer::Released);
+    assert_eq!(holders(lab).await, [0, 0, 0]);
+    assert_eq!(node.release(&release).await.unwrap(), ReleaseAnswer::NotHeld);
+
+    acquire_many(&node, 1).await;
+    lab.set(0, MANY[0], token(2).as_str(), Some(TTL)).await;
+    lab.remove(0, MANY[1]).await;
+    assert_eq!(node.release(&release).await.unwrap(), ReleaseAnswer::NotHeld);
+    assert_eq!(holders(lab).await, [2, 0, 0]);
+}
+
+pub(super) async fn a_key_of_another_type_among_many_is_an_error(lab: &Lab) {
+    let node = lab.node(0);
+    lab.set_list(0, MANY[1]).await;
+    let acquired = node.acquire(&AcquireRequest::new(many(), token(1), ttl(TTL))).await;
+    assert_eq!(acquired.unwrap_err().kind(), NodeErrorKind::WrongType);
+    let extended = node.extend(&ExtendRequest::new(many(), token(1), ttl(TTL))).await;
+    assert_eq!(extended.unwrap_err().kind(), NodeErrorKind::WrongType);
+    for key in [MANY[0], MANY[2]] {
+        assert_eq!(lab.value(0, key).await, None, "none is set");
+        lab.set(0, key, token(1).as_str(), Some(TTL)).await;
+    }
+    // It keeps none of the others.
+    let released = node.release(&ReleaseRequest::new(many(), token(1))).await;
+    assert_eq!(released.unwrap_err().kind(), NodeErrorKind::WrongType);
+    for key in [MANY[0], MANY[2]] {
+        assert_eq!(lab.value(0, key).await, None);
+    }
 }

@@ -6,10 +6,15 @@ mod bad_node;
 mod connection;
 mod contract;
 mod extend;
+mod hand_over;
 mod hung;
+mod inspect;
+mod many;
+mod named;
 mod quorum;
 mod release;
 mod restart;
+mod work;
 
 use std::{future::Future, pin::Pin};
 
@@ -56,7 +61,14 @@ scenarios! { EVERYWHERE, false:
         a_holder_without_expiry_is_told_as_such,
         a_key_of_another_type_is_an_error_and_stays,
         any_name_is_a_key,
+        a_token_may_name_its_owner,
         the_shortest_and_the_longest_ttl_are_taken,
+        many_keys_are_set_all_or_none,
+        many_keys_of_which_some_hold_the_token_are_granted,
+        many_keys_are_refused_for_as_long_as_any_is_held,
+        many_keys_are_extended_all_or_none,
+        many_keys_are_released_as_far_as_they_are_ours,
+        a_key_of_another_type_among_many_is_an_error,
     }
     acquire {
         a_free_lock_is_taken_on_all_nodes,
@@ -65,6 +77,8 @@ scenarios! { EVERYWHERE, false:
         a_waiter_gets_the_lock_after_its_holder_crashed,
         other_resources_are_free,
         every_lock_has_a_token_of_its_own,
+        a_lock_names_its_owner_on_the_nodes,
+        a_prefix_stands_before_every_key,
         a_lost_round_leaves_nothing_behind,
         a_cancelled_call_leaves_nothing_behind,
         work_under_the_lock_is_exclusive,
@@ -75,12 +89,57 @@ scenarios! { EVERYWHERE, false:
         a_lock_that_another_took_is_told_lost,
         a_failed_extend_keeps_the_lock,
     }
+    work {
+        a_kept_lock_follows_its_work,
+        a_kept_lock_survives_the_restart_of_every_node_in_turn,
+        a_lock_that_nobody_confirms_is_told_lost_before_its_keys_expire,
+        a_kept_lock_that_another_took_is_told_lost,
+        work_is_done_under_its_lock_and_the_lock_given_back,
+        work_whose_lock_is_lost_is_dropped,
+    }
+    many {
+        many_locks_are_taken_and_given_back_as_one,
+        overlapping_locks_exclude_each_other,
+        many_locks_are_extended_as_one,
+        a_lost_round_over_many_leaves_nothing_behind,
+        names_in_any_order_never_deadlock,
+        duplicates_count_once,
+    }
+    inspect {
+        a_held_lock_names_its_holder,
+        a_free_lock_is_told_free,
+        a_lock_is_held_for_as_long_as_a_quorum_holds_it,
+        what_another_library_has_set_is_told_and_escaped,
+        a_split_is_told_from_a_lock,
+        with_a_quorum_of_answers_there_is_no_doubt,
+        with_too_few_answers_nothing_is_guessed,
+        a_key_of_another_type_is_told,
+    }
+    hand_over {
+        a_lock_goes_on_in_another_process,
+        many_locks_go_on_as_one,
+        an_expired_lock_is_not_resumed,
+        a_lock_that_another_took_is_not_resumed,
+        a_lock_that_half_of_the_nodes_forgot_is_not_resumed,
+        a_minority_may_have_forgotten_it,
+        with_too_few_answers_it_can_be_resumed_again,
+        a_hung_minority_is_not_waited_for,
+        a_resumed_lock_is_kept,
+        nothing_of_the_first_process_sets_a_key_that_the_second_released,
+    }
     release {
         a_released_lock_is_free_at_once,
         a_dropped_lock_is_given_back,
         a_lock_that_expired_is_told_gone,
         the_next_holder_is_not_released,
         a_release_without_a_quorum_is_told_unknown,
+    }
+    named {
+        a_name_is_locked_and_unlocked,
+        another_task_cannot_unlock,
+        a_newer_lock_of_another_task_is_never_deleted,
+        an_expired_lock_is_told,
+        release_all_leaves_nothing_behind,
     }
     quorum {
         every_subset_of_stopped_nodes_is_decided,
@@ -107,6 +166,8 @@ scenarios! { EVERYWHERE, false:
         a_ttl_too_short_for_the_node_timeout_is_refused,
         an_empty_name_is_refused,
         a_huge_name_is_refused,
+        a_prefix_that_makes_keys_too_long_is_refused,
+        no_names_and_too_many_are_refused,
         an_extend_with_a_bad_ttl_keeps_the_lock,
         no_nodes_are_refused,
         one_node_given_twice_is_refused,
@@ -122,6 +183,7 @@ scenarios! { ON_SERVERS, true:
         a_missing_password_is_told,
         a_user_who_may_not_run_scripts_is_told,
         a_read_only_replica_is_told,
+        a_replica_does_not_grant_what_was_copied_to_it,
         a_full_node_is_told,
         beyond_the_promise_a_node_that_evicts_forgets_a_lock,
         a_loading_node_is_told,

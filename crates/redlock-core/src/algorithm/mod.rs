@@ -1,7 +1,9 @@
 //! Redlock's decisions, pure: plain values in, plain values out. No await, no clock, no randomness, no node.
 //!
-//! The driver (`redlock.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`], how did the
-//! [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a loss.
+//! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
+//! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
+//! loss. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
+//! [`Resumption`] tells whether a lock of another process goes on in this one.
 
 mod ttl;
 mod quorum;
@@ -9,12 +11,20 @@ mod round;
 mod drift;
 mod node_timeout;
 mod retry;
+mod auto_extend;
+mod slot;
+mod finding;
+mod resumption;
 
 pub use self::{
+    auto_extend::{AutoExtend, AutoExtendError, Schedule, Upkeep},
     drift::{Drift, DriftError},
+    finding::{Finding, Seen},
     node_timeout::NodeTimeout,
     quorum::Quorum,
+    resumption::{Grip, Resumed, Resumption},
     retry::{Next, Retry, Stop},
     round::{Decision, Lost, Round, Vote},
+    slot::hash_slot,
     ttl::{Ttl, TtlError},
 };

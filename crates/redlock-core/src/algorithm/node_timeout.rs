@@ -27,6 +27,15 @@ impl NodeTimeout {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(500);
 
+    /// The timeout where nothing is taken, and so no ttl to derive it from.
+    #[must_use]
+    pub fn without_ttl(self) -> Duration {
+        match self {
+            Self::Auto => Self::LONGEST,
+            Self::Fixed(timeout) => timeout,
+        }
+    }
+
     /// The timeout at this ttl.
     ///
     /// # Errors
@@ -63,6 +72,12 @@ mod tests {
         for (ttl, timeout) in [(100, 50), (2_500, 50), (10_000, 200), (25_000, 500), (3_600_000, 500)] {
             assert_eq!(of(NodeTimeout::Auto, ms(ttl)), Ok(ms(timeout)), "ttl {ttl} ms");
         }
+    }
+
+    #[test]
+    fn without_a_ttl_it_is_the_longest() {
+        assert_eq!(NodeTimeout::Auto.without_ttl(), ms(500));
+        assert_eq!(NodeTimeout::Fixed(ms(7)).without_ttl(), ms(7));
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! The quorum: how many nodes decide.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// How many of N nodes must grant: N/2 + 1, so that two quorums always share a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,14 @@ impl Quorum {
     pub fn tolerated(self) -> usize {
         self.nodes() - self.needed()
     }
+
+    /// How long a quorum holds what each of these nodes holds for so long; nothing if they are fewer than a quorum.
+    #[must_use]
+    pub fn holds_for(self, each: impl IntoIterator<Item = Duration>) -> Option<Duration> {
+        let mut each: Vec<_> = each.into_iter().collect();
+        each.sort_unstable_by(|a, b| b.cmp(a));
+        each.get(self.needed() - 1).copied()
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +66,21 @@ mod tests {
             let needed = quorum(nodes).needed();
             let quorums: Vec<_> = (0_u32..1 << nodes).filter(|set| set.count_ones() as usize >= needed).collect();
             assert!(quorums.iter().all(|one| quorums.iter().all(|other| one & other != 0)), "{nodes} nodes");
+        }
+    }
+
+    #[test]
+    fn a_quorum_holds_for_as_long_as_its_nodes_that_hold_longest() {
+        let holds_for = |each: &[u64]| quorum(5).holds_for(each.iter().copied().map(Duration::from_secs));
+        assert_eq!(holds_for(&[1, 5, 3, 4, 2]), Some(Duration::from_secs(3)));
+        assert_eq!(holds_for(&[7, 9, 8]), Some(Duration::from_secs(7)));
+        assert_eq!(holds_for(&[7, 9]), None);
+        assert_eq!(quorum(1).holds_for([]), None);
+        for nodes in 1..=7 {
+            // The node with number n holds for n seconds.
+            let holds_for = quorum(nodes).holds_for((1..=nodes).map(|n| Duration::from_secs(n as u64))).unwrap();
+            let then = (1..=nodes).filter(|n| Duration::from_secs(*n as u64) >= holds_for).count();
+            assert_eq!(then, quorum(nodes).needed());
         }
     }
 

@@ -9,6 +9,8 @@ use super::Quorum;
 pub enum Vote {
     /// The node did what was asked.
     Granted,
+    /// The node did what was asked, but had lost the key that it was to prolong: another may have held it meanwhile.
+    Restored,
     /// The node answered, and refused: another token holds the key.
     Refused,
     /// The node did not answer, or answered with an error.
@@ -52,6 +54,8 @@ pub enum Lost {
 pub struct Round {
     quorum: Quorum,
     granted: usize,
+    /// Of those that granted, the ones that had lost the key.
+    restored: usize,
     refused: usize,
     failed: usize,
 }
@@ -60,13 +64,17 @@ impl Round {
     /// A round with no votes yet.
     #[must_use]
     pub fn new(quorum: Quorum) -> Self {
-        Self { quorum, granted: 0, refused: 0, failed: 0 }
+        Self { quorum, granted: 0, restored: 0, refused: 0, failed: 0 }
     }
 
     /// Counts one node's vote. Each node votes once.
     pub fn count(&mut self, vote: Vote) {
         match vote {
             Vote::Granted => self.granted += 1,
+            Vote::Restored => {
+                self.granted += 1;
+                self.restored += 1;
+            }
             Vote::Refused => self.refused += 1,
             Vote::Failed => self.failed += 1,
         }
@@ -84,10 +92,17 @@ impl Round {
     }
 
     /// How the round ended; nothing while the votes that are still out can decide either way.
+    ///
+    /// A quorum that grants decides at once, unless so many nodes had lost the key that, with those that are still out,
+    /// they might be a quorum themselves.
     #[must_use]
     pub fn decision(&self) -> Option<Decision> {
-        if self.granted >= self.quorum.needed() {
-            Some(Decision::Won)
+        let voted = self.granted + self.refused + self.failed;
+        let out = self.quorum.nodes().saturating_sub(voted);
+        if self.gone_from_quorum() {
+            Some(Decision::Lost(Lost::Contended))
+        } else if self.granted >= self.quorum.needed() {
+            (self.refused + self.restored + out < self.quorum.needed()).then_some(Decision::Won)
         } else if self.refused + self.failed <= self.quorum.tolerated() {
             None
         } else if self.failed > self.quorum.tolerated() {
@@ -97,10 +112,10 @@ impl Round {
         }
     }
 
-    /// Whether a quorum refused: others may hold the lock.
+    /// Whether a quorum does not hold what it held before: others may hold the lock, or may have held it.
     #[must_use]
-    pub fn refused_by_quorum(&self) -> bool {
-        self.refused >= self.quorum.needed()
+    pub fn gone_from_quorum(&self) -> bool {
+        self.refused + self.restored >= self.quorum.needed()
     }
 
     /// Whether no quorum can have granted, since so many nodes *refused*, whatever the failed ones hold.
@@ -138,7 +153,7 @@ mod tests {
     }
 
     fn vote() -> impl Strategy<Value = Vote> {
-        prop_oneof![Just(Vote::Granted), Just(Vote::Refused), Just(Vote::Failed)]
+        prop_oneof![3 => Just(Vote::Granted), 1 => Just(Vote::Restored), 3 => Just(Vote::Refused), 3 => Just(Vote::Failed)]
     }
 
     fn is_won(round: Round) -> bool {
@@ -164,8 +179,10 @@ mod tests {
         ) {
             let now = round(votes.len() + out, &votes);
             let (mut best, mut worst) = (now, now);
-            (0..out).for_each(|_| { best.count(Vote::Granted); worst.count(Vote::Failed); });
-            prop_assert_eq!(now.decision().is_none(), is_won(best) && !is_won(worst));
+            // The worst that the others can do is to refuse, or to fail.
+            let mut gone = now;
+            (0..out).for_each(|_| { best.count(Vote::Granted); worst.count(Vote::Failed); gone.count(Vote::Refused); });
+            prop_assert_eq!(now.decision().is_none(), is_won(best) && !(is_won(worst) && is_won(gone)));
         }
 
         #[test]
@@ -180,8 +197,9 @@ mod tests {
 
     /// Every way in which so many nodes can vote, in every order.
     fn all_votes(nodes: u32) -> impl Iterator<Item = Vec<Vote>> {
-        let vote = |number: usize, node| [Vote::Granted, Vote::Refused, Vote::Failed][number / 3_usize.pow(node) % 3];
-        (0..3_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| vote(number, node)).collect())
+        const VOTES: [Vote; 4] = [Vote::Granted, Vote::Restored, Vote::Refused, Vote::Failed];
+        let vote = |number: usize, node| VOTES[number / 4_usize.pow(node) % 4];
+        (0..4_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| vote(number, node)).collect())
     }
 
     #[test]
@@ -189,8 +207,10 @@ mod tests {
         for nodes in 1..=7 {
             for votes in all_votes(nodes) {
                 let full = round(votes.len(), &votes).decision().unwrap();
-                let granted = votes.iter().filter(|vote| **vote == Vote::Granted).count();
-                assert_eq!(full == Decision::Won, 2 * granted > votes.len(), "{votes:?}");
+                let count = |of: [Vote; 2]| votes.iter().filter(|vote| of.contains(vote)).count();
+                let (granted, gone) = (count([Vote::Granted, Vote::Restored]), count([Vote::Restored, Vote::Refused]));
+                let majority = |count: usize| 2 * count > votes.len();
+                assert_eq!(full == Decision::Won, majority(granted) && !majority(gone), "{votes:?}");
                 for counted in 0..votes.len() {
                     match round(votes.len(), &votes[..counted]).decision() {
                         None => {}
@@ -240,7 +260,7 @@ mod tests {
         ) {
             let refused = votes.iter().filter(|vote| **vote == Vote::Refused).count();
             let told: Vec<_> = told.into_iter().take(refused).map(Duration::from_millis).collect();
-            let granted = votes.iter().filter(|vote| **vote == Vote::Granted).count();
+            let granted = votes.iter().filter(|vote| matches!(vote, Vote::Granted | Vote::Restored)).count();
             let needed = votes.len() / 2 + 1;
             let free_at = |moment| granted + told.iter().filter(|remaining| **remaining <= moment).count();
             let first = told.iter().copied().filter(|moment| free_at(*moment) >= needed).min();
@@ -270,10 +290,21 @@ mod tests {
 
     #[test]
     fn only_a_quorum_of_refusals_is_one() {
-        assert!(round(3, &[Vote::Refused; 2]).refused_by_quorum());
-        assert!(!round(2, &[Vote::Refused]).refused_by_quorum());
-        assert!(!round(4, &[Vote::Refused; 2]).refused_by_quorum());
-        assert!(round(4, &[Vote::Refused; 3]).refused_by_quorum());
+        assert!(round(3, &[Vote::Refused; 2]).gone_from_quorum());
+        assert!(!round(2, &[Vote::Refused]).gone_from_quorum());
+        assert!(!round(4, &[Vote::Refused; 2]).gone_from_quorum());
+        assert!(round(4, &[Vote::Refused; 3]).gone_from_quorum());
+    }
+
+    #[test]
+    fn a_minority_may_have_lost_what_it_prolongs_and_a_quorum_may_not() {
+        use Vote::{Failed, Granted, Refused, Restored};
+        let decision = |votes: &[Vote]| round(votes.len(), votes).decision();
+        assert_eq!(decision(&[Restored, Granted, Failed]), Some(Decision::Won));
+        assert_eq!(decision(&[Restored, Restored, Granted]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(decision(&[Restored, Refused, Granted]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(decision(&[Restored, Restored, Granted, Granted, Failed]), Some(Decision::Won));
+        assert_eq!(decision(&[Restored]), Some(Decision::Lost(Lost::Contended)));
     }
 
     #[test]

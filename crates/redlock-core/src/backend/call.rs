@@ -1,4 +1,6 @@
-//! One operation as a script with its key and arguments, and what came of it.
+//! One operation as a script with its keys and arguments, and what came of it.
+
+use std::slice;
 
 use crate::{
     node::{AcquireRequest, ExtendRequest, InspectRequest, ReleaseRequest},
@@ -8,33 +10,33 @@ use crate::{
     token::Token,
 };
 
-/// A script to run on a node: its one key is the resource, its `ARGV` are the token and the ttl, as far as there are any.
+/// A script to run on a node: its keys are the resources, its `ARGV` are the token and the ttl, as far as there are any.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     script: Script,
-    resource: &'a Resource,
+    keys: &'a [Resource],
     token: Option<&'a Token>,
     ttl_millis: Option<u64>,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn acquire(request: &'a AcquireRequest) -> Self {
-        let AcquireRequest { resource, token, ttl } = request;
-        Self { script: script::ACQUIRE, resource, token: Some(token), ttl_millis: Some(ttl.sent_millis()) }
+        let AcquireRequest { keys, token, ttl } = request;
+        Self { script: script::ACQUIRE, keys: keys.as_slice(), token: Some(token), ttl_millis: Some(ttl.sent_millis()) }
     }
 
     pub(super) fn extend(request: &'a ExtendRequest) -> Self {
-        let ExtendRequest { resource, token, ttl } = request;
-        Self { script: script::EXTEND, resource, token: Some(token), ttl_millis: Some(ttl.sent_millis()) }
+        let ExtendRequest { keys, token, ttl } = request;
+        Self { script: script::EXTEND, keys: keys.as_slice(), token: Some(token), ttl_millis: Some(ttl.sent_millis()) }
     }
 
     pub(super) fn release(request: &'a ReleaseRequest) -> Self {
-        let ReleaseRequest { resource, token } = request;
-        Self { script: script::RELEASE, resource, token: Some(token), ttl_millis: None }
+        let ReleaseRequest { keys, token } = request;
+        Self { script: script::RELEASE, keys: keys.as_slice(), token: Some(token), ttl_millis: None }
     }
 
     pub(super) fn inspect(request: &'a InspectRequest) -> Self {
-        Self { script: script::INSPECT, resource: &request.resource, token: None, ttl_millis: None }
+        Self { script: script::INSPECT, keys: slice::from_ref(&request.resource), token: None, ttl_millis: None }
     }
 
     /// The script.
@@ -43,10 +45,10 @@ impl<'a> Call<'a> {
         self.script
     }
 
-    /// Its key.
+    /// Its keys, one at least.
     #[must_use]
-    pub fn resource(&self) -> &'a Resource {
-        self.resource
+    pub fn keys(&self) -> &'a [Resource] {
+        self.keys
     }
 
     /// Its first argument.

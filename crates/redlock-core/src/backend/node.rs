@@ -27,6 +27,11 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
     /// Where the client connects to, without user and password; something unique if it does not tell.
     fn name(&self) -> &str;
 
+    /// Whether the client talks to a Redis Cluster. Default: it does not.
+    fn is_cluster(&self) -> bool {
+        false
+    }
+
     /// Runs a script.
     ///
     /// # Errors
@@ -127,6 +132,10 @@ impl<C: RedisClient> Node<C> {
 impl<C: RedisClient> LockNode for Node<C> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.client.is_cluster()
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {

@@ -1,6 +1,15 @@
--- Deletes the lock if it is ours. KEYS[1] resource, ARGV[1] token.
--- Answers 1 released, 0 not held.
-local held = redis.pcall('GET', KEYS[1])
-if type(held) == 'table' then return held end
-if held ~= ARGV[1] then return 0 end
-return redis.pcall('DEL', KEYS[1])
+-- Deletes the locks that are ours. KEYS resources, ARGV[1] token.
+-- Answers 1 if all of them were ours, 0 if not. One that cannot be deleted keeps none of the others.
+local released, failed = 1, false
+for _, key in ipairs(KEYS) do
+  local held = redis.pcall('GET', key)
+  if type(held) == 'table' then
+    failed = held
+  elseif held ~= ARGV[1] then
+    released = 0
+  else
+    local deleted = redis.pcall('DEL', key)
+    if type(deleted) == 'table' then failed = deleted elseif deleted == 0 then released = 0 end
+  end
+end
+return failed or released

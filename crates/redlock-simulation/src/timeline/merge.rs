@@ -34,7 +34,7 @@ const PIXEL: f64 = 1.0;
 /// How close marks of one kind may be: those that belong to a good day make room for the others.
 fn apart(kind: MarkKind) -> f64 {
     match kind {
-        MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,
+        MarkKind::Acted | MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,
         MarkKind::Killed | MarkKind::Restarted | MarkKind::Forgot | MarkKind::Violation => 6.0,
     }
 }

@@ -120,6 +120,7 @@ impl SpanKind {
 impl MarkKind {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Acted => "acted",
             Self::Released => "released",
             Self::Extended => "extended",
             Self::Lost => "not got, or lost",
@@ -133,6 +134,7 @@ impl MarkKind {
     /// Its shape, drawn around the origin.
     pub(super) fn shape(self) -> &'static str {
         match self {
+            Self::Acted => r#"<rect class="mark" x="-2" y="-3.5" width="4" height="7"/>"#,
             Self::Released => r#"<circle class="mark" r="2.8"/>"#,
             Self::Extended => r#"<path class="mark" d="M-3.5-4.5 4.5 0-3.5 4.5z"/>"#,
             Self::Lost => r#"<path class="markline" d="M0-5V5"/>"#,

@@ -322,6 +322,7 @@ mod tests {
                     .span(SpanKind::Paused, at(3_000), at(5_000), "")
                     .span(SpanKind::Dead, at(8_000), at(9_000), "")
                     .span(SpanKind::Violation, at(3_000), at(4_000), "with p2")
+                    .mark(MarkKind::Acted, at(900), "")
                     .mark(MarkKind::Extended, at(1_000), "")
                     .mark(MarkKind::Lost, at(1_200), "a & b")
                     .mark(MarkKind::Killed, at(8_000), "")

@@ -1,0 +1,223 @@
+//! What nodes tell of a lock that is looked at.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::Quorum;
+
+/// What one node was seen to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// Nothing.
+    Absent,
+    /// A holder's token.
+    Held {
+        /// The token.
+        by: &'a [u8],
+        /// How long the node still holds it; nothing if for ever.
+        remaining: Option<Duration>,
+    },
+    /// The node did not answer, or answered with an error.
+    Unknown,
+}
+
+/// How a lock stands, as far as the nodes tell. `H` is what is known of the holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding<H> {
+    /// A quorum of the nodes holds one token: it is locked.
+    Held(H),
+    /// Nobody holds it, whatever the nodes say that did not answer.
+    Free,
+    /// Nobody holds it, and nobody can take it now: so many nodes hold tokens that the others are no quorum, and no
+    /// quorum holds one and the same.
+    Split,
+    /// Too few nodes answered to tell whether anybody holds it.
+    Unknown,
+}
+
+impl<'a> Finding<(&'a [u8], Option<Duration>)> {
+    /// What was seen on the nodes: the token that a quorum holds, and for how long a quorum holds it if nobody does
+    /// anything; nothing if for ever. Nodes that are missing here count as unknown.
+    #[must_use]
+    pub fn of(quorum: Quorum, seen: impl IntoIterator<Item = Seen<'a>>) -> Self {
+        let (mut absent, mut holding) = (0, 0);
+        let mut holders = BTreeMap::<_, Vec<_>>::new();
+        for seen in seen {
+            match seen {
+                Seen::Absent => absent += 1,
+                Seen::Held { by, remaining } => {
+                    holding += 1;
+                    holders.entry(by).or_default().push(remaining.unwrap_or(Duration::MAX));
+                }
+                Seen::Unknown => {}
+            }
+        }
+        let most = holders.values().map(Vec::len).max().unwrap_or(0);
+        let unknown = quorum.nodes().saturating_sub(absent + holding);
+        let held = holders.into_iter().find_map(|(by, remaining)| Some((by, quorum.holds_for(remaining)?)));
+        match held {
+            Some((by, remaining)) => Self::Held((by, (remaining < Duration::MAX).then_some(remaining))),
+            // Those that did not answer may hold what others hold, or what no other does.
+            None if most.saturating_add(unknown) >= quorum.needed() => Self::Unknown,
+            None if holding > quorum.tolerated() => Self::Split,
+            None => Self::Free,
+        }
+    }
+}
+
+impl<H> Finding<H> {
+    /// The same, with something else said of the holder.
+    pub fn map<T>(self, holder: impl FnOnce(H) -> T) -> Finding<T> {
+        match self {
+            Self::Held(by) => Finding::Held(holder(by)),
+            Self::Free => Finding::Free,
+            Self::Split => Finding::Split,
+            Self::Unknown => Finding::Unknown,
+        }
+    }
+
+    /// Whether anybody holds it; nothing if too few nodes answered to tell.
+    #[must_use]
+    pub fn is_locked(&self) -> Option<bool> {
+        match self {
+            Self::Held(_) => Some(true),
+            Self::Free | Self::Split => Some(false),
+            Self::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    const fn held(by: &'static str, remaining: Option<Duration>) -> Seen<'static> {
+        Seen::Held { by: by.as_bytes(), remaining }
+    }
+
+    fn find<'a>(seen: &[Seen<'a>]) -> Finding<(&'a [u8], Option<Duration>)> {
+        Finding::of(Quorum::of(seen.len().try_into().unwrap()), seen.iter().copied())
+    }
+
+    const A: Seen<'_> = held("a", secs(9));
+    const B: Seen<'_> = held("b", secs(9));
+    const C: Seen<'_> = held("c", secs(9));
+
+    #[test]
+    fn the_well_known_findings() {
+        use Seen::{Absent, Unknown};
+        let locked: Finding<(&[u8], _)> = Finding::Held((b"a", secs(9)));
+        for (seen, finding) in [
+            (&[A, A, A][..], locked),
+            (&[A, A, B], locked),
+            (&[Absent, A, A], locked),
+            (&[A, Unknown, A], locked),
+            (&[Absent; 3], Finding::Free),
+            (&[Absent, Absent, Unknown], Finding::Free),
+            // What one crashed caller left behind keeps nobody out.
+            (&[A, Absent, Absent], Finding::Free),
+            (&[A, B, Absent], Finding::Split),
+            (&[A, B, C], Finding::Split),
+            (&[A, A, B, B, C], Finding::Split),
+            // An even number can be halved.
+            (&[A, A, B, B], Finding::Split),
+            (&[A, A, Absent, Absent], Finding::Split),
+            (&[A, Unknown, Absent], Finding::Unknown),
+            (&[A, B, Unknown], Finding::Unknown),
+            (&[Absent, Unknown, Unknown], Finding::Unknown),
+            (&[Unknown], Finding::Unknown),
+            (&[A], locked),
+            (&[Absent], Finding::Free),
+        ] {
+            assert_eq!(find(seen), finding, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_quorum_holds_it_until_so_many_keys_have_expired_that_it_is_none() {
+        let remaining = |each: &[Option<Duration>]| {
+            let seen: Vec<_> = each.iter().map(|remaining| held("a", *remaining)).collect();
+            match find(&seen) {
+                Finding::Held((_, remaining)) => remaining,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(remaining(&[secs(1), secs(9), secs(5)]), secs(5));
+        assert_eq!(remaining(&[secs(1), None, secs(5)]), secs(5));
+        assert_eq!(remaining(&[None, None, secs(5)]), None);
+        assert_eq!(remaining(&[secs(7)]), secs(7));
+    }
+
+    /// Every way in which so many nodes can be seen.
+    fn all_seen(nodes: u32) -> impl Iterator<Item = Vec<Seen<'static>>> {
+        const SEEN: [Seen<'_>; 4] = [A, B, Seen::Absent, Seen::Unknown];
+        let seen = |number: usize, node| SEEN[number / 4_usize.pow(node) % 4];
+        (0..4_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| seen(number, node)).collect())
+    }
+
+    /// Every way in which the nodes that did not answer may be.
+    fn completions(seen: Vec<Seen<'static>>) -> Vec<Vec<Seen<'static>>> {
+        let Some(unknown) = seen.iter().position(|seen| *seen == Seen::Unknown) else { return vec![seen] };
+        let complete = |instead| {
+            let mut seen = seen.clone();
+            seen[unknown] = instead;
+            completions(seen)
+        };
+        [A, B, C, Seen::Absent].into_iter().flat_map(complete).collect()
+    }
+
+    #[test]
+    fn what_is_told_is_so_whatever_the_silent_nodes_hold() {
+        for nodes in 1..=5 {
+            for seen in all_seen(nodes) {
+                let all = completions(seen.clone());
+                let is_held = |seen: &Vec<Seen<'_>>| {
+                    [A, B, C].iter().any(|by| 2 * seen.iter().filter(|seen| *seen == by).count() > seen.len())
+                };
+                let (some, every) = (all.iter().any(is_held), all.iter().all(is_held));
+                match find(&seen).is_locked() {
+                    Some(true) => assert!(every, "{seen:?}"),
+                    Some(false) => assert!(!some, "{seen:?}"),
+                    None => assert!(some && !every, "{seen:?}"),
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn more_remaining_time_is_never_less(
+            each in prop::collection::vec(prop::option::of(0_u64..100), 1..8),
+            node in any::<prop::sample::Index>(),
+            more: u32,
+        ) {
+            let remaining = |each: &[Option<u64>]| {
+                let seen: Vec<_> = each.iter().map(|left| held("a", left.map(Duration::from_secs))).collect();
+                match find(&seen) {
+                    Finding::Held((_, remaining)) => remaining.unwrap_or(Duration::MAX),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let before = remaining(&each);
+            let still = each.iter().filter(|left| left.map_or(Duration::MAX, Duration::from_secs) >= before).count();
+            prop_assert!(2 * still > each.len());
+            let mut longer = each.clone();
+            let left = &mut longer[node.index(each.len())];
+            *left = left.map(|left| left + u64::from(more));
+            prop_assert!(remaining(&longer) >= before);
+        }
+    }
+
+    #[test]
+    fn nodes_that_are_not_mentioned_are_unknown() {
+        let three = Quorum::of(3.try_into().unwrap());
+        assert_eq!(Finding::of(three, [A]), Finding::Unknown);
+        assert_eq!(Finding::of(three, [Seen::Absent; 2]), Finding::Free);
+        assert_eq!(Finding::of(Quorum::of(usize::MAX.try_into().unwrap()), [A, A]), Finding::Unknown);
+    }
+}

@@ -1,0 +1,278 @@
+//! Whether a lock that another process held is still held, and until when.
+
+use std::time::Duration;
+
+use super::{Drift, Quorum, Ttl};
+
+/// What one node says of a token that is to hold a set of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grip {
+    /// All of them hold it.
+    Held {
+        /// For how long all of them do; nothing if for ever.
+        remaining: Option<Duration>,
+    },
+    /// One at least does not.
+    Gone,
+    /// The node did not answer, or answered with an error.
+    Unknown,
+}
+
+/// How a lock is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// A quorum holds it: it may be relied on for so long, counted from before the first node was asked.
+    Valid {
+        /// For how long.
+        validity: Duration,
+    },
+    /// A quorum holds it, and nothing is left of the time for which it may be relied on.
+    Expired,
+    /// No quorum holds it, whatever the nodes say that did not answer.
+    Lost,
+    /// Too few nodes answered to tell.
+    Unknown,
+}
+
+/// What the nodes say of a lock that another process held, counted as they answer.
+///
+/// No clock travels between processes, so all that is known is what the nodes hold *now*. A node that was asked at
+/// `start` or later and says that a key lives for so long holds it until `start` plus that time at least, as its own
+/// clock counts. So does a quorum, until the first of the quorum that holds it longest lets go.
+#[derive(Debug, Clone)]
+pub struct Resumption {
+    quorum: Quorum,
+    drift: Drift,
+    ttl: Ttl,
+    /// Of each node that holds it, for how long.
+    held: Vec<Duration>,
+    gone: usize,
+    unknown: usize,
+}
+
+impl Resumption {
+    /// Nothing is known yet. The lock was taken for this `ttl`.
+    #[must_use]
+    pub fn new(quorum: Quorum, drift: Drift, ttl: Ttl) -> Self {
+        Self { quorum, drift, ttl, held: Vec::new(), gone: 0, unknown: 0 }
+    }
+
+    /// Counts what one node says. Each node is counted once.
+    pub fn count(&mut self, grip: Grip) {
+        match grip {
+            // A key without expiry is held for ever: who made it so may undo it.
+            Grip::Held { remaining } => self.held.push(remaining.unwrap_or(self.ttl.trusted())),
+            Grip::Gone => self.gone += 1,
+            Grip::Unknown => self.unknown += 1,
+        }
+    }
+
+    /// Counts every node that has not answered as unknown: the time for answers is over.
+    pub fn close(&mut self) {
+        self.unknown = self.quorum.nodes().saturating_sub(self.held.len() + self.gone);
+    }
+
+    /// How long the lock may be relied on, counted from before the first node was asked; nothing if no quorum is known
+    /// to hold it.
+    #[must_use]
+    pub fn validity(&self) -> Option<Duration> {
+        let remaining = self.quorum.holds_for(self.held.iter().copied())?;
+        // What is below a millisecond is nothing that Redis counts.
+        let validity = |remaining| self.drift.validity(remaining, Duration::ZERO);
+        Some(Ttl::new(remaining.min(Ttl::MAX)).map_or(Duration::ZERO, validity))
+    }
+
+    /// How the lock is found, so long after the first node was asked; nothing while more answers are to be waited for.
+    ///
+    /// A quorum that holds it decides at once if at least half of what the ttl gives is left: a slow node is not waited
+    /// for. With less, a node that missed the last extend may be among the quorum, and the next answer may tell more.
+    #[must_use]
+    pub fn decision(&self, elapsed: Duration) -> Option<Resumed> {
+        let out = self.quorum.nodes().saturating_sub(self.held.len() + self.gone + self.unknown);
+        if let Some(validity) = self.validity() {
+            let left = validity.saturating_sub(elapsed);
+            let enough = self.drift.validity(self.ttl, Duration::ZERO) / 2;
+            return match left {
+                Duration::ZERO if out == 0 => Some(Resumed::Expired),
+                left if out == 0 || (left >= enough && !left.is_zero()) => Some(Resumed::Valid { validity }),
+                _ => None,
+            };
+        }
+        if self.gone > self.quorum.tolerated() {
+            Some(Resumed::Lost)
+        } else if self.unknown > self.quorum.tolerated() || out == 0 {
+            Some(Resumed::Unknown)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    const fn held(millis: u64) -> Grip {
+        Grip::Held { remaining: Some(ms(millis)) }
+    }
+
+    fn resumption(nodes: usize, grips: &[Grip]) -> Resumption {
+        let quorum = Quorum::of(nodes.try_into().unwrap());
+        let mut resumption = Resumption::new(quorum, Drift::default(), Ttl::new(TTL).unwrap());
+        grips.iter().for_each(|grip| resumption.count(*grip));
+        resumption
+    }
+
+    /// When all have answered.
+    fn found(grips: &[Grip]) -> Resumed {
+        resumption(grips.len(), grips).decision(Duration::ZERO).unwrap()
+    }
+
+    #[test]
+    fn it_may_be_relied_on_for_as_long_as_a_quorum_holds_it_less_drift() {
+        // The second to last of three, less one percent and 2 ms.
+        assert_eq!(found(&[held(9_000), held(5_000), held(1_000)]), Resumed::Valid { validity: ms(4_948) });
+        assert_eq!(found(&[Grip::Gone, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(988) });
+        assert_eq!(found(&[Grip::Unknown, held(1_000), held(5_000)]), Resumed::Valid { validity: ms(988) });
+        assert_eq!(found(&[held(2), held(2), held(9_000)]), Resumed::Expired);
+        assert_eq!(found(&[held(0), held(0), held(9_000)]), Resumed::Expired);
+        // Extended to more than the ttl.
+        assert_eq!(found(&[held(100_000)]), Resumed::Valid { validity: ms(98_998) });
+    }
+
+    #[test]
+    fn a_key_without_expiry_counts_for_no_more_than_the_ttl() {
+        const ENDLESS: Grip = Grip::Held { remaining: None };
+        assert_eq!(found(&[ENDLESS; 3]), Resumed::Valid { validity: ms(9_898) });
+        assert_eq!(found(&[ENDLESS, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(4_948) });
+    }
+
+    #[test]
+    fn without_a_quorum_it_is_lost_or_unknown() {
+        use Grip::{Gone, Unknown};
+        assert_eq!(found(&[Gone, Gone, held(9_000)]), Resumed::Lost);
+        assert_eq!(found(&[Gone, Gone, Unknown]), Resumed::Lost);
+        assert_eq!(found(&[Unknown, Gone, held(9_000)]), Resumed::Unknown);
+        assert_eq!(found(&[Unknown; 3]), Resumed::Unknown);
+        // Half of an even number is no quorum, and nor is the other half.
+        assert_eq!(found(&[Gone, Gone, held(9_000), held(9_000)]), Resumed::Lost);
+        assert_eq!(found(&[Unknown, Unknown, held(9_000), held(9_000)]), Resumed::Unknown);
+    }
+
+    #[test]
+    fn a_slow_node_is_waited_for_only_where_it_may_tell_more() {
+        let after = |millis, grips: &[Grip]| resumption(5, grips).decision(ms(millis));
+        let enough = [held(6_000), held(9_000), held(9_000)];
+        assert_eq!(after(0, &enough), Some(Resumed::Valid { validity: ms(5_938) }));
+        assert_eq!(after(2_000, &enough), None);
+        let one_missed_an_extend = [held(10), held(9_000), held(9_000)];
+        assert_eq!(after(0, &one_missed_an_extend), None);
+        let [a, b, c] = one_missed_an_extend;
+        assert_eq!(after(0, &[a, b, c, held(8_000)]), Some(Resumed::Valid { validity: ms(7_918) }));
+        let mut closed = resumption(5, &one_missed_an_extend);
+        closed.close();
+        assert_eq!(closed.decision(ms(7)), Some(Resumed::Valid { validity: ms(7) + Duration::from_micros(900) }));
+        assert_eq!(closed.decision(ms(8)), Some(Resumed::Expired));
+        // What is lost or unknown for certain is not waited for.
+        assert_eq!(after(0, &[Grip::Gone; 2]), None);
+        assert_eq!(after(0, &[Grip::Gone; 3]), Some(Resumed::Lost));
+        assert_eq!(after(0, &[Grip::Unknown; 3]), Some(Resumed::Unknown));
+    }
+
+    fn grip() -> impl Strategy<Value = Grip> {
+        prop_oneof![
+            6 => (0_u64..20_000).prop_map(held),
+            1 => Just(Grip::Held { remaining: None }),
+            2 => Just(Grip::Gone),
+            2 => Just(Grip::Unknown),
+        ]
+    }
+
+    proptest! {
+        /// Clocks of nodes may run fast, within the drift's allowance.
+        #[test]
+        fn the_validity_is_over_before_a_quorum_lets_go(
+            grips in prop::collection::vec(grip(), 1..10), counted in any::<prop::sample::Index>(),
+            elapsed in 0_u64..20_000, fast in 0.0..0.01_f64,
+        ) {
+            let resumption = resumption(grips.len(), &grips[..=counted.index(grips.len())]);
+            if let Some(Resumed::Valid { validity }) = resumption.decision(ms(elapsed)) {
+                prop_assert!(validity > ms(elapsed));
+                let holds = |grip: &&Grip| match grip {
+                    Grip::Held { remaining } => {
+                        remaining.is_none_or(|remaining| remaining.mul_f64(1.0 - fast) >= validity + ms(1))
+                    }
+                    Grip::Gone | Grip::Unknown => false,
+                };
+                prop_assert!(2 * grips.iter().filter(holds).count() > grips.len());
+            }
+        }
+
+        #[test]
+        fn more_time_and_more_holding_nodes_are_never_less(
+            grips in prop::collection::vec(grip(), 1..10), node in any::<prop::sample::Index>(), more in 0_u64..20_000,
+        ) {
+            let mut better = grips.clone();
+            let grip = &mut better[node.index(grips.len())];
+            *grip = match *grip {
+                Grip::Held { remaining } => Grip::Held { remaining: remaining.map(|remaining| remaining + ms(more)) },
+                Grip::Gone | Grip::Unknown => held(more),
+            };
+            let validity = |grips: &[Grip]| resumption(grips.len(), grips).validity();
+            prop_assert!(validity(&better) >= validity(&grips));
+        }
+
+        #[test]
+        fn later_is_never_better(grips in prop::collection::vec(grip(), 1..10), early in 0_u64..20_000, more: u16) {
+            let resumption = resumption(grips.len(), &grips);
+            let at = |millis| resumption.decision(ms(millis)).unwrap();
+            let (before, after) = (at(early), at(early + u64::from(more)));
+            let has_expired = matches!(before, Resumed::Valid { .. }) && after == Resumed::Expired;
+            prop_assert!(before == after || has_expired);
+        }
+
+        #[test]
+        fn an_early_decision_is_the_full_one_or_the_more_careful(grips in prop::collection::vec(grip(), 1..10)) {
+            let decision = |counted| resumption(grips.len(), &grips[..counted]).decision(Duration::ZERO);
+            let full = decision(grips.len()).unwrap();
+            match (0..grips.len()).find_map(decision) {
+                None => {}
+                Some(Resumed::Valid { validity: early }) => {
+                    let Resumed::Valid { validity } = full else { panic!("{full:?}") };
+                    prop_assert!(early <= validity);
+                }
+                // More nodes may answer, and then it is known to be lost.
+                Some(Resumed::Unknown) => prop_assert!(matches!(full, Resumed::Unknown | Resumed::Lost)),
+                Some(early) => prop_assert_eq!(early, full),
+            }
+        }
+
+        #[test]
+        fn the_order_of_answers_does_not_matter(grips in prop::collection::vec(grip(), 1..10)) {
+            let reversed: Vec<_> = grips.iter().rev().copied().collect();
+            prop_assert_eq!(found(&grips), found(&reversed));
+        }
+    }
+
+    #[test]
+    fn extremes_are_no_overflow() {
+        let forever = Grip::Held { remaining: Some(Duration::MAX) };
+        assert_eq!(
+            found(&[forever]),
+            Resumed::Valid { validity: Drift::default().validity(Ttl::new(Ttl::MAX).unwrap(), ms(0)) }
+        );
+        assert_eq!(resumption(1, &[forever]).decision(Duration::MAX), Some(Resumed::Expired));
+        let mut silent = resumption(usize::MAX, &[held(1), Grip::Gone]);
+        assert_eq!(silent.decision(ms(0)), None);
+        silent.close();
+        assert_eq!(silent.decision(ms(0)), Some(Resumed::Unknown));
+    }
+}

@@ -1,0 +1,80 @@
+//! One extend of a held lock: the steps of the driver.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::{
+    algorithm::{Decision, Lost},
+    claim::Claimed,
+    error::ExtendError,
+    standing::End,
+    votes::Ballot,
+};
+
+impl Claimed {
+    /// What timers may be late.
+    const TIMERS: Duration = Duration::from_millis(2);
+
+    /// Prolongs the lock on all nodes. Returns the new validity.
+    pub(crate) async fn extend(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
+        self.fleet.terms(ttl)?;
+        Handle::try_current().map_err(|_| ExtendError::NoRuntime)?;
+
+        // 1. The time, before the first byte is sent. What is lost already is not revived.
+        let started = self.fleet.clock.now();
+        let Ok(left) = self.check() else {
+            return Err(ExtendError::Expired { resources: self.resources.clone() });
+        };
+
+        // 2. All nodes at once, and votes until they decide. A node that lost the keys gets them for as long as the
+        // others keep them.
+        let terms = self.fleet.terms(ttl.max(self.standing.kept_for(started)))?;
+        let number = self.next_extend();
+        let mut answers = self.ask_to_extend(&terms, number);
+        let mut ballot = Ballot::new(&self.fleet);
+        let decision = match timeout(left.saturating_sub(Self::TIMERS), ballot.decide(&mut answers)).await {
+            Ok(decision) => decision,
+            Err(_) => {
+                // A quorum that waits only for who else had lost the keys waits no longer than it can count.
+                if ballot.round().granted() >= self.fleet.quorum.needed() {
+                    ballot.end();
+                }
+                ballot.decide(&mut answers).await
+            }
+        };
+
+        // 3. It counts only if the lock is still valid now. Keys that were set again after its end are no other loss.
+        let (deadline, kept_until) = (started + terms.validity, started + terms.ttl.trusted());
+        let granted = ballot.round().granted() >= self.fleet.quorum.needed();
+        let decision = match decision {
+            Decision::Won if self.standing.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
+            _ if granted && self.check().is_err() => Decision::Lost(Lost::TooSlow),
+            decision => decision,
+        };
+        let now = self.fleet.clock.now();
+        match decision {
+            Decision::Won => {
+                self.extend_counted(number);
+                let validity = self.standing.validity(now);
+                tracing::debug!(resource = %self.resources, ?validity, "extended");
+                Ok(validity)
+            }
+            Decision::Lost(lost) => {
+                let resources = self.resources.clone();
+                let gone = ballot.round().gone_from_quorum();
+                let votes = Arc::new(ballot.close("extended", now.saturating_sub(started)));
+                let error = match lost {
+                    Lost::TooSlow => ExtendError::TooSlow { resources, votes },
+                    _ if gone => {
+                        self.standing.end(End::Gone(Arc::clone(&votes)));
+                        ExtendError::Lost { resources, votes }
+                    }
+                    _ => ExtendError::NoQuorum { resources, votes },
+                };
+                tracing::warn!(%error, "not extended");
+                Err(error)
+            }
+        }
+    }
+}

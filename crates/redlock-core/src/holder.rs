@@ -1,0 +1,107 @@
+//! Who holds a key, shown without giving the lock away.
+
+use std::{fmt, time::Duration};
+
+use crate::{owner::Owner, token::Token};
+
+/// What a key holds: a token of this library, or whatever another has set.
+///
+/// Printed, it is cut, and what another has set is escaped: whoever knows a token can release the lock.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Holder {
+    value: Vec<u8>,
+    remaining: Option<Duration>,
+}
+
+impl Holder {
+    pub(crate) fn new(value: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
+        Self { value: value.into(), remaining }
+    }
+
+    /// The key's value, whole: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and
+    /// not to be printed.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Whom the lock belongs to, if this library has set the key and its holder says so.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        Owner::of_value(&self.value)
+    }
+
+    /// How long the key is still held at least, counted from the end of the inspection, if nobody does anything;
+    /// nothing if it has no expiry. Of a quorum: how long a quorum still holds it.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.remaining
+    }
+}
+
+fn are_digits(value: &[u8]) -> bool {
+    value.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// What is shown at most.
+        const SHOWN: usize = 8;
+        let (value, len) = (&self.value, self.value.len());
+        let beginning = |shown| value.get(..shown).unwrap_or(value).escape_ascii();
+        let owner = self.owner();
+        if owner.is_some() || (len == Token::DIGITS && are_digits(value)) {
+            write!(f, "{}...", beginning(SHOWN))?;
+            return owner.map_or(Ok(()), |owner| write!(f, " of {owner:?}"));
+        }
+        // Another library's token may be shorter than ours. What is as short as what is shown is no secret.
+        match len {
+            ..=SHOWN => write!(f, "\"{}\"", beginning(len)),
+            _ => write!(f, "\"{}\"... ({len} bytes)", beginning(SHOWN.min(len / 2))),
+        }
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holder({self}, {:?} left)", self.remaining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGITS: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
+
+    fn shown(value: impl AsRef<[u8]>) -> String {
+        Holder::new(value.as_ref(), None).to_string()
+    }
+
+    #[test]
+    fn a_token_is_shown_by_its_beginning_and_its_owner() {
+        assert_eq!(shown(DIGITS), "5f0c6c1b...");
+        assert_eq!(shown(format!("{DIGITS}:web-3:4711")), r#"5f0c6c1b... of "web-3:4711""#);
+        let holder = Holder::new(format!("{DIGITS}:web-3"), Some(Duration::from_secs(7)));
+        assert_eq!(format!("{holder:?}"), r#"Holder(5f0c6c1b... of "web-3", Some(7s) left)"#);
+    }
+
+    #[test]
+    fn what_another_has_set_is_escaped_and_never_shown_whole_if_it_may_be_a_secret() {
+        for (value, text) in [
+            ("", r#""""#),
+            ("1", r#""1""#),
+            ("another", r#""another""#),
+            ("\u{1b}[31m\n", r#""\x1b[31m\n""#),
+            ("a\"b\\", r#""a\"b\\""#),
+            ("nine byte", r#""nine"... (9 bytes)"#),
+            ("f81d4fae-7dec-11d0-a765-00a0c91e6bf6", r#""f81d4fae"... (36 bytes)"#),
+        ] {
+            assert_eq!(shown(value), text);
+        }
+        assert_eq!(shown([0xff, 0]), r#""\xff\x00""#);
+        // Of our length, and not ours.
+        assert_eq!(shown(DIGITS.to_uppercase()), r#""5F0C6C1B"... (40 bytes)"#);
+        assert_eq!(shown(format!("{DIGITS}:a\nb")), r#""5f0c6c1b"... (44 bytes)"#);
+    }
+}

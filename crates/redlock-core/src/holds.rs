@@ -1,0 +1,111 @@
+//! What one node holds under all the names of a lock.
+
+use std::time::Duration;
+
+use crate::{algorithm::Grip, node::InspectAnswer, node_error::NodeError, token::Token, votes::NodeAnswer};
+
+/// What one node holds under the names of a lock.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Holds {
+    /// The token, under all of them.
+    It {
+        /// For how long; nothing if for ever.
+        remaining: Option<Duration>,
+    },
+    /// Nothing, under one at least.
+    Nothing,
+    /// Another token, under one at least.
+    Another {
+        /// The longest of them; nothing if for ever.
+        remaining: Option<Duration>,
+    },
+}
+
+impl Holds {
+    /// What the keys hold together. One that certainly does not hold the token outweighs one that is not known.
+    pub(crate) fn of(keys: Vec<Result<InspectAnswer, NodeError>>, ours: &Token) -> Result<Self, NodeError> {
+        let lifetime = |remaining: &Option<Duration>| remaining.unwrap_or(Duration::MAX);
+        let (mut held, mut others, mut absent, mut unknown) = (None, None, false, Ok(()));
+        for key in keys {
+            match key {
+                Ok(InspectAnswer::Absent) => absent = true,
+                Ok(InspectAnswer::Held { token, remaining }) if token == ours.as_bytes() => {
+                    held = held.into_iter().chain([remaining]).min_by_key(lifetime);
+                }
+                Ok(InspectAnswer::Held { remaining, .. }) => {
+                    others = others.into_iter().chain([remaining]).max_by_key(lifetime);
+                }
+                Err(error) => unknown = Err(error),
+            }
+        }
+        match (others, held) {
+            (Some(remaining), _) => Ok(Self::Another { remaining }),
+            _ if absent => Ok(Self::Nothing),
+            (None, Some(remaining)) => unknown.map(|()| Self::It { remaining }),
+            // There is always a key.
+            (None, None) => unknown.map(|()| Self::Nothing),
+        }
+    }
+}
+
+impl From<&Result<Holds, NodeError>> for Grip {
+    fn from(answer: &Result<Holds, NodeError>) -> Self {
+        match answer {
+            Ok(Holds::It { remaining }) => Self::Held { remaining: *remaining },
+            Ok(Holds::Nothing | Holds::Another { .. }) => Self::Gone,
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
+impl From<Result<Holds, NodeError>> for NodeAnswer {
+    fn from(answer: Result<Holds, NodeError>) -> Self {
+        match answer {
+            Ok(Holds::It { .. }) => Self::Granted,
+            Ok(Holds::Nothing) => Self::NotHeld,
+            Ok(Holds::Another { remaining }) => Self::Held { remaining },
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_error::NodeErrorKind;
+
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// What a node holds that answers so, of each key: its token's digit and for how long.
+    fn holds(keys: &[Option<(u8, Option<Duration>)>]) -> Holds {
+        let key = |key: &Option<(u8, _)>| match key {
+            Some((digit, remaining)) => InspectAnswer::held(Token::from_bytes([*digit; 20]).as_bytes(), *remaining),
+            None => InspectAnswer::Absent,
+        };
+        Holds::of(keys.iter().map(|one| Ok(key(one))).collect(), &Token::from_bytes([1; 20])).unwrap()
+    }
+
+    #[test]
+    fn a_node_holds_a_lock_while_all_its_keys_hold_the_token() {
+        assert_eq!(holds(&[Some((1, secs(9)))]), Holds::It { remaining: secs(9) });
+        assert_eq!(holds(&[Some((1, secs(9))), Some((1, secs(3))), Some((1, None))]), Holds::It { remaining: secs(3) });
+        assert_eq!(holds(&[Some((1, None)); 2]), Holds::It { remaining: None });
+        assert_eq!(holds(&[Some((1, secs(9))), None]), Holds::Nothing);
+        assert_eq!(holds(&[None; 2]), Holds::Nothing);
+        assert_eq!(holds(&[Some((1, secs(9))), Some((2, secs(4))), None]), Holds::Another { remaining: secs(4) });
+        assert_eq!(holds(&[Some((2, secs(4))), Some((3, secs(8)))]), Holds::Another { remaining: secs(8) });
+        assert_eq!(holds(&[Some((2, None)), Some((3, secs(8)))]), Holds::Another { remaining: None });
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_leaves_its_node_unknown_unless_another_key_tells() {
+        let failed = || Err(NodeError::from(NodeErrorKind::Timeout));
+        let ours = Token::from_bytes([1; 20]);
+        let held = || Ok(InspectAnswer::held(ours.as_bytes(), secs(9)));
+        assert!(Holds::of(vec![held(), failed()], &ours).is_err());
+        assert!(Holds::of(vec![failed(), failed()], &ours).is_err());
+        assert_eq!(Holds::of(vec![failed(), Ok(InspectAnswer::Absent)], &ours).unwrap(), Holds::Nothing);
+    }
+}

@@ -1,0 +1,160 @@
+//! One look at a lock: the steps of the driver.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    error::WithinAsync,
+    fleet::Fleet,
+    inspection::{Inspection, OnOneLine},
+    node::{InspectAnswer, InspectRequest},
+    node_error::NodeError,
+    redlock::Redlock,
+    resource::{Resource, ResourceError},
+    resources::Resources,
+    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+};
+
+impl Redlock {
+    /// Asks all nodes what they hold under this name, and changes nothing. For people who look for who holds a lock,
+    /// and for metrics.
+    ///
+    /// Waits for all nodes, at most for the builder's [node timeout](crate::RedlockBuilder::node_timeout), or half a
+    /// second if there is none. What the nodes hold may change before the call returns: to do something only if nobody
+    /// else does it, [acquire](Redlock::try_acquire).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
+    /// let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
+    ///
+    /// let inspection = redlock.inspect("invoice:42").await?;
+    /// println!("{inspection}"); // "invoice:42" is held by 5f0c6c1b... (10.0s left): on 3 of 3 nodes, 2 needed
+    /// # assert!(inspection.to_string().starts_with("\"invoice:42\" is held by "));
+    /// let holder = inspection.holder().ok_or("nobody")?;
+    /// assert_eq!(holder.value(), lock.token().as_bytes());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the name cannot be locked, or the call is not made on a tokio runtime. Nodes that fail are told in the
+    /// [`Inspection`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has no effect.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn inspect(&self, resource: impl AsRef<str>) -> Result<Inspection, InspectError> {
+        let resource = Resource::new(resource)?;
+        Handle::try_current().map_err(|_| InspectError::NoRuntime)?;
+        let fleet = &self.fleet;
+        let keys = fleet.keys(&Resources::from(resource.clone()))?;
+        let node_timeout = fleet.node_timeout.without_ttl();
+
+        // 1. The time, before the first byte is sent.
+        let started = fleet.clock.now();
+
+        // 2. All nodes at once.
+        let requests = Requests::new(fleet, |member| {
+            let (fleet, key) = (Arc::clone(fleet), keys.first().clone());
+            Box::pin(async move { fleet.look(member, &key).await })
+        });
+        let mut answers = RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT);
+
+        // 3. Every answer that comes in time. What is late is finished in the background.
+        let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
+        while let Some((member, answer)) = answers.next().await {
+            if let Some(slot) = heard.get_mut(member) {
+                *slot = Some(answer);
+            }
+        }
+
+        // 4. What they hold, as of now.
+        let took = fleet.clock.now().saturating_sub(started);
+        Ok(Inspection::new(fleet, resource, heard, took))
+    }
+
+    /// Whether anybody holds the lock on `resource`: whether a quorum of the nodes holds one token.
+    ///
+    /// For people and metrics, as [`Redlock::inspect`]. To do something only if nobody else does it,
+    /// [acquire](Redlock::try_acquire): the answer may be out of date when it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::inspect`]; and [`InspectError::TooFewAnswers`] rather than a guess.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::inspect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::inspect`].
+    pub async fn is_locked(&self, resource: impl AsRef<str>) -> Result<bool, InspectError> {
+        let inspection = self.inspect(resource).await?;
+        inspection.is_locked().ok_or_else(|| InspectError::TooFewAnswers(Box::new(inspection)))
+    }
+
+    /// How long a quorum of the nodes still holds the lock on `resource`, if its holder does nothing: nothing if nobody
+    /// holds it, and [`Duration::MAX`] if it never expires.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::is_locked`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::inspect`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::inspect`].
+    pub async fn remaining(&self, resource: impl AsRef<str>) -> Result<Option<Duration>, InspectError> {
+        let inspection = self.inspect(resource).await?;
+        if inspection.is_locked().is_none() {
+            return Err(InspectError::TooFewAnswers(Box::new(inspection)));
+        }
+        Ok(inspection.holder().map(|holder| holder.remaining().unwrap_or(Duration::MAX)))
+    }
+}
+
+impl Fleet {
+    /// Asks one node for one key.
+    ///
+    /// It says nothing on whether the node fails: a read-only replica can be looked at, and some backends cannot look.
+    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
+    pub(crate) async fn look(&self, member: usize, key: &Resource) -> Result<InspectAnswer, NodeError> {
+        let member = &self.members[member];
+        member.admit()?;
+        member.node.inspect(&InspectRequest::new(key.clone())).await
+    }
+}
+
+/// It is not known who holds a lock. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// Too few nodes answered to tell. It says what each did answer, and what to do about those that did not.
+    #[error("{}", OnOneLine(.0))]
+    TooFewAnswers(Box<Inspection>),
+    /// The name cannot be locked, so nobody holds it. Nothing was sent.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The call was not made on a tokio runtime. Nothing was sent.
+    #[error("there is no tokio runtime here: call inspect from a task of a runtime with time and io enabled")]
+    NoRuntime,
+    /// A blocking call was made within async code. Nothing was sent.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
+}

@@ -1,0 +1,224 @@
+//! What the nodes hold under one name.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    algorithm::{Finding, Quorum, Seen},
+    fleet::Fleet,
+    holder::Holder,
+    node::InspectAnswer,
+    node_error::{NodeError, NodeErrorKind},
+    resource::{Named, Resource},
+    votes::Readable,
+};
+
+/// What the nodes held under one name when [`Redlock::inspect`](crate::Redlock::inspect) asked them.
+///
+/// It may be out of date when it is read, and decides nothing: to do something only if nobody else does it,
+/// [acquire](crate::Redlock::try_acquire).
+///
+/// Printed, it is a line on the whole and one for each node; tokens are cut, and what others have set is escaped:
+///
+/// ```text
+/// "invoice:42" is held by 5f0c6c1b... of "web-3:4711" (8.2s left): on 2 of 3 nodes, 2 needed
+///   10.0.0.1:6379  5f0c6c1b... of "web-3:4711" (8.2s left)
+///   10.0.0.2:6379  5f0c6c1b... of "web-3:4711" (8.2s left)
+///   10.0.0.3:6379  absent
+/// ```
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    resource: Resource,
+    quorum: Quorum,
+    nodes: Vec<NodeView>,
+    finding: Finding<Holder>,
+}
+
+/// What one node holds.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeView {
+    /// The node's [name](crate::LockNode::name).
+    pub node: String,
+    /// What it holds.
+    pub sight: Sight,
+}
+
+/// What a node holds, or why that is not known.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Sight {
+    /// There is no such key.
+    Absent,
+    /// The key is there.
+    Held(Holder),
+    /// The node answered with an error, or could not be asked.
+    Failed(NodeError),
+    /// The node did not answer in time.
+    Silent {
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl Inspection {
+    /// What each node answered, if it did. All of it `took` so long.
+    pub(crate) fn new(
+        fleet: &Fleet,
+        resource: Resource,
+        answers: impl IntoIterator<Item = Option<Result<InspectAnswer, NodeError>>>,
+        took: Duration,
+    ) -> Self {
+        let sight = |answer| match answer {
+            Some(Ok(InspectAnswer::Absent)) => Sight::Absent,
+            // A node was asked at the start or later. So much is left of its key at least.
+            Some(Ok(InspectAnswer::Held { token, remaining })) => {
+                Sight::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
+            }
+            Some(Err(error)) => Sight::Failed(error),
+            None => Sight::Silent { after: took },
+        };
+        let view = |(name, answer)| NodeView { node: name, sight: sight(answer) };
+        let names = fleet.members.iter().map(|member| member.node.name().to_owned());
+        let nodes: Vec<_> = names.zip(answers).map(view).collect();
+        let found = Finding::of(fleet.quorum, nodes.iter().map(|node| node.sight.seen()));
+        let finding = found.map(|(value, remaining)| Holder::new(value, remaining));
+        Self { resource, quorum: fleet.quorum, nodes, finding }
+    }
+
+    /// What was looked at.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        self.resource.as_str()
+    }
+
+    /// What every node holds, in the order in which the nodes were given.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeView] {
+        &self.nodes
+    }
+
+    /// How many nodes must hold one token, for somebody to hold the lock.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.quorum.needed()
+    }
+
+    /// What the nodes tell on the whole. Of a holder, `remaining` is how long a quorum still holds it.
+    #[must_use]
+    pub fn finding(&self) -> &Finding<Holder> {
+        &self.finding
+    }
+
+    /// Who holds the lock on a quorum of the nodes, and for how long a quorum does; nothing if nobody is known to.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Holder> {
+        match &self.finding {
+            Finding::Held(holder) => Some(holder),
+            _ => None,
+        }
+    }
+
+    /// Whether a quorum of the nodes holds one token. Nothing if too few nodes answered to tell.
+    #[must_use]
+    pub fn is_locked(&self) -> Option<bool> {
+        self.finding.is_locked()
+    }
+
+    fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, nodes, needed) = (Named(&self.resource), self.nodes.len(), self.needed());
+        let silent = |node: &&NodeView| matches!(node.sight, Sight::Failed(_) | Sight::Silent { .. });
+        let answered = nodes - self.nodes.iter().filter(silent).count();
+        let holders = || self.nodes.iter().filter_map(|node| node.sight.holder());
+        let holding = holders().count();
+        match &self.finding {
+            Finding::Held(holder) => {
+                let agree = holders().filter(|on_node| on_node.value() == holder.value()).count();
+                write!(f, "{name} is held by {}: on {agree} of {nodes} nodes, {needed} needed", Remaining(holder))
+            }
+            Finding::Free => write!(f, "{name} is free: {answered} of {nodes} nodes answered, {holding} with a token"),
+            Finding::Split => {
+                write!(f, "{name} is held by nobody: {holding} of {nodes} nodes hold tokens, no {needed} the same")
+            }
+            Finding::Unknown => {
+                write!(f, "unknown whether {name} is held: {answered} of {nodes} nodes answered, too few to tell")
+            }
+        }
+    }
+
+    /// What an operator can do: about the first failed node for which there is something to do.
+    fn advice(&self) -> Option<&'static str> {
+        self.nodes.iter().find_map(|node| match &node.sight {
+            Sight::Failed(error) => error.kind().advice(),
+            Sight::Silent { .. } => NodeErrorKind::Timeout.advice(),
+            Sight::Absent | Sight::Held(_) => None,
+        })
+    }
+}
+
+impl Sight {
+    /// Who holds the key on this node, if anybody is known to.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::Held(holder) => Some(holder),
+            _ => None,
+        }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        match self {
+            Self::Absent => Seen::Absent,
+            Self::Held(holder) => Seen::Held { by: holder.value(), remaining: holder.remaining() },
+            Self::Failed(_) | Self::Silent { .. } => Seen::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.summary(f)?;
+        let width = self.nodes.iter().map(|view| view.node.chars().count()).max().unwrap_or_default();
+        for NodeView { node, sight } in &self.nodes {
+            write!(f, "\n  {node:width$}  {sight}")?;
+        }
+        self.advice().map_or(Ok(()), |advice| write!(f, "\n{advice}"))
+    }
+}
+
+/// An inspection on one line, for errors.
+pub(crate) struct OnOneLine<'a>(pub(crate) &'a Inspection);
+
+impl fmt::Display for OnOneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(inspection) = self;
+        inspection.summary(f)?;
+        for (i, NodeView { node, sight }) in inspection.nodes.iter().enumerate() {
+            let separator = if i == 0 { ": " } else { ", " };
+            write!(f, "{separator}{node} {sight}")?;
+        }
+        inspection.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
+    }
+}
+
+impl fmt::Display for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Held(holder) => Remaining(holder).fmt(f),
+            Self::Failed(error) => write!(f, "failed ({})", error.chain()),
+            Self::Silent { after } => write!(f, "did not answer within {}", Readable(*after)),
+        }
+    }
+}
+
+/// A holder and for how long.
+struct Remaining<'a>(&'a Holder);
+
+impl fmt::Display for Remaining<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.remaining() {
+            Some(remaining) => write!(f, "{} ({} left)", self.0, Readable(remaining)),
+            None => write!(f, "{} (no expiry)", self.0),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A lock on its way from one process to another.
+
+use std::time::Duration;
+
+use crate::{
+    algorithm::{Ttl, TtlError},
+    owner::Owner,
+    resource::ResourceError,
+    resources::Resources,
+    token::Token,
+};
+
+/// A lock on its way from one process to another: what [`Lock::into_parts`](crate::Lock::into_parts) leaves, and
+/// [`Redlock::resume`](crate::Redlock::resume) takes.
+///
+/// **A secret**: whoever has it can extend and release the lock. `Debug` shows only the beginning of the token. Nobody
+/// keeps the lock meanwhile; on the nodes it ends with its ttl, also if these are dropped.
+///
+/// Resume it once. Two handles of one token believe in the lock at the same time, and the first that is released takes
+/// it from the other.
+///
+/// With the feature `serde` it is data, as `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and checked
+/// when it is read. For any other format take its parts, and put them together with [`LockParts::new`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
+pub struct LockParts {
+    resources: Resources,
+    token: Token,
+    ttl: Ttl,
+}
+
+impl LockParts {
+    /// Puts the parts together again that another process has sent: the names, [`Token::as_str`] and the ttl.
+    ///
+    /// # Errors
+    ///
+    /// If names or ttl cannot be a lock's, or the token is none that this library has made.
+    pub fn new(
+        resources: impl IntoIterator<Item = impl AsRef<str>>,
+        token: &str,
+        ttl: Duration,
+    ) -> Result<Self, LockPartsError> {
+        let (resources, ttl) = (Resources::new(resources)?, Ttl::new(ttl)?);
+        Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl))
+    }
+
+    pub(crate) fn of(resources: Resources, token: Token, ttl: Ttl) -> Self {
+        // In whole milliseconds, as it is sent.
+        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl) }
+    }
+
+    /// What is locked.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    /// The value of the keys on the nodes.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// What the lock was acquired for, in whole milliseconds. What is left of it only the nodes know.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl.trusted()
+    }
+
+    pub(crate) fn into_resources(self) -> Resources {
+        self.resources
+    }
+}
+
+/// Reads what [`Token::as_str`] writes.
+fn parse(token: &str) -> Option<Token> {
+    let (digits, label) = token.as_bytes().split_at_checked(Token::DIGITS)?;
+    let mut bytes = [0; 20];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        let pair = str::from_utf8(pair).ok().filter(|pair| pair.as_bytes().iter().all(is_digit))?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    let plain = Token::from_bytes(bytes);
+    if label.is_empty() {
+        return Some(plain);
+    }
+    Some(plain.with_owner(&Owner::new(Owner::of_value(token.as_bytes())?).ok()?))
+}
+
+/// Parts that are no lock's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockPartsError {
+    /// A resource name, or so many of them, cannot be locked.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The token is none of this library's.
+    #[error("the token is none that this library has made: take what `Token::as_str` gives, as it is")]
+    Token,
+    /// The ttl cannot be a lock's.
+    #[error(transparent)]
+    Ttl(#[from] TtlError),
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    use super::{Duration, LockParts};
+    use crate::resource::Resource;
+
+    /// The lock as it is written.
+    #[derive(Serialize, Deserialize)]
+    struct Wire<S> {
+        resources: Vec<S>,
+        token: S,
+        ttl_ms: u64,
+    }
+
+    impl Serialize for LockParts {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let resources = self.resources.iter().map(Resource::as_str).collect();
+            Wire { resources, token: self.token.as_str(), ttl_ms: self.ttl.sent_millis() }.serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for LockParts {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let Wire { resources, token, ttl_ms } = Wire::<String>::deserialize(deserializer)?;
+            LockParts::new(resources, &token, Duration::from_millis(ttl_ms)).map_err(D::Error::custom)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Resource;
+
+    const DIGITS: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
+    const TTL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_is_taken_apart_is_put_together_again() {
+        let parts = LockParts::new(["b", "a"], DIGITS, TTL).unwrap();
+        let names: Vec<_> = parts.resources().iter().map(Resource::as_str).collect();
+        assert_eq!((names.as_slice(), parts.token().as_str(), parts.ttl()), (&["a", "b"][..], DIGITS, TTL));
+        assert_eq!(LockParts::new(names, parts.token().as_str(), parts.ttl()), Ok(parts));
+    }
+
+    #[test]
+    fn the_owner_goes_along() {
+        let token = Token::from_bytes([7; 20]).with_owner(&Owner::new("web-3:4711").unwrap());
+        assert_eq!(LockParts::new(["a"], token.as_str(), TTL).unwrap().token(), &token);
+        assert_eq!(LockParts::new(["a"], &format!("{DIGITS}:"), TTL), Err(LockPartsError::Token));
+    }
+
+    #[test]
+    fn what_is_no_lock_is_refused() {
+        let new = |name: &str, token: &str, ttl| LockParts::new([name], token, ttl).unwrap_err();
+        assert_eq!(new("", DIGITS, TTL), LockPartsError::Resource(ResourceError::Empty));
+        assert_eq!(new("a", DIGITS, Duration::ZERO), LockPartsError::Ttl(TtlError::Zero));
+        for token in ["", &DIGITS[1..], &DIGITS.to_uppercase(), &format!("{DIGITS}0"), &DIGITS.replace('5', "g")] {
+            assert_eq!(new("a", token, TTL), LockPartsError::Token);
+        }
+        assert_eq!(new("a", &"\u{e9}".repeat(20), TTL), LockPartsError::Token);
+    }
+
+    #[test]
+    fn a_ttl_is_of_whole_milliseconds() {
+        let parts = LockParts::new(["a"], DIGITS, Duration::from_micros(10_900)).unwrap();
+        assert_eq!(parts.ttl(), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn debug_does_not_give_the_lock_away() {
+        let parts = LockParts::new(["a"], DIGITS, TTL).unwrap();
+        let printed = format!("{parts:?} {parts:#?} {}", new_error());
+        assert!(printed.contains("5f0c6c1b...") && !printed.contains(&DIGITS[..9]), "{printed}");
+    }
+
+    fn new_error() -> LockPartsError {
+        LockParts::new(["a"], &DIGITS[..39], TTL).unwrap_err()
+    }
+}

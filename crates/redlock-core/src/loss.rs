@@ -1,0 +1,62 @@
+//! Why a lock may not be relied on any more.
+
+use std::sync::Arc;
+
+use crate::{error::ExtendError, resources::Resources, votes::Votes};
+
+/// Why a lock may not be relied on any more.
+///
+/// Another may hold it now. Stop what the lock protects, and do not undo anything under it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The validity has ended: the lock was not extended in time, or not at all.
+    #[error("the lock on {} is lost: its validity has ended", .resources)]
+    Expired {
+        /// What is locked.
+        resources: Resources,
+        /// Why it could not be extended automatically, if that was tried and failed.
+        #[source]
+        last_extend: Option<Arc<ExtendError>>,
+    },
+    /// The lock was kept for its [longest lifetime](crate::AutoExtend::max_lifetime), and then its validity ended.
+    #[error("the lock on {} is lost: it was kept for its longest lifetime; raise `max_lifetime`", .resources)]
+    LifetimeOver {
+        /// What is locked.
+        resources: Resources,
+    },
+    /// A quorum of the nodes does not hold it any more: the key was deleted or lost there, or is another's.
+    #[error("the lock on {} is lost; {votes}", .resources)]
+    Gone {
+        /// What is locked.
+        resources: Resources,
+        /// What every node answered.
+        votes: Arc<Votes>,
+    },
+    /// The lock was released or dropped.
+    #[error("the lock on {} was released", .resources)]
+    Released {
+        /// What is locked.
+        resources: Resources,
+    },
+    /// The lock was left to another process, with [`Lock::into_parts`](crate::Lock::into_parts).
+    #[error("the lock on {} was handed over to another process", .resources)]
+    HandedOver {
+        /// What is locked.
+        resources: Resources,
+    },
+}
+
+impl Loss {
+    /// What is locked.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        match self {
+            Self::Expired { resources, .. }
+            | Self::LifetimeOver { resources }
+            | Self::Gone { resources, .. }
+            | Self::Released { resources }
+            | Self::HandedOver { resources } => resources,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The registry that is bounded in bytes.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
+
+use super::{Entry, Key, Registry};
+
+/// A registry that is bounded in bytes: when there is no room, it drops the oldest locks, valid ones too.
+///
+/// Dropped locks stay held until their ttl ends, and unlocking them tells
+/// [`UnlockError::Evicted`](super::UnlockError::Evicted). So give it room for all locks that are held at a time, about
+/// 1,400 bytes and twice the name for each; the bound is for what should not happen. A lock that ended without being
+/// unlocked makes room by itself, with the next call a few seconds after its longest lifetime.
+///
+/// ```
+/// use redlock_core::{NamedLocks, Redlock, named::BoundedRegistry};
+/// use redlock_mock::MockNode;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let redlock = Redlock::new(MockNode::fleet(3))?;
+/// let named = NamedLocks::new(&redlock, BoundedRegistry::new(10 * 1024 * 1024));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct BoundedRegistry {
+    slots: Cache<Key, Slot>,
+}
+
+/// A place for an entry. The cache copies what it keeps, and drops it when it likes; the entry leaves once and at once.
+#[derive(Clone)]
+struct Slot {
+    entry: Arc<Mutex<Option<Entry>>>,
+    bytes: u32,
+    lives_for: Duration,
+}
+
+impl BoundedRegistry {
+    /// A registry whose entries take so many bytes at most, together and about.
+    pub fn new(max_bytes: u64) -> Self {
+        let slots = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, slot: &Slot| slot.bytes)
+            .expire_after(EachForItself)
+            // The default would refuse a newcomer in favour of locks that were asked for often.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(|_, slot, cause| {
+                // What is removed explicitly is on its way out already.
+                if cause != RemovalCause::Explicit {
+                    drop(slot.empty());
+                }
+            })
+            .build();
+        Self { slots }
+    }
+}
+
+impl Slot {
+    /// The clocks of cache and lock may be read at different moments, and a lock must not be dropped before it has ended.
+    const SLACK: Duration = Duration::from_secs(1);
+
+    fn new(entry: Entry, now: Duration) -> Self {
+        Self {
+            bytes: u32::try_from(entry.bytes()).unwrap_or(u32::MAX),
+            lives_for: entry.longest(now).saturating_add(Self::SLACK),
+            entry: Arc::new(Mutex::new(Some(entry))),
+        }
+    }
+
+    /// Takes the entry out. Of those who try, one gets it.
+    fn empty(&self) -> Option<Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Each entry has an expiry of its own.
+struct EachForItself;
+
+impl Expiry<Key, Slot> for EachForItself {
+    fn expire_after_create(&self, _: &Key, slot: &Slot, _: Instant) -> Option<Duration> {
+        Some(slot.lives_for)
+    }
+
+    fn expire_after_update(&self, _: &Key, slot: &Slot, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(slot.lives_for)
+    }
+}
+
+impl Registry for BoundedRegistry {
+    fn keep(&self, entry: Entry, now: Duration) {
+        self.slots.insert(entry.key().clone(), Slot::new(entry, now));
+        // There are no threads behind the cache: what is due is done in calls, and the bound holds after this one.
+        self.slots.run_pending_tasks();
+    }
+
+    fn take(&self, key: &Key, _: Duration) -> Option<Entry> {
+        self.slots.remove(key)?.empty()
+    }
+
+    fn take_all(&self) -> Vec<Entry> {
+        let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
+        let entries = keys.iter().filter_map(|key| self.slots.remove(&**key)?.empty()).collect();
+        self.slots.run_pending_tasks();
+        entries
+    }
+
+    fn count(&self) -> usize {
+        self.slots.run_pending_tasks();
+        usize::try_from(self.slots.entry_count()).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Debug for BoundedRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut registry = f.debug_struct("BoundedRegistry");
+        registry.field("max_bytes", &self.slots.policy().max_capacity());
+        registry.field("bytes", &self.slots.weighted_size()).field("count", &self.slots.entry_count()).finish()
+    }
+}

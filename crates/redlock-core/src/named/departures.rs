@@ -1,0 +1,114 @@
+//! What became of the locks that a registry has dropped: the last of them, in bounded memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use super::Key;
+
+/// What became of the locks that a registry has dropped: the last of them, in bounded memory.
+#[derive(Default)]
+pub(crate) struct Departures {
+    notes: HashMap<Key, (u64, Departure)>,
+    /// The keys of the notes, the oldest first.
+    order: BTreeMap<u64, Key>,
+    numbers: u64,
+    /// The sum of the names' lengths.
+    bytes: usize,
+}
+
+/// A lock that its registry has dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Departure {
+    /// When its validity ends or has ended, on the fleet's clock.
+    pub(crate) deadline: Duration,
+    /// Whether it was valid when it was dropped.
+    pub(crate) was_valid: bool,
+}
+
+impl Departures {
+    const MOST: usize = 1024;
+    /// Names may be long.
+    const MOST_BYTES: usize = 1024 * 1024;
+
+    /// Notes one, instead of what was noted under its key before. The oldest are forgotten.
+    pub(crate) fn note(&mut self, key: &Key, departure: Departure) {
+        self.take(key);
+        self.numbers += 1;
+        self.bytes += key.name().as_str().len();
+        self.order.insert(self.numbers, key.clone());
+        self.notes.insert(key.clone(), (self.numbers, departure));
+        while self.notes.len() > Self::MOST || self.bytes > Self::MOST_BYTES {
+            let Some((_, oldest)) = self.order.first_key_value() else { break };
+            let oldest = oldest.clone();
+            self.take(&oldest);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Departure> {
+        self.notes.get(key).map(|(_, departure)| *departure)
+    }
+
+    /// Takes a note out.
+    pub(crate) fn take(&mut self, key: &Key) -> Option<Departure> {
+        let (number, departure) = self.notes.remove(key)?;
+        self.order.remove(&number);
+        self.bytes -= key.name().as_str().len();
+        Some(departure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{named::key::Caller, resource::Resource};
+
+    fn key(name: impl AsRef<str>) -> Key {
+        Key::new(Resource::new(name).unwrap(), Caller::current())
+    }
+
+    fn departure(seconds: u64) -> Departure {
+        Departure { deadline: Duration::from_secs(seconds), was_valid: true }
+    }
+
+    #[test]
+    fn a_note_is_there_until_it_is_taken() {
+        let mut departures = Departures::default();
+        departures.note(&key("a"), departure(1));
+        assert_eq!((departures.get(&key("a")), departures.get(&key("b"))), (Some(departure(1)), None));
+        assert_eq!(departures.take(&key("a")), Some(departure(1)));
+        assert_eq!(departures.take(&key("a")), None);
+        assert_eq!((departures.order.len(), departures.bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_and_a_note_that_is_renewed_is_new() {
+        let mut departures = Departures::default();
+        for number in 0..Departures::MOST {
+            departures.note(&key(format!("r{number}")), departure(number as u64));
+        }
+        departures.note(&key("r0"), departure(7));
+        assert_eq!(departures.len(), Departures::MOST);
+        departures.note(&key("one more"), departure(8));
+        assert_eq!(departures.len(), Departures::MOST);
+        assert_eq!(departures.get(&key("r0")), Some(departure(7)));
+        assert_eq!(departures.get(&key("r1")), None);
+        assert_eq!(departures.get(&key("r2")), Some(departure(2)));
+    }
+
+    #[test]
+    fn long_names_take_no_more_than_a_mebibyte() {
+        let mut departures = Departures::default();
+        let long = |number: usize| key(format!("{number:065535}"));
+        for number in 0..100 {
+            departures.note(&long(number), departure(1));
+        }
+        assert_eq!((departures.len(), departures.order.len(), departures.bytes), (16, 16, 16 * 65_535));
+        assert!(departures.get(&long(84)).is_some() && departures.get(&long(83)).is_none());
+    }
+}

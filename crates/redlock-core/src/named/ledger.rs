@@ -1,0 +1,124 @@
+//! The books on named locks: who holds which name, and what became of the locks that the registry has dropped.
+
+use std::{
+    collections::{HashMap, hash_map},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    Key, UnlockError,
+    departures::{Departure, Departures},
+    key::Caller,
+};
+use crate::{claim::Claimed, resource::Resource};
+
+/// The books on named locks. Nothing else is locked while they are.
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    /// Who locked each name last, among those who have not unlocked it.
+    held: HashMap<Resource, Held>,
+    departures: Departures,
+}
+
+struct Held {
+    caller: Caller,
+    claimed: Arc<Claimed>,
+}
+
+impl Ledger {
+    /// A lock was taken.
+    pub(crate) fn opened(&self, key: &Key, claimed: &Arc<Claimed>) {
+        let held = Held { caller: key.caller().clone(), claimed: Arc::clone(claimed) };
+        let mut books = self.books();
+        books.departures.take(key);
+        let before = books.held.insert(key.name().clone(), held);
+        drop(books);
+        drop(before);
+    }
+
+    /// Its holder has taken a lock out of the registry, to give it back.
+    pub(crate) fn taken(&self, key: &Key, claimed: &Arc<Claimed>) {
+        let mut books = self.books();
+        books.departures.take(key);
+        books.close(key, claimed);
+    }
+
+    /// The registry has dropped a lock.
+    pub(crate) fn departed(&self, key: &Key, claimed: &Arc<Claimed>) {
+        let left = claimed.standing.validity(claimed.fleet.clock.now());
+        let was_valid = !left.is_zero();
+        let mut books = self.books();
+        books.close(key, claimed);
+        if books.held.get(key.name()).is_some_and(|held| held.caller == *key.caller()) {
+            // Its holder has locked the name again, and of that lock nothing is to be told.
+            return;
+        }
+        books.departures.note(key, Departure { deadline: claimed.standing.deadline(), was_valid });
+        drop(books);
+        if was_valid {
+            let resource = &claimed.resources;
+            tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its ttl ends it");
+        }
+    }
+
+    /// How long this holder may rely on its lock from `now`.
+    pub(crate) fn validity(&self, key: &Key, now: Duration) -> Duration {
+        let books = self.books();
+        match books.held.get(key.name()) {
+            Some(held) if held.caller == *key.caller() => held.claimed.standing.validity(now),
+            _ => books.departures.get(key).map_or(Duration::ZERO, |departure| departure.left(now)),
+        }
+    }
+
+    /// Why there is nothing to unlock under a key. What has left is told once.
+    pub(crate) fn why_not(&self, key: &Key, now: Duration) -> UnlockError {
+        let name = key.name().clone();
+        let mut books = self.books();
+        if let Some(departure) = books.departures.take(key) {
+            return match departure.was_valid {
+                true => UnlockError::Evicted { name, left: departure.left(now) },
+                false => UnlockError::Expired { name, ago: now.checked_sub(departure.deadline) },
+            };
+        }
+        match books.held.get(key.name()) {
+            Some(held) if held.caller != *key.caller() && !held.claimed.standing.validity(now).is_zero() => {
+                UnlockError::HeldByAnother { name }
+            }
+            _ => UnlockError::NotLocked { name },
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// Forgets who holds a name, if it is this lock.
+    fn close(&mut self, key: &Key, claimed: &Arc<Claimed>) {
+        if let hash_map::Entry::Occupied(held) = self.held.entry(key.name().clone())
+            && Arc::ptr_eq(&held.get().claimed, claimed)
+        {
+            held.remove();
+        }
+    }
+}
+
+impl Departure {
+    /// How long its holder may still rely on it.
+    fn left(&self, now: Duration) -> Duration {
+        if self.was_valid { self.deadline.saturating_sub(now) } else { Duration::ZERO }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let books = self.books();
+        f.debug_struct("Ledger").field("held", &books.held.len()).field("departed", &books.departures.len()).finish()
+    }
+}

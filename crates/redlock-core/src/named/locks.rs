@@ -1,0 +1,240 @@
+//! What a user asks of locks by name.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+
+use super::{Entry, Key, MapRegistry, Registry, UnlockError, key::Caller, ledger::Ledger};
+use crate::{
+    error::{AcquireError, ReleaseError},
+    lock::{Lock, Release},
+    loss::Loss,
+    options::AcquireOptions,
+    redlock::Redlock,
+    resource::{Resource, ResourceError},
+};
+
+/// Locks and unlocks by name. Cheap to clone; clones share their locks.
+///
+/// The [module's page](super) tells whose lock it is, and what a registry does.
+#[derive(Clone)]
+pub struct NamedLocks {
+    redlock: Redlock,
+    registry: Arc<dyn Registry>,
+    ledger: Arc<Ledger>,
+    /// For whom this one locks and unlocks; else for the calling task.
+    label: Option<Arc<str>>,
+}
+
+impl Redlock {
+    /// Locks and unlocks by name, with a [`MapRegistry`] as it is by default.
+    ///
+    /// Each call gives one with locks of its own, which are left to their ttl when it and its clones are dropped: keep it
+    /// beside the `Redlock`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let named = Redlock::new(MockNode::fleet(3))?.named();
+    /// named.lock("invoice:42", Duration::from_secs(10)).await?;
+    /// named.unlock("invoice:42").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "each call gives one with locks of its own"]
+    pub fn named(&self) -> NamedLocks {
+        NamedLocks::new(self, MapRegistry::default())
+    }
+}
+
+impl NamedLocks {
+    /// How many locks [`NamedLocks::release_all`] gives back at the same moment.
+    const AT_ONCE: usize = 256;
+
+    /// Locks and unlocks by name, with this registry for the locks that are held.
+    #[must_use]
+    pub fn new(redlock: &Redlock, registry: impl Registry) -> Self {
+        Self { redlock: redlock.clone(), registry: Arc::new(registry), ledger: Arc::default(), label: None }
+    }
+
+    /// Locks and unlocks for whoever goes by this label, and not for the calling task: for code that locks in one task
+    /// and unlocks in another. The locks are the same.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let named = Redlock::new(MockNode::fleet(3))?.named();
+    ///
+    /// let begins = named.on_behalf_of("order 7");
+    /// tokio::spawn(async move { begins.lock("invoice:42", Duration::from_secs(10)).await }).await??;
+    ///
+    /// let ends = named.on_behalf_of("order 7");
+    /// tokio::spawn(async move { ends.unlock("invoice:42").await }).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_behalf_of(&self, label: impl AsRef<str>) -> Self {
+        Self { label: Some(label.as_ref().into()), ..self.clone() }
+    }
+
+    /// Takes the lock on `name` for the calling task, waiting while others hold it, and returns how long it may be relied
+    /// on from now. For a ttl, or with [`AcquireOptions`]: with [`AcquireOptions::auto_extend`] it is extended until it
+    /// is unlocked, for the longest lifetime at most, and also when its task has ended without that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::acquire`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::acquire`]: dropped, it has locked nothing.
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
+    pub async fn lock(
+        &self,
+        name: impl AsRef<str>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Duration, AcquireError> {
+        let options = options.into();
+        let key = self.key(name)?;
+        let longest = options.auto_extend.map(|auto_extend| auto_extend.longest(options.ttl)).unwrap_or_default();
+
+        let lock = self.redlock.acquire(key.name().as_str(), options).await?;
+
+        // Nothing is awaited from here on: a call that is dropped before has no entry, and its lock is given back.
+        let (now, validity) = (self.now(), lock.validity());
+        let ends = now.saturating_add(longest.max(validity));
+        self.registry.keep(Entry::new(key, lock, ends, &self.ledger), now);
+        Ok(validity)
+    }
+
+    /// Gives the calling task's lock on `name` back, and tells whether it was still held; as [`Lock::release`].
+    ///
+    /// No other lock is ever touched: not that of another task, and not one that the same task takes meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`UnlockError`] tells apart why the task has no such lock, or that too few nodes answered the release.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the release goes on in the background.
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::release`].
+    pub async fn unlock(&self, name: impl AsRef<str>) -> Result<Release, UnlockError> {
+        let key = self.key(name)?;
+        // Taken out before anything is sent: an entry that is there after that is a newer lock's.
+        let lock = self.take(&key)?;
+        Ok(lock.release().await?)
+    }
+
+    /// How long the calling task may rely on its lock on `name` from now; zero if it has none.
+    ///
+    /// Asks the clock and no node.
+    #[must_use]
+    pub fn validity(&self, name: impl AsRef<str>) -> Duration {
+        self.key(name).map_or(Duration::ZERO, |key| self.ledger.validity(&key, self.now()))
+    }
+
+    /// Gives back all locks that are kept now, of all tasks, and tells of each what came of it, in the order of their
+    /// names. For the end of the process; before [`Redlock::close`].
+    ///
+    /// 256 at a time, each of which takes the node timeout at most.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::{Redlock, Release};
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let named = Redlock::new(MockNode::fleet(3))?.named();
+    /// named.lock("invoice:42", Duration::from_secs(10)).await?;
+    /// for (name, outcome) in named.release_all().await {
+    ///     println!("{name}: {outcome:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Of each lock as [`Lock::release`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the rest is given back in the background.
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::release`].
+    pub async fn release_all(&self) -> Vec<(Resource, Result<Release, ReleaseError>)> {
+        // Locks at once: dropped, they are given back, which entries are not.
+        let entries = self.registry.take_all().into_iter();
+        let locks: Vec<_> =
+            entries.filter_map(|entry| Some((entry.key().name().clone(), entry.into_lock()?))).collect();
+        let releases = locks.into_iter().map(|(name, lock)| async { (name, lock.release().await) });
+        let mut outcomes: Vec<_> = stream::iter(releases).buffer_unordered(Self::AT_ONCE).collect().await;
+        outcomes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        outcomes
+    }
+
+    /// How many locks are kept, of all tasks: those that are held, and those that ended without being unlocked and that
+    /// the registry has not dropped yet.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.registry.count()
+    }
+
+    /// Takes a lock that is still worth a release.
+    fn take(&self, key: &Key) -> Result<Lock, UnlockError> {
+        let now = self.now();
+        let Some(lock) = self.registry.take(key, now).and_then(Entry::into_lock) else {
+            return Err(self.ledger.why_not(key, now));
+        };
+        match lock.check() {
+            // It is dropped here, and so given back in the background: nobody waits for what is gone.
+            Err(Loss::Expired { .. } | Loss::LifetimeOver { .. }) => {
+                let ago = now.checked_sub(lock.shared().standing.deadline());
+                Err(UnlockError::Expired { name: key.name().clone(), ago })
+            }
+            _ => Ok(lock),
+        }
+    }
+
+    fn key(&self, name: impl AsRef<str>) -> Result<Key, ResourceError> {
+        let caller = self.label.as_ref().map_or_else(Caller::current, |label| Caller::Label(Arc::clone(label)));
+        Ok(Key::new(Resource::new(name)?, caller))
+    }
+
+    fn now(&self) -> Duration {
+        self.redlock.fleet.clock.now()
+    }
+}
+
+impl fmt::Debug for NamedLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { redlock: _, registry, ledger, label } = self;
+        let mut named = f.debug_struct("NamedLocks");
+        named.field("registry", registry).field("ledger", ledger).field("label", label).finish_non_exhaustive()
+    }
+}
+
+const _: fn() = || {
+    fn is_send_sync<T: Send + Sync>() {}
+    is_send_sync::<NamedLocks>();
+    is_send_sync::<UnlockError>();
+};

@@ -1,0 +1,43 @@
+//! One release of a held lock: the steps of the driver.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::{algorithm::Decision, claim::Claim, error::ReleaseError, loss::Loss, votes::Ballot};
+
+impl Claim {
+    /// Gives the lock back on all nodes. Tells the loss if it was already gone.
+    pub(crate) async fn release(self) -> Result<Option<Loss>, ReleaseError> {
+        Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
+        let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
+        let started = fleet.clock.now();
+
+        // 1. All nodes at once, also those that failed or were never heard of. Nothing is set on them after this.
+        let mut answers = self.ask_to_release();
+
+        // 2. Votes, until they tell. What is late follows in the background.
+        let mut ballot = Ballot::new(&fleet);
+        let gone = loop {
+            if ballot.round().decision() == Some(Decision::Won) {
+                tracing::debug!(resource = %resources, "released");
+                return Ok(None);
+            }
+            if ballot.round().refused_for_certain() {
+                break true;
+            }
+            if !ballot.count_next(&mut answers).await {
+                break false;
+            }
+        };
+        let votes = ballot.close("released", fleet.clock.now().saturating_sub(started));
+        if gone {
+            let loss = Loss::Gone { resources, votes: Arc::new(votes) };
+            tracing::warn!(%loss, "was already gone when it was to be released");
+            return Ok(Some(loss));
+        }
+        let error = ReleaseError::Unknown { resources, votes: Box::new(votes) };
+        tracing::warn!(%error, "release unknown");
+        Err(error)
+    }
+}

@@ -1,0 +1,180 @@
+//! The names that are locked together.
+
+use std::{collections::BTreeSet, fmt, slice, sync::Arc};
+
+use crate::resource::{Named, Resource, ResourceError};
+
+/// The names that are locked together: at least one and at most [`Resources::MAX`], each once, in order.
+///
+/// Cheap to clone. Printed, they are in quotes, escaped, and cut to a readable length.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Resources(Names);
+
+/// One name, which nearly every lock is on, costs no allocation beside its own.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Names {
+    One(Resource),
+    /// More than one.
+    Many(Arc<[Resource]>),
+}
+
+impl Resources {
+    /// The greatest number of names. A node sets them all in one step, and serves nobody else meanwhile.
+    pub const MAX: usize = 256;
+
+    /// Takes names, in any order. Duplicates count once.
+    ///
+    /// # Errors
+    ///
+    /// If there is no name, there are more than [`Resources::MAX`], or one of them cannot be locked.
+    pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, ResourceError> {
+        let mut names = names.into_iter();
+        let first = Resource::new(names.next().ok_or(ResourceError::None)?)?;
+        let mut others = BTreeSet::new();
+        for name in names {
+            let resource = Resource::new(name)?;
+            if resource != first {
+                others.insert(resource);
+            }
+            if others.len() >= Self::MAX {
+                return Err(ResourceError::TooMany);
+            }
+        }
+        if others.is_empty() {
+            return Ok(first.into());
+        }
+        others.insert(first);
+        Ok(Self(Names::Many(others.into_iter().collect())))
+    }
+
+    /// The keys of these names, in the same order: with a prefix.
+    pub(crate) fn prefixed(&self, prefix: &str) -> Result<Self, ResourceError> {
+        Ok(Self(match &self.0 {
+            Names::One(resource) => Names::One(resource.prefixed(prefix)?),
+            Names::Many(resources) => {
+                Names::Many(resources.iter().map(|resource| resource.prefixed(prefix)).collect::<Result<_, _>>()?)
+            }
+        }))
+    }
+
+    /// All of them, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Resource] {
+        match &self.0 {
+            Names::One(resource) => slice::from_ref(resource),
+            Names::Many(resources) => resources,
+        }
+    }
+
+    /// One after the other, in order.
+    pub fn iter(&self) -> slice::Iter<'_, Resource> {
+        self.as_slice().iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "they are never empty")]
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// The first in the order of their names.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "they are never empty")]
+    pub fn first(&self) -> &Resource {
+        &self.as_slice()[0]
+    }
+}
+
+impl From<Resource> for Resources {
+    fn from(resource: Resource) -> Self {
+        Self(Names::One(resource))
+    }
+}
+
+impl<'a> IntoIterator for &'a Resources {
+    type Item = &'a Resource;
+    type IntoIter = slice::Iter<'a, Resource>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const READABLE: usize = 4;
+        for (i, resource) in self.iter().take(READABLE).enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", Named(resource))?;
+        }
+        match self.len().saturating_sub(READABLE) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(resources: &Resources) -> Vec<&str> {
+        resources.iter().map(Resource::as_str).collect()
+    }
+
+    #[test]
+    fn names_are_a_set_in_order() {
+        let resources = Resources::new(["b", "a", "b", "c", "a"]).unwrap();
+        assert_eq!((names(&resources), resources.len()), (vec!["a", "b", "c"], 3));
+        assert_eq!(resources.first().as_str(), "a");
+        assert_eq!(resources, Resources::new(["c", "b", "a"]).unwrap());
+    }
+
+    #[test]
+    fn one_name_is_one_however_it_is_given() {
+        let one = Resources::from(Resource::new("a").unwrap());
+        assert_eq!(one, Resources::new(["a", "a"]).unwrap());
+        assert_eq!(names(&one), ["a"]);
+    }
+
+    #[test]
+    fn no_names_too_many_and_bad_ones_are_refused() {
+        assert_eq!(Resources::new([""; 0]), Err(ResourceError::None));
+        assert_eq!(Resources::new(["a", ""]), Err(ResourceError::Empty));
+        let numbers = |count: usize| Resources::new((0..count).map(|number| number.to_string()));
+        assert_eq!(numbers(256).unwrap().len(), 256);
+        assert_eq!(numbers(257), Err(ResourceError::TooMany));
+        assert_eq!(Resources::new(["a"; 1000]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn keys_are_names_with_a_prefix_and_bounded() {
+        let key = |names: &[&str]| Resources::new(names).unwrap().prefixed("p:");
+        assert_eq!(names(&key(&["b"]).unwrap()), ["p:b"]);
+        assert_eq!(names(&key(&["b", "a"]).unwrap()), ["p:a", "p:b"]);
+        let (longest, longer) = ("x".repeat(Resource::MAX_LEN - 2), "x".repeat(Resource::MAX_LEN - 1));
+        assert_eq!(key(&[&longest]).unwrap().first().as_str().len(), Resource::MAX_LEN);
+        let error = ResourceError::KeyTooLong { len: Resource::MAX_LEN + 1, prefix: 2 };
+        assert_eq!(key(&[&longer]), Err(error.clone()));
+        assert_eq!(key(&[&longest, &longer]), Err(error));
+    }
+
+    #[test]
+    fn names_are_printed_quoted_and_bounded() {
+        let printed =
+            |count: usize| Resources::new((0..count).map(|number| format!("r\n{number}"))).unwrap().to_string();
+        assert_eq!(printed(1), r#""r\n0""#);
+        assert_eq!(printed(2), r#""r\n0", "r\n1""#);
+        assert_eq!(printed(4), r#""r\n0", "r\n1", "r\n2", "r\n3""#);
+        assert_eq!(printed(7), r#""r\n0", "r\n1", "r\n2", "r\n3" and 3 more"#);
+        let huge = Resources::new(["x".repeat(1000), "y".repeat(1000)]).unwrap();
+        assert!(huge.to_string().len() < 500, "{huge}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Whether a lock may be relied on: shared by the lock, by what extends it and by whoever waits for its loss.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{claim::Claimed, clock::Clock, error::ExtendError, loss::Loss, votes::Votes};
+
+/// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the validity ends, on the fleet's clock.
+    deadline: Duration,
+    /// Until when the nodes were asked to keep the keys that this rests on.
+    kept_until: Duration,
+    end: Option<End>,
+    /// Whether nothing extends the lock any more, since its longest lifetime ends.
+    lifetime_over: bool,
+    /// Why the last extend failed that nobody waited for.
+    failure: Option<Arc<ExtendError>>,
+}
+
+/// What ended a lock.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Expired,
+    Gone(Arc<Votes>),
+    Released,
+    HandedOver,
+}
+
+impl Standing {
+    /// The lock is held now, until the deadline, since the nodes keep its keys until then.
+    pub(crate) fn begin(&self, deadline: Duration, kept_until: Duration) {
+        let mut state = self.state();
+        state.deadline = deadline;
+        state.kept_until = kept_until;
+    }
+
+    /// How long the lock may be relied on from `now`.
+    pub(crate) fn validity(&self, now: Duration) -> Duration {
+        let state = self.state();
+        if state.end.is_some() { Duration::ZERO } else { state.deadline.saturating_sub(now) }
+    }
+
+    /// When the validity ends, on the fleet's clock, unless the lock is prolonged or something else ends it before.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.state().deadline
+    }
+
+    /// For how long from `now` the nodes were asked to keep the keys. A node that lost them must not keep them for less
+    /// when it sets them again: the deadline may rest on it then.
+    pub(crate) fn kept_for(&self, now: Duration) -> Duration {
+        self.state().kept_until.saturating_sub(now)
+    }
+
+    /// Raises the deadline, and never lowers it: extends may end in any order. False if the lock has ended, which stays
+    /// so.
+    pub(crate) fn prolong(&self, deadline: Duration, kept_until: Duration, clock: &dyn Clock) -> bool {
+        let mut state = self.state();
+        // Read in here: whoever was told of the loss was told by an earlier look at the clock.
+        let counts = state.end.is_none() && clock.now() < state.deadline;
+        if counts {
+            state.deadline = state.deadline.max(deadline);
+            state.kept_until = state.kept_until.max(kept_until);
+            (state.failure, state.lifetime_over) = (None, false);
+        }
+        counts
+    }
+
+    /// The lock may not be relied on from now on.
+    pub(crate) fn end(&self, end: End) {
+        self.state().end.get_or_insert(end);
+        self.changed.notify_waiters();
+    }
+
+    /// An extend failed that nobody waited for: the reason, should the lock expire.
+    pub(crate) fn failed(&self, failure: ExtendError) {
+        self.state().failure = Some(Arc::new(failure));
+    }
+
+    /// Nothing extends the lock any more, since its longest lifetime ends.
+    pub(crate) fn lifetime_over(&self) {
+        self.state().lifetime_over = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claimed {
+    /// How long the lock may be relied on, or why no longer. What is told as lost stays so.
+    pub(crate) fn check(&self) -> Result<Duration, Loss> {
+        self.check_until(Duration::ZERO)
+    }
+
+    /// As [`Claimed::check`], where a lock with no more than `least` left has expired.
+    fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
+        let mut state = self.standing.state();
+        let left = state.deadline.saturating_sub(self.fleet.clock.now());
+        if state.end.is_none() {
+            if left > least {
+                return Ok(left);
+            }
+            state.end = Some(End::Expired);
+            self.standing.changed.notify_waiters();
+        }
+        let resources = self.resources.clone();
+        Err(match &state.end {
+            None | Some(End::Expired) if state.lifetime_over => Loss::LifetimeOver { resources },
+            None | Some(End::Expired) => Loss::Expired { resources, last_extend: state.failure.clone() },
+            Some(End::Gone(votes)) => Loss::Gone { resources, votes: Arc::clone(votes) },
+            Some(End::Released) => Loss::Released { resources },
+            Some(End::HandedOver) => Loss::HandedOver { resources },
+        })
+    }
+
+    /// Waits until the lock may not be relied on any more.
+    pub(crate) async fn lost(self: Arc<Self>) -> Loss {
+        /// What timers count in. Told so much too early is better than too late.
+        const GRANULARITY: Duration = Duration::from_millis(1);
+        /// tokio's timers may stand still while the machine is suspended, which the fleet's clock does not.
+        const LONGEST_NAP: Duration = Duration::from_secs(2);
+        loop {
+            let mut changed = pin!(self.standing.changed.notified());
+            changed.as_mut().enable();
+            match self.check_until(GRANULARITY) {
+                // By halves: the timers may run at another rate than the clock.
+                Ok(left) => drop(timeout((left / 2).clamp(GRANULARITY, LONGEST_NAP), changed).await),
+                Err(loss) => return loss,
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Work under a lock: acquired before, extended while it runs, given back after it, whatever happens.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::select;
+
+use crate::{error::AcquireError, lock::Lock, loss::Loss, options::AcquireOptions, redlock::Redlock};
+
+/// What [`Redlock::using`] asks for: how the lock is taken, and what becomes of the work should it be lost.
+///
+/// A plain [`Duration`] is a ttl, everything else by default; so is an [`AcquireOptions`].
+///
+/// ```
+/// use std::time::Duration;
+/// use redlock_core::{AcquireOptions, AutoExtend, OnLoss, UsingOptions};
+///
+/// let ten_minutes_at_most = AutoExtend::default().max_lifetime(Duration::from_secs(600));
+/// let acquire = AcquireOptions::new(Duration::from_secs(30)).auto_extend(ten_minutes_at_most);
+/// let options = UsingOptions::from(acquire).on_loss(OnLoss::Tell);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct UsingOptions {
+    acquire: AcquireOptions,
+    on_loss: OnLoss,
+}
+
+/// What becomes of the work when its lock is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnLoss {
+    /// It is dropped where it next has to wait.
+    #[default]
+    Cancel,
+    /// It goes on, and learns of the loss from [`Lock::lost`] and [`Lock::check`].
+    Tell,
+}
+
+impl UsingOptions {
+    /// Takes the lock for this ttl, and keeps it for as long as the work runs, an hour at most.
+    pub fn new(ttl: Duration) -> Self {
+        Self::from(AcquireOptions::new(ttl))
+    }
+
+    /// What becomes of the work when its lock is lost. Default: it is dropped.
+    pub fn on_loss(self, on_loss: OnLoss) -> Self {
+        Self { on_loss, ..self }
+    }
+
+    /// How the lock is taken and kept.
+    pub(crate) fn kept(&self) -> AcquireOptions {
+        let auto_extend = self.acquire.auto_extend.unwrap_or_default();
+        self.acquire.clone().auto_extend(auto_extend)
+    }
+}
+
+impl From<Duration> for UsingOptions {
+    fn from(ttl: Duration) -> Self {
+        Self::new(ttl)
+    }
+}
+
+impl From<AcquireOptions> for UsingOptions {
+    fn from(acquire: AcquireOptions) -> Self {
+        Self { acquire, on_loss: OnLoss::default() }
+    }
+}
+
+/// Work under a lock was not done, or not under the lock to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsingError {
+    /// The lock could not be taken. The work was not begun.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// The lock was lost before the work had ended: another may have worked at the same time.
+    #[error(transparent)]
+    Lost(Loss),
+}
+
+impl Redlock {
+    /// Runs `work` under the lock on `resource`: acquires, [extends automatically](crate::AutoExtend) while the work
+    /// runs, and releases, whatever happens. Returns what the work returns.
+    ///
+    /// When the lock is lost, the work is dropped where it next has to wait, or told, as [`OnLoss`] says. An extend goes
+    /// on for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so that work that
+    /// never ends does not keep its lock for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::{Redlock, UsingError};
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
+    /// let rows = redlock
+    ///     .using("report", Duration::from_secs(30), async |lock| {
+    ///         let rows = 42; // takes as long as it takes
+    ///         lock.check()?; // right before a side effect: is it still ours?
+    ///         Ok::<_, redlock_core::Loss>(rows)
+    ///     })
+    ///     .await??;
+    /// assert_eq!(rows, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UsingError::Acquire`] if the work was not begun, [`UsingError::Lost`] if the lock was lost before the work had
+    /// ended. What the work returned after a loss is dropped: the work may keep it in a variable that it borrows. Where
+    /// too few nodes answer the release, the value is returned all the same, and the ttl ends the lock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it drops the work and then the lock, which is given back in the background. So does a panic in the work.
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`], and if the work does.
+    pub async fn using<T>(
+        &self,
+        resource: impl AsRef<str>,
+        options: impl Into<UsingOptions>,
+        work: impl AsyncFnOnce(&Lock) -> T,
+    ) -> Result<T, UsingError> {
+        let options = options.into();
+        let lock = self.acquire(resource, options.kept()).await?;
+        lock.cover(options.on_loss, work).await
+    }
+
+    /// Runs `work` under the lock on all these resources; see [`Redlock::using`] and [`Redlock::acquire_all`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::using`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::using`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::using`].
+    pub async fn using_all<T>(
+        &self,
+        resources: impl IntoIterator<Item = impl AsRef<str>>,
+        options: impl Into<UsingOptions>,
+        work: impl AsyncFnOnce(&Lock) -> T,
+    ) -> Result<T, UsingError> {
+        let options = options.into();
+        let lock = self.acquire_all(resources, options.kept()).await?;
+        lock.cover(options.on_loss, work).await
+    }
+}
+
+impl Lock {
+    /// Runs `work`, and gives the lock back.
+    async fn cover<T>(self, on_loss: OnLoss, work: impl AsyncFnOnce(&Self) -> T) -> Result<T, UsingError> {
+        let value = {
+            let mut lost = pin!(self.lost());
+            let mut work = pin!(work(&self));
+            select! {
+                // A loss first: the work must not take one more step without its lock.
+                biased;
+                loss = &mut lost => match on_loss {
+                    OnLoss::Cancel => return Err(UsingError::Lost(loss)),
+                    OnLoss::Tell => work.await,
+                },
+                value = &mut work => value,
+            }
+        };
+        self.check().map_err(UsingError::Lost)?;
+        match self.settle().await {
+            Ok(Some(loss)) => Err(UsingError::Lost(loss)),
+            Ok(None) | Err(_) => Ok(value),
+        }
+    }
+}

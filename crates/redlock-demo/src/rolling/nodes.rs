@@ -1,0 +1,78 @@
+//! The nodes that are restarted: in memory, and seen from several hosts.
+
+use std::time::Duration;
+
+use redlock_core::{Redlock, Token};
+use redlock_mock::{Memory, MockNode};
+
+use crate::nodes::seen_from;
+
+/// Nodes in memory, which can be stopped and emptied without harm.
+#[derive(Debug)]
+pub(crate) struct Nodes(Vec<MockNode>);
+
+/// Whose key a node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Nothing,
+    /// That of the token that was asked for, for so much longer.
+    This(Duration),
+    Another,
+}
+
+impl Nodes {
+    pub(crate) const COUNT: usize = 5;
+
+    pub(crate) fn new() -> Self {
+        Self(MockNode::fleet(Self::COUNT))
+    }
+
+    /// A host's own way to the nodes. Hosts share nothing but these.
+    pub(crate) fn host(&self, host: u64) -> anyhow::Result<Redlock> {
+        Ok(Redlock::new(seen_from(host, &self.0))?)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        (1..=self.0.len()).map(|number| format!("node-{number}"))
+    }
+
+    pub(crate) fn stop(&self, node: usize) {
+        self.0.get(node).inspect(|node| node.stop());
+    }
+
+    /// Starts it as one without persistence does: with no keys.
+    pub(crate) fn start_empty(&self, node: usize) {
+        self.0.get(node).inspect(|node| node.start(Memory::Lost));
+    }
+
+    /// What the node holds of this resource, as told by no request: looking disturbs nothing.
+    pub(crate) fn holds(&self, node: usize, resource: &str, token: Option<Token>) -> Holds {
+        let Some(node) = self.0.get(node) else { return Holds::Nothing };
+        match (node.peek(resource), token) {
+            (None, _) => Holds::Nothing,
+            (Some(held), Some(token)) if held == token.as_bytes() => {
+                Holds::This(node.remaining(resource).unwrap_or_default())
+            }
+            (Some(_), _) => Holds::Another,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_started_holds_nothing() {
+        let nodes = Nodes::new();
+        let redlock = nodes.host(0).unwrap();
+        let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap();
+        let (token, other) = (Some(*lock.token()), Some(Token::from_bytes([7; 20])));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(matches!(nodes.holds(4, "r", token), Holds::This(_)));
+        assert_eq!((nodes.holds(4, "r", other), nodes.holds(4, "r", None)), (Holds::Another, Holds::Another));
+        nodes.stop(4);
+        nodes.start_empty(4);
+        assert_eq!(nodes.holds(4, "r", token), Holds::Nothing);
+    }
+}

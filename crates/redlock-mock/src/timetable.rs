@@ -1,0 +1,105 @@
+//! A history as a timetable: what happens, begins and ends at which moment.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    event::{Event, What},
+    fault::Memory,
+    history::History,
+    network::{Cut, Way},
+};
+
+/// What happens at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// What has no end of its own.
+    Event(&'a What),
+    /// Something begins that lasts, until so many milliseconds after the start of the fleet.
+    Begin(Spell, u64),
+    /// It is over; what a node that was down remembers.
+    End(Spell, Memory),
+}
+
+/// What lasts, on one node or between one process and one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Spell {
+    Hang { node: usize },
+    Down { node: usize },
+    Lost { process: usize, node: usize, way: Way },
+    Held { process: usize, node: usize, way: Way },
+}
+
+/// How long it lasts, by one event, in milliseconds since the start of the fleet.
+struct Span {
+    from: u64,
+    until: u64,
+    memory: Memory,
+}
+
+/// All steps in their order, for a fleet of so many nodes and processes. Spells of one kind in one place that overlap,
+/// or touch, end together, each as badly as the worst of them.
+pub(crate) fn timetable(history: &History, nodes: usize, processes: usize) -> Vec<(u64, Step<'_>)> {
+    let mut steps = Vec::new();
+    let mut spells = BTreeMap::<Spell, Vec<Span>>::new();
+    for Event { at, what } in &history.events {
+        let (millis, memory) = match what {
+            What::Down { millis, memory, .. } => (*millis, *memory),
+            What::Hang { millis, .. } | What::Cut { millis, .. } => (*millis, Memory::Kept),
+            _ => {
+                steps.push((*at, Order::Begins, Step::Event(what)));
+                continue;
+            }
+        };
+        for spell in spells_of(what, nodes, processes) {
+            let span = Span { from: *at, until: at.saturating_add(millis), memory };
+            spells.entry(spell).or_default().push(span);
+        }
+    }
+    for (spell, mut spans) in spells {
+        spans.sort_by_key(|span| span.from);
+        let mut latest = 0;
+        for span in &mut spans {
+            latest = span.until.max(latest);
+            span.until = latest;
+        }
+        for together in spans.chunk_by(|span, next| next.from <= span.until) {
+            let until = together.iter().fold(0, |until, span| span.until.max(until));
+            let memory = together.iter().fold(Memory::Kept, |memory, span| span.memory.max(memory));
+            // Each of them: a node that was restarted meanwhile hangs again.
+            steps.extend(together.iter().map(|span| (span.from, Order::Begins, Step::Begin(spell, until))));
+            let order = if together.iter().any(|span| span.from < until) { Order::Ends } else { Order::EndsAtOnce };
+            steps.push((until, order, Step::End(spell, memory)));
+        }
+    }
+    // Stable: what happens at the same moment keeps its order.
+    steps.sort_by_key(|(at, order, _)| (*at, *order));
+    steps.into_iter().map(|(at, _, step)| (at, step)).collect()
+}
+
+/// What comes first at the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Ends,
+    Begins,
+    /// It has just begun.
+    EndsAtOnce,
+}
+
+fn spells_of(what: &What, nodes: usize, processes: usize) -> Vec<Spell> {
+    match what {
+        What::Hang { node, .. } => vec![Spell::Hang { node: *node }],
+        What::Down { node, .. } => vec![Spell::Down { node: *node }],
+        What::Cut { process, node, requests, answers, .. } => {
+            let of = |number: Option<usize>, all| number.map_or(0..all, |number| number..number.saturating_add(1));
+            let links = of(*process, processes).flat_map(|process| of(*node, nodes).map(move |node| (process, node)));
+            let ways = [(Way::Requests, *requests), (Way::Answers, *answers)];
+            let cut = |(process, node), (way, cut)| match cut {
+                None => None,
+                Some(Cut::Lost) => Some(Spell::Lost { process, node, way }),
+                Some(Cut::Held) => Some(Spell::Held { process, node, way }),
+            };
+            links.flat_map(|link| ways.into_iter().filter_map(move |way| cut(link, way))).collect()
+        }
+        _ => Vec::new(),
+    }
+}

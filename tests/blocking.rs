@@ -1,0 +1,43 @@
+//! The lock for code without async, against real servers, through both clients.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{thread, time::Duration};
+
+use redlock_core::{AcquireOptions, AutoExtend, Release, blocking::Redlock};
+use redlock_tests::servers::{Server, ServerOptions, Servers};
+
+const TTL: Duration = Duration::from_millis(1_500);
+
+/// Work on a thread of its own, while the runtime here looks after the servers.
+async fn locks_without_async(ours: [Redlock; 2]) {
+    tokio::task::spawn_blocking(move || thread::spawn(move || work(ours)).join().unwrap()).await.unwrap();
+}
+
+fn work([ours, theirs]: [Redlock; 2]) {
+    let kept = AcquireOptions::new(TTL).auto_extend(AutoExtend::default());
+    let lock = ours.acquire_all(["a", "b"], kept).unwrap();
+    // Between the calls the worker extends it.
+    thread::sleep(2 * TTL);
+    lock.check().unwrap();
+    assert!(theirs.try_acquire("b", TTL).unwrap_err().is_contended());
+    assert!(theirs.is_locked("a").unwrap());
+    let lock = theirs.resume(lock.into_parts().unwrap()).unwrap();
+    assert_eq!(lock.release().unwrap(), Release::Released);
+    assert_eq!(ours.using("a", TTL, |lock| lock.resource().to_owned()).unwrap(), "a");
+    let named = theirs.named();
+    named.lock("a", TTL).unwrap();
+    assert_eq!(named.unlock("a").unwrap(), Release::Released);
+    ours.close().unwrap();
+    theirs.close().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_without_async_locks_through_both_clients() {
+    let servers = Servers::from_env().await.unwrap().start(3, &ServerOptions::new()).await.unwrap();
+    let urls = || servers.iter().map(Server::url);
+    let redis_rs = Redlock::new(redlock_redis_rs::RedisNode::open_all(urls()).unwrap()).unwrap();
+    let fred = Redlock::new(redlock_fred::RedisNode::open_all(urls()).unwrap()).unwrap();
+    locks_without_async([redis_rs.clone(), fred.clone()]).await;
+    locks_without_async([fred, redis_rs]).await;
+}

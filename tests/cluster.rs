@@ -1,0 +1,100 @@
+//! A node that is a Redis Cluster: single locks anywhere, many as one within a hash slot.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireError, AcquireRequest, LockNode, Redlock, RedlockBuilder, Release, Resources, Token, Ttl,
+    algorithm::hash_slot,
+};
+use redlock_fred::fred::{
+    clients::Client,
+    interfaces::ClientLike,
+    types::config::{Config, ServerConfig},
+};
+use redlock_redis_rs::redis::cluster::ClusterClient;
+use redlock_tests::{
+    lab::eventually,
+    servers::{Reply, Server, ServerOptions, Servers},
+};
+
+const TTL: Duration = Duration::from_secs(30);
+
+/// A cluster of one server, which has all slots.
+async fn cluster() -> Server {
+    let options = ServerOptions::new()
+        .args(["--cluster-enabled", "yes", "--cluster-config-file", "{folder}/nodes.conf"])
+        .args(["--cluster-announce-ip", "127.0.0.1"]);
+    let server = Servers::from_env().await.unwrap().start_one(&options).await.unwrap();
+    let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+    let add: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+    server.command(&add).await.unwrap();
+    let is_ok = async || {
+        server.command(&["CLUSTER", "INFO"]).await.unwrap().text().is_some_and(|info| info.contains("cluster_state:ok"))
+    };
+    assert!(eventually(is_ok).await);
+    server
+}
+
+async fn locks(server: &Server, node: impl LockNode + Clone) {
+    assert!(node.is_cluster());
+    let builder = || Redlock::builder().node(node.clone()).node_timeout(Duration::from_secs(5));
+    let redlock = builder().build().unwrap();
+    for name in ["foo", "bar"] {
+        assert_eq!(redlock.try_acquire(name, TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    }
+    takes_many(&redlock, ["{7}:from", "{7}:to"]).await;
+
+    let error = redlock.try_acquire_all(["foo", "bar"], TTL).await.unwrap_err();
+    let AcquireError::Slots(slots) = &error else { panic!("{error}") };
+    assert_eq!(slots.slots.len(), 2);
+    // The cluster would have refused them.
+    let keys = Resources::new(["foo", "bar"]).unwrap();
+    let request = AcquireRequest::new(keys, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
+    node.acquire(&request).await.unwrap_err();
+
+    with_a_tag_in_the_prefix(builder()).await;
+    slots_are_the_servers(server).await;
+}
+
+async fn takes_many(redlock: &Redlock, names: [&str; 2]) {
+    let mut lock = redlock.try_acquire_all(names, TTL).await.unwrap();
+    assert!(redlock.try_acquire(names[0], TTL).await.unwrap_err().is_contended());
+    lock.extend(2 * TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    redlock.try_acquire(names[0], TTL).await.unwrap().release().await.unwrap();
+}
+
+async fn with_a_tag_in_the_prefix(builder: RedlockBuilder) {
+    takes_many(&builder.key_prefix("{app}:").build().unwrap(), ["foo", "bar"]).await;
+}
+
+async fn slots_are_the_servers(server: &Server) {
+    for key in ["foo", "bar", "{user1000}.following", "foo{}{bar}", "foo{{bar}}zap", "foo{bar}{zap}", "}{", "\u{8ba2}"]
+    {
+        let slot = server.command(&["CLUSTER", "KEYSLOT", key]).await.unwrap();
+        assert_eq!(slot, Reply::Integer(hash_slot(key).into()), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_locks_on_a_cluster() {
+    let server = cluster().await;
+    let client = ClusterClient::new(vec![server.url()]).unwrap();
+    let connection = client.get_async_connection().await.unwrap();
+    locks(&server, redlock_redis_rs::RedisNode::new(connection)).await;
+    assert!(!redlock_redis_rs::RedisNode::open(server.url()).unwrap().is_cluster());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fred_locks_on_a_cluster() {
+    let server = cluster().await;
+    let hosts = vec![("127.0.0.1", server.port())];
+    let config = Config { server: ServerConfig::new_clustered(hosts), ..Config::default() };
+    locks(&server, redlock_fred::RedisNode::new(config.clone())).await;
+    let client = Client::new(config, None, None, None);
+    client.init().await.unwrap();
+    locks(&server, redlock_fred::RedisNode::new(client)).await;
+    assert!(!redlock_fred::RedisNode::open(server.url()).unwrap().is_cluster());
+}

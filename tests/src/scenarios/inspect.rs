@@ -1,0 +1,131 @@
+//! Looking at locks, and leaving them as they are.
+
+use std::time::Duration;
+
+use redlock_core::{Finding, InspectError, Release, Sight};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+pub(super) async fn a_held_lock_names_its_holder(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    let inspection = theirs.inspect("r").await.unwrap();
+    let holder = inspection.holder().unwrap();
+    assert_eq!(holder.value(), lock.token().as_bytes());
+    assert_eq!(inspection.is_locked(), Some(true));
+    let remaining = theirs.remaining("r").await.unwrap().unwrap();
+    assert!(remaining > TTL / 2 && remaining <= TTL, "{remaining:?}");
+    assert!(inspection.nodes().iter().all(|view| view.sight.holder().is_some()), "{inspection}");
+    let printed = inspection.to_string();
+    assert!(
+        printed.contains(&lock.token().as_str()[..8]) && !printed.contains(&lock.token().as_str()[..9]),
+        "{printed}"
+    );
+    // Looking has taken nothing from the holder.
+    assert!(theirs.is_locked("r").await.unwrap());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_free_lock_is_told_free(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.close().await.unwrap();
+    let inspection = redlock.inspect("r").await.unwrap();
+    assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Free, Some(false)), "{inspection}");
+    assert!(!redlock.is_locked("r").await.unwrap());
+    assert_eq!(redlock.remaining("r").await.unwrap(), None);
+    assert_eq!(lab.holding("r").await, 0, "looking sets nothing");
+}
+
+pub(super) async fn a_lock_is_held_for_as_long_as_a_quorum_holds_it(lab: &Lab) {
+    let redlock = lab.redlock(5);
+    for (index, factor) in [4, 1, 3, 5].into_iter().enumerate() {
+        lab.set(index, "r", "theirs", Some(factor * TTL)).await;
+    }
+    lab.set(4, "r", "others", Some(9 * TTL)).await;
+    // The third of the four keys, from the greatest on.
+    let remaining = redlock.remaining("r").await.unwrap().unwrap();
+    assert!(remaining > 2 * TTL && remaining <= 3 * TTL, "{remaining:?}");
+    lab.set(1, "r", "theirs", None).await;
+    lab.set(2, "r", "theirs", None).await;
+    lab.set(3, "r", "theirs", None).await;
+    assert_eq!(redlock.remaining("r").await.unwrap(), Some(Duration::MAX));
+    let inspection = redlock.inspect("r").await.unwrap();
+    assert_eq!(
+        (inspection.holder().unwrap().value(), inspection.holder().unwrap().remaining()),
+        (&b"theirs"[..], None)
+    );
+}
+
+pub(super) async fn what_another_library_has_set_is_told_and_escaped(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let value = "\u{1b}[2J\"forged\" \u{8ba2}\n";
+    for index in 0..3 {
+        lab.set(index, "r", value, Some(TTL)).await;
+    }
+    let inspection = redlock.inspect("r").await.unwrap();
+    assert_eq!((inspection.holder().unwrap().value(), inspection.holder().unwrap().owner()), (value.as_bytes(), None));
+    let printed = inspection.to_string();
+    assert!(!printed.contains('\u{1b}') && !printed.contains("forged"), "{printed}");
+    assert_eq!(printed.lines().count(), 4, "{printed}");
+}
+
+pub(super) async fn a_split_is_told_from_a_lock(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    lab.set(0, "r", "one", Some(TTL)).await;
+    lab.set(1, "r", "other", Some(TTL)).await;
+    let inspection = redlock.inspect("r").await.unwrap();
+    assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Split, Some(false)), "{inspection}");
+    assert!(!redlock.is_locked("r").await.unwrap());
+    // What is left of a crashed caller keeps nobody out.
+    lab.remove(1, "r").await;
+    assert_eq!(redlock.inspect("r").await.unwrap().finding(), &Finding::Free);
+}
+
+pub(super) async fn with_a_quorum_of_answers_there_is_no_doubt(lab: &Lab) {
+    let redlock = lab.redlock(5);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(5, "r").await;
+    lab.stop(1).await;
+    lab.hang(4).await;
+    let inspection = redlock.inspect("r").await.unwrap();
+    assert_eq!(inspection.is_locked(), Some(true), "{inspection}");
+    let views = inspection.nodes();
+    assert!(matches!((&views[1].sight, &views[4].sight), (Sight::Failed(_), Sight::Silent { .. })), "{inspection}");
+    assert!(!redlock.is_locked("other").await.unwrap());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    lab.mend(4).await;
+    redlock.close().await.unwrap();
+}
+
+pub(super) async fn with_too_few_answers_nothing_is_guessed(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    lab.stop(0).await;
+    lab.hang(1).await;
+    assert_eq!(redlock.inspect("r").await.unwrap().is_locked(), None);
+    let error = redlock.is_locked("r").await.unwrap_err();
+    assert!(matches!(error, InspectError::TooFewAnswers(_)), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("1 of 3 nodes answered, too few to tell") && text.contains("did not answer within"),
+        "{text}"
+    );
+    assert!(redlock.remaining("r").await.is_err());
+    lab.mend(1).await;
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    redlock.close().await.unwrap();
+}
+
+pub(super) async fn a_key_of_another_type_is_told(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    for index in 0..3 {
+        lab.set_list(index, "r").await;
+    }
+    let error = redlock.is_locked("r").await.unwrap_err().to_string();
+    assert!(error.contains("the key holds another type") && error.contains("choose another resource name"), "{error}");
+}

@@ -1,0 +1,123 @@
+//! Taking many locks as one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redlock_core::{AcquireOptions, ExtendError, Release, Retry};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+pub(super) async fn many_locks_are_taken_and_given_back_as_one(lab: &Lab) {
+    let redlock = lab.redlock(5);
+    let lock = redlock.acquire_all(["b", "a", "c"], TTL).await.unwrap();
+    assert_eq!(lock.resource(), "a");
+    let names: Vec<_> = lock.resources().iter().map(|resource| resource.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert!(lock.is_valid());
+    for name in names {
+        lab.until_held_by(5, name).await;
+        assert_eq!(lab.value(0, name).await.as_deref(), Some(lock.token().as_str()));
+    }
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    redlock.close().await.unwrap();
+    for name in ["a", "b", "c"] {
+        assert_eq!(lab.holding(name).await, 0);
+    }
+}
+
+pub(super) async fn overlapping_locks_exclude_each_other(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire_all(["a", "b"], TTL).await.unwrap();
+    for names in [vec!["b", "c"], vec!["a"], vec!["b", "a"]] {
+        let error = theirs.try_acquire_all(&names, TTL).await.unwrap_err();
+        assert!(error.is_contended(), "{error}");
+        assert!(error.to_string().contains(r#""a""#) || error.to_string().contains(r#""b""#), "{error}");
+    }
+    assert!(theirs.try_acquire("a", TTL).await.unwrap_err().is_contended());
+    let other = theirs.try_acquire_all(["c", "d"], TTL).await.unwrap();
+    assert_eq!(other.release().await.unwrap(), Release::Released);
+
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    // One lock alone keeps out all sets that hold it.
+    let one = ours.acquire("b", TTL).await.unwrap();
+    assert!(theirs.try_acquire_all(["a", "b"], TTL).await.unwrap_err().is_contended());
+    assert_eq!(one.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn many_locks_are_extended_as_one(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let mut lock = redlock.acquire_all(["a", "b"], TTL).await.unwrap();
+    for name in ["a", "b"] {
+        lab.until_held_by(3, name).await;
+    }
+    // A node that lost one of them gets it again.
+    lab.remove(0, "b").await;
+    assert!(lock.extend(4 * TTL).await.unwrap() > 3 * TTL);
+    for name in ["a", "b"] {
+        lab.until_held_by(3, name).await;
+        assert!(lab.remaining(0, name).await.unwrap() > 3 * TTL);
+    }
+    // One that another took on a quorum is all lost.
+    for index in 0..3 {
+        lab.set(index, "b", "another", None).await;
+    }
+    let error = lock.extend(4 * TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(error.to_string().starts_with(r#"the lock on "a", "b" is lost"#), "{error}");
+    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    redlock.close().await.unwrap();
+    assert_eq!((lab.holding("a").await, lab.holding("b").await), (0, 3));
+}
+
+pub(super) async fn a_lost_round_over_many_leaves_nothing_behind(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    for index in 0..2 {
+        lab.set(index, "b", "another", None).await;
+    }
+    assert!(redlock.try_acquire_all(["a", "b", "c"], TTL).await.unwrap_err().is_contended());
+    redlock.close().await.unwrap();
+    assert_eq!((lab.holding("a").await, lab.holding("b").await, lab.holding("c").await), (0, 2, 0));
+}
+
+pub(super) async fn names_in_any_order_never_deadlock(lab: &Lab) {
+    let (inside, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let workers: Vec<_> = [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]]
+        .into_iter()
+        .map(|names| {
+            let (redlock, inside, done) = (lab.redlock(3), Arc::clone(&inside), Arc::clone(&done));
+            tokio::spawn(async move {
+                let pause = Duration::from_millis(20);
+                let retry = Retry::until(Duration::from_secs(60)).fixed(pause).jitter(pause);
+                for _ in 0..5 {
+                    let lock = redlock.acquire_all(names, AcquireOptions::new(TTL).retry(retry.clone())).await.unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    done.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(lock.release().await.unwrap(), Release::Released);
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    assert_eq!(done.load(Ordering::SeqCst), 15);
+}
+
+pub(super) async fn duplicates_count_once(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = redlock.acquire_all(["a", "b", "a"], TTL).await.unwrap();
+    assert_eq!(lock.resources().len(), 2);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let lock = redlock.acquire_all(["a", "a"], TTL).await.unwrap();
+    assert_eq!(lock.resources().len(), 1);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}

@@ -1,0 +1,94 @@
+//! Locks that live as long as the work.
+
+use std::time::Duration;
+
+use redlock_core::{AcquireOptions, AutoExtend, Loss, Redlock, Release, UsingError};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_millis(1_200);
+
+async fn kept(redlock: &Redlock, ttl: Duration) -> redlock_core::Lock {
+    redlock.acquire("r", AcquireOptions::new(ttl).auto_extend(AutoExtend::default())).await.unwrap()
+}
+
+pub(super) async fn a_kept_lock_follows_its_work(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = kept(&redlock, TTL).await;
+    let start = Instant::now();
+    while start.elapsed() < 3 * TTL {
+        sleep(TTL / 5).await;
+        lock.check().unwrap();
+        assert!(lab.redlock(3).try_acquire("r", TTL).await.unwrap_err().is_contended());
+    }
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    sleep(TTL / 2).await;
+    assert_eq!(lab.holding("r").await, 0, "set again after the release");
+}
+
+pub(super) async fn a_kept_lock_survives_the_restart_of_every_node_in_turn(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = kept(&redlock, 3 * TTL).await;
+    lab.until_held_by(3, "r").await;
+    for index in 0..3 {
+        lab.restart(index).await;
+        // By the next extend, after about a second.
+        lab.until_held_by(3, "r").await;
+        lock.check().unwrap();
+    }
+    sleep(3 * TTL).await;
+    lock.check().unwrap();
+    assert!(lab.redlock(3).try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn a_lock_that_nobody_confirms_is_told_lost_before_its_keys_expire(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = kept(&redlock, TTL).await;
+    lab.until_held_by(3, "r").await;
+    lab.stop(0).await;
+    lab.stop(1).await;
+    let loss = timeout(TTL, lock.lost()).await.unwrap();
+    assert!(matches!(&loss, Loss::Expired { last_extend: Some(_), .. }), "{loss}");
+    assert!(!lock.is_valid());
+    assert_eq!(lab.holding("r").await, 1, "the third node holds it still");
+}
+
+pub(super) async fn a_kept_lock_that_another_took_is_told_lost(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = kept(&redlock, TTL).await;
+    lab.until_held_by(3, "r").await;
+    for index in 0..3 {
+        lab.set(index, "r", "another", None).await;
+    }
+    let loss = timeout(TTL, lock.lost()).await.unwrap();
+    assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
+    drop(lock);
+    redlock.close().await.unwrap();
+    assert_eq!(lab.holding("r").await, 3, "another's keys stay");
+}
+
+pub(super) async fn work_is_done_under_its_lock_and_the_lock_given_back(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let worked = redlock.using("r", TTL, async |lock| {
+        sleep(2 * TTL).await;
+        lock.check().map(|_| lab.redlock(3))
+    });
+    let others = worked.await.unwrap().unwrap();
+    redlock.close().await.unwrap();
+    assert_eq!(others.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn work_whose_lock_is_lost_is_dropped(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let start = Instant::now();
+    let work = redlock.using("r", TTL, async |_| {
+        lab.stop(0).await;
+        lab.stop(2).await;
+        std::future::pending::<()>().await;
+    });
+    let error = timeout(10 * TTL, work).await.unwrap().unwrap_err();
+    assert!(matches!(error, UsingError::Lost(Loss::Expired { .. })), "{error}");
+    assert!(start.elapsed() > TTL / 2);
+}
