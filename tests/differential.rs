@@ -74,14 +74,14 @@ async fn ask(node: &dyn LockNode, operation: &Operation) -> Answer {
     let answer = match operation {
         Operation::Acquire { keys, token: holder, ttl } => {
             let request = AcquireRequest::new(resources(keys), token(holder), Ttl::new(*ttl).unwrap());
-            node.acquire(&request).await.map(|answer| match answer {
+            node.acquire(&request).await.map(|timed| match timed.answer {
                 AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })
         }
         Operation::Extend { keys, token: holder, ttl } => {
             let request = ExtendRequest::new(resources(keys), token(holder), Ttl::new(*ttl).unwrap());
-            node.extend(&request).await.map(|answer| match answer {
+            node.extend(&request).await.map(|timed| match timed.answer {
                 ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                 done => Answer::Done(format!("{done:?}")),
             })

@@ -15,6 +15,7 @@ use crate::{
     fleet::{Fleet, Terms},
     lock::Lock,
     options::AcquireOptions,
+    request::Counters,
     resources::Resources,
     slots::SlotsError,
     votes::{Ballot, Votes},
@@ -27,6 +28,8 @@ pub(crate) struct Acquire<'a> {
     resources: Resources,
     /// Their keys on the nodes.
     keys: Resources,
+    /// The fencing counters beside them, if the lock is to have a fencing token.
+    counters: Option<Counters>,
     terms: Terms,
     retry: Retry,
     /// How the lock is extended while it is held.
@@ -57,13 +60,16 @@ impl<'a> Acquire<'a> {
     ) -> Result<Self, AcquireError> {
         let resources = resources.into();
         let keys = fleet.keys(&resources)?;
-        SlotsError::check(&fleet.members, &resources, &keys)?;
+        let fencing = options.fencing.unwrap_or(fleet.fencing);
+        let counters = fencing.then(|| fleet.counters(&keys)).transpose()?;
+        SlotsError::check(fleet, &resources, &keys, counters.as_ref())?;
         let terms = fleet.terms(options.ttl)?;
         let auto_extend = options.auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
         Ok(Self {
             fleet,
             resources,
             keys,
+            counters,
             terms,
             runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
             retry: options.policy(&fleet.retry),
@@ -120,24 +126,31 @@ impl<'a> Acquire<'a> {
         let token = self.fleet.token()?;
 
         // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
-        let (resources, keys) = (self.resources.clone(), self.keys.clone());
-        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, self.terms.node_timeout);
+        let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
+        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, self.terms.node_timeout);
         let mut answers = claim.ask_to_acquire(&self.terms, self.patience());
 
         // 3. Votes, until they decide. A slow node is not waited for.
         let mut ballot = Ballot::new(self.fleet);
-        let decision = ballot.decide(&mut answers).await;
+        let mut decision = ballot.decide(&mut answers).await;
+        let took = || self.fleet.clock.now().saturating_sub(started);
+        let left = || self.terms.validity.saturating_sub(took());
 
-        // 4. The validity that is left, as a deadline on our own clock.
-        let took = self.fleet.clock.now().saturating_sub(started);
-        let validity = self.terms.validity.saturating_sub(took);
+        // 4. A fencing token, if one is wanted: what a quorum has counted up to.
+        let mut verb = "granted";
+        if self.counters.is_some() && decision.with(left()) == Decision::Won {
+            match claim.fence(self.fleet, &mut ballot, || self.patience().min(left())).await {
+                Ok(token) => claim.shared().fenced(token),
+                Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),
+            }
+        }
 
-        // 5. Won, or lost and to be given back on all nodes.
-        match decision.with(validity) {
+        // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
+        match decision.with(left()) {
             Decision::Won => Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend))),
             Decision::Lost(lost) => {
                 let free_after = ballot.free_after();
-                Ok(Err(LostRound { lost, votes: Box::new(ballot.close("granted", took)), claim, free_after }))
+                Ok(Err(LostRound { lost, votes: Box::new(ballot.close(verb, took())), claim, free_after }))
             }
         }
     }

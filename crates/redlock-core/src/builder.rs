@@ -3,7 +3,7 @@
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
-    algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl},
+    algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
     auto_extend::Watchdog,
     background::Background,
     clock::{Clock, SystemClock},
@@ -12,6 +12,7 @@ use crate::{
     node::LockNode,
     owner::Owner,
     redlock::Redlock,
+    request::Guard,
     resource::Resource,
 };
 
@@ -25,6 +26,10 @@ pub struct RedlockBuilder {
     retry: Retry,
     owner: Option<Owner>,
     key_prefix: String,
+    fencing: bool,
+    fencing_retention: Duration,
+    restart_guard: Option<Duration>,
+    distrust: Option<Duration>,
     clock: Box<dyn Clock>,
     entropy: Box<dyn Entropy>,
 }
@@ -38,6 +43,10 @@ impl Default for RedlockBuilder {
             retry: Retry::default(),
             owner: None,
             key_prefix: String::new(),
+            fencing: false,
+            fencing_retention: Self::FENCING_RETENTION,
+            restart_guard: None,
+            distrust: None,
             clock: Box::new(SystemClock),
             entropy: Box::new(OsEntropy),
         }
@@ -95,6 +104,55 @@ impl RedlockBuilder {
         self
     }
 
+    /// For how long the nodes keep a fencing counter after its last use, unless
+    /// [`fencing_retention`](Self::fencing_retention) says otherwise: 7 days.
+    pub const FENCING_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call
+    /// [says otherwise](crate::AcquireOptions::fencing). Default: no.
+    ///
+    /// The nodes then keep a counter beside each lock, under `{name}:fence`, or `name:fence` where the name has a hash
+    /// tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do after each other, and
+    /// one more if not. All that lock a resource must do so with fencing: a grant that is not counted is not ordered.
+    pub fn fencing(mut self, fencing: bool) -> Self {
+        self.fencing = fencing;
+        self
+    }
+
+    /// For how long the nodes keep a fencing counter after its last use. Default: [7 days](Self::FENCING_RETENTION).
+    ///
+    /// A counter that is gone begins again with the node's clock, in microseconds since 1970: above all that came before,
+    /// as long as the nodes' clocks are not further apart than the time for which it was gone.
+    pub fn fencing_retention(mut self, retention: Duration) -> Self {
+        self.fencing_retention = retention;
+        self
+    }
+
+    /// Guards against nodes that forget locks when they restart, where no ttl is above `longest_ttl`. Default: no guard.
+    ///
+    /// A node that was started again grants nothing for the longest ttl: until all that it may have forgotten is over.
+    /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held may
+    /// be extended there, and errors say how long it still takes. A node that is new waits as well, unless
+    /// [`Redlock::initialize`] opens the fleet.
+    ///
+    /// **All** that use these nodes must have the same guard. Another longest ttl is refused by the nodes, which keep it in
+    /// a key of their own, `redlock:restart-guard` behind the [key prefix](Self::key_prefix). To change it, end all that
+    /// use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`.
+    pub fn restart_guard(mut self, longest_ttl: Duration) -> Self {
+        self.restart_guard = Some(longest_ttl);
+        self
+    }
+
+    /// Counts no grant of a node for so long after its clock was seen to jump: its keys may have expired too early. Give
+    /// the longest ttl in use. Default: a jump is only told, as a warning in the log.
+    ///
+    /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a node
+    /// that was asked before can be seen to jump: this helps a process that runs for long.
+    pub fn distrust_jumped_clocks(mut self, longest_ttl: Duration) -> Self {
+        self.distrust = Some(longest_ttl);
+        self
+    }
+
     /// The clock for validity. Default: [`SystemClock`]. For tests with virtual time: [`TokioClock`](crate::TokioClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -111,8 +169,8 @@ impl RedlockBuilder {
     ///
     /// # Errors
     ///
-    /// If there are no nodes, two nodes have one name, the node timeout is zero, or the key prefix leaves no room for a
-    /// name.
+    /// If there are no nodes, two nodes have one name, the node timeout is zero, the key prefix leaves no room for a name,
+    /// or a time for fencing or the restart guard cannot be used.
     pub fn build(self) -> Result<Redlock, BuildError> {
         let nodes = NonZeroUsize::new(self.nodes.len()).ok_or(BuildError::NoNodes)?;
         let mut names = HashSet::new();
@@ -130,6 +188,10 @@ impl RedlockBuilder {
         if self.key_prefix.len() >= Resource::MAX_LEN {
             return Err(BuildError::KeyPrefixTooLong { len: self.key_prefix.len() });
         }
+        if self.fencing_retention < Ttl::MIN || self.fencing_retention > Self::LONGEST_RETENTION {
+            return Err(BuildError::FencingRetention { retention: self.fencing_retention });
+        }
+        let guard = self.restart_guard.map(|longest| self.guard(longest)).transpose()?;
         Ok(Redlock::from(Fleet {
             quorum: Quorum::of(nodes),
             members: self.nodes.into_iter().map(Member::new).collect(),
@@ -138,11 +200,25 @@ impl RedlockBuilder {
             retry: self.retry,
             owner: self.owner,
             key_prefix: self.key_prefix.into(),
+            fencing: self.fencing,
+            fencing_retention: self.fencing_retention,
+            guard,
+            distrust: self.distrust,
             clock: self.clock,
             entropy: self.entropy,
             background: Background::default(),
             watchdog: Watchdog::default(),
         }))
+    }
+
+    /// A century: a bound for what is sent.
+    const LONGEST_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+    fn guard(&self, longest: Duration) -> Result<Guard, BuildError> {
+        let longest = Ttl::new(longest).map_err(|reason| BuildError::RestartGuard { reason })?;
+        let marker = Resource::new(format!("{}redlock:restart-guard", self.key_prefix));
+        let marker = marker.map_err(|_| BuildError::KeyPrefixTooLong { len: self.key_prefix.len() })?;
+        Ok(Guard::new(marker, longest))
     }
 }
 
@@ -170,6 +246,18 @@ pub enum BuildError {
     NodeTimeoutTooLong {
         /// The node timeout.
         node_timeout: Duration,
+    },
+    /// The counters of fencing tokens cannot be kept for so long.
+    #[error("the fencing counters cannot be kept for {retention:?}: give 1 ms to a century, better days")]
+    FencingRetention {
+        /// For how long they were to be kept.
+        retention: Duration,
+    },
+    /// The longest ttl of the restart guard can be none.
+    #[error("the restart guard's longest ttl cannot be used: {reason}")]
+    RestartGuard {
+        /// Why.
+        reason: TtlError,
     },
     /// The operating system gave no thread for blocking calls.
     #[error("the operating system gave no thread for blocking calls: {error}")]

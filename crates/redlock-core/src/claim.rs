@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,10 +15,12 @@ use tokio::{
 };
 
 use crate::{
+    algorithm::{Fencing, FencingToken, Reading},
+    answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     fleet::{Fleet, Member, Terms},
     loss::Loss,
-    node::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest},
     node_error::{NodeError, NodeErrorKind},
+    request::{AcquireRequest, Counters, ExtendRequest, RaiseRequest, ReleaseRequest},
     resources::Resources,
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
     standing::{End, Standing},
@@ -42,6 +44,10 @@ pub(crate) struct Claimed {
     /// Their keys on the nodes.
     pub(crate) keys: Resources,
     pub(crate) token: Token,
+    /// Beside the keys, if the lock has a fencing token.
+    counters: Option<Counters>,
+    /// The fencing token, once it is issued.
+    pub(crate) fence: OnceLock<FencingToken>,
     pub(crate) standing: Standing,
     node_timeout: Duration,
     lanes: Box<[Lane]>,
@@ -65,6 +71,8 @@ struct Lane {
     /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
     /// not at all, must not take the node for one that has held them all the time.
     restored_by: AtomicU64,
+    /// The fencing counter that the grant told; 0 before that.
+    counter: AtomicU64,
 }
 
 impl Lane {
@@ -85,6 +93,7 @@ impl Claim {
         resources: Resources,
         keys: Resources,
         token: Token,
+        counters: Option<Counters>,
         node_timeout: Duration,
     ) -> Self {
         Self(Arc::new(Claimed {
@@ -93,6 +102,8 @@ impl Claim {
             resources,
             keys,
             token,
+            counters,
+            fence: OnceLock::new(),
             standing: Standing::default(),
             node_timeout,
             lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
@@ -110,9 +121,14 @@ impl Claim {
         resources: Resources,
         keys: Resources,
         token: Token,
+        fence: Option<(Counters, FencingToken)>,
         node_timeout: Duration,
     ) -> Self {
-        let claim = Self::new(fleet, runtime, resources, keys, token, node_timeout);
+        let (counters, fence) = fence.unzip();
+        let claim = Self::new(fleet, runtime, resources, keys, token, counters, node_timeout);
+        if let Some(fence) = fence {
+            claim.0.fenced(fence);
+        }
         claim.0.lanes.iter().for_each(|lane| lane.used.store(true, Ordering::SeqCst));
         claim
     }
@@ -132,11 +148,52 @@ impl Claim {
                 let _order = lane.enter().await;
                 claimed.still_wanted()?;
                 lane.used.store(true, Ordering::SeqCst);
-                let request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
-                member.observe(member.node.acquire(&request).await)
+                let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
+                request.fencing.clone_from(&claimed.counters);
+                request.guard.clone_from(&claimed.fleet.guard);
+                let answer = claimed.timed(member, member.node.acquire(&request)).await?;
+                if let AcquireAnswer::Granted { counter } = answer {
+                    claimed.granted(member, lane, counter)?;
+                }
+                Ok(answer)
             })
         });
         RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
+    }
+
+    /// Asks all nodes for this fencing token that have not confirmed it yet. Waits for at most `patience`.
+    pub(crate) fn ask_to_raise(
+        &self,
+        candidate: u64,
+        fencing: &Fencing,
+        patience: Duration,
+    ) -> RoundTrip<Option<RaiseAnswer>> {
+        let node_timeout = self.0.node_timeout;
+        let asked: Vec<_> = fencing.to_raise(candidate).collect();
+        let requests = self.0.requests(|claimed, number| {
+            let is_asked = asked.contains(&number);
+            Box::pin(async move {
+                let (member, lane) = claimed.at(number);
+                let Some(counters) = claimed.counters.clone().filter(|_| is_asked) else { return Ok(None) };
+                member.admit()?;
+                // Behind the acquire, which may still be on its way.
+                let _order = claimed.turn(lane, node_timeout).await?;
+                claimed.still_wanted()?;
+                let request = RaiseRequest::new(claimed.keys.clone(), claimed.token, counters, candidate);
+                let answer = member.observe(member.node.raise(&request).await)?;
+                if let RaiseAnswer::Higher(counter) = answer {
+                    lane.counter.store(counter, Ordering::SeqCst);
+                }
+                Ok(Some(answer))
+            })
+        });
+        RoundTrip::new(requests, patience, node_timeout, LATE_LIMIT)
+    }
+
+    /// What the grants have told of the fencing counters, node by node.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
+        let told = self.0.lanes.iter().map(|lane| lane.counter.load(Ordering::SeqCst)).enumerate();
+        told.filter(|(_, counter)| *counter > 0)
     }
 
     /// Asks all nodes to delete the keys.
@@ -205,6 +262,12 @@ impl Claimed {
     /// Twice the limit of the late acquire or extend that a release may have to wait for.
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
+    /// The lock has this fencing token from now on.
+    pub(crate) fn fenced(&self, token: FencingToken) {
+        // Once per claim.
+        let _ = self.fence.set(token);
+    }
+
     /// Asks all nodes to prolong the lock.
     pub(crate) fn ask_to_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> RoundTrip<ExtendAnswer> {
         let Terms { ttl, node_timeout, .. } = *terms;
@@ -213,13 +276,12 @@ impl Claimed {
                 let (member, lane) = claimed.at(member);
                 member.admit()?;
                 // Behind a request that the node does not answer, extends must not pile up.
-                let _order = timeout(node_timeout, lane.enter())
-                    .await
-                    .map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))?;
+                let _order = claimed.turn(lane, node_timeout).await?;
                 claimed.still_wanted()?;
                 lane.used.store(true, Ordering::SeqCst);
-                let request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
-                let answer = member.observe(member.node.extend(&request).await)?;
+                let mut request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
+                request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
+                let answer = claimed.timed(member, member.node.extend(&request)).await?;
                 if answer == ExtendAnswer::Healed {
                     lane.restored_by.fetch_max(number, Ordering::SeqCst);
                 }
@@ -269,6 +331,45 @@ impl Claimed {
     #[expect(clippy::indexing_slicing, reason = "there is one lane per member, and requests go over the members")]
     fn at(&self, member: usize) -> (&Member, &Lane) {
         (&self.fleet.members[member], &self.lanes[member])
+    }
+
+    /// The request's turn on a node, if it comes in time.
+    async fn turn<'l>(&self, lane: &'l Lane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
+        let turn = timeout(node_timeout, lane.enter()).await;
+        turn.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
+    }
+
+    /// A node's answer, with a look at its clock and at whether it fails.
+    async fn timed<A>(
+        &self,
+        member: &Member,
+        answer: impl Future<Output = Result<Timed<A>, NodeError>>,
+    ) -> Result<A, NodeError> {
+        let sent = self.fleet.clock.now();
+        let Timed { answer, clock } = member.observe(answer.await)?;
+        if let Some(clock) = clock {
+            let reading = Reading { sent, received: self.fleet.clock.now(), clock };
+            member.watch_clock(reading, &self.fleet.drift);
+        }
+        Ok(answer)
+    }
+
+    /// Whether a grant counts: with fencing it has a counter, and a clock that has jumped may not be trusted.
+    fn granted(&self, member: &Member, lane: &Lane, counter: Option<u64>) -> Result<(), NodeError> {
+        match (&self.counters, counter) {
+            (Some(_), None) => {
+                return Err(NodeError::new(NodeErrorKind::Unsupported, "the node counts no fencing tokens"));
+            }
+            (Some(_), Some(counter)) => lane.counter.store(counter, Ordering::SeqCst),
+            (None, _) => {}
+        }
+        let Some((distrust, (jump, at))) = self.fleet.distrust.zip(member.jumped()) else { return Ok(()) };
+        let left = (at + distrust).saturating_sub(self.fleet.clock.now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let what = format!("it has jumped by {jump}: its grants do not count for {left:.1?} more");
+        Err(NodeError::new(NodeErrorKind::ClockJumped, what))
     }
 
     /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order

@@ -2,14 +2,17 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
-    algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
+    algorithm::{
+        AutoExtend, AutoExtendError, ClockWatch, Drift, Jump, NodeTimeout, Quorum, Reading, Retry, Schedule, Ttl,
+        TtlError,
+    },
     auto_extend::Watchdog,
     background::Background,
     clock::Clock,
@@ -17,6 +20,7 @@ use crate::{
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
     owner::Owner,
+    request::{Counters, Guard},
     resource::ResourceError,
     resources::Resources,
     token::Token,
@@ -32,6 +36,12 @@ pub(crate) struct Fleet {
     pub(crate) retry: Retry,
     pub(crate) owner: Option<Owner>,
     pub(crate) key_prefix: Box<str>,
+    /// Whether locks get fencing tokens, and for how long their counters are kept.
+    pub(crate) fencing: bool,
+    pub(crate) fencing_retention: Duration,
+    pub(crate) guard: Option<Guard>,
+    /// For how long a node whose clock has jumped is not trusted.
+    pub(crate) distrust: Option<Duration>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
@@ -42,6 +52,9 @@ impl Fleet {
     /// What a ttl means with this fleet.
     pub(crate) fn terms(&self, ttl: Duration) -> Result<Terms, TtlError> {
         let ttl = Ttl::new(ttl)?;
+        if let Some(longest) = self.guard.as_ref().map(|guard| guard.longest).filter(|longest| *longest < ttl) {
+            return Err(TtlError::AboveGuard { ttl: ttl.trusted(), longest: longest.trusted() });
+        }
         let node_timeout = self.node_timeout.of(ttl, &self.drift)?;
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })
     }
@@ -57,6 +70,11 @@ impl Fleet {
             "" => Ok(resources.clone()),
             prefix => resources.prefixed(prefix),
         }
+    }
+
+    /// The fencing counters beside these keys.
+    pub(crate) fn counters(&self, keys: &Resources) -> Result<Counters, ResourceError> {
+        Ok(Counters::new(keys.counters()?, self.fencing_retention))
     }
 
     /// A token that nobody has used before.
@@ -91,6 +109,15 @@ pub(crate) struct Member {
     /// Of those, the ones that are out for longer than the node timeout.
     overdue: AtomicUsize,
     failing: AtomicBool,
+    clock: Mutex<NodeClock>,
+}
+
+/// What is known of a node's clock.
+#[derive(Debug, Default)]
+struct NodeClock {
+    watch: ClockWatch,
+    /// How it has jumped last, and when.
+    jumped: Option<(Jump, Duration)>,
 }
 
 impl Member {
@@ -103,7 +130,13 @@ impl Member {
     const MAX_LATE: usize = 4096;
 
     pub(crate) fn new(node: Arc<dyn LockNode>) -> Self {
-        Self { node, late: AtomicUsize::new(0), overdue: AtomicUsize::new(0), failing: AtomicBool::new(false) }
+        Self {
+            node,
+            late: AtomicUsize::new(0),
+            overdue: AtomicUsize::new(0),
+            failing: AtomicBool::new(false),
+            clock: Mutex::default(),
+        }
     }
 
     /// Whether the node may be sent another acquire or extend. (What was sent once may always be released.)
@@ -140,6 +173,26 @@ impl Member {
             Ok(_) => {}
         }
         answer
+    }
+}
+
+impl Member {
+    /// Compares the node's clock with ours.
+    pub(crate) fn watch_clock(&self, reading: Reading, drift: &Drift) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(jump) = clock.watch.read(reading, drift) {
+            clock.jumped = Some((jump, reading.received));
+            tracing::warn!(
+                node = self.node.name(),
+                %jump,
+                "the node's clock has jumped: its keys expire too early, or too late; look at its time service"
+            );
+        }
+    }
+
+    /// How the node's clock has jumped last, and when on our clock, if it has.
+    pub(crate) fn jumped(&self) -> Option<(Jump, Duration)> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).jumped
     }
 }
 

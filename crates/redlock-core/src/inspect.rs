@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
+    answer::InspectAnswer,
     error::WithinAsync,
     fleet::Fleet,
     inspection::{Inspection, OnOneLine},
-    node::{InspectAnswer, InspectRequest},
     node_error::NodeError,
     redlock::Redlock,
+    request::InspectRequest,
     resource::{Resource, ResourceError},
     resources::Resources,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},

@@ -4,9 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Finding, Quorum, Seen},
+    answer::InspectAnswer,
     fleet::Fleet,
     holder::Holder,
-    node::InspectAnswer,
     node_error::{NodeError, NodeErrorKind},
     resource::{Named, Resource},
     votes::Readable,

@@ -70,6 +70,8 @@ mod votes;
 mod builder;
 
 mod node;
+mod request;
+mod answer;
 mod node_error;
 mod resource;
 mod resources;
@@ -82,6 +84,8 @@ pub mod script;
 mod node_url;
 
 mod acquire;
+mod fence;
+mod restart_guard;
 mod extend;
 mod release;
 mod auto_extend;
@@ -98,7 +102,10 @@ mod clock;
 mod entropy;
 
 pub use self::{
-    algorithm::{AutoExtend, AutoExtendError, Drift, DriftError, Finding, Lost, NodeTimeout, Retry, Ttl, TtlError},
+    algorithm::{
+        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeTimeout, Retry, Ttl, TtlError,
+    },
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     background::CloseError,
     builder::{BuildError, RedlockBuilder},
     clock::{Clock, SystemClock, TokioClock},
@@ -111,17 +118,18 @@ pub use self::{
     lock_parts::{LockParts, LockPartsError},
     loss::Loss,
     named::{NamedLocks, UnlockError},
-    node::{
-        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
-        ReleaseAnswer, ReleaseRequest,
-    },
+    node::LockNode,
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     options::AcquireOptions,
     owner::{Owner, OwnerError},
     redlock::Redlock,
+    request::{
+        AcquireRequest, Counters, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+    },
     resource::{Resource, ResourceError},
     resources::Resources,
+    restart_guard::InitializeError,
     resume::ResumeError,
     slots::SlotsError,
     token::Token,

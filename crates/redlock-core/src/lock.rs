@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    algorithm::{AutoExtend, AutoExtendError, Schedule},
+    algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     auto_extend::Watch,
     claim::{Claim, Claimed},
     error::{ExtendError, ReleaseError},
@@ -76,6 +76,17 @@ impl Lock {
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.shared().token
+    }
+
+    /// The fencing token, if [fencing](crate::RedlockBuilder::fencing) is on: greater than all that were issued for this
+    /// resource before the lock was asked for, and no other's.
+    ///
+    /// Send it along with each write, and let the storage refuse a token that is below the greatest it has seen. Then a
+    /// holder that was paused past its validity, which no lock by timeouts can stop, does no harm. It stays the same when
+    /// the lock is extended or handed over.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.shared().fence.get().copied()
     }
 
     /// How long the lock may be relied on from now: `ttl - time since the acquire began - drift`, or since the last
@@ -240,9 +251,9 @@ impl Lock {
     ///
     /// If the runtime has no timers (`enable_time`).
     pub async fn into_parts(self) -> Result<LockParts, Loss> {
-        drop(self.watch);
         let shared = self.claim.shared();
-        let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl);
+        let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
+        drop(self.watch);
         self.claim.hand_over().await?;
         Ok(parts)
     }

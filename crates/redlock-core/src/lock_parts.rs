@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::{Ttl, TtlError},
+    algorithm::{FencingToken, Ttl, TtlError},
     owner::Owner,
     resource::ResourceError,
     resources::Resources,
@@ -27,6 +27,7 @@ pub struct LockParts {
     resources: Resources,
     token: Token,
     ttl: Ttl,
+    fencing_token: Option<FencingToken>,
 }
 
 impl LockParts {
@@ -41,12 +42,17 @@ impl LockParts {
         ttl: Duration,
     ) -> Result<Self, LockPartsError> {
         let (resources, ttl) = (Resources::new(resources)?, Ttl::new(ttl)?);
-        Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl))
+        Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl, None))
     }
 
-    pub(crate) fn of(resources: Resources, token: Token, ttl: Ttl) -> Self {
+    /// With the fencing token that the lock has.
+    pub fn with_fencing_token(self, fencing_token: FencingToken) -> Self {
+        Self { fencing_token: Some(fencing_token), ..self }
+    }
+
+    pub(crate) fn of(resources: Resources, token: Token, ttl: Ttl, fencing_token: Option<FencingToken>) -> Self {
         // In whole milliseconds, as it is sent.
-        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl) }
+        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token }
     }
 
     /// What is locked.
@@ -65,6 +71,12 @@ impl LockParts {
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl.trusted()
+    }
+
+    /// The fencing token, if the lock has one.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.fencing_token
     }
 
     pub(crate) fn into_resources(self) -> Resources {
@@ -107,7 +119,7 @@ pub enum LockPartsError {
 mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-    use super::{Duration, LockParts};
+    use super::{Duration, FencingToken, LockParts};
     use crate::resource::Resource;
 
     /// The lock as it is written.
@@ -116,19 +128,23 @@ mod wire {
         resources: Vec<S>,
         token: S,
         ttl_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fencing_token: Option<FencingToken>,
     }
 
     impl Serialize for LockParts {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let resources = self.resources.iter().map(Resource::as_str).collect();
-            Wire { resources, token: self.token.as_str(), ttl_ms: self.ttl.sent_millis() }.serialize(serializer)
+            let (ttl_ms, fencing_token) = (self.ttl.sent_millis(), self.fencing_token);
+            Wire { resources, token: self.token.as_str(), ttl_ms, fencing_token }.serialize(serializer)
         }
     }
 
     impl<'de> Deserialize<'de> for LockParts {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let Wire { resources, token, ttl_ms } = Wire::<String>::deserialize(deserializer)?;
-            LockParts::new(resources, &token, Duration::from_millis(ttl_ms)).map_err(D::Error::custom)
+            let Wire { resources, token, ttl_ms, fencing_token } = Wire::<String>::deserialize(deserializer)?;
+            let parts = LockParts::new(resources, &token, Duration::from_millis(ttl_ms)).map_err(D::Error::custom)?;
+            Ok(LockParts { fencing_token, ..parts })
         }
     }
 }

@@ -1,15 +1,13 @@
 //! The seam: what the driver asks of one independent Redis, and what it may answer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
 use crate::{
-    algorithm::Ttl,
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node_error::{NodeError, NodeErrorKind},
-    resource::Resource,
-    resources::Resources,
-    token::Token,
+    request::{AcquireRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
 };
 
 /// One independent Redis node.
@@ -51,17 +49,34 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
 
     /// Sets the keys to the token, with the ttl as their expiry, if none of them holds another value. A key that holds
     /// the token already is left as it is.
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError>;
+    ///
+    /// With [fencing](AcquireRequest::fencing) it counts each grant, in the same step. With a [guard](AcquireRequest::guard)
+    /// it grants nothing for a while after each start of the server, which may have forgotten locks.
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
-    /// holds another value; otherwise changes nothing.
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError>;
+    /// holds another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing) it raises the counters to the
+    /// token that was issued, and never lowers one.
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
     /// Deletes those keys that hold the token.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Tells what the key holds, and changes nothing.
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
+
+    /// Raises the fencing counters to the candidate if all keys hold the token and no counter is greater; otherwise
+    /// changes nothing.
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
+
+    /// Plants the marker of the restart guard, without a quarantine, where there is none.
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())
     }
@@ -77,11 +92,11 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
         (**self).is_cluster()
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         (**self).acquire(request).await
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         (**self).extend(request).await
     }
 
@@ -92,170 +107,17 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         (**self).inspect(request).await
     }
+
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        (**self).raise(request).await
+    }
+
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
+        (**self).open(request).await
+    }
 }
 
 const _: fn(&dyn LockNode) = |node| {
     fn is_send_sync<T: Send + Sync + ?Sized>(_: &T) {}
     is_send_sync(node);
 };
-
-/// Asks a node to set the keys, all or none.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct AcquireRequest {
-    /// The keys.
-    pub keys: Resources,
-    /// The value, unique to one holder and one round.
-    pub token: Token,
-    /// The keys' expiry.
-    pub ttl: Ttl,
-}
-
-impl AcquireRequest {
-    /// A request to set `keys` to `token` for `ttl`.
-    #[must_use]
-    pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
-        Self { keys: keys.into(), token, ttl }
-    }
-}
-
-/// Asks a node to renew the keys' expiry, of all or none.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ExtendRequest {
-    /// The keys.
-    pub keys: Resources,
-    /// The value that each key must hold, or gets if it is absent.
-    pub token: Token,
-    /// The keys' new expiry.
-    pub ttl: Ttl,
-}
-
-impl ExtendRequest {
-    /// A request to renew `keys`, held by `token`, for `ttl`.
-    #[must_use]
-    pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
-        Self { keys: keys.into(), token, ttl }
-    }
-}
-
-/// Asks a node to delete the keys.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ReleaseRequest {
-    /// The keys.
-    pub keys: Resources,
-    /// The value that a key must hold.
-    pub token: Token,
-}
-
-impl ReleaseRequest {
-    /// A request to delete `keys` if `token` holds it.
-    #[must_use]
-    pub fn new(keys: impl Into<Resources>, token: Token) -> Self {
-        Self { keys: keys.into(), token }
-    }
-}
-
-/// Asks a node what the key holds.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct InspectRequest {
-    /// The key.
-    pub resource: Resource,
-}
-
-impl InspectRequest {
-    /// A request to look at `resource`.
-    #[must_use]
-    pub fn new(resource: Resource) -> Self {
-        Self { resource }
-    }
-}
-
-/// What a node says to an [`AcquireRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AcquireAnswer {
-    /// The keys hold the token now.
-    #[non_exhaustive]
-    Granted {},
-    /// Another token holds a key.
-    #[non_exhaustive]
-    Held {
-        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
-        remaining: Option<Duration>,
-    },
-}
-
-impl AcquireAnswer {
-    /// The keys hold the token now.
-    #[must_use]
-    pub fn granted() -> Self {
-        Self::Granted {}
-    }
-
-    /// Another token holds a key, for so long at most.
-    #[must_use]
-    pub fn held(remaining: Option<Duration>) -> Self {
-        Self::Held { remaining }
-    }
-}
-
-/// What a node says to an [`ExtendRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExtendAnswer {
-    /// The keys hold the token, for the ttl at least.
-    Extended,
-    /// So they do, and one at least was absent.
-    Healed,
-    /// Another token holds a key.
-    #[non_exhaustive]
-    Held {
-        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
-        remaining: Option<Duration>,
-    },
-}
-
-impl ExtendAnswer {
-    /// Another token holds a key, for so long at most.
-    #[must_use]
-    pub fn held(remaining: Option<Duration>) -> Self {
-        Self::Held { remaining }
-    }
-}
-
-/// What a node says to a [`ReleaseRequest`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReleaseAnswer {
-    /// All keys held the token and are gone now.
-    Released,
-    /// A key was absent or held another token. Those that held this one are gone now.
-    NotHeld,
-}
-
-/// What a node says to an [`InspectRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InspectAnswer {
-    /// There is no such key.
-    Absent,
-    /// The key exists.
-    #[non_exhaustive]
-    Held {
-        /// Its value: a token, of this library or of another.
-        token: Vec<u8>,
-        /// How long the key still lives, if it expires at all.
-        remaining: Option<Duration>,
-    },
-}
-
-impl InspectAnswer {
-    /// The key holds this value, for so long at most.
-    #[must_use]
-    pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
-        Self::Held { token: token.into(), remaining }
-    }
-}

@@ -90,6 +90,10 @@ pub enum NodeErrorKind {
     Loading,
     /// The node's `maxmemory` is reached.
     OutOfMemory,
+    /// The node's restart guard is another: it was set up for another longest ttl, or its marker holds something else.
+    Guard,
+    /// The node's clock has jumped, and its grants do not count for a while, as the caller has chosen.
+    ClockJumped,
     /// The node cannot do this at all.
     Unsupported,
     /// Anything else; see the source.
@@ -105,7 +109,8 @@ impl NodeErrorKind {
             Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some(
-                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, and SELECT if a database is given",
+                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, TIME for fencing, TIME and INFO for \
+                 the restart guard, and SELECT if a database is given",
             ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
             Self::ReadOnly => {
@@ -113,6 +118,8 @@ impl NodeErrorKind {
             }
             Self::Loading => Some("wait until the node has loaded its data"),
             Self::OutOfMemory => Some("raise the node's maxmemory, or give the locks a node of their own"),
+            Self::Guard => Some("set the same longest ttl wherever these nodes are used"),
+            Self::ClockJumped => Some("look at the node's time service"),
             Self::Unsupported | Self::Other => None,
         }
     }
@@ -123,7 +130,8 @@ impl NodeErrorKind {
     /// a command that failed inside a script, so the code is looked for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
-        const CODES: [(&str, NodeErrorKind); 17] = [
+        const CODES: [(&str, NodeErrorKind); 18] = [
+            ("GUARD", NodeErrorKind::Guard),
             ("NOAUTH", NodeErrorKind::Authentication),
             ("Authentication required", NodeErrorKind::Authentication),
             ("WRONGPASS", NodeErrorKind::Authentication),
@@ -157,6 +165,8 @@ impl fmt::Display for NodeErrorKind {
             Self::ReadOnly => "read-only",
             Self::Loading => "loading or busy",
             Self::OutOfMemory => "out of memory",
+            Self::Guard => "another restart guard",
+            Self::ClockJumped => "the clock has jumped",
             Self::Unsupported => "not supported",
             Self::Other => "error",
         })
@@ -184,6 +194,7 @@ mod tests {
             ("LOADING Redis is loading the dataset in memory", NodeErrorKind::Loading),
             ("BUSY Redis is busy running a script.", NodeErrorKind::Loading),
             ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
+            ("GUARD the restart guard was set up here for ttls up to 7 ms", NodeErrorKind::Guard),
             ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
             ("ERR whatever", NodeErrorKind::Other),
         ] {
@@ -202,6 +213,8 @@ mod tests {
             (NodeErrorKind::ReadOnly, "read-only", "a primary's address"),
             (NodeErrorKind::Loading, "loading or busy", "wait until"),
             (NodeErrorKind::OutOfMemory, "out of memory", "maxmemory"),
+            (NodeErrorKind::Guard, "another restart guard", "the same longest ttl"),
+            (NodeErrorKind::ClockJumped, "the clock has jumped", "time service"),
         ] {
             assert_eq!(kind.to_string(), text);
             assert!(kind.advice().unwrap().contains(advice), "{kind}");

@@ -19,6 +19,7 @@ use crate::algorithm::{AutoExtend, Retry};
 pub struct AcquireOptions {
     pub(crate) ttl: Duration,
     pub(crate) auto_extend: Option<AutoExtend>,
+    pub(crate) fencing: Option<bool>,
     retry: Option<Retry>,
     deadline: Option<Duration>,
 }
@@ -26,7 +27,7 @@ pub struct AcquireOptions {
 impl AcquireOptions {
     /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, auto_extend: None, retry: None, deadline: None }
+        Self { ttl, auto_extend: None, fencing: None, retry: None, deadline: None }
     }
 
     /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
@@ -47,6 +48,12 @@ impl AcquireOptions {
     /// [`Lock::lost`](crate::Lock::lost).
     pub fn auto_extend(self, auto_extend: AutoExtend) -> Self {
         Self { auto_extend: Some(auto_extend), ..self }
+    }
+
+    /// Whether the lock gets a [fencing token](crate::Lock::fencing_token). Default: as the
+    /// [builder](crate::RedlockBuilder::fencing) says.
+    pub fn fencing(self, fencing: bool) -> Self {
+        Self { fencing: Some(fencing), ..self }
     }
 
     /// The retry policy of this call.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::resources::Resources;
+use crate::{algorithm::hash_tag, resources::Resources};
 
 /// The name that is locked, which is also the Redis key, behind a [prefix](crate::RedlockBuilder::key_prefix) if there is
 /// one: 1 to 65,536 bytes of UTF-8, spaces and NUL included.
@@ -36,6 +36,20 @@ impl Resource {
             return Err(ResourceError::KeyTooLong { len, prefix: prefix.len() });
         }
         Ok(Self([prefix, &self.0].concat().into()))
+    }
+
+    /// The key of the fencing counter beside this key, in the same hash slot of a Redis Cluster, wherever there can be one.
+    pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
+        const SUFFIX: &str = ":fence";
+        // Two keys that differ in the braces alone share a counter, which is no harm: it only ever counts up.
+        let counter = match hash_tag(&self.0) {
+            Some(_) => [&self.0, SUFFIX].concat(),
+            None => ["{", &self.0, "}", SUFFIX].concat(),
+        };
+        if counter.len() > Self::MAX_LEN {
+            return Err(ResourceError::CounterTooLong { len: self.0.len() });
+        }
+        Ok(Self(counter.into()))
     }
 
     /// The name.
@@ -100,6 +114,12 @@ pub enum ResourceError {
         len: usize,
         /// The prefix' length in bytes.
         prefix: usize,
+    },
+    /// The key leaves no room for that of its fencing counter.
+    #[error("the key of the resource has {len} bytes, which leaves no room for its fencing counter: shorten the name")]
+    CounterTooLong {
+        /// The key's length in bytes.
+        len: usize,
     },
     /// No name was given.
     #[error("there are no resources: give at least one name")]

@@ -57,6 +57,14 @@ impl Resources {
         }))
     }
 
+    /// The fencing counters beside these keys, in the same order.
+    pub(crate) fn counters(&self) -> Result<Self, ResourceError> {
+        Ok(Self(match &self.0 {
+            Names::One(key) => Names::One(key.counter()?),
+            Names::Many(keys) => Names::Many(keys.iter().map(Resource::counter).collect::<Result<_, _>>()?),
+        }))
+    }
+
     /// All of them, in order.
     #[must_use]
     pub fn as_slice(&self) -> &[Resource] {

@@ -75,7 +75,11 @@ impl Redlock {
             Ok(keys) => keys,
             Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
         };
-        if let Err(reason) = SlotsError::check(&fleet.members, parts.resources(), &keys) {
+        let fence = match parts.fencing_token().map(|token| Ok((fleet.counters(&keys)?, token))).transpose() {
+            Ok(fence) => fence,
+            Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
+        };
+        if let Err(reason) = SlotsError::check(fleet, parts.resources(), &keys, fence.as_ref().map(|fence| &fence.0)) {
             return Err(ResumeError::Slots { reason, parts: Box::new(parts) });
         }
         let terms = match fleet.terms(parts.ttl()) {
@@ -121,7 +125,7 @@ impl Redlock {
         let votes = Box::new(ballot.close("still held it", took()));
         let claim = || {
             let (resources, token) = (parts.resources().clone(), *parts.token());
-            Claim::of_another(fleet, &runtime, resources, keys.clone(), token, terms.node_timeout)
+            Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), terms.node_timeout)
         };
         let error = match found {
             Resumed::Valid { validity } => {

@@ -1,23 +1,27 @@
 //! The Lua scripts that make each operation atomic on a Redis node: one copy, for every Redis client.
 //!
 //! For authors of backends. Send `EVALSHA` with [`Script::sha1`]; on `NOSCRIPT` send `EVAL` with [`Script::source`].
-//! `KEYS` are the resources, one at least, and all of them fare alike; [`INSPECT`] takes one. [`AcquireAnswer`], [`ExtendAnswer`] and [`ReleaseAnswer`] are read from the integer
-//! that a script answers by their `from_script`.
+//! `KEYS` are the resources, one at least, and all of them fare alike; [`INSPECT`] takes one. Behind them stand fencing
+//! counters and the marker of the restart guard, where a script says so. Answers are read by their `from_script`.
 
 use std::time::Duration;
 
 use crate::{
-    node::{AcquireAnswer, ExtendAnswer, ReleaseAnswer},
+    answer::{AcquireAnswer, ExtendAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer},
     node_error::{NodeError, NodeErrorKind},
 };
 
-/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds.
+/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
+/// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Answers an
+/// array of a verdict, the node's `TIME` in microseconds, and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "7cfd061e8a717975994b09357795611e1317d0b2" };
+    Script { source: include_str!("script/acquire.lua"), sha1: "3af7d89997cedd7de982ae366119e535641dd613" };
 
-/// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds.
+/// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
+/// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
+/// node's `TIME` in microseconds.
 pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "57d720ece9b63c501db676d1146c75338685bc7a" };
+    Script { source: include_str!("script/extend.lua"), sha1: "4fbd4e0e6ab096a53bba38beb922afed91bcd8f6" };
 
 /// Gives all keys back that are ours: `ARGV` is the token.
 pub const RELEASE: Script =
@@ -26,6 +30,15 @@ pub const RELEASE: Script =
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
 pub const INSPECT: Script =
     Script { source: include_str!("script/inspect.lua"), sha1: "5b56d0082d995c0f56ee8d7f3e9dc1366235555b" };
+
+/// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
+/// milliseconds and the candidate. Answers an integer.
+pub const RAISE: Script =
+    Script { source: include_str!("script/raise.lua"), sha1: "0f82a5b0511f5be827e4763f70de04653c0a9072" };
+
+/// Plants a marker where there is none: its key, and the longest ttl in milliseconds. Answers an integer.
+pub const OPEN: Script =
+    Script { source: include_str!("script/open.lua"), sha1: "ffe8a8fb847f22b141407a9bafe3d7241a5b57a5" };
 
 /// A Lua script and its hash.
 #[derive(Debug, Clone, Copy)]
@@ -52,26 +65,64 @@ impl Script {
 const OURS: i64 = -3;
 /// The keys hold our token, some of them again.
 const OURS_AGAIN: i64 = -4;
+/// The node is in quarantine.
+const QUARANTINED: i64 = -5;
+/// A key is not ours.
+const NOT_OURS: i64 = -2;
 
 impl AcquireAnswer {
-    /// Reads what [`ACQUIRE`] answered.
+    /// Reads the verdict of [`ACQUIRE`], and what stands behind the time.
     #[must_use]
-    pub fn from_script(answer: i64) -> Self {
-        match answer {
-            OURS => Self::granted(),
+    pub fn from_script(verdict: i64, detail: i64) -> Self {
+        let detail = u64::try_from(detail).unwrap_or_default();
+        match verdict {
+            OURS if detail == 0 => Self::granted(),
+            OURS => Self::counted(detail),
+            QUARANTINED => Self::quarantined(Duration::from_millis(detail)),
             pttl => Self::held(remaining(pttl)),
         }
     }
 }
 
 impl ExtendAnswer {
-    /// Reads what [`EXTEND`] answered.
+    /// Reads the verdict of [`EXTEND`].
     #[must_use]
-    pub fn from_script(answer: i64) -> Self {
-        match answer {
+    pub fn from_script(verdict: i64) -> Self {
+        match verdict {
             OURS => Self::Extended,
             OURS_AGAIN => Self::Healed,
             pttl => Self::held(remaining(pttl)),
+        }
+    }
+}
+
+impl RaiseAnswer {
+    /// Reads what [`RAISE`] answered.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is none that the script can give.
+    pub fn from_script(answer: i64) -> Result<Self, NodeError> {
+        match (answer, u64::try_from(answer)) {
+            (OURS, _) => Ok(Self::Confirmed),
+            (NOT_OURS, _) => Ok(Self::NotHeld),
+            (_, Ok(counter)) => Ok(Self::Higher(counter)),
+            _ => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {answer} to a raise"))),
+        }
+    }
+}
+
+impl OpenAnswer {
+    /// Reads what [`OPEN`] answered.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is none that the script can give.
+    pub fn from_script(answer: i64) -> Result<Self, NodeError> {
+        match answer {
+            1 => Ok(Self::Opened),
+            0 => Ok(Self::InUse),
+            other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other} to an opening"))),
         }
     }
 }
@@ -95,6 +146,12 @@ impl ReleaseAnswer {
     }
 }
 
+/// What the clock of a node read, in microseconds since 1970: nothing where it may not be asked.
+#[must_use]
+pub fn clock(micros: i64) -> Option<Duration> {
+    u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
+}
+
 /// What `PTTL` says, as a duration: nothing for a key without expiry.
 #[must_use]
 pub fn remaining(pttl: i64) -> Option<Duration> {
@@ -107,7 +164,7 @@ mod tests {
 
     #[test]
     fn each_hash_is_its_scripts() {
-        for script in [ACQUIRE, EXTEND, RELEASE, INSPECT] {
+        for script in [ACQUIRE, EXTEND, RELEASE, INSPECT, RAISE, OPEN] {
             let sha1 = sha1_smol::Sha1::from(script.source()).digest().to_string();
             assert_eq!(script.sha1(), sha1, "{}", script.source());
         }
@@ -115,30 +172,53 @@ mod tests {
 
     #[test]
     fn what_a_script_says_of_our_own_key_is_nothing_that_pttl_says() {
-        assert_eq!(AcquireAnswer::from_script(-3), AcquireAnswer::granted());
+        assert_eq!(AcquireAnswer::from_script(-3, 0), AcquireAnswer::granted());
+        assert_eq!(AcquireAnswer::from_script(-3, 7), AcquireAnswer::counted(7));
+        assert_eq!(AcquireAnswer::from_script(-5, 7), AcquireAnswer::quarantined(Duration::from_millis(7)));
         assert_eq!(ExtendAnswer::from_script(-3), ExtendAnswer::Extended);
         assert_eq!(ExtendAnswer::from_script(-4), ExtendAnswer::Healed);
         for pttl in [-2, -1, 0, 1, 3, 4, i64::MAX] {
-            assert_eq!(AcquireAnswer::from_script(pttl), AcquireAnswer::held(remaining(pttl)));
+            assert_eq!(AcquireAnswer::from_script(pttl, 0), AcquireAnswer::held(remaining(pttl)));
             assert_eq!(ExtendAnswer::from_script(pttl), ExtendAnswer::held(remaining(pttl)));
         }
     }
 
     #[test]
     fn a_holder_without_expiry_has_no_remaining_time() {
-        assert_eq!(AcquireAnswer::from_script(-1), AcquireAnswer::held(None));
-        assert_eq!(AcquireAnswer::from_script(7), AcquireAnswer::held(Some(Duration::from_millis(7))));
+        assert_eq!(AcquireAnswer::from_script(-1, 0), AcquireAnswer::held(None));
+        assert_eq!(AcquireAnswer::from_script(7, 0), AcquireAnswer::held(Some(Duration::from_millis(7))));
     }
 
     #[test]
     fn a_key_that_vanished_is_not_taken_for_ours() {
-        assert_eq!(AcquireAnswer::from_script(-2), AcquireAnswer::held(None));
+        assert_eq!(AcquireAnswer::from_script(-2, 0), AcquireAnswer::held(None));
         assert_eq!(ExtendAnswer::from_script(-2), ExtendAnswer::held(None));
     }
 
     #[test]
     fn an_answer_that_no_script_gives_is_an_error() {
         assert!(ReleaseAnswer::from_script(2, false).is_err());
+        assert!(RaiseAnswer::from_script(-1).is_err());
+        assert!(OpenAnswer::from_script(2).is_err());
+    }
+
+    #[test]
+    fn a_raise_is_confirmed_outrun_or_too_late() {
+        assert_eq!(RaiseAnswer::from_script(-3).unwrap(), RaiseAnswer::Confirmed);
+        assert_eq!(RaiseAnswer::from_script(-2).unwrap(), RaiseAnswer::NotHeld);
+        assert_eq!(RaiseAnswer::from_script(9).unwrap(), RaiseAnswer::Higher(9));
+    }
+
+    #[test]
+    fn a_node_is_opened_or_in_use() {
+        assert_eq!(OpenAnswer::from_script(1).unwrap(), OpenAnswer::Opened);
+        assert_eq!(OpenAnswer::from_script(0).unwrap(), OpenAnswer::InUse);
+    }
+
+    #[test]
+    fn a_clock_that_may_not_be_asked_tells_nothing() {
+        assert_eq!((clock(0), clock(-1)), (None, None));
+        assert_eq!(clock(1_500_000), Some(Duration::from_millis(1_500)));
     }
 
     #[test]

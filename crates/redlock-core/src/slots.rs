@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{algorithm::hash_slot, fleet::Member, resources::Resources};
+use crate::{algorithm::hash_slot, fleet::Fleet, request::Counters, resources::Resources};
 
 /// Resources cannot be locked together: a node is a Redis Cluster, and they are in more than one of its hash slots.
 ///
@@ -18,13 +18,23 @@ pub struct SlotsError {
 
 impl SlotsError {
     /// Fails if one of the nodes is a cluster and the keys are not in one slot.
-    pub(crate) fn check(members: &[Member], resources: &Resources, keys: &Resources) -> Result<(), Box<Self>> {
-        if resources.len() == 1 {
+    ///
+    /// Fencing counters and the marker of the restart guard have to be in that slot as well.
+    pub(crate) fn check(
+        fleet: &Fleet,
+        resources: &Resources,
+        keys: &Resources,
+        counters: Option<&Counters>,
+    ) -> Result<(), Box<Self>> {
+        let marker = fleet.guard.as_ref().map(|guard| &guard.marker);
+        if resources.len() == 1 && counters.is_none() && marker.is_none() {
             return Ok(());
         }
-        let Some(cluster) = members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
+        let Some(cluster) = fleet.members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
+        let counters = counters.into_iter().flat_map(|counters| &counters.keys);
+        let beside = counters.chain(marker).map(|key| (key, key));
         let mut slots = BTreeMap::<u16, Vec<_>>::new();
-        for (resource, key) in resources.iter().zip(keys) {
+        for (resource, key) in resources.iter().zip(keys).chain(beside) {
             slots.entry(hash_slot(key.as_str())).or_default().push(resource.as_str());
         }
         if slots.len() == 1 {

@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Decision, Quorum, Round, Vote},
+    answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
     fleet::Fleet,
-    node::{AcquireAnswer, ExtendAnswer, ReleaseAnswer},
     node_error::{NodeError, NodeErrorKind},
     round_trip::RoundTrip,
 };
@@ -40,6 +40,17 @@ pub enum NodeAnswer {
     Held {
         /// How long the key still lives, if the node told.
         remaining: Option<Duration>,
+    },
+    /// The node was started a short time ago, and may have forgotten locks: it grants none yet, by the
+    /// [restart guard](crate::RedlockBuilder::restart_guard).
+    Quarantined {
+        /// How long that lasts.
+        remaining: Duration,
+    },
+    /// The node has counted fencing tokens beyond the one that it was to confirm.
+    Beyond {
+        /// Up to this.
+        counter: u64,
     },
     /// The key was gone when it was to be released or resumed, or held another token.
     NotHeld,
@@ -97,6 +108,10 @@ impl fmt::Display for Votes {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
                 NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
+                NodeAnswer::Quarantined { remaining } => {
+                    write!(f, "in quarantine after a restart ({} left)", Readable(*remaining))?;
+                }
+                NodeAnswer::Beyond { counter } => write!(f, "has counted up to {counter}")?,
                 NodeAnswer::NotHeld => f.write_str("no longer held it")?,
                 NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
                 NodeAnswer::Silent { after } => write!(f, "did not answer within {}", Readable(*after))?,
@@ -170,6 +185,13 @@ impl<'a> Ballot<'a> {
         self.closed = true;
     }
 
+    /// Which members have refused.
+    pub(crate) fn refusing(&self) -> impl Iterator<Item = usize> {
+        let is_refusal = |answer: &NodeAnswer| answer.vote() == Vote::Refused;
+        let answers = self.answers.iter().enumerate();
+        answers.filter(move |(_, answer)| answer.as_ref().is_some_and(is_refusal)).map(|(member, _)| member)
+    }
+
     /// Counts one answer.
     pub(crate) fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
         let answer = answer.into();
@@ -203,8 +225,8 @@ impl NodeAnswer {
         match self {
             Self::Granted => Vote::Granted,
             Self::Restored => Vote::Restored,
-            Self::Held { .. } | Self::NotHeld => Vote::Refused,
-            Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
+            Self::Held { .. } | Self::NotHeld | Self::Beyond { .. } => Vote::Refused,
+            Self::Quarantined { .. } | Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
         }
     }
 }
@@ -212,8 +234,9 @@ impl NodeAnswer {
 impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<AcquireAnswer, NodeError>) -> Self {
         match answer {
-            Ok(AcquireAnswer::Granted {}) => Self::Granted,
+            Ok(AcquireAnswer::Granted { .. }) => Self::Granted,
             Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Ok(AcquireAnswer::Quarantined { remaining }) => Self::Quarantined { remaining },
             Err(error) => Self::Failed(error),
         }
     }
@@ -225,6 +248,17 @@ impl From<Result<ExtendAnswer, NodeError>> for NodeAnswer {
             Ok(ExtendAnswer::Extended) => Self::Granted,
             Ok(ExtendAnswer::Healed) => Self::Restored,
             Ok(ExtendAnswer::Held { remaining }) => Self::Held { remaining },
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Result<RaiseAnswer, NodeError>> for NodeAnswer {
+    fn from(answer: Result<RaiseAnswer, NodeError>) -> Self {
+        match answer {
+            Ok(RaiseAnswer::Confirmed) => Self::Granted,
+            Ok(RaiseAnswer::Higher(counter)) => Self::Beyond { counter },
+            Ok(RaiseAnswer::NotHeld) => Self::NotHeld,
             Err(error) => Self::Failed(error),
         }
     }

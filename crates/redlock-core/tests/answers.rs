@@ -132,14 +132,14 @@ async fn a_node_that_cannot_be_inspected_says_so() {
         async fn acquire(
             &self,
             request: &redlock_core::AcquireRequest,
-        ) -> Result<redlock_core::AcquireAnswer, redlock_core::NodeError> {
+        ) -> Result<redlock_core::Timed<redlock_core::AcquireAnswer>, redlock_core::NodeError> {
             self.0.acquire(request).await
         }
 
         async fn extend(
             &self,
             request: &redlock_core::ExtendRequest,
-        ) -> Result<redlock_core::ExtendAnswer, redlock_core::NodeError> {
+        ) -> Result<redlock_core::Timed<redlock_core::ExtendAnswer>, redlock_core::NodeError> {
             self.0.extend(request).await
         }
 

@@ -8,8 +8,9 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, NodeUrl, NodeUrlError, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, RaiseAnswer,
+    RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, Timed, Token, Ttl,
     backend::{Answered, Call, Node, RedisClient, Reply},
     script,
 };
@@ -33,7 +34,7 @@ struct Sent {
     script: &'static str,
     keys: Vec<String>,
     token: Option<Token>,
-    ttl_millis: Option<u64>,
+    numbers: Vec<u64>,
     timeouts: (Duration, Duration),
 }
 
@@ -49,9 +50,9 @@ impl RedisClient for Fake {
     async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
         self.sent.lock().unwrap().push(Sent {
             script: call.script().sha1(),
-            keys: call.keys().iter().map(ToString::to_string).collect(),
+            keys: call.keys().map(ToString::to_string).collect(),
             token: call.token().copied(),
-            ttl_millis: call.ttl_millis(),
+            numbers: call.numbers().to_vec(),
             timeouts: (connect, response),
         });
         match &self.answer {
@@ -89,6 +90,10 @@ fn release() -> ReleaseRequest {
     ReleaseRequest::new(resource(), Token::from_bytes(TOKEN))
 }
 
+fn guard() -> Guard {
+    Guard::new(Resource::new("m").unwrap(), Ttl::new(ms(7)).unwrap())
+}
+
 fn inspect() -> InspectRequest {
     InspectRequest::new(resource())
 }
@@ -98,25 +103,60 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     let fake = Fake::answering(Reply::Integer(1));
     let sent = fake.sent.clone();
     let node = Node::<Fake>::new(fake).with_connect_timeout(ms(70)).with_response_timeout(ms(80));
-    node.acquire(&acquire()).await.unwrap();
-    node.extend(&extend()).await.unwrap();
-    node.release(&release()).await.unwrap();
-    node.inspect(&inspect()).await.unwrap_err();
-    let with = |script: script::Script, token: Option<[u8; 20]>, ttl_millis| Sent {
+    let (counters, guard) = (Counters::new(Resource::new("c").unwrap(), ms(5)), guard());
+    let fence = FencingToken::new(9).unwrap();
+    let _ = node.acquire(&acquire()).await;
+    let _ = node.extend(&extend()).await;
+    let _ = node.release(&release()).await;
+    let _ = node.inspect(&inspect()).await;
+    let mut fenced = acquire();
+    fenced.fencing = Some(counters.clone());
+    let _ = node.acquire(&fenced).await;
+    let mut guarded = acquire();
+    guarded.guard = Some(guard.clone());
+    let _ = node.acquire(&guarded).await;
+    guarded.fencing = fenced.fencing;
+    let _ = node.acquire(&guarded).await;
+    let mut extend = extend();
+    extend.fencing = Some((counters.clone(), fence));
+    let _ = node.extend(&extend).await;
+    let _ = node.raise(&RaiseRequest::new(resource(), Token::from_bytes(TOKEN), counters, 8)).await;
+    let _ = node.open(&OpenRequest::new(guard)).await;
+    let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
         script: script.sha1(),
-        keys: vec!["r".to_owned()],
+        keys: keys.iter().map(ToString::to_string).collect(),
         token: token.map(Token::from_bytes),
-        ttl_millis,
+        numbers: numbers.to_vec(),
         timeouts: (ms(70), ms(80)),
     };
     let expected = [
         // Rounded up.
-        with(script::ACQUIRE, Some(TOKEN), Some(2)),
-        with(script::EXTEND, Some(TOKEN), Some(30)),
-        with(script::RELEASE, Some(TOKEN), None),
-        with(script::INSPECT, None, None),
+        with(script::ACQUIRE, &["r"], Some(TOKEN), &[2]),
+        with(script::EXTEND, &["r"], Some(TOKEN), &[30]),
+        with(script::RELEASE, &["r"], Some(TOKEN), &[]),
+        with(script::INSPECT, &["r"], None, &[]),
+        with(script::ACQUIRE, &["r", "c"], Some(TOKEN), &[2, 1, 5, 0]),
+        with(script::ACQUIRE, &["r", "m"], Some(TOKEN), &[2, 1, 0, 7]),
+        with(script::ACQUIRE, &["r", "c", "m"], Some(TOKEN), &[2, 1, 5, 7]),
+        // A counter outlives its lock.
+        with(script::EXTEND, &["r", "c"], Some(TOKEN), &[30, 1, 30, 9]),
+        with(script::RAISE, &["r", "c"], Some(TOKEN), &[1, 5, 8]),
+        with(script::OPEN, &["m"], None, &[7]),
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retention_is_never_none_and_bounded() {
+    let fake = Fake::answering(Reply::Nothing);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    for retention in [Duration::ZERO, Duration::MAX] {
+        let mut fenced = acquire();
+        fenced.fencing = Some(Counters::new(resource(), retention));
+        node.acquire(&fenced).await.unwrap_err();
+    }
+    let retentions: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.numbers[2]).collect();
+    assert_eq!(retentions, [1, (1 << 53) - 1]);
 }
 
 #[test]
@@ -159,10 +199,19 @@ async fn all_keys_are_sent_in_order() {
 #[tokio::test(start_paused = true)]
 async fn answers_are_read() {
     let integer = |integer| answering(Reply::Integer(integer));
-    assert_eq!(integer(-3).acquire(&acquire()).await.unwrap(), AcquireAnswer::granted());
-    assert_eq!(integer(9).acquire(&acquire()).await.unwrap(), AcquireAnswer::held(Some(ms(9))));
-    assert_eq!(integer(-4).extend(&extend()).await.unwrap(), ExtendAnswer::Healed);
-    assert_eq!(integer(9).extend(&extend()).await.unwrap(), ExtendAnswer::held(Some(ms(9))));
+    let acquired = async |integers| answering(Reply::Integers(integers)).acquire(&acquire()).await.unwrap();
+    let extended = async |integers| answering(Reply::Integers(integers)).extend(&extend()).await.unwrap();
+    assert_eq!(acquired([-3, 0, 0]).await, AcquireAnswer::granted().into());
+    let clock = Some(Duration::from_micros(5));
+    assert_eq!(acquired([-3, 5, 7]).await, Timed { answer: AcquireAnswer::counted(7), clock });
+    assert_eq!(acquired([-5, 5, 7]).await, Timed { answer: AcquireAnswer::quarantined(ms(7)), clock });
+    assert_eq!(acquired([9, 0, 0]).await, AcquireAnswer::held(Some(ms(9))).into());
+    assert_eq!(extended([-4, 5, 0]).await, Timed { answer: ExtendAnswer::Healed, clock });
+    assert_eq!(extended([9, 0, 0]).await, ExtendAnswer::held(Some(ms(9))).into());
+    let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), Counters::new(resource(), ms(5)), 8);
+    assert_eq!(integer(-3).raise(&raise).await.unwrap(), RaiseAnswer::Confirmed);
+    assert_eq!(integer(9).raise(&raise).await.unwrap(), RaiseAnswer::Higher(9));
+    assert_eq!(integer(1).open(&OpenRequest::new(guard())).await.unwrap(), OpenAnswer::Opened);
     assert_eq!(integer(1).release(&release()).await.unwrap(), ReleaseAnswer::Released);
     assert_eq!(integer(0).release(&release()).await.unwrap(), ReleaseAnswer::NotHeld);
     assert_eq!(answering(Reply::Nothing).inspect(&inspect()).await.unwrap(), InspectAnswer::Absent);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
-    Redlock, Release, ReleaseAnswer, ReleaseRequest, TokioClock,
+    Redlock, Release, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
@@ -179,11 +179,11 @@ async fn a_backend_that_panics_is_one_failed_node() {
             "panicking"
         }
 
-        async fn acquire(&self, _: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+        async fn acquire(&self, _: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
             panic!("acquire")
         }
 
-        async fn extend(&self, _: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+        async fn extend(&self, _: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
             panic!("extend")
         }
 

@@ -11,7 +11,7 @@ use std::{
 
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendError, ExtendRequest, LockNode, NodeError,
-    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, TokioClock,
+    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 
@@ -216,11 +216,11 @@ fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
             self.0.name()
         }
 
-        async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+        async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
             self.0.acquire(request).await
         }
 
-        async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+        async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
             self.0.extend(request).await
         }
 

@@ -6,7 +6,7 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, Finding, InspectError, LockNode, NodeError, Owner,
-    Redlock, ReleaseAnswer, ReleaseRequest, Sight, TokioClock,
+    Redlock, ReleaseAnswer, ReleaseRequest, Sight, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep, timeout};
@@ -311,11 +311,11 @@ async fn a_backend_that_cannot_look_is_told() {
             self.0.name()
         }
 
-        async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+        async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
             self.0.acquire(request).await
         }
 
-        async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+        async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
             self.0.extend(request).await
         }
 

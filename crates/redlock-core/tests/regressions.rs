@@ -14,7 +14,7 @@ use std::{
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Clock, Drift, ExtendAnswer, ExtendError,
     ExtendRequest, Lock, LockNode, NodeError, NodeErrorKind, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry,
-    TokioClock,
+    Timed, TokioClock,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::Instant;
@@ -319,11 +319,11 @@ async fn beyond_the_promise_one_server_under_two_names_votes_twice() {
             "alias"
         }
 
-        async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+        async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
             self.0.acquire(request).await
         }
 
-        async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+        async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
             self.0.extend(request).await
         }
 

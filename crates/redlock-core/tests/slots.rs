@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, Redlock,
-    ReleaseAnswer, ReleaseRequest, ResumeError,
+    ReleaseAnswer, ReleaseRequest, ResumeError, Timed,
 };
 use redlock_mock::MockNode;
 
@@ -27,11 +27,11 @@ impl LockNode for Cluster {
         true
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         self.0.acquire(request).await
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         self.0.extend(request).await
     }
 

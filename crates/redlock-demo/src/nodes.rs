@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, CloseError, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
-    NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Resource,
+    NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Resource, Timed,
 };
 use redlock_mock::MockNode;
 use redlock_redis_rs::RedisNode;
@@ -185,16 +185,16 @@ impl LockNode for Linked {
         self.node.name()
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         let answer = self.link.carry(self.node.acquire(request)).await?;
-        match answer {
+        match answer.answer {
             AcquireAnswer::Held { .. } => self.link.held.add_one(),
             _ => self.link.granted.add_one(),
         }
         Ok(answer)
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         self.link.carry(self.node.extend(request)).await
     }
 

@@ -121,10 +121,10 @@ fn command(name: &'static str) -> CustomCommand {
 }
 
 fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
-    let mut args = vec![Value::from_static_str(script), Value::Integer(call.keys().len() as i64)];
-    args.extend(call.keys().iter().map(|key| key.as_str().into()));
+    let mut args = vec![Value::from_static_str(script), Value::Integer(call.key_count() as i64)];
+    args.extend(call.keys().map(|key| key.as_str().into()));
     args.extend(call.token().map(|token| token.as_str().into()));
-    args.extend(call.ttl_millis().map(|ttl| ttl.to_string().into()));
+    args.extend(call.numbers().iter().map(|number| number.to_string().into()));
     args
 }
 
@@ -133,17 +133,29 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
         Value::Null => Ok(Reply::Nothing),
         Value::Integer(integer) => Ok(Reply::Integer(integer)),
-        other => match other.convert() {
-            Ok((token, pttl)) => Ok(Reply::Holder(token, pttl)),
-            Err(error) => Err(NodeError::new(NodeErrorKind::Other, error)),
+        other => match integers(&other) {
+            Some(integers) => Ok(Reply::Integers(integers)),
+            None => other
+                .convert()
+                .map(|(token, pttl)| Reply::Holder(token, pttl))
+                .map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
         },
     }
 }
 
-/// Which of so many clients to use: the same one for all calls with the same keys, so that they reach the node in order.
+fn integers(value: &Value) -> Option<[i64; 3]> {
+    let Value::Array(values) = value else { return None };
+    match values.as_slice() {
+        [Value::Integer(first), Value::Integer(second)] => Some([*first, *second, 0]),
+        [Value::Integer(first), Value::Integer(second), Value::Integer(third)] => Some([*first, *second, *third]),
+        _ => None,
+    }
+}
+
+/// Which of so many clients to use: the same one for all calls with the same resources, so that they reach the node in order.
 pub(crate) fn client_of<'c, T>(clients: &'c [T], call: &Call<'_>) -> Option<&'c T> {
     let mut hasher = DefaultHasher::new();
-    call.keys().hash(&mut hasher);
+    call.resources().hash(&mut hasher);
     let index = hasher.finish().checked_rem(clients.len() as u64)?;
     clients.get(index as usize)
 }

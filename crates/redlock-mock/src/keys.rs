@@ -6,19 +6,30 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, NodeError, NodeErrorKind, ReleaseAnswer,
-    ReleaseRequest, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
+    NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource,
+    Resources, Token, Ttl,
 };
 use tokio::time::Instant;
 
 use crate::fault::Memory;
 
 /// A node's keys. Every method is one atomic step at the time `now` of the node's own clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keys {
     keys: HashMap<String, Key>,
+    /// Which run of the server this is.
+    run: u64,
+    /// When the node's clock read [`Keys::EPOCH`].
+    epoch: Instant,
     /// The changes that are not on disk yet, with what was there before; the oldest first.
     unsaved: VecDeque<(Instant, String, Option<Key>)>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { keys: HashMap::new(), run: 1, epoch: Instant::now(), unsaved: VecDeque::new() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,24 +68,139 @@ impl Keys {
     /// How often a node writes to its disk, as Redis with `appendfsync everysec`.
     const SAVED_EVERY: Duration = Duration::from_secs(1);
 
+    /// What a node's clock reads when it is made.
+    const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+    /// The greatest fencing counter.
+    const GREATEST: u64 = FencingToken::MAX.get();
+
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
-        let AcquireRequest { keys, token, ttl, .. } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, .. } = request;
+        if let Some(remaining) = guard.as_ref().map(|guard| self.quarantine(guard, now)).transpose()?.flatten() {
+            return Ok(AcquireAnswer::quarantined(remaining));
+        }
         let absent = match self.standing(keys, token, now)? {
             Standing::Free { absent } => absent,
             Standing::Held { remaining } => return Ok(AcquireAnswer::held(remaining)),
         };
+        let counter = match fencing {
+            None => None,
+            Some(counters) => Some(self.count(counters, !absent.is_empty(), *ttl, now)?),
+        };
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
         }
-        Ok(AcquireAnswer::granted())
+        Ok(counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted))
+    }
+
+    /// Counts a grant, unless it is one that was sent again.
+    fn count(&mut self, counters: &Counters, is_new: bool, ttl: Ttl, now: Instant) -> Result<u64, NodeError> {
+        let begin = self.micros(now);
+        let mut counter = 0;
+        for key in counters.keys.iter().map(Resource::as_str) {
+            counter = counter.max(self.counter(key, now)?.unwrap_or(begin));
+        }
+        let counter = counter + u64::from(is_new);
+        if counter > Self::GREATEST {
+            return Err(NodeErrorKind::Other.into());
+        }
+        self.set_counters(counters, counter, expiry(ttl), now);
+        Ok(counter)
+    }
+
+    pub(crate) fn raise(&mut self, request: &RaiseRequest, now: Instant) -> Result<RaiseAnswer, NodeError> {
+        let RaiseRequest { keys, token, counters, candidate, .. } = request;
+        for key in keys.iter().map(Resource::as_str) {
+            if self.string(key, now)?.is_none_or(|held| held.value != token.as_bytes()) {
+                return Ok(RaiseAnswer::NotHeld);
+            }
+        }
+        let mut greatest = 0;
+        for key in counters.keys.iter().map(Resource::as_str) {
+            greatest = greatest.max(self.counter(key, now)?.unwrap_or(0));
+        }
+        if greatest > *candidate {
+            return Ok(RaiseAnswer::Higher(greatest));
+        }
+        self.set_counters(counters, *candidate, Duration::ZERO, now);
+        Ok(RaiseAnswer::Confirmed)
+    }
+
+    pub(crate) fn open(&mut self, guard: &Guard, now: Instant) -> Result<OpenAnswer, NodeError> {
+        if self.string(guard.marker.as_str(), now)?.is_some() {
+            return Ok(OpenAnswer::InUse);
+        }
+        self.mark(guard, 0, now);
+        Ok(OpenAnswer::Opened)
+    }
+
+    /// How long the node grants nothing yet. Plants the marker if there is none of this run.
+    fn quarantine(&mut self, guard: &Guard, now: Instant) -> Result<Option<Duration>, NodeError> {
+        let time = self.micros(now);
+        let quarantine = guard.longest.sent_millis() * 1000;
+        let opens = match self.string(guard.marker.as_str(), now)? {
+            None => None,
+            Some(held) => {
+                let marker = Marker::parse(held.value).ok_or(NodeErrorKind::Guard)?;
+                if marker.longest != guard.longest.sent_millis() {
+                    return Err(NodeErrorKind::Guard.into());
+                }
+                let is_valid = marker.run == self.run && marker.opens <= time + quarantine;
+                is_valid.then_some(marker.opens)
+            }
+        };
+        let opens = opens.unwrap_or_else(|| {
+            self.mark(guard, time + quarantine, now);
+            time + quarantine
+        });
+        Ok(opens.checked_sub(time).filter(|left| *left > 0).map(|left| Duration::from_millis(left.div_ceil(1000))))
+    }
+
+    fn mark(&mut self, guard: &Guard, opens: u64, now: Instant) {
+        let marker = format!("{:x} {} {opens}", self.run, guard.longest.sent_millis());
+        self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
+    }
+
+    /// What a fencing counter has counted up to, if it is there.
+    fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
+        let Some(held) = self.string(key, now)? else { return Ok(None) };
+        let is_number = !held.value.is_empty() && held.value.iter().all(u8::is_ascii_digit);
+        let number = str::from_utf8(held.value).ok().filter(|_| is_number).and_then(|number| number.parse().ok());
+        number.map(Some).ok_or_else(|| NodeErrorKind::Other.into())
+    }
+
+    fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
+        let retention = counters.retention.max(at_least);
+        for key in counters.keys.iter().map(Resource::as_str) {
+            self.set(key, counter.to_string().as_bytes(), Some(retention), now);
+        }
+    }
+
+    /// What the node's clock reads, since 1970.
+    pub(crate) fn time(&self, now: Instant) -> Duration {
+        match now.checked_duration_since(self.epoch) {
+            Some(since) => Self::EPOCH + since,
+            None => Self::EPOCH.saturating_sub(self.epoch - now),
+        }
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        self.time(now).as_micros() as u64
     }
 
     pub(crate) fn extend(&mut self, request: &ExtendRequest, now: Instant) -> Result<ExtendAnswer, NodeError> {
-        let ExtendRequest { keys, token, ttl, .. } = request;
+        let ExtendRequest { keys, token, ttl, fencing, .. } = request;
         let absent = match self.standing(keys, token, now)? {
             Standing::Free { absent } => absent,
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
+        if let Some((counters, fence)) = fencing {
+            for key in &counters.keys {
+                let counter = self.counter(key.as_str(), now)?.unwrap_or(0).max(fence.get());
+                let counters = Counters::new(key.clone(), counters.retention);
+                self.set_counters(&counters, counter, expiry(*ttl), now);
+            }
+        }
         for key in keys.iter().map(Resource::as_str) {
             // Never shortens.
             if !self.string(key, now)?.is_some_and(|held| held.outlasts(*ttl)) {
@@ -119,6 +245,7 @@ impl Keys {
 
     /// What is left after a restart of a node that had stopped then.
     pub(crate) fn restart(&mut self, memory: Memory, stopped: Instant) {
+        self.run += 1;
         match memory {
             Memory::Kept => {}
             Memory::LastSecondLost => {
@@ -183,6 +310,23 @@ impl Keys {
                 Ok(Some(Held { value, remaining: expires.map(|expires| whole_millis(expires - now)) }))
             }
         }
+    }
+}
+
+/// The marker of the restart guard.
+struct Marker {
+    run: u64,
+    longest: u64,
+    /// When the quarantine ends, by the node's clock.
+    opens: u64,
+}
+
+impl Marker {
+    fn parse(marker: &[u8]) -> Option<Self> {
+        let mut parts = str::from_utf8(marker).ok()?.split(' ');
+        let run = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let (longest, opens) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { run, longest, opens })
     }
 }
 

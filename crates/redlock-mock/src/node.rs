@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resources, Token, algorithm::Vote,
+    NodeErrorKind, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resources, Timed,
+    Token, algorithm::Vote,
 };
 use tokio::{
     sync::oneshot,
@@ -300,25 +301,28 @@ impl LockNode for MockNode {
         &self.name
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         let entry = self.note(Operation::Acquire, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |answer: &AcquireAnswer| match answer {
+        let vote = |timed: &Timed<AcquireAnswer>| match timed.answer {
             AcquireAnswer::Granted { .. } => Vote::Granted,
+            AcquireAnswer::Quarantined { .. } => Vote::Failed,
             _ => Vote::Refused,
         };
-        self.request(entry, move |keys, now| keys.acquire(&request, now), vote).await
+        let acquire = move |keys: &mut Keys, now| Ok(timed(keys.acquire(&request, now)?, keys, now));
+        self.request(entry, acquire, vote).await
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         let entry = self.note(Operation::Extend, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |answer: &ExtendAnswer| match answer {
+        let vote = |timed: &Timed<ExtendAnswer>| match timed.answer {
             ExtendAnswer::Extended => Vote::Granted,
             ExtendAnswer::Healed => Vote::Restored,
             _ => Vote::Refused,
         };
-        self.request(entry, move |keys, now| keys.extend(&request, now), vote).await
+        let extend = move |keys: &mut Keys, now| Ok(timed(keys.extend(&request, now)?, keys, now));
+        self.request(entry, extend, vote).await
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
@@ -335,6 +339,21 @@ impl LockNode for MockNode {
         let request = request.clone();
         self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
     }
+
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| keys.raise(&request, now), |_| Vote::Granted).await
+    }
+
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| keys.open(&request.guard, now), |_| Vote::Granted).await
+    }
+}
+
+/// An answer with what the node's clock reads.
+fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
+    Timed { answer, clock: Some(keys.time(now)) }
 }
 
 impl fmt::Debug for MockNode {

@@ -16,7 +16,9 @@ const fn ms(millis: u64) -> Duration {
 
 async fn acquire(node: &MockNode, resource: &str) -> Result<AcquireAnswer, NodeError> {
     let resource = Resource::new(resource).unwrap();
-    node.acquire(&AcquireRequest::new(resource, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap())).await
+    node.acquire(&AcquireRequest::new(resource, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap()))
+        .await
+        .map(|timed| timed.answer)
 }
 
 /// The kind of the error, and after how long it came.
@@ -156,7 +158,7 @@ async fn a_hang_does_not_change_the_order_in_which_requests_arrived() {
         async move {
             let resource = Resource::new("r").unwrap();
             let token = Token::from_bytes([2; 20]);
-            node.acquire(&AcquireRequest::new(resource, token, Ttl::new(TTL).unwrap())).await
+            node.acquire(&AcquireRequest::new(resource, token, Ttl::new(TTL).unwrap())).await.map(|timed| timed.answer)
         }
     });
     tokio::time::sleep(ms(500)).await;

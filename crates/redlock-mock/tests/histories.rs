@@ -32,7 +32,9 @@ const fn cut(requests: Option<Cut>, answers: Option<Cut>, millis: u64) -> What {
 
 async fn acquire(node: &MockNode) -> Result<AcquireAnswer, NodeError> {
     let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
-    node.acquire(&AcquireRequest::new(Resource::new("r").unwrap(), Token::from_bytes([1; 20]), ttl)).await
+    node.acquire(&AcquireRequest::new(Resource::new("r").unwrap(), Token::from_bytes([1; 20]), ttl))
+        .await
+        .map(|timed| timed.answer)
 }
 
 /// Sends requests to node-1 at these times: when each was sent, and when it was answered, if it was.

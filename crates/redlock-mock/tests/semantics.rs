@@ -25,12 +25,12 @@ fn resource() -> Resource {
 
 async fn acquire(node: &MockNode, token: [u8; 20]) -> AcquireAnswer {
     let request = AcquireRequest::new(resource(), Token::from_bytes(token), Ttl::new(TTL).unwrap());
-    node.acquire(&request).await.unwrap()
+    node.acquire(&request).await.unwrap().answer
 }
 
 async fn extend(node: &MockNode, token: [u8; 20], ttl: Duration) -> ExtendAnswer {
     let request = ExtendRequest::new(resource(), Token::from_bytes(token), Ttl::new(ttl).unwrap());
-    node.extend(&request).await.unwrap()
+    node.extend(&request).await.unwrap().answer
 }
 
 async fn release(node: &MockNode, token: [u8; 20]) -> Result<ReleaseAnswer, NodeError> {
@@ -157,11 +157,15 @@ fn many() -> Resources {
 }
 
 async fn acquire_many(node: &MockNode) -> Result<AcquireAnswer, NodeError> {
-    node.acquire(&AcquireRequest::new(many(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap())).await
+    node.acquire(&AcquireRequest::new(many(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap()))
+        .await
+        .map(|timed| timed.answer)
 }
 
 async fn extend_many(node: &MockNode, ttl: Duration) -> Result<ExtendAnswer, NodeError> {
-    node.extend(&ExtendRequest::new(many(), Token::from_bytes(OURS), Ttl::new(ttl).unwrap())).await
+    node.extend(&ExtendRequest::new(many(), Token::from_bytes(OURS), Ttl::new(ttl).unwrap()))
+        .await
+        .map(|timed| timed.answer)
 }
 
 async fn release_many(node: &MockNode) -> Result<ReleaseAnswer, NodeError> {

@@ -69,11 +69,11 @@ pub(crate) async fn run(connection: &mut impl ConnectionLike, call: &Call<'_>) -
 
 fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(call.keys().len());
+    command.arg(script).arg(call.key_count());
     for key in call.keys() {
         command.arg(key.as_str());
     }
-    command.arg(call.token().map(Token::as_bytes)).arg(call.ttl_millis());
+    command.arg(call.token().map(Token::as_bytes)).arg(call.numbers());
     command
 }
 
@@ -82,10 +82,20 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
         Value::Nil => Ok(Reply::Nothing),
         Value::Int(integer) => Ok(Reply::Integer(integer)),
-        other => match redis::from_redis_value(other) {
-            Ok((token, pttl)) => Ok(Reply::Holder(token, pttl)),
-            Err(error) => Err(NodeError::new(NodeErrorKind::Other, error)),
+        other => match integers(&other) {
+            Some(integers) => Ok(Reply::Integers(integers)),
+            None => redis::from_redis_value(other)
+                .map(|(token, pttl)| Reply::Holder(token, pttl))
+                .map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
         },
+    }
+}
+
+fn integers(value: &Value) -> Option<[i64; 3]> {
+    match value.as_sequence()? {
+        [Value::Int(first), Value::Int(second)] => Some([*first, *second, 0]),
+        [Value::Int(first), Value::Int(second), Value::Int(third)] => Some([*first, *second, *third]),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, Drift, ExtendAnswer, ExtendRequest, LockNode, NodeError, RedlockBuilder,
-    ReleaseAnswer, ReleaseRequest,
+    ReleaseAnswer, ReleaseRequest, Timed,
 };
 use redlock_mock::{MockNode, Process};
 use std::time::Duration;
@@ -91,9 +91,9 @@ impl LockNode for Saboteur {
         self.node.name()
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         match self.sabotage {
-            Sabotage::GrantsNothing => return Ok(AcquireAnswer::granted()),
+            Sabotage::GrantsNothing => return Ok(AcquireAnswer::granted().into()),
             Sabotage::TakesOver => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
             Sabotage::LeavesTasks => drop(tokio::spawn(std::future::pending::<()>())),
             _ => {}
@@ -105,11 +105,11 @@ impl LockNode for Saboteur {
         answer
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         match self.sabotage {
-            Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended),
+            Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended.into()),
             Sabotage::NeverHeals if request.keys.iter().any(|key| self.node.peek(key.as_str()).is_none()) => {
-                Ok(ExtendAnswer::held(None))
+                Ok(ExtendAnswer::held(None).into())
             }
             _ => self.node.extend(request).await,
         }

@@ -80,13 +80,13 @@ pub(super) async fn a_replica_does_not_grant_what_was_copied_to_it(lab: &Lab) {
     for names in [&["r"][..], &["a", "b"]] {
         let keys = Resources::new(names).unwrap();
         let request = AcquireRequest::new(keys, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
-        assert_eq!(node.acquire(&request).await.unwrap(), AcquireAnswer::granted());
+        assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
         for name in names {
             let copied = async || replica.command(&["GET", name]).await.unwrap().text().is_some();
             assert!(eventually(copied).await);
         }
         // The primary grants it again, as a request that was sent again; its copy is no second vote.
-        assert_eq!(node.acquire(&request).await.unwrap(), AcquireAnswer::granted());
+        assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
         assert_eq!(copy.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::ReadOnly);
     }
 }

@@ -24,7 +24,7 @@ fn ttl(ttl: Duration) -> Ttl {
 }
 
 async fn acquire(node: &dyn LockNode, number: u8) -> AcquireAnswer {
-    node.acquire(&AcquireRequest::new(resource(), token(number), ttl(TTL))).await.unwrap()
+    node.acquire(&AcquireRequest::new(resource(), token(number), ttl(TTL))).await.unwrap().answer
 }
 
 async fn extend(node: &dyn LockNode, number: u8) -> ExtendAnswer {
@@ -32,7 +32,7 @@ async fn extend(node: &dyn LockNode, number: u8) -> ExtendAnswer {
 }
 
 async fn extend_to(node: &dyn LockNode, number: u8, duration: Duration) -> ExtendAnswer {
-    node.extend(&ExtendRequest::new(resource(), token(number), ttl(duration))).await.unwrap()
+    node.extend(&ExtendRequest::new(resource(), token(number), ttl(duration))).await.unwrap().answer
 }
 
 async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
@@ -154,7 +154,7 @@ pub(super) async fn any_name_is_a_key(lab: &Lab) {
     let huge = "x".repeat(Resource::MAX_LEN);
     for name in [" ", "a b\tc\r\nd", "nul\0nul", "\u{1f512}{tag}", "\"'\\", huge.as_str()] {
         let resource = Resource::new(name).unwrap();
-        let acquired = node.acquire(&AcquireRequest::new(resource.clone(), token(1), ttl(TTL))).await.unwrap();
+        let acquired = node.acquire(&AcquireRequest::new(resource.clone(), token(1), ttl(TTL))).await.unwrap().answer;
         assert_eq!(acquired, AcquireAnswer::granted());
         assert_eq!(lab.value(0, name).await.as_deref(), Some(token(1).as_str()));
         let released = node.release(&ReleaseRequest::new(resource, token(1))).await.unwrap();
@@ -168,7 +168,7 @@ pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
         let owned = token(1).with_owner(&Owner::new(label).unwrap());
         let acquire = AcquireRequest::new(resource(), owned, ttl(TTL));
         for _ in 0..2 {
-            assert_eq!(node.acquire(&acquire).await.unwrap(), AcquireAnswer::granted());
+            assert_eq!(node.acquire(&acquire).await.unwrap().answer, AcquireAnswer::granted());
         }
         let InspectAnswer::Held { token: held, .. } = node.inspect(&InspectRequest::new(resource())).await.unwrap()
         else {
@@ -176,7 +176,7 @@ pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
         };
         assert_eq!((held.as_slice(), Owner::of_value(&held)), (owned.as_bytes(), Some(label)));
         let extend = ExtendRequest::new(resource(), owned, ttl(2 * TTL));
-        assert_eq!(node.extend(&extend).await.unwrap(), ExtendAnswer::Extended);
+        assert_eq!(node.extend(&extend).await.unwrap().answer, ExtendAnswer::Extended);
         // The digits alone are another's token.
         assert!(matches!(extend_to(&node, 1, TTL).await, ExtendAnswer::Held { .. }));
         assert_eq!(release(&node, 1).await, ReleaseAnswer::NotHeld);
@@ -188,11 +188,11 @@ pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
 pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
     let node = lab.node(0);
     let longest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MAX));
-    assert_eq!(node.acquire(&longest).await.unwrap(), AcquireAnswer::granted());
+    assert_eq!(node.acquire(&longest).await.unwrap().answer, AcquireAnswer::granted());
     assert!(is_fresh(lab.remaining(0, "contract").await, Ttl::MAX));
     release(&node, 1).await;
     let shortest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MIN));
-    assert_eq!(node.acquire(&shortest).await.unwrap(), AcquireAnswer::granted());
+    assert_eq!(node.acquire(&shortest).await.unwrap().answer, AcquireAnswer::granted());
     lab.until_held_by(0, "contract").await;
 }
 
@@ -203,11 +203,11 @@ fn many() -> Resources {
 }
 
 async fn acquire_many(node: &dyn LockNode, number: u8) -> AcquireAnswer {
-    node.acquire(&AcquireRequest::new(many(), token(number), ttl(TTL))).await.unwrap()
+    node.acquire(&AcquireRequest::new(many(), token(number), ttl(TTL))).await.unwrap().answer
 }
 
 async fn extend_many(node: &dyn LockNode, number: u8, duration: Duration) -> ExtendAnswer {
-    node.extend(&ExtendRequest::new(many(), token(number), ttl(duration))).await.unwrap()
+    node.extend(&ExtendRequest::new(many(), token(number), ttl(duration))).await.unwrap().answer
 }
 
 /// What the keys hold: the number of a token, or 0 for nothing.

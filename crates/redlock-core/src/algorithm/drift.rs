@@ -26,8 +26,13 @@ impl Drift {
     /// The allowance at this ttl, rounded up to whole microseconds.
     #[must_use]
     pub fn of(&self, ttl: Ttl) -> Duration {
-        // A ttl of at most 7 days in microseconds is exact in an f64, and the factor is below 1.
-        let micros = (ttl.trusted().as_micros() as f64 * self.factor).ceil() as u64;
+        self.over(ttl.trusted())
+    }
+
+    /// The allowance over this time, rounded up to whole microseconds.
+    pub(super) fn over(&self, time: Duration) -> Duration {
+        // Below 2^53 microseconds, some 285 years, it is exact in an f64; and the factor is below 1.
+        let micros = (time.as_micros() as f64 * self.factor).ceil() as u64;
         Duration::from_micros(micros).saturating_add(self.offset)
     }
 

@@ -13,7 +13,7 @@ pub fn hash_slot(key: &str) -> u16 {
     CRC.checksum(hash_tag(key).unwrap_or(key).as_bytes()) % SLOTS
 }
 
-fn hash_tag(key: &str) -> Option<&str> {
+pub(crate) fn hash_tag(key: &str) -> Option<&str> {
     let (_, rest) = key.split_once('{')?;
     let (tag, _) = rest.split_once('}')?;
     (!tag.is_empty()).then_some(tag)

@@ -68,6 +68,14 @@ pub enum TtlError {
         /// The ttl.
         ttl: Duration,
     },
+    /// The ttl is longer than the restart guard knows of: a node that starts again would not wait for it.
+    #[error("the ttl of {ttl:?} is above {longest:?}, the longest that the restart guard was told of")]
+    AboveGuard {
+        /// The ttl.
+        ttl: Duration,
+        /// The longest.
+        longest: Duration,
+    },
     /// The ttl does not outlast one slow answer: every round with a slow node in it could end without validity.
     #[error(
         "the ttl of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift:?} are kept for clock \

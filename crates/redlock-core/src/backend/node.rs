@@ -6,12 +6,11 @@ use async_trait::async_trait;
 
 use super::{Answered, Call, Reply};
 use crate::{
-    node::{
-        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
-        ReleaseAnswer, ReleaseRequest,
-    },
-    node_error::{NodeError, NodeErrorKind},
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    node::LockNode,
+    node_error::NodeError,
     node_url::{NodeUrl, NodeUrlError},
+    request::{AcquireRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
     script,
 };
 
@@ -138,14 +137,14 @@ impl<C: RedisClient> LockNode for Node<C> {
         self.client.is_cluster()
     }
 
-    async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
-        let answered = self.call(Call::acquire(request)).await?;
-        answered.reply.integer().map(AcquireAnswer::from_script)
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        let [verdict, clock, detail] = self.call(Call::acquire(request)).await?.reply.integers()?;
+        Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock) })
     }
 
-    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
-        let answered = self.call(Call::extend(request)).await?;
-        answered.reply.integer().map(ExtendAnswer::from_script)
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        let [verdict, clock, _] = self.call(Call::extend(request)).await?.reply.integers()?;
+        Ok(Timed { answer: ExtendAnswer::from_script(verdict), clock: script::clock(clock) })
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
@@ -157,8 +156,16 @@ impl<C: RedisClient> LockNode for Node<C> {
         match self.call(Call::inspect(request)).await?.reply {
             Reply::Nothing => Ok(InspectAnswer::Absent),
             Reply::Holder(token, pttl) => Ok(InspectAnswer::held(token, script::remaining(pttl))),
-            other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other:?}"))),
+            other => Err(other.unexpected()),
         }
+    }
+
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        RaiseAnswer::from_script(self.call(Call::raise(request)).await?.reply.integer()?)
+    }
+
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
+        OpenAnswer::from_script(self.call(Call::open(request)).await?.reply.integer()?)
     }
 }
 

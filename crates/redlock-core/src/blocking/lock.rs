@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use super::worker::Worker;
 use crate::{
-    AutoExtend, AutoExtendError, ExtendError, LockParts, Loss, Release, ReleaseError, Resources, Token, UsingError,
-    error::WithinAsync,
+    AutoExtend, AutoExtendError, ExtendError, FencingToken, LockParts, Loss, Release, ReleaseError, Resources, Token,
+    UsingError, error::WithinAsync,
 };
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.
@@ -102,6 +102,12 @@ impl Lock {
     pub fn into_parts(self) -> Result<LockParts, Loss> {
         let resources = self.lock.resources().clone();
         self.worker.wait(self.lock.into_parts()).unwrap_or(Err(Loss::Released { resources }))
+    }
+
+    /// As [`crate::Lock::fencing_token`].
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.lock.fencing_token()
     }
 
     /// As [`crate::Lock::release`].

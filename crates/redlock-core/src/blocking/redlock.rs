@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{lock::Lock, named::NamedLocks, worker::Worker};
 use crate::{
-    AcquireError, AcquireOptions, BuildError, CloseError, InspectError, Inspection, LockNode, LockParts, ResumeError,
-    UsingError, UsingOptions,
+    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, LockNode,
+    LockParts, ResumeError, UsingError, UsingOptions,
     error::WithinAsync,
     named::{MapRegistry, Registry},
 };
@@ -112,6 +112,15 @@ impl Redlock {
         work: impl FnOnce(&Lock) -> T,
     ) -> Result<T, UsingError> {
         self.acquire_all(resources, options.into().kept())?.cover(work)
+    }
+
+    /// As [`crate::Redlock::initialize`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`InitializeError::WithinAsync`].
+    pub fn initialize(&self) -> Result<(), InitializeError> {
+        self.worker.wait(self.redlock.initialize()).ok_or(WithinAsync)?
     }
 
     /// As [`crate::Redlock::inspect`].

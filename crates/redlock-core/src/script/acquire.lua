@@ -1,20 +1,73 @@
--- Takes all locks, or none if another holds any of them. KEYS resources, ARGV[1] token, ARGV[2] ttl in ms.
--- Answers -3 when all keys now hold this token, else the greatest remaining ttl in ms of those that another holds, as
--- PTTL gives it (-1: none, which is the greatest).
-local refused = false
-for _, key in ipairs(KEYS) do
-  local held = redis.pcall('GET', key)
+-- Takes all locks, or none if another holds any of them.
+-- KEYS: the resources, then their fencing counters, then the marker of the restart guard.
+-- ARGV: 1 token, 2 ttl in ms; or these and 3 how many of KEYS are resources, 4 for how long a counter is kept in ms (0: no
+-- fencing), 5 the longest ttl in use in ms (0: no restart guard).
+-- Answers { verdict, TIME in us (0: not permitted), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
+-- hold this token now, -5 in quarantine, else the greatest remaining ttl in ms of those that another holds, as PTTL gives
+-- it (-1: none, which is the greatest).
+local resources, retention, longest = tonumber(ARGV[3]) or #KEYS, tonumber(ARGV[4]) or 0, tonumber(ARGV[5]) or 0
+local time = redis.pcall('TIME')
+local now = time['err'] and 0 or time[1] * 1000000 + time[2]
+if time['err'] and retention + longest > 0 then return time end
+local whole = function(number) return string.format('%.0f', number) end
+
+if longest > 0 then
+  -- Another run of the server may have forgotten locks, all of them or the latest: nobody can tell.
+  local marker = KEYS[#KEYS]
+  local info, held = redis.pcall('INFO', 'server'), redis.pcall('GET', marker)
+  if type(info) == 'table' then return info end
   if type(held) == 'table' then return held end
+  local run = string.match(info, 'run_id:(%x+)')
+  if not run then return redis.error_reply('ERR the server tells no run_id') end
+  local of, kept, opens = string.match(held or '', '^(%x+) (%d+) (%d+)$')
+  if held and not of then return redis.error_reply('GUARD the marker of the restart guard holds something else') end
+  if of and tonumber(kept) ~= longest then
+    return redis.error_reply('GUARD the restart guard was set up here for ttls up to ' .. kept .. ' ms, not ' .. ARGV[5])
+  end
+  -- One that opens later than a quarantine takes is of before the clock went back.
+  if of ~= run or tonumber(opens) > now + longest * 1000 then
+    opens = now + longest * 1000
+    local set = redis.pcall('SET', marker, run .. ' ' .. ARGV[5] .. ' ' .. whole(opens))
+    if set['err'] then return set end
+  end
+  local left = tonumber(opens) - now
+  if left > 0 then return { -5, now, math.ceil(left / 1000) } end
+end
+
+local refused, absent = false, false
+for i = 1, resources do
+  local held = redis.pcall('GET', KEYS[i])
+  if type(held) == 'table' then return held end
+  if not held then absent = true end
   if held and held ~= ARGV[1] then
-    local remaining = redis.call('PTTL', key)
+    local remaining = redis.call('PTTL', KEYS[i])
     if not refused or remaining == -1 or (refused ~= -1 and remaining > refused) then refused = remaining end
   end
 end
-if refused then return refused end
-for _, key in ipairs(KEYS) do
+if refused then return { refused, now } end
+
+local counter = 0
+if retention > 0 then
+  local last = #KEYS - (longest > 0 and 1 or 0)
+  for i = resources + 1, last do
+    local kept = redis.pcall('GET', KEYS[i])
+    if type(kept) == 'table' then return kept end
+    -- One that is not there begins above all that were counted before, here or elsewhere.
+    if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
+    counter = math.max(counter, tonumber(kept or now))
+  end
+  -- A request that the client sent again is no second grant.
+  if absent then counter = counter + 1 end
+  if counter > 9007199254740991 then return redis.error_reply('ERR a fencing counter is above 2^53 - 1') end
+  for i = resources + 1, last do
+    local set = redis.pcall('SET', KEYS[i], whole(counter), 'PX', whole(math.max(retention, tonumber(ARGV[2]))))
+    if set['err'] then return set end
+  end
+end
+for i = 1, resources do
   -- A key that is ours was set by a request that the client sent again after it lost the answer. NX leaves it as it is,
   -- and is a write all the same: a replica, to which our key was copied, must not grant.
-  local set = redis.pcall('SET', key, ARGV[1], 'NX', 'PX', ARGV[2])
+  local set = redis.pcall('SET', KEYS[i], ARGV[1], 'NX', 'PX', ARGV[2])
   if set and set['err'] then return set end
 end
-return -3
+return { -3, now, counter }

@@ -1,0 +1,176 @@
+//! Whether a node's clock has jumped: moved against ours by more than clocks drift apart.
+
+use std::{fmt, time::Duration};
+
+use super::Drift;
+
+/// What a node's clock read, somewhere between two readings of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Our clock before the request was sent.
+    pub sent: Duration,
+    /// Our clock when the answer was there.
+    pub received: Duration,
+    /// The node's clock.
+    pub clock: Duration,
+}
+
+/// How far a node's clock has jumped at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jump {
+    /// Keys expire that much too early.
+    Forwards(Duration),
+    /// Keys live that much too long.
+    Backwards(Duration),
+}
+
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forwards(by) => write!(f, "+{by:.1?}"),
+            Self::Backwards(by) => write!(f, "-{by:.1?}"),
+        }
+    }
+}
+
+/// Watches the clock of one node from reading to reading.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClockWatch {
+    known: Option<Known>,
+}
+
+/// By how many nanoseconds the node's clock was ahead of ours, at least and at most, when ours read `at`.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    at: Duration,
+    least: i128,
+    most: i128,
+}
+
+impl ClockWatch {
+    /// Takes a reading, and tells whether the clock has jumped since the last one.
+    ///
+    /// Only what is certain counts: a slow answer leaves much room for when the node looked at its clock. A clock that
+    /// creeps within the allowance has not jumped.
+    pub fn read(&mut self, reading: Reading, drift: &Drift) -> Option<Jump> {
+        let clock = nanos(reading.clock);
+        let now = Known {
+            at: reading.received,
+            least: clock - nanos(reading.received),
+            most: clock - nanos(reading.sent.min(reading.received)),
+        };
+        let Some(before) = self.known.replace(now) else { return None };
+        let allowance = nanos(drift.over(now.at.abs_diff(before.at)));
+        let (least, most) = (before.least - allowance, before.most + allowance);
+        if now.least > most {
+            return Some(Jump::Forwards(duration(now.least - before.most)));
+        }
+        if now.most < least {
+            return Some(Jump::Backwards(duration(before.least - now.most)));
+        }
+        // Both are true, so the clock is within both.
+        self.known = Some(Known { least: now.least.max(least), most: now.most.min(most), ..now });
+        None
+    }
+}
+
+fn nanos(duration: Duration) -> i128 {
+    // Below 2^94.
+    duration.as_nanos() as i128
+}
+
+fn duration(nanos: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_800_000_000);
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn reading(sent: u64, received: u64, clock: u64) -> Reading {
+        Reading { sent: ms(sent), received: ms(received), clock: START + ms(clock) }
+    }
+
+    /// The jumps that these readings show.
+    fn jumps(readings: &[(u64, u64, u64)]) -> Vec<Jump> {
+        let (mut watch, drift) = (ClockWatch::default(), Drift::default());
+        readings
+            .iter()
+            .filter_map(|(sent, received, clock)| watch.read(reading(*sent, *received, *clock), &drift))
+            .collect()
+    }
+
+    #[test]
+    fn a_clock_that_goes_with_ours_does_not_jump() {
+        assert_eq!(jumps(&[(0, 2, 1), (1_000, 1_002, 1_001), (5_000, 5_002, 5_001)]), []);
+    }
+
+    #[test]
+    fn a_jump_is_told_once_in_its_direction_and_by_what_is_certain() {
+        assert_eq!(jumps(&[(0, 2, 1), (10, 12, 5_011), (20, 22, 5_021)]), [Jump::Forwards(ms(4_998))]);
+        assert_eq!(jumps(&[(0, 2, 5_001), (10, 12, 11), (20, 22, 21)]), [Jump::Backwards(ms(4_998))]);
+    }
+
+    #[test]
+    fn an_answer_that_took_long_proves_little_and_the_next_one_the_rest() {
+        // The node may have looked at its clock at any time of a second.
+        assert_eq!(jumps(&[(0, 2, 1), (10, 1_010, 900)]), []);
+        // It cannot have been that late, as the next reading shows.
+        assert_eq!(jumps(&[(0, 2, 1), (10, 1_010, 900), (1_011, 1_012, 1_500)]).len(), 1);
+    }
+
+    #[test]
+    fn what_clocks_drift_apart_in_the_meantime_is_allowed() {
+        // One percent of ten seconds and 2 ms, and what the round trips leave open.
+        assert_eq!(jumps(&[(0, 0, 0), (10_000, 10_000, 10_102)]), []);
+        assert_eq!(jumps(&[(0, 0, 0), (10_000, 10_000, 10_103)]), [Jump::Forwards(ms(103))]);
+        assert_eq!(jumps(&[(0, 0, 200), (10_000, 10_000, 10_098)]), []);
+        assert_eq!(jumps(&[(0, 0, 200), (10_000, 10_000, 10_097)]), [Jump::Backwards(ms(103))]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_clock_within_the_allowance_is_accused(
+            steps in prop::collection::vec((0_u64..5_000, 0_u64..50, 0_u64..50), 1..30),
+            ppm in -9_000_i64..9_000,
+        ) {
+            let (mut now, mut readings) = (0, Vec::new());
+            for (pause, there, back) in steps {
+                let sent = now + pause;
+                let looked = (sent + there) as i64;
+                now = sent + there + back;
+                readings.push((sent, now, (1_000_000 + looked + looked * ppm / 1_000_000) as u64));
+            }
+            prop_assert_eq!(jumps(&readings), []);
+        }
+
+        #[test]
+        fn a_jump_beyond_the_round_trips_and_the_allowance_is_found(
+            rtts in (0_u64..20, 0_u64..20),
+            pause in 0_u64..1_000,
+            jump in 60_u64..1_000_000,
+        ) {
+            let (first, second) = rtts;
+            let sent = first + pause;
+            let found = jumps(&[(0, first, 0), (sent, sent + second, sent + jump)]);
+            prop_assert_eq!(found.len(), 1);
+        }
+    }
+
+    #[test]
+    fn absurd_readings_are_no_panic() {
+        let (mut watch, drift) = (ClockWatch::default(), Drift::default());
+        let absurd = |sent, received, clock| Reading { sent, received, clock };
+        assert_eq!(watch.read(absurd(Duration::MAX, Duration::ZERO, Duration::ZERO), &drift), None);
+        assert!(watch.read(absurd(Duration::ZERO, Duration::ZERO, Duration::MAX), &drift).is_some());
+        let _ = watch.read(absurd(Duration::ZERO, Duration::MAX, Duration::ZERO), &drift);
+    }
+}

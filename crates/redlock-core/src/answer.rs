@@ -1,0 +1,149 @@
+//! What one node answers.
+
+use std::time::Duration;
+
+/// An answer, and what the node's clock read when it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed<A> {
+    /// The answer.
+    pub answer: A,
+    /// The node's time since 1970, if the node told it.
+    pub clock: Option<Duration>,
+}
+
+impl<A> From<A> for Timed<A> {
+    /// The answer of a node that does not tell its time.
+    fn from(answer: A) -> Self {
+        Self { answer, clock: None }
+    }
+}
+
+/// What a node says to an [`AcquireRequest`](crate::AcquireRequest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireAnswer {
+    /// The keys hold the token now.
+    #[non_exhaustive]
+    Granted {
+        /// What the fencing counters were counted up to, if that was asked for.
+        counter: Option<u64>,
+    },
+    /// Another token holds a key.
+    #[non_exhaustive]
+    Held {
+        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
+        remaining: Option<Duration>,
+    },
+    /// The node was started a short time ago, and may have forgotten locks. It grants none yet.
+    #[non_exhaustive]
+    Quarantined {
+        /// How long that lasts.
+        remaining: Duration,
+    },
+}
+
+impl AcquireAnswer {
+    /// The keys hold the token now.
+    #[must_use]
+    pub fn granted() -> Self {
+        Self::Granted { counter: None }
+    }
+
+    /// So they do, and the counters were counted up to this.
+    #[must_use]
+    pub fn counted(counter: u64) -> Self {
+        Self::Granted { counter: Some(counter) }
+    }
+
+    /// The node grants nothing for so long.
+    #[must_use]
+    pub fn quarantined(remaining: Duration) -> Self {
+        Self::Quarantined { remaining }
+    }
+
+    /// Another token holds a key, for so long at most.
+    #[must_use]
+    pub fn held(remaining: Option<Duration>) -> Self {
+        Self::Held { remaining }
+    }
+}
+
+/// What a node says to an [`ExtendRequest`](crate::ExtendRequest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExtendAnswer {
+    /// The keys hold the token, for the ttl at least.
+    Extended,
+    /// So they do, and one at least was absent.
+    Healed,
+    /// Another token holds a key.
+    #[non_exhaustive]
+    Held {
+        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
+        remaining: Option<Duration>,
+    },
+}
+
+impl ExtendAnswer {
+    /// Another token holds a key, for so long at most.
+    #[must_use]
+    pub fn held(remaining: Option<Duration>) -> Self {
+        Self::Held { remaining }
+    }
+}
+
+/// What a node says to a [`ReleaseRequest`](crate::ReleaseRequest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReleaseAnswer {
+    /// All keys held the token and are gone now.
+    Released,
+    /// A key was absent or held another token. Those that held this one are gone now.
+    NotHeld,
+}
+
+/// What a node says to a [`RaiseRequest`](crate::RaiseRequest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RaiseAnswer {
+    /// All counters are the candidate now, and the keys hold the token.
+    Confirmed,
+    /// A counter is greater than the candidate: this great.
+    Higher(u64),
+    /// A key is absent or holds another token.
+    NotHeld,
+}
+
+/// What a node says to an [`OpenRequest`](crate::OpenRequest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenAnswer {
+    /// The marker is there now.
+    Opened,
+    /// There was one already, which was left as it is.
+    InUse,
+}
+
+/// What a node says to an [`InspectRequest`](crate::InspectRequest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InspectAnswer {
+    /// There is no such key.
+    Absent,
+    /// The key exists.
+    #[non_exhaustive]
+    Held {
+        /// Its value: a token, of this library or of another.
+        token: Vec<u8>,
+        /// How long the key still lives, if it expires at all.
+        remaining: Option<Duration>,
+    },
+}
+
+impl InspectAnswer {
+    /// The key holds this value, for so long at most.
+    #[must_use]
+    pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
+        Self::Held { token: token.into(), remaining }
+    }
+}

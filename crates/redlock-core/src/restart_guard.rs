@@ -1,0 +1,146 @@
+//! Opens a new fleet that has a restart guard.
+
+use std::fmt;
+
+use futures_util::future::join_all;
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::{
+    answer::{InspectAnswer, OpenAnswer},
+    error::WithinAsync,
+    fleet::Fleet,
+    node_error::NodeError,
+    redlock::Redlock,
+    request::{Guard, InspectRequest, OpenRequest},
+    round_trip::LATE_LIMIT,
+};
+
+impl Redlock {
+    /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock need not
+    /// wait for the longest ttl.
+    ///
+    /// For nodes that hold no locks, once, when they are put into service. It does nothing unless **all** nodes answer and
+    /// **none** of them has ever been guarded: so it opens no node that has lost its memory, unless all have lost it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let longest_ttl = Duration::from_secs(30);
+    /// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).restart_guard(longest_ttl).build()?;
+    /// redlock.initialize().await?;
+    /// let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
+    /// # lock.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InitializeError`]. What was not opened opens by itself, a longest ttl after its first acquire.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may have opened some of the nodes. The others open by themselves.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn initialize(&self) -> Result<(), InitializeError> {
+        let guard = self.fleet.guard.as_ref().ok_or(InitializeError::NoGuard)?;
+        Handle::try_current().map_err(|_| InitializeError::NoRuntime)?;
+        let new = |answer| if answer == InspectAnswer::Absent { OpenAnswer::Opened } else { OpenAnswer::InUse };
+        // 1. Is every node new?
+        all(&self.fleet, |member| {
+            let request = InspectRequest::new(guard.marker.clone());
+            async move { member.inspect(&request).await.map(new) }
+        })
+        .await?;
+        // 2. Then open them.
+        all(&self.fleet, |member| {
+            let request = OpenRequest::new(Guard::clone(guard));
+            async move { member.open(&request).await }
+        })
+        .await
+    }
+}
+
+/// Asks all nodes; all must answer, and be new.
+async fn all<'f, F>(fleet: &'f Fleet, ask: impl Fn(&'f dyn crate::LockNode) -> F) -> Result<(), InitializeError>
+where
+    F: Future<Output = Result<OpenAnswer, NodeError>>,
+{
+    let asked = fleet.members.iter().map(|member| {
+        let answer = ask(&*member.node);
+        async move {
+            let answer = timeout(LATE_LIMIT, answer).await.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)));
+            (member.node.name().to_owned(), answer)
+        }
+    });
+    let (mut failed, mut in_use) = (Vec::new(), Vec::new());
+    for (node, answer) in join_all(asked).await {
+        match answer {
+            Ok(OpenAnswer::Opened) => {}
+            Ok(OpenAnswer::InUse) => in_use.push(node),
+            Err(error) => failed.push((node, error)),
+        }
+    }
+    match (failed.is_empty(), in_use.is_empty()) {
+        (false, _) => Err(InitializeError::Failed { nodes: failed }),
+        (_, false) => Err(InitializeError::InUse { nodes: in_use }),
+        _ => Ok(()),
+    }
+}
+
+/// A fleet was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitializeError {
+    /// There is no restart guard, so there is nothing to open. Nothing was sent.
+    #[error("there is no restart guard to initialize: set one with `RedlockBuilder::restart_guard`")]
+    NoGuard,
+    /// Some nodes have been guarded before, so the fleet is not new, and none that has lost its memory must be opened.
+    #[error("the fleet is in use and was not opened: {} guarded already; it opens by itself", Names(.nodes))]
+    InUse {
+        /// Which.
+        nodes: Vec<String>,
+    },
+    /// Some nodes did not answer, so it is not known whether the fleet is new.
+    #[error("the fleet was not opened: not all nodes answered; {}", Failures(.nodes))]
+    Failed {
+        /// Which, and why.
+        nodes: Vec<(String, NodeError)>,
+    },
+    /// The call was not made on a tokio runtime. Nothing was sent.
+    #[error("there is no tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
+    NoRuntime,
+    /// A blocking call was made within async code. Nothing was sent.
+    #[error(transparent)]
+    WithinAsync(#[from] WithinAsync),
+}
+
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0.join(", "), if self.0.len() == 1 { "is" } else { "are" })
+    }
+}
+
+struct Failures<'a>(&'a [(String, NodeError)]);
+
+impl fmt::Display for Failures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (node, error)) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{node} failed ({})", error.chain())?;
+        }
+        match self.0.iter().find_map(|(_, error)| error.kind().advice()) {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
