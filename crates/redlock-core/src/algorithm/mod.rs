@@ -3,7 +3,8 @@
 //! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
 //! loss. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
-//! [`Resumption`] tells whether a lock of another process goes on in this one.
+//! [`Resumption`] tells whether a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its
+//! [`FencingToken`].
 
 mod ttl;
 mod quorum;
@@ -15,10 +16,14 @@ mod auto_extend;
 mod slot;
 mod finding;
 mod resumption;
+mod fencing_token;
+mod fencing;
 
 pub use self::{
     auto_extend::{AutoExtend, AutoExtendError, Schedule, Upkeep},
     drift::{Drift, DriftError},
+    fencing::{Fence, Fencing, Raised},
+    fencing_token::FencingToken,
     finding::{Finding, Seen},
     node_timeout::NodeTimeout,
     quorum::Quorum,

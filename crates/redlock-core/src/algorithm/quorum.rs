@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 /// How many of N nodes must grant: N/2 + 1, so that two quorums always share a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quorum {
     nodes: NonZeroUsize,
 }
