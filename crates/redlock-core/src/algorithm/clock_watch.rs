@@ -59,7 +59,7 @@ impl ClockWatch {
             least: clock - nanos(reading.received),
             most: clock - nanos(reading.sent.min(reading.received)),
         };
-        let Some(before) = self.known.replace(now) else { return None };
+        let before = self.known.replace(now)?;
         let allowance = nanos(drift.over(now.at.abs_diff(before.at)));
         let (least, most) = (before.least - allowance, before.most + allowance);
         if now.least > most {
