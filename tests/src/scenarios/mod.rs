@@ -6,6 +6,8 @@ mod bad_node;
 mod connection;
 mod contract;
 mod extend;
+mod fencing;
+mod guard;
 mod hand_over;
 mod hung;
 mod inspect;
@@ -155,6 +157,33 @@ scenarios! { EVERYWHERE, false:
         a_node_that_was_down_at_the_start_is_used_once_it_is_up,
         a_node_that_restarts_is_used_again,
     }
+    fencing {
+        each_token_is_greater_than_the_one_before,
+        contenders_get_tokens_in_the_order_of_their_locks,
+        without_fencing_there_is_no_token_and_no_counter,
+        a_counter_stands_beside_its_lock_and_outlives_it,
+        an_extend_and_a_hand_over_keep_the_token,
+        work_is_told_its_token,
+        a_node_that_forgot_its_counter_does_not_lower_the_next_token,
+        nodes_that_have_counted_apart_agree_on_the_greatest,
+        many_locks_have_one_token_above_those_of_each,
+        a_minority_is_not_needed_for_a_token,
+        a_counter_that_is_none_is_an_error_and_stays,
+    }
+    guard {
+        a_new_fleet_is_opened_once,
+        a_new_fleet_that_nobody_opened_opens_by_itself,
+        a_node_that_restarts_empty_makes_no_second_holder,
+        a_holder_may_extend_on_a_node_in_quarantine,
+        a_minority_in_quarantine_is_not_needed,
+        the_quarantine_ends_after_the_longest_ttl,
+        a_fleet_of_which_one_node_is_in_use_is_not_opened,
+        a_fleet_of_which_one_node_is_down_is_not_opened,
+        a_ttl_above_the_longest_is_refused,
+        another_longest_ttl_is_refused_by_the_nodes,
+        a_marker_that_is_none_is_an_error_and_stays,
+        fencing_and_guard_go_together,
+    }
     hung {
         a_hung_minority_is_not_waited_for,
         a_node_that_hung_is_given_its_release,
@@ -189,6 +218,9 @@ scenarios! { ON_SERVERS, true:
         a_loading_node_is_told,
         an_unknown_host_is_told,
         a_server_that_is_not_redis_is_told,
+    }
+    guard {
+        a_node_that_kept_its_data_is_quarantined_as_well,
     }
     connection {
         user_password_and_database_are_used,

@@ -1,0 +1,206 @@
+//! Fencing tokens: a number for each lock, greater than all before.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use redlock_core::{AcquireOptions, FencingToken, LockParts, NodeErrorKind, Redlock, Release};
+
+use crate::lab::{Lab, eventually};
+
+const TTL: Duration = Duration::from_secs(30);
+
+fn fenced(lab: &Lab, nodes: usize) -> Redlock {
+    lab.builder(nodes).fencing(true).build().unwrap()
+}
+
+/// Takes the lock, gives it back everywhere, and tells its token.
+async fn token(redlock: &Redlock) -> FencingToken {
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let token = lock.fencing_token().unwrap();
+    lock.release().await.unwrap();
+    redlock.close().await.unwrap();
+    token
+}
+
+/// Waits until all of so many nodes have counted up to this.
+async fn until_counted(lab: &Lab, nodes: usize, token: FencingToken) {
+    let counted = eventually(async || {
+        let mut counted = 0;
+        for node in 0..nodes {
+            let counter = lab.value(node, "{r}:fence").await.and_then(|counter| counter.parse::<u64>().ok());
+            counted += usize::from(counter >= Some(token.get()));
+        }
+        counted == nodes
+    });
+    assert!(counted.await, "not all nodes have counted up to {token}");
+}
+
+pub(super) async fn each_token_is_greater_than_the_one_before(lab: &Lab) {
+    let mut before = None;
+    for round in 0..30 {
+        // As many processes.
+        let next = Some(token(&fenced(lab, 3 + 2 * (round % 2))).await);
+        assert!(next > before, "{next:?} after {before:?}");
+        before = next;
+    }
+}
+
+pub(super) async fn contenders_get_tokens_in_the_order_of_their_locks(lab: &Lab) {
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let contenders: Vec<_> = (0..6)
+        .map(|_| {
+            let (redlock, tokens) = (fenced(lab, 3), Arc::clone(&tokens));
+            tokio::spawn(async move {
+                for _ in 0..5 {
+                    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(60));
+                    let lock = redlock.acquire("r", options).await.unwrap();
+                    tokens.lock().unwrap().push(lock.fencing_token().unwrap());
+                    lock.release().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for contender in contenders {
+        contender.await.unwrap();
+    }
+    let tokens = tokens.lock().unwrap();
+    assert_eq!(tokens.len(), 30);
+    assert!(tokens.is_sorted_by(|before, after| before < after), "{tokens:?}");
+}
+
+pub(super) async fn without_fencing_there_is_no_token_and_no_counter(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    let lock = redlock.acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap();
+    assert_eq!(lock.fencing_token(), None);
+    assert_eq!(lab.value(0, "{r}:fence").await, None);
+    lock.release().await.unwrap();
+    let once = lab.redlock(3).acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap();
+    assert!(once.fencing_token().is_some());
+    once.release().await.unwrap();
+}
+
+pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) {
+    let redlock = lab.builder(3).fencing(true).key_prefix("app:").build().unwrap();
+    let (week, names) = (Duration::from_secs(7 * 24 * 60 * 60), ["r", "{slot}r"]);
+    let lock = redlock.acquire_all(names, TTL).await.unwrap();
+    let token = lock.fencing_token().unwrap();
+    lock.release().await.unwrap();
+    redlock.close().await.unwrap();
+    for counter in ["{app:r}:fence", "app:{slot}r:fence"] {
+        assert_eq!(lab.value(0, counter).await, Some(token.to_string()), "{counter}");
+        let remaining = lab.remaining(0, counter).await.unwrap();
+        assert!(remaining <= week && remaining > week - Duration::from_secs(60), "{remaining:?}");
+    }
+}
+
+pub(super) async fn an_extend_and_a_hand_over_keep_the_token(lab: &Lab) {
+    let (here, there) = (fenced(lab, 3), lab.redlock(3));
+    let mut lock = here.acquire("r", TTL).await.unwrap();
+    let token = lock.fencing_token().unwrap();
+    lock.extend(2 * TTL).await.unwrap();
+    assert_eq!(lock.fencing_token(), Some(token));
+    let parts = lock.into_parts().await.unwrap();
+    here.close().await.unwrap();
+
+    // As it travels: text and numbers.
+    let fence = FencingToken::new(parts.fencing_token().unwrap().get()).unwrap();
+    let parts = LockParts::new(["r"], parts.token().as_str(), parts.ttl()).unwrap().with_fencing_token(fence);
+    let mut lock = there.resume(parts).await.unwrap();
+    assert_eq!(lock.fencing_token(), Some(token));
+    // A node that forgot all gets the counter back with the key.
+    lab.remove(0, "r").await;
+    lab.remove(0, "{r}:fence").await;
+    lock.extend(2 * TTL).await.unwrap();
+    until_counted(lab, 3, token).await;
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn work_is_told_its_token(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    let first = redlock.using("r", TTL, async |lock| lock.fencing_token().unwrap()).await.unwrap();
+    let second = redlock.using("r", TTL, async |lock| lock.fencing_token().unwrap()).await.unwrap();
+    assert!(first < second);
+}
+
+pub(super) async fn a_node_that_forgot_its_counter_does_not_lower_the_next_token(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    let mut before = token(&redlock).await;
+    for node in 0..3 {
+        until_counted(lab, 3, before).await;
+        lab.restart(node).await;
+        // The one that forgot is needed now.
+        let other = (node + 1) % 3;
+        lab.stop(other).await;
+        let next = token(&redlock).await;
+        assert!(next > before, "{next} after {before}");
+        lab.mend(other).await;
+        // The other one has forgotten as well; a lock on all brings both up.
+        before = token(&redlock).await;
+        assert!(before > next, "{before} after {next}");
+    }
+}
+
+pub(super) async fn nodes_that_have_counted_apart_agree_on_the_greatest(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    let first = token(&redlock).await;
+    until_counted(lab, 3, first).await;
+    let ahead = first.get() + 1_000;
+    lab.set(2, "{r}:fence", &ahead.to_string(), Some(TTL)).await;
+    lab.stop(0).await;
+    assert_eq!(token(&redlock).await.get(), ahead + 1, "the other one was raised");
+    lab.stop(2).await;
+    lab.mend(0).await;
+    let next = token(&redlock).await.get();
+    assert!(next > ahead + 1, "{next} after {}", ahead + 1);
+}
+
+pub(super) async fn many_locks_have_one_token_above_those_of_each(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    for _ in 0..5 {
+        token(&redlock).await;
+    }
+    let before = token(&redlock).await;
+    let both = redlock.acquire_all(["q", "r"], TTL).await.unwrap();
+    let of_both = both.fencing_token().unwrap();
+    both.release().await.unwrap();
+    redlock.close().await.unwrap();
+    assert!(of_both > before);
+    assert!(token(&redlock).await > of_both);
+    let other = redlock.acquire("q", TTL).await.unwrap();
+    assert!(other.fencing_token().unwrap() > of_both);
+}
+
+pub(super) async fn a_minority_is_not_needed_for_a_token(lab: &Lab) {
+    let redlock = fenced(lab, 5);
+    let mut before = token(&redlock).await;
+    lab.stop(0).await;
+    lab.hang(1).await;
+    for _ in 0..3 {
+        let lock = redlock.acquire("r", TTL).await.unwrap();
+        let next = lock.fencing_token().unwrap();
+        assert!(next > before);
+        before = next;
+        lock.release().await.unwrap();
+    }
+}
+
+pub(super) async fn a_counter_that_is_none_is_an_error_and_stays(lab: &Lab) {
+    let redlock = fenced(lab, 3);
+    for node in 0..2 {
+        lab.set(node, "{r}:fence", "a lock of another", None).await;
+    }
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.to_string().contains("too many nodes failed"), "{error}");
+    redlock.close().await.unwrap();
+    assert_eq!(lab.value(0, "{r}:fence").await.as_deref(), Some("a lock of another"));
+    assert_eq!(lab.holding("r").await, 0);
+
+    for node in 0..2 {
+        lab.remove(node, "{r}:fence").await;
+        lab.set_list(node, "{r}:fence").await;
+    }
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.to_string().contains(&NodeErrorKind::WrongType.to_string()), "{error}");
+}
