@@ -13,6 +13,7 @@
 )]
 
 pub mod backend;
+pub mod fenced_stores;
 pub mod lab;
 pub mod scenarios;
 pub mod servers;
