@@ -1,6 +1,6 @@
 //! Every recipe for fenced storage refuses what is late, whoever writes at the same time.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
     process,
