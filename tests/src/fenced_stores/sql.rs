@@ -1,4 +1,5 @@
-//! A row of a database, here SQLite's. PostgreSQL takes the same statements, with `$1` for `?1`.
+//! A row of a database, here SQLite's. The statements are written to suit PostgreSQL too, with `$1` for `?1`; only SQLite
+//! runs in the tests.
 
 use std::{
     path::Path,
