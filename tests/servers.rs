@@ -3,13 +3,15 @@
 use std::{
     env,
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, ensure};
-use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};
+use anyhow::{Context, Result, bail, ensure};
+use redlock_tests::servers::{Reply, Server, ServerClock, ServerOptions, Servers};
 
 const SHORT: Duration = Duration::from_millis(200);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Servers that can be made to fail. Where they cannot, the test fails: it has nothing to check its promise on.
 async fn fleet(count: usize, options: ServerOptions) -> Result<Vec<Server>> {
@@ -107,6 +109,68 @@ async fn a_server_cannot_be_cut_off_unless_it_was_started_for_that() -> Result<(
         assert!(text_of(&server.cut_off().await.unwrap_err()).contains("can_be_cut_off"));
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_clock_of_a_server_jumps_an_hour_and_back_and_keys_expire_by_it() -> Result<()> {
+    for server in fleet(1, ServerOptions::new().fake_clock()).await? {
+        assert_eq!(ahead(&server).await?, 0);
+        server.command(&["SET", "short", "1", "PX", "60000"]).await?;
+        server.command(&["SET", "long", "1", "PX", "7200000"]).await?;
+
+        server.set_clock(ServerClock::Ahead(HOUR)).await?;
+        assert_eq!(ahead(&server).await?, 60);
+        assert!(server.command(&["GET", "short"]).await?.is_nil(), "a minute's key outlives an hour");
+        assert!((58..=60).contains(&minutes_left(&server, "long").await?));
+
+        server.set_clock(ServerClock::Behind(HOUR)).await?;
+        assert_eq!(ahead(&server).await?, -60);
+        assert!((178..=180).contains(&minutes_left(&server, "long").await?));
+
+        // A clock that is off, yet goes at its pace, changes nothing.
+        server.command(&["SET", "soon", "1", "PX", "100"]).await?;
+        assert_eq!(server.command(&["EXISTS", "soon"]).await?, Reply::Integer(1));
+        tokio::time::sleep(SHORT).await;
+        assert!(server.command(&["GET", "soon"]).await?.is_nil());
+
+        server.set_clock(ServerClock::Right).await?;
+        assert_eq!(ahead(&server).await?, 0);
+        assert_eq!(server.command(&["PING"]).await?.text().as_deref(), Some("PONG"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_stays_so_over_a_restart_and_is_one_server_s_only() -> Result<()> {
+    let fleet = fleet(2, ServerOptions::new().fake_clock().keep_memory()).await?;
+    fleet[0].command(&["SET", "kept", "1", "PX", "60000"]).await?;
+    fleet[0].set_clock(ServerClock::Behind(HOUR)).await?;
+    fleet[0].stop().await?;
+    fleet[0].start().await?;
+    assert_eq!((ahead(&fleet[0]).await?, ahead(&fleet[1]).await?), (-60, 0));
+    assert!(minutes_left(&fleet[0], "kept").await? >= 59);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_cannot_be_set_unless_the_server_was_started_for_that() -> Result<()> {
+    for server in fleet(1, ServerOptions::new()).await? {
+        let error = server.set_clock(ServerClock::Ahead(HOUR)).await.unwrap_err();
+        assert!(text_of(&error).contains("fake_clock"), "{error:#}");
+    }
+    Ok(())
+}
+
+/// By how many minutes the server's clock is ahead, as the server tells.
+async fn ahead(server: &Server) -> Result<i64> {
+    let Reply::Array(time) = server.command(&["TIME"]).await? else { bail!("TIME tells no time") };
+    let told: f64 = time.first().and_then(Reply::text).context("no seconds")?.parse()?;
+    let here = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(((told - here.as_secs_f64()) / MINUTE.as_secs_f64()).round() as i64)
+}
+
+async fn minutes_left(server: &Server, key: &str) -> Result<i64> {
+    Ok(server.command(&["PTTL", key]).await?.integer().context("no PTTL")? / 60_000)
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@
 )]
 
 pub mod backend;
+pub mod fenced_stores;
+pub mod fenced_story;
 pub mod lab;
 pub mod scenarios;
 pub mod servers;

@@ -123,7 +123,7 @@ enum Task {
     ///
     /// Official images are pulled. Where no registry answers, small images are built from Debian's packages or a
     /// Python wheel, under `target/` and with nothing installed on this machine. Without a container engine the same
-    /// files are kept as processes to start.
+    /// files are kept as processes to start. With them comes libfaketime, by which tests set the clock of a server.
     Images {
         /// This server only; may be given several times. One of redis-7.0, redis-6.2, redis-8.0, valkey-8.1,
         /// valkey-7.2. Default: all that can be had.
@@ -194,6 +194,13 @@ fn images(workspace: &Workspace, wanted: &[&'static Flavour]) -> Result<ExitCode
         }
         if interrupt::is_set() {
             return Ok(interrupt::exit_code());
+        }
+    }
+    match shelf.clock() {
+        Ok(library) => println!("{:<12} library {}", "clock", library.display()),
+        Err(error) => {
+            eprintln!("{:<12} failed: {error:#}", "clock");
+            missing += 1;
         }
     }
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

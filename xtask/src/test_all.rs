@@ -157,6 +157,8 @@ fn test(session: &Session<'_>, targets: &[&str]) -> Result<String> {
 
 /// Gets all servers of the plan, and finds out which others can be had.
 fn servers(session: &mut Session<'_>, plan: Plan) -> Result<String> {
+    let shelf = Shelf::open(session.workspace);
+    shelf.clock()?;
     let flavours = match plan {
         Plan::Set(named) => {
             named.check()?;
@@ -165,7 +167,6 @@ fn servers(session: &mut Session<'_>, plan: Plan) -> Result<String> {
         }
         Plan::Flavours(flavours) => flavours,
     };
-    let shelf = Shelf::open(session.workspace);
     for flavour in flavours {
         let obtained = match shelf.obtain(flavour) {
             Ok(obtained) => obtained,

@@ -110,6 +110,9 @@ impl Containers {
             .with_cmd(settings.arguments(bind, "/tmp"))
             .with_label(LABEL, Owner::this_process().to_string())
             .with_startup_timeout(Duration::from_secs(60));
+        for (name, text) in settings.environment() {
+            request = request.with_env_var(name, text);
+        }
         if let Some(folder) = &settings.folder {
             let path = folder.path().display().to_string();
             request = request.with_mount(Mount::bind_mount(path.clone(), path));

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{background, owner::Owner};
+use super::{background, clock, owner::Owner};
 
 const PREFIX: &str = "redlock-test-";
 
@@ -54,8 +54,13 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        remove(&self.path);
     }
+}
+
+fn remove(folder: &Path) {
+    clock::forget_processes(folder);
+    let _ = fs::remove_dir_all(folder);
 }
 
 fn remove_where(condemned: impl Fn(i32) -> bool) -> usize {
@@ -64,7 +69,7 @@ fn remove_where(condemned: impl Fn(i32) -> bool) -> usize {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
         if pid.is_some_and(&condemned) {
-            let _ = fs::remove_dir_all(entry.path());
+            remove(&entry.path());
             removed += 1;
         }
     }

@@ -20,6 +20,8 @@ mod source;
 mod options;
 mod server;
 
+mod clock;
+
 mod containers;
 mod given;
 mod processes;
@@ -31,6 +33,7 @@ mod folder;
 mod owner;
 mod ports;
 
+pub use clock::ServerClock;
 pub use options::ServerOptions;
 pub use reply::Reply;
 pub use server::Server;

@@ -8,6 +8,7 @@ pub struct ServerOptions {
     pub(super) keeps_memory: bool,
     pub(super) unix_socket: bool,
     pub(super) can_be_cut_off: bool,
+    pub(super) fakes_clock: bool,
 }
 
 impl ServerOptions {
@@ -61,13 +62,27 @@ impl ServerOptions {
         self
     }
 
+    /// The server has a wall clock of its own: [`Server::set_clock`](super::Server::set_clock) sets it. Default: it has
+    /// this machine's.
+    ///
+    /// Needs libfaketime, which `cargo xtask images` gets. Not every server can be run with it: those that are built
+    /// here of Debian 13's packages (Redis 8.0, Valkey 8.1) end at their start.
+    #[must_use]
+    pub fn fake_clock(mut self) -> Self {
+        self.fakes_clock = true;
+        self
+    }
+
     pub(super) fn is_default(&self) -> bool {
-        let Self { args, files, keeps_memory, unix_socket, can_be_cut_off } = self;
-        args.is_empty() && files.is_empty() && !keeps_memory && !unix_socket && !can_be_cut_off
+        let Self { args, files, keeps_memory, unix_socket, can_be_cut_off, fakes_clock } = self;
+        args.is_empty() && files.is_empty() && !keeps_memory && !unix_socket && !can_be_cut_off && !fakes_clock
     }
 
     pub(super) fn needs_folder(&self) -> bool {
-        self.unix_socket || !self.files.is_empty() || self.args.iter().any(|arg| arg.contains("{folder}"))
+        self.unix_socket
+            || self.fakes_clock
+            || !self.files.is_empty()
+            || self.args.iter().any(|arg| arg.contains("{folder}"))
     }
 
     pub(super) fn needs_spare_port(&self) -> bool {

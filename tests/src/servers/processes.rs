@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    ServerOptions, background,
+    ServerOptions, background, clock,
     folder::Folder,
     reply::Address,
     server::{Running, Server, Settings},
@@ -79,7 +79,8 @@ impl Processes {
         let mut command = [self.guard.as_slice(), &self.command].concat();
         command.extend(settings.arguments("127.0.0.1", &folder.display().to_string()));
         let address = Address::local(settings.port.as_ref().context("no port")?.number());
-        let process = Process { command, log: folder.join("log"), child: Mutex::new(None) };
+        let environment = settings.environment();
+        let process = Process { command, environment, folder, child: Mutex::new(None) };
         let server = Server { running: Running::Process(process), settings, address };
         server.start().await?;
         Ok(server)
@@ -94,7 +95,8 @@ fn on_path(name: &str) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Process {
     command: Vec<String>,
-    log: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    folder: PathBuf,
     child: Mutex<Option<Child>>,
 }
 
@@ -121,14 +123,23 @@ impl Process {
         if self.child().is_some() {
             return Ok(());
         }
-        let log = File::create(&self.log).context("opening the server's log")?;
-        let command = self.command.clone();
+        let log = File::create(self.log()).context("opening the server's log")?;
+        let (command, environment, folder) = (self.command.clone(), self.environment.clone(), self.folder.clone());
         let child = background::run(async move {
             let (program, args) = command.split_first().context("no command")?;
             let mut command = Command::new(program);
-            command.args(args).stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log);
+            command
+                .args(args)
+                .envs(environment.iter().cloned())
+                .stdin(Stdio::null())
+                .stderr(log.try_clone()?)
+                .stdout(log);
             let child = command.spawn().with_context(|| format!("running {program}"))?;
-            running().insert(pid(&child)?.as_raw_nonzero().get());
+            let pid = pid(&child)?.as_raw_nonzero().get();
+            running().insert(pid);
+            if !environment.is_empty() {
+                clock::note_process(&folder, pid)?;
+            }
             Ok(child)
         })
         .await?;
@@ -147,10 +158,14 @@ impl Process {
         if let Some(ended) = child.take() {
             running().remove(&pid(&ended)?.as_raw_nonzero().get());
         }
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
         let mut lines: Vec<_> = log.lines().rev().take(15).collect();
         lines.reverse();
         Ok(Some(format!("{}\n({status})", lines.join("\n"))))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

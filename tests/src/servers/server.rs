@@ -3,13 +3,14 @@
 use std::{
     fmt,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
 
 use super::{
     ServerOptions, background,
+    clock::{self, ServerClock},
     containers::Container,
     folder::Folder,
     ports::Port,
@@ -20,6 +21,9 @@ use super::{
 /// How long [`Server::command`] waits for an answer, and a start for the server to be up.
 const PATIENCE: Duration = Duration::from_secs(2);
 const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How near a clock must come to what it was set to: an answer takes its time on a machine with much to do.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(500);
 
 /// One running server. Dropping it removes the container or ends the process, and deletes its folder.
 ///
@@ -156,6 +160,38 @@ impl Server {
         self.until_it_answers().await
     }
 
+    /// Sets the server's wall clock, from one moment to the next, and waits until the server tells the new time.
+    /// It stays so over a stop and start.
+    ///
+    /// # Errors
+    ///
+    /// If the options do not say [`fake_clock`](ServerOptions::fake_clock), or the server does not tell that time
+    /// within 2 seconds: it must run and answer.
+    pub async fn set_clock(&self, clock: ServerClock) -> Result<()> {
+        let folder = self.settings.folder.as_ref().filter(|_| self.settings.options.fakes_clock);
+        clock.write(folder.context("only a server with `ServerOptions::fake_clock` has a clock to be set")?.path())?;
+        let set = Instant::now();
+        loop {
+            let ahead = self.clock_ahead().await?;
+            if ahead.abs_diff(clock.offset()?) < CLOCK_TOLERANCE.as_millis() {
+                return Ok(());
+            }
+            if set.elapsed() > PATIENCE {
+                bail!("the server on port {} is {ahead} ms ahead, not {clock:?}: it ignores libfaketime", self.port());
+            }
+            background::sleep(Duration::from_millis(2)).await?;
+        }
+    }
+
+    /// By how many milliseconds the server's wall clock is ahead of this machine's.
+    async fn clock_ahead(&self) -> Result<i128> {
+        let Reply::Array(parts) = self.command(&["TIME"]).await? else { bail!("TIME tells no time") };
+        let parts: Vec<i128> = parts.iter().filter_map(|part| part.text()?.parse().ok()).collect();
+        let [seconds, micros] = parts.as_slice() else { bail!("TIME tells no time") };
+        let here = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        Ok(seconds * 1000 + micros / 1000 - i128::try_from(here.as_millis())?)
+    }
+
     /// Sends one command over a connection of its own, which is no client's under test.
     ///
     /// # Errors
@@ -216,8 +252,17 @@ impl Settings {
     /// Sets ports and, where the options need one or `always_folder` says so, a folder with its files aside.
     pub(super) fn new(options: ServerOptions, always_folder: bool) -> Result<Self> {
         let folder = if always_folder || options.needs_folder() { Some(Folder::create(&options.files)?) } else { None };
+        if let Some(folder) = folder.as_ref().filter(|_| options.fakes_clock) {
+            clock::prepare(folder.path())?;
+        }
         let spare_port = if options.needs_spare_port() { Some(Port::free()?) } else { None };
         Ok(Self { folder, port: Some(Port::free()?), spare_port, options })
+    }
+
+    /// The environment variables every source passes on.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        let folder = self.folder.as_ref().filter(|_| self.options.fakes_clock);
+        folder.map(|folder| clock::environment(folder.path())).unwrap_or_default()
     }
 
     /// The arguments every source passes on, the test's own last.

@@ -46,6 +46,32 @@ impl Shelf {
         }
     }
 
+    /// libfaketime, with which a test sets the clock of a server: put where the tests look for it.
+    ///
+    /// Of the oldest Debian release of all flavours: servers of later releases load it too, not the other way round.
+    pub(crate) fn clock(&self) -> Result<PathBuf> {
+        if let Some(named) = env::var_os("REDLOCK_TEST_FAKETIME").filter(|named| !named.is_empty()) {
+            return Ok(named.into());
+        }
+        const NAME: &str = "libfaketimeMT.so.1";
+        let folder = self.folder.join("libfaketime");
+        let library = folder.join(NAME);
+        if library.is_file() {
+            return Ok(library);
+        }
+        println!("unpacking libfaketime of Debian bookworm");
+        let work = self.work_folder()?;
+        let unpacked = debian::unpack(&self.folder, &work.path, "bookworm", &["libfaketime".to_owned()])
+            .context("getting libfaketime; elsewhere name it by REDLOCK_TEST_FAKETIME")?;
+        let folders = fs::read_dir(unpacked.join("usr/lib"))?.flatten().map(|entry| entry.path().join("faketime"));
+        let found = folders.map(|folder| folder.join(NAME)).find(|file| file.is_file());
+        let made = work.path.join("made");
+        fs::create_dir(&made)?;
+        fs::copy(found.context("the package libfaketime has another layout than it had")?, made.join(NAME))?;
+        fs::rename(&made, &folder).with_context(|| format!("moving libfaketime to {}", folder.display()))?;
+        Ok(library)
+    }
+
     fn image(&self, engine: &Engine, flavour: &Flavour) -> Result<String> {
         if let Some(there) = [flavour.official, flavour.local].into_iter().find(|image| engine.has(image)) {
             return Ok(there.to_owned());

@@ -1,0 +1,36 @@
+//! A holder that is paused past its validity and writes: lost without a fence, refused with one.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use redlock_tests::{
+    backend::Backend,
+    fenced_story::{Account, Ending, tell},
+    servers::{Server, ServerOptions, Servers},
+};
+
+async fn ending(account: fn(&Arc<Server>) -> Account) -> Ending {
+    let servers = Servers::from_env().await.unwrap();
+    let nodes = servers.start(3, &ServerOptions::new()).await.unwrap();
+    let urls: Vec<_> = nodes.iter().map(Server::url).collect();
+    let open = || urls.iter().enumerate().map(|(index, url)| Backend::Mixed.open(index, url)).collect();
+    let storage = Arc::new(servers.start_one(&ServerOptions::new()).await.unwrap());
+    let tokens = AtomicU64::new(1);
+    tell(open, &account(&storage), |_| tokens.fetch_add(1, Ordering::Relaxed)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_promise_without_a_fence_a_paused_holder_overwrites_the_next() {
+    let ending = ending(Account::plain).await;
+    assert_eq!((ending.balance, ending.refused), (105, false), "{}", ending.timeline);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_fence_a_paused_holder_is_refused_and_begins_again() {
+    let ending = ending(Account::fenced).await;
+    assert_eq!((ending.balance, ending.refused), (115, true), "{}", ending.timeline);
+}

@@ -1,0 +1,185 @@
+//! The story of a holder that is paused past the validity of its lock, wakes, and writes: told with and without a fence.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use redlock_core::{AcquireOptions, Lock, LockNode, Redlock};
+
+use crate::{
+    fenced_stores::{FencedStore, RedisHash, StoreError},
+    servers::Server,
+};
+
+const RESOURCE: &str = "account:42";
+const TTL: Duration = Duration::from_secs(1);
+
+/// What is on the account before, and what each holder adds to it. Each reads the balance, and writes the sum.
+const BEFORE: u64 = 100;
+const FIRST: u64 = 5;
+const SECOND: u64 = 10;
+
+/// Where the account is, and whether it looks at fences.
+#[derive(Debug, Clone)]
+pub enum Account {
+    /// A plain key of this server: it takes what the last one writes.
+    Plain(Arc<Server>),
+    /// A hash of this server with a fence: it refuses who is late.
+    Fenced(RedisHash),
+}
+
+impl Account {
+    /// A plain key.
+    pub fn plain(server: &Arc<Server>) -> Self {
+        Self::Plain(server.clone())
+    }
+
+    /// A hash with a fence.
+    pub fn fenced(server: &Arc<Server>) -> Self {
+        Self::Fenced(RedisHash::new(server.clone(), format!("{RESOURCE}:fenced")))
+    }
+
+    async fn read(&self, fence: u64) -> Result<u64, StoreError> {
+        let data = match self {
+            Self::Plain(server) => {
+                let reply = server.command(&["GET", RESOURCE]).await.map_err(StoreError::Failed)?;
+                reply.text().unwrap_or_default()
+            }
+            Self::Fenced(hash) => hash.read(fence).await?,
+        };
+        balance(&data)
+    }
+
+    /// Without a lock: what is there when all is over.
+    async fn look(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Plain(_) => self.read(0).await,
+            Self::Fenced(hash) => balance(&hash.look().await?.data),
+        }
+    }
+
+    async fn write(&self, fence: u64, balance: u64) -> Result<(), StoreError> {
+        let data = balance.to_string();
+        match self {
+            Self::Plain(server) => {
+                server.command(&["SET", RESOURCE, &data]).await.map(drop).map_err(StoreError::Failed)
+            }
+            Self::Fenced(hash) => hash.write(fence, &data).await,
+        }
+    }
+}
+
+fn balance(data: &str) -> Result<u64, StoreError> {
+    data.parse().context("no balance").map_err(StoreError::Failed)
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// What was on the account when all was over. 115 is right.
+    pub balance: u64,
+    /// Whether the account refused the holder that was late.
+    pub refused: bool,
+    /// What happened, and when.
+    pub timeline: Timeline,
+}
+
+/// What happened, one line each, for people.
+#[derive(Debug)]
+pub struct Timeline {
+    start: Instant,
+    lines: Vec<(Duration, String)>,
+}
+
+impl Timeline {
+    fn new() -> Self {
+        Self { start: Instant::now(), lines: Vec::new() }
+    }
+
+    fn add(&mut self, line: impl Into<String>) {
+        self.lines.push((self.start.elapsed(), line.into()));
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, line) in &self.lines {
+            writeln!(f, "  {:5.2} s  {line}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+/// Two holders add to the account under one lock. The first reads, is paused until the second is done, and writes.
+///
+/// Each opens the nodes for itself, as another process would. `fence_of` tells the fencing token of a lock and is asked
+/// once for each.
+///
+/// # Errors
+///
+/// If a lock cannot be had, or the account cannot be reached.
+pub async fn tell(
+    nodes: impl Fn() -> Vec<Arc<dyn LockNode>>,
+    account: &Account,
+    fence_of: impl Fn(&Lock) -> u64,
+) -> Result<Ending> {
+    let open = || Redlock::builder().nodes(nodes()).node_timeout(TTL / 4).build();
+    let (first, second) = (open()?, open()?);
+    // Long enough for the one before to end, whatever is left of it.
+    let acquire = async |redlock: &Redlock| -> Result<(Lock, u64)> {
+        let lock = redlock.acquire(RESOURCE, AcquireOptions::new(TTL).deadline(TTL * 10)).await?;
+        let fence = fence_of(&lock);
+        Ok((lock, fence))
+    };
+    account.write(0, BEFORE).await?;
+    let mut timeline = Timeline::new();
+
+    let (paused, fence) = acquire(&first).await?;
+    timeline.add(format!("holder 1 takes the lock for {TTL:?}, with the fencing token {fence}"));
+    let balance = account.read(fence).await?;
+    timeline.add(format!("holder 1 reads {balance}, will write {}", balance + FIRST));
+    paused.check().context("holder 1 was too slow before its pause")?;
+    timeline.add("holder 1 asks whether its lock is valid: it is. Then it is paused");
+
+    let (lock, second_fence) = acquire(&second).await?;
+    timeline.add(format!("holder 2 takes the lock, since the first has ended, with the fencing token {second_fence}"));
+    let balance_then = account.read(second_fence).await?;
+    account.write(second_fence, balance_then + SECOND).await?;
+    timeline.add(format!("holder 2 reads {balance_then}, writes {}", balance_then + SECOND));
+    lock.release().await?;
+    timeline.add("holder 2 releases the lock");
+
+    // All that the first does now it does without a look at its lock: it has looked before the pause.
+    let refused = match account.write(fence, balance + FIRST).await {
+        Ok(()) => {
+            timeline.add(format!("holder 1 wakes, writes {}, and the account takes it", balance + FIRST));
+            false
+        }
+        Err(refusal @ StoreError::Refused { .. }) => {
+            timeline.add(format!("holder 1 wakes, writes {}, and the account does not: {refusal}", balance + FIRST));
+            drop(paused);
+            let (lock, fence) = acquire(&first).await?;
+            let balance = account.read(fence).await?;
+            account.write(fence, balance + FIRST).await?;
+            timeline.add(format!(
+                "holder 1 begins again, with the fencing token {fence}: reads {balance}, writes {}",
+                balance + FIRST
+            ));
+            lock.release().await?;
+            true
+        }
+        Err(error) => return Err(error.into()),
+    };
+    first.close().await?;
+    second.close().await?;
+
+    let balance = account.look().await?;
+    timeline.add(match BEFORE + FIRST + SECOND - balance {
+        0 => format!("the account holds {balance}, as it should"),
+        lost => format!("the account holds {balance}: {lost} of holder 2 are lost, and nobody was told"),
+    });
+    Ok(Ending { balance, refused, timeline })
+}

@@ -1,0 +1,127 @@
+//! A clock of a server's own, which a test sets: libfaketime, loaded before all else that the server loads.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The variant for programs with threads. `cargo xtask images` puts it there, under `target`.
+const LIBRARY: &str = "libfaketimeMT.so.1";
+const BUILT: &str = "servers/libfaketime";
+
+/// The files in a server's folder: the library, what it reads the time from, and the processes that have loaded it.
+const COPY: &str = "libfaketime.so";
+const OFFSET: &str = "clock";
+const PROCESSES: &str = "clock-processes";
+
+/// What a server's wall clock tells, against this machine's. Its monotonic clock stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerClock {
+    /// The time of this machine, as at the start.
+    Right,
+    /// Later than it is: keys expire early if the clock jumps there.
+    Ahead(Duration),
+    /// Earlier than it is: keys expire late if the clock jumps there.
+    Behind(Duration),
+}
+
+impl ServerClock {
+    /// The milliseconds that it is ahead.
+    pub(super) fn offset(self) -> Result<i128> {
+        Ok(match self {
+            Self::Right => 0,
+            Self::Ahead(by) => i128::try_from(by.as_millis())?,
+            Self::Behind(by) => -i128::try_from(by.as_millis())?,
+        })
+    }
+
+    /// Writes it to where a server reads it at its next look at the time: all of it at once, since it may look now.
+    pub(super) fn write(self, folder: &Path) -> Result<()> {
+        let offset = self.offset()?;
+        let sign = if offset < 0 { '-' } else { '+' };
+        let millis = offset.unsigned_abs();
+        let new = folder.join("clock-new");
+        fs::write(&new, format!("{sign}{}.{:03}\n", millis / 1000, millis % 1000))?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
+        fs::rename(new, folder.join(OFFSET)).context("setting the clock of a server")
+    }
+}
+
+/// Puts all that a clock needs into a server's folder, which a container has at the same path.
+pub(super) fn prepare(folder: &Path) -> Result<()> {
+    let copy = folder.join(COPY);
+    let library = library()?;
+    fs::copy(&library, &copy).with_context(|| format!("copying {}", library.display()))?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
+    ServerClock::Right.write(folder)
+}
+
+/// What a server's environment needs so that it reads its time from the folder.
+pub(super) fn environment(folder: &Path) -> Vec<(&'static str, String)> {
+    let file = |name| folder.join(name).display().to_string();
+    vec![
+        // The C library second: where jemalloc is a library of its own, it asks for the time as soon as the first byte
+        // is allocated, which is before the faked clock is ready. So the server allocates from the C library.
+        ("LD_PRELOAD", format!("{} libc.so.6", file(COPY))),
+        ("FAKETIME_TIMESTAMP_FILE", file(OFFSET)),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        // Else the timers within the server jump too, as no clock of a machine makes them.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+/// Notes the id of a process of this machine that has loaded the library.
+pub(super) fn note_process(folder: &Path, pid: i32) -> Result<()> {
+    let file = folder.join(PROCESSES);
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    fs::write(file, format!("{before}{pid}\n")).context("noting a server with a clock")
+}
+
+/// Removes what the library leaves in the machine's shared memory when a server is killed. In a container it goes
+/// with the container.
+pub(super) fn forget_processes(folder: &Path) {
+    for pid in fs::read_to_string(folder.join(PROCESSES)).unwrap_or_default().lines() {
+        for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+            let _ = fs::remove_file(Path::new("/dev/shm").join(name));
+        }
+    }
+}
+
+/// The library by `REDLOCK_TEST_FAKETIME`; without it the one under `target`, where this program is too.
+fn library() -> Result<PathBuf> {
+    if let Some(wanted) = env::var_os("REDLOCK_TEST_FAKETIME").filter(|wanted| !wanted.is_empty()) {
+        let wanted = PathBuf::from(wanted);
+        if !wanted.is_file() {
+            bail!("REDLOCK_TEST_FAKETIME is {}: there is no such file", wanted.display());
+        }
+        return Ok(wanted);
+    }
+    let program = env::current_exe()?;
+    let built = program.ancestors().map(|folder| folder.join(BUILT).join(LIBRARY)).find(|file| file.is_file());
+    built.context(
+        "libfaketime is not there, without which no server has a clock of its own: run `cargo xtask images`, or set \
+         REDLOCK_TEST_FAKETIME to a libfaketimeMT.so.1 that the server can load",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_written_with_its_sign_to_the_millisecond() {
+        let folder = super::super::folder::Folder::create(&[]).unwrap();
+        for (clock, text) in [
+            (ServerClock::Right, "+0.000\n"),
+            (ServerClock::Ahead(Duration::from_millis(3_600_007)), "+3600.007\n"),
+            (ServerClock::Behind(Duration::from_millis(50)), "-0.050\n"),
+        ] {
+            clock.write(folder.path()).unwrap();
+            assert_eq!(fs::read_to_string(folder.path().join(OFFSET)).unwrap(), text);
+        }
+    }
+}
