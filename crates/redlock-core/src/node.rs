@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    algorithm::Ttl,
+    algorithm::{NodeFacts, Ttl},
     node_error::{NodeError, NodeErrorKind},
     resource::Resource,
     resources::Resources,
@@ -65,6 +65,13 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())
     }
+
+    /// Tells what the node is and how it is set up, and changes nothing. What it does not tell, or the user may not ask,
+    /// is nothing in the [`NodeFacts`]; an error is a node that does not answer at all.
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
 }
 
 #[async_trait]
@@ -91,6 +98,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         (**self).inspect(request).await
+    }
+
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        (**self).describe(request).await
     }
 }
 
@@ -154,6 +165,22 @@ impl ReleaseRequest {
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token) -> Self {
         Self { keys: keys.into(), token }
+    }
+}
+
+/// Asks a node what it is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DescribeRequest {
+    /// A key that nobody uses: what runs scripts on it runs those of locks.
+    pub probe: Resource,
+}
+
+impl DescribeRequest {
+    /// A request to tell what the node is, with `probe` as the key that nobody uses.
+    #[must_use]
+    pub fn new(probe: Resource) -> Self {
+        Self { probe }
     }
 }
 

@@ -3,7 +3,8 @@
 //! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
 //! loss. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
-//! [`Resumption`] tells whether a lock of another process goes on in this one.
+//! [`Resumption`] tells whether a lock of another process goes on in this one. What is wrong
+//! with the nodes themselves is a list of [`NodeFinding`]s.
 
 mod ttl;
 mod quorum;
@@ -15,11 +16,15 @@ mod auto_extend;
 mod slot;
 mod finding;
 mod resumption;
+mod node_facts;
+mod node_check;
 
 pub use self::{
     auto_extend::{AutoExtend, AutoExtendError, Schedule, Upkeep},
     drift::{Drift, DriftError},
     finding::{Finding, Seen},
+    node_check::{NodeAccount, NodeFinding, NodeFindingKind, Severity},
+    node_facts::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure, ServerVersion},
     node_timeout::NodeTimeout,
     quorum::Quorum,
     resumption::{Grip, Resumed, Resumption},
