@@ -75,6 +75,14 @@ impl Lab {
         }
     }
 
+    /// The same server as another node, under another name.
+    pub fn alias(&self, index: usize) -> Arc<dyn LockNode> {
+        match &self.sites[index] {
+            Site::Memory(node) => Arc::new(node.clone().with_name("alias")),
+            Site::Server(server) => self.backend.open(index + 1, &server.url().replace("127.0.0.1", "localhost")),
+        }
+    }
+
     /// The first `count` nodes, with clients that end a request only after `patience`.
     pub fn patient_nodes(&self, count: usize, patience: Duration) -> Vec<Arc<dyn LockNode>> {
         let millis = patience.as_millis();
