@@ -120,7 +120,12 @@ impl Lab {
 
     /// Starts one more server, for what the five are not set up for.
     pub async fn server(&self, options: &ServerOptions) -> Server {
-        self.servers.as_ref().expect("only scenarios for servers ask").start_one(options).await.unwrap()
+        self.try_server(options).await.unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub async fn try_server(&self, options: &ServerOptions) -> Result<Server> {
+        self.servers.as_ref().expect("only scenarios for servers ask").start_one(options).await
     }
 
     /// The real server of a node.

@@ -200,6 +200,7 @@ scenarios! { ON_SERVERS, true:
         a_replica_is_told_with_its_primary,
         a_node_that_may_evict_locks_is_told,
         what_a_restart_forgets_is_told,
+        snapshots_alone_are_told,
         a_wrong_password_is_told,
         what_a_user_may_not_ask_is_told_as_unknown,
         members_of_one_cluster_are_told,
