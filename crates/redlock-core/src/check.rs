@@ -68,23 +68,15 @@ impl Redlock {
         let fleet = &self.fleet;
         let probe = fleet.probe();
 
-        // 1. The time, before the first byte is sent.
-        let started = fleet.clock.now();
-
-        // 2. All nodes at once.
+        // 1. All nodes at once: what each says of its clock counts from here.
         let requests = Requests::new(fleet, |member| {
             let (fleet, probe) = (Arc::clone(fleet), probe.clone());
-            Box::pin(async move {
-                let asked = fleet.clock.now().saturating_sub(started);
-                let mut facts = fleet.describe(member, probe).await?;
-                facts.clock = facts.clock.map(|clock| clock.since(asked));
-                Ok(facts)
-            })
+            Box::pin(async move { fleet.describe(member, probe).await })
         });
         let patience = fleet.node_timeout.without_ttl();
         let mut answers = RoundTrip::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
 
-        // 3. Every answer that comes in time.
+        // 2. Every answer that comes in time.
         let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
         while let Some((member, answer)) = answers.next().await {
             if let Some(slot) = heard.get_mut(member) {
@@ -92,7 +84,7 @@ impl Redlock {
             }
         }
 
-        // 4. What is wrong with them.
+        // 3. What is wrong with them.
         let names = fleet.members.iter().map(|member| member.node.name());
         let accounts: Vec<_> = names.zip(heard.into_iter().map(account)).collect();
         let findings = NodeFinding::all(&accounts, NodeFinding::CLOCKS_APART);

@@ -124,12 +124,6 @@ impl ClockReading {
         Self { reads, sent, answered }
     }
 
-    /// The same, for an asker that counts from so much earlier.
-    #[must_use]
-    pub fn since(self, earlier: Duration) -> Self {
-        Self { sent: self.sent.saturating_add(earlier), answered: self.answered.saturating_add(earlier), ..self }
-    }
-
     /// How far the node's clock is ahead of the asker's: at least, and at most, in nanoseconds.
     pub(super) fn ahead(&self) -> (i128, i128) {
         let nanos = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
