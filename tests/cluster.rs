@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireRequest, LockNode, Redlock, RedlockBuilder, Release, Resources, Token, Ttl,
+    AcquireError, AcquireRequest, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release, Resources, Token, Ttl,
     algorithm::hash_slot,
 };
 use redlock_fred::fred::{
@@ -53,6 +53,14 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
     let keys = Resources::new(["foo", "bar"]).unwrap();
     let request = AcquireRequest::new(keys, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
     node.acquire(&request).await.unwrap_err();
+
+    let report = redlock.check_nodes().await.unwrap();
+    let kinds: Vec<_> = report.findings().iter().map(|found| found.kind).collect();
+    assert_eq!(kinds, [NodeFindingKind::Forgets, NodeFindingKind::Cluster, NodeFindingKind::FewNodes], "{report}");
+    assert!(report.to_string().contains("a Redis Cluster: one node"), "{report}");
+    assert!(
+        report.nodes().all(|(_, facts)| facts.is_some_and(|facts| facts.clock.is_some() && facts.untold.is_empty()))
+    );
 
     with_a_tag_in_the_prefix(builder()).await;
     slots_are_the_servers(server).await;

@@ -75,6 +75,14 @@ impl Lab {
         }
     }
 
+    /// The same server as another node, under another name.
+    pub fn alias(&self, index: usize) -> Arc<dyn LockNode> {
+        match &self.sites[index] {
+            Site::Memory(node) => Arc::new(node.clone().with_name("alias")),
+            Site::Server(server) => self.backend.open(index + 1, &server.url().replace("127.0.0.1", "localhost")),
+        }
+    }
+
     /// The first `count` nodes, with clients that end a request only after `patience`.
     pub fn patient_nodes(&self, count: usize, patience: Duration) -> Vec<Arc<dyn LockNode>> {
         let millis = patience.as_millis();
@@ -112,7 +120,12 @@ impl Lab {
 
     /// Starts one more server, for what the five are not set up for.
     pub async fn server(&self, options: &ServerOptions) -> Server {
-        self.servers.as_ref().expect("only scenarios for servers ask").start_one(options).await.unwrap()
+        self.try_server(options).await.unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub async fn try_server(&self, options: &ServerOptions) -> Result<Server> {
+        self.servers.as_ref().expect("only scenarios for servers ask").start_one(options).await
     }
 
     /// The real server of a node.

@@ -28,12 +28,13 @@
 //! # Where to find what
 //!
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
-//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `resume.rs`: the driver; reads like the steps of the
+//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
 //!   [Redis page].
 //! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
 //! * [`Redlock::inspect`]: who holds it; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
 //!   another process.
+//! * [`Redlock::check_nodes`]: what is wrong with the nodes themselves, or may be.
 //! * `blocking` (feature `blocking`): the same for code without async.
 //! * [`LockNode`]: what a backend implements.
 //! * [`backend`], [`script`], [`NodeUrl`]: what the backends for Redis share.
@@ -62,6 +63,7 @@ mod loss;
 mod using;
 mod inspection;
 mod holder;
+mod nodes_report;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 pub mod named;
@@ -90,6 +92,7 @@ mod extend;
 mod release;
 mod auto_extend;
 mod inspect;
+mod check;
 mod resume;
 
 mod holds;
@@ -103,7 +106,8 @@ mod entropy;
 
 pub use self::{
     algorithm::{
-        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeTimeout, Retry, Ttl, TtlError,
+        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
+        NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     background::CloseError,
@@ -121,11 +125,13 @@ pub use self::{
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
+    nodes_report::{NodesError, NodesReport},
     options::AcquireOptions,
     owner::{Owner, OwnerError},
     redlock::Redlock,
     request::{
-        AcquireRequest, Counters, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest,
+        ReleaseRequest,
     },
     resource::{Resource, ResourceError},
     resources::Resources,

@@ -5,9 +5,12 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
+    algorithm::NodeFacts,
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node_error::{NodeError, NodeErrorKind},
-    request::{AcquireRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
+    request::{
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+    },
 };
 
 /// One independent Redis node.
@@ -68,6 +71,13 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
         Err(NodeErrorKind::Unsupported.into())
     }
 
+    /// Tells what the node is and how it is set up, and changes nothing. What it does not tell, or the user may not ask,
+    /// is nothing in the [`NodeFacts`]; an error is a node that does not answer at all.
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
+
     /// Raises the fencing counters to the candidate if all keys hold the token and no counter is greater; otherwise
     /// changes nothing.
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
@@ -114,6 +124,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         (**self).open(request).await
+    }
+
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        (**self).describe(request).await
     }
 }
 

@@ -165,3 +165,19 @@ impl OpenRequest {
         Self { guard }
     }
 }
+
+/// Asks a node what it is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DescribeRequest {
+    /// A key that nobody uses: what runs scripts on it runs those of locks.
+    pub probe: Resource,
+}
+
+impl DescribeRequest {
+    /// A request to tell what the node is, with `probe` as the key that nobody uses.
+    #[must_use]
+    pub fn new(probe: Resource) -> Self {
+        Self { probe }
+    }
+}

@@ -85,11 +85,27 @@ impl Connect for Fake {
     }
 
     async fn run(link: &Arc<Link>, _: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+        Self::meet(link, response_timeout).await.map(|()| Reply::Nothing)
+    }
+
+    async fn command(link: &Arc<Link>, words: &[&str], response_timeout: Duration) -> Result<Vec<String>, Failure> {
+        Self::meet(link, response_timeout).await?;
+        Ok(words.iter().map(|word| word.to_lowercase()).collect())
+    }
+
+    fn is_broken(link: &Arc<Link>) -> bool {
+        link.broken.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Fake {
+    /// What becomes of the next script or command.
+    async fn meet(link: &Link, response_timeout: Duration) -> Result<(), Failure> {
         link.state.sent.fetch_add(1, Ordering::SeqCst);
         let fate = link.state.fates.lock().unwrap().pop_front().unwrap_or(Fate::Answer);
         let broken = || Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, "reset"));
         match fate {
-            Fate::Answer => Ok(Reply::Nothing),
+            Fate::Answer => Ok(()),
             Fate::Error => Err(Failure::Answered(NodeErrorKind::Loading.into())),
             Fate::Silence => {
                 sleep(response_timeout).await;
@@ -97,7 +113,7 @@ impl Connect for Fake {
             }
             Fate::Late(after) => {
                 sleep(after).await;
-                Ok(Reply::Nothing)
+                Ok(())
             }
             Fate::Break => Err(broken()),
             Fate::BreakLate(after) => {
@@ -107,12 +123,6 @@ impl Connect for Fake {
         }
     }
 
-    fn is_broken(link: &Arc<Link>) -> bool {
-        link.broken.load(Ordering::SeqCst) > 0
-    }
-}
-
-impl Fake {
     fn connects(&self, plans: impl IntoIterator<Item = Option<(Duration, bool)>>) {
         self.0.connects.lock().unwrap().extend(plans);
     }
@@ -216,6 +226,24 @@ async fn a_connection_that_breaks_is_made_again_once_and_the_script_sent_again()
     assert_eq!(fake.counts(), (3, 4));
     assert_eq!(call(&node).await, Ok(false));
     assert_eq!(fake.counts(), (4, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_command_shares_the_connection_and_is_sent_again_when_it_breaks() {
+    let fake = Fake::default();
+    let connection = Connection::new(fake.clone());
+    let ask = async || connection.command(&["CONFIG", "GET", "save"], ms(60_000), ms(100)).await;
+    assert_eq!(ask().await.unwrap(), ["config", "get", "save"]);
+    fake.fates([Fate::Break]);
+    ask().await.unwrap();
+    assert_eq!(fake.counts(), (2, 3));
+    for (fate, kind) in [(Fate::Error, NodeErrorKind::Loading), (Fate::Silence, NodeErrorKind::Timeout)] {
+        fake.fates([fate]);
+        assert_eq!(ask().await.unwrap_err().kind(), kind);
+    }
+    fake.fates([Fate::Break, Fate::Break]);
+    assert_eq!(ask().await.unwrap_err().kind(), NodeErrorKind::Unreachable);
+    assert_eq!(fake.counts(), (3, 7));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@
 use std::{panic, thread, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockParts, Loss, Release,
-    ReleaseError, ResumeError, Retry, UnlockError, UsingError,
+    AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockParts, Loss, NodesError,
+    Release, ReleaseError, ResumeError, Retry, Severity, UnlockError, UsingError,
     blocking::{Lock, Redlock},
 };
 use redlock_mock::MockNode;
@@ -94,6 +94,7 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
         let mut lock = held.next().unwrap();
         assert!(matches!(lock.extend(TTL), Err(ExtendError::WithinAsync(_))));
         assert!(lock.lost().is_err());
+        assert!(matches!(redlock.check_nodes(), Err(NodesError::WithinAsync(_))));
         assert!(matches!(redlock.close(), Err(CloseError::WithinAsync(_))));
         let parts = LockParts::new(["c"], &"5".repeat(40), TTL).unwrap();
         let error = redlock.resume(parts).unwrap_err();
@@ -143,6 +144,14 @@ fn a_lock_can_be_looked_at() {
     let inspection = redlock.inspect("r").unwrap();
     assert_eq!(inspection.holder().unwrap().value(), lock.token().as_bytes());
     assert!(redlock.is_locked("r").unwrap() && redlock.remaining("r").unwrap() > Some(TTL / 2));
+}
+
+#[test]
+fn nodes_can_be_checked() {
+    let (nodes, redlock) = fleet();
+    assert_eq!(redlock.check_nodes().unwrap().findings(), []);
+    nodes[0].stop();
+    assert!(redlock.check_nodes().unwrap().reject(Severity::Error).is_err());
 }
 
 #[test]

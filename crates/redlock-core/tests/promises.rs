@@ -5,8 +5,9 @@
 use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, BuildError, CloseError, Drift, Entropy, EntropyError, InspectRequest, LockNode, Lost,
-    NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, TokioClock, algorithm::Next,
+    AcquireError, AcquireOptions, BuildError, CloseError, DescribeRequest, Drift, Entropy, EntropyError,
+    InspectRequest, LockNode, Lost, NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, TokioClock,
+    algorithm::Next,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
@@ -135,6 +136,8 @@ async fn shared_nodes_are_nodes() {
     let look = InspectRequest::new(Resource::new("r").unwrap());
     let shared = Arc::new(node.clone());
     assert_eq!(shared.inspect(&look).await.unwrap(), node.inspect(&look).await.unwrap());
+    let describe = DescribeRequest::new(Resource::new("r").unwrap());
+    assert_eq!(shared.describe(&describe).await.unwrap().run_id, node.describe(&describe).await.unwrap().run_id);
     assert_eq!(LockNode::name(&shared), "shared");
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!(node.peek("r"), None);

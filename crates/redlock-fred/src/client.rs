@@ -19,7 +19,7 @@ use redlock_core::{
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use crate::{
-    connection::{Connector, client_of, read, run},
+    connection::{Connector, client_of, plain, read, run, words},
     error::node_error,
 };
 
@@ -69,11 +69,26 @@ impl backend::RedisClient for RedisClient {
             Link::Given(clients) => clients,
         };
         let Some(given) = client_of(clients, call) else {
-            return Err(NodeError::new(NodeErrorKind::Unreachable, "the pool is empty"));
+            return Err(no_client());
         };
         let answer = run(&given.client, call, response_timeout).await;
         let value = answer.map_err(|error| node_error(given.explain(error)))?;
         Ok(Answered { reply: read(value)?, sent_again: false })
+    }
+
+    async fn command(
+        &self,
+        command: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        let clients = match &self.link {
+            Link::Own(connection) => return connection.command(command, connect_timeout, response_timeout).await,
+            Link::Given(clients) => clients,
+        };
+        let Some(given) = clients.first() else { return Err(no_client()) };
+        let answer = plain(&given.client, command, response_timeout).await;
+        words(answer.map_err(|error| node_error(given.explain(error)))?)
     }
 }
 
@@ -142,6 +157,10 @@ impl Given {
         }
         errors.last.clone().unwrap_or_else(|| Error::new(ErrorKind::Canceled, "not connected: call `init` first"))
     }
+}
+
+fn no_client() -> NodeError {
+    NodeError::new(NodeErrorKind::Unreachable, "the pool is empty")
 }
 
 fn config(url: &NodeUrl) -> Result<Config, NodeUrlError> {

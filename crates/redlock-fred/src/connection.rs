@@ -87,12 +87,17 @@ impl Connect for Connector {
     }
 
     async fn run(connection: &Arc<Connected>, call: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
-        match run(&connection.client, call, response_timeout).await {
-            Ok(value) => read(value).map_err(Failure::Answered),
-            Err(error) if is_broken(&error) || Self::is_broken(connection) => Err(Failure::Broken(node_error(error))),
-            Err(error) if *error.kind() == ErrorKind::Timeout => Err(Failure::Silent(node_error(error))),
-            Err(error) => Err(Failure::Answered(node_error(error))),
-        }
+        let answer = run(&connection.client, call, response_timeout).await;
+        answered(connection, answer).and_then(|value| read(value).map_err(Failure::Answered))
+    }
+
+    async fn command(
+        connection: &Arc<Connected>,
+        command: &[&str],
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, Failure> {
+        let answer = plain(&connection.client, command, response_timeout).await;
+        answered(connection, answer).and_then(|value| words(value).map_err(Failure::Answered))
     }
 
     fn is_broken(connection: &Arc<Connected>) -> bool {
@@ -100,13 +105,49 @@ impl Connect for Connector {
     }
 }
 
+/// An answer, or what its absence means for the connection.
+fn answered(connection: &Arc<Connected>, answer: Result<Value, Error>) -> Result<Value, Failure> {
+    answer.map_err(|error| match *error.kind() {
+        _ if is_broken(&error) || Connector::is_broken(connection) => Failure::Broken(node_error(error)),
+        ErrorKind::Timeout => Failure::Silent(node_error(error)),
+        _ => Failure::Answered(node_error(error)),
+    })
+}
+
+/// A command is sent once and now, or it fails: fred would otherwise keep it while there is no connection and send it
+/// long after the caller gave up.
+fn once(response_timeout: Duration) -> Options {
+    Options { timeout: Some(response_timeout), max_attempts: Some(1), fail_fast: true, ..Options::default() }
+}
+
+/// Sends a plain command.
+pub(crate) async fn plain(client: &Client, command: &[&str], response_timeout: Duration) -> Result<Value, Error> {
+    let Some((name, args)) = command.split_first() else {
+        return Err(Error::new(ErrorKind::InvalidArgument, "no command"));
+    };
+    // In a cluster one member for all commands about the node.
+    let name = CustomCommand::new(*name, ClusterHash::Custom(0), false);
+    let args: Vec<Value> = args.iter().map(|word| (*word).into()).collect();
+    client.with_options(&once(response_timeout)).custom(name, args).await
+}
+
+/// All strings and numbers of a reply, in order.
+pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
+    let several = |values: Vec<Value>| Ok(values.into_iter().map(words).collect::<Result<Vec<_>, _>>()?.concat());
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(values) => several(values),
+        Value::Map(map) => several(map.inner().into_iter().flat_map(|(name, value)| [name.into(), value]).collect()),
+        other => match other.as_bytes() {
+            Some(bytes) => Ok(vec![String::from_utf8_lossy(bytes).into_owned()]),
+            None => other.convert().map(|word| vec![word]).map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
+        },
+    }
+}
+
 /// Runs a script: by its hash, and by its text on a node that does not have it yet.
 pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Duration) -> Result<Value, Error> {
-    // A command is sent once and now, or it fails: fred would otherwise keep it while there is no connection and send
-    // it long after the caller gave up.
-    let options =
-        Options { timeout: Some(response_timeout), max_attempts: Some(1), fail_fast: true, ..Options::default() };
-    let client = client.with_options(&options);
+    let client = client.with_options(&once(response_timeout));
     match client.custom(command("EVALSHA"), args(call.script().sha1(), call)).await {
         Err(error) if is_no_script(&error) => client.custom(command("EVAL"), args(call.script().source(), call)).await,
         answer => answer,

@@ -1,7 +1,7 @@
 //! Clocks that run fast or slow, and jump.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -91,6 +91,16 @@ fn scale(duration: Duration, numerator: u32, denominator: u32) -> Duration {
     }
     let nanos = duration.as_nanos() * u128::from(numerator) / u128::from(denominator);
     Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
+}
+
+/// A clock's reading as a server tells it, in time since the start of 1970. All clocks of a program were set right when it
+/// first asked.
+pub(crate) fn unix_time(reading: Instant) -> Duration {
+    const THEN: Duration = Duration::from_secs(1_800_000_000);
+    static ZERO: OnceLock<Instant> = OnceLock::new();
+    let zero = *ZERO.get_or_init(|| reading);
+    let before = zero.saturating_duration_since(reading);
+    (THEN + reading.saturating_duration_since(zero)).saturating_sub(before)
 }
 
 /// So much later, and if there is no such time, in a year.

@@ -2,15 +2,19 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resources, Timed,
-    Token, algorithm::Vote,
+    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+    LockNode, NodeError, NodeErrorKind, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer,
+    ReleaseRequest, Resources, Timed, Token,
+    algorithm::{ClockReading, NodeRole, ServerVersion, Vote},
 };
 use tokio::{
     sync::oneshot,
@@ -18,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::unix_time,
     fault::{Fault, Memory},
     gate::Gate,
     keys::Keys,
@@ -33,6 +38,7 @@ pub struct MockNode {
     response_timeout: Duration,
     latency: Duration,
     server: Arc<Mutex<Server>>,
+    facts: Arc<Mutex<NodeFacts>>,
     link: Option<Link>,
 }
 
@@ -54,6 +60,7 @@ impl MockNode {
             response_timeout: Duration::from_secs(1),
             latency: Duration::ZERO,
             server: Arc::default(),
+            facts: Arc::new(Mutex::new(description())),
             link: None,
         }
     }
@@ -67,6 +74,19 @@ impl MockNode {
     #[must_use]
     pub fn fleet(nodes: usize) -> Vec<Self> {
         (1..=nodes).map(|number| Self::new(format!("node-{number}"))).collect()
+    }
+
+    /// The same server under another name, as a second URL of it would be.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Changes what the server tells of itself, to all who [check](redlock_core::Redlock::check_nodes) it; what it does
+    /// stays as it is. By default it is a primary of its own, which keeps what it is told and evicts nothing. What its clock
+    /// reads is told as it is.
+    pub fn set_facts(&self, change: impl FnOnce(&mut NodeFacts)) {
+        change(&mut self.facts());
     }
 
     /// How long a request waits for its answer. Default: one second, as in the Redis backends.
@@ -176,6 +196,10 @@ impl MockNode {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.settle(Instant::now());
         server
+    }
+
+    fn facts(&self) -> MutexGuard<'_, NodeFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_keys<R>(&self, read: impl FnOnce(&mut Keys, Instant) -> R) -> R {
@@ -349,6 +373,33 @@ impl LockNode for MockNode {
         let request = request.clone();
         self.request(None, move |keys, now| keys.open(&request.guard, now), |_| Vote::Granted).await
     }
+
+    async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let sent = Instant::now();
+        let facts = Arc::clone(&self.facts);
+        let read = move |_: &mut Keys, now| {
+            let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok((facts, unix_time(now)))
+        };
+        let (mut facts, reads) = self.request(None, read, |_| Vote::Granted).await?;
+        facts.clock = Some(ClockReading::new(reads, Duration::ZERO, sent.elapsed()));
+        Ok(facts)
+    }
+}
+
+/// What a server tells of itself.
+fn description() -> NodeFacts {
+    static STARTED: AtomicU64 = AtomicU64::new(1);
+    let mut facts = NodeFacts::default();
+    facts.run_id = Some(format!("{:040x}", STARTED.fetch_add(1, Ordering::Relaxed)));
+    facts.version = Some(ServerVersion::Redis(8, 0, 0));
+    facts.role = Some(NodeRole::Primary { replicas: 0 });
+    facts.maxmemory = Some(0);
+    facts.maxmemory_policy = Some("noeviction".to_owned());
+    facts.append_only = Some(true);
+    facts.append_sync = Some("always".to_owned());
+    facts.snapshots = Some(false);
+    facts
 }
 
 /// An answer with what the node's clock reads.

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+    LockNode, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::sleep;
@@ -234,4 +234,22 @@ async fn many_keys_are_released_as_far_as_they_are_ours() {
     assert_eq!(acquire_many(&node).await.unwrap_err().kind(), NodeErrorKind::WrongType);
     assert_eq!(extend_many(&node, TTL).await.unwrap_err().kind(), NodeErrorKind::WrongType);
     assert_eq!(node.resources(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_tells_of_itself_is_the_same_under_each_of_its_names() {
+    let (node, other) = (MockNode::new("node"), MockNode::new("other"));
+    let alias = node.clone().with_name("alias");
+    assert_eq!((alias.name(), node.name()), ("alias", "node"));
+    alias.set(&resource().to_string(), "x", None);
+    assert_eq!(node.peek("r").as_deref(), Some(&b"x"[..]));
+    node.set_facts(|facts| facts.maxmemory = Some(7));
+    let facts = async |node: &MockNode| node.describe(&DescribeRequest::new(resource())).await.unwrap();
+    let (ours, theirs) = (facts(&alias).await, facts(&other).await);
+    assert_eq!((ours.maxmemory, theirs.maxmemory), (Some(7), Some(0)));
+    assert_eq!(ours.run_id, facts(&node).await.run_id);
+    assert_ne!(ours.run_id, theirs.run_id);
+    // It is its clock that it tells.
+    node.jump_clock(-7_000);
+    assert_eq!(ours.clock.unwrap().reads - facts(&node).await.clock.unwrap().reads, ms(7_000));
 }

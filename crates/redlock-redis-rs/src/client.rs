@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "cluster")]
-use redis::cluster_async::ClusterConnection;
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
     aio::{ConnectionManager, MultiplexedConnection},
     io::tcp::TcpSettings,
+};
+#[cfg(feature = "cluster")]
+use redis::{
+    cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use redlock_core::{
     NodeAddress, NodeError, NodeUrl, NodeUrlError,
@@ -20,7 +23,7 @@ use redlock_core::{
 use tokio::time::timeout;
 
 use crate::{
-    connection::{Connector, read, run},
+    connection::{Connector, plain, read, run, words},
     error::node_error,
 };
 
@@ -77,6 +80,27 @@ impl backend::RedisClient for RedisClient {
         let value = answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?;
         Ok(Answered { reply: read(value)?, sent_again: false })
     }
+
+    async fn command(
+        &self,
+        command: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        let plain = plain(command);
+        let answer = match &self.link {
+            Link::Own(connection) => return connection.command(command, connect_timeout, response_timeout).await,
+            Link::Manager(manager) => timeout(response_timeout, plain.query_async(&mut manager.clone())).await,
+            Link::Multiplexed(connection) => {
+                timeout(response_timeout, plain.query_async(&mut connection.clone())).await
+            }
+            #[cfg(feature = "cluster")]
+            Link::Cluster(cluster) => {
+                timeout(response_timeout, cluster.clone().route_command(plain, primary_of_slot_0())).await
+            }
+        };
+        words(answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?)
+    }
 }
 
 impl RedisClient {
@@ -122,6 +146,12 @@ impl fmt::Debug for RedisClient {
         // The client's own output may hold a password.
         f.debug_struct("RedisClient").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// One member for all commands about the node: by itself the client sends some to all members, others to any.
+#[cfg(feature = "cluster")]
+fn primary_of_slot_0() -> RoutingInfo {
+    RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master)))
 }
 
 fn connection_info(url: &NodeUrl) -> redis::RedisResult<ConnectionInfo> {

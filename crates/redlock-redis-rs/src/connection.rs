@@ -10,7 +10,7 @@ use redlock_core::{
     NodeError, NodeErrorKind, Token,
     backend::{Call, Connect, Failure, Reply},
 };
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use crate::error::{is_broken, is_no_script, node_error};
 
@@ -48,12 +48,55 @@ impl Connect for Connector {
         call: &Call<'_>,
         response_timeout: Duration,
     ) -> Result<Reply, Failure> {
-        match timeout(response_timeout, run(&mut connection.clone(), call)).await {
-            Ok(Ok(value)) => read(value).map_err(Failure::Answered),
-            Ok(Err(error)) if is_broken(&error) => Err(Failure::Broken(node_error(error))),
-            Ok(Err(error)) => Err(Failure::Answered(node_error(error))),
-            Err(_) => Err(Failure::Silent(NodeError::no_answer(response_timeout))),
-        }
+        let answer = timeout(response_timeout, run(&mut connection.clone(), call)).await;
+        answered(answer, read, response_timeout)
+    }
+
+    async fn command(
+        connection: &MultiplexedConnection,
+        command: &[&str],
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, Failure> {
+        let mut connection = connection.clone();
+        answered(timeout(response_timeout, plain(command).query_async(&mut connection)).await, words, response_timeout)
+    }
+}
+
+/// What an answer is, or what its absence means for the connection.
+fn answered<A>(
+    answer: Result<RedisResult<Value>, Elapsed>,
+    read: impl FnOnce(Value) -> Result<A, NodeError>,
+    response_timeout: Duration,
+) -> Result<A, Failure> {
+    match answer {
+        Ok(Ok(value)) => read(value).map_err(Failure::Answered),
+        Ok(Err(error)) if is_broken(&error) => Err(Failure::Broken(node_error(error))),
+        Ok(Err(error)) => Err(Failure::Answered(node_error(error))),
+        Err(_) => Err(Failure::Silent(NodeError::no_answer(response_timeout))),
+    }
+}
+
+/// A plain command.
+pub(crate) fn plain(words: &[&str]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg(words);
+    command
+}
+
+/// All strings and numbers of a reply, in order.
+pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let several = |values: Vec<Value>| Ok(values.into_iter().map(words).collect::<Result<Vec<_>, _>>()?.concat());
+    match value {
+        Value::Nil => Ok(Vec::new()),
+        Value::BulkString(bytes) => Ok(vec![text(bytes)]),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(vec![text]),
+        Value::Int(integer) => Ok(vec![integer.to_string()]),
+        Value::Array(values) | Value::Set(values) => several(values),
+        Value::Map(pairs) => several(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()),
+        Value::Attribute { data, .. } => words(*data),
+        Value::ServerError(error) => Err(node_error(error.into())),
+        other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other:?}"))),
     }
 }
 

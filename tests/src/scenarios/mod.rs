@@ -3,6 +3,7 @@
 mod acquire;
 mod bad_input;
 mod bad_node;
+mod check;
 mod connection;
 mod contract;
 mod extend;
@@ -117,6 +118,11 @@ scenarios! { EVERYWHERE, false:
         with_too_few_answers_nothing_is_guessed,
         a_key_of_another_type_is_told,
     }
+    check {
+        nodes_tell_what_they_are_and_nothing_changes,
+        one_server_behind_two_names_is_an_error,
+        nodes_that_are_down_or_hang_are_told_and_hold_nobody_up,
+    }
     hand_over {
         a_lock_goes_on_in_another_process,
         many_locks_go_on_as_one,
@@ -221,6 +227,15 @@ scenarios! { ON_SERVERS, true:
     }
     guard {
         a_node_that_kept_its_data_is_quarantined_as_well,
+    }
+    check {
+        a_replica_is_told_with_its_primary,
+        a_node_that_may_evict_locks_is_told,
+        what_a_restart_forgets_is_told,
+        snapshots_alone_are_told,
+        a_wrong_password_is_told,
+        what_a_user_may_not_ask_is_told_as_unknown,
+        members_of_one_cluster_are_told,
     }
     connection {
         user_password_and_database_are_used,

@@ -4,7 +4,7 @@
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
 //! loss. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
 //! [`Resumption`] tells whether a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its
-//! [`FencingToken`].
+//! [`FencingToken`]. What is wrong with the nodes themselves is a list of [`NodeFinding`]s.
 
 mod ttl;
 mod quorum;
@@ -19,6 +19,8 @@ mod resumption;
 mod clock_watch;
 mod fencing_token;
 mod fencing;
+mod node_facts;
+mod node_check;
 
 pub(crate) use self::slot::hash_tag;
 pub use self::{
@@ -28,6 +30,8 @@ pub use self::{
     fencing::{Fence, Fencing, Raised},
     fencing_token::FencingToken,
     finding::{Finding, Seen},
+    node_check::{NodeAccount, NodeFinding, NodeFindingKind, Severity},
+    node_facts::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure, ServerVersion},
     node_timeout::NodeTimeout,
     quorum::Quorum,
     resumption::{Grip, Resumed, Resumption},

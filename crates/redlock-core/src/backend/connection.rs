@@ -43,6 +43,20 @@ pub trait Connect: Send + Sync + 'static {
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
+    /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command). Default: not supported.
+    ///
+    /// # Errors
+    ///
+    /// Told apart by what they mean for the connection.
+    fn command(
+        connection: &Self::Connection,
+        words: &[&str],
+        response_timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
+        let _ = (connection, words, response_timeout);
+        async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
+    }
+
     /// Whether the connection is known to be broken. Default: it shows when it is used.
     fn is_broken(connection: &Self::Connection) -> bool {
         let _ = connection;
@@ -50,10 +64,10 @@ pub trait Connect: Send + Sync + 'static {
     }
 }
 
-/// Why a script has no reply.
+/// Why a script or a command has no reply.
 #[derive(Debug)]
 pub enum Failure {
-    /// The connection cannot be used any more; the script may have been carried out.
+    /// The connection cannot be used any more; it may have been carried out.
     Broken(NodeError),
     /// There was no answer in time.
     Silent(NodeError),
@@ -101,16 +115,46 @@ impl<C: Connect> Connection<C> {
         connect_timeout: Duration,
         response_timeout: Duration,
     ) -> Result<Answered, NodeError> {
+        let run = |connection: C::Connection| async move { C::run(&connection, call, response_timeout).await };
+        let (reply, sent_again) = self.carry_out(connect_timeout, run).await?;
+        Ok(Answered { reply, sent_again })
+    }
+
+    /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command); on a connection that turns out
+    /// to be broken, once again on a new one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    pub async fn command(
+        &self,
+        words: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        let run = |connection: C::Connection| async move { C::command(&connection, words, response_timeout).await };
+        Ok(self.carry_out(connect_timeout, run).await?.0)
+    }
+
+    /// What was answered, and whether it was sent again.
+    async fn carry_out<A, F>(
+        &self,
+        connect_timeout: Duration,
+        run: impl Fn(C::Connection) -> F,
+    ) -> Result<(A, bool), NodeError>
+    where
+        F: Future<Output = Result<A, Failure>>,
+    {
         let (mut last_try, mut sent_again) = (false, false);
         loop {
             let mut attempt = self.attempt(connect_timeout);
             let error = match attempt.connection().await {
                 Some(Ok(connection)) => {
                     let sent = Instant::now();
-                    match C::run(&connection, call, response_timeout).await {
+                    match run(connection).await {
                         Ok(reply) => {
                             self.answered(&attempt);
-                            return Ok(Answered { reply, sent_again });
+                            return Ok((reply, sent_again));
                         }
                         Err(Failure::Answered(error)) => {
                             self.answered(&attempt);

@@ -7,6 +7,7 @@
 mod node;
 mod connection;
 mod call;
+mod facts;
 
 pub use self::{
     call::{Answered, Call, Reply},

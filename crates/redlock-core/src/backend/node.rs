@@ -1,16 +1,24 @@
 //! A node over any Redis client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use super::{Answered, Call, Reply};
+use super::{
+    Answered, Call, Reply,
+    facts::{read_cluster, read_info, read_parameter, read_time, snapshot_failed},
+};
 use crate::{
+    algorithm::{ClockReading, NodeFacts, ScriptFailure},
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node::LockNode,
-    node_error::NodeError,
+    node_error::{NodeError, NodeErrorKind},
     node_url::{NodeUrl, NodeUrlError},
-    request::{AcquireRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
+    request::{
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+    },
+    resource::Resource,
     script,
 };
 
@@ -42,6 +50,23 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         connect_timeout: Duration,
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Answered, NodeError>> + Send;
+
+    /// Sends a plain command, the first of `words`, with the others as its arguments. Answers all strings and numbers of
+    /// the reply, in order: those of arrays and maps too. Of a Redis Cluster, the primary of hash slot 0 is asked.
+    /// Default: not supported; then nothing is known of the node but whether it runs scripts.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    fn command(
+        &self,
+        words: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<String>, NodeError>> + Send {
+        let _ = (words, connect_timeout, response_timeout);
+        async { Err(NodeErrorKind::Unsupported.into()) }
+    }
 }
 
 /// One independent Redis node. Clones share one client.
@@ -125,6 +150,98 @@ impl<C: RedisClient> Node<C> {
             Err(_) => Err(NodeError::no_answer(bound)),
         }
     }
+
+    async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
+        self.client.command(words, self.connect_timeout, self.response_timeout).await
+    }
+
+    /// All that the node tells, in as few steps as there are: a script, which connects; what every server has; and what
+    /// only members of a cluster have.
+    async fn facts(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let started = Instant::now();
+        let mut facts = NodeFacts { no_script: self.try_script(&request.probe).await?, ..NodeFacts::default() };
+
+        let sent = started.elapsed();
+        let clock = async { (self.ask(&["TIME"]).await, started.elapsed()) };
+        let (clock, info, sync, save, stop) = tokio::join!(
+            clock,
+            self.ask(&["INFO"]),
+            self.ask(&["CONFIG", "GET", "appendfsync"]),
+            self.ask(&["CONFIG", "GET", "save"]),
+            self.ask(&["CONFIG", "GET", "stop-writes-on-bgsave-error"]),
+        );
+        let (time, answered) = clock;
+        let untold = &mut facts.untold;
+        let time = told("TIME", time, untold)?;
+        let info = told("INFO", info, untold)?.unwrap_or_default().concat();
+        let [sync, save, stop] = [
+            told("CONFIG GET", sync, untold)?.unwrap_or_default(),
+            told("CONFIG GET", save, untold)?.unwrap_or_default(),
+            told("CONFIG GET", stop, untold)?.unwrap_or_default(),
+        ];
+        facts.clock = time.and_then(|time| Some(ClockReading::new(read_time(&time)?, sent, answered)));
+        read_info(&mut facts, &info);
+        facts.append_sync = read_parameter(&sync).map(str::to_owned);
+        facts.snapshots = read_parameter(&save).map(|save| !save.is_empty());
+        let stops = facts.snapshots == Some(true) && read_parameter(&stop) == Some("yes");
+        if stops && snapshot_failed(&info) {
+            facts.writes_stopped.get_or_insert("it cannot write its snapshot".to_owned());
+        }
+
+        if facts.cluster.is_some() || self.client.is_cluster() {
+            let nodes = self.ask(&["CLUSTER", "NODES"]).await;
+            let mut cluster =
+                read_cluster(&told("CLUSTER NODES", nodes, &mut facts.untold)?.unwrap_or_default().concat());
+            cluster.reached_as_cluster = self.client.is_cluster();
+            facts.cluster = Some(cluster);
+        }
+        Ok(facts)
+    }
+
+    /// Runs the script that looks at a key. Why it did not run, if the node answered.
+    async fn try_script(&self, probe: &Resource) -> Result<Option<ScriptFailure>, NodeError> {
+        let request = InspectRequest::new(probe.clone());
+        let error = match self.call(Call::inspect(&request)).await {
+            Ok(_) => return Ok(None),
+            // The script ran.
+            Err(error) if error.kind() == NodeErrorKind::WrongType => return Ok(None),
+            Err(error) => answer(error)?,
+        };
+        let chain = error.chain();
+        let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
+        failure.advice = error.kind().advice();
+        // Redis says `one of the keys`, or `a key`.
+        failure.only_this_key =
+            error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key");
+        Ok(Some(failure))
+    }
+}
+
+/// The answer, or nothing if it is an error of this command alone, which is then noted.
+fn told(
+    command: &'static str,
+    answered: Result<Vec<String>, NodeError>,
+    untold: &mut BTreeSet<&'static str>,
+) -> Result<Option<Vec<String>>, NodeError> {
+    match answered {
+        Ok(words) => Ok(Some(words)),
+        Err(error) => {
+            answer(error)?;
+            untold.insert(command);
+            Ok(None)
+        }
+    }
+}
+
+/// An error that the node answered to one command; all others are errors of the whole node.
+fn answer(error: NodeError) -> Result<NodeError, NodeError> {
+    match error.kind() {
+        NodeErrorKind::Timeout
+        | NodeErrorKind::Unreachable
+        | NodeErrorKind::Authentication
+        | NodeErrorKind::Loading => Err(error),
+        _ => Ok(error),
+    }
 }
 
 #[async_trait]
@@ -166,6 +283,11 @@ impl<C: RedisClient> LockNode for Node<C> {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         OpenAnswer::from_script(self.call(Call::open(request)).await?.reply.integer()?)
+    }
+
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let bound = self.connect_timeout.saturating_add(self.response_timeout);
+        tokio::time::timeout(bound, self.facts(request)).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
     }
 }
 

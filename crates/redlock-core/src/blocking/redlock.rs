@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{lock::Lock, named::NamedLocks, worker::Worker};
 use crate::{
     AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, LockNode,
-    LockParts, ResumeError, UsingError, UsingOptions,
+    LockParts, NodesError, NodesReport, ResumeError, UsingError, UsingOptions,
     error::WithinAsync,
     named::{MapRegistry, Registry},
 };
@@ -148,6 +148,15 @@ impl Redlock {
     /// As there; and [`InspectError::WithinAsync`].
     pub fn remaining(&self, resource: impl AsRef<str>) -> Result<Option<Duration>, InspectError> {
         self.worker.wait(self.redlock.remaining(resource)).ok_or(WithinAsync)?
+    }
+
+    /// As [`crate::Redlock::check_nodes`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`NodesError::WithinAsync`].
+    pub fn check_nodes(&self) -> Result<NodesReport, NodesError> {
+        self.worker.wait(self.redlock.check_nodes()).ok_or(WithinAsync)?
     }
 
     /// As [`crate::Redlock::named`]: a name is unlocked by the thread that locked it.

@@ -1,0 +1,154 @@
+//! What is known of one node, as far as it tells.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+/// What a node tells of itself. What it does not tell, or may not, is nothing here, and named in `untold`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct NodeFacts {
+    /// The random name that the server gave itself when it started.
+    pub run_id: Option<String>,
+    /// Which server it is, in which version.
+    pub version: Option<ServerVersion>,
+    /// Whether it is a primary or a replica.
+    pub role: Option<NodeRole>,
+    /// The Redis Cluster that it is a member of, if it is of one.
+    pub cluster: Option<ClusterFacts>,
+    /// The memory that it may use, in bytes; 0 is no bound.
+    pub maxmemory: Option<u64>,
+    /// What it does when that is used up, as `noeviction`.
+    pub maxmemory_policy: Option<String>,
+    /// Whether it writes an append-only file.
+    pub append_only: Option<bool>,
+    /// How it syncs that file: `always`, `everysec` or `no`.
+    pub append_sync: Option<String>,
+    /// Whether it writes snapshots by itself.
+    pub snapshots: Option<bool>,
+    /// Why it takes no writes now, if it says so.
+    pub writes_stopped: Option<String>,
+    /// What its clock read, and when.
+    pub clock: Option<ClockReading>,
+    /// Why it did not run a script on a key that nobody uses; nothing if it ran.
+    pub no_script: Option<ScriptFailure>,
+    /// The commands that it did not answer, as `CONFIG GET`.
+    pub untold: BTreeSet<&'static str>,
+}
+
+/// A server, and its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ServerVersion {
+    /// Redis, or what answers as it does: major, minor and patch.
+    Redis(u32, u32, u32),
+    /// Valkey: major, minor and patch.
+    Valkey(u32, u32, u32),
+}
+
+impl ServerVersion {
+    /// Whether it is none of those that locks are tested on: Redis from 6.2 and Valkey from 7.2 on.
+    #[must_use]
+    pub fn is_too_old(self) -> bool {
+        match self {
+            Self::Redis(major, minor, _) => (major, minor) < (6, 2),
+            Self::Valkey(major, minor, _) => (major, minor) < (7, 2),
+        }
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redis(major, minor, patch) => write!(f, "Redis {major}.{minor}.{patch}"),
+            Self::Valkey(major, minor, patch) => write!(f, "Valkey {major}.{minor}.{patch}"),
+        }
+    }
+}
+
+/// What a server is to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeRole {
+    /// It takes writes.
+    Primary {
+        /// How many replicas are connected.
+        replicas: u64,
+    },
+    /// It copies another, and takes no writes of its own.
+    Replica {
+        /// The primary's address, if it is told.
+        of: Option<String>,
+        /// Whether it is connected to it.
+        linked: bool,
+    },
+    /// It is no node at all: a Sentinel watches over nodes.
+    Sentinel,
+}
+
+/// The Redis Cluster that a server is a member of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ClusterFacts {
+    /// The ids of all members that the server knows; empty if it did not tell.
+    pub members: BTreeSet<String>,
+    /// How many of them have hash slots.
+    pub owners: usize,
+    /// Whether it is reached by a client for clusters, which finds each key's member.
+    pub reached_as_cluster: bool,
+}
+
+impl ClusterFacts {
+    /// A cluster of these members, of which so many have hash slots.
+    #[must_use]
+    pub fn new(members: impl IntoIterator<Item = String>, owners: usize) -> Self {
+        Self { members: members.into_iter().collect(), owners, reached_as_cluster: false }
+    }
+}
+
+/// What a node's clock read while it was asked: some time between `sent` and `answered`, which are on the asker's clock
+/// and count from when it began to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClockReading {
+    /// The time since the start of 1970.
+    pub reads: Duration,
+    /// When it was asked.
+    pub sent: Duration,
+    /// When it had answered.
+    pub answered: Duration,
+}
+
+impl ClockReading {
+    /// The node's clock read this, some time between these two.
+    #[must_use]
+    pub fn new(reads: Duration, sent: Duration, answered: Duration) -> Self {
+        Self { reads, sent, answered }
+    }
+
+    /// How far the node's clock is ahead of the asker's: at least, and at most, in nanoseconds.
+    pub(super) fn ahead(&self) -> (i128, i128) {
+        let nanos = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
+        (nanos(self.reads) - nanos(self.answered), nanos(self.reads) - nanos(self.sent))
+    }
+}
+
+/// Why a node did not run a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScriptFailure {
+    /// Whether the user may run it, but not on the key that was tried: it says nothing about the keys of locks.
+    pub only_this_key: bool,
+    /// The key that was tried.
+    pub key: String,
+    /// What the node answered.
+    pub answer: String,
+    /// What can be done about it, if anything is known.
+    pub advice: Option<&'static str>,
+}
+
+impl ScriptFailure {
+    /// The node gave this answer to a script on this key.
+    #[must_use]
+    pub fn new(key: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self { only_this_key: false, key: key.into(), answer: answer.into(), advice: None }
+    }
+}

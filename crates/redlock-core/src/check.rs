@@ -1,0 +1,124 @@
+//! One look at the nodes themselves: the steps of the driver.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::{
+    algorithm::{NodeAccount, NodeFacts, NodeFinding},
+    fleet::Fleet,
+    node_error::{NodeError, NodeErrorKind},
+    nodes_report::{NodesError, NodesReport},
+    redlock::Redlock,
+    request::DescribeRequest,
+    resource::Resource,
+    resources::Resources,
+    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    votes::Readable,
+};
+
+/// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.
+const PROBE: &str = "redlock:check_nodes";
+
+impl Redlock {
+    /// Asks every node what it is, and tells what is wrong with it or may be: one server behind two names, a replica, a
+    /// node that may evict locks or forgets them when it restarts, clocks that are apart. Changes nothing. For a start-up
+    /// check, and for people.
+    ///
+    /// Waits for all nodes: for each until it answers or its client gives it up, 2 s by default, and never for longer than
+    /// 5 s. A node that fails is a finding. What a user may not ask is told as not known: see the README for the commands.
+    ///
+    /// ```
+    /// use redlock_core::{NodeFindingKind, Redlock, Severity};
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut nodes = MockNode::fleet(2);
+    /// nodes.push(nodes[0].clone().with_name("another name"));
+    /// let redlock = Redlock::new(nodes)?;
+    ///
+    /// let report = redlock.check_nodes().await?;
+    /// println!("{report}");
+    /// // 3 nodes checked: 1 error
+    /// // error: node-1, another name: one and the same server (run_id): it votes twice
+    /// //   give each server once
+    /// assert_eq!(report.findings()[0].kind, NodeFindingKind::SameServer);
+    ///
+    /// // At start-up: errors end the program, the rest is up to you.
+    /// let rejected = report.reject(Severity::Error).unwrap_err();
+    /// assert!(rejected.to_string().contains("another name"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the call is not made on a tokio runtime. Nodes that fail are told in the [`NodesReport`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has no effect.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn check_nodes(&self) -> Result<NodesReport, NodesError> {
+        Handle::try_current().map_err(|_| NodesError::NoRuntime)?;
+        let fleet = &self.fleet;
+        let probe = fleet.probe();
+
+        // 1. All nodes at once: what each says of its clock counts from here.
+        let requests = Requests::new(fleet, |member| {
+            let (fleet, probe) = (Arc::clone(fleet), probe.clone());
+            Box::pin(async move { fleet.describe(member, probe).await })
+        });
+        let patience = fleet.node_timeout.without_ttl();
+        let mut answers = RoundTrip::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
+
+        // 2. Every answer that comes in time.
+        let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
+        while let Some((member, answer)) = answers.next().await {
+            if let Some(slot) = heard.get_mut(member) {
+                *slot = Some(answer);
+            }
+        }
+
+        // 3. What is wrong with them.
+        let names = fleet.members.iter().map(|member| member.node.name());
+        let accounts: Vec<_> = names.zip(heard.into_iter().map(account)).collect();
+        let findings = NodeFinding::all(&accounts, NodeFinding::CLOCKS_APART);
+        Ok(NodesReport::new(&accounts, findings))
+    }
+}
+
+impl Fleet {
+    /// A key that nobody uses, and that users may use who may use the locks' keys.
+    fn probe(&self) -> Option<Resource> {
+        let probe = Resources::from(Resource::new(PROBE).ok()?);
+        // A prefix that leaves no room for it is a key itself.
+        let key = self.keys(&probe).map(|keys| keys.first().clone());
+        key.or_else(|_| Resource::new(&self.key_prefix)).ok()
+    }
+
+    /// Asks one node what it is. It says nothing on whether the node fails: some backends cannot tell.
+    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
+    async fn describe(&self, member: usize, probe: Option<Resource>) -> Result<NodeFacts, NodeError> {
+        let member = &self.members[member];
+        member.admit()?;
+        let Some(probe) = probe else { return Err(NodeErrorKind::Unsupported.into()) };
+        member.node.describe(&DescribeRequest::new(probe)).await
+    }
+}
+
+fn account(answer: Option<Result<NodeFacts, NodeError>>) -> NodeAccount {
+    match answer {
+        Some(Ok(facts)) => NodeAccount::Facts(Box::new(facts)),
+        Some(Err(error)) if error.kind() == NodeErrorKind::Unsupported => NodeAccount::CannotTell,
+        Some(Err(error)) => NodeAccount::Failed { why: error.chain(), advice: error.kind().advice() },
+        None => NodeAccount::Failed {
+            why: format!("did not answer within {}", Readable(LATE_LIMIT)),
+            advice: NodeErrorKind::Timeout.advice(),
+        },
+    }
+}
