@@ -7,7 +7,7 @@ use std::{pin::pin, task::Poll, time::Duration};
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind, NodeFindingKind,
-    NodesError, NodesReport, Redlock, ReleaseAnswer, ReleaseRequest, Severity, TokioClock,
+    NodesError, NodesReport, Redlock, ReleaseAnswer, ReleaseRequest, Severity, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};
@@ -148,12 +148,12 @@ impl LockNode for Plain {
         "plain"
     }
 
-    async fn acquire(&self, _: &AcquireRequest) -> Result<AcquireAnswer, NodeError> {
-        Ok(AcquireAnswer::granted())
+    async fn acquire(&self, _: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        Ok(AcquireAnswer::granted().into())
     }
 
-    async fn extend(&self, _: &ExtendRequest) -> Result<ExtendAnswer, NodeError> {
-        Ok(ExtendAnswer::Extended)
+    async fn extend(&self, _: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        Ok(ExtendAnswer::Extended.into())
     }
 
     async fn release(&self, _: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {

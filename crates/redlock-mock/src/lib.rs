@@ -82,6 +82,7 @@
 //! clocks of processes that jump: those are monotonic.
 
 mod node;
+mod lock_node;
 mod fault;
 
 mod fleet;

@@ -9,12 +9,9 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    LockNode, NodeError, NodeErrorKind, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer,
-    ReleaseRequest, Resources, Timed, Token,
-    algorithm::{ClockReading, NodeRole, ServerVersion, Vote},
+    InspectAnswer, NodeError, NodeErrorKind, NodeFacts, Resources, Token,
+    algorithm::{NodeRole, ServerVersion, Vote},
 };
 use tokio::{
     sync::oneshot,
@@ -22,7 +19,6 @@ use tokio::{
 };
 
 use crate::{
-    clock::unix_time,
     fault::{Fault, Memory},
     gate::Gate,
     keys::Keys,
@@ -34,11 +30,11 @@ use crate::{
 /// An in-memory node. Clones share one server.
 #[derive(Clone)]
 pub struct MockNode {
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     response_timeout: Duration,
     latency: Duration,
     server: Arc<Mutex<Server>>,
-    facts: Arc<Mutex<NodeFacts>>,
+    pub(crate) facts: Arc<Mutex<NodeFacts>>,
     link: Option<Link>,
 }
 
@@ -209,13 +205,13 @@ impl MockNode {
     }
 
     /// Notes that a request is sent, for the records of the fleet.
-    fn note(&self, operation: Operation, keys: &Resources, token: &Token) -> Option<Entry> {
+    pub(crate) fn note(&self, operation: Operation, keys: &Resources, token: &Token) -> Option<Entry> {
         let link = self.link.as_ref()?;
         Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
     }
 
     /// Sends a request and waits for its answer.
-    async fn request<A: Send + 'static>(
+    pub(crate) async fn request<A: Send + 'static>(
         &self,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
@@ -319,71 +315,12 @@ impl Link {
     }
 }
 
-#[async_trait]
-impl LockNode for MockNode {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let entry = self.note(Operation::Acquire, &request.keys, &request.token);
-        let request = request.clone();
-        let vote = |timed: &Timed<AcquireAnswer>| match timed.answer {
-            AcquireAnswer::Granted { .. } => Vote::Granted,
-            AcquireAnswer::Quarantined { .. } => Vote::Failed,
-            _ => Vote::Refused,
-        };
-        let acquire = move |keys: &mut Keys, now| Ok(timed(keys.acquire(&request, now)?, keys, now));
-        self.request(entry, acquire, vote).await
-    }
-
-    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
-        let entry = self.note(Operation::Extend, &request.keys, &request.token);
-        let request = request.clone();
-        let vote = |timed: &Timed<ExtendAnswer>| match timed.answer {
-            ExtendAnswer::Extended => Vote::Granted,
-            ExtendAnswer::Healed => Vote::Restored,
-            _ => Vote::Refused,
-        };
-        let extend = move |keys: &mut Keys, now| Ok(timed(keys.extend(&request, now)?, keys, now));
-        self.request(entry, extend, vote).await
-    }
-
-    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let entry = self.note(Operation::Release, &request.keys, &request.token);
-        let request = request.clone();
-        let vote = |answer: &ReleaseAnswer| match answer {
-            ReleaseAnswer::Released => Vote::Granted,
-            _ => Vote::Refused,
-        };
-        self.request(entry, move |keys, now| keys.release(&request, now), vote).await
-    }
-
-    async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
-        let request = request.clone();
-        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
-    }
-
-    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
-        let request = request.clone();
-        self.request(None, move |keys, now| keys.raise(&request, now), |_| Vote::Granted).await
-    }
-
-    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
-        let request = request.clone();
-        self.request(None, move |keys, now| keys.open(&request.guard, now), |_| Vote::Granted).await
-    }
-
-    async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {
-        let sent = Instant::now();
-        let facts = Arc::clone(&self.facts);
-        let read = move |_: &mut Keys, now| {
-            let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Ok((facts, unix_time(now)))
-        };
-        let (mut facts, reads) = self.request(None, read, |_| Vote::Granted).await?;
-        facts.clock = Some(ClockReading::new(reads, Duration::ZERO, sent.elapsed()));
-        Ok(facts)
+impl fmt::Debug for MockNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockNode")
+            .field("name", &self.name)
+            .field("state", &self.server().state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -400,18 +337,4 @@ fn description() -> NodeFacts {
     facts.append_sync = Some("always".to_owned());
     facts.snapshots = Some(false);
     facts
-}
-
-/// An answer with what the node's clock reads.
-fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
-    Timed { answer, clock: Some(keys.time(now)) }
-}
-
-impl fmt::Debug for MockNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockNode")
-            .field("name", &self.name)
-            .field("state", &self.server().state)
-            .finish_non_exhaustive()
-    }
 }

@@ -1,0 +1,90 @@
+//! What the driver asks a node in memory.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+    LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest,
+    Timed,
+    algorithm::{ClockReading, Vote},
+};
+use tokio::time::Instant;
+
+use crate::{clock::unix_time, keys::Keys, node::MockNode, record::Operation};
+
+#[async_trait]
+impl LockNode for MockNode {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        let entry = self.note(Operation::Acquire, &request.keys, &request.token);
+        let request = request.clone();
+        let vote = |timed: &Timed<AcquireAnswer>| match timed.answer {
+            AcquireAnswer::Granted { .. } => Vote::Granted,
+            AcquireAnswer::Quarantined { .. } => Vote::Failed,
+            _ => Vote::Refused,
+        };
+        let acquire = move |keys: &mut Keys, now| Ok(timed(keys.acquire(&request, now)?, keys, now));
+        self.request(entry, acquire, vote).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        let entry = self.note(Operation::Extend, &request.keys, &request.token);
+        let request = request.clone();
+        let vote = |timed: &Timed<ExtendAnswer>| match timed.answer {
+            ExtendAnswer::Extended => Vote::Granted,
+            ExtendAnswer::Healed => Vote::Restored,
+            _ => Vote::Refused,
+        };
+        let extend = move |keys: &mut Keys, now| Ok(timed(keys.extend(&request, now)?, keys, now));
+        self.request(entry, extend, vote).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        let entry = self.note(Operation::Release, &request.keys, &request.token);
+        let request = request.clone();
+        let vote = |answer: &ReleaseAnswer| match answer {
+            ReleaseAnswer::Released => Vote::Granted,
+            _ => Vote::Refused,
+        };
+        self.request(entry, move |keys, now| keys.release(&request, now), vote).await
+    }
+
+    async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
+    }
+
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| keys.raise(&request, now), |_| Vote::Granted).await
+    }
+
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| keys.open(&request.guard, now), |_| Vote::Granted).await
+    }
+
+    async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let sent = Instant::now();
+        let facts = Arc::clone(&self.facts);
+        let read = move |_: &mut Keys, now| {
+            let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok((facts, unix_time(now)))
+        };
+        let (mut facts, reads) = self.request(None, read, |_| Vote::Granted).await?;
+        facts.clock = Some(ClockReading::new(reads, Duration::ZERO, sent.elapsed()));
+        Ok(facts)
+    }
+}
+
+/// An answer with what the node's clock reads.
+fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
+    Timed { answer, clock: Some(keys.time(now)) }
+}
