@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::{
-    algorithm::{NodeAccount, NodeFacts, NodeFinding},
+    algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse},
     fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
@@ -87,7 +87,15 @@ impl Redlock {
         // 3. What is wrong with them.
         let names = fleet.members.iter().map(|member| member.node.name());
         let accounts: Vec<_> = names.zip(heard.into_iter().map(account)).collect();
-        let findings = NodeFinding::all(&accounts, NodeFinding::CLOCKS_APART);
+        let jumps = fleet.members.iter().filter_map(|member| Some((member.node.name(), member.jumped()?.0)));
+        let jumps: Vec<_> = jumps.collect();
+        let usage = NodeUse {
+            fencing: fleet.fencing,
+            restart_guard: fleet.guard.is_some(),
+            jumps: &jumps,
+            ..NodeUse::default()
+        };
+        let findings = NodeFinding::all(&accounts, &usage);
         Ok(NodesReport::new(&accounts, findings))
     }
 }

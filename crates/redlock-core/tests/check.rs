@@ -176,3 +176,19 @@ fn without_a_runtime_it_is_an_error() {
     let Poll::Ready(result) = check.as_mut().poll(&mut std::task::Context::from_waker(waker)) else { panic!("waits") };
     assert!(matches!(result, Err(NodesError::NoRuntime)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_seen_to_jump_is_told() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
+    let ttl = Duration::from_secs(10);
+    for _ in 0..2 {
+        redlock.acquire("r", ttl).await.unwrap().release().await.unwrap();
+        redlock.close().await.unwrap();
+        nodes[1].jump_clock(-400);
+    }
+    let report = redlock.check_nodes().await.unwrap();
+    let found: Vec<_> = report.findings().iter().map(|found| (found.kind, found.nodes.clone())).collect();
+    assert_eq!(found, [(NodeFindingKind::ClockJumped, vec!["node-2".to_owned()])]);
+    assert!(report.findings()[0].cause.starts_with("its clock has jumped by -400.0ms"), "{report}");
+}

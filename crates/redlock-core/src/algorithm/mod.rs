@@ -30,7 +30,7 @@ pub use self::{
     fencing::{Fence, Fencing, Raised},
     fencing_token::FencingToken,
     finding::{Finding, Seen},
-    node_check::{NodeAccount, NodeFinding, NodeFindingKind, Severity},
+    node_check::{NodeAccount, NodeFinding, NodeFindingKind, NodeUse, Severity},
     node_facts::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure, ServerVersion},
     node_timeout::NodeTimeout,
     quorum::Quorum,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use super::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure};
+use super::{ClockReading, ClusterFacts, Jump, NodeFacts, NodeRole, ScriptFailure};
 
 /// How bad a [`NodeFinding`] is; the worse, the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,8 @@ pub enum NodeFindingKind {
     Forgets,
     /// The nodes' clocks are apart.
     ClocksApart,
+    /// The node's clock has jumped.
+    ClockJumped,
     /// The server is older than those that were tested.
     OldServer,
     /// The node is a Redis Cluster.
@@ -59,6 +61,25 @@ pub enum NodeFindingKind {
     FewNodes,
     /// Something is not known of the node.
     Unknown,
+}
+
+/// How nodes are used, and what is known of them besides what they say.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeUse<'a> {
+    /// Clocks that are apart by no more than this are not told, nor those that may be as close as this.
+    pub clocks_apart: Duration,
+    /// Whether locks have fencing tokens.
+    pub fencing: bool,
+    /// Whether there is a restart guard.
+    pub restart_guard: bool,
+    /// Which clocks were seen to jump.
+    pub jumps: &'a [(&'a str, Jump)],
+}
+
+impl Default for NodeUse<'_> {
+    fn default() -> Self {
+        Self { clocks_apart: NodeFinding::CLOCKS_APART, fencing: false, restart_guard: false, jumps: &[] }
+    }
 }
 
 /// One thing that is wrong with the nodes, or may be, and what to do about it.
@@ -108,10 +129,9 @@ impl NodeFinding {
     /// But a clock that is that far off is not kept, and one that is set right later jumps; then keys expire early.
     pub const CLOCKS_APART: Duration = Duration::from_secs(1);
 
-    /// Everything that is found on these nodes, each with its name; the worst first. Clocks that are apart by no more
-    /// than `clocks_apart` are not told, nor those that may be as close as that.
+    /// Everything that is found on these nodes, each with its name; the worst first.
     #[must_use]
-    pub fn all(nodes: &[(&str, NodeAccount)], clocks_apart: Duration) -> Vec<Self> {
+    pub fn all(nodes: &[(&str, NodeAccount)], usage: &NodeUse<'_>) -> Vec<Self> {
         let mut findings = Findings::default();
         let mut told: Vec<(&str, &NodeFacts)> = Vec::new();
         for (name, account) in nodes {
@@ -132,14 +152,15 @@ impl NodeFinding {
         }
         findings.same_servers(&told);
         findings.same_clusters(&told);
-        findings.clocks(&told, clocks_apart);
+        findings.clocks(&told, usage);
+        findings.jumps(usage.jumps);
         for (name, facts) in &told {
             findings.role(name, facts.role.as_ref());
             findings.writes(name, facts.writes_stopped.as_deref());
             findings.scripts(name, facts.no_script.as_ref());
             findings.cluster(name, facts.cluster.as_ref());
             findings.eviction(name, facts);
-            findings.persistence(name, facts);
+            findings.persistence(name, facts, usage.restart_guard);
             findings.version(name, facts);
             findings.untold(name, facts);
         }
@@ -217,23 +238,34 @@ impl Findings {
         }
     }
 
-    fn clocks(&mut self, told: &[(&str, &NodeFacts)], clocks_apart: Duration) {
+    fn clocks(&mut self, told: &[(&str, &NodeFacts)], usage: &NodeUse<'_>) {
         let ahead = |facts: &NodeFacts| facts.clock.as_ref().map(ClockReading::ahead);
         let readings = || told.iter().filter_map(|(name, facts)| Some((*name, ahead(facts)?)));
         let Some((fast, (at_least, _))) = readings().max_by_key(|(_, (at_least, _))| *at_least) else { return };
         let Some((slow, (_, at_most))) = readings().min_by_key(|(_, (_, at_most))| *at_most) else { return };
         let apart = u64::try_from(at_least.saturating_sub(at_most) / 1_000_000).unwrap_or_default();
-        if u128::from(apart) <= clocks_apart.as_millis() {
+        if u128::from(apart) <= usage.clocks_apart.as_millis() {
             return;
         }
+        let fencing = if usage.fencing { ", and a fencing counter that is lost there begins with it" } else { "" };
         let cause = format!(
             "the clock of {fast} is ahead of that of {slow} by {}.{:03} s or more; locks do not need clocks that agree, \
-             but a clock that is set right later jumps, and keys expire early",
+             but a clock that is set right later jumps, and keys expire early{fencing}",
             apart / 1_000,
             apart % 1_000
         );
         let cure = "keep all nodes' clocks by NTP, and let it slew them, never step";
         self.add(Severity::Warning, NodeFindingKind::ClocksApart, &[fast, slow], cause, cure);
+    }
+
+    fn jumps(&mut self, jumps: &[(&str, Jump)]) {
+        for (name, jump) in jumps {
+            let cause = format!(
+                "its clock has jumped by {jump} since this process first asked it: keys expired early, or late"
+            );
+            let cure = "keep all nodes' clocks by NTP, and let it slew them, never step";
+            self.add(Severity::Warning, NodeFindingKind::ClockJumped, &[name], cause, cure);
+        }
     }
 
     fn role(&mut self, name: &str, role: Option<&NodeRole>) {
@@ -320,7 +352,7 @@ impl Findings {
         }
     }
 
-    fn persistence(&mut self, name: &str, facts: &NodeFacts) {
+    fn persistence(&mut self, name: &str, facts: &NodeFacts, restart_guard: bool) {
         let (severity, cause) = match (facts.append_only, facts.append_sync.as_deref(), facts.snapshots) {
             (Some(false), _, Some(true)) => (
                 Severity::Warning,
@@ -343,7 +375,12 @@ impl Findings {
             ),
             _ => return,
         };
-        let cure = "set appendonly yes and appendfsync always, or keep a node that stopped down for the longest ttl";
+        if restart_guard {
+            // It grants nothing until all that it may have forgotten is over.
+            return;
+        }
+        let cure = "set a restart guard; or appendonly yes and appendfsync always; or keep a node that stopped down for the \
+                    longest ttl";
         self.add(severity, NodeFindingKind::Forgets, &[name], cause.to_owned(), cure);
     }
 
@@ -415,7 +452,7 @@ mod tests {
     fn check(nodes: impl IntoIterator<Item = NodeFacts>) -> Vec<NodeFinding> {
         let account = |facts| NodeAccount::Facts(Box::new(facts));
         let nodes: Vec<_> = NAMES.into_iter().zip(nodes.into_iter().map(account)).collect();
-        NodeFinding::all(&nodes, NodeFinding::CLOCKS_APART)
+        NodeFinding::all(&nodes, &NodeUse::default())
     }
 
     /// What is found on the first of three nodes, of which the others are sound.
@@ -590,7 +627,7 @@ mod tests {
             ("b", NodeAccount::Failed { why: "unreachable: refused".to_owned(), advice: Some("start it") }),
             ("c", NodeAccount::Facts(Box::new(sound("3")))),
         ];
-        let findings = NodeFinding::all(&nodes, SECOND);
+        let findings = NodeFinding::all(&nodes, &NodeUse { clocks_apart: SECOND, ..NodeUse::default() });
         let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
@@ -607,7 +644,7 @@ mod tests {
             let found = brief(&check((0..nodes).map(|id| sound(&id.to_string())))).len();
             assert_eq!(found, usize::from(told), "{nodes}");
         }
-        assert_eq!(NodeFinding::all(&[], SECOND), []);
+        assert_eq!(NodeFinding::all(&[], &NodeUse::default()), []);
     }
 
     #[test]
@@ -632,6 +669,30 @@ mod tests {
     fn reading(reads: u64, sent: u64, answered: u64) -> Option<ClockReading> {
         let millis = Duration::from_millis;
         Some(ClockReading::new(millis(reads), millis(sent), millis(answered)))
+    }
+
+    #[test]
+    fn a_restart_guard_makes_up_for_lost_memory_and_for_nothing_else() {
+        let mut facts = sound("a");
+        facts.append_only = Some(false);
+        facts.maxmemory = Some(1);
+        facts.maxmemory_policy = Some("allkeys-lru".to_owned());
+        let nodes = [("a", NodeAccount::Facts(Box::new(facts)))];
+        let kinds = |restart_guard| {
+            let findings = NodeFinding::all(&nodes, &NodeUse { restart_guard, ..NodeUse::default() });
+            findings.into_iter().map(|found| found.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(false), [Kind::Evicts, Kind::Forgets, Kind::FewNodes]);
+        assert_eq!(kinds(true), [Kind::Evicts, Kind::FewNodes]);
+    }
+
+    #[test]
+    fn a_clock_that_has_jumped_is_told() {
+        let nodes = ["a", "b", "c"].map(|name| (name, NodeAccount::Facts(Box::new(sound(name)))));
+        let jumps = [("b", Jump::Forwards(Duration::from_secs(3_600)))];
+        let findings = NodeFinding::all(&nodes, &NodeUse { jumps: &jumps, ..NodeUse::default() });
+        assert_eq!(brief(&findings), [(Severity::Warning, Kind::ClockJumped, vec!["b"])]);
+        assert!(findings[0].cause.contains("+3600.0s"), "{}", findings[0].cause);
     }
 
     #[test]
