@@ -20,6 +20,7 @@ mod clock_watch;
 mod fencing_token;
 mod fencing;
 mod node_facts;
+mod node_finding;
 mod node_check;
 
 pub(crate) use self::slot::hash_tag;
@@ -30,8 +31,9 @@ pub use self::{
     fencing::{Fence, Fencing, Raised},
     fencing_token::FencingToken,
     finding::{Finding, Seen},
-    node_check::{NodeAccount, NodeFinding, NodeFindingKind, NodeUse, Severity},
+    node_check::{NodeAccount, NodeUse},
     node_facts::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure, ServerVersion},
+    node_finding::{NodeFinding, NodeFindingKind, Severity},
     node_timeout::NodeTimeout,
     quorum::Quorum,
     resumption::{Grip, Resumed, Resumption},

@@ -1,0 +1,94 @@
+//! One thing that is wrong with the nodes, or may be: what, how bad it is, and what to do about it.
+
+use std::{fmt, time::Duration};
+
+/// How bad a [`NodeFinding`] is; the worse, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Notice,
+    /// Locks may be lost when something else goes wrong too: a restart, memory that is full.
+    Warning,
+    /// The fleet is not what it seems to be: a node's vote is missing, or counts for what it is not.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// What can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum NodeFindingKind {
+    /// Several nodes are one server.
+    SameServer,
+    /// Several nodes are members of one Redis Cluster.
+    SameCluster,
+    /// The node did not answer, or answered with an error.
+    Unavailable,
+    /// The node is a replica, or a Sentinel.
+    NoPrimary,
+    /// The node takes no writes now.
+    WritesStopped,
+    /// The node does not run scripts.
+    NoScripts,
+    /// The node is one member of a Redis Cluster, and the client is not for clusters.
+    ClusterMember,
+    /// The node may delete locks when its memory is full.
+    Evicts,
+    /// The node forgets locks when it restarts: all of them, or the newest.
+    Forgets,
+    /// The nodes' clocks are apart.
+    ClocksApart,
+    /// The node's clock has jumped.
+    ClockJumped,
+    /// The server is older than those that were tested.
+    OldServer,
+    /// The node is a Redis Cluster.
+    Cluster,
+    /// The node has replicas, one of which may take its place.
+    HasReplicas,
+    /// The fleet tolerates no failure, or no more than a smaller one.
+    FewNodes,
+    /// Something is not known of the node.
+    Unknown,
+}
+
+/// One thing that is wrong with the nodes, or may be, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeFinding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: NodeFindingKind,
+    /// The names of the nodes that it is about, in the order in which the nodes were given.
+    pub nodes: Vec<String>,
+    /// What was found, and what it means.
+    pub cause: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl fmt::Display for NodeFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, nodes, cause, cure, .. } = self;
+        write!(f, "{severity}: {}: {cause}", nodes.join(", "))?;
+        if cure.is_empty() { Ok(()) } else { write!(f, "\n  {cure}") }
+    }
+}
+
+impl NodeFinding {
+    /// How far clocks of nodes may be apart before it is told: 1 s.
+    ///
+    /// Locks need no clocks that agree: each node counts its keys' expiry by its own clock, from when they were set.
+    /// But a clock that is that far off is not kept, and one that is set right later jumps; then keys expire early.
+    pub const CLOCKS_APART: Duration = Duration::from_secs(1);
+}
