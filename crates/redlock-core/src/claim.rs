@@ -364,7 +364,7 @@ impl Claimed {
             (None, _) => {}
         }
         let Some((distrust, (jump, at))) = self.fleet.distrust.zip(member.jumped()) else { return Ok(()) };
-        let left = (at + distrust).saturating_sub(self.fleet.clock.now());
+        let left = distrust.saturating_sub(self.fleet.clock.now().saturating_sub(at));
         if left.is_zero() {
             return Ok(());
         }
