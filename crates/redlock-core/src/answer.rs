@@ -115,9 +115,14 @@ pub enum RaiseAnswer {
 }
 
 /// What a node says to an [`OpenRequest`](crate::OpenRequest).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenAnswer {
+    /// There is no marker, and this is the run of the server. Nothing was changed.
+    New {
+        /// What names the run.
+        run: String,
+    },
     /// The marker is there now.
     Opened,
     /// There was one already, which was left as it is.

@@ -111,6 +111,10 @@ impl RedlockBuilder {
     /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call
     /// [says otherwise](crate::AcquireOptions::fencing). Default: no.
     ///
+    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again above all others. One
+    /// that comes back as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and
+    /// with a replica that is promoted. A [restart guard](Self::restart_guard) helps against the first two.
+    ///
     /// The nodes then keep a counter beside each lock, under `{name}:fence`, or `name:fence` where the name has a hash
     /// tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do after each other, and
     /// one more if not. All that lock a resource must do so with fencing: a grant that is not counted is not ordered.
@@ -137,7 +141,13 @@ impl RedlockBuilder {
     ///
     /// **All** that use these nodes must have the same guard. Another longest ttl is refused by the nodes, which keep it in
     /// a key of their own, `redlock:restart-guard` behind the [key prefix](Self::key_prefix). To change it, end all that
-    /// use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`.
+    /// use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`. On a Redis Cluster the key
+    /// prefix needs a hash tag, as `{lock}:`.
+    ///
+    /// The quarantine is counted by the node's clock, as the expiry of its keys is: a clock that is set forwards while it
+    /// lasts ends it early. Start the server after its machine's clock is right. And it is a guard against starts of a
+    /// server, not against data that goes back while it runs, as when a replica is promoted and the primary follows it.
+    /// With [`fencing`](Self::fencing), counters of before the start are taken for lost, so tokens still grow.
     pub fn restart_guard(mut self, longest_ttl: Duration) -> Self {
         self.restart_guard = Some(longest_ttl);
         self
@@ -147,7 +157,9 @@ impl RedlockBuilder {
     /// the longest ttl in use. Default: a jump is only told, as a warning in the log.
     ///
     /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a node
-    /// that was asked before can be seen to jump: this helps a process that runs for long.
+    /// that was asked before can be seen to jump: this helps a process that runs for long. Where our own clock stood still,
+    /// as while a virtual machine is paused, all nodes seem to have jumped, and none is trusted for a while. The clocks of
+    /// a Redis Cluster are not watched.
     pub fn distrust_jumped_clocks(mut self, longest_ttl: Duration) -> Self {
         self.distrust = Some(longest_ttl);
         self

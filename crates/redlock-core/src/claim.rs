@@ -347,7 +347,8 @@ impl Claimed {
     ) -> Result<A, NodeError> {
         let sent = self.fleet.clock.now();
         let Timed { answer, clock } = member.observe(answer.await)?;
-        if let Some(clock) = clock {
+        // The time of a cluster is that of whichever member has the keys.
+        if let Some(clock) = clock.filter(|_| !member.node.is_cluster()) {
             let reading = Reading { sent, received: self.fleet.clock.now(), clock };
             member.watch_clock(reading, &self.fleet.drift);
         }
@@ -363,7 +364,8 @@ impl Claimed {
             (Some(_), Some(counter)) => lane.counter.store(counter, Ordering::SeqCst),
             (None, _) => {}
         }
-        let Some((distrust, (jump, at))) = self.fleet.distrust.zip(member.jumped()) else { return Ok(()) };
+        let Some(distrust) = self.fleet.distrust else { return Ok(()) };
+        let Some((jump, at)) = member.jumped() else { return Ok(()) };
         let left = distrust.saturating_sub(self.fleet.clock.now().saturating_sub(at));
         if left.is_zero() {
             return Ok(());

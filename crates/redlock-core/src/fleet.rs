@@ -73,8 +73,19 @@ impl Fleet {
     }
 
     /// The fencing counters beside these keys.
-    pub(crate) fn counters(&self, keys: &Resources) -> Result<Counters, ResourceError> {
-        Ok(Counters::new(keys.counters()?, self.fencing_retention))
+    pub(crate) fn counters(&self, keys: &Resources, ttl: Duration) -> Result<Counters, ResourceError> {
+        // No lock outlives its counter.
+        Ok(Counters::new(keys.counters()?, self.fencing_retention.max(ttl)))
+    }
+
+    /// Fails if one of these keys is that of their counters, or of the restart guard.
+    pub(crate) fn check_reserved(&self, keys: &Resources, counters: Option<&Counters>) -> Result<(), ResourceError> {
+        let marker = self.guard.as_ref().map(|guard| &guard.marker);
+        let mut reserved = counters.into_iter().flat_map(|counters| &counters.keys).chain(marker);
+        match reserved.find(|reserved| keys.iter().any(|key| key == *reserved)) {
+            Some(key) => Err(ResourceError::Reserved { key: key.as_str().to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// A token that nobody has used before.

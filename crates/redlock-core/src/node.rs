@@ -85,7 +85,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
         Err(NodeErrorKind::Unsupported.into())
     }
 
-    /// Plants the marker of the restart guard, without a quarantine, where there is none.
+    /// Plants the marker of the restart guard, without a quarantine, where there is none; if the server still runs that was
+    /// asked before.
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())

@@ -29,8 +29,9 @@ impl Counters {
 
 /// The restart guard of a fleet.
 ///
-/// The marker holds which run of the server planted it, the longest ttl, and when the quarantine ends. A node that finds
-/// none, or that of another run, plants a new one, whose quarantine takes the longest ttl from now on.
+/// The marker holds which run of the server planted it, the longest ttl, and when the quarantine began. A node that finds
+/// none, or that of another run, plants a new one, whose quarantine takes the longest ttl from now on. Fencing counters of
+/// before that are taken for lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Guard {
@@ -156,13 +157,15 @@ impl RaiseRequest {
 pub struct OpenRequest {
     /// The guard whose marker is planted.
     pub guard: Guard,
+    /// Which run of the server is opened. Nothing: it is only asked which it is.
+    pub run: Option<String>,
 }
 
 impl OpenRequest {
-    /// A request to plant the marker of `guard`.
+    /// A request to plant the marker of `guard` on this run of the server.
     #[must_use]
-    pub fn new(guard: Guard) -> Self {
-        Self { guard }
+    pub fn new(guard: Guard, run: Option<String>) -> Self {
+        Self { guard, run }
     }
 }
 

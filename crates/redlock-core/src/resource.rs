@@ -121,6 +121,12 @@ pub enum ResourceError {
         /// The key's length in bytes.
         len: usize,
     },
+    /// The key is that of a fencing counter of this lock, or of the restart guard.
+    #[error("the key {key:?} is used for a fencing counter or the restart guard: choose another name")]
+    Reserved {
+        /// The key.
+        key: String,
+    },
     /// No name was given.
     #[error("there are no resources: give at least one name")]
     None,

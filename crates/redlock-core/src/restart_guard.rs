@@ -1,18 +1,13 @@
 //! Opens a new fleet that has a restart guard.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    answer::{InspectAnswer, OpenAnswer},
-    error::WithinAsync,
-    fleet::Fleet,
-    node_error::NodeError,
-    redlock::Redlock,
-    request::{Guard, InspectRequest, OpenRequest},
-    round_trip::LATE_LIMIT,
+    answer::OpenAnswer, error::WithinAsync, fleet::Member, node_error::NodeError, redlock::Redlock,
+    request::OpenRequest, round_trip::LATE_LIMIT,
 };
 
 impl Redlock {
@@ -52,38 +47,30 @@ impl Redlock {
     pub async fn initialize(&self) -> Result<(), InitializeError> {
         let guard = self.fleet.guard.as_ref().ok_or(InitializeError::NoGuard)?;
         Handle::try_current().map_err(|_| InitializeError::NoRuntime)?;
-        let new = |answer| if answer == InspectAnswer::Absent { OpenAnswer::Opened } else { OpenAnswer::InUse };
-        // 1. Is every node new?
-        all(&self.fleet, |member| {
-            let request = InspectRequest::new(guard.marker.clone());
-            async move { member.inspect(&request).await.map(new) }
-        })
-        .await?;
-        // 2. Then open them.
-        all(&self.fleet, |member| {
-            let request = OpenRequest::new(Guard::clone(guard));
-            async move { member.open(&request).await }
-        })
-        .await
+        let ask = |member: &'_ Member, run| {
+            let (node, request) = (Arc::clone(&member.node), OpenRequest::new(guard.clone(), run));
+            async move { (node.name().to_owned(), in_time(node.open(&request)).await) }
+        };
+        // 1. Is every node new? And which run of its server is it?
+        let asked = join_all(self.fleet.members.iter().map(|member| ask(member, None))).await;
+        let runs = all(asked)?;
+        // 2. Then open these, and none that was started anew meanwhile.
+        let opening = self.fleet.members.iter().zip(runs).map(|(member, run)| ask(member, run));
+        all(join_all(opening).await).map(|_| ())
     }
 }
 
-/// Asks all nodes; all must answer, and be new.
-async fn all<'f, F>(fleet: &'f Fleet, ask: impl Fn(&'f dyn crate::LockNode) -> F) -> Result<(), InitializeError>
-where
-    F: Future<Output = Result<OpenAnswer, NodeError>>,
-{
-    let asked = fleet.members.iter().map(|member| {
-        let answer = ask(&*member.node);
-        async move {
-            let answer = timeout(LATE_LIMIT, answer).await.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)));
-            (member.node.name().to_owned(), answer)
-        }
-    });
-    let (mut failed, mut in_use) = (Vec::new(), Vec::new());
-    for (node, answer) in join_all(asked).await {
+async fn in_time(answer: impl Future<Output = Result<OpenAnswer, NodeError>>) -> Result<OpenAnswer, NodeError> {
+    timeout(LATE_LIMIT, answer).await.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)))
+}
+
+/// All nodes must answer, and be new or opened. The runs of those that are new.
+fn all(answers: Vec<(String, Result<OpenAnswer, NodeError>)>) -> Result<Vec<Option<String>>, InitializeError> {
+    let (mut runs, mut failed, mut in_use) = (Vec::new(), Vec::new(), Vec::new());
+    for (node, answer) in answers {
         match answer {
-            Ok(OpenAnswer::Opened) => {}
+            Ok(OpenAnswer::New { run }) => runs.push(Some(run)),
+            Ok(OpenAnswer::Opened) => runs.push(None),
             Ok(OpenAnswer::InUse) => in_use.push(node),
             Err(error) => failed.push((node, error)),
         }
@@ -91,7 +78,7 @@ where
     match (failed.is_empty(), in_use.is_empty()) {
         (false, _) => Err(InitializeError::Failed { nodes: failed }),
         (_, false) => Err(InitializeError::InUse { nodes: in_use }),
-        _ => Ok(()),
+        _ => Ok(runs),
     }
 }
 

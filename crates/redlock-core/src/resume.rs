@@ -75,10 +75,11 @@ impl Redlock {
             Ok(keys) => keys,
             Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
         };
-        let fence = match parts.fencing_token().map(|token| Ok((fleet.counters(&keys)?, token))).transpose() {
-            Ok(fence) => fence,
-            Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
-        };
+        let fence =
+            match parts.fencing_token().map(|token| Ok((fleet.counters(&keys, parts.ttl())?, token))).transpose() {
+                Ok(fence) => fence,
+                Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
+            };
         if let Err(reason) = SlotsError::check(fleet, parts.resources(), &keys, fence.as_ref().map(|fence| &fence.0)) {
             return Err(ResumeError::Slots { reason, parts: Box::new(parts) });
         }

@@ -15,13 +15,13 @@ use crate::{
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Answers an
 /// array of a verdict, the node's `TIME` in microseconds, and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "3af7d89997cedd7de982ae366119e535641dd613" };
+    Script { source: include_str!("script/acquire.lua"), sha1: "65de0b9f17990d785f8af1c0d554fe0c470a11a5" };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
 /// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
 /// node's `TIME` in microseconds.
 pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "4fbd4e0e6ab096a53bba38beb922afed91bcd8f6" };
+    Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
 
 /// Gives all keys back that are ours: `ARGV` is the token.
 pub const RELEASE: Script =
@@ -36,9 +36,10 @@ pub const INSPECT: Script =
 pub const RAISE: Script =
     Script { source: include_str!("script/raise.lua"), sha1: "0f82a5b0511f5be827e4763f70de04653c0a9072" };
 
-/// Plants a marker where there is none: its key, and the longest ttl in milliseconds. Answers an integer.
+/// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
+/// without that it only asks. Answers an array of the run (bytes) and an integer.
 pub const OPEN: Script =
-    Script { source: include_str!("script/open.lua"), sha1: "ffe8a8fb847f22b141407a9bafe3d7241a5b57a5" };
+    Script { source: include_str!("script/open.lua"), sha1: "64e0d561216aa139237c4d043a11f28de612eaca" };
 
 /// A Lua script and its hash.
 #[derive(Debug, Clone, Copy)]
@@ -113,16 +114,22 @@ impl RaiseAnswer {
 }
 
 impl OpenAnswer {
-    /// Reads what [`OPEN`] answered.
+    /// Reads what [`OPEN`] answered; `asked` which run was meant, `sent_again` if it was sent before on a connection that
+    /// broke.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give.
-    pub fn from_script(answer: i64) -> Result<Self, NodeError> {
-        match answer {
-            1 => Ok(Self::Opened),
-            0 => Ok(Self::InUse),
-            other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other} to an opening"))),
+    /// If the answer is none that the script can give. And if there is a marker after the opening was sent again: the first
+    /// one may have planted it.
+    pub fn from_script(run: &[u8], answer: i64, asked: Option<&str>, sent_again: bool) -> Result<Self, NodeError> {
+        match (answer, asked) {
+            (1, None) => Ok(Self::New { run: String::from_utf8_lossy(run).into_owned() }),
+            (1, Some(_)) => Ok(Self::Opened),
+            (0, Some(_)) if sent_again => {
+                Err(NodeError::new(NodeErrorKind::Unreachable, "the connection broke before the opening was answered"))
+            }
+            (0, _) => Ok(Self::InUse),
+            _ => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {answer} to an opening"))),
         }
     }
 }
@@ -199,7 +206,7 @@ mod tests {
     fn an_answer_that_no_script_gives_is_an_error() {
         assert!(ReleaseAnswer::from_script(2, false).is_err());
         assert!(RaiseAnswer::from_script(-1).is_err());
-        assert!(OpenAnswer::from_script(2).is_err());
+        assert!(OpenAnswer::from_script(b"7", 2, None, false).is_err());
     }
 
     #[test]
@@ -211,8 +218,12 @@ mod tests {
 
     #[test]
     fn a_node_is_opened_or_in_use() {
-        assert_eq!(OpenAnswer::from_script(1).unwrap(), OpenAnswer::Opened);
-        assert_eq!(OpenAnswer::from_script(0).unwrap(), OpenAnswer::InUse);
+        let read = |answer, asked, sent_again| OpenAnswer::from_script(b"7", answer, asked, sent_again);
+        assert_eq!(read(1, None, false).unwrap(), OpenAnswer::New { run: "7".to_owned() });
+        assert_eq!(read(1, Some("7"), true).unwrap(), OpenAnswer::Opened);
+        assert_eq!(read(0, None, true).unwrap(), OpenAnswer::InUse);
+        assert_eq!(read(0, Some("7"), false).unwrap(), OpenAnswer::InUse);
+        assert_eq!(read(0, Some("7"), true).unwrap_err().kind(), NodeErrorKind::Unreachable);
     }
 
     #[test]

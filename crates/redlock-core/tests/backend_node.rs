@@ -35,6 +35,7 @@ struct Sent {
     keys: Vec<String>,
     token: Option<Token>,
     numbers: Vec<u64>,
+    text: Option<String>,
     timeouts: (Duration, Duration),
 }
 
@@ -53,6 +54,7 @@ impl RedisClient for Fake {
             keys: call.keys().map(ToString::to_string).collect(),
             token: call.token().copied(),
             numbers: call.numbers().to_vec(),
+            text: call.text().map(str::to_owned),
             timeouts: (connect, response),
         });
         match &self.answer {
@@ -121,12 +123,14 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     extend.fencing = Some((counters.clone(), fence));
     let _ = node.extend(&extend).await;
     let _ = node.raise(&RaiseRequest::new(resource(), Token::from_bytes(TOKEN), counters, 8)).await;
-    let _ = node.open(&OpenRequest::new(guard)).await;
+    let _ = node.open(&OpenRequest::new(guard.clone(), None)).await;
+    let _ = node.open(&OpenRequest::new(guard, Some("run".to_owned()))).await;
     let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
         script: script.sha1(),
         keys: keys.iter().map(ToString::to_string).collect(),
         token: token.map(Token::from_bytes),
         numbers: numbers.to_vec(),
+        text: None,
         timeouts: (ms(70), ms(80)),
     };
     let expected = [
@@ -142,6 +146,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
         with(script::EXTEND, &["r", "c"], Some(TOKEN), &[30, 1, 30, 9]),
         with(script::RAISE, &["r", "c"], Some(TOKEN), &[1, 5, 8]),
         with(script::OPEN, &["m"], None, &[7]),
+        Sent { text: Some("run".to_owned()), ..with(script::OPEN, &["m"], None, &[7]) },
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
 }
@@ -211,7 +216,11 @@ async fn answers_are_read() {
     let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), Counters::new(resource(), ms(5)), 8);
     assert_eq!(integer(-3).raise(&raise).await.unwrap(), RaiseAnswer::Confirmed);
     assert_eq!(integer(9).raise(&raise).await.unwrap(), RaiseAnswer::Higher(9));
-    assert_eq!(integer(1).open(&OpenRequest::new(guard())).await.unwrap(), OpenAnswer::Opened);
+    let open = OpenRequest::new(guard(), None);
+    let new = OpenAnswer::New { run: "run".to_owned() };
+    assert_eq!(answering(Reply::Holder(b"run".to_vec(), 1)).open(&open).await.unwrap(), new);
+    assert_eq!(answering(Reply::Holder(b"run".to_vec(), 0)).open(&open).await.unwrap(), OpenAnswer::InUse);
+    assert!(integer(1).open(&open).await.is_err());
     assert_eq!(integer(1).release(&release()).await.unwrap(), ReleaseAnswer::Released);
     assert_eq!(integer(0).release(&release()).await.unwrap(), ReleaseAnswer::NotHeld);
     assert_eq!(answering(Reply::Nothing).inspect(&inspect()).await.unwrap(), InspectAnswer::Absent);

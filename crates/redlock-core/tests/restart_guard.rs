@@ -96,6 +96,64 @@ async fn a_node_that_fails_while_it_is_opened_opens_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_that_open_a_fleet_at_once_none_opens_a_node_that_restarted() {
+    let nodes = MockNode::fleet(3);
+    let (one, two) = (builder(&nodes).build().unwrap(), builder(&nodes).build().unwrap());
+    // What the second hears of its first question comes late.
+    nodes[2].inject(Fault::DelayAnswer(ms(900)));
+    let late = tokio::spawn(async move { two.initialize().await });
+    sleep(ms(1)).await;
+    one.initialize().await.unwrap();
+    nodes[2].inject(Fault::Refuse);
+    let lock = one.try_acquire("r", LONGEST).await.unwrap();
+    nodes[0].restart(Memory::Lost);
+    assert!(late.await.unwrap().is_err());
+    let error = one.try_acquire("r", LONGEST).await.unwrap_err();
+    assert!(error.to_string().contains("node-1 in quarantine") && lock.is_valid(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token_twice() {
+    for memory in [Memory::Kept, Memory::LastSecondLost, Memory::Lost] {
+        let nodes = MockNode::fleet(3);
+        let redlock = builder(&nodes).fencing(true).build().unwrap();
+        redlock.initialize().await.unwrap();
+        let token = async || {
+            let lock = redlock.acquire("r", AcquireOptions::new(LONGEST).deadline(6 * LONGEST)).await.unwrap();
+            let token = lock.fencing_token().unwrap();
+            lock.release().await.unwrap();
+            token
+        };
+        token().await;
+        sleep(ms(5_000)).await;
+        // Never more than one is down: the third misses a token, the second loses its counter's last step.
+        nodes[2].stop();
+        let before = token().await;
+        nodes[2].start(Memory::Kept);
+        nodes[1].restart(memory);
+        sleep(2 * LONGEST).await;
+        nodes[0].stop();
+        let after = token().await;
+        assert!(after > before, "{memory:?}: {after} after {before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_a_clock_that_is_set_right_after_the_start_ends_the_quarantine() {
+    let nodes = MockNode::fleet(3);
+    let redlock = open(&nodes).await;
+    nodes[2].inject(Fault::Refuse);
+    let first = redlock.try_acquire("r", LONGEST).await.unwrap();
+    nodes[1].jump_clock(-3_600_000);
+    nodes[1].restart(Memory::Lost);
+    advance(ms(10)).await;
+    redlock.try_acquire("r", LONGEST).await.unwrap_err();
+    nodes[1].jump_clock(3_600_000);
+    let second = redlock.try_acquire("r", LONGEST).await.unwrap();
+    assert!(first.is_valid() && second.is_valid(), "two holders");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_guard_there_is_nothing_to_open() {
     let redlock = Redlock::new(MockNode::fleet(1)).unwrap();
     assert!(matches!(redlock.initialize().await, Err(InitializeError::NoGuard)));

@@ -166,6 +166,7 @@ fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
     args.extend(call.keys().map(|key| key.as_str().into()));
     args.extend(call.token().map(|token| token.as_str().into()));
     args.extend(call.numbers().iter().map(|number| number.to_string().into()));
+    args.extend(call.text().map(Value::from));
     args
 }
 

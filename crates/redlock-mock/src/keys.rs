@@ -7,8 +7,8 @@ use std::{
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource,
-    Resources, Token, Ttl,
+    NodeError, NodeErrorKind, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest,
+    Resource, Resources, Token, Ttl,
 };
 use tokio::time::Instant;
 
@@ -76,8 +76,12 @@ impl Keys {
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
         let AcquireRequest { keys, token, ttl, fencing, guard, .. } = request;
-        if let Some(remaining) = guard.as_ref().map(|guard| self.quarantine(guard, now)).transpose()?.flatten() {
-            return Ok(AcquireAnswer::quarantined(remaining));
+        let since = guard.as_ref().map(|guard| self.guarded_since(guard, now)).transpose()?.unwrap_or(0);
+        if let Some(guard) = guard {
+            let left = (since + guard.longest.sent_millis() * 1000).saturating_sub(self.micros(now));
+            if left > 0 {
+                return Ok(AcquireAnswer::quarantined(Duration::from_millis(left.div_ceil(1000))));
+            }
         }
         let absent = match self.standing(keys, token, now)? {
             Standing::Free { absent } => absent,
@@ -85,7 +89,7 @@ impl Keys {
         };
         let counter = match fencing {
             None => None,
-            Some(counters) => Some(self.count(counters, !absent.is_empty(), *ttl, now)?),
+            Some(counters) => Some(self.count(counters, !absent.is_empty(), since, *ttl, now)?),
         };
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
@@ -93,10 +97,18 @@ impl Keys {
         Ok(counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted))
     }
 
-    /// Counts a grant, unless it is one that was sent again.
-    fn count(&mut self, counters: &Counters, is_new: bool, ttl: Ttl, now: Instant) -> Result<u64, NodeError> {
+    /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
+    /// guarded then.
+    fn count(
+        &mut self,
+        counters: &Counters,
+        is_new: bool,
+        since: u64,
+        ttl: Ttl,
+        now: Instant,
+    ) -> Result<u64, NodeError> {
         let begin = self.micros(now);
-        let mut counter = 0;
+        let mut counter = since;
         for key in counters.keys.iter().map(Resource::as_str) {
             counter = counter.max(self.counter(key, now)?.unwrap_or(begin));
         }
@@ -126,38 +138,40 @@ impl Keys {
         Ok(RaiseAnswer::Confirmed)
     }
 
-    pub(crate) fn open(&mut self, guard: &Guard, now: Instant) -> Result<OpenAnswer, NodeError> {
+    pub(crate) fn open(&mut self, request: &OpenRequest, now: Instant) -> Result<OpenAnswer, NodeError> {
+        let OpenRequest { guard, run, .. } = request;
         if self.string(guard.marker.as_str(), now)?.is_some() {
             return Ok(OpenAnswer::InUse);
         }
-        self.mark(guard, 0, now);
-        Ok(OpenAnswer::Opened)
-    }
-
-    /// How long the node grants nothing yet. Plants the marker if there is none of this run.
-    fn quarantine(&mut self, guard: &Guard, now: Instant) -> Result<Option<Duration>, NodeError> {
-        let time = self.micros(now);
-        let quarantine = guard.longest.sent_millis() * 1000;
-        let opens = match self.string(guard.marker.as_str(), now)? {
-            None => None,
-            Some(held) => {
-                let marker = Marker::parse(held.value).ok_or(NodeErrorKind::Guard)?;
-                if marker.longest != guard.longest.sent_millis() {
-                    return Err(NodeErrorKind::Guard.into());
-                }
-                let is_valid = marker.run == self.run && marker.opens <= time + quarantine;
-                is_valid.then_some(marker.opens)
+        let running = format!("{:x}", self.run);
+        match run {
+            None => Ok(OpenAnswer::New { run: running }),
+            Some(run) if *run == running => {
+                self.mark(guard, 0, now);
+                Ok(OpenAnswer::Opened)
             }
-        };
-        let opens = opens.unwrap_or_else(|| {
-            self.mark(guard, time + quarantine, now);
-            time + quarantine
-        });
-        Ok(opens.checked_sub(time).filter(|left| *left > 0).map(|left| Duration::from_millis(left.div_ceil(1000))))
+            Some(_) => Err(NodeErrorKind::Guard.into()),
+        }
     }
 
-    fn mark(&mut self, guard: &Guard, opens: u64, now: Instant) {
-        let marker = format!("{:x} {} {opens}", self.run, guard.longest.sent_millis());
+    /// When the quarantine of this run began. Plants the marker if there is none of this run.
+    fn guarded_since(&mut self, guard: &Guard, now: Instant) -> Result<u64, NodeError> {
+        let time = self.micros(now);
+        if let Some(held) = self.string(guard.marker.as_str(), now)? {
+            let marker = Marker::parse(held.value).ok_or(NodeErrorKind::Guard)?;
+            if marker.longest != guard.longest.sent_millis() {
+                return Err(NodeErrorKind::Guard.into());
+            }
+            if marker.run == self.run && marker.since <= time {
+                return Ok(marker.since);
+            }
+        }
+        self.mark(guard, time, now);
+        Ok(time)
+    }
+
+    fn mark(&mut self, guard: &Guard, since: u64, now: Instant) {
+        let marker = format!("{:x} {} {since}", self.run, guard.longest.sent_millis());
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
     }
 
@@ -195,8 +209,9 @@ impl Keys {
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
         if let Some((counters, fence)) = fencing {
+            let begin = self.micros(now);
             for key in &counters.keys {
-                let counter = self.counter(key.as_str(), now)?.unwrap_or(0).max(fence.get());
+                let counter = self.counter(key.as_str(), now)?.unwrap_or(begin).max(fence.get());
                 let counters = Counters::new(key.clone(), counters.retention);
                 self.set_counters(&counters, counter, expiry(*ttl), now);
             }
@@ -317,16 +332,16 @@ impl Keys {
 struct Marker {
     run: u64,
     longest: u64,
-    /// When the quarantine ends, by the node's clock.
-    opens: u64,
+    /// When the quarantine began, by the node's clock.
+    since: u64,
 }
 
 impl Marker {
     fn parse(marker: &[u8]) -> Option<Self> {
         let mut parts = str::from_utf8(marker).ok()?.split(' ');
         let run = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let (longest, opens) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(Self { run, longest, opens })
+        let (longest, since) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { run, longest, since })
     }
 }
 

@@ -68,7 +68,7 @@ impl LockNode for MockNode {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.open(&request.guard, now), |_| Vote::Granted).await
+        self.request(None, move |keys, now| keys.open(&request, now), |_| Vote::Granted).await
     }
 
     async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {

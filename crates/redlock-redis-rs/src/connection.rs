@@ -116,7 +116,7 @@ fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
     for key in call.keys() {
         command.arg(key.as_str());
     }
-    command.arg(call.token().map(Token::as_bytes)).arg(call.numbers());
+    command.arg(call.token().map(Token::as_bytes)).arg(call.numbers()).arg(call.text());
     command
 }
 

@@ -49,6 +49,10 @@ struct Known {
 }
 
 impl ClockWatch {
+    /// What is no jump, however small the allowance for drift is; with a thousandth of the time, which no clock in order
+    /// gains.
+    const LEAST: Duration = Duration::from_millis(2);
+
     /// Takes a reading, and tells whether the clock has jumped since the last one.
     ///
     /// Only what is certain counts: a slow answer leaves much room for when the node looked at its clock. A clock that
@@ -61,7 +65,7 @@ impl ClockWatch {
         // Answers may be late and overtake each other: the node may have looked at its clock long before the one, or even
         // before the other was sent.
         let apart = now.at.max(before.at) - now.sent.min(before.sent);
-        let allowance = nanos(drift.over(apart));
+        let allowance = nanos(drift.over(apart).max(apart / 1_000 + Self::LEAST));
         let (least, most) = (before.least - allowance, before.most + allowance);
         if now.least > most {
             return Some(Jump::Forwards(duration(now.least - before.most)));

@@ -21,6 +21,7 @@ pub struct Call<'a> {
     token: Option<&'a Token>,
     numbers: [u64; 4],
     count: usize,
+    text: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
@@ -73,11 +74,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn open(request: &'a OpenRequest) -> Self {
         let Guard { marker, longest } = &request.guard;
-        Self::new(script::OPEN, slice::from_ref(marker), None).with([longest.sent_millis()])
+        let call = Self::new(script::OPEN, slice::from_ref(marker), None).with([longest.sent_millis()]);
+        Self { text: request.run.as_deref(), ..call }
     }
 
     fn new(script: Script, resources: &'a [Resource], token: Option<&'a Token>) -> Self {
-        Self { script, resources, counters: &[], marker: None, token, numbers: [0; 4], count: 0 }
+        Self { script, resources, counters: &[], marker: None, token, numbers: [0; 4], count: 0, text: None }
     }
 
     fn with<const N: usize>(mut self, numbers: [u64; N]) -> Self {
@@ -120,6 +122,12 @@ impl<'a> Call<'a> {
     pub fn numbers(&self) -> &[u64] {
         self.numbers.get(..self.count).unwrap_or_default()
     }
+
+    /// Its last argument, if it takes a text.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        self.text
+    }
 }
 
 /// At least one, since 0 is none.
@@ -136,7 +144,7 @@ pub enum Reply {
     Integer(i64),
     /// An array of two or three integers; the third is 0 if there is none.
     Integers([i64; 3]),
-    /// An array of the key's value and its `PTTL`.
+    /// An array of bytes and an integer: a key's value and its `PTTL`.
     Holder(Vec<u8>, i64),
 }
 

@@ -282,7 +282,13 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
-        OpenAnswer::from_script(self.call(Call::open(request)).await?.reply.integer()?)
+        let answered = self.call(Call::open(request)).await?;
+        match answered.reply {
+            Reply::Holder(run, answer) => {
+                OpenAnswer::from_script(&run, answer, request.run.as_deref(), answered.sent_again)
+            }
+            other => Err(other.unexpected()),
+        }
     }
 
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {

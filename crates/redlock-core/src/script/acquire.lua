@@ -5,12 +5,15 @@
 -- Answers { verdict, TIME in us (0: not permitted), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
 -- hold this token now, -5 in quarantine, else the greatest remaining ttl in ms of those that another holds, as PTTL gives
 -- it (-1: none, which is the greatest).
+-- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
+if redis.replicate_commands then redis.replicate_commands() end
 local resources, retention, longest = tonumber(ARGV[3]) or #KEYS, tonumber(ARGV[4]) or 0, tonumber(ARGV[5]) or 0
 local time = redis.pcall('TIME')
 local now = time['err'] and 0 or time[1] * 1000000 + time[2]
 if time['err'] and retention + longest > 0 then return time end
 local whole = function(number) return string.format('%.0f', number) end
 
+local since = 0
 if longest > 0 then
   -- Another run of the server may have forgotten locks, all of them or the latest: nobody can tell.
   local marker = KEYS[#KEYS]
@@ -18,19 +21,20 @@ if longest > 0 then
   if type(info) == 'table' then return info end
   if type(held) == 'table' then return held end
   local run = string.match(info, 'run_id:(%x+)')
-  if not run then return redis.error_reply('ERR the server tells no run_id') end
-  local of, kept, opens = string.match(held or '', '^(%x+) (%d+) (%d+)$')
+  if not run or string.match(run, '^0+$') then return redis.error_reply('ERR the server tells no run_id') end
+  local of, kept, begun = string.match(held or '', '^(%x+) (%d+) (%d+)$')
+  since = tonumber(begun or 0)
   if held and not of then return redis.error_reply('GUARD the marker of the restart guard holds something else') end
   if of and tonumber(kept) ~= longest then
     return redis.error_reply('GUARD the restart guard was set up here for ttls up to ' .. kept .. ' ms, not ' .. ARGV[5])
   end
-  -- One that opens later than a quarantine takes is of before the clock went back.
-  if of ~= run or tonumber(opens) > now + longest * 1000 then
-    opens = now + longest * 1000
-    local set = redis.pcall('SET', marker, run .. ' ' .. ARGV[5] .. ' ' .. whole(opens))
+  -- One that begins in the future is of before the clock went back.
+  if of ~= run or since > now then
+    since = now
+    local set = redis.pcall('SET', marker, run .. ' ' .. ARGV[5] .. ' ' .. whole(since))
     if set['err'] then return set end
   end
-  local left = tonumber(opens) - now
+  local left = since + longest * 1000 - now
   if left > 0 then return { -5, now, math.ceil(left / 1000) } end
 end
 
@@ -54,7 +58,8 @@ if retention > 0 then
     if type(kept) == 'table' then return kept end
     -- One that is not there begins above all that were counted before, here or elsewhere.
     if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
-    counter = math.max(counter, tonumber(kept or now))
+    -- One of before this run may have gone back as well, if the server forgot only the last of its data.
+    counter = math.max(counter, tonumber(kept or now), since)
   end
   -- A request that the client sent again is no second grant.
   if absent then counter = counter + 1 end

@@ -4,6 +4,8 @@
 -- fencing token.
 -- Answers { verdict, TIME in us (0: not permitted) }. Verdict: -3 extended, -4 if any was set again, else the greatest
 -- remaining ttl in ms of those that another holds, as PTTL gives it (-1: none, which is the greatest).
+-- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
+if redis.replicate_commands then redis.replicate_commands() end
 local resources = tonumber(ARGV[3]) or #KEYS
 local time = redis.pcall('TIME')
 local now = time['err'] and 0 or time[1] * 1000000 + time[2]
@@ -20,11 +22,12 @@ end
 if refused then return { refused, now } end
 
 for i = resources + 1, #KEYS do
-  -- A counter that the node lost, or that is behind, must not be the start of a smaller token.
+  -- A counter that the node lost begins above all that were counted before, which may be more than ours; one that is
+  -- behind must not be the start of a smaller token.
   local kept = redis.pcall('GET', KEYS[i])
   if type(kept) == 'table' then return kept end
   if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
-  local counter = string.format('%.0f', math.max(tonumber(kept or 0), tonumber(ARGV[5])))
+  local counter = string.format('%.0f', math.max(tonumber(kept or now), tonumber(ARGV[5])))
   local set = redis.pcall('SET', KEYS[i], counter, 'PX', ARGV[4])
   if set['err'] then return set end
 end
