@@ -148,6 +148,7 @@ async fn beyond_the_promise_a_clock_that_is_set_right_after_the_start_ends_the_q
     nodes[1].restart(Memory::Lost);
     advance(ms(10)).await;
     redlock.try_acquire("r", LONGEST).await.unwrap_err();
+    redlock.close().await.unwrap();
     nodes[1].jump_clock(3_600_000);
     let second = redlock.try_acquire("r", LONGEST).await.unwrap();
     assert!(first.is_valid() && second.is_valid(), "two holders");
