@@ -90,7 +90,8 @@ impl Keys {
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
         }
-        Ok(counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted))
+        // The script says 0 for none.
+        Ok(counter.filter(|counter| *counter > 0).map_or_else(AcquireAnswer::granted, AcquireAnswer::counted))
     }
 
     /// Counts a grant, unless it is one that was sent again.
@@ -100,7 +101,7 @@ impl Keys {
         for key in counters.keys.iter().map(Resource::as_str) {
             counter = counter.max(self.counter(key, now)?.unwrap_or(begin));
         }
-        let counter = counter + u64::from(is_new);
+        let counter = counter.saturating_add(is_new.into());
         if counter > Self::GREATEST {
             return Err(NodeErrorKind::Other.into());
         }
@@ -145,7 +146,7 @@ impl Keys {
                 if marker.longest != guard.longest.sent_millis() {
                     return Err(NodeErrorKind::Guard.into());
                 }
-                let is_valid = marker.run == self.run && marker.opens <= time + quarantine;
+                let is_valid = marker.run == self.run_id() && marker.opens <= time + quarantine;
                 is_valid.then_some(marker.opens)
             }
         };
@@ -157,16 +158,19 @@ impl Keys {
     }
 
     fn mark(&mut self, guard: &Guard, opens: u64, now: Instant) {
-        let marker = format!("{:x} {} {opens}", self.run, guard.longest.sent_millis());
+        let marker = format!("{} {} {opens}", self.run_id(), guard.longest.sent_millis());
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
+    }
+
+    /// As `INFO` tells it.
+    fn run_id(&self) -> String {
+        format!("{:040x}", self.run)
     }
 
     /// What a fencing counter has counted up to, if it is there.
     fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
         let Some(held) = self.string(key, now)? else { return Ok(None) };
-        let is_number = !held.value.is_empty() && held.value.iter().all(u8::is_ascii_digit);
-        let number = str::from_utf8(held.value).ok().filter(|_| is_number).and_then(|number| number.parse().ok());
-        number.map(Some).ok_or_else(|| NodeErrorKind::Other.into())
+        number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())
     }
 
     fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
@@ -314,20 +318,27 @@ impl Keys {
 }
 
 /// The marker of the restart guard.
-struct Marker {
-    run: u64,
+struct Marker<'a> {
+    run: &'a str,
     longest: u64,
     /// When the quarantine ends, by the node's clock.
     opens: u64,
 }
 
-impl Marker {
-    fn parse(marker: &[u8]) -> Option<Self> {
+impl<'a> Marker<'a> {
+    fn parse(marker: &'a [u8]) -> Option<Self> {
         let mut parts = str::from_utf8(marker).ok()?.split(' ');
-        let run = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let (longest, opens) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let run = parts.next().filter(|run| !run.is_empty() && run.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        let (longest, opens) = (number(parts.next()?.as_bytes())?, number(parts.next()?.as_bytes())?);
         parts.next().is_none().then_some(Self { run, longest, opens })
     }
+}
+
+/// Digits and nothing else. What is greater than all numbers is as good as the greatest.
+fn number(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = str::from_utf8(digits).ok().filter(|_| is_number)?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 impl Key {
