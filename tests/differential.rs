@@ -296,10 +296,13 @@ impl<'a> Side<'a> {
         let text = String::from_utf8_lossy(value).into_owned();
         match (place, text.parse(), &text.split(' ').collect::<Vec<_>>()[..]) {
             // As it was written, without a sign or a zero before it.
-            (Place::Counter(_), Ok(counter), _) if u64::to_string(&counter) == text => format!("{:?}", self.told(counter)),
+            (Place::Counter(_), Ok(counter), _) if u64::to_string(&counter) == text => {
+                format!("{:?}", self.told(counter))
+            }
             (Place::Marker, _, [run, longest, opens]) if *run == self.run => {
                 let minutes = opens.parse().map(|opens: u64| (opens as f64 - self.start as f64) / 60e6);
-                let opens = minutes.map_or((*opens).to_owned(), |minutes| format!("after {} minutes", minutes.round().max(-100.0)));
+                let opens = minutes
+                    .map_or((*opens).to_owned(), |minutes| format!("after {} minutes", minutes.round().max(-100.0)));
                 format!("this run, {longest}, {opens}")
             }
             _ => text,

@@ -4,7 +4,12 @@
 //! The goal: the median acquire with fencing takes at most 1.15 times that without. That holds while the nodes agree on
 //! their counters, as they do after each other. Else an acquire takes a second round trip, in which nodes are raised.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a measurement for people to run")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a measurement for people to run"
+)]
 
 use std::time::{Duration, Instant};
 
