@@ -340,8 +340,8 @@ impl<'a> Side<'a> {
     fn told(&self, number: u64) -> Number {
         let ahead = number as i64 - self.start as i64;
         match ahead.abs() {
-            ..60_000_000 => Number::OfTheClock,
-            ..36_000_000_000 => Number::Ahead(ahead),
+            0..60_000_000 => Number::OfTheClock,
+            60_000_000..36_000_000_000 => Number::Ahead(ahead),
             _ => Number::Exactly(number),
         }
     }
