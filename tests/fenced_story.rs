@@ -2,10 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use redlock_tests::{
     backend::Backend,
@@ -19,8 +16,7 @@ async fn ending(account: fn(&Arc<Server>) -> Account) -> Ending {
     let urls: Vec<_> = nodes.iter().map(Server::url).collect();
     let open = || urls.iter().enumerate().map(|(index, url)| Backend::Mixed.open(index, url)).collect();
     let storage = Arc::new(servers.start_one(&ServerOptions::new()).await.unwrap());
-    let tokens = AtomicU64::new(1);
-    tell(open, &account(&storage), |_| tokens.fetch_add(1, Ordering::Relaxed)).await.unwrap()
+    tell(open, &account(&storage)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

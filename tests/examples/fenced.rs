@@ -3,10 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a story for people to read")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use redlock_tests::{
     backend::Backend,
@@ -26,8 +23,7 @@ async fn main() {
         ("Storage that does not look at fencing tokens", Account::plain(&storage)),
         ("Storage that refuses smaller fencing tokens", Account::fenced(&storage)),
     ] {
-        let tokens = AtomicU64::new(1);
-        let ending = tell(open, &account, |_| tokens.fetch_add(1, Ordering::Relaxed)).await.unwrap();
+        let ending = tell(open, &account).await.unwrap();
         println!("{title}\n{}", ending.timeline);
     }
 }

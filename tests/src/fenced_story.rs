@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use redlock_core::{AcquireOptions, Lock, LockNode, Redlock};
+use redlock_core::{AcquireOptions, FencingToken, Lock, LockNode, Redlock};
 
 use crate::{
     fenced_stores::{FencedStore, RedisHash, StoreError},
@@ -42,32 +42,31 @@ impl Account {
         Self::Fenced(RedisHash::new(server.clone(), format!("{RESOURCE}:fenced")))
     }
 
-    async fn read(&self, fence: u64) -> Result<u64, StoreError> {
-        let data = match self {
-            Self::Plain(server) => {
-                let reply = server.command(&["GET", RESOURCE]).await.map_err(StoreError::Failed)?;
-                reply.text().unwrap_or_default()
-            }
-            Self::Fenced(hash) => hash.read(fence).await?,
-        };
-        balance(&data)
+    async fn read(&self, fence: FencingToken) -> Result<u64, StoreError> {
+        match self {
+            Self::Plain(_) => self.look().await,
+            Self::Fenced(hash) => balance(&hash.read(fence.get()).await?),
+        }
     }
 
     /// Without a lock: what is there when all is over.
     async fn look(&self) -> Result<u64, StoreError> {
         match self {
-            Self::Plain(_) => self.read(0).await,
+            Self::Plain(server) => {
+                let reply = server.command(&["GET", RESOURCE]).await.map_err(StoreError::Failed)?;
+                balance(&reply.text().unwrap_or_default())
+            }
             Self::Fenced(hash) => balance(&hash.look().await?.data),
         }
     }
 
-    async fn write(&self, fence: u64, balance: u64) -> Result<(), StoreError> {
+    async fn write(&self, fence: FencingToken, balance: u64) -> Result<(), StoreError> {
         let data = balance.to_string();
         match self {
             Self::Plain(server) => {
                 server.command(&["SET", RESOURCE, &data]).await.map(drop).map_err(StoreError::Failed)
             }
-            Self::Fenced(hash) => hash.write(fence, &data).await,
+            Self::Fenced(hash) => hash.write(fence.get(), &data).await,
         }
     }
 }
@@ -115,26 +114,24 @@ impl fmt::Display for Timeline {
 
 /// Two holders add to the account under one lock. The first reads, is paused until the second is done, and writes.
 ///
-/// Each opens the nodes for itself, as another process would. `fence_of` tells the fencing token of a lock and is asked
-/// once for each.
+/// Each opens the nodes for itself, as another process would. Both bring the fencing token of their lock with all that
+/// they read and write. Whether that helps is up to the account.
 ///
 /// # Errors
 ///
 /// If a lock cannot be had, or the account cannot be reached.
-pub async fn tell(
-    nodes: impl Fn() -> Vec<Arc<dyn LockNode>>,
-    account: &Account,
-    fence_of: impl Fn(&Lock) -> u64,
-) -> Result<Ending> {
-    let open = || Redlock::builder().nodes(nodes()).node_timeout(TTL / 4).build();
+pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account) -> Result<Ending> {
+    let open = || Redlock::builder().nodes(nodes()).fencing(true).node_timeout(TTL / 4).build();
     let (first, second) = (open()?, open()?);
     // Long enough for the one before to end, whatever is left of it.
-    let acquire = async |redlock: &Redlock| -> Result<(Lock, u64)> {
+    let acquire = async |redlock: &Redlock| -> Result<(Lock, FencingToken)> {
         let lock = redlock.acquire(RESOURCE, AcquireOptions::new(TTL).deadline(TTL * 10)).await?;
-        let fence = fence_of(&lock);
+        let fence = lock.fencing_token().context("a lock without a fencing token")?;
         Ok((lock, fence))
     };
-    account.write(0, BEFORE).await?;
+    let (lock, fence) = acquire(&first).await?;
+    account.write(fence, BEFORE).await?;
+    lock.release().await?;
     let mut timeline = Timeline::new();
 
     let (paused, fence) = acquire(&first).await?;

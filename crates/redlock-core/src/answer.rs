@@ -110,7 +110,7 @@ pub enum RaiseAnswer {
     Confirmed,
     /// A counter is greater than the candidate: this great.
     Higher(u64),
-    /// A key is absent or holds another token.
+    /// A key is absent or holds another token, or a counter is gone.
     NotHeld,
 }
 

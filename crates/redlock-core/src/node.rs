@@ -78,8 +78,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
         Err(NodeErrorKind::Unsupported.into())
     }
 
-    /// Raises the fencing counters to the candidate if all keys hold the token and no counter is greater; otherwise
-    /// changes nothing.
+    /// Raises the fencing counters to the candidate if all keys hold the token, and all counters are there and none is
+    /// greater; otherwise changes nothing.
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())

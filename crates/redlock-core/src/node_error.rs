@@ -109,7 +109,7 @@ impl NodeErrorKind {
             Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some(
-                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, TIME for fencing, TIME and INFO for \
+                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, TIME, INCR, DECR and PEXPIRE for fencing, TIME and INFO for \
                  the restart guard, and SELECT if a database is given",
             ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),

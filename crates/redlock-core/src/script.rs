@@ -15,7 +15,7 @@ use crate::{
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Answers an
 /// array of a verdict, the node's `TIME` in microseconds, and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "65de0b9f17990d785f8af1c0d554fe0c470a11a5" };
+    Script { source: include_str!("script/acquire.lua"), sha1: "a47f524e4b6b15f672e68fa6b789cb217a8c0de1" };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
 /// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
@@ -34,7 +34,7 @@ pub const INSPECT: Script =
 /// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
 /// milliseconds and the candidate. Answers an integer.
 pub const RAISE: Script =
-    Script { source: include_str!("script/raise.lua"), sha1: "0f82a5b0511f5be827e4763f70de04653c0a9072" };
+    Script { source: include_str!("script/raise.lua"), sha1: "8cd83bc48cf3bf09156b05d07eb7b770e7684aeb" };
 
 /// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
 /// without that it only asks. Answers an array of the run (bytes) and an integer.

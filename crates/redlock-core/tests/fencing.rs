@@ -180,6 +180,22 @@ async fn a_cancelled_call_gives_back_what_it_was_to_fence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_lost_its_counter_confirms_nothing() {
+    let nodes = counted([7, 3, 5]);
+    for node in &nodes[1..] {
+        node.inject(Fault::None);
+        node.inject(Fault::DelayRequest(ms(3)));
+    }
+    let redlock = fenced(&nodes);
+    let forgotten = async {
+        tokio::time::sleep(ms(1)).await;
+        nodes[1..].iter().for_each(|node| node.remove(COUNTER));
+    };
+    let (lock, ()) = tokio::join!(redlock.try_acquire("r", TTL), forgotten);
+    assert!(lock.unwrap_err().to_string().contains("no longer held it"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_extend_brings_counters_back_and_lowers_none() {
     let nodes = counted([7, 7, 7]);
     let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();

@@ -89,7 +89,7 @@ impl Keys {
         };
         let counter = match fencing {
             None => None,
-            Some(counters) => Some(self.count(counters, !absent.is_empty(), since, *ttl, now)?),
+            Some(counters) => Some(self.count(counters, !absent.is_empty(), since, now)?),
         };
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
@@ -99,24 +99,22 @@ impl Keys {
 
     /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
     /// guarded then.
-    fn count(
-        &mut self,
-        counters: &Counters,
-        is_new: bool,
-        since: u64,
-        ttl: Ttl,
-        now: Instant,
-    ) -> Result<u64, NodeError> {
+    fn count(&mut self, counters: &Counters, is_new: bool, since: u64, now: Instant) -> Result<u64, NodeError> {
         let begin = self.micros(now);
         let mut counter = since;
         for key in counters.keys.iter().map(Resource::as_str) {
-            counter = counter.max(self.counter(key, now)?.unwrap_or(begin));
+            // Redis counts up only what it would write so itself.
+            if self.string(key, now)?.is_some_and(|held| held.value.len() > 1 && held.value.starts_with(b"0")) {
+                return Err(NodeErrorKind::Other.into());
+            }
+            let counted = self.counter(key, now)?.filter(|counter| *counter > 0);
+            counter = counter.max(counted.unwrap_or(begin));
         }
-        let counter = counter + u64::from(is_new);
+        let counter = counter.saturating_add(is_new.into());
         if counter > Self::GREATEST {
             return Err(NodeErrorKind::Other.into());
         }
-        self.set_counters(counters, counter, expiry(ttl), now);
+        self.set_counters(counters, counter, Duration::ZERO, now);
         Ok(counter)
     }
 
@@ -129,7 +127,9 @@ impl Keys {
         }
         let mut greatest = 0;
         for key in counters.keys.iter().map(Resource::as_str) {
-            greatest = greatest.max(self.counter(key, now)?.unwrap_or(0));
+            // It may have been raised above the candidate for another, and lost since.
+            let Some(counter) = self.counter(key, now)? else { return Ok(RaiseAnswer::NotHeld) };
+            greatest = greatest.max(counter);
         }
         if greatest > *candidate {
             return Ok(RaiseAnswer::Higher(greatest));
@@ -143,7 +143,7 @@ impl Keys {
         if self.string(guard.marker.as_str(), now)?.is_some() {
             return Ok(OpenAnswer::InUse);
         }
-        let running = format!("{:x}", self.run);
+        let running = self.run_id();
         match run {
             None => Ok(OpenAnswer::New { run: running }),
             Some(run) if *run == running => {
@@ -162,7 +162,7 @@ impl Keys {
             if marker.longest != guard.longest.sent_millis() {
                 return Err(NodeErrorKind::Guard.into());
             }
-            if marker.run == self.run && marker.since <= time {
+            if marker.run == self.run_id() && marker.since <= time {
                 return Ok(marker.since);
             }
         }
@@ -171,16 +171,19 @@ impl Keys {
     }
 
     fn mark(&mut self, guard: &Guard, since: u64, now: Instant) {
-        let marker = format!("{:x} {} {since}", self.run, guard.longest.sent_millis());
+        let marker = format!("{} {} {since}", self.run_id(), guard.longest.sent_millis());
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
+    }
+
+    /// As `INFO` tells it.
+    fn run_id(&self) -> String {
+        format!("{:040x}", self.run)
     }
 
     /// What a fencing counter has counted up to, if it is there.
     fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
         let Some(held) = self.string(key, now)? else { return Ok(None) };
-        let is_number = !held.value.is_empty() && held.value.iter().all(u8::is_ascii_digit);
-        let number = str::from_utf8(held.value).ok().filter(|_| is_number).and_then(|number| number.parse().ok());
-        number.map(Some).ok_or_else(|| NodeErrorKind::Other.into())
+        number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())
     }
 
     fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
@@ -329,20 +332,27 @@ impl Keys {
 }
 
 /// The marker of the restart guard.
-struct Marker {
-    run: u64,
+struct Marker<'a> {
+    run: &'a str,
     longest: u64,
     /// When the quarantine began, by the node's clock.
     since: u64,
 }
 
-impl Marker {
-    fn parse(marker: &[u8]) -> Option<Self> {
+impl<'a> Marker<'a> {
+    fn parse(marker: &'a [u8]) -> Option<Self> {
         let mut parts = str::from_utf8(marker).ok()?.split(' ');
-        let run = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let (longest, since) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let run = parts.next().filter(|run| !run.is_empty() && run.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        let (longest, since) = (number(parts.next()?.as_bytes())?, number(parts.next()?.as_bytes())?);
         parts.next().is_none().then_some(Self { run, longest, since })
     }
+}
+
+/// Digits and nothing else. What is greater than all numbers is as good as the greatest.
+fn number(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digits = str::from_utf8(digits).ok().filter(|_| is_number)?;
+    Some(digits.parse().unwrap_or(u64::MAX))
 }
 
 impl Key {

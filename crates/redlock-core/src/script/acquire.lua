@@ -50,22 +50,40 @@ for i = 1, resources do
 end
 if refused then return { refused, now } end
 
-local counter = 0
-if retention > 0 then
-  local last = #KEYS - (longest > 0 and 1 or 0)
+-- A counter that is not there begins above all that were counted before, here or elsewhere. One of before this run may
+-- have gone back, if the server forgot only the last of its data.
+local counter, last, greatest = 0, #KEYS - (longest > 0 and 1 or 0), 9007199254740991
+if retention > 0 and absent and last == resources + 1 then
+  -- The same as below, and faster: one counter, and a grant that is no repetition.
+  local counted = redis.pcall('INCR', KEYS[last])
+  if type(counted) == 'table' then return counted end
+  if counted < 1 or counted > greatest then
+    redis.pcall('DECR', KEYS[last])
+    return redis.error_reply('ERR a fencing counter is none, or above 2^53 - 1')
+  end
+  counter = math.max(counted == 1 and now + 1 or counted, since + 1)
+  local kept
+  if counter == counted then
+    kept = redis.pcall('PEXPIRE', KEYS[last], ARGV[4])
+  else
+    kept = redis.pcall('SET', KEYS[last], whole(counter), 'PX', ARGV[4])
+  end
+  if type(kept) == 'table' and kept['err'] then return kept end
+elseif retention > 0 then
+  counter = since
   for i = resources + 1, last do
-    local kept = redis.pcall('GET', KEYS[i])
+    local kept = redis.pcall('GET', KEYS[i]) or '0'
     if type(kept) == 'table' then return kept end
-    -- One that is not there begins above all that were counted before, here or elsewhere.
-    if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
-    -- One of before this run may have gone back as well, if the server forgot only the last of its data.
-    counter = math.max(counter, tonumber(kept or now), since)
+    if kept ~= '0' and not string.match(kept, '^[1-9]%d*$') then
+      return redis.error_reply('ERR a fencing counter is none')
+    end
+    counter = math.max(counter, kept == '0' and now or tonumber(kept))
   end
   -- A request that the client sent again is no second grant.
   if absent then counter = counter + 1 end
-  if counter > 9007199254740991 then return redis.error_reply('ERR a fencing counter is above 2^53 - 1') end
+  if counter > greatest then return redis.error_reply('ERR a fencing counter is above 2^53 - 1') end
   for i = resources + 1, last do
-    local set = redis.pcall('SET', KEYS[i], whole(counter), 'PX', whole(math.max(retention, tonumber(ARGV[2]))))
+    local set = redis.pcall('SET', KEYS[i], whole(counter), 'PX', ARGV[4])
     if set['err'] then return set end
   end
 end

@@ -1,0 +1,194 @@
+//! Nodes whose clocks jump while locks are taken: they are told, may be distrusted, and disorder no fencing tokens.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+use redlock_core::{AcquireOptions, FencingToken, LockNode as _, Redlock, RedlockBuilder, Release};
+use redlock_tests::{
+    backend::Backend,
+    servers::{Server, ServerClock, ServerOptions, Servers},
+};
+
+const TTL: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = HOUR.saturating_mul(24);
+
+/// For how long a node is not trusted: so short that it can be waited for.
+const DISTRUST: Duration = Duration::from_secs(3);
+
+/// Three servers, of which so many have clocks that can be set.
+async fn servers(with_clocks: usize) -> Vec<Server> {
+    let servers = Servers::from_env().await.unwrap();
+    assert!(servers.can_fail(), "this test sets clocks and stops servers: {} does not let it", servers.describe());
+    let mut all = servers.start(with_clocks, &ServerOptions::new().fake_clock()).await.unwrap();
+    all.extend(servers.start(3 - with_clocks, &ServerOptions::new()).await.unwrap());
+    all
+}
+
+fn redlock(backend: Backend, servers: &[Server], with: impl Fn(RedlockBuilder) -> RedlockBuilder) -> Redlock {
+    let nodes = servers.iter().enumerate().map(|(index, server)| backend.open(index, &server.url()));
+    with(Redlock::builder().nodes(nodes)).build().unwrap()
+}
+
+/// The fleet is in use, the clock of its first node jumps an hour, and the second one stops: the first one is needed.
+async fn jump(redlock: &Redlock, servers: &[Server]) {
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.close().await.unwrap();
+    servers[0].set_clock(ServerClock::Ahead(HOUR)).await.unwrap();
+    servers[1].stop().await.unwrap();
+}
+
+async fn is_distrusted(backend: Backend) {
+    let servers = servers(1).await;
+    let redlock = redlock(backend, &servers, |builder| builder.distrust_jumped_clocks(DISTRUST));
+    jump(&redlock, &servers).await;
+
+    // Seen in the very answer that would have made the quorum.
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
+    let seen = Instant::now();
+    assert!(error.contains("the clock has jumped: it has jumped by +") && error.contains("time service"), "{error}");
+    assert!(error.contains("1 of 3 granted, 2 needed"), "{error}");
+    redlock.close().await.unwrap();
+
+    // Others do without it at once.
+    servers[1].start().await.unwrap();
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.close().await.unwrap();
+    assert!(seen.elapsed() < DISTRUST, "this test was too slow to tell");
+    servers[1].stop().await.unwrap();
+
+    // And it counts again when all has expired that the jump has cut short.
+    let in_time = AcquireOptions::new(TTL).deadline(Duration::from_secs(30));
+    let lock = redlock.acquire("r", in_time).await.unwrap();
+    assert!(seen.elapsed() > DISTRUST - Duration::from_millis(500), "{:?}", seen.elapsed());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+async fn is_told(backend: Backend) {
+    let log = Log::of_this_process();
+    let servers = servers(1).await;
+    let name = backend.open(0, &servers[0].url()).name().to_owned();
+    let warnings = || {
+        let lines: Vec<_> = log.text().lines().filter(|line| line.contains(&name)).map(str::to_owned).collect();
+        lines.into_iter().filter(|line| line.contains("the node's clock has jumped")).collect::<Vec<_>>()
+    };
+    let redlock = redlock(backend, &servers, |builder| builder);
+    jump(&redlock, &servers).await;
+    assert_eq!(warnings(), [""; 0]);
+    for _ in 0..3 {
+        assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    }
+    let warnings = warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("WARN") && warnings[0].contains("jump=+3"), "{warnings:?}");
+}
+
+/// The token of a holder whose keys a jump of a majority has ended, and that of the next one while the first believes in
+/// its lock.
+async fn two_holders(backend: Backend, servers: &[Server], clock: ServerClock) -> (FencingToken, FencingToken) {
+    let fleet = || redlock(backend, servers, |builder| builder.fencing(true));
+    let (ours, theirs) = (fleet(), fleet());
+    let first = ours.acquire("r", TTL).await.unwrap();
+    ours.close().await.unwrap();
+    for server in &servers[..2] {
+        server.set_clock(clock).await.unwrap();
+    }
+    let second = theirs.try_acquire("r", TTL).await.unwrap();
+    assert!(first.is_valid() && second.is_valid());
+    let tokens = (first.fencing_token().unwrap(), second.fencing_token().unwrap());
+    assert_eq!(first.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(second.release().await.unwrap(), Release::Released);
+    ours.close().await.unwrap();
+    theirs.close().await.unwrap();
+    tokens
+}
+
+async fn tokens_grow(backend: Backend) {
+    let servers = servers(2).await;
+    let mut before = None;
+    // First the key expires, then the counter too, which the nodes keep for a week.
+    for ahead in [HOUR, 9 * DAY] {
+        let (first, second) = two_holders(backend, &servers, ServerClock::Ahead(ahead)).await;
+        assert!(before < Some(first) && first < second, "{before:?}, {first}, {second} with {ahead:?}");
+        before = Some(second);
+    }
+    for clock in [ServerClock::Right, ServerClock::Behind(HOUR), ServerClock::Right] {
+        for server in &servers[..2] {
+            server.set_clock(clock).await.unwrap();
+        }
+        let redlock = redlock(backend, &servers, |builder| builder.fencing(true));
+        let lock = redlock.acquire("r", TTL).await.unwrap();
+        let token = lock.fencing_token();
+        assert!(before < token, "{before:?}, {token:?} with {clock:?}");
+        before = token;
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        redlock.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_counts_no_grant_of_a_node_whose_clock_has_jumped_where_that_is_wanted() {
+    is_distrusted(Backend::RedisRs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fred_counts_no_grant_of_a_node_whose_clock_has_jumped_where_that_is_wanted() {
+    is_distrusted(Backend::Fred).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_tells_once_that_a_clock_has_jumped() {
+    is_told(Backend::RedisRs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fred_tells_once_that_a_clock_has_jumped() {
+    is_told(Backend::Fred).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_gives_greater_tokens_after_each_jump_of_a_majority() {
+    tokens_grow(Backend::RedisRs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fred_gives_greater_tokens_after_each_jump_of_a_majority() {
+    tokens_grow(Backend::Fred).await;
+}
+
+/// What all tests of this process log: the names of the nodes tell which.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn of_this_process() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        LOG.get_or_init(|| {
+            let log = Self::default();
+            let writer = log.clone();
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+            log
+        })
+        .clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
