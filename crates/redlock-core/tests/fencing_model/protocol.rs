@@ -1,6 +1,6 @@
 //! The protocol: every step that may follow in a world. What wins and what is issued, the crate decides.
 
-use std::num::NonZeroUsize;
+use std::{fmt, num::NonZeroUsize};
 
 use redlock_core::algorithm::{self, Decision, Fence, Fencing, Quorum, Raised, Vote};
 
@@ -13,10 +13,13 @@ pub(crate) struct Protocol<const R: usize> {
     counters: Vec<[u8; N]>,
     /// The token of a holder from before the beginning, whose keys may still be anywhere.
     past: Option<u8>,
-    /// How often one acquire may be carried out.
-    acquires: u8,
-    /// Whether an answer to a raise may come late. Otherwise it comes at once or never.
+    /// How often an acquire sets its key for the second time.
+    repeats: u8,
+    /// Whether answers may come late. Otherwise that to a raise comes at once or never, and a grant before the round is
+    /// won or never.
     late: bool,
+    /// Whether what a round has sent may arrive after it is over.
+    stragglers: bool,
     extends: Option<Extend>,
     losses: u8,
     departure: Option<Departure>,
@@ -57,6 +60,7 @@ pub(crate) enum Departure {
 pub(crate) enum Step {
     Start(usize),
     Acquire(usize, usize),
+    AcquireAgain(usize, usize),
     /// With the grants of two nodes.
     Win(usize, [usize; 2]),
     HearGrant(usize, usize),
@@ -65,9 +69,7 @@ pub(crate) enum Step {
     HearRaised(usize, usize),
     RaiseFails(usize, usize),
     Extend(usize, usize),
-    Expire(usize),
-    Forget(usize),
-    Evict(usize),
+    Lose(usize),
     ComeBack(usize),
 }
 
@@ -75,7 +77,16 @@ impl<const R: usize> Protocol<R> {
     /// Every message may be late, lost or overtaken, and keys expire or are released at any moment.
     pub(crate) fn new(counters: impl IntoIterator<Item = [u8; N]>) -> Self {
         let counters = counters.into_iter().collect();
-        Self { counters, past: None, acquires: 1, late: true, extends: None, losses: 0, departure: None }
+        Self {
+            counters,
+            past: None,
+            repeats: 0,
+            late: true,
+            stragglers: true,
+            extends: None,
+            losses: 0,
+            departure: None,
+        }
     }
 
     /// A holder has this token from before, and its keys may still be there. A quorum has its counter, at least.
@@ -83,14 +94,19 @@ impl<const R: usize> Protocol<R> {
         Self { past: Some(token), ..self }
     }
 
-    /// An acquire may be carried out twice.
-    pub(crate) fn with_repeats(self) -> Self {
-        Self { acquires: 2, ..self }
+    /// Acquires are sent again. One that finds its own key is told its counter, and so often one finds it gone.
+    pub(crate) fn with_repeats(self, repeats: u8) -> Self {
+        Self { repeats, ..self }
     }
 
-    /// The answer to a raise comes at once or never.
+    /// No answers come late.
     pub(crate) fn with_prompt_answers(self) -> Self {
         Self { late: false, ..self }
+    }
+
+    /// What a round has sent arrives before it is over, or never. Only the past holder extends.
+    pub(crate) fn without_stragglers(self) -> Self {
+        Self { stragglers: false, ..self }
     }
 
     /// Holders extend, for ever.
@@ -98,7 +114,8 @@ impl<const R: usize> Protocol<R> {
         Self { extends: Some(extend), ..self }
     }
 
-    /// So often a node loses its counter, alone or with all that it has.
+    /// So often the first node loses its counter, alone or with all that it has. Any node may come first: begin with the
+    /// counters in another order.
     pub(crate) fn with_losses(self, losses: u8) -> Self {
         Self { losses, ..self }
     }
@@ -114,20 +131,21 @@ impl<const R: usize> Protocol<R> {
 
     /// The worlds that it may begin with.
     pub(crate) fn beginnings(&self) -> impl Iterator<Item = World<R>> {
-        let keys = if self.past.is_some() { 1 << N } else { 1 };
-        self.counters.iter().flat_map(move |counters| (0..keys).map(move |keys| (counters, keys))).map(|(counters, keys)| {
-            let mut world = World::with_counters(*counters, self.losses);
-            world.issued = self.past.unwrap_or_default();
-            world.time = world.time.max(world.issued + 1);
-            for (number, node) in world.nodes.iter_mut().enumerate() {
-                node.key = (keys >> number & 1 == 1).then_some(R);
-            }
-            world
+        self.counters.iter().map(|counters| World {
+            issued: self.past.unwrap_or_default(),
+            time: counters.iter().copied().chain(self.past).max().unwrap_or_default() + 1,
+            losses: self.losses,
+            repeats: self.repeats,
+            ..World::with_counters(*counters)
         })
     }
 
     /// Takes every step that is possible.
     pub(crate) fn steps(&self, world: &World<R>, mut take: impl FnMut(Step, World<R>)) {
+        let mut take = |step, mut world| {
+            self.settle(&mut world);
+            take(step, world);
+        };
         for round in 0..R {
             self.decisions(world, round, &mut take);
             for node in 0..N {
@@ -139,6 +157,24 @@ impl<const R: usize> Protocol<R> {
             self.mishaps(world, node, &mut take);
             if let Some(token) = self.past {
                 self.extend(world, R, token, node, &mut take);
+            }
+        }
+    }
+
+    /// Forgets the raises of rounds that are over which can do nothing any more: the counter is as high, or the key is
+    /// gone for good. Then worlds are alike that differ in nothing else.
+    fn settle(&self, world: &mut World<R>) {
+        if self.departure.is_some() || self.repeats > 0 {
+            return;
+        }
+        for (number, round) in world.rounds.iter_mut().enumerate().filter(|(_, round)| round.phase.is_over()) {
+            let may_extend = self.stragglers && self.extends.is_some() && round.phase != Phase::Lost;
+            for (sent, node) in round.sent.iter_mut().zip(&world.nodes) {
+                if sent.acquired && node.key != Some(number) && !may_extend {
+                    sent.raises = 0;
+                }
+                let reached = node.counter.map_or(0, |counter| (1 << (counter + 1)) - 1);
+                sent.raises &= !reached;
             }
         }
     }
@@ -168,6 +204,9 @@ impl<const R: usize> Protocol<R> {
                     for (node, counter) in pair.into_iter().zip([one, other]) {
                         fencing.granted(node, counter.into());
                         world.rounds[round].sent[node].grant = Answer::Heard;
+                    }
+                    if !self.late {
+                        world.rounds[round].sent.iter_mut().for_each(|sent| sent.grant = Answer::Heard);
                     }
                     self.decide(&mut world, round, fencing);
                     take(Step::Win(round, pair), world);
@@ -218,6 +257,9 @@ impl<const R: usize> Protocol<R> {
         (round.phase, round.floor) = (phase, 0);
         for sent in &mut round.sent {
             (sent.grant, sent.raised) = (Answer::Heard, Answer::Heard);
+            if !self.stragglers {
+                (sent.acquired, sent.raises) = (true, 0);
+            }
         }
     }
 
@@ -225,40 +267,44 @@ impl<const R: usize> Protocol<R> {
     fn arrivals(&self, world: &World<R>, round: usize, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Node { key, counter } = world.nodes[node];
         let sent = world.rounds[round].sent[node];
-        // A refusal changes nothing, and the round need not hear of it: it is as a request that is lost.
-        let may_grant = key.is_none() || key == Some(round);
-        if world.rounds[round].phase != Phase::Idle && may_grant && sent.acquired < self.acquires {
+        // A refusal changes nothing, and the round need not hear of it: it is as a request that is lost. Whoever has
+        // the key, it may expire at this moment.
+        let granted = |counter: u8, repeats: u8| {
             let mut world = world.clone();
-            let repeats = self.departs(Departure::SetsAgainWithoutCounting) && sent.acquired > 0;
-            let counter = match counter {
-                None => self.seed(&world),
-                Some(counter) if key.is_some() || repeats => counter,
-                Some(counter) => counter + 1,
-            };
             world.set(node, Some(round), Some(counter));
+            world.repeats = repeats;
             let sent = &mut world.rounds[round].sent[node];
-            sent.acquired += 1;
+            sent.acquired = true;
             if sent.grant != Answer::Heard {
                 sent.grant = Answer::Given(counter);
             }
-            take(Step::Acquire(round, node), world);
+            world
+        };
+        let phase = &world.rounds[round].phase;
+        let next = counter.map_or(self.seed(world), |counter| counter + 1);
+        if !sent.acquired && *phase != Phase::Idle {
+            take(Step::Acquire(round, node), granted(next, world.repeats));
+        } else if sent.acquired && self.repeats > 0 && (self.stragglers || !phase.is_over()) {
+            if key == Some(round) {
+                take(Step::AcquireAgain(round, node), granted(counter.unwrap_or(self.seed(world)), world.repeats));
+            }
+            if let Some(left) = world.repeats.checked_sub(1) {
+                let departs = self.departs(Departure::SetsAgainWithoutCounting);
+                let next = counter.filter(|_| departs).unwrap_or(next);
+                take(Step::Acquire(round, node), granted(next, left));
+            }
         }
         for candidate in (0..u32::BITS as u8).filter(|candidate| sent.raises >> candidate & 1 == 1) {
             self.raise(world, round, node, candidate, take);
         }
-        if let Phase::Issued(token) = world.rounds[round].phase {
+        if let Phase::Issued(token) = world.rounds[round].phase
+            && self.stragglers
+        {
             self.extend(world, round, token, node, take);
         }
     }
 
-    fn raise(
-        &self,
-        world: &World<R>,
-        round: usize,
-        node: usize,
-        candidate: u8,
-        take: &mut impl FnMut(Step, World<R>),
-    ) {
+    fn raise(&self, world: &World<R>, round: usize, node: usize, candidate: u8, take: &mut impl FnMut(Step, World<R>)) {
         let Node { key, counter } = world.nodes[node];
         let is_mine = key == Some(round) || self.departs(Departure::RaiseWithoutComparing);
         let (counter, answer) = match counter.filter(|_| is_mine) {
@@ -272,7 +318,15 @@ impl<const R: usize> Protocol<R> {
             // Without a counter, there is nothing to rely on.
             None => {
                 // It changes nothing at the node, so when it is heard does not matter.
-                self.hear(world, round, node, candidate, Raised::NotHeld, Step::RaiseAndHear(round, node, candidate), take);
+                self.hear(
+                    world,
+                    round,
+                    node,
+                    candidate,
+                    Raised::NotHeld,
+                    Step::RaiseAndHear(round, node, candidate),
+                    take,
+                );
                 return;
             }
         };
@@ -340,21 +394,11 @@ impl<const R: usize> Protocol<R> {
         take(step, world);
     }
 
-    /// An extend that arrives, at any time after the token was issued. It heals a key that is gone.
-    fn extend(
-        &self,
-        world: &World<R>,
-        round: usize,
-        token: u8,
-        node: usize,
-        take: &mut impl FnMut(Step, World<R>),
-    ) {
+    /// An extend that arrives, at any time after the token was issued. It heals a key that is gone, as any key may be at
+    /// this moment.
+    fn extend(&self, world: &World<R>, round: usize, token: u8, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Some(extend) = self.extends else { return };
-        let Node { key, counter } = world.nodes[node];
-        if key.is_some_and(|key| key != round) {
-            return;
-        }
-        let counter = match (counter, extend) {
+        let counter = match (world.nodes[node].counter, extend) {
             (Some(counter), _) => Some(counter.max(token)),
             (None, _) if self.departs(Departure::ExtendRestoresTheLost) => Some(token),
             (None, Extend::LeavesLost) => None,
@@ -368,22 +412,16 @@ impl<const R: usize> Protocol<R> {
     /// What happens to a node.
     fn mishaps(&self, world: &World<R>, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Node { key, counter } = world.nodes[node];
-        let with = |key, counter, losses| {
-            let mut world = world.clone();
-            world.set(node, key, counter);
-            world.losses = losses;
-            world
-        };
-        if key.is_some() {
-            take(Step::Expire(node), with(None, counter, world.losses));
-        }
-        if let (Some(left), Some(counter)) = (world.losses.checked_sub(1), counter) {
-            if self.departs(Departure::ComesBackWithOldCounter) {
-                take(Step::ComeBack(node), with(None, Some(counter - 1), left));
-            } else {
-                take(Step::Forget(node), with(None, None, left));
-                take(Step::Evict(node), with(key, None, left));
-            }
+        let (0, Some(counter), Some(left)) = (node, counter, world.losses.checked_sub(1)) else { return };
+        let mut world = world.clone();
+        world.losses = left;
+        if self.departs(Departure::ComesBackWithOldCounter) {
+            world.set(node, None, Some(counter - 1));
+            take(Step::ComeBack(node), world);
+        } else {
+            // With the key or without: its holder can do nothing to it without the counter, except to set it again.
+            world.set(node, key, None);
+            take(Step::Lose(node), world);
         }
     }
 
@@ -404,12 +442,24 @@ fn quorum() -> Quorum {
     Quorum::of(NonZeroUsize::new(N).expect("some nodes"))
 }
 
+/// As in `2 rounds, 1 repeat, without RaiseLowers`.
+impl<const R: usize> fmt::Display for Protocol<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{R} rounds")?;
+        self.past.map_or(Ok(()), |token| write!(f, " after a holder of {token}"))?;
+        self.extends.map_or(Ok(()), |extend| write!(f, ", {extend:?} extends"))?;
+        write!(f, ", {} repeats, {} losses", self.repeats, self.losses)?;
+        self.departure.map_or(Ok(()), |departure| write!(f, ", but {departure:?}"))
+    }
+}
+
 impl Step {
     pub(crate) fn describe<const R: usize>(self) -> String {
         let name = name::<R>;
         match self {
             Self::Start(round) => format!("{} starts", name(round)),
-            Self::Acquire(round, node) => format!("{}'s acquire is carried out on node {node}", name(round)),
+            Self::Acquire(round, node) => format!("{}'s acquire sets the key of node {node}", name(round)),
+            Self::AcquireAgain(round, node) => format!("{}'s acquire finds its key on node {node}", name(round)),
             Self::Win(round, [one, other]) => format!("{} hears the grants of nodes {one} and {other}", name(round)),
             Self::HearGrant(round, node) => format!("{} hears the late grant of node {node}", name(round)),
             Self::Raise(round, node, candidate) => format!("{} raises node {node} to {candidate}", name(round)),
@@ -419,9 +469,7 @@ impl Step {
             Self::HearRaised(round, node) => format!("{} hears node {node} on its raise", name(round)),
             Self::RaiseFails(round, node) => format!("{} gives node {node} up", name(round)),
             Self::Extend(round, node) => format!("{}'s extend is carried out on node {node}", name(round)),
-            Self::Expire(node) => format!("the key of node {node} expires, or is released"),
-            Self::Forget(node) => format!("node {node} restarts empty"),
-            Self::Evict(node) => format!("node {node} loses its counter"),
+            Self::Lose(node) => format!("node {node} loses its counter"),
             Self::ComeBack(node) => format!("node {node} restarts with the counter that it had before"),
         }
     }

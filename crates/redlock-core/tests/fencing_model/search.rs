@@ -75,13 +75,6 @@ impl<const R: usize> Protocol<R> {
     }
 }
 
-impl<const R: usize> Way<R> {
-    /// The world it leads to.
-    pub(crate) fn end(&self) -> &World<R> {
-        &self.0[self.0.len() - 1].1
-    }
-}
-
 impl<const R: usize> fmt::Display for Way<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (step, world)) in self.0.iter().enumerate() {

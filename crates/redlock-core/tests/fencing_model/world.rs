@@ -22,6 +22,8 @@ pub(crate) struct World<const R: usize> {
     pub(crate) time: u8,
     /// How many losses of counters are still to come.
     pub(crate) losses: u8,
+    /// How often an acquire will still set its key for the second time.
+    pub(crate) repeats: u8,
     pub(crate) wrong: Option<Wrong>,
 }
 
@@ -59,8 +61,8 @@ pub(crate) enum Phase {
 /// What a round has sent to one node, and what was answered and not heard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
-    /// How often the acquire was carried out.
-    pub(crate) acquired: u8,
+    /// Whether the acquire was carried out.
+    pub(crate) acquired: bool,
     pub(crate) grant: Answer<u8>,
     /// The candidates that it was asked to be raised to, one bit each.
     pub(crate) raises: u32,
@@ -77,6 +79,13 @@ pub(crate) enum Answer<T> {
     Heard,
 }
 
+impl Phase {
+    /// Whether nothing that is answered is of any interest any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Issued(_) | Self::Lost)
+    }
+}
+
 /// What must not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wrong {
@@ -88,15 +97,27 @@ pub(crate) enum Wrong {
 
 impl<const R: usize> World<R> {
     /// Nobody has asked for anything yet. Nodes have these counters.
-    pub(crate) fn with_counters(counters: [u8; N], losses: u8) -> Self {
+    pub(crate) fn with_counters(counters: [u8; N]) -> Self {
         Self {
             nodes: counters.map(|counter| Node { key: None, counter: Some(counter) }),
             rounds: std::array::from_fn(|_| Round { phase: Phase::Idle, floor: 0, sent: [Sent::default(); N] }),
             issued: 0,
-            time: counters.into_iter().max().unwrap_or_default() + 1,
-            losses,
+            time: 0,
+            losses: 0,
+            repeats: 0,
             wrong: None,
         }
+    }
+
+    /// Whose key is on the node, if that makes a difference: any key may expire at any moment, so one with which its
+    /// round can do nothing more is as good as none.
+    fn key(&self, node: usize) -> Option<usize> {
+        let makes_a_difference = |key: &usize| {
+            let round = self.rounds.get(*key);
+            let can_raise = round.is_some_and(|round| !round.phase.is_over() || round.sent[node].raises != 0);
+            can_raise || self.nodes[node].counter.is_none()
+        };
+        self.nodes[node].key.filter(makes_a_difference)
     }
 
     /// One number for all worlds that differ only in the names of rounds: they have the same future. Two worlds with
@@ -105,15 +126,15 @@ impl<const R: usize> World<R> {
         let mut order: [(u128, usize); R] = std::array::from_fn(|round| {
             let mut code = Code::default();
             self.rounds[round].hash(&mut code);
-            for node in &self.nodes {
-                code.write_u8((node.key == Some(round)).into());
+            for node in 0..N {
+                code.write_u8((self.key(node) == Some(round)).into());
             }
             (code.0, round)
         });
         order.sort_unstable();
         let mut code = Code::default();
-        for node in &self.nodes {
-            let key = node.key.map(|key| order.iter().position(|(_, round)| *round == key).unwrap_or(R));
+        for (number, node) in self.nodes.iter().enumerate() {
+            let key = self.key(number).and_then(|key| order.iter().position(|(_, round)| *round == key));
             (key, node.counter).hash(&mut code);
         }
         for (round, _) in order {
@@ -123,7 +144,7 @@ impl<const R: usize> World<R> {
         // What can matter no more is no difference.
         let issued = if self.rounds.iter().any(|round| round.phase == Phase::Idle) { self.issued } else { 0 };
         let may_lose = self.losses > 0 || self.nodes.iter().any(|node| node.counter.is_none());
-        (issued, if may_lose { self.time } else { 0 }, self.losses, self.wrong).hash(&mut code);
+        (issued, if may_lose { self.time } else { 0 }, self.losses, self.repeats, self.wrong).hash(&mut code);
         code.0
     }
 }
