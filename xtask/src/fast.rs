@@ -5,8 +5,8 @@ use crate::workspace::Workspace;
 /// The packages whose unit and integration tests they are.
 pub(crate) const PACKAGES: &[&str] = &["redlock-core", "redlock-mock"];
 
-/// Not among them: a model that explores all orders of messages takes longer than all the others together.
-const SLOW: &[&str] = &["model"];
+/// Not among them: the models that explore all orders of messages take longer than all the others together.
+const SLOW: &[&str] = &["model", "fencing_model"];
 
 /// Arguments for `cargo test` after the packages. Without documentation tests, which are compiled one by one.
 pub(crate) fn targets(workspace: &Workspace) -> Vec<&str> {

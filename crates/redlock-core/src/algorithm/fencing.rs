@@ -10,7 +10,8 @@ pub enum Raised {
     Confirmed,
     /// The key is there, and the counter is this, above the candidate. It was left alone.
     Higher(u64),
-    /// The key is not there any more, or never was. Nothing was changed.
+    /// The key is not there any more, or never was, or the node has lost its counter. Nothing was changed: a counter that
+    /// is lost must not be set to the candidate, for it may have been higher.
     NotHeld,
     /// The node did not answer, or answered with an error.
     Failed,
@@ -340,8 +341,9 @@ mod tests {
         fencing.raised(4, 7, Raised::Higher(9));
         assert_eq!(fencing.decision(), Some(Fence::Raise(9)));
         fencing.raising(9);
-        // Late answers to the first raise.
+        // Late answers to the first raise. Those to the second are still out.
         fencing.raised(1, 7, Raised::Confirmed);
+        fencing.raised(2, 7, Raised::Confirmed);
         assert_eq!(fencing.decision(), None);
         assert_eq!(to_raise(&fencing, 9), [1, 2]);
         fencing.raised(1, 9, Raised::NotHeld);

@@ -1,0 +1,232 @@
+//! The world at one moment: what each node keeps, and what each round has asked, heard and been issued.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use redlock_core::algorithm::Fencing;
+
+/// How many nodes there are.
+pub(crate) const N: usize = 3;
+
+/// R rounds. Two rounds of one client are two rounds of which the second starts after the first is over, so it takes no
+/// clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct World<const R: usize> {
+    pub(crate) nodes: [Node; N],
+    pub(crate) rounds: [Round; R],
+    /// The greatest token that was issued.
+    pub(crate) issued: u8,
+    /// Above every counter that a node has ever had. It is what a clock tells.
+    pub(crate) time: u8,
+    /// How many losses of counters are still to come.
+    pub(crate) losses: u8,
+    /// How often an acquire will still set its key for the second time.
+    pub(crate) repeats: u8,
+    pub(crate) wrong: Option<Wrong>,
+}
+
+/// A node: whose key is there, and the counter beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    /// The number of the round. R is the holder from before the beginning.
+    pub(crate) key: Option<usize>,
+    pub(crate) counter: Option<u8>,
+}
+
+/// One round of a client, under a token of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Round {
+    pub(crate) phase: Phase,
+    /// The greatest token that was issued before it started.
+    pub(crate) floor: u8,
+    pub(crate) sent: [Sent; N],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    /// It has not started.
+    Idle,
+    /// It has asked all nodes for the lock.
+    Asking,
+    /// It has won, and waits for its token.
+    Won(Fencing),
+    /// It has its token.
+    Issued(u8),
+    /// It will have none.
+    Lost,
+}
+
+/// What a round has sent to one node, and what was answered and not heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Whether the acquire was carried out.
+    pub(crate) acquired: bool,
+    pub(crate) grant: Answer<u8>,
+    /// The candidates that it was asked to be raised to, one bit each.
+    pub(crate) raises: u32,
+    /// The candidate, and the counter if that was higher.
+    pub(crate) raised: Answer<(u8, Option<u8>)>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Answer<T> {
+    #[default]
+    None,
+    /// It was given. Whether it is late or lost shows when it is heard.
+    Given(T),
+    Heard,
+}
+
+impl Phase {
+    /// Whether nothing that is answered is of any interest any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Issued(_) | Self::Lost)
+    }
+}
+
+/// What must not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Wrong {
+    /// A token was issued twice.
+    Twice(u8),
+    /// A token is not greater than one that was issued before its round started.
+    NotGreater(u8),
+}
+
+impl<const R: usize> World<R> {
+    /// Nobody has asked for anything yet. Nodes have these counters.
+    pub(crate) fn with_counters(counters: [u8; N]) -> Self {
+        Self {
+            nodes: counters.map(|counter| Node { key: None, counter: Some(counter) }),
+            rounds: std::array::from_fn(|_| Round { phase: Phase::Idle, floor: 0, sent: [Sent::default(); N] }),
+            issued: 0,
+            time: 0,
+            losses: 0,
+            repeats: 0,
+            wrong: None,
+        }
+    }
+
+    /// Whose key is on the node, if that makes a difference: any key may expire at any moment, so one with which its
+    /// round can do nothing more is as good as none.
+    fn key(&self, node: usize) -> Option<usize> {
+        let makes_a_difference = |key: &usize| {
+            let round = self.rounds.get(*key);
+            let can_raise = round.is_some_and(|round| !round.phase.is_over() || round.sent[node].raises != 0);
+            can_raise || self.nodes[node].counter.is_none()
+        };
+        self.nodes[node].key.filter(makes_a_difference)
+    }
+
+    /// One number for all worlds that differ only in the names of rounds: they have the same future. Two worlds with
+    /// the same one of 2^128 numbers by chance are not to be expected.
+    pub(crate) fn code(&self) -> u128 {
+        let mut order: [(u128, usize); R] = std::array::from_fn(|round| {
+            let mut code = Code::default();
+            self.rounds[round].hash(&mut code);
+            for node in 0..N {
+                code.write_u8((self.key(node) == Some(round)).into());
+            }
+            (code.0, round)
+        });
+        order.sort_unstable();
+        let mut code = Code::default();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let key = self.key(number).and_then(|key| order.iter().position(|(_, round)| *round == key));
+            (key, node.counter).hash(&mut code);
+        }
+        for (round, _) in order {
+            code.write_u64(round as u64);
+            code.write_u64((round >> 64) as u64);
+        }
+        // What can matter no more is no difference.
+        let issued = if self.rounds.iter().any(|round| round.phase == Phase::Idle) { self.issued } else { 0 };
+        let may_lose = self.losses > 0 || self.nodes.iter().any(|node| node.counter.is_none());
+        (issued, if may_lose { self.time } else { 0 }, self.losses, self.repeats, self.wrong).hash(&mut code);
+        code.0
+    }
+}
+
+/// All of it fits into one number.
+impl Hash for Sent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let grant = match self.grant {
+            Answer::None => 0,
+            Answer::Heard => 1,
+            Answer::Given(counter) => 2 + u64::from(counter),
+        };
+        let raised = match self.raised {
+            Answer::None => 0,
+            Answer::Heard => 1,
+            Answer::Given((candidate, None)) => 2 + u64::from(candidate),
+            Answer::Given((candidate, Some(higher))) => (1 + u64::from(candidate)) << 8 | u64::from(higher),
+        };
+        state.write_u64(u64::from(self.raises) << 32 | raised << 16 | grant << 8 | u64::from(self.acquired));
+    }
+}
+
+/// A hash that takes little time in a debug build either.
+#[derive(Default)]
+struct Code(u128);
+
+impl Hasher for Code {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u8(*byte));
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0 ^ u128::from(number)).wrapping_add(1);
+        self.0 = mixed.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).rotate_left(71);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 as u64
+    }
+}
+
+/// As in `A:7  -:7  B:8     A issued 7; B won`: the nodes' keys and counters, and the rounds.
+impl<const R: usize> fmt::Display for World<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for node in &self.nodes {
+            let key = node.key.map_or('-', name::<R>);
+            let counter = node.counter.map_or("?".to_owned(), |counter| counter.to_string());
+            write!(f, "{:6}", format!("{key}:{counter}"))?;
+        }
+        let rounds = self.rounds.iter().enumerate().filter_map(|(round, Round { phase, .. })| match phase {
+            Phase::Idle => None,
+            Phase::Asking => Some(format!("{} asks", name::<R>(round))),
+            Phase::Won(_) => Some(format!("{} raises", name::<R>(round))),
+            Phase::Issued(token) => Some(format!("{} ISSUED {token}", name::<R>(round))),
+            Phase::Lost => Some(format!("{} lost", name::<R>(round))),
+        });
+        f.write_str(&rounds.collect::<Vec<_>>().join("; "))?;
+        match self.wrong {
+            None => Ok(()),
+            Some(Wrong::Twice(token)) => write!(f, "; {token} IS ISSUED TWICE"),
+            Some(Wrong::NotGreater(token)) => write!(f, "; {token} IS NOT GREATER than one before"),
+        }
+    }
+}
+
+/// Rounds are A, B, C, and P is the past one.
+pub(crate) fn name<const R: usize>(round: usize) -> char {
+    if round == R { 'P' } else { (b'A' + round as u8).into() }
+}
