@@ -34,7 +34,7 @@ impl Claim {
             };
             let mut answers = self.ask_to_raise(candidate, &fencing, patience());
             fencing.raising(candidate);
-            *ballot = Ballot::new(fleet);
+            ballot.ask_again();
             while fencing.decision().is_none() {
                 match answers.next().await {
                     Some((member, Ok(None))) => {

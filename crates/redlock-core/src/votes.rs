@@ -192,6 +192,16 @@ impl<'a> Ballot<'a> {
         answers.filter(move |(_, answer)| answer.as_ref().is_some_and(is_refusal)).map(|(member, _)| member)
     }
 
+    /// A second question, to those that have not said that they do not hold the keys: that stands.
+    pub(crate) fn ask_again(&mut self) {
+        let before = std::mem::replace(self, Self::new(self.fleet));
+        for (member, answer) in before.answers.into_iter().enumerate() {
+            if let Some(answer @ (NodeAnswer::Held { .. } | NodeAnswer::NotHeld)) = answer {
+                self.count(member, answer);
+            }
+        }
+    }
+
     /// Counts one answer.
     pub(crate) fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
         let answer = answer.into();
