@@ -21,7 +21,7 @@ pub const ACQUIRE: Script =
 /// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
 /// node's `TIME` in microseconds.
 pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "4fbd4e0e6ab096a53bba38beb922afed91bcd8f6" };
+    Script { source: include_str!("script/extend.lua"), sha1: "1f165b2a576d3e29f0047d123e937b5cd43d0ec2" };
 
 /// Gives all keys back that are ours: `ARGV` is the token.
 pub const RELEASE: Script =

@@ -195,8 +195,9 @@ impl Keys {
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
         if let Some((counters, fence)) = fencing {
+            let begin = self.micros(now);
             for key in &counters.keys {
-                let counter = self.counter(key.as_str(), now)?.unwrap_or(0).max(fence.get());
+                let counter = self.counter(key.as_str(), now)?.unwrap_or(begin).max(fence.get());
                 let counters = Counters::new(key.clone(), counters.retention);
                 self.set_counters(&counters, counter, expiry(*ttl), now);
             }

@@ -20,11 +20,12 @@ end
 if refused then return { refused, now } end
 
 for i = resources + 1, #KEYS do
-  -- A counter that the node lost, or that is behind, must not be the start of a smaller token.
+  -- A counter that the node lost begins above all that were counted before, which may be more than ours; one that is
+  -- behind must not be the start of a smaller token.
   local kept = redis.pcall('GET', KEYS[i])
   if type(kept) == 'table' then return kept end
   if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
-  local counter = string.format('%.0f', math.max(tonumber(kept or 0), tonumber(ARGV[5])))
+  local counter = string.format('%.0f', math.max(tonumber(kept or now), tonumber(ARGV[5])))
   local set = redis.pcall('SET', KEYS[i], counter, 'PX', ARGV[4])
   if set['err'] then return set end
 end
