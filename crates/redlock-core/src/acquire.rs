@@ -136,6 +136,9 @@ impl<'a> Acquire<'a> {
         let took = || self.fleet.clock.now().saturating_sub(started);
         let left = || self.terms.validity.saturating_sub(took());
 
+        // Late nodes are not waited for, and go on in the background: nothing more could be asked of them else.
+        drop(answers);
+
         // 4. A fencing token, if one is wanted: what a quorum has counted up to.
         let mut verb = "granted";
         if self.counters.is_some() && decision.with(left()) == Decision::Won {
