@@ -137,11 +137,12 @@ impl<'a> Acquire<'a> {
         let took = || self.fleet.clock.now().saturating_sub(started);
         let left = || self.terms.validity.saturating_sub(took());
 
+        // Late nodes are not waited for, and go on in the background: what else they are asked waits behind that.
+        drop(answers);
+
         // 4. A fencing token, if one is wanted: what a quorum has counted up to.
         let mut verb = "granted";
         if self.counters.is_some() && decision.with(left()) == Decision::Won {
-            // What is late goes on in the background: a raise waits behind it.
-            drop(answers);
             match claim.fence(self.fleet, &mut ballot, || self.patience().min(left())).await {
                 Ok(token) => claim.shared().fenced(token),
                 Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),

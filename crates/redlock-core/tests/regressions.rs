@@ -17,7 +17,7 @@ use redlock_core::{
     Timed, TokioClock,
 };
 use redlock_mock::{Fault, Memory, MockNode};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -290,6 +290,59 @@ async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders() {
     drop(lock);
     ours.close().await.unwrap();
     assert_eq!(holding(&nodes, &next), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_grants_late_confirms_the_fencing_token_in_place_of_one_that_fails() {
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    nodes[1].set("{r}:fence", "1800000000000000", Some(TTL));
+    // The first two grant and do not agree. Then the first answers no more, and the third is there at last.
+    nodes[0].inject(Fault::None);
+    nodes[0].inject(Fault::LoseAnswer);
+    nodes[2].inject(Fault::DelayAnswer(ms(20)));
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.fencing_token().unwrap().get(), 1_800_000_000_000_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_an_extend_restores_begins_above_all_tokens_before() {
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    let restart = async |node: &MockNode| {
+        node.stop();
+        advance(ms(10)).await;
+        node.start(Memory::Lost);
+    };
+    let mut first = redlock.acquire("r", TTL).await.unwrap();
+    restart(&nodes[0]).await;
+    restart(&nodes[1]).await;
+    let second = redlock.acquire("r", TTL).await.unwrap();
+    // The first sets its keys again on a node that had confirmed the second's token, and has forgotten that.
+    restart(&nodes[0]).await;
+    let _ = first.extend(TTL).await;
+    assert_eq!(holding(&nodes, &first), 2);
+    first.release().await.unwrap();
+    // Now that node and the one that the second never had: nobody else knows the second's token.
+    nodes[1].stop();
+    let third = redlock.acquire("r", TTL).await.unwrap();
+    assert!(third.fencing_token() > second.fencing_token(), "{:?}", (third.fencing_token(), second.fencing_token()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_a_node_that_loses_its_last_second_issues_a_fencing_token_twice() {
+    let nodes = MockNode::fleet(1);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    advance(ms(2_000)).await;
+    let first = redlock.acquire("r", TTL).await.unwrap();
+    // The counter is there, so it does not begin again; and it is that of before the first.
+    nodes[0].restart(Memory::LastSecondLost);
+    let second = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(first.fencing_token(), second.fencing_token());
 }
 
 #[tokio::test(start_paused = true)]

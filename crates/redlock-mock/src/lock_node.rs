@@ -62,8 +62,13 @@ impl LockNode for MockNode {
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        let entry = self.note(Operation::Raise, &request.keys, &request.token);
         let request = request.clone();
-        self.request(None, move |keys, now| keys.raise(&request, now), |_| Vote::Granted).await
+        let vote = |answer: &RaiseAnswer| match answer {
+            RaiseAnswer::Confirmed => Vote::Granted,
+            _ => Vote::Refused,
+        };
+        self.request(entry, move |keys, now| keys.raise(&request, now), vote).await
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {

@@ -41,6 +41,8 @@ pub enum Operation {
     Acquire,
     /// To renew their expiry.
     Extend,
+    /// To raise the fencing counters beside them.
+    Raise,
     /// To delete them.
     Release,
 }

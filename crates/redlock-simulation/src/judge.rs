@@ -1,9 +1,14 @@
 //! The judges of single calls: what the library says is compared with what the fleet knows.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    time::Duration,
+};
 
 use redlock_core::{
-    AcquireError, Clock as _, ExtendError, Lock, Loss, Lost, NodeAnswer, Release, ReleaseError, Resource, Token,
+    AcquireError, Clock as _, ExtendError, Lock, Loss, Lost, NodeAnswer, NodeErrorKind, Release, ReleaseError,
+    Resource, Token,
     algorithm::{Quorum, Vote},
 };
 use redlock_mock::{MockNode, Operation, Process, Record};
@@ -11,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     case::{Hold, Retry, Scope},
-    ledger::{Call, Outcome},
+    ledger::{Call, Issued, Outcome},
     stage::{NODE_TIMEOUT, Stage},
     violation::Oracle,
 };
@@ -28,6 +33,25 @@ impl Stage {
 
     fn dishonest(&self, what: impl Into<String>) {
         self.violation(Oracle::Honesty, what);
+    }
+}
+
+/// A lock has a fencing token if it was to have one. Kept for the judgement in the end.
+pub(crate) fn fenced(
+    stage: &Stage,
+    lock: &Lock,
+    process: usize,
+    resources: BTreeSet<usize>,
+    before: usize,
+    from: Duration,
+) {
+    match lock.fencing_token() {
+        Some(token) if stage.fencing => {
+            let known = stage.fleet.elapsed();
+            stage.ledger().issued.push(Issued { process, resources, token, before, from, known });
+        }
+        None if !stage.fencing => {}
+        token => stage.violation(Oracle::Fencing, format!("fencing is {}, and a lock has {token:?}", stage.fencing)),
     }
 }
 
@@ -51,7 +75,8 @@ pub(crate) fn held_to_the_end(stage: &Stage, lock: &Lock, until: Instant) {
 /// With a healthy majority, a process that is alone wins in the first round.
 pub(crate) fn in_the_first_round(stage: &Stage, process: usize, since: usize) {
     let rounds = stage.fleet.records(|records| rounds(records, process, since).len());
-    if stage.scope == Scope::Healthy && stage.fleet.processes().len() == 1 && rounds > 1 {
+    // A node that grants, and fails before it confirms the fencing token, may cost a round: the others wait for it.
+    if stage.scope == Scope::Healthy && !stage.fencing && stage.fleet.processes().len() == 1 && rounds > 1 {
         stage.violation(Oracle::Progress, format!("process-{} was alone and needed {rounds} rounds", process + 1));
     }
 }
@@ -63,7 +88,9 @@ pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
         stage.violation(Oracle::Progress, what);
     }
     // What a round may take: its answers, and a pause in which the one before is given back.
-    let round = |pause: u64| NODE_TIMEOUT + Duration::from_millis((2 * pause).max(50) + 2);
+    // With fencing, the nodes may be raised as often as there are nodes.
+    let raises = if stage.fencing { stage.quorum().nodes() as u32 } else { 0 };
+    let round = |pause: u64| NODE_TIMEOUT * (1 + raises) + Duration::from_millis((2 * pause).max(50) + 2);
     let bound = match hold.retry {
         Retry::Attempts(attempts, pause) => round(pause) * attempts,
         // By the process' own clock.
@@ -83,15 +110,27 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
     }
     let votes = tried.last_round.nodes();
     let count = |of: fn(&NodeAnswer) -> bool| votes.iter().filter(|vote| of(&vote.answer)).count();
-    let failed = count(|answer| matches!(answer, NodeAnswer::Failed(_) | NodeAnswer::Silent { .. }));
+    let failed = count(|answer| {
+        matches!(answer, NodeAnswer::Failed(_) | NodeAnswer::Silent { .. } | NodeAnswer::Quarantined { .. })
+    });
     let accounted_for = match tried.lost {
-        Lost::Contended => count(|answer| matches!(answer, NodeAnswer::Held { .. })) > 0,
+        Lost::Contended => {
+            count(|answer| matches!(answer, NodeAnswer::Held { .. } | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. }))
+                > 0
+        }
         Lost::NoQuorum => failed > stage.quorum().tolerated(),
         Lost::TooSlow => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
         _ => false,
     };
     if !accounted_for {
         stage.dishonest(format!("the votes do not account for the loss ({:?}): {error}", tried.lost));
+    }
+    let is_jump = |answer: &NodeAnswer| match answer {
+        NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::ClockJumped,
+        _ => false,
+    };
+    if !stage.clocks_jump && votes.iter().any(|vote| is_jump(&vote.answer)) {
+        stage.dishonest(format!("no clock has jumped: {error}"));
     }
     stage.fleet.records(|records| {
         let rounds = rounds(records, process, since);
@@ -100,15 +139,28 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
         }
         // A round in which no node may be asked any more leaves no record.
         let Some(token) = rounds.last().filter(|_| rounds.len() == tried.made as usize) else { return };
+        let of_token = || records.iter().filter(|record| record.token == *token);
+        let is_raised = of_token().any(|record| record.operation == Operation::Raise);
+        // It was asked for the lock, and nothing more was sent there.
+        let not_raised =
+            |sent: Option<&Record>| is_raised && sent.is_some_and(|record| record.operation == Operation::Acquire);
         for (node, vote) in votes.iter().enumerate() {
-            let sent = records
-                .iter()
-                .find(|record| record.token == *token && record.node == node && record.operation == Operation::Acquire);
+            // The last raise if there was one, else the acquire.
+            let sent = of_token().rfind(|record| {
+                record.node == node && matches!(record.operation, Operation::Acquire | Operation::Raise)
+            });
             let learned = sent.and_then(|record| record.learned);
             let honest = match &vote.answer {
                 NodeAnswer::Granted => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
-                NodeAnswer::Held { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Refused),
-                NodeAnswer::Failed(_) => sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed),
+                NodeAnswer::Held { .. } | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
+                    learned.is_some_and(|(_, vote)| vote == Vote::Refused)
+                }
+                // The node has granted, and that was not counted.
+                answer if is_jump(answer) => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
+                NodeAnswer::Quarantined { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Failed),
+                NodeAnswer::Failed(_) => {
+                    not_raised(sent) || sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed)
+                }
                 NodeAnswer::Silent { after } => {
                     sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
                 }

@@ -1,8 +1,9 @@
-//! What the processes believe, kept as they tell it, and the first oracle: two must never believe at once.
+//! What the processes believe, kept as they tell it, and two oracles: two must never believe at once, and
+//! fencing tokens order them.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
-use redlock_core::Token;
+use redlock_core::{FencingToken, Token};
 
 /// What the processes believe and do. Times are true ones, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +14,34 @@ pub struct Ledger {
     pub calls: Vec<Call>,
     /// What was done under a lock, right after a look at it.
     pub acts: Vec<Act>,
+    /// Every fencing token, in the order in which they became known.
+    pub issued: Vec<Issued>,
+}
+
+/// A fencing token that a call to acquire has returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// To which process.
+    pub process: usize,
+    /// For which resources.
+    pub resources: BTreeSet<usize>,
+    /// Which.
+    pub token: FencingToken,
+    /// How many were known when the call was made: finer than time, which may stand still meanwhile.
+    pub before: usize,
+    /// When the call was made.
+    pub from: Duration,
+    /// When it became known.
+    pub known: Duration,
+}
+
+/// Two fencing tokens of one resource that do not tell who came later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disorder {
+    /// They are one.
+    Twice(Issued, Issued),
+    /// The first was known before the call for the second began, and is greater.
+    Backwards(Issued, Issued),
 }
 
 /// A lock that a process believes to hold.
@@ -104,6 +133,40 @@ impl Ledger {
         }
         overlaps
     }
+
+    /// Every two fencing tokens that do not tell who came later.
+    #[must_use]
+    pub fn disorders(&self) -> Vec<Disorder> {
+        let mut disorders = Vec::new();
+        for (number, second) in self.issued.iter().enumerate() {
+            let of_the_same = |first: &&Issued| !first.resources.is_disjoint(&second.resources);
+            for (before, first) in self.issued.iter().take(number).enumerate().filter(|(_, first)| of_the_same(first)) {
+                if first.token == second.token {
+                    disorders.push(Disorder::Twice(first.clone(), second.clone()));
+                } else if before < second.before && first.token > second.token {
+                    disorders.push(Disorder::Backwards(first.clone(), second.clone()));
+                }
+            }
+        }
+        disorders
+    }
+}
+
+impl fmt::Display for Disorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twice(first, second) => write!(f, "a fencing token was issued twice: {first}, and {second}"),
+            Self::Backwards(first, second) => write!(f, "fencing tokens went back: {first}, then {second}"),
+        }
+    }
+}
+
+impl fmt::Display for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, resources, token, from, known, .. } = self;
+        let process = process + 1;
+        write!(f, "{token} to process-{process} for {resources:?}, asked for at {from:?}, known at {known:?}")
+    }
 }
 
 impl fmt::Display for Overlap {
@@ -154,6 +217,32 @@ mod tests {
     #[test]
     fn a_lock_that_was_over_when_it_was_known_is_none() {
         assert_eq!(overlaps(&[holding(0, 0, 10), holding(1, 5, 5)]), 0);
+    }
+
+    fn issued(token: u64, before: usize, resources: &[usize]) -> Issued {
+        let (token, from, known) = (FencingToken::new(token).unwrap(), Duration::ZERO, Duration::ZERO);
+        Issued { process: 0, resources: resources.iter().copied().collect(), token, before, from, known }
+    }
+
+    fn disorders(issued: Vec<Issued>) -> Vec<Disorder> {
+        Ledger { issued, ..Ledger::default() }.disorders()
+    }
+
+    #[test]
+    fn tokens_grow_with_the_calls_that_follow_each_other() {
+        assert_eq!(disorders(vec![issued(5, 0, &[0]), issued(6, 1, &[0]), issued(9, 2, &[0, 1])]), []);
+        let back = [issued(6, 0, &[0]), issued(5, 1, &[0, 1])];
+        assert_eq!(disorders(back.to_vec()), [Disorder::Backwards(back[0].clone(), back[1].clone())]);
+        // Calls at the same time come in any order, and other resources have other tokens.
+        assert_eq!(disorders(vec![issued(6, 0, &[0]), issued(5, 0, &[0])]), []);
+        assert_eq!(disorders(vec![issued(6, 0, &[0]), issued(5, 1, &[1])]), []);
+    }
+
+    #[test]
+    fn no_token_is_issued_twice_for_one_resource() {
+        let twice = [issued(6, 0, &[0]), issued(6, 0, &[1, 0])];
+        assert_eq!(disorders(twice.to_vec()), [Disorder::Twice(twice[0].clone(), twice[1].clone())]);
+        assert_eq!(disorders(vec![issued(6, 0, &[0]), issued(6, 0, &[1])]), []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
 //!
 //! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
-//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by five [`Oracle`]s. [`Search`] plays many
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by six [`Oracle`]s. [`Search`] plays many
 //! cases, each made from one number, and shrinks the first that is judged guilty.
 
 mod case;
@@ -20,7 +20,7 @@ pub mod timeline;
 
 pub use self::{
     case::{Case, End, Hold, Retry, Scope},
-    ledger::{Act, Call, Holding, Ledger, Outcome, Overlap},
+    ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap},
     sabotage::Sabotage,
     search::{Found, Search, Tally, case},
     stage::{Played, play},

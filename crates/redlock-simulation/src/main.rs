@@ -37,8 +37,11 @@ struct Args {
     /// Goes beyond what is promised, to see it break.
     #[arg(long, value_enum)]
     beyond: Option<Beyond>,
+    /// Plays histories of this kind only.
+    #[arg(long, value_enum, conflicts_with = "beyond")]
+    only: Option<Only>,
     /// Plays one saved history again.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "histories", "beyond"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "histories", "beyond", "only"])]
     replay: Option<PathBuf>,
     /// Where a guilty history and its picture are written.
     #[arg(long, value_name = "FOLDER", default_value = "target/simulation")]
@@ -52,8 +55,25 @@ enum Beyond {
     Restarts,
     /// Clocks of nodes jump.
     ClockJumps,
+    /// Nodes lose the last second when they restart, and fencing tokens are issued twice.
+    StaleCounters,
     /// Processes are paused between the look at their lock and the act.
     Pauses,
+}
+
+/// A part of what is promised.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Only {
+    /// Any fault, but nodes keep their keys and clocks drift within the allowance.
+    Promised,
+    /// A majority is healthy besides: there is progress.
+    Healthy,
+    /// Every node restarts and forgets, one after the other; locks that are kept outlive that.
+    RollingRestarts,
+    /// Fencing tokens: clocks of nodes jump, or nodes forget everything.
+    Fenced,
+    /// The restart guard: nodes restart and forget at any time.
+    Guarded,
 }
 
 /// What is saved of a guilty history.
@@ -67,6 +87,29 @@ struct Saved {
     case: Case,
 }
 
+impl From<Beyond> for Scope {
+    fn from(beyond: Beyond) -> Self {
+        match beyond {
+            Beyond::Restarts => Self::Restarts,
+            Beyond::ClockJumps => Self::ClockJumps,
+            Beyond::StaleCounters => Self::StaleCounters,
+            Beyond::Pauses => Self::Pauses,
+        }
+    }
+}
+
+impl From<Only> for Scope {
+    fn from(only: Only) -> Self {
+        match only {
+            Only::Promised => Self::Promised,
+            Only::Healthy => Self::Healthy,
+            Only::RollingRestarts => Self::RollingRestarts,
+            Only::Fenced => Self::Fenced,
+            Only::Guarded => Self::Guarded,
+        }
+    }
+}
+
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match &args.replay {
@@ -78,16 +121,15 @@ fn main() -> Result<ExitCode> {
 fn search(args: &Args) -> Result<ExitCode> {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() * 1_000_000;
     let search = Search {
-        scope: args.beyond.map(|beyond| match beyond {
-            Beyond::Restarts => Scope::Restarts,
-            Beyond::ClockJumps => Scope::ClockJumps,
-            Beyond::Pauses => Scope::Pauses,
-        }),
+        scope: args.beyond.map(Scope::from).or(args.only.map(Scope::from)),
         seed: args.seed.unwrap_or_else(now),
         cases: args.histories,
         sabotage: Sabotage::None,
-        // Beyond the promise keys may stay and answers be wrong: it is two holders that are looked for.
-        oracle: args.beyond.map(|_| Oracle::MutualExclusion),
+        // Beyond the promise keys may stay and answers be wrong: it is two holders, or two tokens, that are looked for.
+        oracle: args.beyond.map(|beyond| match beyond {
+            Beyond::StaleCounters => Oracle::Fencing,
+            Beyond::Restarts | Beyond::ClockJumps | Beyond::Pauses => Oracle::MutualExclusion,
+        }),
     };
     println!("{} histories from seed {}", search.cases, search.seed);
     let (tally, started, done) = (Tally::default(), Instant::now(), AtomicBool::new(false));
@@ -114,8 +156,13 @@ fn search(args: &Args) -> Result<ExitCode> {
     let file = save(&found, search.oracle, &args.out)?;
     println!("\n{found}");
     let beyond = args.beyond.and_then(|beyond| beyond.to_possible_value());
-    let beyond = beyond.map(|beyond| format!(" --beyond {}", beyond.get_name())).unwrap_or_default();
-    println!("again:           cargo xtask simulate --seed {} --histories 1{beyond}", found.seed);
+    let only = args.only.and_then(|only| only.to_possible_value());
+    let scope = match (&beyond, &only) {
+        (Some(beyond), _) => format!(" --beyond {}", beyond.get_name()),
+        (_, Some(only)) => format!(" --only {}", only.get_name()),
+        _ => String::new(),
+    };
+    println!("again:           cargo xtask simulate --seed {} --histories 1{scope}", found.seed);
     println!("again, as small: cargo xtask simulate --replay {}", file.display());
     println!("picture:         {}", file.with_extension("svg").display());
     Ok(ExitCode::FAILURE)

@@ -150,6 +150,7 @@ impl fmt::Display for Line<'_> {
         let verb = match operation {
             Operation::Acquire => "acquire",
             Operation::Extend => "extend",
+            Operation::Raise => "raise the counters of",
             Operation::Release => "release",
             _ => "ask for",
         };
@@ -189,7 +190,8 @@ mod tests {
             down(150, 1, 2_000, Memory::Lost),
             down(600, 0, 50, Memory::LastSecondLost),
         ];
-        let case = Case { history: History { nodes: 2, processes: 0, seed: 0, events }, programs: Vec::new() };
+        let case =
+            Case { history: History { nodes: 2, processes: 0, seed: 0, events }, fencing: false, programs: Vec::new() };
         let at = Duration::from_millis;
         assert_eq!(restarts(&case, 0), [(at(650), Memory::Lost), (at(901), Memory::Kept)]);
         assert_eq!(restarts(&case, 1), [(at(2_150), Memory::Lost)]);

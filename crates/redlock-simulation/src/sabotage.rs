@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Drift, ExtendAnswer, ExtendRequest, LockNode, NodeError, RedlockBuilder,
-    ReleaseAnswer, ReleaseRequest, Timed,
+    AcquireAnswer, AcquireRequest, Counters, Drift, ExtendAnswer, ExtendRequest, Guard, LockNode, NodeError,
+    OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Resource, Timed,
+    Ttl,
 };
 use redlock_mock::{MockNode, Process};
 use std::time::Duration;
@@ -45,6 +46,20 @@ pub enum Sabotage {
     PanicsUnheard,
     /// Processes go on using the nodes after they were closed.
     WorksOn,
+    /// A node's grants do not count.
+    CountsNothing,
+    /// A node raises its counter, whoever holds the key.
+    RaisesForOthers,
+    /// A node confirms every candidate, also one below its counter.
+    RaisesDown,
+    /// A counter that a node has lost begins at nothing, and not with the node's clock, when the lock is granted.
+    CountsFromNothing,
+    /// ... or when a lock is extended.
+    HealsFromNothing,
+    /// The restart guard waits for half of the longest ttl.
+    HalfQuarantine,
+    /// The restart guard looks for a marker, and not of which run it is.
+    AnyMarker,
 }
 
 impl Sabotage {
@@ -71,6 +86,11 @@ impl Sabotage {
         if self == Self::HoldsTooLong { validity + validity / 5 } else { validity }
     }
 
+    /// How long the quarantine of nodes is that forget locks of this ttl.
+    pub(crate) fn quarantine(self, longest_ttl: Duration) -> Duration {
+        if self == Self::HalfQuarantine { longest_ttl / 2 } else { longest_ttl }
+    }
+
     pub(crate) fn before(self, nodes: &[MockNode]) {
         if self == Self::DeadMajority {
             nodes.iter().skip((nodes.len() - 1) / 2).for_each(MockNode::stop);
@@ -83,6 +103,28 @@ impl Sabotage {
 struct Saboteur {
     node: MockNode,
     sabotage: Sabotage,
+}
+
+impl Saboteur {
+    fn counts(&self, counters: &Counters) -> bool {
+        counters.keys.iter().all(|key| self.node.peek(key.as_str()).is_some())
+    }
+
+    fn set(&self, counters: &Counters, counter: u64) {
+        for key in &counters.keys {
+            self.node.set(key.as_str(), counter.to_string(), Some(counters.retention));
+        }
+    }
+
+    /// The guard in this variant.
+    fn guard(&self, guard: &Guard) -> Option<Guard> {
+        let longest = Ttl::new(self.sabotage.quarantine(guard.longest.trusted())).unwrap_or(guard.longest);
+        // What opens a new fleet.
+        let opened = |marker: Vec<u8>| marker.ends_with(b" 0");
+        let is_open = || self.node.peek(guard.marker.as_str()).is_some_and(opened);
+        let skips = self.sabotage == Sabotage::AnyMarker && is_open();
+        (!skips).then(|| Guard::new(guard.marker.clone(), longest))
+    }
 }
 
 #[async_trait]
@@ -98,7 +140,22 @@ impl LockNode for Saboteur {
             Sabotage::LeavesTasks => drop(tokio::spawn(std::future::pending::<()>())),
             _ => {}
         }
-        let answer = self.node.acquire(request).await;
+        let mut request = request.clone();
+        request.guard = request.guard.and_then(|guard| self.guard(&guard));
+        let counters = request.fencing.as_ref();
+        if let Some(counters) = counters.filter(|counters| !self.counts(counters))
+            && self.sabotage == Sabotage::CountsFromNothing
+        {
+            self.set(counters, 0);
+        }
+        let answer = self.node.acquire(&request).await;
+        if let (Some(counters), Ok(Timed { answer: AcquireAnswer::Granted { counter: Some(counter), .. }, clock })) =
+            (counters, &answer)
+            && self.sabotage == Sabotage::CountsNothing
+        {
+            self.set(counters, counter - 1);
+            return Ok(Timed { answer: AcquireAnswer::counted(counter - 1), clock: *clock });
+        }
         if self.sabotage == Sabotage::NeverExpires && answer.is_ok() {
             request.keys.iter().for_each(|key| self.node.set(key.as_str(), request.token.as_bytes(), None));
         }
@@ -110,6 +167,13 @@ impl LockNode for Saboteur {
             Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended.into()),
             Sabotage::NeverHeals if request.keys.iter().any(|key| self.node.peek(key.as_str()).is_none()) => {
                 Ok(ExtendAnswer::held(None).into())
+            }
+            Sabotage::HealsFromNothing => {
+                let fencing = request.fencing.as_ref();
+                if let Some((counters, fence)) = fencing.filter(|(counters, _)| !self.counts(counters)) {
+                    self.set(counters, fence.get());
+                }
+                self.node.extend(request).await
             }
             _ => self.node.extend(request).await,
         }
@@ -127,5 +191,27 @@ impl LockNode for Saboteur {
             (Sabotage::DeniesRelease, _) => Ok(ReleaseAnswer::NotHeld),
             (_, answer) => Ok(answer),
         }
+    }
+
+    async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
+        let RaiseRequest { counters, candidate, .. } = request;
+        let answer = self.node.raise(request).await?;
+        match (self.sabotage, answer) {
+            (Sabotage::RaisesDown, RaiseAnswer::Higher(_)) => {}
+            (Sabotage::RaisesForOthers, RaiseAnswer::NotHeld) => {
+                let count = |key: &Resource| str::from_utf8(&self.node.peek(key.as_str())?).ok()?.parse().ok();
+                let greatest = counters.keys.iter().filter_map(count).max().unwrap_or(0);
+                if greatest > *candidate {
+                    return Ok(RaiseAnswer::Higher(greatest));
+                }
+            }
+            _ => return Ok(answer),
+        }
+        self.set(counters, *candidate);
+        Ok(RaiseAnswer::Confirmed)
+    }
+
+    async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
+        self.node.open(request).await
     }
 }

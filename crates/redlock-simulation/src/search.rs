@@ -26,7 +26,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
-    /// sixteenth is a rolling restart; all others are [`Scope::Promised`].
+    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart; all others are
+    /// [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,
@@ -121,6 +122,8 @@ impl Search {
         self.scope.unwrap_or(match seed % 16 {
             0 | 4 | 8 | 12 => Scope::Healthy,
             1 => Scope::RollingRestarts,
+            2 | 10 => Scope::Fenced,
+            6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })
     }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Lock, Redlock, TokioClock};
+use redlock_core::{BuildError, Lock, Redlock, TokioClock};
 use redlock_mock::{Fleet, MockNode, Process, Record, SeededEntropy, What};
 use tokio::time::{sleep, timeout};
 
@@ -54,6 +54,11 @@ pub(crate) struct Stage {
     pub(crate) fleet: Fleet,
     pub(crate) scope: Scope,
     pub(crate) sabotage: Sabotage,
+    /// Whether locks get fencing tokens.
+    pub(crate) fencing: bool,
+    longest_ttl: Duration,
+    /// Whether a node's clock ever jumps.
+    pub(crate) clocks_jump: bool,
     /// Whether each process is ever paused: it is late then by no fault of its own.
     paused: Vec<bool>,
     ledger: Mutex<Ledger>,
@@ -73,6 +78,9 @@ impl Stage {
             fleet: Fleet::of(&case.history),
             scope,
             sabotage,
+            fencing: case.fencing,
+            longest_ttl: case.longest_ttl(),
+            clocks_jump: case.history.events.iter().any(|event| matches!(event.what, What::ClockJump { .. })),
             paused: (0..case.history.processes).map(is_paused).collect(),
             ledger: Mutex::default(),
             violations: Mutex::default(),
@@ -83,6 +91,9 @@ impl Stage {
         // Those of the case before are none of this one's.
         panics::take();
         self.sabotage.before(self.fleet.nodes());
+        if self.scope == Scope::Guarded {
+            self.open().await;
+        }
         let programs = self.fleet.processes().iter().cloned().zip(case.programs.iter().cloned());
         let playing: Vec<_> = programs
             .map(|(process, holds)| {
@@ -99,14 +110,48 @@ impl Stage {
         for panic in panics::take() {
             self.violation(Oracle::BoundedWork, panic);
         }
-        for overlap in self.ledger().overlaps() {
+        // Fencing tokens are for where there may be two.
+        let overlaps = if self.scope == Scope::Fenced { Vec::new() } else { self.ledger().overlaps() };
+        for overlap in overlaps {
             self.violation(Oracle::MutualExclusion, overlap.to_string());
         }
+        // Those of other scopes may begin again below what they had come to.
+        let disorders = if self.scope.keeps_counters() { self.ledger().disorders() } else { Vec::new() };
+        for disorder in disorders {
+            self.violation(Oracle::Fencing, disorder.to_string());
+        }
+    }
+
+    /// Puts a new fleet into service, before anything befalls it.
+    async fn open(&self) {
+        let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned()).clock(TokioClock::default());
+        let opened = match builder.restart_guard(self.sabotage.quarantine(self.longest_ttl)).build() {
+            Ok(redlock) => redlock.initialize().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = opened {
+            self.violation(Oracle::Progress, format!("the fleet cannot be opened: {error}"));
+        }
+    }
+
+    /// The `Redlock` of a process.
+    fn redlock(&self, process: &Process) -> Result<Redlock, BuildError> {
+        let builder = self.sabotage.builder(process).node_timeout(NODE_TIMEOUT).fencing(self.fencing);
+        // Beyond the promise, it is to break as it does by default.
+        let builder = match self.scope {
+            Scope::ClockJumps => builder,
+            _ => builder.distrust_jumped_clocks(self.longest_ttl),
+        };
+        let builder = match self.scope {
+            Scope::Guarded => builder.restart_guard(self.longest_ttl),
+            _ => builder,
+        };
+        builder.build()
     }
 
     /// What one process does.
     async fn program(&self, process: &Process, holds: Vec<Hold>) {
-        let redlock = match self.sabotage.builder(process).node_timeout(NODE_TIMEOUT).build() {
+        let redlock = match self.redlock(process) {
             Ok(redlock) => redlock,
             Err(error) => {
                 return self
@@ -139,7 +184,7 @@ impl Stage {
         let number = process.number();
         let names: Vec<_> = hold.resources().iter().map(|resource| format!("r{resource}")).collect();
         let options = hold.options();
-        let (from, since) = (self.fleet.elapsed(), self.sent());
+        let (from, since, before) = (self.fleet.elapsed(), self.sent(), self.ledger().issued.len());
         let call = timeout(hold.patience.map_or(Duration::MAX, millis), redlock.acquire_all(&names, options));
         let answer = process.cancellable(call).await;
         let to = self.fleet.elapsed();
@@ -152,7 +197,10 @@ impl Stage {
         self.ledger().calls.push(call);
         judge::acquire_ended(self, &call, &hold);
         match answer {
-            Some(Ok(Ok(lock))) => self.held(process, lock, hold, since).await,
+            Some(Ok(Ok(lock))) => {
+                judge::fenced(self, &lock, number, hold.resources(), before, from);
+                self.held(process, lock, hold, since).await;
+            }
             Some(Ok(Err(error))) => judge::refused_honestly(self, number, &names, since, &error),
             Some(Err(_)) | None => {}
         }
@@ -160,11 +208,11 @@ impl Stage {
 
     /// When all is over nothing is left, and whoever comes now gets the lock at once.
     async fn afterwards(&self, seed: u64) {
-        let clocks_jumped = self.scope == Scope::ClockJumps;
+        let clocks_jumped = self.clocks_jump;
         for node in self.fleet.nodes() {
             node.clear_faults();
-            if !clocks_jumped && !node.resources().is_empty() {
-                let what = format!("keys outlived their ttl on {node:?}: {:?}", node.resources());
+            if !clocks_jumped && !Self::locks_on(node).is_empty() {
+                let what = format!("keys outlived their ttl on {node:?}: {:?}", Self::locks_on(node));
                 self.violation(Oracle::NoResidue, what);
             }
         }
@@ -172,23 +220,35 @@ impl Stage {
             return;
         }
         let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned());
-        let late = match builder.clock(TokioClock::default()).entropy(SeededEntropy::new(!seed)).build() {
-            Ok(late) => late,
-            Err(error) => return self.violation(Oracle::Progress, format!("nobody can come afterwards: {error}")),
-        };
-        for resource in ["r0", "r1"] {
-            match late.try_acquire(resource, Duration::from_secs(1)).await {
-                Ok(lock) => drop(lock.release().await),
+        let late =
+            match builder.clock(TokioClock::default()).entropy(SeededEntropy::new(!seed)).fencing(self.fencing).build()
+            {
+                Ok(late) => late,
+                Err(error) => return self.violation(Oracle::Progress, format!("nobody can come afterwards: {error}")),
+            };
+        for (resource, name) in ["r0", "r1"].into_iter().enumerate() {
+            let (from, before) = (self.fleet.elapsed(), self.ledger().issued.len());
+            match late.try_acquire(name, Duration::from_secs(1)).await {
+                Ok(lock) => {
+                    judge::fenced(self, &lock, self.fleet.processes().len(), [resource].into(), before, from);
+                    drop(lock.release().await);
+                }
                 Err(error) => self.violation(Oracle::Progress, format!("nobody is there, and yet: {error}")),
             }
         }
-        if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| node.resources().is_empty()) {
+        if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| Self::locks_on(node).is_empty()) {
             self.violation(Oracle::NoResidue, "a clean release has left a key");
         }
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         if tasks > 0 {
             self.violation(Oracle::BoundedWork, format!("{tasks} tasks outlived their work"));
         }
+    }
+
+    /// The keys on a node that are locks.
+    fn locks_on(node: &MockNode) -> Vec<String> {
+        let is_lock = |key: &String| !key.contains(":fence") && !key.contains("restart-guard");
+        node.resources().into_iter().filter(is_lock).collect()
     }
 
     /// Whether the process is ever paused.

@@ -17,12 +17,14 @@ pub enum Oracle {
     Honesty,
     /// No call, task or message outlives its bound.
     BoundedWork,
+    /// Every fencing token is greater than all that were known before its call began, and nobody else's.
+    Fencing,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::MutualExclusion, Self::NoResidue, Self::Progress, Self::Honesty, Self::BoundedWork];
+    pub const ALL: [Self; 6] =
+        [Self::MutualExclusion, Self::NoResidue, Self::Progress, Self::Honesty, Self::BoundedWork, Self::Fencing];
 }
 
 impl fmt::Display for Oracle {
@@ -33,6 +35,7 @@ impl fmt::Display for Oracle {
             Self::Progress => "progress",
             Self::Honesty => "honesty",
             Self::BoundedWork => "bounded work",
+            Self::Fencing => "fencing",
         })
     }
 }

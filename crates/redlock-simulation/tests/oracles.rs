@@ -89,6 +89,34 @@ fn bounded_work_finds_a_panic_that_nobody_hears_of() {
 }
 
 #[test]
+fn fencing_finds_grants_that_do_not_count() {
+    finds(Oracle::Fencing, Scope::Fenced, Sabotage::CountsNothing);
+}
+
+#[test]
+fn fencing_finds_a_raise_for_a_lock_that_is_anothers() {
+    finds(Oracle::Fencing, Scope::Fenced, Sabotage::RaisesForOthers);
+}
+
+#[test]
+fn fencing_finds_counters_that_are_lost_and_do_not_begin_with_the_clock() {
+    finds(Oracle::Fencing, Scope::Fenced, Sabotage::CountsFromNothing);
+    finds(Oracle::Fencing, Scope::Fenced, Sabotage::HealsFromNothing);
+}
+
+#[test]
+fn mutual_exclusion_finds_a_restart_guard_that_waits_too_short_and_one_that_takes_any_marker() {
+    finds(Oracle::MutualExclusion, Scope::Guarded, Sabotage::HalfQuarantine);
+    finds(Oracle::MutualExclusion, Scope::Guarded, Sabotage::AnyMarker);
+}
+
+/// A counter that comes back older than it was does not begin again with the clock.
+#[test]
+fn beyond_the_promise_counters_that_come_back_older_issue_a_token_twice() {
+    finds(Oracle::Fencing, Scope::StaleCounters, Sabotage::None);
+}
+
+#[test]
 fn progress_finds_a_process_that_cannot_begin() {
     let mut case = case(Scope::Promised, 1);
     case.history.nodes = 0;

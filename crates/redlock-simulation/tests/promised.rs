@@ -1,5 +1,7 @@
 //! Within the assumptions nothing is found, and the same number makes the same history.
 
+#![expect(clippy::panic, reason = "a test may panic")]
+
 use std::sync::atomic::Ordering;
 
 use redlock_mock::What;
@@ -15,8 +17,35 @@ fn no_history_makes_two_holders_or_leaves_anything_behind() {
 }
 
 #[test]
+fn fencing_tokens_order_holders_whatever_clocks_do_and_whatever_is_forgotten() {
+    finds_nothing(Scope::Fenced);
+}
+
+#[test]
+fn a_restart_guard_makes_up_for_nodes_that_forget_at_any_time() {
+    finds_nothing(Scope::Guarded);
+}
+
+fn finds_nothing(scope: Scope) {
+    let tally = Tally::default();
+    let search = Search { scope: Some(scope), seed: 1, cases: 1_000, sabotage: Sabotage::None, oracle: None };
+    if let Some(found) = search.run(&tally) {
+        panic!("{found}");
+    }
+    let locks = tally.locks.load(Ordering::Relaxed);
+    assert!(locks > 1_500, "only {locks} locks were taken: the histories prove little");
+}
+
+#[test]
 fn one_number_makes_one_history_to_the_last_message() {
-    for (seed, scope) in [(1, Scope::Promised), (2, Scope::Promised), (3, Scope::Restarts), (4, Scope::Healthy)] {
+    for (seed, scope) in [
+        (1, Scope::Promised),
+        (2, Scope::Promised),
+        (3, Scope::Restarts),
+        (4, Scope::Healthy),
+        (5, Scope::Fenced),
+        (6, Scope::Guarded),
+    ] {
         let (first, second) = (case(scope, seed), case(scope, seed));
         assert_eq!(first, second);
         assert_eq!(play(&first, scope, Sabotage::None), play(&second, scope, Sabotage::None), "seed {seed}");
