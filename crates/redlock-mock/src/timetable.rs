@@ -67,7 +67,8 @@ pub(crate) fn timetable(history: &History, nodes: usize, processes: usize) -> Ve
             let memory = together.iter().fold(Memory::Kept, |memory, span| span.memory.max(memory));
             // Each of them: a node that was restarted meanwhile hangs again.
             steps.extend(together.iter().map(|span| (span.from, Order::Begins, Step::Begin(spell, until))));
-            let order = if together.iter().any(|span| span.from < until) { Order::Ends } else { Order::EndsAtOnce };
+            // After the last begin, which may be at this very moment.
+            let order = if together.iter().all(|span| span.from < until) { Order::Ends } else { Order::EndsAtOnce };
             steps.push((until, order, Step::End(spell, memory)));
         }
     }

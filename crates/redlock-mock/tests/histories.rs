@@ -73,6 +73,15 @@ async fn a_node_that_is_down_twice_at_once_stays_down_until_the_last_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_stops_for_no_time_in_the_moment_of_its_start_runs_again() {
+    for lengths in [[100, 0], [0, 0]] {
+        let until = 100 + lengths[0];
+        let events = [(100, down(lengths[0], Memory::Kept)), (until, down(lengths[1], Memory::Kept))];
+        assert_eq!(answered(events, [until + 5]).await, [(until + 5, until + 5)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_down_twice_at_once_has_the_worst_of_the_memories() {
     for memories in [[Memory::Lost, Memory::Kept], [Memory::Kept, Memory::Lost]] {
         for lengths in [[50, 200], [200, 50], [100, 100]] {
