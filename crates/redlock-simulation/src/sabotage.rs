@@ -50,8 +50,6 @@ pub enum Sabotage {
     CountsNothing,
     /// A node raises its counter, whoever holds the key.
     RaisesForOthers,
-    /// A node confirms every candidate, also one below its counter.
-    RaisesDown,
     /// A counter that a node has lost begins at nothing, and not with the node's clock, when the lock is granted.
     CountsFromNothing,
     /// ... or when a lock is extended.
@@ -196,16 +194,13 @@ impl LockNode for Saboteur {
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
         let RaiseRequest { counters, candidate, .. } = request;
         let answer = self.node.raise(request).await?;
-        match (self.sabotage, answer) {
-            (Sabotage::RaisesDown, RaiseAnswer::Higher(_)) => {}
-            (Sabotage::RaisesForOthers, RaiseAnswer::NotHeld) => {
-                let count = |key: &Resource| str::from_utf8(&self.node.peek(key.as_str())?).ok()?.parse().ok();
-                let greatest = counters.keys.iter().filter_map(count).max().unwrap_or(0);
-                if greatest > *candidate {
-                    return Ok(RaiseAnswer::Higher(greatest));
-                }
-            }
-            _ => return Ok(answer),
+        if (self.sabotage, answer) != (Sabotage::RaisesForOthers, RaiseAnswer::NotHeld) {
+            return Ok(answer);
+        }
+        let count = |key: &Resource| str::from_utf8(&self.node.peek(key.as_str())?).ok()?.parse().ok();
+        let greatest = counters.keys.iter().filter_map(count).max().unwrap_or(0);
+        if greatest > *candidate {
+            return Ok(RaiseAnswer::Higher(greatest));
         }
         self.set(counters, *candidate);
         Ok(RaiseAnswer::Confirmed)
