@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, Redlock,
-    ReleaseAnswer, ReleaseRequest, ResumeError, Timed,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
+    Redlock, ReleaseAnswer, ReleaseRequest, ResumeError, Timed, TokioClock,
 };
 use redlock_mock::MockNode;
 
@@ -59,7 +59,8 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
     assert_eq!(
         error.to_string(),
         "node node-3 is a Redis Cluster, and the resources are in 2 of its hash slots: \
-         \"bar\", \"{bar}2\" in slot 5061; \"foo\" in slot 12182; give their names a common hash tag, as in {tag}name"
+         \"bar\", \"{bar}2\" in slot 5061; \"foo\" in slot 12182; give their names a common hash tag, as in {tag}name, \
+         or all keys one by a key prefix, as {tag}:"
     );
     // Of many slots, a few are told.
     for (count, more) in [(4, ""), (5, " and 1 more;"), (6, " and 2 more;")] {
@@ -68,7 +69,9 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
         let told = error.rsplit_once(" in slot ").unwrap().1;
         assert_eq!(
             told.split_once(';').unwrap().1,
-            format!("{more} give their names a common hash tag, as in {{tag}}name")
+            format!(
+                "{more} give their names a common hash tag, as in {{tag}}name, or all keys one by a key prefix, as {{tag}}:"
+            )
         );
         assert_eq!(error.matches(" in slot ").count(), 4, "{error}");
     }
@@ -114,4 +117,20 @@ async fn a_lock_in_several_slots_is_not_resumed_on_a_cluster() {
 async fn without_a_cluster_slots_do_not_matter() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     redlock.acquire_all(["foo", "bar"], TTL).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock() {
+    let nodes = MockNode::fleet(3);
+    let fenced = AcquireOptions::new(TTL).fencing(true);
+    with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().release().await.unwrap();
+    // No hash tag can stand for a name with a brace in it.
+    let error = with_a_cluster(&nodes, "").try_acquire("a}b", fenced).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Slots(_)), "{error}");
+    for (prefix, is_taken) in [("", false), ("{lock}:", true)] {
+        let builder = Redlock::builder().node(Cluster(nodes[0].clone())).clock(TokioClock::default());
+        let redlock = builder.key_prefix(prefix).restart_guard(TTL).build().unwrap();
+        let error = redlock.try_acquire("foo", TTL).await.unwrap_err();
+        assert_eq!(!matches!(error, AcquireError::Slots(_)), is_taken, "{error}");
+    }
 }
