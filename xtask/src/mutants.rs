@@ -52,7 +52,7 @@ impl Selection {
     /// same code.
     pub(crate) fn sample() -> Self {
         let file = SAMPLED_IN.iter().copied().map(str::to_owned).collect();
-        Self { file, shard: Some("0/10".to_owned()), jobs: 1 }
+        Self { file, shard: Some("0/20".to_owned()), jobs: 1 }
     }
 }
 

@@ -111,8 +111,8 @@ impl RedlockBuilder {
     /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call
     /// [says otherwise](crate::AcquireOptions::fencing). Default: no.
     ///
-    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again above all others. One
-    /// that comes back as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and
+    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again with the node's clock:
+    /// above all others, unless the nodes' clocks are further apart than the node was away. One that comes back as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and
     /// with a replica that is promoted. A [restart guard](Self::restart_guard) helps against the first two.
     ///
     /// The nodes then keep a counter beside each lock, under `{name}:fence`, or `name:fence` where the name has a hash
@@ -125,8 +125,9 @@ impl RedlockBuilder {
 
     /// For how long the nodes keep a fencing counter after its last use. Default: [7 days](Self::FENCING_RETENTION).
     ///
-    /// A counter that is gone begins again with the node's clock, in microseconds since 1970: above all that came before,
-    /// as long as the nodes' clocks are not further apart than the time for which it was gone.
+    /// A counter that has expired begins again with the node's clock, in microseconds since 1970: above all that came
+    /// before, unless a clock that a counter began with was ahead of that by more than the retention. So give it more than
+    /// clocks are ever wrong by, and more than any holder may be paused for.
     pub fn fencing_retention(mut self, retention: Duration) -> Self {
         self.fencing_retention = retention;
         self
@@ -134,7 +135,9 @@ impl RedlockBuilder {
 
     /// Guards against nodes that forget locks when they restart, where no ttl is above `longest_ttl`. Default: no guard.
     ///
-    /// A node that was started again grants nothing for the longest ttl: until all that it may have forgotten is over.
+    /// A node that was started again grants nothing for the longest ttl, counted from the first acquire that reaches it:
+    /// until all that it may have forgotten is over. Where a quorum needs such nodes, nobody gets a lock meanwhile, so
+    /// callers have to wait for longer than that, by [`AcquireOptions::deadline`](crate::AcquireOptions::deadline).
     /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held may
     /// be extended there, and errors say how long it still takes. A node that is new waits as well, unless
     /// [`Redlock::initialize`] opens the fleet.
@@ -147,7 +150,7 @@ impl RedlockBuilder {
     /// The quarantine is counted by the node's clock, as the expiry of its keys is: a clock that is set forwards while it
     /// lasts ends it early. Start the server after its machine's clock is right. And it is a guard against starts of a
     /// server, not against data that goes back while it runs, as when a replica is promoted and the primary follows it.
-    /// With [`fencing`](Self::fencing), counters of before the start are taken for lost, so tokens still grow.
+    /// With [`fencing`](Self::fencing), counters of before the start are taken for lost, and begin again with the clock.
     pub fn restart_guard(mut self, longest_ttl: Duration) -> Self {
         self.restart_guard = Some(longest_ttl);
         self
@@ -159,7 +162,7 @@ impl RedlockBuilder {
     /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a node
     /// that was asked before can be seen to jump: this helps a process that runs for long. Where our own clock stood still,
     /// as while a virtual machine is paused, all nodes seem to have jumped, and none is trusted for a while. The clocks of
-    /// a Redis Cluster are not watched.
+    /// a Redis Cluster are not watched, nor those of nodes whose user may not run `TIME`.
     pub fn distrust_jumped_clocks(mut self, longest_ttl: Duration) -> Self {
         self.distrust = Some(longest_ttl);
         self

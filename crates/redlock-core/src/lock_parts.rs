@@ -45,7 +45,8 @@ impl LockParts {
         Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl, None))
     }
 
-    /// With the fencing token that the lock has.
+    /// With the fencing token that the lock has. Give it whenever the lock had one: otherwise the lock goes on without, and
+    /// extends do not keep its counter. Nodes do not compare it, so give none but the lock's own.
     pub fn with_fencing_token(self, fencing_token: FencingToken) -> Self {
         Self { fencing_token: Some(fencing_token), ..self }
     }

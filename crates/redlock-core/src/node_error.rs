@@ -90,7 +90,8 @@ pub enum NodeErrorKind {
     Loading,
     /// The node's `maxmemory` is reached.
     OutOfMemory,
-    /// The node's restart guard is another: it was set up for another longest ttl, or its marker holds something else.
+    /// The node's restart guard is another: it was set up for another longest ttl, or its marker holds something else. Or
+    /// the server was started anew while it was opened.
     Guard,
     /// The node's clock has jumped, and its grants do not count for a while, as the caller has chosen.
     ClockJumped,

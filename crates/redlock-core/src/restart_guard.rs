@@ -14,8 +14,9 @@ impl Redlock {
     /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock need not
     /// wait for the longest ttl.
     ///
-    /// For nodes that hold no locks, once, when they are put into service. It does nothing unless **all** nodes answer and
-    /// **none** of them has ever been guarded: so it opens no node that has lost its memory, unless all have lost it.
+    /// For nodes that hold no locks, once, when they are put into service; never at each start of a program. Nothing is
+    /// opened unless **all** nodes answer and **none** holds the guard's marker: so it opens no node that has lost its
+    /// memory, unless **all** have lost it. Such a fleet looks new, and would grant locks that are still held.
     ///
     /// ```
     /// use std::time::Duration;
@@ -35,7 +36,8 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`InitializeError`]. What was not opened opens by itself, a longest ttl after its first acquire.
+    /// [`InitializeError`]. It may come after some nodes were opened; a second call then finds them
+    /// [in use](InitializeError::InUse). What was not opened opens by itself, a longest ttl after its first acquire.
     ///
     /// # Cancel safety
     ///
@@ -95,7 +97,7 @@ pub enum InitializeError {
         /// Which.
         nodes: Vec<String>,
     },
-    /// Some nodes did not answer, so it is not known whether the fleet is new.
+    /// Some nodes failed or did not answer. If they did so late, others may have been opened already.
     #[error("the fleet was not opened: not all nodes answered; {}", Failures(.nodes))]
     Failed {
         /// Which, and why.

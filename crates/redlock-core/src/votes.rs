@@ -44,12 +44,12 @@ pub enum NodeAnswer {
     /// The node was started a short time ago, and may have forgotten locks: it grants none yet, by the
     /// [restart guard](crate::RedlockBuilder::restart_guard).
     Quarantined {
-        /// How long that lasts.
+        /// How long that lasts, by the node's clock.
         remaining: Duration,
     },
-    /// The node has counted fencing tokens beyond the one that it was to confirm.
+    /// The node was asked to confirm a fencing token, and its counter is above that already. It counts as a refusal.
     Beyond {
-        /// Up to this.
+        /// The node's counter.
         counter: u64,
     },
     /// The key was gone when it was to be released or resumed, or held another token.
