@@ -234,7 +234,9 @@ pub(crate) fn told_honestly(
             let Some(lifetime) = hold.lifetime() else { return };
             // Less the allowance for drift, an extend that is too short to be of use, and what clocks gain.
             let kept = (lifetime - lifetime / 20).saturating_sub(2 * NODE_TIMEOUT);
-            let is_there = matches!(stage.scope, Scope::Healthy | Scope::RollingRestarts);
+            // Rivals may have what the lock lacks, and take it again and again while one of its own nodes hangs.
+            let alone = stage.fleet.processes().len() == 1;
+            let is_there = stage.scope == Scope::RollingRestarts || stage.scope == Scope::Healthy && alone;
             let held = stage.fleet.elapsed() - acquired;
             if is_there && !stage.is_paused(process) && held < kept {
                 let what = format!("a lock that was to be kept for {lifetime:?} expired after {held:?}: {loss}");
