@@ -52,7 +52,8 @@ async fn is_distrusted(backend: Backend) {
     let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
     let seen = Instant::now();
     assert!(error.contains("the clock has jumped: it has jumped by +") && error.contains("time service"), "{error}");
-    assert!(error.contains("1 of 3 granted, 2 needed"), "{error}");
+    // The third one may not have been waited for: two failures decide the round.
+    assert!(error.contains("of 3 granted, 2 needed"), "{error}");
     redlock.close().await.unwrap();
 
     // Others do without it at once.
@@ -80,6 +81,8 @@ async fn is_told(backend: Backend) {
     let redlock = redlock(backend, &servers, |builder| builder);
     jump(&redlock, &servers).await;
     assert_eq!(warnings(), [""; 0]);
+    // Where a jump costs no grants, clocks are looked at once a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     for _ in 0..3 {
         assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
     }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proptest::{
     prelude::*,
@@ -10,24 +13,65 @@ use proptest::{
 };
 use redlock_core::{
     AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    InspectRequest, LockNode, NodeErrorKind, OpenAnswer, OpenRequest, Owner, RaiseAnswer, RaiseRequest, ReleaseRequest,
-    Resource, Resources, Token, Ttl,
+    InspectRequest, ListenRequest, LockNode, NodeErrorKind, OpenAnswer, OpenRequest, Owner, Queue, RaiseAnswer,
+    RaiseRequest, ReleaseRequest, Resource, Resources, Token, Ttl, Wake, WakeUps,
 };
 use redlock_mock::MockNode;
-use redlock_tests::servers::{Server, ServerOptions, Servers};
+use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};
 
 /// What is done to a node: through its backend, or behind its back.
 #[derive(Debug, Clone)]
 enum Operation {
-    Acquire { keys: Vec<u8>, token: u8, ttl: Duration, retention: Option<Duration>, longest: Option<Duration> },
-    Extend { keys: Vec<u8>, token: u8, ttl: Duration, fencing: Option<(Duration, Number)> },
-    Raise { keys: Vec<u8>, token: u8, retention: Duration, candidate: Number },
-    Release { keys: Vec<u8>, token: u8 },
-    Open { longest: Duration, right: Option<bool> },
-    Inspect { place: Place },
-    Set { place: Place, content: Content, ttl: Option<Duration> },
-    SetList { place: Place },
-    Remove { place: Place },
+    Acquire {
+        keys: Vec<u8>,
+        token: u8,
+        ttl: Duration,
+        retention: Option<Duration>,
+        longest: Option<Duration>,
+        /// The process that asks, whether it yields, and whether it stands in line also when it is granted.
+        waiter: Option<(u8, bool, bool)>,
+        predecessor: Option<u8>,
+    },
+    Extend {
+        keys: Vec<u8>,
+        token: u8,
+        ttl: Duration,
+        fencing: Option<(Duration, Number)>,
+    },
+    Raise {
+        keys: Vec<u8>,
+        token: u8,
+        retention: Duration,
+        candidate: Number,
+    },
+    /// With who waits no more, if somebody is to be woken.
+    Release {
+        keys: Vec<u8>,
+        token: u8,
+        wake: Option<Option<u8>>,
+    },
+    Open {
+        longest: Duration,
+        right: Option<bool>,
+    },
+    Inspect {
+        place: Place,
+    },
+    /// Who waits for a key.
+    Line {
+        key: u8,
+    },
+    Set {
+        place: Place,
+        content: Content,
+        ttl: Option<Duration>,
+    },
+    SetList {
+        place: Place,
+    },
+    Remove {
+        place: Place,
+    },
 }
 
 /// A key on the node.
@@ -61,6 +105,21 @@ impl Place {
         Resource::new(self.name()).unwrap()
     }
 }
+
+/// The key of those who wait for a lock.
+fn line(key: u8) -> Resource {
+    Resource::new(format!("{}:redlock:waiters", Place::Lock(key).name())).unwrap()
+}
+
+/// On which a process is woken. The last of the three does not listen.
+fn channel(process: u8) -> Arc<str> {
+    format!("differential:channel:{process}").into()
+}
+
+const LISTENING: [u8; 2] = [0, 1];
+
+/// For how long one who was woken is expected to ask.
+const WOKEN_FOR: Duration = Duration::from_millis(100);
 
 /// A number, given so that it is the same on two nodes whose clocks differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -134,14 +193,26 @@ fn operation() -> impl Strategy<Value = Operation> {
     let longest = prop_oneof![4 => Just(10 * MINUTE), 1 => Just(11 * MINUTE)];
     let holder = (keys, token);
     let place = || prop::sample::select(Place::ALL.to_vec());
+    let waiter = prop::option::of((0..3_u8, any::<bool>(), any::<bool>()));
+    let options = (
+        prop::option::of(retention.clone()),
+        prop::option::weighted(0.3, longest.clone()),
+        waiter,
+        prop::option::weighted(0.3, 0..3_u8),
+    );
+    let wake = prop::option::of(prop::option::weighted(0.3, 0..3_u8));
     prop_oneof![
-        6 => (holder.clone(), ttl.clone(), prop::option::of(retention.clone()), prop::option::weighted(0.3, longest.clone()))
-            .prop_map(|((keys, token), ttl, retention, longest)| Operation::Acquire { keys, token, ttl, retention, longest }),
+        6 => (holder.clone(), ttl.clone(), options)
+            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessor))| {
+                // Who asks for several keys does not wait in line.
+                let waiter = waiter.filter(|_| keys.len() == 1);
+                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessor }
+            }),
         5 => (holder.clone(), ttl.clone(), prop::option::of((retention.clone(), number())))
             .prop_map(|((keys, token), ttl, fencing)| Operation::Extend { keys, token, ttl, fencing }),
         4 => (holder.clone(), retention, number())
             .prop_map(|((keys, token), retention, candidate)| Operation::Raise { keys, token, retention, candidate }),
-        4 => holder.prop_map(|(keys, token)| Operation::Release { keys, token }),
+        4 => (holder, wake).prop_map(|((keys, token), wake)| Operation::Release { keys, token, wake }),
         2 => (longest, prop::option::of(any::<bool>())).prop_map(|(longest, right)| Operation::Open { longest, right }),
         1 => place().prop_map(|place| Operation::Inspect { place }),
         4 => place()
@@ -156,10 +227,18 @@ fn operation() -> impl Strategy<Value = Operation> {
 #[derive(Debug, PartialEq)]
 enum Answer {
     Done(String),
-    Counted(Number),
-    Held { minutes: Option<u64> },
-    Quarantined { minutes: Option<u64> },
-    Value { text: String, minutes: Option<u64> },
+    /// So far, and whether it follows the predecessor.
+    Counted(Number, bool),
+    Held {
+        minutes: Option<u64>,
+    },
+    Quarantined {
+        minutes: Option<u64>,
+    },
+    Value {
+        text: String,
+        minutes: Option<u64>,
+    },
     Error(NodeErrorKind),
     Nothing,
 }
@@ -226,17 +305,26 @@ impl<'a> Side<'a> {
     async fn carry_out(&self, operation: &Operation) -> Answer {
         let node = self.node;
         let answer = match operation {
-            Operation::Acquire { keys, token: holder, ttl, retention, longest } => {
+            Operation::Acquire { keys, token: holder, ttl, retention, longest, waiter, predecessor } => {
                 let mut request =
                     AcquireRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
                 request.fencing = retention.map(|retention| counters(keys, retention));
                 request.guard = longest.map(guard);
+                let process = waiter.iter().zip(keys).next();
+                request.queue = process.map(|((process, yields, stays), key)| {
+                    Queue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
+                });
+                request.predecessor = predecessor.map(token);
+                // As likely as not: a plain command does what the script does.
+                request.wants_clock = ttl.as_secs() % 120 == 0;
                 node.acquire(&request).await.map(|timed| match timed.answer {
                     AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
                     AcquireAnswer::Quarantined { remaining, .. } => {
                         Answer::Quarantined { minutes: minutes(Some(remaining)) }
                     }
-                    AcquireAnswer::Granted { counter: Some(counter), .. } => Answer::Counted(self.told(counter)),
+                    AcquireAnswer::Granted { counter: Some(counter), follows, .. } => {
+                        Answer::Counted(self.told(counter), follows)
+                    }
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
@@ -256,12 +344,14 @@ impl<'a> Side<'a> {
                 let (locks, counters) = (resources(keys, Place::Lock), counters(keys, *retention));
                 let request = RaiseRequest::new(locks, token(*holder), counters, self.number(*candidate));
                 node.raise(&request).await.map(|answer| match answer {
-                    RaiseAnswer::Higher(counter) => Answer::Counted(self.told(counter)),
+                    RaiseAnswer::Higher(counter) => Answer::Counted(self.told(counter), false),
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
-            Operation::Release { keys, token: holder } => {
-                let request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
+            Operation::Release { keys, token: holder, wake } => {
+                let mut request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
+                let lines: Vec<_> = keys.iter().map(|key| line(*key)).collect();
+                request.wake = wake.map(|leaving| Wake::new(lines, leaving.map(channel)));
                 node.release(&request).await.map(|answer| Answer::Done(format!("{answer:?}")))
             }
             Operation::Open { longest, right } => {
@@ -280,6 +370,7 @@ impl<'a> Side<'a> {
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
+            Operation::Line { key } => Ok(Answer::Done(format!("{:?}", self.waiters(*key).await))),
             Operation::Set { place, content, ttl } => {
                 if let Some(text) = self.text(*content).await {
                     self.set(&place.key(), &text, *ttl).await;
@@ -354,6 +445,17 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// Who waits for a key, the first first.
+    async fn waiters(&self, key: u8) -> Vec<String> {
+        match &self.behind {
+            Behind::Mock(mock) => mock.waiters(&Place::Lock(key).name()),
+            Behind::Server(server) => match server.command(&["ZRANGE", line(key).as_str(), "0", "-1"]).await.unwrap() {
+                Reply::Array(waiters) => waiters.iter().map(|waiter| waiter.text().unwrap()).collect(),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
     async fn set(&self, key: &Resource, text: &str, ttl: Option<Duration>) {
         match (&self.behind, ttl) {
             (Behind::Mock(mock), _) => mock.set(key.as_str(), text, ttl),
@@ -380,7 +482,41 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Runs random operations on a mock node and on a real one, and compares every answer and what is left.
+/// What processes hear.
+struct Ears(Vec<Box<dyn WakeUps>>);
+
+impl Ears {
+    async fn new(node: &dyn LockNode) -> Self {
+        let mut ears = Vec::new();
+        for process in LISTENING {
+            ears.push(node.listen(&ListenRequest::new(channel(process))).await.unwrap());
+        }
+        Self(ears)
+    }
+
+    /// What each of them has heard by now.
+    async fn heard(&mut self, behind: &Behind<'_>) -> Vec<Vec<String>> {
+        const END: &str = "that is all";
+        let mut all = Vec::new();
+        for (process, ear) in LISTENING.into_iter().zip(&mut self.0) {
+            if let Behind::Server(server) = behind {
+                server.command(&["PUBLISH", &channel(process), END]).await.unwrap();
+            }
+            let patience = if let Behind::Mock(_) = behind { Duration::ZERO } else { MINUTE };
+            let mut heard = Vec::new();
+            while let Ok(message) = tokio::time::timeout(patience, ear.next()).await {
+                match String::from_utf8(message.unwrap()).unwrap() {
+                    message if message == END => break,
+                    message => heard.push(message),
+                }
+            }
+            all.push(heard);
+        }
+        all
+    }
+}
+
+/// Runs random operations on a mock node and on a real one, and compares every answer, what is left and who was woken.
 fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let server = runtime.block_on(async {
@@ -389,6 +525,7 @@ fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
     });
     let server = server.unwrap_or_else(|error| panic!("{error:#}"));
     let node = open(&server.url());
+    let ears = tokio::sync::Mutex::new(runtime.block_on(Ears::new(&node)));
     let mut runner = TestRunner::new(Config { cases: 120, failure_persistence: None, ..Config::default() });
     let result = runner.run(&prop::collection::vec(operation(), 1..40), |operations| {
         let mock = MockNode::new("mock");
@@ -396,15 +533,33 @@ fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
             server.command(&["FLUSHALL"]).await.unwrap();
             let mocked = Side::new(&mock, Behind::Mock(&mock)).await;
             let real = Side::new(&node, Behind::Server(&server)).await;
+            let (mut mocked_ears, mut real_ears) = (Ears::new(&mock).await, ears.lock().await);
+            let started = Instant::now();
             // And in the end, what is left.
             let left = Place::ALL.map(|place| Operation::Inspect { place });
-            for operation in operations.iter().chain(&left) {
+            let lines = [0, 1, 2].map(|key| Operation::Line { key });
+            let mut differs = None;
+            for operation in operations.iter().chain(&left).chain(&lines) {
                 let (mocked, real) = (mocked.carry_out(operation).await, real.carry_out(operation).await);
-                prop_assert_eq!(mocked, real, "{:?}", operation);
+                if mocked != real {
+                    differs = Some(format!("{operation:?}: {mocked:?}, and in truth {real:?}"));
+                    break;
+                }
             }
-            Ok(())
+            let took = started.elapsed();
+            let (mocked, real) = (mocked_ears.heard(&mocked.behind).await, real_ears.heard(&real.behind).await);
+            if mocked != real {
+                differs.get_or_insert_with(|| format!("woken were {mocked:?}, and in truth {real:?}"));
+            }
+            match differs {
+                None => Ok(()),
+                // Who was woken is waited for, by two clocks.
+                Some(_) if took >= WOKEN_FOR => Err(TestCaseError::reject("it took too long to be compared")),
+                Some(how) => Err(TestCaseError::fail(how)),
+            }
         })
     });
+    drop(ears);
     drop(node);
     runtime.block_on(async { drop(server) });
     result.unwrap_or_else(|error| panic!("{error}"));

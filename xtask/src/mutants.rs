@@ -16,13 +16,14 @@ const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", built: No
 
 /// Where mistakes are planted: the library, and what the mock does in Redis' place. What is left out of these files,
 /// and why, is in `.cargo/mutants.toml`.
-const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys.rs"];
+const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys/*.rs"];
 
 /// Where the daily sample plants: what mutual exclusion rests on.
 const SAMPLED_IN: &[&str] = &[
     "crates/redlock-core/src/algorithm/*.rs",
-    "crates/redlock-core/src/{acquire,extend,release,resume,claim,standing}.rs",
-    "crates/redlock-mock/src/keys.rs",
+    "crates/redlock-core/src/{acquire,extend,release,resume,standing}.rs",
+    "crates/redlock-core/src/claim/*.rs",
+    "crates/redlock-mock/src/keys/*.rs",
 ];
 
 /// Built without debug information: built hundreds of times, debugged never.

@@ -1,15 +1,15 @@
 //! One acquire: rounds until one is won. Reads like the Redis page.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, iter, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{Instrument, field};
 
 use crate::{
-    algorithm::{Decision, Lost, Next, Retry, Schedule, Stop},
+    algorithm::{Asking, Cause, Decision, Lost, Next, Retry, Schedule, Stop},
     claim::Claim,
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
@@ -19,6 +19,7 @@ use crate::{
     resources::Resources,
     slots::SlotsError,
     votes::{Ballot, Votes},
+    waiting::{Holding, Place, Queueing, Turn},
 };
 
 /// One call to acquire.
@@ -46,6 +47,10 @@ struct LostRound {
     claim: Claim,
     /// When the holders' ttls will have ended.
     free_after: Option<Duration>,
+    /// Which node wakes us, if it refused and can.
+    queued_on: Option<usize>,
+    /// Why it was asked.
+    cause: Cause,
 }
 
 impl<'a> Acquire<'a> {
@@ -85,60 +90,171 @@ impl<'a> Acquire<'a> {
             "redlock.acquire",
             resource = %self.resources,
             ttl_ms = self.terms.ttl.sent_millis(),
-            attempts = field::Empty,
+            rounds = field::Empty,
             waited_ms = field::Empty,
         );
-        let mut attempt = 0;
-        let acquired = self.rounds(&mut attempt).instrument(span.clone()).await;
+        let mut made = 0;
+        let acquired = self.rounds(&mut made).instrument(span.clone()).await;
         let waited_ms = self.elapsed().as_millis() as u64;
-        span.record("attempts", attempt).record("waited_ms", waited_ms).in_scope(|| match &acquired {
-            Ok(lock) => tracing::debug!(attempt, waited_ms, validity = ?lock.validity(), "acquired"),
-            Err(error) => tracing::debug!(attempt, waited_ms, %error, "not acquired"),
+        span.record("rounds", made).record("waited_ms", waited_ms).in_scope(|| match &acquired {
+            Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?lock.validity(), "acquired"),
+            Err(error) => tracing::debug!(rounds = made, waited_ms, %error, "not acquired"),
         });
         acquired
     }
 
-    async fn rounds(&self, attempt: &mut u32) -> Result<Lock, AcquireError> {
+    /// Rounds, each when its turn comes. Who waits behind others of this process asks no node, and its attempts pass all the
+    /// same.
+    async fn rounds(&self, made: &mut u32) -> Result<Lock, AcquireError> {
+        let (mut place, mut turn) = self.place();
+        let mut attempt: u32 = 0;
         loop {
-            *attempt = attempt.saturating_add(1);
-            let lost = match self.round().await? {
-                Ok(lock) => return Ok(lock),
-                Err(lost) => lost,
+            attempt = attempt.saturating_add(1);
+            let lost = match turn.take() {
+                None => None,
+                Some(turn) => match self.round(turn, &mut place, made).await? {
+                    Ok(lock) => return Ok(lock),
+                    lost => lost.err(),
+                },
             };
-            let random = self.fleet.random()?;
-            match self.retry.next(*attempt, self.elapsed(), lost.free_after, random) {
-                Next::After(pause) => {
-                    tracing::debug!(attempt, why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
-                    let resume = sleep(pause);
-                    // What nodes have not given back by then follows in the background.
-                    let patience = pause.max(Self::GIVING_BACK.min(self.left() / 2));
-                    let _ = timeout(patience, lost.claim.give_back()).await;
-                    resume.await;
+            let free_after = lost.as_ref().and_then(|lost| lost.free_after);
+            match (self.retry.next(attempt, self.elapsed(), free_after, self.fleet.random()?), lost) {
+                (Next::After(pause), lost) => match self.pause(pause, lost, &mut place, made).await? {
+                    Ok(lock) => return Ok(lock),
+                    Err(next) => turn = next,
+                },
+                (Next::Stop(stop), Some(lost)) => return Err(self.failed(*made, lost, stop)),
+                // Its turn never came. A round of its own tells why.
+                (Next::Stop(stop), None) => {
+                    let last = self.round(Turn::Due, &mut place, made).await?;
+                    return last.map_err(|lost| self.failed(*made, lost, stop));
                 }
-                Next::Stop(stop) => return Err(self.failed(*attempt, lost, stop)),
+            }
+        }
+    }
+
+    /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
+    fn place(&self) -> (Option<Place<'a>>, Option<Turn>) {
+        if self.keys.len() > 1 || self.retry.is_once() {
+            return (None, Some(Turn::Arrived));
+        }
+        let (place, turn) = Place::take(self.fleet, self.keys.first());
+        (Some(place), turn)
+    }
+
+    /// The pause after an attempt. Whoever gets its turn before the pause is over uses it: the lock, or the turn with which
+    /// the next attempt begins.
+    async fn pause(
+        &self,
+        pause: Duration,
+        mut lost: Option<LostRound>,
+        place: &mut Option<Place<'a>>,
+        made: &mut u32,
+    ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
+        let due = Instant::now().checked_add(pause);
+        let mut asking = Asking::default();
+        loop {
+            let mut again = None;
+            if let Some(lost) = lost.take() {
+                tracing::debug!(why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
+                let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
+                // What nodes have not given back by then follows in the background.
+                let patience = left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
+                // A turn that was of no use is passed on. If another holds the lock, that one will do so.
+                let passes_on = match lost.cause {
+                    Cause::Woken => !is_contended,
+                    Cause::Follows => true,
+                    Cause::Arrived | Cause::Due => false,
+                };
+                let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
+                // Who waits for a lock of its own process is told there.
+                let is_contended = is_contended && place.is_some();
+                if is_contended && self.fleet.lines.contended(self.keys.first(), self.fleet.clock.now()) {
+                    let waits = match lost.queued_on {
+                        Some(node) => !claimed.was_granted_by(node),
+                        // It polls where nobody can wake it.
+                        None => !self.fleet.listening.open(self.fleet, &self.runtime, left_until(due)).await,
+                    };
+                    again = asking.lost(waits, self.fleet.random()?);
+                }
+            }
+            let turn = match (place.as_mut(), again.filter(|again| *again < left_until(due))) {
+                (None, _) => {
+                    wait_until(due).await;
+                    return Ok(Err(Some(Turn::Due)));
+                }
+                (Some(_), Some(again)) => {
+                    sleep(again).await;
+                    Turn::Arrived
+                }
+                (Some(place), None) => match place.turn(due).await {
+                    Some(turn) if turn.cause() != Cause::Due => turn,
+                    due => return Ok(Err(due)),
+                },
+            };
+            if left_until(due).is_zero() {
+                return Ok(Err(Some(turn)));
+            }
+            if turn.cause() == Cause::Woken {
+                asking = Asking::default();
+            }
+            match self.round(turn, place, made).await? {
+                Ok(lock) => return Ok(Ok(lock)),
+                round => lost = round.err(),
             }
         }
     }
 
     /// One round: the steps of the Redis page.
-    async fn round(&self) -> Result<Result<Lock, LostRound>, AcquireError> {
+    async fn round(
+        &self,
+        turn: Turn,
+        place: &mut Option<Place<'a>>,
+        made: &mut u32,
+    ) -> Result<Result<Lock, LostRound>, AcquireError> {
+        *made = made.saturating_add(1);
+
+        // 0. Who comes behind others has to be told when its turn comes.
+        if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
+            self.fleet.listening.open(self.fleet, &self.runtime, self.left()).await;
+        }
+
         // 1. The time, before the first byte is sent; and a token that no round has used before.
         let started = self.fleet.clock.now();
         let token = self.fleet.token()?;
 
-        // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
+        // 2. All nodes at once; but for who may have to wait behind others the node first on which they stand in line. From
+        //    here on the claim is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, self.terms.node_timeout);
-        let mut answers = claim.ask_to_acquire(&self.terms, self.patience());
-
-        // 3. Votes, until they decide. A slow node is not waited for.
+        let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
+        let first = queueing.as_ref().and_then(Queueing::asked_first);
         let mut ballot = Ballot::new(self.fleet);
-        let mut decision = ballot.decide(&mut answers).await;
+        if let Some(first) = first {
+            let only = iter::once(first);
+            let mut answer =
+                claim.ask_to_acquire(only, &self.terms, self.patience(), true, turn.predecessor(), queueing.as_ref());
+            if let Some((member, answer)) = answer.next().await {
+                ballot.count(member, answer);
+            }
+        }
+
+        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
+        //    asked waits behind that.
+        let is_refused = first.is_some() && ballot.refusing().next().is_some();
+        let mut decision = if is_refused {
+            Decision::Lost(Lost::Contended)
+        } else {
+            let others = (0..self.fleet.members.len()).filter(|node| Some(*node) != first);
+            let is_likely_held = first.is_none() && *made > 1 && turn.cause() != Cause::Woken;
+            let queueing = queueing.as_ref().filter(|_| first.is_none());
+            let predecessor = turn.predecessor();
+            let mut answers =
+                claim.ask_to_acquire(others, &self.terms, self.patience(), is_likely_held, predecessor, queueing);
+            ballot.decide(&mut answers).await
+        };
         let took = || self.fleet.clock.now().saturating_sub(started);
         let left = || self.terms.validity.saturating_sub(took());
-
-        // Late nodes are not waited for, and go on in the background: what else they are asked waits behind that.
-        drop(answers);
 
         // 4. A fencing token, if one is wanted: what a quorum has counted up to.
         let mut verb = "granted";
@@ -151,11 +267,32 @@ impl<'a> Acquire<'a> {
 
         // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
         match decision.with(left()) {
-            Decision::Won => Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend))),
-            Decision::Lost(lost) => {
-                let free_after = ballot.free_after();
-                Ok(Err(LostRound { lost, votes: Box::new(ballot.close(verb, took())), claim, free_after }))
+            Decision::Won => {
+                claim.hold(self.holding(turn.cause(), place));
+                Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend)))
             }
+            Decision::Lost(lost) => {
+                place.iter_mut().for_each(Place::asked);
+                Ok(Err(LostRound {
+                    lost,
+                    free_after: ballot.free_after(),
+                    cause: turn.cause(),
+                    queued_on: queueing
+                        .and_then(|queueing| queueing.heard_on())
+                        .filter(|node| !ballot.has_failed(*node)),
+                    votes: Box::new(ballot.close(verb, took())),
+                    claim,
+                }))
+            }
+        }
+    }
+
+    /// Those of this process who wait for the key are told when the lock is given back.
+    fn holding(&self, cause: Cause, place: &mut Option<Place<'a>>) -> Option<Holding> {
+        match place.take() {
+            Some(place) => Some(place.won(cause)),
+            None if self.keys.len() > 1 => None,
+            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first())),
         }
     }
 
@@ -186,5 +323,16 @@ impl<'a> Acquire<'a> {
             (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),
             (Stop::Attempts, Lost::TooSlow) => AcquireError::TooSlow(tried),
         }
+    }
+}
+
+fn left_until(due: Option<Instant>) -> Duration {
+    due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }

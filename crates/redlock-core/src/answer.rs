@@ -27,6 +27,8 @@ pub enum AcquireAnswer {
     Granted {
         /// What the fencing counters were counted up to, if that was asked for.
         counter: Option<u64>,
+        /// Whether all keys were the predecessor's until now.
+        follows: bool,
     },
     /// Another token holds a key.
     #[non_exhaustive]
@@ -34,6 +36,8 @@ pub enum AcquireAnswer {
         /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
         remaining: Option<Duration>,
     },
+    /// The key is free, but another waiter comes first. This one stands behind it now.
+    Queued,
     /// The node was started a short time ago, and may have forgotten locks. It grants none yet.
     #[non_exhaustive]
     Quarantined {
@@ -46,13 +50,22 @@ impl AcquireAnswer {
     /// The keys hold the token now.
     #[must_use]
     pub fn granted() -> Self {
-        Self::Granted { counter: None }
+        Self::Granted { counter: None, follows: false }
     }
 
     /// So they do, and the counters were counted up to this.
     #[must_use]
     pub fn counted(counter: u64) -> Self {
-        Self::Granted { counter: Some(counter) }
+        Self::Granted { counter: Some(counter), follows: false }
+    }
+
+    /// A grant, of keys that were the predecessor's until now.
+    #[must_use]
+    pub fn following(self) -> Self {
+        match self {
+            Self::Granted { counter, .. } => Self::Granted { counter, follows: true },
+            other => other,
+        }
     }
 
     /// The node grants nothing for so long.
@@ -100,6 +113,34 @@ pub enum ReleaseAnswer {
     Released,
     /// A key was absent or held another token. Those that held this one are gone now.
     NotHeld,
+    /// Released, and another who waits for one of them is on its way.
+    ReleasedAndWoken,
+    /// Not held, and another who waits for one of them is on its way.
+    NotHeldAndWoken,
+}
+
+impl ReleaseAnswer {
+    /// Whether all keys held the token.
+    #[must_use]
+    pub fn is_released(self) -> bool {
+        matches!(self, Self::Released | Self::ReleasedAndWoken)
+    }
+
+    /// Whether another who waits is on its way.
+    #[must_use]
+    pub fn has_woken(self) -> bool {
+        matches!(self, Self::ReleasedAndWoken | Self::NotHeldAndWoken)
+    }
+
+    /// The same, if another is on its way.
+    #[must_use]
+    pub fn waking(self, woken: bool) -> Self {
+        match self {
+            Self::Released if woken => Self::ReleasedAndWoken,
+            Self::NotHeld if woken => Self::NotHeldAndWoken,
+            answer => answer,
+        }
+    }
 }
 
 /// What a node says to a [`RaiseRequest`](crate::RaiseRequest).

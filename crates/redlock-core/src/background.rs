@@ -27,7 +27,6 @@ impl Background {
     pub(crate) fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(work, runtime);
     }
-
     /// Waits until all work is done, but not longer than `limit`, and outside a runtime not at all.
     pub(crate) async fn finish(&self, limit: Duration) -> Result<(), CloseError> {
         if self.tasks.is_empty() {

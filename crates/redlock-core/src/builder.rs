@@ -14,6 +14,7 @@ use crate::{
     redlock::Redlock,
     request::Guard,
     resource::Resource,
+    waiting::Listening,
 };
 
 /// Puts a [`Redlock`] together. Everything but the nodes has a default.
@@ -209,6 +210,8 @@ impl RedlockBuilder {
         let guard = self.restart_guard.map(|longest| self.guard(longest)).transpose()?;
         Ok(Redlock::from(Fleet {
             quorum: Quorum::of(nodes),
+            lines: Arc::default(),
+            listening: Listening::new(self.nodes.len()),
             members: self.nodes.into_iter().map(Member::new).collect(),
             drift: self.drift,
             node_timeout: self.node_timeout,

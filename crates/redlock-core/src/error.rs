@@ -77,7 +77,8 @@ impl AcquireError {
 pub struct Attempts {
     /// What was to be locked.
     pub resources: Resources,
-    /// How many rounds were made.
+    /// How many rounds were made. More than attempts, if some were made within a pause: since the call was woken, or began
+    /// to listen. Fewer, if it waited behind others of this process.
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,7 @@ use crate::{
     resource::ResourceError,
     resources::Resources,
     token::Token,
+    waiting::{Lines, Listening},
 };
 
 /// The nodes, the rules, the clock and the random source.
@@ -46,6 +47,8 @@ pub(crate) struct Fleet {
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
     pub(crate) watchdog: Watchdog,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) listening: Listening,
 }
 
 impl Fleet {
@@ -88,6 +91,14 @@ impl Fleet {
         }
     }
 
+    /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no more.
+    /// The waiters of a cluster hear nothing from its other members.
+    pub(crate) fn waker(&self, but: Option<usize>) -> Option<usize> {
+        let is_able = |member: &Member| !member.is_failing() && !member.node.is_cluster();
+        let mut members = self.members.iter().enumerate();
+        members.find(|(number, member)| Some(*number) != but && is_able(member)).map(|(number, _)| number)
+    }
+
     /// A token that nobody has used before.
     pub(crate) fn token(&self) -> Result<Token, EntropyError> {
         let token = Token::random(&*self.entropy)?;
@@ -120,6 +131,9 @@ pub(crate) struct Member {
     /// Of those, the ones that are out for longer than the node timeout.
     overdue: AtomicUsize,
     failing: AtomicBool,
+    /// When the last acquire was sent that the node has answered with its time if it tells it at all, in milliseconds of
+    /// our clock; [`Member::NEVER`] before that.
+    told_clock: AtomicU64,
     clock: Mutex<NodeClock>,
 }
 
@@ -146,6 +160,7 @@ impl Member {
             late: AtomicUsize::new(0),
             overdue: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
+            told_clock: AtomicU64::new(Self::NEVER),
             clock: Mutex::default(),
         }
     }
@@ -157,6 +172,11 @@ impl Member {
             return Ok(());
         }
         Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))
+    }
+
+    /// Whether the node has answered all that it should have by now, and did not fail.
+    pub(crate) fn is_prompt(&self) -> bool {
+        !self.is_failing() && self.overdue.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the node failed when it was last heard of.
@@ -188,6 +208,25 @@ impl Member {
 }
 
 impl Member {
+    /// How long a node's clock may go unseen while the node is in use. A node that tells it is slower for that.
+    const CLOCK_UNSEEN: Duration = Duration::from_secs(1);
+
+    const NEVER: u64 = u64::MAX;
+
+    /// Whether the next acquire is to ask for the node's clock. The first one does: what runs a script once can also
+    /// release.
+    pub(crate) fn clock_is_due(&self, now: Duration) -> bool {
+        match self.told_clock.load(Ordering::Relaxed) {
+            Self::NEVER => true,
+            millis => now.saturating_sub(Duration::from_millis(millis)) >= Self::CLOCK_UNSEEN,
+        }
+    }
+
+    /// The node has answered an acquire that asked for its clock, and was sent then.
+    pub(crate) fn told_clock(&self, sent: Duration) {
+        self.told_clock.store(u64::try_from(sent.as_millis()).unwrap_or(Self::NEVER), Ordering::Relaxed);
+    }
+
     /// Compares the node's clock with ours.
     pub(crate) fn watch_clock(&self, reading: Reading, drift: &Drift) {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);

@@ -86,6 +86,7 @@ pub mod script;
 mod node_url;
 
 mod acquire;
+mod waiting;
 mod fence;
 mod restart_guard;
 mod extend;
@@ -122,7 +123,7 @@ pub use self::{
     lock_parts::{LockParts, LockPartsError},
     loss::Loss,
     named::{NamedLocks, UnlockError},
-    node::LockNode,
+    node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
@@ -130,8 +131,8 @@ pub use self::{
     owner::{Owner, OwnerError},
     redlock::Redlock,
     request::{
-        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest,
-        ReleaseRequest,
+        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListenRequest, OpenRequest,
+        Queue, RaiseRequest, ReleaseRequest, Wake,
     },
     resource::{Resource, ResourceError},
     resources::Resources,

@@ -9,9 +9,17 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node_error::{NodeError, NodeErrorKind},
     request::{
-        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListenRequest, OpenRequest, RaiseRequest,
+        ReleaseRequest,
     },
 };
+
+/// What is published on a channel of one node. Dropped, it is listened to no more.
+#[async_trait]
+pub trait WakeUps: Send {
+    /// The next message; nothing once there will be none any more. Messages may be lost.
+    async fn next(&mut self) -> Option<Vec<u8>>;
+}
 
 /// One independent Redis node.
 ///
@@ -55,6 +63,10 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     ///
     /// With [fencing](AcquireRequest::fencing) it counts each grant, in the same step. With a [guard](AcquireRequest::guard)
     /// it grants nothing for a while after each start of the server, which may have forgotten locks.
+    ///
+    /// A key that holds the token of the [predecessor](AcquireRequest::predecessor) counts as absent. With a
+    /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted is taken out. A node
+    /// that keeps no waiters leaves the queue aside.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
@@ -62,8 +74,15 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// token that was issued, and never lowers one.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
-    /// Deletes those keys that hold the token.
+    /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), of each key the first waiter is woken
+    /// that listens.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
+
+    /// Listens on a channel, over a connection that all waiters of the process share. Answers once it does.
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
 
     /// Tells what the key holds, and changes nothing.
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
@@ -125,6 +144,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         (**self).open(request).await
+    }
+
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        (**self).listen(request).await
     }
 
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {

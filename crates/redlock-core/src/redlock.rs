@@ -192,6 +192,7 @@ impl Redlock {
     ///
     /// As [`Redlock::acquire`].
     pub async fn close(&self) -> Result<(), CloseError> {
+        self.fleet.listening.close();
         self.fleet.background.finish(3 * LATE_LIMIT).await
     }
 }

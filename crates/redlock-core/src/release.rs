@@ -13,6 +13,9 @@ impl Claim {
         let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
         let started = fleet.clock.now();
 
+        // 0. The next in line of this process may take it over at once, in one round trip instead of two.
+        self.leave_to_successor().await;
+
         // 1. All nodes at once, also those that failed or were never heard of. Nothing is set on them after this.
         let mut answers = self.ask_to_release();
 

@@ -1,6 +1,6 @@
 //! What the driver asks of one node.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     algorithm::{FencingToken, Ttl},
@@ -49,6 +49,63 @@ impl Guard {
     }
 }
 
+/// The waiters of one key, and which of them asks.
+///
+/// They stand in a sorted set beside the key, by the time at which they came. Whoever deletes the key wakes the first of
+/// them by a message on its channel. All of that are hints: safety never rests on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Queue {
+    /// The key of the waiters.
+    pub waiters: Resource,
+    /// On which channel the asking process is woken. It stands for the process among the waiters.
+    pub channel: Arc<str>,
+    /// Whether it waits behind those who wait already, though the key be free.
+    pub yields: bool,
+    /// Whether it stands in line also when it is granted, since that may not be enough: it leaves with the release.
+    ///
+    /// A [plain](AcquireRequest::is_plain) request that is granted leaves the line as it is.
+    pub stays: bool,
+}
+
+impl Queue {
+    /// The waiters under this key; who asks is woken on `channel`.
+    #[must_use]
+    pub fn new(waiters: Resource, channel: Arc<str>) -> Self {
+        Self { waiters, channel, yields: false, stays: false }
+    }
+
+    /// Waits behind those who wait already, though the key be free.
+    #[must_use]
+    pub fn yielding(self, yields: bool) -> Self {
+        Self { yields, ..self }
+    }
+
+    /// Stands in line also when it is granted.
+    #[must_use]
+    pub fn staying(self, stays: bool) -> Self {
+        Self { stays, ..self }
+    }
+}
+
+/// Wakes the first waiter of each key after a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wake {
+    /// The keys of the waiters, in the order of the keys that are released.
+    pub waiters: Arc<[Resource]>,
+    /// Who waits no more, though it may stand among them.
+    pub leaving: Option<Arc<str>>,
+}
+
+impl Wake {
+    /// Wakes the first of each of these.
+    #[must_use]
+    pub fn new(waiters: impl Into<Arc<[Resource]>>, leaving: Option<Arc<str>>) -> Self {
+        Self { waiters: waiters.into(), leaving }
+    }
+}
+
 /// Asks a node to set the keys, all or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -63,13 +120,37 @@ pub struct AcquireRequest {
     pub fencing: Option<Counters>,
     /// The restart guard, if it is on.
     pub guard: Option<Guard>,
+    /// Where to wait if the key cannot be had; for one key only.
+    pub queue: Option<Queue>,
+    /// Whose keys are as good as free: a holder that leaves them to this one.
+    pub predecessor: Option<Token>,
+    /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
+    /// shorter way. [`AcquireRequest::new`] says that it is.
+    pub wants_clock: bool,
 }
 
 impl AcquireRequest {
     /// A request to set `keys` to `token` for `ttl`.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
-        Self { keys: keys.into(), token, ttl, fencing: None, guard: None }
+        Self {
+            keys: keys.into(),
+            token,
+            ttl,
+            fencing: None,
+            guard: None,
+            queue: None,
+            predecessor: None,
+            wants_clock: true,
+        }
+    }
+
+    /// Whether a free key need only be set: nothing is counted, told or handed over, and nobody comes first.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let Self { keys, fencing, guard, queue, predecessor, wants_clock, .. } = self;
+        let has_options = fencing.is_some() || guard.is_some() || predecessor.is_some() || *wants_clock;
+        keys.len() == 1 && !has_options && !queue.as_ref().is_some_and(|queue| queue.yields)
     }
 }
 
@@ -103,13 +184,31 @@ pub struct ReleaseRequest {
     pub keys: Resources,
     /// The value that a key must hold.
     pub token: Token,
+    /// Who is woken then, if anybody is.
+    pub wake: Option<Wake>,
 }
 
 impl ReleaseRequest {
     /// A request to delete `keys` if `token` holds it.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token) -> Self {
-        Self { keys: keys.into(), token }
+        Self { keys: keys.into(), token, wake: None }
+    }
+}
+
+/// Asks a node to pass on what is published on a channel.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListenRequest {
+    /// The channel.
+    pub channel: Arc<str>,
+}
+
+impl ListenRequest {
+    /// A request to listen on `channel`.
+    #[must_use]
+    pub fn new(channel: Arc<str>) -> Self {
+        Self { channel }
     }
 }
 

@@ -52,6 +52,13 @@ impl Resource {
         Ok(Self(counter.into()))
     }
 
+    /// The key of those who wait for this key, if there is room for it. Not in the same hash slot: nobody waits so on a
+    /// Redis Cluster. It begins as the key does, so that a user who may touch the one may touch the other.
+    pub(crate) fn waiters(&self) -> Option<Self> {
+        const SUFFIX: &str = ":redlock:waiters";
+        (self.0.len() + SUFFIX.len() <= Self::MAX_LEN).then(|| Self([&self.0, SUFFIX].concat().into()))
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

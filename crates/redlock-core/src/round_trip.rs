@@ -43,8 +43,17 @@ struct Pending<A> {
 impl<A> Requests<A> {
     /// A request to every member, made by `request`. Nothing is sent before the first poll.
     pub(crate) fn new(fleet: &Arc<Fleet>, request: impl Fn(usize) -> Request<A>) -> Self {
+        Self::to(fleet, 0..fleet.members.len(), request)
+    }
+
+    /// A request to each of these members.
+    pub(crate) fn to(
+        fleet: &Arc<Fleet>,
+        members: impl Iterator<Item = usize>,
+        request: impl Fn(usize) -> Request<A>,
+    ) -> Self {
         let pending = |member| Pending { member, request: request(member), debt: None };
-        Self { fleet: Arc::clone(fleet), pending: (0..fleet.members.len()).map(pending).collect() }
+        Self { fleet: Arc::clone(fleet), pending: members.map(pending).collect() }
     }
 
     /// Polls every request, whatever the others say, and hands over the answers that are there.
@@ -66,13 +75,15 @@ impl<A> Requests<A> {
     /// Drives all requests to their end, though nobody waits for the answers: a dropped request may or may not have
     /// been sent, and one that got stuck half-way in a client would block the release that follows it.
     ///
-    /// What is not answered `on_time` counts against its node, and is dropped after `limit`.
-    pub(crate) async fn finish(mut self, on_time: Instant, limit: Duration) {
+    /// What is not answered `on_time` counts against its node, and is dropped after `limit`. What is held `meanwhile` is
+    /// dropped with the last answer that is on time.
+    pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, meanwhile: T) {
         let fleet = Arc::clone(&self.fleet);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
         if timeout_at(on_time, self.until_answered()).await.is_ok() {
             return;
         }
+        drop(meanwhile);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::overdue(&fleet, request.member)));
         let _ = timeout(limit, self.until_answered()).await;
     }
@@ -98,6 +109,7 @@ pub(crate) struct RoundTrip<A: Send + 'static> {
     patience: Pin<Box<Sleep>>,
     on_time: Instant,
     late_limit: Duration,
+    meanwhile: Option<Box<dyn Send>>,
 }
 
 impl<A: Send + 'static> RoundTrip<A> {
@@ -110,7 +122,13 @@ impl<A: Send + 'static> RoundTrip<A> {
             patience: Box::pin(sleep(patience)),
             on_time: Instant::now() + node_timeout,
             late_limit,
+            meanwhile: None,
         }
+    }
+
+    /// Holds something until all have answered, or the node timeout is over.
+    pub(crate) fn hold(&mut self, meanwhile: Box<dyn Send>) {
+        self.meanwhile = Some(meanwhile);
     }
 
     /// The next answer and whose it is; none once all have answered or the patience is over.
@@ -145,6 +163,9 @@ impl<A: Send + 'static> Drop for RoundTrip<A> {
             return;
         }
         let late = Requests { fleet: Arc::clone(&self.requests.fleet), pending };
-        self.requests.fleet.background.spawn(&self.runtime, late.finish(self.on_time, self.late_limit));
+        self.requests
+            .fleet
+            .background
+            .spawn(&self.runtime, late.finish(self.on_time, self.late_limit, self.meanwhile.take()));
     }
 }

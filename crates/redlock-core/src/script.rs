@@ -12,10 +12,13 @@ use crate::{
 };
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
-/// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Answers an
+/// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
+/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the predecessor's token. Answers an
 /// array of a verdict, the node's `TIME` in microseconds, and the counter or the rest of the quarantine in milliseconds.
-pub const ACQUIRE: Script =
-    Script { source: include_str!("script/acquire.lua"), sha1: "a47f524e4b6b15f672e68fa6b789cb217a8c0de1" };
+pub const ACQUIRE: Script = Script {
+    source: concat!(include_str!("script/wake.lua"), include_str!("script/acquire.lua")),
+    sha1: "bfc4e5d2648493fd70da8430bcc9998011391a58",
+};
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
 /// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
@@ -23,9 +26,12 @@ pub const ACQUIRE: Script =
 pub const EXTEND: Script =
     Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
 
-/// Gives all keys back that are ours: `ARGV` is the token.
-pub const RELEASE: Script =
-    Script { source: include_str!("script/release.lua"), sha1: "586bc9283fa6f7febb8032196c0b8d4b1696b742" };
+/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, and the channel
+/// of one that waits no more, or nothing.
+pub const RELEASE: Script = Script {
+    source: concat!(include_str!("script/wake.lua"), include_str!("script/release.lua")),
+    sha1: "f5169d91cf83c1a61f98ce108986593bd8ef7746",
+};
 
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
 pub const INSPECT: Script =
@@ -68,6 +74,10 @@ const OURS: i64 = -3;
 const OURS_AGAIN: i64 = -4;
 /// The node is in quarantine.
 const QUARANTINED: i64 = -5;
+/// The keys are free, and others come first.
+const QUEUED: i64 = -6;
+/// The keys hold our token, and were the predecessor's until now.
+const OURS_FROM_PREDECESSOR: i64 = -7;
 /// A key is not ours.
 const NOT_OURS: i64 = -2;
 
@@ -75,10 +85,13 @@ impl AcquireAnswer {
     /// Reads the verdict of [`ACQUIRE`], and what stands behind the time.
     #[must_use]
     pub fn from_script(verdict: i64, detail: i64) -> Self {
+        let counter = detail;
         let detail = u64::try_from(detail).unwrap_or_default();
         match verdict {
             OURS if detail == 0 => Self::granted(),
             OURS => Self::counted(detail),
+            OURS_FROM_PREDECESSOR => Self::from_script(OURS, counter).following(),
+            QUEUED => Self::Queued,
             QUARANTINED => Self::quarantined(Duration::from_millis(detail)),
             pttl => Self::held(remaining(pttl)),
         }
@@ -142,12 +155,13 @@ impl ReleaseAnswer {
     /// If the answer is none that the script can give. And if the lock is gone after the release was sent again: the
     /// first one may have deleted it, so "not held" would be a false alarm.
     pub fn from_script(answer: i64, sent_again: bool) -> Result<Self, NodeError> {
+        let woken = answer & 2 != 0;
         match answer {
-            1 => Ok(Self::Released),
-            0 if sent_again => {
+            1 | 3 => Ok(Self::Released.waking(woken)),
+            0 | 2 if sent_again => {
                 Err(NodeError::new(NodeErrorKind::Unreachable, "the connection broke before the release was answered"))
             }
-            0 => Ok(Self::NotHeld),
+            0 | 2 => Ok(Self::NotHeld.waking(woken)),
             other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other} to a release"))),
         }
     }
@@ -184,6 +198,9 @@ mod tests {
         assert_eq!(AcquireAnswer::from_script(-5, 7), AcquireAnswer::quarantined(Duration::from_millis(7)));
         assert_eq!(ExtendAnswer::from_script(-3), ExtendAnswer::Extended);
         assert_eq!(ExtendAnswer::from_script(-4), ExtendAnswer::Healed);
+        assert_eq!(AcquireAnswer::from_script(-6, 0), AcquireAnswer::Queued);
+        assert_eq!(AcquireAnswer::from_script(-7, 0), AcquireAnswer::granted().following());
+        assert_eq!(AcquireAnswer::from_script(-7, 7), AcquireAnswer::counted(7).following());
         for pttl in [-2, -1, 0, 1, 3, 4, i64::MAX] {
             assert_eq!(AcquireAnswer::from_script(pttl, 0), AcquireAnswer::held(remaining(pttl)));
             assert_eq!(ExtendAnswer::from_script(pttl), ExtendAnswer::held(remaining(pttl)));
@@ -204,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_no_script_gives_is_an_error() {
-        assert!(ReleaseAnswer::from_script(2, false).is_err());
+        assert!(ReleaseAnswer::from_script(4, false).is_err());
         assert!(RaiseAnswer::from_script(-1).is_err());
         assert!(OpenAnswer::from_script(b"7", 2, None, false).is_err());
     }
@@ -237,5 +254,8 @@ mod tests {
         assert_eq!(ReleaseAnswer::from_script(0, false).unwrap(), ReleaseAnswer::NotHeld);
         assert_eq!(ReleaseAnswer::from_script(0, true).unwrap_err().kind(), NodeErrorKind::Unreachable);
         assert_eq!(ReleaseAnswer::from_script(1, true).unwrap(), ReleaseAnswer::Released);
+        assert_eq!(ReleaseAnswer::from_script(3, true).unwrap(), ReleaseAnswer::ReleasedAndWoken);
+        assert_eq!(ReleaseAnswer::from_script(2, false).unwrap(), ReleaseAnswer::NotHeldAndWoken);
+        assert_eq!(ReleaseAnswer::from_script(2, true).unwrap_err().kind(), NodeErrorKind::Unreachable);
     }
 }

@@ -143,3 +143,29 @@ impl Claimed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stands still.
+    #[derive(Debug)]
+    struct At(u64);
+
+    impl Clock for At {
+        fn now(&self) -> Duration {
+            Duration::from_nanos(self.0)
+        }
+    }
+
+    #[test]
+    fn what_has_expired_is_not_prolonged_not_even_in_the_moment_of_its_deadline() {
+        let standing = Standing::default();
+        let [deadline, later] = [1_000, 2_000].map(Duration::from_nanos);
+        standing.begin(deadline, deadline);
+        assert!(!standing.prolong(later, later, &At(1_000)));
+        assert_eq!((standing.deadline(), standing.validity(deadline)), (deadline, Duration::ZERO));
+        assert!(standing.prolong(later, later, &At(999)));
+        assert_eq!(standing.deadline(), later);
+    }
+}

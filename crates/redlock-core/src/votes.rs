@@ -41,6 +41,8 @@ pub enum NodeAnswer {
         /// How long the key still lives, if the node told.
         remaining: Option<Duration>,
     },
+    /// The key is free, and another waiter comes first.
+    Queued,
     /// The node was started a short time ago, and may have forgotten locks: it grants none yet, by the
     /// [restart guard](crate::RedlockBuilder::restart_guard).
     Quarantined {
@@ -108,6 +110,7 @@ impl fmt::Display for Votes {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
                 NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
+                NodeAnswer::Queued => f.write_str("free, but another waits for longer")?,
                 NodeAnswer::Quarantined { remaining } => {
                     write!(f, "in quarantine after a restart ({} left)", Readable(*remaining))?;
                 }
@@ -192,6 +195,11 @@ impl<'a> Ballot<'a> {
         answers.filter(move |(_, answer)| answer.as_ref().is_some_and(is_refusal)).map(|(member, _)| member)
     }
 
+    /// Whether this member has failed, as far as it is known.
+    pub(crate) fn has_failed(&self, member: usize) -> bool {
+        self.answers.get(member).is_some_and(|answer| matches!(answer, Some(NodeAnswer::Failed(_))))
+    }
+
     /// A second question, to those that have not said that they do not hold the keys: that stands.
     pub(crate) fn ask_again(&mut self) {
         let before = std::mem::replace(self, Self::new(self.fleet));
@@ -211,12 +219,17 @@ impl<'a> Ballot<'a> {
         }
     }
 
-    /// After how long the resource may be free for a quorum, as far as the nodes told.
+    /// After how long the resource may be free for a quorum, as far as the nodes told. Of a round that is not decided, as
+    /// far as that one told that was asked.
     pub(crate) fn free_after(&self) -> Option<Duration> {
-        self.round.free_after(self.answers.iter().filter_map(|answer| match answer {
+        let told = self.answers.iter().filter_map(|answer| match answer {
             Some(NodeAnswer::Held { remaining }) => *remaining,
             _ => None,
-        }))
+        });
+        match self.round.decision() {
+            Some(_) => self.round.free_after(told),
+            None => told.max().map(|remaining| remaining.saturating_add(Duration::from_millis(1))),
+        }
     }
 
     /// The result, `after` so long. `verb` is what a node did that granted, in the past tense.
@@ -235,7 +248,7 @@ impl NodeAnswer {
         match self {
             Self::Granted => Vote::Granted,
             Self::Restored => Vote::Restored,
-            Self::Held { .. } | Self::NotHeld | Self::Beyond { .. } => Vote::Refused,
+            Self::Held { .. } | Self::Queued | Self::NotHeld | Self::Beyond { .. } => Vote::Refused,
             Self::Quarantined { .. } | Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
         }
     }
@@ -246,6 +259,7 @@ impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
         match answer {
             Ok(AcquireAnswer::Granted { .. }) => Self::Granted,
             Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Ok(AcquireAnswer::Queued) => Self::Queued,
             Ok(AcquireAnswer::Quarantined { remaining }) => Self::Quarantined { remaining },
             Err(error) => Self::Failed(error),
         }
@@ -277,8 +291,8 @@ impl From<Result<RaiseAnswer, NodeError>> for NodeAnswer {
 impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<ReleaseAnswer, NodeError>) -> Self {
         match answer {
-            Ok(ReleaseAnswer::Released) => Self::Granted,
-            Ok(ReleaseAnswer::NotHeld) => Self::NotHeld,
+            Ok(answer) if answer.is_released() => Self::Granted,
+            Ok(_) => Self::NotHeld,
             Err(error) => Self::Failed(error),
         }
     }

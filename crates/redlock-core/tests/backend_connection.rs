@@ -84,12 +84,12 @@ impl Connect for Fake {
         }
     }
 
-    async fn run(link: &Arc<Link>, _: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
-        Self::meet(link, response_timeout).await.map(|()| Reply::Nothing)
+    async fn run(link: Arc<Link>, _: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+        Self::meet(&link, response_timeout).await.map(|()| Reply::Nothing)
     }
 
-    async fn command(link: &Arc<Link>, words: &[&str], response_timeout: Duration) -> Result<Vec<String>, Failure> {
-        Self::meet(link, response_timeout).await?;
+    async fn command(link: Arc<Link>, words: &[&str], response_timeout: Duration) -> Result<Vec<String>, Failure> {
+        Self::meet(&link, response_timeout).await?;
         Ok(words.iter().map(|word| word.to_lowercase()).collect())
     }
 
@@ -268,7 +268,7 @@ fn a_client_that_cannot_tell_is_not_taken_to_have_a_broken_connection() {
             std::future::ready(Ok(()))
         }
 
-        async fn run((): &(), _: &Call<'_>, _: Duration) -> Result<Reply, Failure> {
+        async fn run((): (), _: &Call<'_>, _: Duration) -> Result<Reply, Failure> {
             Ok(Reply::Nothing)
         }
     }

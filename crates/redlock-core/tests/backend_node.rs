@@ -9,12 +9,12 @@ use std::{
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, RaiseAnswer,
-    RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, Timed, Token, Ttl,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, Queue,
+    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, Timed, Token, Ttl, Wake,
     backend::{Answered, Call, Node, RedisClient, Reply},
     script,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -24,18 +24,21 @@ const fn ms(millis: u64) -> Duration {
 #[derive(Debug, Clone, Default)]
 struct Fake {
     name: String,
-    /// Nothing: no answer ever.
+    /// Nothing: no connection in time, and then no answer either.
     answer: Option<Answered>,
+    /// What is said to whatever touches waiters.
+    refuses_waiters: Option<(NodeErrorKind, &'static str)>,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
-    script: &'static str,
+    /// None: the plain command.
+    script: Option<&'static str>,
     keys: Vec<String>,
     token: Option<Token>,
     numbers: Vec<u64>,
-    text: Option<String>,
+    texts: Vec<String>,
     timeouts: (Duration, Duration),
 }
 
@@ -50,16 +53,23 @@ impl RedisClient for Fake {
 
     async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
         self.sent.lock().unwrap().push(Sent {
-            script: call.script().sha1(),
+            script: call.script().map(|script| script.sha1()),
             keys: call.keys().map(ToString::to_string).collect(),
             token: call.token().copied(),
             numbers: call.numbers().to_vec(),
-            text: call.text().map(str::to_owned),
+            texts: call.texts().map(str::to_owned).collect(),
             timeouts: (connect, response),
         });
+        let touches_waiters = call.keys().any(|key| key.as_str().ends_with(":waiters"));
+        if let Some((kind, text)) = self.refuses_waiters.filter(|_| touches_waiters) {
+            return Err(NodeError::new(kind, text));
+        }
         match &self.answer {
             Some(answered) => Ok(answered.clone()),
-            None => std::future::pending().await,
+            None => {
+                sleep(connect + response).await;
+                Err(NodeError::no_answer(response))
+            }
         }
     }
 }
@@ -125,13 +135,29 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     let _ = node.raise(&RaiseRequest::new(resource(), Token::from_bytes(TOKEN), counters, 8)).await;
     let _ = node.open(&OpenRequest::new(guard.clone(), None)).await;
     let _ = node.open(&OpenRequest::new(guard, Some("run".to_owned()))).await;
+    let waiters = Resource::new("w").unwrap();
+    let mut queued = acquire();
+    queued.queue = Some(Queue::new(waiters.clone(), "channel".into()).yielding(true));
+    let _ = node.acquire(&queued).await;
+    queued.queue = queued.queue.map(|queue| queue.yielding(false).staying(true));
+    let _ = node.acquire(&queued).await;
+    let mut following = acquire();
+    following.predecessor = Some(Token::from_bytes([8; 20]));
+    let _ = node.acquire(&following).await;
+    let mut waking = release();
+    waking.wake = Some(Wake::new([waiters], None));
+    let _ = node.release(&waking).await;
     let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
-        script: script.sha1(),
+        script: Some(script.sha1()),
         keys: keys.iter().map(ToString::to_string).collect(),
         token: token.map(Token::from_bytes),
         numbers: numbers.to_vec(),
-        text: None,
+        texts: Vec::new(),
         timeouts: (ms(70), ms(80)),
+    };
+    let waits = |numbers: &[u64]| Sent {
+        texts: vec!["channel".to_owned()],
+        ..with(script::ACQUIRE, &["r", "w"], Some(TOKEN), numbers)
     };
     let expected = [
         // Rounded up.
@@ -146,9 +172,49 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
         with(script::EXTEND, &["r", "c"], Some(TOKEN), &[30, 1, 30, 9]),
         with(script::RAISE, &["r", "c"], Some(TOKEN), &[1, 5, 8]),
         with(script::OPEN, &["m"], None, &[7]),
-        Sent { text: Some("run".to_owned()), ..with(script::OPEN, &["m"], None, &[7]) },
+        Sent { texts: vec!["run".to_owned()], ..with(script::OPEN, &["m"], None, &[7]) },
+        waits(&[2, 1, 0, 0, 1, 0]),
+        waits(&[2, 1, 0, 0, 0, 1]),
+        Sent {
+            texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
+            ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0])
+        },
+        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1]) },
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
+    let mut plain = acquire();
+    plain.wants_clock = false;
+    let fake = Fake::answering(Reply::Done);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    assert_eq!(node.acquire(&plain).await.unwrap(), AcquireAnswer::granted().into());
+    let scripts = |sent: &Mutex<Vec<Sent>>| sent.lock().unwrap().drain(..).map(|sent| sent.script).collect::<Vec<_>>();
+    let set = sent.lock().unwrap().remove(0);
+    assert_eq!(
+        (set.script, set.token, set.keys, set.numbers),
+        (None, Some(plain.token), vec!["r".to_owned()], vec![2])
+    );
+    assert_eq!(scripts(&sent), []);
+
+    // What it says nothing of, the script does.
+    let fake = Fake::answering(Reply::Nothing);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    node.acquire(&plain).await.unwrap_err();
+    assert_eq!(scripts(&sent), [None, Some(script::ACQUIRE.sha1())]);
+
+    let [mut fenced, mut guarded, mut several] = [plain.clone(), plain.clone(), plain];
+    fenced.fencing = Some(Counters::new(Resource::new("c").unwrap(), ms(5)));
+    guarded.guard = Some(guard());
+    several.keys = Resources::new(["a", "b"]).unwrap();
+    for request in [fenced, guarded, several] {
+        node.acquire(&request).await.unwrap_err();
+        assert_eq!(scripts(&sent), [Some(script::ACQUIRE.sha1())], "{request:?}");
+    }
+    // No script.
+    assert!(answering(Reply::Done).acquire(&acquire()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +317,7 @@ async fn a_release_that_was_sent_again_and_finds_nothing_cannot_tell() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operation_ends_when_connecting_and_one_answer_have_had_their_time() {
+async fn an_operation_has_the_time_that_its_node_was_given() {
     let hung = Node::<Fake>::new(Fake::default());
     for (node, bound) in [
         (hung.clone(), ms(2_000)),
@@ -290,4 +356,39 @@ fn a_url_that_cannot_be_used_is_an_error() {
     assert!(error("redis://a/300").contains("no such database"));
     let twice = Node::<Fake>::open_all(["redis://a", "redis://a/1"]).unwrap_err().to_string();
     assert!(twice.contains("given twice"), "{twice}");
+}
+
+#[tokio::test]
+async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
+    let key = Resource::new("r").unwrap();
+    let waiters = Resource::new("r:redlock:waiters").unwrap();
+    let token = Token::from_bytes([1; 20]);
+    // Keys that one member of a cluster does not have both; a user who may touch one of them; what may pass.
+    for (kind, text, tried) in [
+        (NodeErrorKind::Other, "CROSSSLOT Keys in request don't hash to the same slot", [2, 1, 1, 1].as_slice()),
+        (NodeErrorKind::Permission, "NOPERM No permissions to access a key", &[2, 1, 1, 1]),
+        (NodeErrorKind::Other, "TRYAGAIN Multiple keys request during rehashing of slot", &[2, 1, 2, 1, 2, 1]),
+    ] {
+        let fake = Fake { refuses_waiters: Some((kind, text)), ..Fake::answering(Reply::Integer(1)) };
+        let sent = Arc::clone(&fake.sent);
+        let node: Node<Fake> = Node::new(fake);
+        let mut request = ReleaseRequest::new(key.clone(), token);
+        request.wake = Some(Wake::new([waiters.clone()], None));
+        for _ in 0..3 {
+            assert_eq!(node.release(&request).await.unwrap(), ReleaseAnswer::Released);
+        }
+        let keys: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.keys.len()).collect();
+        assert_eq!(keys, tried, "{text}");
+
+        let fake = Fake { refuses_waiters: Some((kind, text)), ..Fake::answering(Reply::Integers([-3, 0, 0])) };
+        let node: Node<Fake> = Node::new(fake);
+        let mut request = AcquireRequest::new(key.clone(), token, Ttl::new(ms(100)).unwrap());
+        request.queue = Some(Queue::new(waiters.clone(), "channel".into()));
+        assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
+    }
+    // What fails without them as well says nothing of them.
+    let fake = Fake { refuses_waiters: Some((NodeErrorKind::Timeout, "silent")), ..Fake::answering(Reply::Integer(1)) };
+    let mut request = ReleaseRequest::new(key, token);
+    request.wake = Some(Wake::new([waiters], None));
+    assert_eq!(Node::<Fake>::new(fake).release(&request).await.unwrap_err().kind(), NodeErrorKind::Timeout);
 }

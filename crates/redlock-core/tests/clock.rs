@@ -2,10 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use redlock_core::{AcquireError, NodeAnswer, NodeErrorKind, Redlock, RedlockBuilder, Retry, TokioClock};
-use redlock_mock::MockNode;
+use async_trait::async_trait;
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeAnswer, NodeError,
+    NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+};
+use redlock_mock::{Memory, MockNode};
 use tokio::time::advance;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -101,4 +108,77 @@ async fn a_clock_that_drifts_within_the_allowance_is_trusted_however_late_its_an
             advance(Duration::from_millis(round * 331 % 2_000)).await;
         }
     }
+}
+
+/// A node that notes which acquires asked it for its clock.
+#[derive(Debug)]
+struct Asked(MockNode, Arc<Mutex<Vec<bool>>>);
+
+#[async_trait]
+impl LockNode for Asked {
+    fn name(&self) -> &str {
+        "asked"
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.1.lock().unwrap().push(request.wants_clock);
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+}
+
+/// The fleet of one such node, and what it notes.
+fn asked(with: impl Fn(RedlockBuilder) -> RedlockBuilder) -> (MockNode, Redlock, impl Fn() -> Vec<bool>) {
+    let (node, asked) = (MockNode::new("asked"), Arc::default());
+    let builder = Redlock::builder().node(Asked(node.clone(), Arc::clone(&asked))).clock(TokioClock::default());
+    let redlock = with(builder.retry(Retry::attempts(1))).build().unwrap();
+    (node, redlock, move || std::mem::take(&mut *asked.lock().unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_asked_for_its_clock_once_a_second() {
+    let (node, redlock, asked) = asked(|builder| builder);
+    // Until it has answered.
+    node.stop();
+    redlock.acquire("r", TTL).await.unwrap_err();
+    redlock.close().await.unwrap();
+    node.start(Memory::Kept);
+    for _ in 0..3 {
+        ask(&redlock).await;
+    }
+    assert_eq!(asked(), [true, true, false, false]);
+    advance(Duration::from_millis(999)).await;
+    ask(&redlock).await;
+    advance(Duration::from_millis(1)).await;
+    ask(&redlock).await;
+    ask(&redlock).await;
+    assert_eq!(asked(), [false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_asked_for_its_clock_each_time_where_grants_rest_on_it() {
+    let (_, redlock, asked) = asked(|builder| builder.distrust_jumped_clocks(TTL));
+    for _ in 0..3 {
+        ask(&redlock).await;
+    }
+    assert_eq!(asked(), [true; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_was_refused_is_asked_for_with_all_that_a_node_can_tell() {
+    let (_, redlock, asked) = asked(|builder| builder);
+    ask(&redlock).await;
+    let holder = redlock.acquire("r", TTL).await.unwrap();
+    asked();
+    let twice = redlock_core::AcquireOptions::new(TTL).retry(Retry::attempts(2));
+    redlock.acquire("r", twice).await.unwrap_err();
+    assert_eq!(asked(), [false, true]);
+    holder.release().await.unwrap();
 }

@@ -200,7 +200,7 @@ impl LockNode for Linked {
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
         let answer = self.link.carry(self.node.release(request)).await?;
-        if answer == ReleaseAnswer::Released {
+        if answer.is_released() {
             self.link.released.add_one();
         }
         Ok(answer)

@@ -13,7 +13,7 @@ use fred::{
     types::config::{Config, Server, ServerConfig},
 };
 use redlock_core::{
-    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError,
+    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
     backend::{self, Answered, Call, Connection},
 };
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
@@ -89,6 +89,16 @@ impl backend::RedisClient for RedisClient {
         let Some(given) = clients.first() else { return Err(no_client()) };
         let answer = plain(&given.client, command, response_timeout).await;
         words(answer.map_err(|error| node_error(given.explain(error)))?)
+    }
+
+    async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
+        match &self.link {
+            Link::Own(connection) if !self.is_cluster => {
+                Ok(Box::new(connection.client().listen(channel, connect_timeout).await?))
+            }
+            // A given client is the user's own: it is not for us what it listens to, nor how often it connects.
+            _ => Err(NodeErrorKind::Unsupported.into()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How fred connects and runs a script.
+//! How fred connects, and runs a script or a command.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,7 +19,10 @@ use redlock_core::{
     NodeError, NodeErrorKind,
     backend::{Call, Connect, Failure, Reply},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use crate::error::{is_broken, is_no_script, node_error};
 
@@ -28,7 +31,7 @@ pub(crate) struct Connector(Config);
 
 /// A client that is connected. fred's task goes on with the connection whoever holds the client, until it is aborted.
 pub(crate) struct Connected {
-    client: Client,
+    pub(crate) client: Client,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -86,18 +89,18 @@ impl Connect for Connector {
         }
     }
 
-    async fn run(connection: &Arc<Connected>, call: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+    async fn run(connection: Arc<Connected>, call: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
         let answer = run(&connection.client, call, response_timeout).await;
-        answered(connection, answer).and_then(|value| read(value).map_err(Failure::Answered))
+        answered(&connection, answer).and_then(|value| read(value).map_err(Failure::Answered))
     }
 
     async fn command(
-        connection: &Arc<Connected>,
+        connection: Arc<Connected>,
         command: &[&str],
         response_timeout: Duration,
     ) -> Result<Vec<String>, Failure> {
         let answer = plain(&connection.client, command, response_timeout).await;
-        answered(connection, answer).and_then(|value| words(value).map_err(Failure::Answered))
+        answered(&connection, answer).and_then(|value| words(value).map_err(Failure::Answered))
     }
 
     fn is_broken(connection: &Arc<Connected>) -> bool {
@@ -145,36 +148,65 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
     }
 }
 
-/// Runs a script: by its hash, and by its text on a node that does not have it yet.
+/// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
 pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Duration) -> Result<Value, Error> {
-    let client = client.with_options(&once(response_timeout));
-    match client.custom(command("EVALSHA"), args(call.script().sha1(), call)).await {
-        Err(error) if is_no_script(&error) => client.custom(command("EVAL"), args(call.script().source(), call)).await,
+    let sent = Instant::now();
+    let within = |timeout| client.with_options(&once(timeout));
+    let Some(script) = call.script() else {
+        let set_command = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
+        return within(response_timeout).custom(set_command, set(call)).await;
+    };
+    match within(response_timeout).custom(eval("EVALSHA"), args(script.sha1(), call)).await {
+        Err(error) if is_no_script(&error) => {
+            // To fred, no time at all would be no bound.
+            let left = response_timeout.saturating_sub(sent.elapsed()).max(Duration::from_millis(1));
+            within(left).custom(eval("EVAL"), args(script.source(), call)).await
+        }
         answer => answer,
     }
 }
 
 /// A custom command: fred's own `evalsha` and `eval` ignore the options.
-fn command(name: &'static str) -> CustomCommand {
+fn eval(name: &'static str) -> CustomCommand {
     // The first key. In a cluster all of them are in one slot.
     const KEY: ClusterHash = ClusterHash::Offset(2);
     CustomCommand::new_static(name, KEY, false)
 }
 
 fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
-    let mut args = vec![Value::from_static_str(script), Value::Integer(call.key_count() as i64)];
+    /// The script, how many keys there are, the token and the text.
+    const OTHERS: usize = 4;
+    let mut args = Vec::with_capacity(OTHERS + call.key_count() + call.numbers().len());
+    args.extend([Value::from_static_str(script), Value::Integer(call.key_count() as i64)]);
     args.extend(call.keys().map(|key| key.as_str().into()));
     args.extend(call.token().map(|token| token.as_str().into()));
-    args.extend(call.numbers().iter().map(|number| number.to_string().into()));
-    args.extend(call.text().map(Value::from));
+    args.extend(numbers(call));
+    args.extend(call.texts().map(Value::from));
     args
 }
 
-/// What a script answered. What no script answers is an error of that answer alone: the connection is in order.
+fn set(call: &Call<'_>) -> Vec<Value> {
+    /// The key, the token, two words and a number.
+    const WORDS: usize = 5;
+    let mut args = Vec::with_capacity(WORDS);
+    args.extend(call.keys().map(|key| key.as_str().into()));
+    args.extend(call.token().map(|token| token.as_str().into()));
+    args.extend([Value::from_static_str("NX"), Value::from_static_str("PX")]);
+    args.extend(numbers(call));
+    args
+}
+
+fn numbers(call: &Call<'_>) -> impl Iterator<Item = Value> {
+    // None of them is above 2^53.
+    call.numbers().iter().map(|number| Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)))
+}
+
+/// What was answered. What no script answers is an error of that answer alone: the connection is in order.
 pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
         Value::Null => Ok(Reply::Nothing),
         Value::Integer(integer) => Ok(Reply::Integer(integer)),
+        ref ok if ok.is_ok() => Ok(Reply::Done),
         other => match integers(&other) {
             Some(integers) => Ok(Reply::Integers(integers)),
             None => other

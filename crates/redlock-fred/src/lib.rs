@@ -47,6 +47,7 @@
 mod client;
 mod connection;
 mod error;
+mod wake_ups;
 
 pub use fred;
 

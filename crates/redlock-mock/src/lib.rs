@@ -94,6 +94,8 @@ mod record;
 
 mod server;
 mod keys;
+mod waiters;
+mod listening;
 mod clock;
 mod network;
 mod gate;

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest,
-    Timed,
+    ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer,
+    ReleaseRequest, Timed, WakeUps,
     algorithm::{ClockReading, Vote},
 };
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ impl LockNode for MockNode {
         let entry = self.note(Operation::Release, &request.keys, &request.token);
         let request = request.clone();
         let vote = |answer: &ReleaseAnswer| match answer {
-            ReleaseAnswer::Released => Vote::Granted,
+            answer if answer.is_released() => Vote::Granted,
             _ => Vote::Refused,
         };
         self.request(entry, move |keys, now| keys.release(&request, now), vote).await
@@ -74,6 +74,10 @@ impl LockNode for MockNode {
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let request = request.clone();
         self.request(None, move |keys, now| keys.open(&request, now), |_| Vote::Granted).await
+    }
+
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        Ok(Box::new(self.listening(&request.channel).await?))
     }
 
     async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {

@@ -22,6 +22,7 @@ use crate::{
     fault::{Fault, Memory},
     gate::Gate,
     keys::Keys,
+    listening::Listening,
     network::{Journey, Network},
     record::{Entry, Log, Operation},
     server::{self, Server, State},
@@ -181,6 +182,12 @@ impl MockNode {
         self.with_keys(Keys::names)
     }
 
+    /// Who waits for the key, by the channels on which they are woken, the first first.
+    #[must_use]
+    pub fn waiters(&self, resource: &str) -> Vec<String> {
+        self.with_keys(|keys, _| keys.waiters.of(&format!("{resource}:redlock:waiters")))
+    }
+
     /// How many requests were sent to the node.
     #[must_use]
     pub fn requests(&self) -> usize {
@@ -202,6 +209,22 @@ impl MockNode {
         let mut server = self.server();
         let now = server.time(Instant::now());
         read(&mut server.keys, now)
+    }
+
+    /// What is published on a channel: no request, no fault.
+    pub(crate) async fn listening(&self, channel: &str) -> Result<Listening, NodeError> {
+        if !self.latency.is_zero() {
+            sleep(self.latency).await;
+        }
+        let state = self.server().state;
+        match state {
+            State::Running => Ok(Listening::new(self.server().keys.waiters.listen(channel), self.link.clone())),
+            State::Stopped => Err(NodeErrorKind::Unreachable.into()),
+            State::Hung => {
+                sleep(self.response_timeout).await;
+                Err(NodeErrorKind::Timeout.into())
+            }
+        }
     }
 
     /// Notes that a request is sent, for the records of the fleet.
@@ -296,18 +319,22 @@ impl MockNode {
 }
 
 impl Link {
-    fn journey(&self) -> Journey {
+    pub(crate) fn journey(&self) -> Journey {
         self.network().journey(self.process, self.node)
     }
 
     /// Waits while answers are cut off, for ever if they are lost.
     async fn answer_arrives(&self) {
-        let arrives = self.network().answer_arrives(self.process, self.node);
-        match arrives {
+        match self.arrival() {
             None => std::future::pending().await,
             Some(arrives) if arrives > Instant::now() => sleep_until(arrives).await,
             Some(_) => {}
         }
+    }
+
+    /// When an answer arrives that would arrive now, if ever.
+    pub(crate) fn arrival(&self) -> Option<Instant> {
+        self.network().answer_arrives(self.process, self.node)
     }
 
     fn network(&self) -> MutexGuard<'_, Network> {

@@ -78,6 +78,7 @@ impl Server {
     pub(crate) fn stop(&mut self, now: Instant) {
         self.state = State::Stopped;
         self.inbox.clear();
+        self.keys.waiters.hang_up();
         self.stopped_at.get_or_insert(self.clock.at(now));
     }
 

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    LockNode, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, Counters, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource,
+    Resources, Token, Ttl,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::sleep;
@@ -86,6 +87,24 @@ async fn a_key_of_another_type_is_an_error_for_every_operation() {
     assert_eq!((node.peek("r"), node.resources()), (None, vec!["r".to_owned()]));
     node.remove("r");
     assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_is_no_number_is_an_error() {
+    for value in ["", "x", "1x", "-1", " 1", "01"] {
+        let node = MockNode::new("node");
+        node.set("c", value, None);
+        let counters = Counters::new(Resource::new("c").unwrap(), TTL);
+        let mut request = AcquireRequest::new(resource(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap());
+        request.fencing = Some(counters.clone());
+        assert_eq!(node.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::Other, "{value:?}");
+        if value == "01" {
+            continue; // Only who counts up has to read it as Redis does.
+        }
+        acquire(&node, OURS).await;
+        let raise = RaiseRequest::new(resource(), Token::from_bytes(OURS), counters, 8);
+        assert_eq!(node.raise(&raise).await.unwrap_err().kind(), NodeErrorKind::Other, "{value:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

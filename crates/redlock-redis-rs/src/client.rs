@@ -17,7 +17,7 @@ use redis::{
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use redlock_core::{
-    NodeAddress, NodeError, NodeUrl, NodeUrlError,
+    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
     backend::{self, Answered, Call, Connection},
 };
 use tokio::time::timeout;
@@ -100,6 +100,14 @@ impl backend::RedisClient for RedisClient {
             }
         };
         words(answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?)
+    }
+
+    async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
+        match &self.link {
+            Link::Own(connection) => Ok(Box::new(connection.client().listen(channel, connect_timeout).await?)),
+            // They tell no address that a second connection could be made to.
+            _ => Err(NodeErrorKind::Unsupported.into()),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! How redis-rs connects and runs a script.
+//! How redis-rs connects, and runs a script or a command.
 
 use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, RedisResult, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    aio::{ConnectionManager, MultiplexedConnection},
 };
 use redlock_core::{
     NodeError, NodeErrorKind, Token,
@@ -15,7 +15,7 @@ use tokio::time::{error::Elapsed, timeout};
 use crate::error::{is_broken, is_no_script, node_error};
 
 /// Connects by a client's settings.
-pub(crate) struct Connector(Client);
+pub(crate) struct Connector(pub(crate) Client);
 
 impl Connector {
     pub(crate) fn new(client: Client) -> Self {
@@ -44,20 +44,19 @@ impl Connect for Connector {
     }
 
     async fn run(
-        connection: &MultiplexedConnection,
+        mut connection: MultiplexedConnection,
         call: &Call<'_>,
         response_timeout: Duration,
     ) -> Result<Reply, Failure> {
-        let answer = timeout(response_timeout, run(&mut connection.clone(), call)).await;
+        let answer = timeout(response_timeout, run(&mut connection, call)).await;
         answered(answer, read, response_timeout)
     }
 
     async fn command(
-        connection: &MultiplexedConnection,
+        mut connection: MultiplexedConnection,
         command: &[&str],
         response_timeout: Duration,
     ) -> Result<Vec<String>, Failure> {
-        let mut connection = connection.clone();
         answered(timeout(response_timeout, plain(command).query_async(&mut connection)).await, words, response_timeout)
     }
 }
@@ -100,29 +99,80 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
     }
 }
 
-/// Runs a script: by its hash, and by its text on a node that does not have it yet.
-pub(crate) async fn run(connection: &mut impl ConnectionLike, call: &Call<'_>) -> RedisResult<Value> {
-    match command("EVALSHA", call.script().sha1(), call).query_async(connection).await {
+/// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
+pub(crate) async fn run(connection: &mut impl Sends, call: &Call<'_>) -> RedisResult<Value> {
+    let Some(script) = call.script() else { return connection.send(set(call)).await?.extract_error() };
+    match connection.send(eval("EVALSHA", script.sha1(), call)).await.and_then(Value::extract_error) {
         Err(error) if is_no_script(&error) => {
-            command("EVAL", call.script().source(), call).query_async(connection).await
+            connection.send(eval("EVAL", script.source(), call)).await?.extract_error()
         }
         answer => answer,
     }
 }
 
-fn command(name: &str, script: &str, call: &Call<'_>) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(call.key_count());
+/// What sends a command and has its answer, which may be an error for a value.
+pub(crate) trait Sends {
+    fn send(&mut self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
+}
+
+impl Sends for MultiplexedConnection {
+    // Without the box that `ConnectionLike` would put each future into.
+    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
+        self.send_packed_command(&command).await
+    }
+}
+
+impl Sends for ConnectionManager {
+    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
+        self.send_packed_command(&command).await
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl Sends for redis::cluster_async::ClusterConnection {
+    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
+        redis::aio::ConnectionLike::req_packed_command(self, &command).await
+    }
+}
+
+fn eval(name: &str, script: &str, call: &Call<'_>) -> Cmd {
+    let mut command = room_for(call, script.len());
+    command.arg(name).arg(script).arg(call.key_count());
     for key in call.keys() {
         command.arg(key.as_str());
     }
-    command.arg(call.token().map(Token::as_bytes)).arg(call.numbers()).arg(call.text());
+    command.arg(call.token().map(Token::as_bytes)).arg(call.numbers());
+    for text in call.texts() {
+        command.arg(text);
+    }
     command
 }
 
-/// What a script answered. What no script answers is an error of that answer alone: the connection is in order.
+fn set(call: &Call<'_>) -> Cmd {
+    let mut command = room_for(call, 0);
+    command.arg("SET");
+    for key in call.keys() {
+        command.arg(key.as_str());
+    }
+    command.arg(call.token().map(Token::as_bytes)).arg("NX").arg("PX").arg(call.numbers());
+    command
+}
+
+/// A command that need not grow while it is put together.
+fn room_for(call: &Call<'_>, script: usize) -> Cmd {
+    /// The command's name, the script, how many keys there are, the token and the text; or as many words of `SET`.
+    const WORDS: usize = 5;
+    /// What they and the numbers have beside the script and the token.
+    const BYTES: usize = 64;
+    let keys: usize = call.keys().map(|key| key.as_str().len()).sum();
+    let token = call.token().map_or(0, |token| token.as_bytes().len());
+    Cmd::with_capacity(WORDS + call.key_count() + call.numbers().len(), BYTES + script + keys + token)
+}
+
+/// What was answered. What no script answers is an error of that answer alone: the connection is in order.
 pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
+        Value::Okay => Ok(Reply::Done),
         Value::Nil => Ok(Reply::Nothing),
         Value::Int(integer) => Ok(Reply::Integer(integer)),
         other => match integers(&other) {

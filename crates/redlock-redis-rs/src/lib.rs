@@ -44,6 +44,7 @@
 mod client;
 mod connection;
 mod error;
+mod wake_ups;
 
 pub use redis;
 

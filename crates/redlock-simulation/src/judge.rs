@@ -15,8 +15,9 @@ use redlock_mock::{MockNode, Operation, Process, Record};
 use tokio::time::Instant;
 
 use crate::{
-    case::{Hold, Retry, Scope},
+    case::{Hold, Retry},
     ledger::{Call, Issued, Outcome},
+    scope::Scope,
     stage::{NODE_TIMEOUT, Stage},
     violation::Oracle,
 };
@@ -87,10 +88,11 @@ pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
         let what = format!("process-{} did not get r{}: {:?}", call.process + 1, call.resource, call.outcome);
         stage.violation(Oracle::Progress, what);
     }
-    // What a round may take: its answers, and a pause in which the one before is given back.
+    // What an attempt may take: the answers, a pause in which the round before is given back, and the answers of one that
+    // began in the pause, since it was woken, and is given back.
     // With fencing, the nodes may be raised as often as there are nodes.
     let raises = if stage.fencing { stage.quorum().nodes() as u32 } else { 0 };
-    let round = |pause: u64| NODE_TIMEOUT * (1 + raises) + Duration::from_millis((2 * pause).max(50) + 2);
+    let round = |pause: u64| NODE_TIMEOUT * (1 + raises) * 2 + Duration::from_millis((2 * pause).max(50) + 50 + 2);
     let bound = match hold.retry {
         Retry::Attempts(attempts, pause) => round(pause) * attempts,
         // By the process' own clock.
@@ -115,8 +117,12 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
     });
     let accounted_for = match tried.lost {
         Lost::Contended => {
-            count(|answer| matches!(answer, NodeAnswer::Held { .. } | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. }))
-                > 0
+            count(|answer| {
+                matches!(
+                    answer,
+                    NodeAnswer::Held { .. } | NodeAnswer::Queued | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. }
+                )
+            }) > 0
         }
         Lost::NoQuorum => failed > stage.quorum().tolerated(),
         Lost::TooSlow => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
@@ -152,7 +158,7 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
             let learned = sent.and_then(|record| record.learned);
             let honest = match &vote.answer {
                 NodeAnswer::Granted => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
-                NodeAnswer::Held { .. } | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
+                NodeAnswer::Held { .. } | NodeAnswer::Queued | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
                     learned.is_some_and(|(_, vote)| vote == Vote::Refused)
                 }
                 // The node has granted, and that was not counted.

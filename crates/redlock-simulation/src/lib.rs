@@ -1,14 +1,16 @@
 //! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
 //!
 //! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
-//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by six [`Oracle`]s. [`Search`] plays many
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by seven [`Oracle`]s. [`Search`] plays many
 //! cases, each made from one number, and shrinks the first that is judged guilty.
 
 mod case;
+mod scope;
 mod stage;
 mod held;
 mod judge;
 mod ledger;
+mod waits;
 mod violation;
 mod panics;
 mod sabotage;
@@ -19,10 +21,12 @@ mod picture;
 pub mod timeline;
 
 pub use self::{
-    case::{Case, End, Hold, Retry, Scope},
+    case::{Case, End, Hold, Retry},
     ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap},
     sabotage::Sabotage,
+    scope::Scope,
     search::{Found, Search, Tally, case},
     stage::{Played, play},
     violation::{Oracle, Violation},
+    waits::Wait,
 };

@@ -74,6 +74,8 @@ enum Only {
     Fenced,
     /// The restart guard: nodes restart and forget at any time.
     Guarded,
+    /// Nothing but delays, and several who wait: whoever is the next is woken.
+    Waiting,
 }
 
 /// What is saved of a guilty history.
@@ -106,6 +108,7 @@ impl From<Only> for Scope {
             Only::RollingRestarts => Self::RollingRestarts,
             Only::Fenced => Self::Fenced,
             Only::Guarded => Self::Guarded,
+            Only::Waiting => Self::Waiting,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, Drift, ExtendAnswer, ExtendRequest, Guard, LockNode, NodeError,
-    OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Resource, Timed,
-    Ttl,
+    AcquireAnswer, AcquireRequest, Counters, Drift, ExtendAnswer, ExtendRequest, Guard, ListenRequest, LockNode,
+    NodeError, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
+    Resource, Timed, Ttl, WakeUps,
 };
 use redlock_mock::{MockNode, Process};
 use std::time::Duration;
@@ -58,6 +58,10 @@ pub enum Sabotage {
     HalfQuarantine,
     /// The restart guard looks for a marker, and not of which run it is.
     AnyMarker,
+    /// A node's release wakes nobody.
+    WakesNobody,
+    /// A node grants to whoever comes, though others wait.
+    GrantsOutOfTurn,
 }
 
 impl Sabotage {
@@ -140,6 +144,9 @@ impl LockNode for Saboteur {
         }
         let mut request = request.clone();
         request.guard = request.guard.and_then(|guard| self.guard(&guard));
+        if self.sabotage == Sabotage::GrantsOutOfTurn {
+            request.queue = request.queue.map(|queue| queue.yielding(false));
+        }
         let counters = request.fencing.as_ref();
         if let Some(counters) = counters.filter(|counters| !self.counts(counters))
             && self.sabotage == Sabotage::CountsFromNothing
@@ -185,7 +192,9 @@ impl LockNode for Saboteur {
             Sabotage::PanicsUnheard => drop(tokio::spawn(async { panic!("on purpose") })),
             _ => {}
         }
-        match (self.sabotage, self.node.release(request).await?) {
+        let mut request = request.clone();
+        request.wake = request.wake.filter(|_| self.sabotage != Sabotage::WakesNobody);
+        match (self.sabotage, self.node.release(&request).await?) {
             (Sabotage::DeniesRelease, _) => Ok(ReleaseAnswer::NotHeld),
             (_, answer) => Ok(answer),
         }
@@ -208,5 +217,9 @@ impl LockNode for Saboteur {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         self.node.open(request).await
+    }
+
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        self.node.listen(request).await
     }
 }

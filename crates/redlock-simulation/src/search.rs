@@ -15,8 +15,9 @@ use proptest::{
 };
 
 use crate::{
-    case::{Case, Scope},
+    case::Case,
     sabotage::Sabotage,
+    scope::Scope,
     shrink::{Tree, shrink},
     stage::{Played, play},
     violation::{Oracle, Violation},
@@ -26,8 +27,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
-    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart; all others are
-    /// [`Scope::Promised`].
+    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
+    /// [`Scope::Waiting`]; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,
@@ -123,6 +124,7 @@ impl Search {
             0 | 4 | 8 | 12 => Scope::Healthy,
             1 => Scope::RollingRestarts,
             2 | 10 => Scope::Fenced,
+            3 => Scope::Waiting,
             6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })

@@ -10,11 +10,12 @@ use redlock_mock::{Fleet, MockNode, Process, Record, SeededEntropy, What};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    case::{Case, Hold, Scope},
+    case::{Case, Hold},
     judge,
     ledger::{Call, Ledger, Outcome},
     panics,
     sabotage::Sabotage,
+    scope::Scope,
     violation::{Oracle, Violation},
 };
 
@@ -120,6 +121,10 @@ impl Stage {
         for disorder in disorders {
             self.violation(Oracle::Fencing, disorder.to_string());
         }
+        let waits = if self.scope == Scope::Waiting { self.ledger().waits() } else { Vec::new() };
+        for wait in waits.iter().filter(|wait| wait.is_too_long()) {
+            self.violation(Oracle::Waiting, wait.to_string());
+        }
     }
 
     /// Puts a new fleet into service, before anything befalls it.
@@ -165,6 +170,10 @@ impl Stage {
                 // What it gave back must not be in the way of its own next lock.
                 let _ = redlock.close().await;
             }
+        }
+        if self.scope == Scope::Waiting {
+            // Who is woken when it has just closed is gone, and those behind it poll.
+            sleep(Duration::from_secs(1)).await;
         }
         if let Err(error) = redlock.close().await {
             self.violation(Oracle::BoundedWork, format!("process-{}: {error}", process.number() + 1));

@@ -19,12 +19,21 @@ pub enum Oracle {
     BoundedWork,
     /// Every fencing token is greater than all that were known before its call began, and nobody else's.
     Fencing,
+    /// Who waits sleeps past no release, and few are served before it.
+    Waiting,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::MutualExclusion, Self::NoResidue, Self::Progress, Self::Honesty, Self::BoundedWork, Self::Fencing];
+    pub const ALL: [Self; 7] = [
+        Self::MutualExclusion,
+        Self::NoResidue,
+        Self::Progress,
+        Self::Honesty,
+        Self::BoundedWork,
+        Self::Fencing,
+        Self::Waiting,
+    ];
 }
 
 impl fmt::Display for Oracle {
@@ -36,6 +45,7 @@ impl fmt::Display for Oracle {
             Self::Honesty => "honesty",
             Self::BoundedWork => "bounded work",
             Self::Fencing => "fencing",
+            Self::Waiting => "waiting",
         })
     }
 }

@@ -110,6 +110,12 @@ fn mutual_exclusion_finds_a_restart_guard_that_waits_too_short_and_one_that_take
     finds(Oracle::MutualExclusion, Scope::Guarded, Sabotage::AnyMarker);
 }
 
+#[test]
+fn waiting_finds_nodes_that_wake_nobody_and_nodes_that_grant_out_of_turn() {
+    finds(Oracle::Waiting, Scope::Waiting, Sabotage::WakesNobody);
+    finds(Oracle::Waiting, Scope::Waiting, Sabotage::GrantsOutOfTurn);
+}
+
 /// A counter that comes back older than it was does not begin again with the clock.
 #[test]
 fn beyond_the_promise_counters_that_come_back_older_issue_a_token_twice() {

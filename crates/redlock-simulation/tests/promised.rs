@@ -26,6 +26,11 @@ fn a_restart_guard_makes_up_for_nodes_that_forget_at_any_time() {
     finds_nothing(Scope::Guarded);
 }
 
+#[test]
+fn whoever_waits_is_woken_and_served_in_its_turn() {
+    finds_nothing(Scope::Waiting);
+}
+
 fn finds_nothing(scope: Scope) {
     let tally = Tally::default();
     let search = Search { scope: Some(scope), seed: 1, cases: 1_000, sabotage: Sabotage::None, oracle: None };
@@ -45,6 +50,7 @@ fn one_number_makes_one_history_to_the_last_message() {
         (4, Scope::Healthy),
         (5, Scope::Fenced),
         (6, Scope::Guarded),
+        (7, Scope::Waiting),
     ] {
         let (first, second) = (case(scope, seed), case(scope, seed));
         assert_eq!(first, second);

@@ -129,7 +129,9 @@ pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
     }
     assert_eq!(lock.resources().to_string(), r#""a", "b""#);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    ours.close().await.unwrap();
+    for redlock in [ours, theirs, plain] {
+        redlock.close().await.unwrap();
+    }
     for key in ["app:r", "app:a", "app:b", "r", "a", "b"] {
         assert_eq!(lab.holding(key).await, 0, "{key}");
     }

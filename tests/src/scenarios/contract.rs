@@ -51,6 +51,26 @@ pub(super) async fn an_acquire_sets_the_token_for_the_ttl(lab: &Lab) {
     assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
 }
 
+pub(super) async fn an_acquire_that_need_not_tell_the_time_is_the_same(lab: &Lab) {
+    let node = lab.node(0);
+    let acquire = async |number| {
+        let mut request = AcquireRequest::new(resource(), token(number), ttl(TTL));
+        request.wants_clock = false;
+        node.acquire(&request).await.map(|timed| timed.answer)
+    };
+    assert_eq!(acquire(1).await.unwrap(), AcquireAnswer::granted());
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+    assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
+    // Sent again after the answer was lost.
+    assert_eq!(acquire(1).await.unwrap(), AcquireAnswer::granted());
+    let AcquireAnswer::Held { remaining, .. } = acquire(2).await.unwrap() else { panic!("granted twice") };
+    assert!(is_fresh(remaining, TTL), "{remaining:?}");
+    assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
+    assert_eq!(release(&node, 1).await, ReleaseAnswer::Released);
+    lab.set_list(0, "contract").await;
+    assert_eq!(acquire(3).await.unwrap_err().kind(), NodeErrorKind::WrongType);
+}
+
 pub(super) async fn an_acquire_is_refused_while_another_holds(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;

@@ -17,6 +17,7 @@ mod named;
 mod quorum;
 mod release;
 mod restart;
+mod waiting;
 mod work;
 
 use std::{future::Future, pin::Pin};
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 scenarios! { EVERYWHERE, false:
     contract {
         an_acquire_sets_the_token_for_the_ttl,
+        an_acquire_that_need_not_tell_the_time_is_the_same,
         an_acquire_is_refused_while_another_holds,
         an_acquire_that_finds_its_own_token_is_granted,
         an_extend_renews_the_expiry,
@@ -85,6 +87,12 @@ scenarios! { EVERYWHERE, false:
         a_lost_round_leaves_nothing_behind,
         a_cancelled_call_leaves_nothing_behind,
         work_under_the_lock_is_exclusive,
+    }
+    waiting {
+        a_release_wakes_a_waiter_of_another_process,
+        waiters_of_many_processes_take_turns,
+        who_takes_over_from_the_holder_before_holds_all_nodes,
+        a_waiters_key_of_another_type_costs_only_the_wake_up,
     }
     extend {
         an_extended_lock_outlives_its_first_ttl,
@@ -224,6 +232,10 @@ scenarios! { ON_SERVERS, true:
         a_loading_node_is_told,
         an_unknown_host_is_told,
         a_server_that_is_not_redis_is_told,
+    }
+    waiting {
+        a_user_who_may_not_wake_polls,
+        a_user_may_wake_with_no_more_than_the_readme_says,
     }
     guard {
         a_node_that_kept_its_data_is_quarantined_as_well,

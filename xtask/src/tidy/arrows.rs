@@ -12,6 +12,9 @@ const OWNERS: &[(&str, &str)] =
 /// Backends and what they are made for: of this workspace they know the core only.
 const BACKENDS: &[&str] = &["redlock-mock", "redlock-redis-rs", "redlock-fred"];
 
+/// Not published, and may use what is not: the benches start the servers of the tests.
+const UNPUBLISHED: &[&str] = &["redlock-tests", "redlock-bench"];
+
 /// Arrows point one way: your code to the core, backends to the core, tests to all, xtask to nothing.
 pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -34,8 +37,8 @@ pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violati
                     format!("a backend knows the core and not {to}")
                 }
                 from if from.starts_with("redlock-")
-                    && from != "redlock-tests"
-                    && ["redlock-tests", "xtask"].contains(&to) =>
+                    && !(UNPUBLISHED.contains(&from) && to != "xtask")
+                    && ["redlock-tests", "redlock-bench", "xtask"].contains(&to) =>
                 {
                     format!("{to} is not published")
                 }
@@ -88,6 +91,7 @@ mod tests {
             package("redlock-redis-rs", &["redlock-core", "redis"]),
             package("redlock-fred", &["redlock-core", "fred"]),
             package("redlock-tests", &["redlock-core", "redlock-fred", "testcontainers"]),
+            package("redlock-bench", &["redlock-core", "redlock-fred", "redlock-tests"]),
             package("xtask", &["clap"]),
         ]
     }
@@ -110,6 +114,10 @@ mod tests {
             ("redlock-redis-rs", "fred"),
             ("redlock-redis-rs", "testcontainers (dev)"),
             ("redlock-tests", "redis (dev)"),
+            ("redlock-bench", "redis"),
+            ("redlock-bench", "xtask"),
+            ("redlock-core", "redlock-bench"),
+            ("redlock-simulation", "redlock-tests"),
             ("xtask", "redlock-core"),
         ] {
             let mut packages = members();

@@ -112,7 +112,7 @@ fn variants(code: &str) -> Vec<&str> {
 }
 
 /// Are programs of this workspace, not for publication.
-const NO_LIBRARIES: &[&str] = &["redlock-demo", "redlock-simulation"];
+const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-demo", "redlock-simulation"];
 
 /// What users link to: the code of the libraries, without their tests.
 fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {

@@ -2,7 +2,7 @@
 //!
 //! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
-//! loss. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
+//! loss. [`Cause`], [`Asking`] and [`Succession`] tell how waiters take turns. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
 //! [`Resumption`] tells whether a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its
 //! [`FencingToken`]. What is wrong with the nodes themselves is a list of [`NodeFinding`]s.
 
@@ -12,6 +12,7 @@ mod round;
 mod drift;
 mod node_timeout;
 mod retry;
+mod waiting;
 mod auto_extend;
 mod slot;
 mod finding;
@@ -41,4 +42,5 @@ pub use self::{
     round::{Decision, Lost, Round, Vote},
     slot::hash_slot,
     ttl::{Ttl, TtlError},
+    waiting::{Asking, Cause, Succession},
 };

@@ -71,6 +71,9 @@ impl Retry {
     }
 
     /// Up to so many attempts in all, the first included; 0 counts as 1.
+    ///
+    /// What is counted are the pauses between them. Who stands in line behind others of its process asks no node, and its
+    /// attempts pass all the same; who is woken within a pause asks again within the same attempt.
     pub fn attempts(attempts: u32) -> Self {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
     }
@@ -110,6 +113,12 @@ impl Retry {
     /// Without jitter, contenders that collided once collide again.
     pub fn jitter(self, jitter: Duration) -> Self {
         Self { jitter, ..self }
+    }
+
+    /// Whether there is one attempt and no more.
+    #[must_use]
+    pub fn is_once(&self) -> bool {
+        self.attempts == Some(NonZeroU32::MIN)
     }
 
     /// When the call ends at the latest, counted from its start.

@@ -1,4 +1,4 @@
-//! One operation as a script with its keys and arguments, and what came of it.
+//! One operation as a script or a command, with its keys and arguments, and what came of it.
 
 use std::{slice, time::Duration};
 
@@ -11,33 +11,59 @@ use crate::{
     token::Token,
 };
 
-/// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, and numbers.
+/// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or the
+/// plain command for a key that is likely to be free.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    script: Script,
+    script: Option<Script>,
     resources: &'a [Resource],
     counters: &'a [Resource],
     marker: Option<&'a Resource>,
+    waiters: &'a [Resource],
     token: Option<&'a Token>,
-    numbers: [u64; 4],
+    numbers: [u64; 6],
     count: usize,
-    text: Option<&'a str>,
+    texts: [Option<&'a str>; 2],
 }
 
 impl<'a> Call<'a> {
+    /// The plain command that says all there is to say of a free key. Of one that is not free it says nothing: not who
+    /// holds it, nor for how long. And only a script sets several keys in one step, or tells the time with it.
+    pub(super) fn set(request: &'a AcquireRequest) -> Option<Self> {
+        if !request.is_plain() {
+            return None;
+        }
+        let set = Self { script: None, ..Self::new(script::ACQUIRE, request.keys.as_slice(), Some(&request.token)) };
+        Some(set.with([request.ttl.sent_millis()]))
+    }
+
     pub(super) fn acquire(request: &'a AcquireRequest) -> Self {
-        let AcquireRequest { keys, token, ttl, fencing, guard } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessor, wants_clock: _ } = request;
         let ttl = ttl.sent_millis();
         let call = Self::new(script::ACQUIRE, keys.as_slice(), Some(token));
-        if fencing.is_none() && guard.is_none() {
+        let is_waiting = queue.is_some() || predecessor.is_some();
+        if fencing.is_none() && guard.is_none() && !is_waiting {
             return call.with([ttl]);
         }
         let retention = fencing.as_ref().map_or(0, |counters| millis(counters.retention));
         let longest = guard.as_ref().map_or(0, |guard| guard.longest.sent_millis());
-        Self {
+        let numbers = [ttl, keys.len() as u64, retention, longest];
+        let call = Self {
             counters: fencing.as_ref().map_or(&[], |counters| counters.keys.as_slice()),
             marker: guard.as_ref().map(|guard| &guard.marker),
-            ..call.with([ttl, keys.len() as u64, retention, longest])
+            ..call.with(numbers)
+        };
+        if !is_waiting {
+            return call;
+        }
+        let [ttl, resources, retention, longest] = numbers;
+        let yields = queue.as_ref().is_some_and(|queue| queue.yields);
+        let stays = queue.as_ref().is_some_and(|queue| queue.stays);
+        let channel = queue.as_ref().map_or("", |queue| &queue.channel);
+        Self {
+            waiters: queue.as_ref().map_or(&[], |queue| slice::from_ref(&queue.waiters)),
+            texts: [Some(channel), predecessor.as_ref().map(Token::as_str)],
+            ..call.with([ttl, resources, retention, longest, yields.into(), stays.into()])
         }
     }
 
@@ -55,8 +81,16 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn release(request: &'a ReleaseRequest) -> Self {
-        let ReleaseRequest { keys, token } = request;
-        Self::new(script::RELEASE, keys.as_slice(), Some(token))
+        let ReleaseRequest { keys, token, wake } = request;
+        let call = Self::new(script::RELEASE, keys.as_slice(), Some(token));
+        match wake {
+            None => call,
+            Some(wake) => Self {
+                waiters: &wake.waiters,
+                texts: [Some(wake.leaving.as_deref().unwrap_or_default()), None],
+                ..call.with([keys.len() as u64])
+            },
+        }
     }
 
     pub(super) fn inspect(request: &'a InspectRequest) -> Self {
@@ -75,11 +109,21 @@ impl<'a> Call<'a> {
     pub(super) fn open(request: &'a OpenRequest) -> Self {
         let Guard { marker, longest } = &request.guard;
         let call = Self::new(script::OPEN, slice::from_ref(marker), None).with([longest.sent_millis()]);
-        Self { text: request.run.as_deref(), ..call }
+        Self { texts: [request.run.as_deref(), None], ..call }
     }
 
     fn new(script: Script, resources: &'a [Resource], token: Option<&'a Token>) -> Self {
-        Self { script, resources, counters: &[], marker: None, token, numbers: [0; 4], count: 0, text: None }
+        Self {
+            script: Some(script),
+            resources,
+            counters: &[],
+            marker: None,
+            waiters: &[],
+            token,
+            numbers: [0; 6],
+            count: 0,
+            texts: [None; 2],
+        }
     }
 
     fn with<const N: usize>(mut self, numbers: [u64; N]) -> Self {
@@ -87,9 +131,20 @@ impl<'a> Call<'a> {
         Self { count: N, ..self }
     }
 
-    /// The script.
+    /// Whether waiters are among its keys.
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// The same without waiters: nobody is put among them, and nobody is woken.
+    pub(super) fn without_waiters(self) -> Self {
+        let [channel, predecessor] = self.texts;
+        Self { waiters: &[], texts: [channel.map(|_| ""), predecessor], ..self }
+    }
+
+    /// The script. None: it is `SET key token NX PX number`, with the only key, the token and the only number.
     #[must_use]
-    pub fn script(&self) -> Script {
+    pub fn script(&self) -> Option<Script> {
         self.script
     }
 
@@ -102,13 +157,13 @@ impl<'a> Call<'a> {
 
     /// All its keys.
     pub fn keys(&self) -> impl Iterator<Item = &'a Resource> + use<'a> {
-        self.resources.iter().chain(self.counters).chain(self.marker)
+        self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters)
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.resources.len() + self.counters.len() + usize::from(self.marker.is_some())
+        self.resources.len() + self.counters.len() + usize::from(self.marker.is_some()) + self.waiters.len()
     }
 
     /// Its first argument, if it takes one.
@@ -123,10 +178,9 @@ impl<'a> Call<'a> {
         self.numbers.get(..self.count).unwrap_or_default()
     }
 
-    /// Its last argument, if it takes a text.
-    #[must_use]
-    pub fn text(&self) -> Option<&'a str> {
-        self.text
+    /// Its last arguments, if it takes texts.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.texts.into_iter().flatten()
     }
 }
 
@@ -135,10 +189,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, FencingToken::MAX.get())
 }
 
-/// What a script can answer.
+/// What a script or the command can answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Nil.
+    /// `OK`: the command has set the key.
+    Done,
+    /// Nil: there is no key to look at, or the command has found one and set none.
     Nothing,
     /// An integer.
     Integer(i64),
@@ -183,8 +239,8 @@ impl Reply {
 /// A reply, and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// What the script answered.
+    /// What the node answered.
     pub reply: Reply,
-    /// Whether the script was sent before, on a connection that broke.
+    /// Whether the same was sent before, on a connection that broke.
     pub sent_again: bool,
 }

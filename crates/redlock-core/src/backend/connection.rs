@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{Answered, Call, Reply};
 use crate::node_error::{NodeError, NodeErrorKind};
@@ -32,13 +35,14 @@ pub trait Connect: Send + Sync + 'static {
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<Self::Connection, NodeError>> + Send + 'static;
 
-    /// Runs a script, by its hash, and by its text on a node that does not have it yet.
+    /// Runs a script, by its hash, and by its text on a node that does not have it yet. Or the plain command that a
+    /// [`Call`] without a script is.
     ///
     /// # Errors
     ///
     /// Told apart by what they mean for the connection.
     fn run(
-        connection: &Self::Connection,
+        connection: Self::Connection,
         call: &Call<'_>,
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
@@ -49,7 +53,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// Told apart by what they mean for the connection.
     fn command(
-        connection: &Self::Connection,
+        connection: Self::Connection,
         words: &[&str],
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
@@ -73,6 +77,14 @@ pub enum Failure {
     Silent(NodeError),
     /// The node answered with an error.
     Answered(NodeError),
+}
+
+/// Why a connection was of no use.
+enum Unanswered {
+    /// There is nothing more to try.
+    Failed(NodeError),
+    /// The connection is gone, and the command was `sent` over it or not.
+    Gone { error: NodeError, sent: bool },
 }
 
 /// A node's connection.
@@ -101,10 +113,15 @@ impl<C: Connect> Connection<C> {
         Self { client, current: Mutex::new(None) }
     }
 
-    /// Runs a script.
+    /// The client that connects.
+    pub fn client(&self) -> &C {
+        &self.client
+    }
+
+    /// Runs a script, or the plain command that a [`Call`] without a script is.
     ///
-    /// A connection that turns out to be broken is made again at once, and the script sent again: the node may have
-    /// been restarted long ago. That is safe, as each script is idempotent in its effect for its token.
+    /// A connection that turns out to be broken is made again at once, and the same sent again: the node may have
+    /// been restarted long ago. That is safe, as each is idempotent in its effect for its token.
     ///
     /// # Errors
     ///
@@ -115,8 +132,8 @@ impl<C: Connect> Connection<C> {
         connect_timeout: Duration,
         response_timeout: Duration,
     ) -> Result<Answered, NodeError> {
-        let run = |connection: C::Connection| async move { C::run(&connection, call, response_timeout).await };
-        let (reply, sent_again) = self.carry_out(connect_timeout, run).await?;
+        let run = |connection| C::run(connection, call, response_timeout);
+        let (reply, sent_again) = self.carry_out(connect_timeout, response_timeout, run).await?;
         Ok(Answered { reply, sent_again })
     }
 
@@ -132,53 +149,68 @@ impl<C: Connect> Connection<C> {
         connect_timeout: Duration,
         response_timeout: Duration,
     ) -> Result<Vec<String>, NodeError> {
-        let run = |connection: C::Connection| async move { C::command(&connection, words, response_timeout).await };
-        Ok(self.carry_out(connect_timeout, run).await?.0)
+        let run = |connection| C::command(connection, words, response_timeout);
+        Ok(self.carry_out(connect_timeout, response_timeout, run).await?.0)
     }
 
-    /// What was answered, and whether it was sent again.
+    /// What was answered, and whether it was sent again. All of it ends within both timeouts together.
     async fn carry_out<A, F>(
         &self,
         connect_timeout: Duration,
+        response_timeout: Duration,
         run: impl Fn(C::Connection) -> F,
     ) -> Result<(A, bool), NodeError>
     where
         F: Future<Output = Result<A, Failure>>,
     {
-        let (mut last_try, mut sent_again) = (false, false);
-        loop {
-            let mut attempt = self.attempt(connect_timeout);
-            let error = match attempt.connection().await {
-                Some(Ok(connection)) => {
-                    let sent = Instant::now();
-                    match run(connection).await {
-                        Ok(reply) => {
-                            self.answered(&attempt);
-                            return Ok((reply, sent_again));
-                        }
-                        Err(Failure::Answered(error)) => {
-                            self.answered(&attempt);
-                            return Err(error);
-                        }
-                        Err(Failure::Silent(error)) => {
-                            self.unanswered(&attempt, sent);
-                            return Err(error);
-                        }
-                        Err(Failure::Broken(error)) => {
-                            sent_again = true;
-                            error
-                        }
-                    }
-                }
-                Some(Err(error)) => return Err(error),
-                None => NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"),
-            };
-            self.give_up(&attempt);
-            if last_try {
-                return Err(error);
-            }
-            last_try = true;
+        let started = Instant::now();
+        let sent_before = match self.carry_out_once(connect_timeout, &run).await {
+            Ok(answer) => return Ok((answer, false)),
+            Err(Unanswered::Failed(error)) => return Err(error),
+            Err(Unanswered::Gone { sent, .. }) => sent,
+        };
+        let bound = connect_timeout.saturating_add(response_timeout);
+        let left = bound.saturating_sub(started.elapsed());
+        match timeout(left, self.carry_out_once(connect_timeout, &run)).await {
+            Ok(Ok(answer)) => Ok((answer, sent_before)),
+            Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) => Err(error),
+            Err(_) => Err(NodeError::no_answer(bound)),
         }
+    }
+
+    async fn carry_out_once<A, F>(
+        &self,
+        connect_timeout: Duration,
+        run: impl Fn(C::Connection) -> F,
+    ) -> Result<A, Unanswered>
+    where
+        F: Future<Output = Result<A, Failure>>,
+    {
+        let mut attempt = self.attempt(connect_timeout);
+        let (error, sent) = match attempt.connection(connect_timeout).await {
+            Some(Ok(connection)) => {
+                let sent = Instant::now();
+                match run(connection).await {
+                    Ok(reply) => {
+                        self.answered(&attempt);
+                        return Ok(reply);
+                    }
+                    Err(Failure::Answered(error)) => {
+                        self.answered(&attempt);
+                        return Err(Unanswered::Failed(error));
+                    }
+                    Err(Failure::Silent(error)) => {
+                        self.unanswered(&attempt, sent);
+                        return Err(Unanswered::Failed(error));
+                    }
+                    Err(Failure::Broken(error)) => (error, true),
+                }
+            }
+            Some(Err(error)) => return Err(Unanswered::Failed(error)),
+            None => (NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"), false),
+        };
+        self.give_up(&attempt);
+        Err(Unanswered::Gone { error, sent })
     }
 
     /// The connection in use, or a new one.
@@ -242,8 +274,15 @@ impl<C: Connect> fmt::Debug for Connection<C> {
 
 impl<C: Connect> Attempt<C> {
     /// The connection, or why there is none; nothing if the runtime went away while connecting.
-    async fn connection(&mut self) -> Option<Result<C::Connection, NodeError>> {
-        self.0.wait_for(Option::is_some).await.ok()?.clone()
+    async fn connection(&mut self, connect_timeout: Duration) -> Option<Result<C::Connection, NodeError>> {
+        if let Some(connected) = self.0.borrow().clone() {
+            return Some(connected);
+        }
+        // The runtime that connects may stand still, and then nobody there ends it in time.
+        match timeout(connect_timeout, self.0.wait_for(Option::is_some)).await {
+            Ok(connected) => connected.ok()?.clone(),
+            Err(_) => Some(Err(NodeError::no_connection(connect_timeout))),
+        }
     }
 
     /// Whether a new command has to make a connection.

@@ -1,6 +1,14 @@
 //! A node over any Redis client.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -12,11 +20,12 @@ use super::{
 use crate::{
     algorithm::{ClockReading, NodeFacts, ScriptFailure},
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
-    node::LockNode,
+    node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeUrl, NodeUrlError},
     request::{
-        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest,
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListenRequest, OpenRequest, RaiseRequest,
+        ReleaseRequest,
     },
     resource::Resource,
     script,
@@ -39,7 +48,7 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         false
     }
 
-    /// Runs a script.
+    /// Runs a script, or the plain command that a [`Call`] without a script is. Ends within both timeouts together.
     ///
     /// # Errors
     ///
@@ -53,7 +62,8 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
 
     /// Sends a plain command, the first of `words`, with the others as its arguments. Answers all strings and numbers of
     /// the reply, in order: those of arrays and maps too. Of a Redis Cluster, the primary of hash slot 0 is asked.
-    /// Default: not supported; then nothing is known of the node but whether it runs scripts.
+    /// Ends within both timeouts together. Default: not supported; then nothing is known of the node but whether it runs
+    /// scripts.
     ///
     /// # Errors
     ///
@@ -67,6 +77,20 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         let _ = (words, connect_timeout, response_timeout);
         async { Err(NodeErrorKind::Unsupported.into()) }
     }
+
+    /// Listens on a channel, over a connection of its own. Answers once it does. Default: not supported; then waiters poll.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, or the user may not listen.
+    fn listen(
+        &self,
+        channel: &str,
+        connect_timeout: Duration,
+    ) -> impl Future<Output = Result<Box<dyn WakeUps>, NodeError>> + Send {
+        let _ = (channel, connect_timeout);
+        async { Err(NodeErrorKind::Unsupported.into()) }
+    }
 }
 
 /// One independent Redis node. Clones share one client.
@@ -75,6 +99,9 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
+    /// Whether the waiters beside a key cannot be had: the user may not touch them, or the server is one of a cluster. They
+    /// are left aside, and poll.
+    no_waiters: Arc<AtomicBool>,
 }
 
 impl<C: RedisClient> Node<C> {
@@ -116,6 +143,7 @@ impl<C: RedisClient> Node<C> {
             client: Arc::new(client),
             connect_timeout: NodeUrl::DEFAULT_TIMEOUT,
             response_timeout: NodeUrl::DEFAULT_TIMEOUT,
+            no_waiters: Arc::default(),
         }
     }
 
@@ -143,11 +171,28 @@ impl<C: RedisClient> Node<C> {
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
-        // A connection that breaks is made again once within one operation: the sum of all that is bounded here.
-        let bound = self.connect_timeout.saturating_add(self.response_timeout);
-        match tokio::time::timeout(bound, self.client.call(&call, self.connect_timeout, self.response_timeout)).await {
-            Ok(answered) => answered,
-            Err(_) => Err(NodeError::no_answer(bound)),
+        self.client.call(&call, self.connect_timeout, self.response_timeout).await
+    }
+
+    /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
+    /// given back all the same.
+    async fn call_waiting(&self, call: Call<'_>) -> Result<Answered, NodeError> {
+        if !call.has_waiters() || self.no_waiters.load(Ordering::Relaxed) {
+            return self.call(call.without_waiters()).await;
+        }
+        match self.call(call).await {
+            // Redis looks at the slots of all keys, and whether the user may touch them, before it begins.
+            Err(error) if matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
+                let answered = self.call(call.without_waiters()).await?;
+                // Anything else may pass.
+                let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
+                if is_lasting && !self.no_waiters.swap(true, Ordering::Relaxed) {
+                    let (node, error) = (&*self.name, error.chain());
+                    tracing::debug!(node, %error, "waiters poll this node: it does not take their key");
+                }
+                Ok(answered)
+            }
+            answered => answered,
         }
     }
 
@@ -255,7 +300,15 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let [verdict, clock, detail] = self.call(Call::acquire(request)).await?.reply.integers()?;
+        if let Some(set) = Call::set(request) {
+            match self.call(set).await?.reply {
+                Reply::Done => return Ok(AcquireAnswer::granted().into()),
+                // The script tells who has it: this token too, if the command was sent twice.
+                Reply::Nothing => {}
+                other => return Err(other.unexpected()),
+            }
+        }
+        let [verdict, clock, detail] = self.call_waiting(Call::acquire(request)).await?.reply.integers()?;
         Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock) })
     }
 
@@ -265,7 +318,7 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let answered = self.call(Call::release(request)).await?;
+        let answered = self.call_waiting(Call::release(request)).await?;
         ReleaseAnswer::from_script(answered.reply.integer()?, answered.sent_again)
     }
 
@@ -291,6 +344,10 @@ impl<C: RedisClient> LockNode for Node<C> {
         }
     }
 
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        self.client.listen(&request.channel, self.connect_timeout).await
+    }
+
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
         let bound = self.connect_timeout.saturating_add(self.response_timeout);
         tokio::time::timeout(bound, self.facts(request)).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
@@ -299,7 +356,12 @@ impl<C: RedisClient> LockNode for Node<C> {
 
 impl<C> Clone for Node<C> {
     fn clone(&self) -> Self {
-        Self { name: Arc::clone(&self.name), client: Arc::clone(&self.client), ..*self }
+        Self {
+            name: Arc::clone(&self.name),
+            client: Arc::clone(&self.client),
+            no_waiters: Arc::clone(&self.no_waiters),
+            ..*self
+        }
     }
 }
 

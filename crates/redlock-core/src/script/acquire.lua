@@ -1,22 +1,34 @@
 -- Takes all locks, or none if another holds any of them.
--- KEYS: the resources, then their fencing counters, then the marker of the restart guard.
+-- KEYS: the resources, then their fencing counters, then the marker of the restart guard, then the waiters.
 -- ARGV: 1 token, 2 ttl in ms; or these and 3 how many of KEYS are resources, 4 for how long a counter is kept in ms (0: no
--- fencing), 5 the longest ttl in use in ms (0: no restart guard).
--- Answers { verdict, TIME in us (0: not permitted), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
--- hold this token now, -5 in quarantine, else the greatest remaining ttl in ms of those that another holds, as PTTL gives
--- it (-1: none, which is the greatest).
+-- fencing), 5 the longest ttl in use in ms (0: no restart guard), 6 whether to yield to those who wait already (1: yes),
+-- 7 whether to stand in line also when granted (1: yes), 8 the channel on which the asking process is woken (empty: it does
+-- not wait), 9 the token of the predecessor, if any.
+-- Answers { verdict, TIME in us (0: not permitted, or not asked for a successor), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
+-- hold this token now, -7 when so they do and were the predecessor's until now, -5 in quarantine, -6 when they are free but
+-- another waiter comes first, else the greatest remaining ttl in ms of those that another holds, as PTTL gives it (-1: none,
+-- which is the greatest).
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
 if redis.replicate_commands then redis.replicate_commands() end
 local resources, retention, longest = tonumber(ARGV[3]) or #KEYS, tonumber(ARGV[4]) or 0, tonumber(ARGV[5]) or 0
-local time = redis.pcall('TIME')
+local last, waiters, channel, predecessor = #KEYS, false, ARGV[8] or '', ARGV[9]
+-- A lock that goes on within a process needs none, unless it is counted.
+local is_timeless = predecessor and channel == '' and retention + longest == 0
+local time = is_timeless and { 0, 0 } or redis.pcall('TIME')
 local now = time['err'] and 0 or time[1] * 1000000 + time[2]
 if time['err'] and retention + longest > 0 then return time end
 local whole = function(number) return string.format('%.0f', number) end
 
+if channel ~= '' then
+  waiters = KEYS[last]
+  last = last - 1
+end
+
 local since = 0
 if longest > 0 then
   -- Another run of the server may have forgotten locks, all of them or the latest: nobody can tell.
-  local marker = KEYS[#KEYS]
+  local marker = KEYS[last]
+  last = last - 1
   local info, held = redis.pcall('INFO', 'server'), redis.pcall('GET', marker)
   if type(info) == 'table' then return info end
   if type(held) == 'table' then return held end
@@ -38,22 +50,42 @@ if longest > 0 then
   if left > 0 then return { -5, now, math.ceil(left / 1000) } end
 end
 
-local refused, absent = false, false
+local refused, is_new, follows, mode = false, false, true, {}
 for i = 1, resources do
   local held = redis.pcall('GET', KEYS[i])
   if type(held) == 'table' then return held end
-  if not held then absent = true end
-  if held and held ~= ARGV[1] then
+  -- A key that is ours was set by a request that the client sent again after it lost the answer. NX leaves it as it is,
+  -- and is a write all the same: a replica, to which our key was copied, must not grant.
+  mode[i] = 'NX'
+  if not held then is_new, follows = true, false
+  elseif held == ARGV[1] then follows = false
+  elseif held == predecessor then is_new, mode[i] = true, 'XX'
+  else
     local remaining = redis.call('PTTL', KEYS[i])
     if not refused or remaining == -1 or (refused ~= -1 and remaining > refused) then refused = remaining end
+  end
+end
+if waiters then
+  if not refused and ARGV[6] == '1' and wake(waiters, KEYS[1], now, channel) then refused = -6 end
+  if not refused and ARGV[7] ~= '1' then
+    redis.pcall('ZREM', waiters, channel)
+  else
+    if redis.pcall('ZADD', waiters, 'NX', string.format('%.0f', math.max(now, 2)), channel) == 0 then
+      -- Who was woken and comes too late is the first again.
+      redis.pcall('ZADD', waiters, 'XX', 'GT', 1, channel)
+    else
+      redis.pcall('PEXPIRE', waiters, 60000)
+    end
+    -- Who polls clears away those who came a minute ago: they have gone, or will come again.
+    if ARGV[6] ~= '1' then redis.pcall('ZREMRANGEBYSCORE', waiters, 2, string.format('%.0f', now - 60000000)) end
   end
 end
 if refused then return { refused, now } end
 
 -- A counter that is not there begins above all that were counted before, here or elsewhere. One of before this run may
 -- have gone back, if the server forgot only the last of its data.
-local counter, last, greatest = 0, #KEYS - (longest > 0 and 1 or 0), 9007199254740991
-if retention > 0 and absent and last == resources + 1 then
+local counter, greatest = 0, 9007199254740991
+if retention > 0 and is_new and last == resources + 1 then
   -- The same as below, and faster: one counter, and a grant that is no repetition.
   local counted = redis.pcall('INCR', KEYS[last])
   if type(counted) == 'table' then return counted end
@@ -80,7 +112,7 @@ elseif retention > 0 then
     counter = math.max(counter, kept == '0' and now or tonumber(kept))
   end
   -- A request that the client sent again is no second grant.
-  if absent then counter = counter + 1 end
+  if is_new then counter = counter + 1 end
   if counter > greatest then return redis.error_reply('ERR a fencing counter is above 2^53 - 1') end
   for i = resources + 1, last do
     local set = redis.pcall('SET', KEYS[i], whole(counter), 'PX', ARGV[4])
@@ -88,9 +120,7 @@ elseif retention > 0 then
   end
 end
 for i = 1, resources do
-  -- A key that is ours was set by a request that the client sent again after it lost the answer. NX leaves it as it is,
-  -- and is a write all the same: a replica, to which our key was copied, must not grant.
-  local set = redis.pcall('SET', KEYS[i], ARGV[1], 'NX', 'PX', ARGV[2])
+  local set = redis.pcall('SET', KEYS[i], ARGV[1], mode[i], 'PX', ARGV[2])
   if set and set['err'] then return set end
 end
-return { -3, now, counter }
+return { follows and -7 or -3, now, counter }

@@ -1,15 +1,28 @@
--- Deletes the locks that are ours. KEYS resources, ARGV[1] token.
--- Answers 1 if all of them were ours, 0 if not. One that cannot be deleted keeps none of the others.
-local released, failed = 1, false
-for _, key in ipairs(KEYS) do
+-- Deletes the locks that are ours, and wakes the first who waits for each.
+-- KEYS: the resources, then their waiters. ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 the channel of a
+-- process that waits no more, or nothing.
+-- Answers 1 if all of them were ours, 0 if not; and 2 more if another waits and is on its way. One that cannot be deleted keeps none of the others.
+local released, failed, woken, resources = 1, false, false, tonumber(ARGV[2]) or #KEYS
+-- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
+if redis.replicate_commands and resources < #KEYS then redis.replicate_commands() end
+for i = 1, resources do
+  local key = KEYS[i]
   local held = redis.pcall('GET', key)
-  if type(held) == 'table' then
-    failed = held
-  elseif held ~= ARGV[1] then
+  local deleted = held == ARGV[1] and redis.pcall('DEL', key) or 0
+  local failure = type(held) == 'table' and held or type(deleted) == 'table' and deleted
+  if failure then
+    failed = failure
+  elseif deleted == 0 then
     released = 0
-  else
-    local deleted = redis.pcall('DEL', key)
-    if type(deleted) == 'table' then failed = deleted elseif deleted == 0 then released = 0 end
   end
+  local waiters = KEYS[resources + i]
+  if waiters and ARGV[3] ~= '' then
+    redis.pcall('ZREM', waiters, ARGV[3])
+  elseif waiters and redis.pcall('ZCARD', waiters) == 0 then
+    -- Most often nobody waits: the cheapest question comes first.
+    waiters = nil
+  end
+  -- Also where another holds the key: it may be one who waits, and lost the others to us.
+  if waiters and not failure and wake(waiters, key) then woken = true end
 end
-return failed or released
+return failed or released + (woken and 2 or 0)

@@ -1,18 +1,20 @@
 //! A node's memory: what the scripts do, on a map.
 
+mod counters;
+mod guard;
+
 use std::{
     collections::{HashMap, VecDeque},
     time::Duration,
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    NodeError, NodeErrorKind, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest,
-    Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, InspectAnswer, NodeError, NodeErrorKind,
+    Queue, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use tokio::time::Instant;
 
-use crate::fault::Memory;
+use crate::{fault::Memory, waiters::Waiters};
 
 /// A node's keys. Every method is one atomic step at the time `now` of the node's own clock.
 #[derive(Debug)]
@@ -22,13 +24,21 @@ pub(crate) struct Keys {
     run: u64,
     /// When the node's clock read [`Keys::EPOCH`].
     epoch: Instant,
+    /// Who waits for them.
+    pub(crate) waiters: Waiters,
     /// The changes that are not on disk yet, with what was there before; the oldest first.
     unsaved: VecDeque<(Instant, String, Option<Key>)>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { keys: HashMap::new(), run: 1, epoch: Instant::now(), unsaved: VecDeque::new() }
+        Self {
+            keys: HashMap::new(),
+            run: 1,
+            epoch: Instant::now(),
+            waiters: Waiters::default(),
+            unsaved: VecDeque::new(),
+        }
     }
 }
 
@@ -58,8 +68,8 @@ impl Held<'_> {
 
 /// How keys stand to a token.
 enum Standing<'k> {
-    /// No other token holds one. These are absent, the rest holds the token.
-    Free { absent: Vec<&'k str> },
+    /// No other token holds one. These are absent or the predecessor's, the rest holds the token.
+    Free { absent: Vec<&'k str>, follows: bool },
     /// Another holds one at least, for so long at most.
     Held { remaining: Option<Duration> },
 }
@@ -71,11 +81,8 @@ impl Keys {
     /// What a node's clock reads when it is made.
     const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
-    /// The greatest fencing counter.
-    const GREATEST: u64 = FencingToken::MAX.get();
-
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
-        let AcquireRequest { keys, token, ttl, fencing, guard, .. } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessor, .. } = request;
         let since = guard.as_ref().map(|guard| self.guarded_since(guard, now)).transpose()?.unwrap_or(0);
         if let Some(guard) = guard {
             let left = (since + guard.longest.sent_millis() * 1000).saturating_sub(self.micros(now));
@@ -83,8 +90,16 @@ impl Keys {
                 return Ok(AcquireAnswer::quarantined(Duration::from_millis(left.div_ceil(1000))));
             }
         }
-        let absent = match self.standing(keys, token, now)? {
-            Standing::Free { absent } => absent,
+        let standing = self.standing(keys, token, predecessor.as_ref(), now)?;
+        // By the plain command, which knows nothing of waiters.
+        let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
+        if let Some(queue) = queue.as_ref().filter(|_| !is_set)
+            && let Some(refusal) = self.stand_in_line(queue, keys.first(), &standing, now)
+        {
+            return Ok(refusal);
+        }
+        let (absent, follows) = match standing {
+            Standing::Free { absent, follows } => (absent, follows),
             Standing::Held { remaining } => return Ok(AcquireAnswer::held(remaining)),
         };
         let counter = match fencing {
@@ -94,103 +109,30 @@ impl Keys {
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
         }
-        Ok(counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted))
+        let granted = counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted);
+        Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
-    /// guarded then.
-    fn count(&mut self, counters: &Counters, is_new: bool, since: u64, now: Instant) -> Result<u64, NodeError> {
-        let begin = self.micros(now);
-        let mut counter = since;
-        for key in counters.keys.iter().map(Resource::as_str) {
-            // Redis counts up only what it would write so itself.
-            if self.string(key, now)?.is_some_and(|held| held.value.len() > 1 && held.value.starts_with(b"0")) {
-                return Err(NodeErrorKind::Other.into());
-            }
-            let counted = self.counter(key, now)?.filter(|counter| *counter > 0);
-            counter = counter.max(counted.unwrap_or(begin));
+    /// Puts who is refused among the waiters, and takes out who is granted and does not stay. Refuses who has to yield.
+    fn stand_in_line(
+        &mut self,
+        queue: &Queue,
+        key: &Resource,
+        standing: &Standing<'_>,
+        now: Instant,
+    ) -> Option<AcquireAnswer> {
+        let (line, channel, micros) = (queue.waiters.as_str(), &*queue.channel, self.micros(now));
+        let refusal = match standing {
+            Standing::Held { remaining } => Some(AcquireAnswer::held(*remaining)),
+            Standing::Free { .. } => (queue.yields
+                && self.waiters.wake(line, key.as_str(), Some(channel), now, micros))
+            .then_some(AcquireAnswer::Queued),
+        };
+        match refusal.is_some() || queue.stays {
+            true => self.waiters.join(line, channel, queue.yields, now, micros),
+            false => self.waiters.leave(line, channel),
         }
-        let counter = counter.saturating_add(is_new.into());
-        if counter > Self::GREATEST {
-            return Err(NodeErrorKind::Other.into());
-        }
-        self.set_counters(counters, counter, Duration::ZERO, now);
-        Ok(counter)
-    }
-
-    pub(crate) fn raise(&mut self, request: &RaiseRequest, now: Instant) -> Result<RaiseAnswer, NodeError> {
-        let RaiseRequest { keys, token, counters, candidate, .. } = request;
-        for key in keys.iter().map(Resource::as_str) {
-            if self.string(key, now)?.is_none_or(|held| held.value != token.as_bytes()) {
-                return Ok(RaiseAnswer::NotHeld);
-            }
-        }
-        let mut greatest = 0;
-        for key in counters.keys.iter().map(Resource::as_str) {
-            // It may have been raised above the candidate for another, and lost since.
-            let Some(counter) = self.counter(key, now)? else { return Ok(RaiseAnswer::NotHeld) };
-            greatest = greatest.max(counter);
-        }
-        if greatest > *candidate {
-            return Ok(RaiseAnswer::Higher(greatest));
-        }
-        self.set_counters(counters, *candidate, Duration::ZERO, now);
-        Ok(RaiseAnswer::Confirmed)
-    }
-
-    pub(crate) fn open(&mut self, request: &OpenRequest, now: Instant) -> Result<OpenAnswer, NodeError> {
-        let OpenRequest { guard, run, .. } = request;
-        if self.string(guard.marker.as_str(), now)?.is_some() {
-            return Ok(OpenAnswer::InUse);
-        }
-        let running = self.run_id();
-        match run {
-            None => Ok(OpenAnswer::New { run: running }),
-            Some(run) if *run == running => {
-                self.mark(guard, 0, now);
-                Ok(OpenAnswer::Opened)
-            }
-            Some(_) => Err(NodeErrorKind::Guard.into()),
-        }
-    }
-
-    /// When the quarantine of this run began. Plants the marker if there is none of this run.
-    fn guarded_since(&mut self, guard: &Guard, now: Instant) -> Result<u64, NodeError> {
-        let time = self.micros(now);
-        if let Some(held) = self.string(guard.marker.as_str(), now)? {
-            let marker = Marker::parse(held.value).ok_or(NodeErrorKind::Guard)?;
-            if marker.longest != guard.longest.sent_millis() {
-                return Err(NodeErrorKind::Guard.into());
-            }
-            if marker.run == self.run_id() && marker.since <= time {
-                return Ok(marker.since);
-            }
-        }
-        self.mark(guard, time, now);
-        Ok(time)
-    }
-
-    fn mark(&mut self, guard: &Guard, since: u64, now: Instant) {
-        let marker = format!("{} {} {since}", self.run_id(), guard.longest.sent_millis());
-        self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
-    }
-
-    /// As `INFO` tells it.
-    fn run_id(&self) -> String {
-        format!("{:040x}", self.run)
-    }
-
-    /// What a fencing counter has counted up to, if it is there.
-    fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
-        let Some(held) = self.string(key, now)? else { return Ok(None) };
-        number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())
-    }
-
-    fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
-        let retention = counters.retention.max(at_least);
-        for key in counters.keys.iter().map(Resource::as_str) {
-            self.set(key, counter.to_string().as_bytes(), Some(retention), now);
-        }
+        refusal
     }
 
     /// What the node's clock reads, since 1970.
@@ -207,8 +149,8 @@ impl Keys {
 
     pub(crate) fn extend(&mut self, request: &ExtendRequest, now: Instant) -> Result<ExtendAnswer, NodeError> {
         let ExtendRequest { keys, token, ttl, fencing, .. } = request;
-        let absent = match self.standing(keys, token, now)? {
-            Standing::Free { absent } => absent,
+        let absent = match self.standing(keys, token, None, now)? {
+            Standing::Free { absent, .. } => absent,
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
         if let Some((counters, fence)) = fencing {
@@ -238,7 +180,23 @@ impl Keys {
                 Err(error) => answer = Err(error),
             }
         }
-        answer
+        let mut woken = false;
+        if let Some(wake) = &request.wake {
+            for (key, line) in request.keys.iter().zip(&*wake.waiters) {
+                woken |= self.wake(line.as_str(), key.as_str(), wake.leaving.as_deref(), now);
+            }
+        }
+        answer.map(|answer| answer.waking(woken))
+    }
+
+    /// Whether another is on its way.
+    fn wake(&mut self, line: &str, key: &str, leaving: Option<&str>, now: Instant) -> bool {
+        if let Some(leaving) = leaving {
+            self.waiters.leave(line, leaving);
+        }
+        // Also where another holds the key: it may be one who waits, and lost the others to us.
+        let micros = self.micros(now);
+        self.string(key, now).is_ok() && self.waiters.wake(line, key, None, now, micros)
     }
 
     pub(crate) fn inspect(&self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
@@ -278,6 +236,10 @@ impl Keys {
             }
             Memory::Lost => self.keys.clear(),
         }
+        self.waiters.hang_up();
+        if memory != Memory::Kept {
+            self.waiters.forget();
+        }
         self.unsaved.clear();
     }
 
@@ -300,17 +262,30 @@ impl Keys {
         names
     }
 
-    fn standing<'k>(&self, keys: &'k Resources, token: &Token, now: Instant) -> Result<Standing<'k>, NodeError> {
-        let (mut absent, mut others) = (Vec::new(), Vec::new());
+    fn standing<'k>(
+        &self,
+        keys: &'k Resources,
+        token: &Token,
+        predecessor: Option<&Token>,
+        now: Instant,
+    ) -> Result<Standing<'k>, NodeError> {
+        let (mut absent, mut others, mut follows) = (Vec::new(), Vec::new(), true);
         for key in keys.iter().map(Resource::as_str) {
-            match self.string(key, now)? {
-                None => absent.push(key),
-                Some(held) if held.value == token.as_bytes() => {}
+            let held = self.string(key, now)?;
+            let is_predecessors =
+                held.as_ref().is_some_and(|held| predecessor.is_some_and(|before| held.value == before.as_bytes()));
+            match held {
+                Some(held) if held.value == token.as_bytes() => follows = false,
+                Some(_) if is_predecessors => absent.push(key),
                 Some(held) => others.push(held.remaining),
+                None => {
+                    follows = false;
+                    absent.push(key);
+                }
             }
         }
         Ok(match others.is_empty() {
-            true => Standing::Free { absent },
+            true => Standing::Free { absent, follows },
             // No expiry is the longest.
             false => {
                 let all: Option<Vec<_>> = others.into_iter().collect();
@@ -328,23 +303,6 @@ impl Keys {
                 Ok(Some(Held { value, remaining: expires.map(|expires| whole_millis(expires - now)) }))
             }
         }
-    }
-}
-
-/// The marker of the restart guard.
-struct Marker<'a> {
-    run: &'a str,
-    longest: u64,
-    /// When the quarantine began, by the node's clock.
-    since: u64,
-}
-
-impl<'a> Marker<'a> {
-    fn parse(marker: &'a [u8]) -> Option<Self> {
-        let mut parts = str::from_utf8(marker).ok()?.split(' ');
-        let run = parts.next().filter(|run| !run.is_empty() && run.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-        let (longest, since) = (number(parts.next()?.as_bytes())?, number(parts.next()?.as_bytes())?);
-        parts.next().is_none().then_some(Self { run, longest, since })
     }
 }
 

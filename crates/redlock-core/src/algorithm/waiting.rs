@@ -1,0 +1,111 @@
+//! Waiting: why a waiter asks, whether it asks once more after a loss, and how many of one process follow each other.
+
+use std::time::Duration;
+
+/// Why a waiter asks the nodes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It has come, or the lock was given back beside it: those who wait for longer come first.
+    Arrived,
+    /// It was woken: it is the first.
+    Woken,
+    /// It was not woken for a whole pause. Whoever should have woken it may be gone, so it asks for itself.
+    Due,
+    /// The holder leaves the lock to it.
+    Follows,
+}
+
+impl Cause {
+    /// Whether it waits behind others who wait already, though the lock be free.
+    #[must_use]
+    pub fn yields(self) -> bool {
+        self == Self::Arrived
+    }
+}
+
+/// Whether a waiter that was refused waits for a message now, or asks once more.
+///
+/// It asks once more if the node that is to wake it has granted: nobody may hold the lock, since several have split the nodes
+/// among them. Of these, that node has granted to one only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asking {
+    in_vain: u32,
+}
+
+impl Asking {
+    /// How often a waiter asks once more within one pause.
+    pub const MOST: u32 = 3;
+
+    /// A round was lost, and the waiter waits for a message or not. After which pause it is followed by another, if it is: by none the first time, then by a random one
+    /// of up to 2 ms and up to 4 ms, since contenders that collided once collide again.
+    pub fn lost(&mut self, waits: bool, random: u64) -> Option<Duration> {
+        if waits || self.in_vain == Self::MOST {
+            return None;
+        }
+        let longest = Duration::from_millis(2) * self.in_vain;
+        self.in_vain += 1;
+        Some(Duration::from_nanos(random % (longest.as_nanos() as u64 + 1)))
+    }
+}
+
+/// How many holders of one process have followed each other directly.
+///
+/// Bounded, so that those of other processes get their turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Succession {
+    in_a_row: u32,
+}
+
+impl Succession {
+    /// How many may follow one that has won the lock among all.
+    pub const MOST: u32 = 4;
+
+    /// Whether another may follow directly; if so, it counts.
+    pub fn goes_on(&mut self) -> bool {
+        let goes_on = self.in_a_row < Self::MOST;
+        if goes_on {
+            self.in_a_row += 1;
+        }
+        goes_on
+    }
+
+    /// One has won the lock among all.
+    pub fn begins(&mut self) {
+        self.in_a_row = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_arrives_yields_to_those_who_wait() {
+        let yields = [Cause::Arrived, Cause::Woken, Cause::Due, Cause::Follows].map(Cause::yields);
+        assert_eq!(yields, [true, false, false, false]);
+    }
+
+    #[test]
+    fn who_is_in_line_waits_to_be_woken() {
+        assert_eq!(Asking::default().lost(true, 7), None);
+    }
+
+    #[test]
+    fn who_is_not_in_line_asks_again_a_few_times() {
+        let mut asking = Asking::default();
+        let again: Vec<_> = (0..5).map(|_| asking.lost(false, 4_000_000)).collect();
+        let nanos = |nanos| Some(Duration::from_nanos(nanos));
+        // At once, within 2 ms, within 4 ms.
+        assert_eq!(again, [nanos(0), nanos(1_999_999), nanos(4_000_000), None, None]);
+    }
+
+    #[test]
+    fn four_follow_directly_and_then_the_others_have_their_turn() {
+        let mut succession = Succession::default();
+        for _ in 0..3 {
+            let follow: Vec<_> = (0..6).map(|_| succession.goes_on()).collect();
+            assert_eq!(follow, [true, true, true, true, false, false]);
+            succession.begins();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a claim asks of all nodes: to take the keys, to confirm their fencing token, to prolong them.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{Claim, Claimed, Lane};
+use crate::{
+    algorithm::{Fencing, Reading},
+    answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
+    fleet::{Member, Terms},
+    node_error::{NodeError, NodeErrorKind},
+    request::{AcquireRequest, ExtendRequest, RaiseRequest},
+    round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
+    waiting::Queueing,
+};
+
+impl Claim {
+    /// Asks these nodes for the lock. Waits for at most `patience`. One that is likely held wants to be told more than
+    /// that.
+    ///
+    /// Of a predecessor it takes over the keys, on each node after all that was sent there for that one. With a queue, it
+    /// is put among the waiters of each node that wakes them.
+    pub(crate) fn ask_to_acquire(
+        &self,
+        nodes: impl Iterator<Item = usize>,
+        terms: &Terms,
+        patience: Duration,
+        is_likely_held: bool,
+        predecessor: Option<&Arc<Claimed>>,
+        queue: Option<&Queueing<'_>>,
+    ) -> RoundTrip<AcquireAnswer> {
+        let ttl = terms.ttl;
+        let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
+            let claimed = Arc::clone(&self.0);
+            let (predecessor, queue) = (predecessor.cloned(), queue.and_then(|queue| queue.on(number)));
+            Box::pin(async move {
+                let (member, lane) = claimed.at(number);
+                member.admit()?;
+                let _order = lane.enter().await;
+                let left_by = predecessor.as_ref().map(|predecessor| predecessor.at(number).1);
+                let _behind = match left_by {
+                    Some(before) => {
+                        let behind = before.enter().await;
+                        before.offered.store(true, Ordering::SeqCst);
+                        Some(behind)
+                    }
+                    None => None,
+                };
+                claimed.still_wanted()?;
+                lane.used.store(true, Ordering::SeqCst);
+                let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
+                request.fencing.clone_from(&claimed.counters);
+                request.guard.clone_from(&claimed.fleet.guard);
+                (request.queue, request.predecessor) = (queue, predecessor.as_ref().map(|claimed| claimed.token));
+                let now = claimed.fleet.clock.now();
+                request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
+                let answer = claimed.timed(member, member.node.acquire(&request)).await?;
+                if request.wants_clock {
+                    member.told_clock(now);
+                }
+                if let AcquireAnswer::Granted { counter, follows } = answer {
+                    lane.granted.store(true, Ordering::SeqCst);
+                    if let Some(before) = left_by.filter(|_| follows) {
+                        before.succeeded.store(true, Ordering::SeqCst);
+                    }
+                    claimed.granted(member, lane, counter)?;
+                }
+                Ok(answer)
+            })
+        });
+        RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
+    }
+
+    /// Asks all nodes for this fencing token that have not confirmed it yet. Waits for at most `patience`.
+    pub(crate) fn ask_to_raise(
+        &self,
+        candidate: u64,
+        fencing: &Fencing,
+        patience: Duration,
+    ) -> RoundTrip<Option<RaiseAnswer>> {
+        let node_timeout = self.0.node_timeout;
+        let asked: Vec<_> = fencing.to_raise(candidate).collect();
+        let requests = self.0.requests(|claimed, number| {
+            let is_asked = asked.contains(&number);
+            Box::pin(async move {
+                let (member, lane) = claimed.at(number);
+                let Some(counters) = claimed.counters.clone().filter(|_| is_asked) else { return Ok(None) };
+                member.admit()?;
+                // Behind the acquire, which may still be on its way.
+                let _order = claimed.turn(lane, node_timeout).await?;
+                claimed.still_wanted()?;
+                let request = RaiseRequest::new(claimed.keys.clone(), claimed.token, counters, candidate);
+                let answer = member.observe(member.node.raise(&request).await)?;
+                if let RaiseAnswer::Higher(counter) = answer {
+                    lane.counter.store(counter, Ordering::SeqCst);
+                }
+                Ok(Some(answer))
+            })
+        });
+        RoundTrip::new(requests, patience, node_timeout, LATE_LIMIT)
+    }
+}
+
+impl Claimed {
+    /// Asks all nodes to prolong the lock.
+    pub(crate) fn ask_to_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> RoundTrip<ExtendAnswer> {
+        let Terms { ttl, node_timeout, .. } = *terms;
+        let requests = self.requests(|claimed, member| {
+            Box::pin(async move {
+                let (member, lane) = claimed.at(member);
+                member.admit()?;
+                // Behind a request that the node does not answer, extends must not pile up.
+                let _order = claimed.turn(lane, node_timeout).await?;
+                claimed.still_wanted()?;
+                lane.used.store(true, Ordering::SeqCst);
+                let mut request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
+                request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
+                let answer = claimed.timed(member, member.node.extend(&request)).await?;
+                if answer == ExtendAnswer::Healed {
+                    lane.restored_by.fetch_max(number, Ordering::SeqCst);
+                }
+                let counted = claimed.counted.load(Ordering::SeqCst);
+                let restored = answer == ExtendAnswer::Extended && lane.restored_by.load(Ordering::SeqCst) > counted;
+                Ok(if restored { ExtendAnswer::Healed } else { answer })
+            })
+        });
+        RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
+    }
+
+    /// A node's answer, with a look at its clock and at whether it fails.
+    async fn timed<A>(
+        &self,
+        member: &Member,
+        answer: impl Future<Output = Result<Timed<A>, NodeError>>,
+    ) -> Result<A, NodeError> {
+        let sent = self.fleet.clock.now();
+        let Timed { answer, clock } = member.observe(answer.await)?;
+        // The time of a cluster is that of whichever member has the keys.
+        if let Some(clock) = clock.filter(|_| !member.node.is_cluster()) {
+            let reading = Reading { sent, received: self.fleet.clock.now(), clock };
+            member.watch_clock(reading, &self.fleet.drift);
+        }
+        Ok(answer)
+    }
+
+    /// Whether a grant counts: with fencing it has a counter, and a clock that has jumped may not be trusted.
+    fn granted(&self, member: &Member, lane: &Lane, counter: Option<u64>) -> Result<(), NodeError> {
+        match (&self.counters, counter) {
+            (Some(_), None) => {
+                return Err(NodeError::new(NodeErrorKind::Unsupported, "the node counts no fencing tokens"));
+            }
+            (Some(_), Some(counter)) => lane.counter.store(counter, Ordering::SeqCst),
+            (None, _) => {}
+        }
+        let Some(distrust) = self.fleet.distrust else { return Ok(()) };
+        let Some((jump, at)) = member.jumped() else { return Ok(()) };
+        let left = distrust.saturating_sub(self.fleet.clock.now().saturating_sub(at));
+        if left.is_zero() {
+            return Ok(());
+        }
+        let what = format!("it has jumped by {jump}: its grants do not count for {left:.1?} more");
+        Err(NodeError::new(NodeErrorKind::ClockJumped, what))
+    }
+}

@@ -1,0 +1,177 @@
+//! How a claim is given back, on all nodes: by a release, to a successor, or because it was dropped.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::MutexGuard,
+    task::yield_now,
+    time::{Instant, timeout},
+};
+
+use super::{Claim, Claimed, Lane};
+use crate::{
+    answer::ReleaseAnswer,
+    fleet::Member,
+    request::{ReleaseRequest, Wake},
+    resource::Resource,
+    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    standing::End,
+};
+
+impl Claim {
+    /// Asks all nodes to delete the keys.
+    pub(crate) fn ask_to_release(&self) -> RoundTrip<ReleaseAnswer> {
+        let node_timeout = self.0.node_timeout;
+        self.0.standing.end(End::Released);
+        let requests = self.0.release();
+        let mut answers = RoundTrip::new(requests, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
+        answers.hold(Box::new(LetGo(Arc::clone(&self.0))));
+        // Not before: on a runtime without timers the line above panics, and then the drop has to release.
+        self.0.released.store(true, Ordering::SeqCst);
+        answers
+    }
+
+    /// Leaves a lock that is still valid to the next who waits for it in this process, if there is one. Waits until that one
+    /// has asked for it.
+    pub(crate) async fn leave_to_successor(&self) {
+        let claimed = &self.0;
+        // A quarantined node must not grant what it may have forgotten.
+        let is_one = claimed.keys.len() == 1 && claimed.fleet.guard.is_none();
+        if !is_one || claimed.holding().is_none() || claimed.check().is_err() {
+            return;
+        }
+        // Before that one asks: nothing is set any more, and nobody relies on it.
+        claimed.closed.store(true, Ordering::SeqCst);
+        claimed.standing.end(End::Released);
+        let Some(asked) = claimed.fleet.lines.succeed(claimed.keys.first(), claimed) else { return };
+        // One whose task does not run must not hold up the release.
+        let _ = timeout(claimed.node_timeout / 4, asked).await;
+    }
+
+    /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
+    /// must not meet it. The next who waits is woken if this one's turn is passed on.
+    pub(crate) async fn give_back(self, passes_on: bool) {
+        self.0.passes_on.store(passes_on, Ordering::SeqCst);
+        self.0.is_quiet.store(!passes_on, Ordering::SeqCst);
+        let mut awaited: Vec<_> = self.0.fleet.members.iter().map(|member| !member.is_failing()).collect();
+        let mut answers = self.ask_to_release();
+        while awaited.contains(&true) {
+            let Some((member, _)) = answers.next().await else { break };
+            if let Some(awaited) = awaited.get_mut(member) {
+                *awaited = false;
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.0.released.swap(true, Ordering::SeqCst) {
+            // Nobody waits for a node that may not tell who comes first.
+            let fleet = &self.0.fleet;
+            let is_told = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
+            if !is_told {
+                self.0.let_go();
+            }
+            return;
+        }
+        self.0.standing.end(End::Released);
+        let claimed = Arc::clone(&self.0);
+        let let_go = LetGo(Arc::clone(&self.0));
+        // No timer and no request is made here: the thread may have no runtime, or be about to end.
+        self.0.fleet.background.spawn(&self.0.runtime, async move {
+            let on_time = Instant::now() + claimed.node_timeout;
+            claimed.release().finish(on_time, Claimed::RELEASE_LIMIT, let_go).await;
+        });
+    }
+}
+
+/// Lets go of the key when it is dropped: when all nodes have answered, or should have.
+struct LetGo(Arc<Claimed>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl Claimed {
+    /// Twice the limit of the late acquire or extend that a release may have to wait for.
+    const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
+
+    fn release(self: &Arc<Self>) -> Requests<ReleaseAnswer> {
+        if let Some(holding) = self.holding().as_mut() {
+            holding.leaves();
+        }
+        let waker = self.fleet.waker(None).filter(|_| !self.is_quiet.load(Ordering::SeqCst));
+        let is_won = self.holding().is_some();
+        self.requests(|claimed, member| {
+            Box::pin(async move {
+                let (node, lane) = claimed.at(member);
+                // Not before this one has told whether another process comes first.
+                let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&claimed)));
+                let _order = claimed.turn_to_release(lane).await;
+                if lane.succeeded.load(Ordering::SeqCst) {
+                    return Ok(ReleaseAnswer::Released);
+                }
+                if !lane.used.load(Ordering::SeqCst) && waker != Some(member) {
+                    return Ok(ReleaseAnswer::NotHeld);
+                }
+                let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
+                if waker == Some(member) {
+                    request.wake = claimed.wake(member, is_won);
+                }
+                let answer = node.observe(node.node.release(&request).await);
+                if let (Ok(answer), Some(_)) = (&answer, &request.wake) {
+                    let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
+                    claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));
+                }
+                let passes_on = claimed.passes_on.load(Ordering::SeqCst);
+                if request.wake.is_some_and(|wake| wake.leaving.is_some() && !passes_on) {
+                    claimed.keys.iter().for_each(|key| claimed.fleet.lines.left(key));
+                }
+                if answer.is_err() && waker == Some(member) {
+                    claimed.wake_elsewhere(member).await;
+                }
+                match answer {
+                    // The successor's answer was lost, or it has not looked at it yet.
+                    Ok(_) if lane.offered.load(Ordering::SeqCst) => Ok(ReleaseAnswer::Released),
+                    answer => answer,
+                }
+            })
+        })
+    }
+
+    /// The release's turn on a node: after all that its own token has sent there. A successor's request is only waited for
+    /// so that there may be nothing to release; its task may not run.
+    async fn turn_to_release<'l>(&self, lane: &'l Lane) -> Option<MutexGuard<'l, ()>> {
+        if lane.offered.load(Ordering::SeqCst) {
+            timeout(self.node_timeout / 4, lane.enter()).await.ok()
+        } else {
+            Some(lane.enter().await)
+        }
+    }
+
+    /// The first of those who wait. This process leaves their line if it has had its turn, or if nobody here waits any more.
+    fn wake(&self, member: usize, is_won: bool) -> Option<Wake> {
+        let waiters = self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>()?;
+        let is_waiting = || self.keys.iter().any(|key| self.fleet.lines.is_waiting(key));
+        let leaves = is_won || self.passes_on.load(Ordering::SeqCst) || !is_waiting();
+        Some(Wake::new(waiters, self.fleet.listening.channel(member).filter(|_| leaves).cloned()))
+    }
+
+    /// The node that was to wake somebody failed.
+    async fn wake_elsewhere(&self, failed: usize) {
+        let Some(next) = self.fleet.waker(Some(failed)) else { return };
+        // Behind the release that is sent there.
+        yield_now().await;
+        let _order = self.at(next).1.enter().await;
+        for key in &self.keys {
+            // Who is not woken asks when its pause is over.
+            let _ = self.fleet.wake(next, key.clone(), None).await;
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One token on all nodes: what a round takes, what a lock holds, and what is always given back.
+
+mod asking;
+mod giving_back;
+
+use std::{
+    sync::{
+        Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
+
+use crate::{
+    algorithm::FencingToken,
+    fleet::{Fleet, Member},
+    loss::Loss,
+    node_error::{NodeError, NodeErrorKind},
+    request::Counters,
+    resources::Resources,
+    round_trip::{Request, Requests},
+    standing::{End, Standing},
+    token::Token,
+    waiting::Holding,
+};
+
+/// One token on all nodes.
+///
+/// Dropped without a release, it gives the token back on **all** nodes in the background: on those that granted, on
+/// those that failed and on those that have not answered. So a lost round, a cancelled acquire and a dropped lock are
+/// one and the same thing.
+pub(crate) struct Claim(Arc<Claimed>);
+
+/// What a claim shares with the requests for it, with what extends it and with whoever waits for its loss.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) fleet: Arc<Fleet>,
+    /// Where a dropped claim is released, wherever it is dropped; and where it is extended.
+    pub(crate) runtime: Handle,
+    pub(crate) resources: Resources,
+    /// Their keys on the nodes.
+    pub(crate) keys: Resources,
+    pub(crate) token: Token,
+    /// Beside the keys, if the lock has a fencing token.
+    counters: Option<Counters>,
+    /// The fencing token, once it is issued.
+    pub(crate) fence: OnceLock<FencingToken>,
+    pub(crate) standing: Standing,
+    node_timeout: Duration,
+    lanes: Box<[Lane]>,
+    /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
+    /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
+    extends: AtomicU64,
+    counted: AtomicU64,
+    /// Whether nothing is to be set any more, though it is not given back yet.
+    closed: AtomicBool,
+    released: AtomicBool,
+    /// Whether nobody is woken when it is given back: it was a round like others, and the next follows.
+    is_quiet: AtomicBool,
+    /// Whether it was a turn that was of no use, and goes to the next who waits.
+    passes_on: AtomicBool,
+    /// The key is held in this process, and those who wait for it here are told when it is not.
+    holding: StdMutex<Option<Holding>>,
+}
+
+/// What one token has sent to one node.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
+    /// extends that were sent there have ended.
+    order: Mutex<()>,
+    /// Whether anything was sent that a release has to undo.
+    used: AtomicBool,
+    /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
+    /// not at all, must not take the node for one that has held them all the time.
+    restored_by: AtomicU64,
+    /// The fencing counter that the grant told; 0 before that.
+    counter: AtomicU64,
+    /// Whether the node has granted the acquire.
+    granted: AtomicBool,
+    /// Whether a successor has asked for the keys, after all else that was sent there.
+    offered: AtomicBool,
+    /// Whether the keys are the successor's now: there is nothing to be given back.
+    succeeded: AtomicBool,
+}
+
+impl Lane {
+    /// Waits for the request before, if there is one. If there is none, it never yields: each node is asked in the
+    /// first poll of a round.
+    async fn enter(&self) -> MutexGuard<'_, ()> {
+        match self.order.try_lock() {
+            Ok(order) => order,
+            Err(_) => self.order.lock().await,
+        }
+    }
+}
+
+impl Claim {
+    pub(crate) fn new(
+        fleet: &Arc<Fleet>,
+        runtime: &Handle,
+        resources: Resources,
+        keys: Resources,
+        token: Token,
+        counters: Option<Counters>,
+        node_timeout: Duration,
+    ) -> Self {
+        let shared = Arc::new(Claimed {
+            fleet: Arc::clone(fleet),
+            runtime: runtime.clone(),
+            resources,
+            keys,
+            token,
+            counters,
+            fence: OnceLock::new(),
+            standing: Standing::default(),
+            node_timeout,
+            lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
+            extends: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
+            passes_on: AtomicBool::new(false),
+            holding: StdMutex::new(None),
+        });
+        Self(shared)
+    }
+
+    /// The round is won. The key is held in this process until the claim has been given back.
+    pub(crate) fn hold(&self, holding: Option<Holding>) {
+        *self.0.holding() = holding;
+    }
+
+    /// What another process has taken and left to this one. It may be on any node.
+    pub(crate) fn of_another(
+        fleet: &Arc<Fleet>,
+        runtime: &Handle,
+        resources: Resources,
+        keys: Resources,
+        token: Token,
+        fence: Option<(Counters, FencingToken)>,
+        node_timeout: Duration,
+    ) -> Self {
+        let (counters, fence) = fence.unzip();
+        let claim = Self::new(fleet, runtime, resources, keys, token, counters, node_timeout);
+        if let Some(fence) = fence {
+            claim.0.fenced(fence);
+        }
+        claim.0.lanes.iter().for_each(|lane| lane.used.store(true, Ordering::SeqCst));
+        claim
+    }
+
+    /// What outlives the claim, and does not keep it.
+    pub(crate) fn shared(&self) -> &Arc<Claimed> {
+        &self.0
+    }
+
+    /// What the grants have told of the fencing counters, node by node.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
+        let told = self.0.lanes.iter().map(|lane| lane.counter.load(Ordering::SeqCst)).enumerate();
+        told.filter(|(_, counter)| *counter > 0)
+    }
+
+    /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the standing as it is, since somebody may
+    /// still rely on the validity. What is out already is finished in the background.
+    pub(crate) fn abandon(self) {
+        self.0.released.store(true, Ordering::SeqCst);
+        self.0.let_go();
+    }
+
+    /// Leaves a lock that is still valid to another process: nothing is sent for it any more, and nothing given back.
+    /// Waits until all has ended that was sent before, at most for the node timeout: it must undo nothing that the
+    /// other does.
+    pub(crate) async fn hand_over(self) -> Result<(), Loss> {
+        // Before the wait, or something might be sent behind its back.
+        self.0.closed.store(true, Ordering::SeqCst);
+        // Outside a runtime there are no timers, and what cannot be bounded is not waited for.
+        if Handle::try_current().is_ok() {
+            let _ = timeout(self.0.node_timeout, self.0.idle()).await;
+        }
+        self.0.check()?;
+        self.0.standing.end(End::HandedOver);
+        self.0.released.store(true, Ordering::SeqCst);
+        self.0.let_go();
+        Ok(())
+    }
+}
+
+impl Claimed {
+    /// The key is not held any more: those of this process who wait for it are told.
+    fn let_go(&self) {
+        let holding = self.holding().take();
+        drop(holding);
+    }
+
+    fn holding(&self) -> StdMutexGuard<'_, Option<Holding>> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock has this fencing token from now on.
+    pub(crate) fn fenced(&self, token: FencingToken) {
+        // Once per claim.
+        let _ = self.fence.set(token);
+    }
+
+    /// The number of the next extend, from 1.
+    pub(crate) fn next_extend(&self) -> u64 {
+        self.extends.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// This extend has counted.
+    pub(crate) fn extend_counted(&self, number: u64) {
+        self.counted.fetch_max(number, Ordering::SeqCst);
+    }
+
+    /// Whether the node has granted the acquire, as far as it has answered.
+    pub(crate) fn was_granted_by(&self, node: usize) -> bool {
+        self.lanes.get(node).is_some_and(|lane| lane.granted.load(Ordering::SeqCst))
+    }
+
+    /// Waits until all has ended that is out on any node.
+    async fn idle(&self) {
+        for lane in &self.lanes {
+            drop(lane.enter().await);
+        }
+    }
+
+    fn requests<A>(self: &Arc<Self>, request: impl Fn(Arc<Self>, usize) -> Request<A>) -> Requests<A> {
+        Requests::new(&self.fleet, |member| request(Arc::clone(self), member))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there is one lane per member, and requests go over the members")]
+    fn at(&self, member: usize) -> (&Member, &Lane) {
+        (&self.fleet.members[member], &self.lanes[member])
+    }
+
+    /// The request's turn on a node, if it comes in time.
+    async fn turn<'l>(&self, lane: &'l Lane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
+        let turn = timeout(node_timeout, lane.enter()).await;
+        turn.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
+    }
+
+    /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order
+    /// it makes sure that nothing is set on a node after that.
+    fn still_wanted(&self) -> Result<(), NodeError> {
+        if self.released.load(Ordering::SeqCst) || self.closed.load(Ordering::SeqCst) {
+            return Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! Who holds a lock in this process and who waits for it: a line for each key, first come, first served.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::place::{Predecessor, Turn};
+use crate::{
+    algorithm::{Cause, Succession},
+    claim::Claimed,
+    resource::Resource,
+};
+
+/// The lines of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: Mutex<Map>,
+}
+
+#[derive(Debug, Default)]
+struct Map {
+    lines: HashMap<Resource, Line>,
+    /// With so many lines, those are swept out that nobody stands in.
+    sweep_at: usize,
+}
+
+/// The line for one key.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// How many locks of this process have the key. One whose validity is over may still be among them.
+    holders: usize,
+    /// Which of them has it by right: the last.
+    last: u64,
+    /// How many are being given back just now, and will tell whether those of other processes come first.
+    leaving: usize,
+    /// By the order in which they came. The first asks the nodes, the others do not.
+    waiters: BTreeMap<u64, Waiter>,
+    arrived: u64,
+    succession: Succession,
+    /// Until when the key counts as contended, on the fleet's clock.
+    contended_until: Duration,
+    /// When the turn of one of them came last, or nobody had one yet, on the fleet's clock.
+    asked: Duration,
+}
+
+/// One who waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    /// Its turn, until it takes it.
+    turn: Option<Turn>,
+    /// Tells it to look; nothing while it does not wait.
+    bell: Option<Arc<Notify>>,
+}
+
+impl Waiter {
+    fn ring(&mut self, turn: Turn) {
+        // To be woken counts for more than to be told that the lock was given back, and to follow for the most.
+        let is_less = |before: &Turn| before.cause() == Cause::Arrived;
+        if self.turn.as_ref().is_none_or(is_less) {
+            self.turn = Some(turn);
+        }
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+    }
+}
+
+impl Lines {
+    /// For how long a key counts as contended after somebody was refused.
+    const CONTENDED_FOR: Duration = Duration::from_secs(1);
+
+    /// How few lines are never swept.
+    const FEW: usize = 64;
+
+    /// Takes a place at the end of the line. Returns its number, and whether its turn has come: if it is the first, and
+    /// need not wait for what a release tells.
+    pub(super) fn join(&self, key: &Resource, now: Duration) -> (u64, bool) {
+        let mut map = self.map();
+        map.sweep(now);
+        let line = map.lines.entry(key.clone()).or_default();
+        line.arrived += 1;
+        line.waiters.insert(line.arrived, Waiter::default());
+        if line.waiters.len() == 1 {
+            line.asked = now;
+        }
+        (line.arrived, line.waiters.len() == 1 && line.leaving == 0)
+    }
+
+    /// Takes the turn of this place, if it has come; else `bell` will ring.
+    pub(super) fn turn(&self, key: &Resource, number: u64, bell: &Arc<Notify>, now: Duration) -> Option<Turn> {
+        let mut map = self.map();
+        let line = map.lines.get_mut(key)?;
+        let waiter = line.waiters.get_mut(&number)?;
+        let turn = waiter.turn.take();
+        waiter.bell = turn.is_none().then(|| Arc::clone(bell));
+        if turn.is_some() {
+            line.asked = now;
+        }
+        turn
+    }
+
+    /// The pause of this place is over, and it does not wait any more for now. Its turn, if it has come.
+    ///
+    /// It has with the pause for the first. And for any other, if the first has let so many pauses pass: its task may not
+    /// run, and must not keep all others from a lock that is free.
+    pub(super) fn due(&self, key: &Resource, number: u64, pause: Duration, now: Duration) -> Option<Turn> {
+        const PASSED: u32 = 3;
+        let mut map = self.map();
+        let line = map.lines.get_mut(key)?;
+        let is_first = line.waiters.keys().next() == Some(&number);
+        let waiter = line.waiters.get_mut(&number)?;
+        waiter.bell = None;
+        let is_due = is_first || now.saturating_sub(line.asked) >= pause.saturating_mul(PASSED);
+        let turn = waiter.turn.take().or(is_due.then_some(Turn::Due));
+        if turn.is_some() {
+            line.asked = now;
+        }
+        turn
+    }
+
+    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns
+    /// one that was meant for this process and that nobody is left to take.
+    pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Option<Cause> {
+        let mut map = self.map();
+        let line = map.lines.get_mut(key)?;
+        let was_first = line.waiters.keys().next() == Some(&number);
+        let mut left = line.waiters.remove(&number);
+        let turn = left.as_mut().and_then(|waiter| waiter.turn.take());
+        let cause = turn.as_ref().map(Turn::cause).or(unused).filter(|cause| *cause != Cause::Follows);
+        let passed_on = match line.waiters.values_mut().next() {
+            Some(next) if was_first => {
+                // Whether or not this one was told: it may have been about to ask.
+                next.ring(if cause == Some(Cause::Woken) { Turn::Woken } else { Turn::Arrived });
+                None
+            }
+            Some(_) => None,
+            // A holder may be one whose lock has expired.
+            None => cause.filter(|cause| *cause == Cause::Woken),
+        };
+        map.forget(key);
+        drop(map);
+        // A holder waits for this: not within the lines.
+        drop((turn, left));
+        passed_on
+    }
+
+    /// This place has won the lock: it leaves the line, and holds the key until the holding is dropped. Returns the number
+    /// of the holder.
+    pub(super) fn won(&self, key: &Resource, number: u64, follows: bool) -> u64 {
+        let mut map = self.map();
+        let line = map.lines.entry(key.clone()).or_default();
+        line.waiters.remove(&number);
+        if !follows {
+            line.succession.begins();
+        }
+        line.hold()
+    }
+
+    /// Who waits for no lock has taken it. Returns the number of the holder.
+    pub(super) fn hold(&self, key: &Resource) -> u64 {
+        self.map().lines.entry(key.clone()).or_default().hold()
+    }
+
+    /// A lock is being given back. Who comes now is told when it has been.
+    fn leaves(&self, key: &Resource) {
+        if let Some(line) = self.map().lines.get_mut(key) {
+            line.leaving += 1;
+        }
+    }
+
+    /// A lock was given back, or nobody cares for it any more.
+    fn let_go(&self, key: &Resource, holder: u64, was_leaving: bool) {
+        let mut map = self.map();
+        if let Some(line) = map.lines.get_mut(key) {
+            line.holders = line.holders.saturating_sub(1);
+            line.leaving = line.leaving.saturating_sub(usize::from(was_leaving));
+            // Those before the last have lost it, though they may not know.
+            if (line.holders == 0 || line.last == holder)
+                && let Some(first) = line.waiters.values_mut().next()
+            {
+                first.ring(Turn::Arrived);
+            }
+        }
+        map.forget(key);
+    }
+
+    /// A message came: the lock is free, and this process is the next. False if nobody here wants it.
+    pub(super) fn woken(&self, key: &str) -> bool {
+        let mut map = self.map();
+        let first = map.lines.get_mut(key).and_then(|line| line.waiters.values_mut().next());
+        first.map(|first| first.ring(Turn::Woken)).is_some()
+    }
+
+    /// From now on this process can be woken, or can no longer be: the first of each line, which was refused before, asks
+    /// once more.
+    pub(super) fn look_again(&self) {
+        for line in self.map().lines.values_mut() {
+            // Who asks just now looks at that itself.
+            if let Some(first) = line.waiters.values_mut().next().filter(|first| first.bell.is_some()) {
+                first.ring(Turn::Arrived);
+            }
+        }
+    }
+
+    /// Leaves a lock that is held to the next in line, if there is one that waits and it is not the turn of others. Ends
+    /// when that one has asked.
+    pub(crate) fn succeed(&self, key: &Resource, holder: &Arc<Claimed>) -> Option<oneshot::Receiver<()>> {
+        let mut map = self.map();
+        let line = map.lines.get_mut(key)?;
+        let first = line.waiters.values_mut().next()?;
+        // One that asks just now must not be asked to begin again.
+        if first.bell.is_none() || first.turn.is_some() || !line.succession.goes_on() {
+            return None;
+        }
+        let (predecessor, asked) = Predecessor::new(holder);
+        first.ring(Turn::Follows(predecessor));
+        Some(asked)
+    }
+
+    /// Somebody was refused. Whether it was for another process, as far as is known here.
+    pub(crate) fn contended(&self, key: &Resource, now: Duration) -> bool {
+        let mut map = self.map();
+        let Some(line) = map.lines.get_mut(key).filter(|line| line.holders == 0) else { return false };
+        line.contended_until = now + Self::CONTENDED_FOR;
+        true
+    }
+
+    /// A lock was given back, and another process has been woken then, or none: those here stand behind it.
+    pub(crate) fn given_back(&self, key: &Resource, woken: bool, now: Duration) {
+        if let Some(line) = self.map().lines.get_mut(key) {
+            line.contended_until = if woken { now + Self::CONTENDED_FOR } else { Duration::ZERO };
+        }
+    }
+
+    /// Whether somebody was refused a short time ago.
+    pub(crate) fn is_contended(&self, key: &Resource, now: Duration) -> bool {
+        self.map().lines.get(key).is_some_and(|line| line.is_contended(now))
+    }
+
+    /// This process has left the line on the node that wakes, and with it whoever began to wait here meanwhile.
+    pub(crate) fn left(&self, key: &Resource) {
+        if let Some(line) = self.map().lines.get_mut(key).filter(|line| line.holders == 0)
+            && let Some(first) = line.waiters.values_mut().next()
+        {
+            first.ring(Turn::Arrived);
+        }
+    }
+
+    /// Whether somebody waits for this key.
+    pub(crate) fn is_waiting(&self, key: &Resource) -> bool {
+        self.map().lines.get(key).is_some_and(|line| !line.waiters.is_empty())
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.map().lines.values().all(|line| line.waiters.is_empty())
+    }
+
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn is_contended(&self, now: Duration) -> bool {
+        now < self.contended_until
+    }
+
+    fn hold(&mut self) -> u64 {
+        self.holders += 1;
+        self.last += 1;
+        self.last
+    }
+
+    fn is_empty(&self) -> bool {
+        self.holders == 0 && self.waiters.is_empty()
+    }
+}
+
+impl Map {
+    /// Forgets a line in which nobody stands and which nobody wanted.
+    fn forget(&mut self, key: &Resource) {
+        if self.lines.get(key).is_some_and(|line| line.is_empty() && line.contended_until.is_zero()) {
+            self.lines.remove(key);
+        }
+    }
+
+    /// Forgets the lines in which nobody stands any more, now and then.
+    fn sweep(&mut self, now: Duration) {
+        if self.lines.len() >= self.sweep_at {
+            self.lines.retain(|_, line| !line.is_empty() || line.is_contended(now));
+            self.sweep_at = Lines::FEW.max(2 * self.lines.len());
+        }
+    }
+}
+
+/// A lock of this process has the key, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    lines: Arc<Lines>,
+    key: Resource,
+    number: u64,
+    is_leaving: bool,
+}
+
+impl Holding {
+    /// The lock has been taken, and stands in the lines as the holder of this number.
+    pub(super) fn new(lines: &Arc<Lines>, key: &Resource, number: u64) -> Self {
+        Self { lines: Arc::clone(lines), key: key.clone(), number, is_leaving: false }
+    }
+
+    /// The lock is being given back.
+    pub(crate) fn leaves(&mut self) {
+        if !self.is_leaving {
+            self.is_leaving = true;
+            self.lines.leaves(&self.key);
+        }
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.lines.let_go(&self.key, self.number, self.is_leaving);
+    }
+}

@@ -1,0 +1,73 @@
+//! The fencing counters of a node.
+
+use std::time::Duration;
+
+use redlock_core::{Counters, FencingToken, NodeError, NodeErrorKind, RaiseAnswer, RaiseRequest, Resource};
+use tokio::time::Instant;
+
+use super::{Keys, number};
+
+impl Keys {
+    /// The greatest fencing counter.
+    const GREATEST: u64 = FencingToken::MAX.get();
+
+    /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
+    /// guarded then.
+    pub(super) fn count(
+        &mut self,
+        counters: &Counters,
+        is_new: bool,
+        since: u64,
+        now: Instant,
+    ) -> Result<u64, NodeError> {
+        let begin = self.micros(now);
+        let mut counter = since;
+        for key in counters.keys.iter().map(Resource::as_str) {
+            // Redis counts up only what it would write so itself.
+            if self.string(key, now)?.is_some_and(|held| held.value.len() > 1 && held.value.starts_with(b"0")) {
+                return Err(NodeErrorKind::Other.into());
+            }
+            let counted = self.counter(key, now)?.filter(|counter| *counter > 0);
+            counter = counter.max(counted.unwrap_or(begin));
+        }
+        let counter = counter.saturating_add(is_new.into());
+        if counter > Self::GREATEST {
+            return Err(NodeErrorKind::Other.into());
+        }
+        self.set_counters(counters, counter, Duration::ZERO, now);
+        Ok(counter)
+    }
+
+    pub(crate) fn raise(&mut self, request: &RaiseRequest, now: Instant) -> Result<RaiseAnswer, NodeError> {
+        let RaiseRequest { keys, token, counters, candidate, .. } = request;
+        for key in keys.iter().map(Resource::as_str) {
+            if self.string(key, now)?.is_none_or(|held| held.value != token.as_bytes()) {
+                return Ok(RaiseAnswer::NotHeld);
+            }
+        }
+        let mut greatest = 0;
+        for key in counters.keys.iter().map(Resource::as_str) {
+            // It may have been raised above the candidate for another, and lost since.
+            let Some(counter) = self.counter(key, now)? else { return Ok(RaiseAnswer::NotHeld) };
+            greatest = greatest.max(counter);
+        }
+        if greatest > *candidate {
+            return Ok(RaiseAnswer::Higher(greatest));
+        }
+        self.set_counters(counters, *candidate, Duration::ZERO, now);
+        Ok(RaiseAnswer::Confirmed)
+    }
+
+    /// What a fencing counter has counted up to, if it is there.
+    pub(super) fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
+        let Some(held) = self.string(key, now)? else { return Ok(None) };
+        number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())
+    }
+
+    pub(super) fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
+        let retention = counters.retention.max(at_least);
+        for key in counters.keys.iter().map(Resource::as_str) {
+            self.set(key, counter.to_string().as_bytes(), Some(retention), now);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Scopes: which assumptions are kept, and random cases that keep them.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use redlock_mock::{Assumptions, Event, History, Memory, Weather, What};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    case::{Case, End, Hold, Retry},
+    stage::NODE_TIMEOUT,
+};
+
+/// Which of the assumptions that safety rests on are kept, and what else is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// All that the library promises for: any fault, but nodes keep their keys and clocks drift within the allowance.
+    Promised,
+    /// A majority of the nodes is healthy besides: now there is progress, too.
+    Healthy,
+    /// One node after the other restarts, and forgets all keys; locks that are kept must outlive that. Each process has a
+    /// resource of its own, and a node has the time for an extend before the next restarts.
+    RollingRestarts,
+    /// What fencing tokens promise for: any fault, and then either clocks of nodes jump, by any amount and in both
+    /// directions, and nodes keep their keys; or any node forgets all keys at any time, as many as there are, and is
+    /// down then for longer than the clocks of the nodes are apart.
+    ///
+    /// Not both: a counter that is lost begins again with the node's clock, and is above all that came before only if
+    /// that clock is beyond what any clock read when the node stopped. And a node that comes back with an *older* state
+    /// (its last second lost, a snapshot) has a counter, so it does not begin again: then tokens are issued twice.
+    Fenced,
+    /// What the restart guard promises for: any fault, and any node restarts at any time, as many as there are, and has
+    /// forgotten all keys, or the latest, or none. Clocks drift within the allowance.
+    Guarded,
+    /// Messages take their time, and nothing else befalls the fleet, while several want one lock again and again: whoever
+    /// waits is woken, long before its pause is over.
+    Waiting,
+    /// Beyond: nodes forget keys when they restart.
+    Restarts,
+    /// Beyond: nodes forget the last second when they restart, and with it to what their fencing counters had come.
+    StaleCounters,
+    /// Beyond: the clocks of nodes jump.
+    ClockJumps,
+    /// Beyond: a process acts a moment after it has looked at its lock, and may be paused just then.
+    Pauses,
+}
+
+impl Scope {
+    /// Random cases.
+    pub fn cases(self) -> BoxedStrategy<Case> {
+        const PROCESSES: usize = 4;
+        match self {
+            Self::RollingRestarts => return rolling_restarts().boxed(),
+            Self::Waiting => return queues().boxed(),
+            _ => {}
+        }
+        let kept = Assumptions::default();
+        let jumps = Assumptions { clocks_do_not_jump: false, ..kept };
+        let restarts = Assumptions { memory_is_kept: false, ..kept };
+        let histories = |assumptions: Assumptions| assumptions.histories(1..=5, 1..=PROCESSES);
+        let histories = match self {
+            Self::Promised | Self::Pauses | Self::RollingRestarts | Self::Waiting => histories(kept).boxed(),
+            Self::Healthy => histories(Assumptions { a_majority_is_healthy: true, ..kept }).boxed(),
+            Self::Restarts | Self::StaleCounters => histories(restarts).boxed(),
+            Self::Guarded => forgetful(histories(restarts)).boxed(),
+            Self::ClockJumps => histories(jumps).boxed(),
+            Self::Fenced => {
+                prop_oneof![histories(jumps), forgetful(histories(restarts)).prop_map(down_until_clocks_are_beyond)]
+                    .boxed()
+            }
+        };
+        let fencing = match self {
+            Self::Fenced | Self::StaleCounters => Just(true).boxed(),
+            Self::Promised | Self::Healthy | Self::Guarded => prop::bool::weighted(0.25).boxed(),
+            _ => Just(false).boxed(),
+        };
+        let program = prop::collection::vec(self.hold(), 1..5);
+        let programs = prop::collection::vec(program, PROCESSES);
+        let cases = (histories, fencing, programs).prop_map(|(history, fencing, mut programs)| {
+            programs.truncate(history.processes);
+            Case { history, fencing, programs }
+        });
+        match self {
+            Self::Fenced => prop_oneof![2 => cases, 1 => duels()].boxed(),
+            _ => cases.boxed(),
+        }
+    }
+
+    /// Whether fencing tokens are in order, as far as counters go: nodes keep them, or begin above all others.
+    pub(crate) fn keeps_counters(self) -> bool {
+        !matches!(self, Self::Guarded | Self::Restarts)
+    }
+
+    fn hold(self) -> impl Strategy<Value = Hold> {
+        let end = match self {
+            Self::Pauses => (1..200_u64).prop_map(End::Acts).boxed(),
+            _ => prop_oneof![
+                3 => Just(End::Last),
+                2 => (0..1_000_u64).prop_map(End::After),
+                1 => Just(End::Dropped),
+            ]
+            .boxed(),
+        };
+        let (retry, patience, resources) = match self {
+            Self::Healthy => (Just(Retry::Until(120_000, 60)).boxed(), Just(None).boxed(), 1_usize),
+            _ => (retry().boxed(), prop::option::weighted(0.3, 1..3_000_u64).boxed(), 2),
+        };
+        let resource = prop_oneof![3 => Just(0), 1 => 0..resources];
+        let extends = prop_oneof![2 => Just(0), 1 => 1..4_usize];
+        let extends = extends.prop_flat_map(|times| prop::collection::vec((0..101_u64, 100..2_000_u64), times));
+        let kept = prop::option::weighted(0.3, 0..4_000_u64);
+        let with = prop::option::weighted(0.2, 0..resources);
+        ((resource, with), 100..2_000_u64, retry, patience, extends, kept, end).prop_map(
+            |((resource, with), ttl, retry, patience, extends, kept, end)| Hold {
+                resource,
+                with,
+                ttl,
+                retry,
+                patience,
+                extends,
+                kept,
+                end,
+            },
+        )
+    }
+}
+
+/// Nodes forget again and again.
+fn forgetful(histories: impl Strategy<Value = History>) -> impl Strategy<Value = History> {
+    let memory = prop_oneof![Just(Memory::Lost), Just(Memory::LastSecondLost)];
+    let down = (0..2_000_u64, 0..5_usize, 0..50_u64, memory)
+        .prop_map(|(at, node, millis, memory)| Event { at, what: What::Down { node, millis, memory } });
+    (histories, prop::collection::vec(down, 0..8)).prop_map(|(mut history, downs)| {
+        history.events.extend(downs.into_iter().map(|mut event| {
+            if let What::Down { node, .. } = &mut event.what {
+                *node %= history.nodes;
+            }
+            event
+        }));
+        history
+    })
+}
+
+/// The history in which nodes forget all keys or none, and are down for so long then that their clocks read more than
+/// any clock had read when they stopped.
+fn down_until_clocks_are_beyond(mut history: History) -> History {
+    for Event { at, what } in &mut history.events {
+        if let What::Down { millis, memory, .. } = what
+            && *memory != Memory::Kept
+        {
+            // Clocks run fast or slow by half a percent, and tokens grow by a microsecond with each grant.
+            (*memory, *millis) = (Memory::Lost, (*millis).max(*at / 99 + 2));
+        }
+    }
+    history
+}
+
+/// Several want one lock again and again for a moment, and keys are gone at any time, also while tokens are agreed upon.
+fn duels() -> impl Strategy<Value = Case> {
+    let way = || {
+        prop_oneof![
+            (0..10_u16, 0..40_u16).prop_map(|(least, more)| (least, least + more)),
+            (0..3_u16, 0..6_u16).prop_map(|(least, more)| (least, least + more)),
+        ]
+    };
+    let weather = |lost: Range<u16>| {
+        (way(), way(), lost, 0..600_u16).prop_map(|(request, answer, lost_requests, duplicates)| Weather {
+            request,
+            answer,
+            lost_requests,
+            lost_answers: 0,
+            duplicates,
+        })
+    };
+    let everywhere = weather(0..50).prop_map(|weather| What::Weather { process: None, node: None, weather });
+    let lagging = weather(200..700).prop_map(|weather| What::Weather { process: None, node: Some(0), weather });
+    let jump = (0..5_usize, 500..3_000_i64).prop_map(|(node, millis)| What::ClockJump { node, millis });
+    let slow = (0..4_usize, 0..5_usize, 15..60_u16).prop_map(|(process, node, least)| {
+        let request = (least, least + 10);
+        let weather = Weather { request, answer: (0, 3), lost_requests: 0, lost_answers: 0, duplicates: 0 };
+        What::Weather { process: Some(process), node: Some(node), weather }
+    });
+    let at_once = (everywhere, prop::option::of(lagging), prop::collection::vec(slow, 0..4));
+    let at_once = at_once.prop_map(|(everywhere, lagging, slow)| {
+        [everywhere].into_iter().chain(lagging).chain(slow).collect::<Vec<_>>()
+    });
+    let jumps = prop::collection::vec((0..1_000_u64, jump), 0..30);
+    let hold = (500..2_000_u64, 5..30_u32, 1..10_u64, 0..30_u64).prop_map(|(ttl, attempts, pause, after)| Hold {
+        resource: 0,
+        with: None,
+        ttl,
+        retry: Retry::Attempts(attempts, pause),
+        patience: None,
+        extends: Vec::new(),
+        kept: None,
+        end: End::After(after),
+    });
+    let programs = prop::collection::vec(prop::collection::vec(hold, 1..6), 2..=4);
+    (prop_oneof![3 => Just(3_usize), 1 => 2..=5_usize], any::<u64>(), at_once, jumps, programs).prop_map(
+        |(nodes, seed, at_once, jumps, programs)| {
+            let at_once = at_once.into_iter().map(|what| Event { at: 0, what });
+            let jumps = jumps.into_iter().map(|(at, mut what)| {
+                if let What::ClockJump { node, .. } = &mut what {
+                    *node %= nodes;
+                }
+                Event { at, what }
+            });
+            let events = at_once.chain(jumps).collect();
+            Case { history: History { nodes, processes: programs.len(), seed, events }, fencing: true, programs }
+        },
+    )
+}
+
+/// Several want one lock again and again, and wait for long: some of them give up.
+fn queues() -> impl Strategy<Value = Case> {
+    let way = || (0..5_u16, 0..5_u16).prop_map(|(least, more)| (least, least + more));
+    let weather = (way(), way()).prop_map(|(request, answer)| {
+        let weather = Weather { request, answer, lost_requests: 0, lost_answers: 0, duplicates: 0 };
+        Event { at: 0, what: What::Weather { process: None, node: None, weather } }
+    });
+    let hold = (prop::option::weighted(0.2, 1..300_u64), 0..50_u64).prop_map(|(patience, after)| Hold {
+        resource: 0,
+        with: None,
+        ttl: 10_000,
+        retry: Retry::Until(120_000, PATIENT_PAUSE),
+        patience,
+        extends: Vec::new(),
+        kept: None,
+        end: End::After(after),
+    });
+    let programs = prop::collection::vec(prop::collection::vec(hold, 2..8), 2..=4);
+    (prop_oneof![3 => Just(3_usize), 1 => 1..=5_usize], any::<u64>(), weather, prop::bool::weighted(0.25), programs)
+        .prop_map(|(nodes, seed, weather, fencing, programs)| {
+            let history = History { nodes, processes: programs.len(), seed, events: vec![weather] };
+            Case { history, fencing, programs }
+        })
+}
+
+/// Half the longest pause of those who wait to be woken, in milliseconds: polling would be found out.
+const PATIENT_PAUSE: u64 = 2_000;
+
+/// Every node restarts, one after the other and in any order, while locks are held that are extended.
+fn rolling_restarts() -> impl Strategy<Value = Case> {
+    let order = (1..=2_usize).prop_map(|tolerated| (0..2 * tolerated + 1).collect::<Vec<_>>()).prop_shuffle();
+    let downs = prop::collection::vec((0..500_u64, 0..300_u64), 5);
+    let processes = (1..=3_usize, prop::bool::weighted(0.25));
+    (order, downs, processes, any::<u64>(), 200..1_500_u64).prop_map(
+        |(order, downs, (processes, fencing), seed, ttl)| {
+            // Time for the extend that is due, and for one that waits for a node that was down when it began.
+            let recovery = ttl / 3 + 2 * NODE_TIMEOUT.as_millis() as u64;
+            let (nodes, mut at, mut events) = (order.len(), 100, Vec::new());
+            for (node, (millis, pause)) in order.into_iter().zip(downs) {
+                events.push(Event { at, what: What::Down { node, millis, memory: Memory::Lost } });
+                at += millis + recovery + pause;
+            }
+            let program = |resource| {
+                let retry = Retry::Attempts(1, 1);
+                vec![Hold {
+                    resource,
+                    with: None,
+                    ttl,
+                    retry,
+                    patience: None,
+                    extends: Vec::new(),
+                    kept: Some(at),
+                    end: End::After(at),
+                }]
+            };
+            let programs = (0..processes).map(program).collect();
+            Case { history: History { nodes, processes, seed, events }, fencing, programs }
+        },
+    )
+}
+
+/// Never without a pause: in virtual time a round may take no time at all, and then nothing would end the call.
+fn retry() -> impl Strategy<Value = Retry> {
+    prop_oneof![
+        3 => (1..20_u32, 1..80_u64).prop_map(|(attempts, pause)| Retry::Attempts(attempts, pause)),
+        1 => (1..4_000_u64, 1..80_u64).prop_map(|(until, pause)| Retry::Until(until, pause)),
+    ]
+}

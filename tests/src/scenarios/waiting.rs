@@ -1,0 +1,179 @@
+//! Waiting without polling: woken by a release, in line within a process, and by polling where nobody can wake.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redlock_core::{AcquireOptions, LockNode, Redlock, Release, Retry};
+use tokio::time::timeout;
+
+use crate::{
+    lab::{Lab, eventually},
+    servers::{Server, ServerOptions},
+};
+
+const TTL: Duration = Duration::from_secs(30);
+/// Far longer than it takes to be woken.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// Polls so rarely that only who is woken is on time.
+fn patient() -> AcquireOptions {
+    AcquireOptions::new(TTL).retry(Retry::until(3 * PAUSE).fixed(PAUSE).jitter(Duration::ZERO))
+}
+
+/// Polls often enough without being woken.
+fn polling() -> AcquireOptions {
+    AcquireOptions::new(TTL).retry(Retry::until(PAUSE).fixed(Duration::from_millis(50)))
+}
+
+pub(super) async fn a_release_wakes_a_waiter_of_another_process(lab: &Lab) {
+    a_release_wakes(&lab.redlock(3), &lab.redlock(3)).await;
+}
+
+async fn a_release_wakes(ours: &Redlock, theirs: &Redlock) {
+    for _ in 0..3 {
+        let lock = ours.acquire("r", TTL).await.unwrap();
+        let waiter = tokio::spawn({
+            let theirs = theirs.clone();
+            async move { theirs.acquire("r", patient()).await }
+        });
+        // Long enough for it to be refused, to listen, and to stand in line.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!waiter.is_finished());
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        let lock = timeout(PAUSE / 2, waiter).await.expect("nobody woke it").unwrap().unwrap();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+}
+
+pub(super) async fn waiters_of_many_processes_take_turns(lab: &Lab) {
+    /// As many take it, each so often, in each of as many processes.
+    const EACH: u64 = 3;
+    let counter = Arc::new(AtomicU64::new(0));
+    let mut work = Vec::new();
+    for redlock in (0..EACH).map(|_| lab.redlock(3)).collect::<Vec<_>>() {
+        for _ in 0..EACH {
+            let (redlock, counter) = (redlock.clone(), Arc::clone(&counter));
+            work.push(tokio::spawn(async move {
+                for _ in 0..EACH {
+                    let lock = redlock.acquire("r", polling()).await.unwrap();
+                    let read = counter.load(Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    counter.store(read + 1, Ordering::SeqCst);
+                    assert!(lock.is_valid());
+                    assert_eq!(lock.release().await.unwrap(), Release::Released);
+                }
+            }));
+        }
+    }
+    for work in work {
+        work.await.unwrap();
+    }
+    assert_eq!(counter.load(Ordering::SeqCst), EACH * EACH * EACH);
+    assert!(eventually(async || lab.holding("r").await == 0).await);
+}
+
+pub(super) async fn who_takes_over_from_the_holder_before_holds_all_nodes(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiter = tokio::spawn({
+        let redlock = redlock.clone();
+        async move { redlock.acquire("r", patient()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = lock.token().as_str().to_owned();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody told it").unwrap().unwrap();
+    assert_ne!(lock.token().as_str(), before);
+    lab.until_held_by(3, "r").await;
+    for node in 0..3 {
+        assert_eq!(lab.value(node, "r").await.as_deref(), Some(lock.token().as_str()));
+        assert!(lab.remaining(node, "r").await.unwrap() > TTL / 2, "it has a ttl of its own");
+    }
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    assert!(eventually(async || lab.holding("r").await == 0).await);
+}
+
+pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &Lab) {
+    for node in 0..3 {
+        lab.set_list(node, "r:redlock:waiters").await;
+    }
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    wait_and_take(&ours, &theirs, "r").await;
+}
+
+pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    const SCRIPTS: &[&str] = &["+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];
+    for rules in [
+        // Neither the key of the waiters nor a channel.
+        &["~r", "resetchannels"][..],
+        // A channel, and not the key.
+        &["~r", "allchannels", "+subscribe"],
+        // The key and a channel, and no command for either.
+        &["~r*", "allchannels"],
+        // All but the message.
+        &[
+            "~r*",
+            "allchannels",
+            "+subscribe",
+            "+time",
+            "+zadd",
+            "+zcard",
+            "+zrange",
+            "+zrem",
+            "+zremrangebyscore",
+            "+pexpire",
+        ],
+        // All but the waiters.
+        &["~r*", "allchannels", "+subscribe", "+time", "+publish"],
+    ] {
+        let (ours, theirs) = (clerk(lab, &server, &[SCRIPTS, rules].concat()).await, clerk_again(lab, &server));
+        wait_and_take(&ours, &theirs, "r").await;
+    }
+}
+
+pub(super) async fn a_user_may_wake_with_no_more_than_the_readme_says(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    let rules =
+        ["~lock:*", "resetchannels", "&lock:redlock:wake:*", "+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];
+    let waking =
+        ["+subscribe", "+publish", "+time", "+zadd", "+zcard", "+zrange", "+zrem", "+zremrangebyscore", "+pexpire"];
+    clerk(lab, &server, &[&rules[..], &waking].concat()).await;
+    let redlock = || {
+        let node = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
+        Redlock::builder().nodes([node]).key_prefix("lock:").build().unwrap()
+    };
+    a_release_wakes(&redlock(), &redlock()).await;
+}
+
+async fn clerk(lab: &Lab, server: &Server, rules: &[&str]) -> Redlock {
+    let user = ["ACL", "SETUSER", "clerk", "reset", "on", ">hunter2"];
+    server.command(&[&user[..], rules].concat()).await.unwrap();
+    clerk_again(lab, server)
+}
+
+fn clerk_again(lab: &Lab, server: &Server) -> Redlock {
+    let node: Arc<dyn LockNode> = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
+    Redlock::builder().nodes([node]).build().unwrap()
+}
+
+/// One holds while the other waits, in another process and in the same.
+async fn wait_and_take(ours: &Redlock, theirs: &Redlock, name: &'static str) {
+    for waiting in [theirs, ours] {
+        let lock = ours.acquire(name, TTL).await.unwrap();
+        let waiter = tokio::spawn({
+            let waiting = waiting.clone();
+            async move { waiting.acquire(name, polling()).await }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!waiter.is_finished());
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        let lock = waiter.await.unwrap().unwrap();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+}
