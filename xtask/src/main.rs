@@ -9,6 +9,7 @@ mod deny;
 mod leftovers;
 mod mutants;
 mod servers;
+mod bench;
 mod soak;
 mod tidy;
 
@@ -89,6 +90,17 @@ enum Task {
         args: Vec<OsString>,
     },
 
+    /// See how fast locks are: this library, its peers and the bare commands, side by side on real servers; arguments go
+    /// to the bench, `cargo xtask bench --help` tells them.
+    ///
+    /// `cargo xtask bench --quick`. It leaves a report with plots and all numbers in `target/bench`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+
     /// Search for a history of faults that breaks a promise, in virtual time; arguments go to the simulation,
     /// `cargo xtask simulate --help` tells them.
     ///
@@ -149,6 +161,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             interrupt::leave_to_child();
             Ok(exit_code(demo(&workspace, &args).status()?))
         }
+        Task::Bench { args } => bench::run(&workspace, &args),
         Task::Soak { args } => soak::run(&workspace, &args),
         Task::Simulate { args } => {
             interrupt::leave_to_child();
@@ -228,10 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_the_demo_and_of_the_soak_are_their_own() {
+    fn arguments_of_programs_are_their_own() {
         let cli = Cli::parse_from(["cargo xtask", "demo", "--without-lock", "--help"]);
         assert!(matches!(cli.task, Task::Demo { args } if args == ["--without-lock", "--help"]));
         let cli = Cli::parse_from(["cargo xtask", "soak", "--minutes", "2", "--help"]);
         assert!(matches!(cli.task, Task::Soak { args } if args == ["--minutes", "2", "--help"]));
+        let cli = Cli::parse_from(["cargo xtask", "bench", "--only", "W3", "--quick"]);
+        assert!(matches!(cli.task, Task::Bench { args } if args == ["--only", "W3", "--quick"]));
     }
 }

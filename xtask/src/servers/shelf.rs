@@ -34,6 +34,16 @@ impl Shelf {
         Self { folder: workspace.target.join("servers"), engine }
     }
 
+    /// Whether the environment says what servers are run as.
+    pub(crate) fn is_named() -> bool {
+        env::var_os("REDLOCK_TEST_SERVERS").is_some_and(|source| !source.is_empty())
+    }
+
+    /// Servers are processes, whether there is an engine or not.
+    pub(crate) fn of_processes(workspace: &Workspace) -> Self {
+        Self { folder: workspace.target.join("servers"), engine: None }
+    }
+
     /// What the servers will be run as.
     pub(crate) fn kind(&self) -> &'static str {
         if self.engine.is_some() { "containers" } else { "processes" }

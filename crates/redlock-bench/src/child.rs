@@ -1,0 +1,130 @@
+//! What a process that a bench starts does: pairs for a meter, or its share of the contention.
+
+use std::{
+    process,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Subcommand};
+use redlock_core::Redlock;
+use redlock_mock::MockNode;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
+
+use crate::{
+    clock,
+    contender::{Contender, Kind, with_library},
+    contention::{self, Part},
+    library::{Library, TTL, Tuning},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// So many pairs on one thread.
+    Pairs {
+        #[command(flatten)]
+        who: Who,
+        #[arg(long)]
+        count: usize,
+    },
+    /// Tasks that contend for one name with those of other processes.
+    Contend {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        part: Part,
+    },
+    /// So many pairs on one thread over nodes in memory.
+    Core {
+        #[arg(long)]
+        nodes: usize,
+        #[arg(long)]
+        count: usize,
+    },
+}
+
+/// A contender and its nodes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Who {
+    #[arg(long, value_enum)]
+    pub(crate) kind: Kind,
+    #[arg(long, value_enum)]
+    pub(crate) tuning: Tuning,
+    #[arg(long)]
+    pub(crate) url: Vec<String>,
+}
+
+/// What a child tells of its pairs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Used {
+    pub(crate) cpu_nanos: u64,
+}
+
+impl Who {
+    pub(crate) fn contender(&self) -> Contender {
+        self.kind.with(self.tuning)
+    }
+
+    /// The command line that says so.
+    pub(crate) fn arguments(contender: Contender, urls: &[String]) -> Vec<String> {
+        let tuning = clap::ValueEnum::to_possible_value(&contender.tuning);
+        let tuning = tuning.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let mut arguments = vec!["--kind".to_owned(), contender.kind.argument(), "--tuning".to_owned(), tuning];
+        arguments.extend(urls.iter().flat_map(|url| ["--url".to_owned(), url.clone()]));
+        arguments
+    }
+}
+
+/// The whole life of a child.
+pub(crate) fn run(args: &ChildArgs) -> Result<()> {
+    match &args.task {
+        Task::Pairs { who, count } => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { with_library!(who.kind, L => pairs::<L>(who, *count).await) })?;
+        }
+        Task::Contend { who, part } => {
+            // As a program has it by default: a worker for each CPU.
+            let runtime = Builder::new_multi_thread().enable_all().build()?;
+            return runtime.block_on(contention::child(who, part));
+        }
+        Task::Core { nodes, count } => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(core(*nodes, *count))?;
+        }
+    }
+    println!("{}", serde_json::to_string(&Used { cpu_nanos: u64::try_from(clock::cpu_time().as_nanos())? })?);
+    Ok(())
+}
+
+async fn pairs<L: Library>(who: &Who, count: usize) -> Result<()> {
+    let library = L::open(&who.url, who.tuning).await?;
+    for name in names().iter().cycle().take(count) {
+        library.pair(name).await.map_err(|error| anyhow!(error)).context("a pair failed")?;
+    }
+    library.settle().await;
+    Ok(())
+}
+
+async fn core(nodes: usize, count: usize) -> Result<()> {
+    let redlock = Redlock::new(MockNode::fleet(nodes))?;
+    for name in names().iter().cycle().take(count) {
+        redlock.acquire(name.as_str(), TTL).await?.release().await?;
+    }
+    redlock.close().await?;
+    Ok(())
+}
+
+/// A few names by turns, so that no pair has to wait for the late nodes of the one before; others each time, so that
+/// nothing that was left behind elsewhere is in the way.
+pub(crate) fn names() -> [String; 8] {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let slice = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::array::from_fn(|index| format!("pair:{}:{slice}:{index}", process::id()))
+}
