@@ -230,14 +230,18 @@ impl<'a> Acquire<'a> {
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
         let first = queueing.as_ref().and_then(Queueing::asked_first);
         let mut ballot = Ballot::new(self.fleet);
-        if let Some(first) = first {
-            let only = iter::once(first);
-            let mut answer =
-                claim.ask_to_acquire(only, &self.terms, self.patience(), true, turn.predecessor(), queueing.as_ref());
-            if let Some((member, answer)) = answer.next().await {
-                ballot.count(member, answer);
+        let asked_first = match first {
+            Some(first) => {
+                let (only, predecessor) = (iter::once(first), turn.predecessor());
+                let mut answer =
+                    claim.ask_to_acquire(only, &self.terms, self.patience(), true, predecessor, queueing.as_ref());
+                if let Some((member, answer)) = answer.next().await {
+                    ballot.count(member, answer);
+                }
+                Some(answer)
             }
-        }
+            None => None,
+        };
 
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
         //    asked waits behind that.
@@ -247,10 +251,10 @@ impl<'a> Acquire<'a> {
         } else {
             let others = (0..self.fleet.members.len()).filter(|node| Some(*node) != first);
             let is_likely_held = first.is_none() && *made > 1 && turn.cause() != Cause::Woken;
-            let queueing = queueing.as_ref().filter(|_| first.is_none());
-            let predecessor = turn.predecessor();
+            let (queueing, predecessor) = (queueing.as_ref().filter(|_| first.is_none()), turn.predecessor());
             let mut answers =
                 claim.ask_to_acquire(others, &self.terms, self.patience(), is_likely_held, predecessor, queueing);
+            asked_first.into_iter().for_each(|earlier| answers.take_over(earlier));
             ballot.decide(&mut answers).await
         };
         let took = || self.fleet.clock.now().saturating_sub(started);

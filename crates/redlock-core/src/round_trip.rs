@@ -126,6 +126,12 @@ impl<A: Send + 'static> RoundTrip<A> {
         }
     }
 
+    /// Waits for what has not been answered of an earlier one as well.
+    pub(crate) fn take_over(&mut self, mut earlier: Self) {
+        self.requests.pending.append(&mut earlier.requests.pending);
+        self.answers.append(&mut earlier.answers);
+    }
+
     /// Holds something until all have answered, or the node timeout is over.
     pub(crate) fn hold(&mut self, meanwhile: Box<dyn Send>) {
         self.meanwhile = Some(meanwhile);
