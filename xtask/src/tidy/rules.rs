@@ -111,8 +111,8 @@ fn variants(code: &str) -> Vec<&str> {
     body.map(|(body, _)| words(body).collect()).unwrap_or_default()
 }
 
-/// Are programs of this workspace, not for publication.
-const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-demo", "redlock-simulation"];
+/// Are programs of this workspace, which nobody links to.
+const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-cli", "redlock-demo", "redlock-simulation"];
 
 /// What users link to: the code of the libraries, without their tests.
 fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {

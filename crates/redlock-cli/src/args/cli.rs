@@ -1,0 +1,128 @@
+//! The commands, and what all of them share.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::{AcquireArgs, DoctorArgs, ExtendArgs, ReleaseArgs, RunArgs, StatusArgs, WatchArgs};
+
+/// Run a command under a distributed lock over N independent Redis nodes, and see who holds which.
+///
+/// A lock is held when a majority of the nodes has granted it. `redlock run` takes one, keeps it while the command runs,
+/// and ends the command before the lock can be another's.
+#[derive(Debug, Parser)]
+#[command(name = "redlock", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Tell results as JSON; `run` tells its events so, one a line, on standard error [default: text].
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Tell each step on standard error; twice: also what the library does [default: failures and warnings].
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Run a command under a lock.
+    Run(RunArgs),
+    /// Check the nodes: what is wrong with them, why, and what to do about it.
+    Doctor(DoctorArgs),
+    /// Tell who holds locks, for how long, and on which nodes.
+    Status(StatusArgs),
+    /// See who holds a lock, over and over.
+    Watch(WatchArgs),
+    /// Take a lock for a script and print its token; it ends with its ttl unless it is extended.
+    Acquire(AcquireArgs),
+    /// Extend a lock that `acquire` has taken.
+    Extend(ExtendArgs),
+    /// Give a lock back that `acquire` has taken.
+    Release(ReleaseArgs),
+    /// Print the completions for a shell: `redlock completions bash > /etc/bash_completion.d/redlock`.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual in roff, for man(1): `redlock man run > /usr/local/share/man/man1/redlock-run.1`.
+    Man {
+        /// The command whose page is wanted [default: the page of redlock itself].
+        #[arg(value_name = "COMMAND")]
+        task: Option<String>,
+    },
+}
+
+const AFTER_HELP: &str = "\
+Nodes, in this order: --nodes, REDLOCK_NODES, `nodes` in the file that --config or REDLOCK_CONFIG names.
+  export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://:password@10.0.0.3
+A password belongs into the environment or the file: an argument shows in `ps`. The file is TOML:
+  nodes = [\"redis://10.0.0.1\", \"redis://10.0.0.2\", \"redis://:password@10.0.0.3\"]
+  key_prefix = \"lock:\"        # these four may be left out
+  node_timeout = \"200ms\"
+  owner = \"billing\"
+  restart_guard = \"60s\"
+
+Examples:
+  redlock doctor
+  redlock run nightly --try --at-least 50s -- /usr/local/bin/report
+  redlock run migrate --wait 10m -- ./migrate up
+  redlock status nightly migrate
+
+Exit codes (`redlock run --help` tells those of run):
+    0  done; of doctor: nothing worse than a notice
+    1  doctor: a warning
+    2  doctor: an error
+  120  others hold the lock, and it was not waited for any longer
+  121  the lock is lost, or was before
+  122  too few nodes answered
+  125  bad usage, or redlock itself failed
+
+Colours are left out if NO_COLOR is set, or the output is no terminal.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_tells_its_default_or_can_have_none() {
+        // These are switches, names, secrets, or what is to be done: nothing stands in for them.
+        const NONE: &[&str] = &["help", "version", "name", "command", "shell", "nodes", "config"];
+        for task in Cli::command().get_subcommands() {
+            for arg in task.get_arguments().filter(|arg| !NONE.contains(&arg.get_id().as_str())) {
+                let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+                let tells = help.contains("[default: ") || !arg.get_default_values().is_empty();
+                assert!(tells, "{} --{}: {help}", task.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code_that_there_is() {
+        let mut cli = Cli::command();
+        let own = cli.render_long_help().to_string();
+        let run = cli.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        for code in ["120", "121", "122", "125"] {
+            assert!(own.contains(code), "{code}");
+        }
+        for code in ["120", "121", "122", "124", "125", "126", "127", "128+N"] {
+            assert!(run.contains(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_all_commands_share_stands_before_or_behind_the_command() {
+        for words in [["redlock", "--json", "-vv", "doctor"], ["redlock", "doctor", "-vv", "--json"]] {
+            let cli = Cli::try_parse_from(words).unwrap();
+            assert!(cli.json && cli.verbose == 2);
+        }
+    }
+}

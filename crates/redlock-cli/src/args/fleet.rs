@@ -1,0 +1,91 @@
+//! Which nodes, and how they are spoken to.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::parse;
+
+/// Which nodes, and how they are spoken to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Nodes")]
+pub(crate) struct FleetArgs {
+    /// URLs of independent Redis nodes, 3 or 5 of them; given here, REDLOCK_NODES and the file's are not looked at.
+    ///
+    /// An argument shows in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the file.
+    #[arg(long, value_name = "URL,URL,...", value_delimiter = ',')]
+    pub(crate) nodes: Vec<String>,
+
+    /// The configuration file; `redlock --help` shows one. REDLOCK_CONFIG names it too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What stands before each name in its key on the nodes; the same for all who are to exclude each other.
+    /// [default: the file's, or nothing]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key_prefix: Option<String>,
+
+    /// How long a round waits for a node whose vote it needs.
+    /// [default: the file's, or a fiftieth of the ttl, within 50ms and 500ms]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) node_timeout: Option<Duration>,
+
+    /// The Redis client.
+    #[cfg(feature = "fred")]
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) client: RedisClient,
+}
+
+/// The Redis clients that are built in.
+#[cfg(feature = "fred")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum RedisClient {
+    /// redis-rs.
+    #[default]
+    RedisRs,
+    /// fred.
+    Fred,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        fleet: FleetArgs,
+    }
+
+    fn parse(words: &[&str]) -> FleetArgs {
+        Only::try_parse_from(["redlock"].iter().chain(words)).unwrap().fleet
+    }
+
+    #[test]
+    fn nodes_are_separated_by_commas_or_given_one_by_one() {
+        assert_eq!(parse(&["--nodes", "redis://a,redis://b"]).nodes, ["redis://a", "redis://b"]);
+        assert_eq!(parse(&["--nodes", "redis://a", "--nodes", "redis://b"]).nodes, ["redis://a", "redis://b"]);
+    }
+
+    #[test]
+    fn everything_about_nodes_may_be_left_to_the_environment_and_the_file() {
+        let fleet = parse(&[]);
+        assert!(fleet.nodes.is_empty() && fleet.config.is_none());
+        assert!(fleet.key_prefix.is_none() && fleet.node_timeout.is_none());
+        let fleet = parse(&["--config", "f.toml", "--key-prefix", "lock:", "--node-timeout", "200ms"]);
+        assert_eq!(fleet.config, Some("f.toml".into()));
+        assert_eq!(
+            (fleet.key_prefix.as_deref(), fleet.node_timeout),
+            (Some("lock:"), Some(Duration::from_millis(200)))
+        );
+    }
+
+    #[cfg(feature = "fred")]
+    #[test]
+    fn the_client_is_redis_rs_unless_another_is_asked_for() {
+        assert_eq!(parse(&[]).client, RedisClient::RedisRs);
+        assert_eq!(parse(&["--client", "fred"]).client, RedisClient::Fred);
+    }
+}

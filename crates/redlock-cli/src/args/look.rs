@@ -1,0 +1,76 @@
+//! What `redlock doctor`, `status` and `watch` ask for.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{FleetArgs, parse};
+
+/// Check the nodes: what is wrong with them, why, and what to do about it.
+///
+/// Asks every node what it is, and changes nothing: whether two are one server, which are replicas, may evict locks or forget
+/// them at a restart, and more. Exits with 0 if there is nothing worse than a notice, 1 for a warning, 2 for an error.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+/// Tell who holds locks, for how long, and on which nodes.
+///
+/// Changes nothing, and shows no token whole. A lock is known to the nodes by its name alone, so names must be given.
+/// Exits with 0 whether or not a lock is held, and with 122 if too few nodes answered to tell.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The names of the locks.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+/// See who holds a lock, over and over, until Ctrl-C.
+///
+/// On a terminal the view is drawn in place; otherwise, and with --json, what has changed is printed line by line.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The name of the lock.
+    pub(crate) name: String,
+
+    /// The time from one look to the next; at least 100ms.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "1s")]
+    pub(crate) every: Duration,
+
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser as _, error::ErrorKind};
+
+    use super::*;
+    use crate::args::{Cli, Task};
+
+    fn parse(words: &[&str]) -> Result<Task, ErrorKind> {
+        let cli = Cli::try_parse_from(["redlock"].iter().chain(words));
+        cli.map(|cli| cli.task).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_look_needs_a_name_and_a_check_of_the_nodes_needs_none() {
+        assert!(matches!(parse(&["doctor"]), Ok(Task::Doctor(_))));
+        assert_eq!(parse(&["status"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
+        let Ok(Task::Status(args)) = parse(&["status", "a", "b"]) else { panic!() };
+        assert_eq!(args.name, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_watch_looks_every_second_unless_told_otherwise() {
+        let Ok(Task::Watch(args)) = parse(&["watch", "a"]) else { panic!() };
+        assert_eq!((args.name.as_str(), args.every), ("a", Duration::from_secs(1)));
+        let Ok(Task::Watch(args)) = parse(&["watch", "a", "--every", "200ms"]) else { panic!() };
+        assert_eq!(args.every, Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,192 @@
+//! What `redlock run` asks for.
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::{Args, ValueEnum};
+use redlock_core::Owner;
+
+use super::{FleetArgs, parse};
+
+/// Run a command under a lock.
+///
+/// Takes the lock, runs the command with the standard input, output and error of redlock, extends the lock while the command
+/// runs, and gives it back. Should it not be possible to extend the lock, the command is ended while the lock is still valid:
+/// SIGTERM a grace time before the validity ends, SIGKILL before it does. So no two hosts run it at the same time.
+///
+/// The command is told REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: who has it can release the lock), REDLOCK_VALID_UNTIL (the
+/// second since 1970 until which the lock is valid if it is never extended) and, with --fencing, REDLOCK_FENCING_TOKEN.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct RunArgs {
+    /// What is locked.
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) take: TakeArgs,
+
+    /// Hold the lock for at least so long, counted from when it was asked for, also if the command ends sooner. [default: 0s]
+    ///
+    /// For what is to run once in a while, as a cron job on several hosts: with clocks that are some seconds apart, a short
+    /// command would have ended on one host before the other begins. The lock is left to expire; redlock does not wait.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) at_least: Option<Duration>,
+
+    /// Keep the lock for so long at most, and end the command by then. [default: for as long as the command runs]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) max_lifetime: Option<Duration>,
+
+    /// What becomes of the command when the lock cannot be kept.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub(crate) on_loss: OnLoss,
+
+    /// How long before SIGKILL the command gets SIGTERM; at most half the ttl less the margin of SIGKILL.
+    /// [default: a sixth of the ttl, at most 10s]
+    ///
+    /// SIGKILL follows a tenth of the ttl before the validity ends, within 100ms and 1s.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) grace: Option<Duration>,
+
+    /// Leave the command in redlock's own process group, so that it may read from the terminal. Only the command itself is
+    /// signalled then, and not the processes that it has started, as with timeout(1). [default: a group of its own]
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// The exit code when others hold the lock; 0 where that is no failure, as in a cron job on several hosts.
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = 120)]
+    pub(crate) conflict_exit_code: u8,
+
+    /// Say nothing when others hold the lock. [default: a line on standard error]
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// How a lock is taken.
+#[derive(Debug, Args)]
+pub(crate) struct TakeArgs {
+    /// How long the nodes keep the lock if it is not extended; at least 1s. The time after which others go on when this host
+    /// is gone.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
+    pub(crate) ttl: Duration,
+
+    /// How long to wait while others hold the lock, or nodes fail.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "10s")]
+    pub(crate) wait: Duration,
+
+    /// Do not wait while others hold the lock. [default: wait]
+    ///
+    /// Where several ask at the same moment and none gets a majority, they ask again until one has it.
+    #[arg(long = "try", conflicts_with = "wait")]
+    pub(crate) once: bool,
+
+    /// Ask for a fencing token: a number that grows with each holder of this name. [default: none]
+    ///
+    /// All that lock the name must do so with fencing. Let the storage refuse writes with a number below the greatest that
+    /// it has seen.
+    #[arg(long)]
+    pub(crate) fencing: bool,
+
+    /// Whom the lock belongs to, for `redlock status`; up to 64 printable bytes.
+    /// [default: the file's, or host and process id]
+    #[arg(long, value_name = "TEXT", value_parser = parse::owner)]
+    pub(crate) owner: Option<Owner>,
+}
+
+/// What becomes of the command when the lock cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OnLoss {
+    /// It is ended before the validity ends.
+    #[default]
+    Kill,
+    /// It goes on without the lock, and a warning is told.
+    Warn,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  redlock run migrate --wait 10m -- ./migrate up
+  redlock run nightly --try --at-least 50s -E 0 -q -- /usr/local/bin/report     in the crontab of five hosts
+  redlock run import --fencing -- sh -c 'load --fence \"$REDLOCK_FENCING_TOKEN\"'
+  redlock run shell --foreground -- bash
+
+Exit codes:
+  0..  that of the command
+  120  others hold the lock; the command was not run (-E gives another code)
+  121  the lock was lost: the command was ended, or the lock was found gone when it was given back
+  122  too few nodes answered; the command was not run
+  124  --max-lifetime was over: the command was ended
+  125  bad usage, or redlock itself failed; the command was not run
+  126  the command cannot be executed
+  127  the command was not found
+  128+N  signal N ended the command, or redlock while it waited
+
+Signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go on to the command. While redlock is stopped by
+SIGTSTP (Ctrl-Z) so is the command; it goes on only if the lock is still valid then. Processes that the command has left in
+its process group when it ends are ended too, since they would go on without the lock. A command in a process group of its
+own that reads from the terminal is stopped by it (SIGTTIN): give --foreground.";
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser as _, error::ErrorKind};
+
+    use super::*;
+    use crate::args::{Cli, Task};
+
+    fn parse(words: &str) -> Result<RunArgs, ErrorKind> {
+        match Cli::try_parse_from(["redlock", "run"].into_iter().chain(words.split(' '))) {
+            Ok(Cli { task: Task::Run(args), .. }) => Ok(args),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_command_are_enough() {
+        let args = parse("a -- true").unwrap();
+        assert_eq!((args.name.as_str(), args.command.as_slice()), ("a", &["true".into()][..]));
+        assert_eq!((args.take.ttl, args.take.wait), (Duration::from_secs(30), Duration::from_secs(10)));
+        assert!(!args.take.once && !args.take.fencing && !args.foreground && !args.quiet && args.take.owner.is_none());
+        assert_eq!((args.at_least, args.max_lifetime, args.grace), (None, None, None));
+        assert_eq!((args.on_loss, args.conflict_exit_code), (OnLoss::Kill, 120));
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let args = parse(
+            "--ttl 1m --try --fencing --owner me --at-least 50s --max-lifetime 2h --on-loss warn --grace 3s --foreground \
+             -E 0 -q a -- true",
+        )
+        .unwrap();
+        assert!(args.take.once && args.take.fencing && args.foreground && args.quiet);
+        assert_eq!(args.take.ttl, Duration::from_secs(60));
+        assert_eq!(args.take.owner, Some(Owner::new("me").unwrap()));
+        let (at_least, lifetime) = (Duration::from_secs(50), Duration::from_secs(7200));
+        assert_eq!((args.at_least, args.max_lifetime), (Some(at_least), Some(lifetime)));
+        assert_eq!((args.grace, args.on_loss), (Some(Duration::from_secs(3)), OnLoss::Warn));
+        assert_eq!(args.conflict_exit_code, 0);
+        assert_eq!(parse("a --wait 1s -- true").unwrap().take.wait, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn options_of_the_command_are_its_own() {
+        let args = parse("a --ttl 2s -- cmd --ttl -x -- y").unwrap();
+        assert_eq!(args.command, ["cmd", "--ttl", "-x", "--", "y"]);
+        assert_eq!(args.take.ttl, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert_eq!(parse("a").unwrap_err(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(parse("a true").unwrap_err(), ErrorKind::UnknownArgument);
+        assert_eq!(parse("--try --wait 1s a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
+        assert_eq!(parse("--ttl 30 a -- true").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parse("-E 256 a -- true").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parse("--on-loss pray a -- true").unwrap_err(), ErrorKind::InvalidValue);
+    }
+}

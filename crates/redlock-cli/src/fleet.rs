@@ -1,0 +1,138 @@
+//! The nodes: where they are named, and the `Redlock` over them.
+
+use std::{env, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use redlock_core::{BuildError, LockNode, NodeUrl, NodeUrlError, Owner, Redlock, RedlockBuilder};
+
+use crate::{
+    args::FleetArgs,
+    config::{self, Config, ConfigError},
+    say::Say,
+};
+
+/// The nodes that were named.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    nodes: Vec<Arc<dyn LockNode>>,
+    key_prefix: String,
+    node_timeout: Option<Duration>,
+    restart_guard: Option<Duration>,
+    owner: Option<Owner>,
+}
+
+impl Fleet {
+    /// Opens the nodes, and warns of passwords that others can see. Sends nothing.
+    pub(crate) fn open(args: &FleetArgs, say: &Say) -> Result<Self, FleetError> {
+        let file = args.config.clone().or_else(|| set("REDLOCK_CONFIG").map(PathBuf::from));
+        let config = file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        let (urls, source) = if !args.nodes.is_empty() {
+            (args.nodes.clone(), Source::Argument)
+        } else if let Some(nodes) = set("REDLOCK_NODES") {
+            (nodes.split([',', ' ']).filter(|url| !url.is_empty()).map(str::to_owned).collect(), Source::Environment)
+        } else {
+            (config.nodes, Source::File)
+        };
+        if urls.is_empty() {
+            return Err(FleetError::NoNodes);
+        }
+        let urls = NodeUrl::parse_all(urls).map_err(|error| FleetError::Url { error, place: source })?;
+        let is_open = || file.as_deref().is_some_and(config::is_open_to_all);
+        match source {
+            _ if !urls.iter().any(|url| url.password.is_some()) => {}
+            Source::Argument => {
+                say.warning(
+                    "the password in --nodes shows in `ps`: put the URLs into REDLOCK_NODES or the file of --config",
+                );
+            }
+            Source::File if is_open() => {
+                say.warning("all users can read the configuration file, which holds a password: chmod o-r it");
+            }
+            Source::Environment | Source::File => {}
+        }
+        let nodes = open(urls, args).map_err(|error| FleetError::Url { error, place: source })?;
+        Ok(Self {
+            nodes,
+            key_prefix: args.key_prefix.clone().or(config.key_prefix).unwrap_or_default(),
+            node_timeout: args.node_timeout.or(config.node_timeout),
+            restart_guard: config.restart_guard,
+            owner: config.owner,
+        })
+    }
+
+    /// The nodes, for what is asked of each.
+    pub(crate) fn nodes(&self) -> &[Arc<dyn LockNode>] {
+        &self.nodes
+    }
+
+    /// The lock over them, for those who look only.
+    pub(crate) fn redlock(&self) -> Result<Redlock, BuildError> {
+        self.builder().build()
+    }
+
+    /// The lock over them, for those who hold: they say who they are.
+    pub(crate) fn holder(&self, owner: Option<Owner>, default: Owner) -> Result<Redlock, BuildError> {
+        self.builder().owner(owner.or_else(|| self.owner.clone()).unwrap_or(default)).build()
+    }
+
+    fn builder(&self) -> RedlockBuilder {
+        let builder = Redlock::builder().nodes(self.nodes.iter().cloned()).key_prefix(self.key_prefix.as_str());
+        let builder = match self.node_timeout {
+            Some(node_timeout) => builder.node_timeout(node_timeout),
+            None => builder,
+        };
+        match self.restart_guard {
+            Some(longest_ttl) => builder.restart_guard(longest_ttl),
+            None => builder,
+        }
+    }
+}
+
+/// A variable of the environment, if it is set to something.
+fn set(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+#[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
+fn open(urls: Vec<NodeUrl>, args: &FleetArgs) -> Result<Vec<Arc<dyn LockNode>>, NodeUrlError> {
+    #[cfg(feature = "fred")]
+    if args.client == crate::args::RedisClient::Fred {
+        return Ok(shared(redlock_fred::RedisNode::open_all(urls)?));
+    }
+    Ok(shared(redlock_redis_rs::RedisNode::open_all(urls)?))
+}
+
+fn shared(nodes: Vec<impl LockNode>) -> Vec<Arc<dyn LockNode>> {
+    nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockNode>).collect()
+}
+
+/// Where the nodes are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Argument,
+    Environment,
+    File,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Argument => "--nodes",
+            Self::Environment => "REDLOCK_NODES",
+            Self::File => "`nodes` in the configuration file",
+        })
+    }
+}
+
+/// The nodes cannot be used as they are named. No password is in it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FleetError {
+    #[error(
+        "no nodes are named: set REDLOCK_NODES=redis://a,redis://b,redis://c, or give --nodes, or `nodes` in the file of \
+         --config"
+    )]
+    NoNodes,
+    #[error("{place}: {error}")]
+    Url { error: NodeUrlError, place: Source },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}

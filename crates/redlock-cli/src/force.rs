@@ -1,0 +1,86 @@
+//! `redlock release --force`: a lock is taken from whoever holds it.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use redlock_core::{Finding, Inspection, LockParts, Release, ResumeError, Sight};
+use serde_json::json;
+
+use crate::{args::ReleaseArgs, exit::Exit, failure::Failure, fleet::Fleet, hold::closed, say::Say};
+
+/// Shows who holds the lock, asks, and deletes that holder's keys: whoever took it meanwhile keeps it.
+pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
+    let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
+    let inspection = redlock.inspect(&args.name).await?;
+    let tokens = tokens(&inspection)?;
+    if tokens.is_empty() {
+        let outcome = match inspection.finding() {
+            Finding::Unknown => Err(Failure::new(Exit::UNREACHABLE, inspection.to_string())),
+            _ => {
+                say.event("free", &format!("{:?} is free", args.name), json!({ "resource": args.name }));
+                Ok(Exit::SUCCESS)
+            }
+        };
+        return closed(&redlock, outcome).await;
+    }
+    if !args.yes {
+        confirm(&inspection)?;
+    }
+    for token in tokens {
+        let parts =
+            LockParts::new([&args.name], &token, Duration::from_secs(30)).map_err(|error| Failure::of(&error))?;
+        match redlock.resume(parts).await {
+            Ok(lock) => match lock.release().await? {
+                Release::Released => {}
+                _ => say.event("gone", "it was gone by then", json!({ "resource": args.name })),
+            },
+            // No quorum holds this one. What there is of it is deleted in the background, which `closed` waits for.
+            Err(ResumeError::Lost { .. } | ResumeError::Expired { .. }) => {}
+            Err(error) => return closed(&redlock, Err(error.into())).await,
+        }
+    }
+    say.notable("released", &format!("released {:?} by force", args.name), json!({ "resource": args.name }));
+    closed(&redlock, Ok(Exit::SUCCESS)).await
+}
+
+/// The tokens on the nodes. Those of other libraries are left to these.
+fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
+    let mut tokens = BTreeSet::new();
+    for view in inspection.nodes() {
+        let Sight::Held(holder) = &view.sight else { continue };
+        let token = str::from_utf8(holder.value()).ok();
+        let token =
+            token.filter(|token| LockParts::new([inspection.resource()], token, Duration::from_secs(30)).is_ok());
+        let foreign = || {
+            let what = format!(
+                "{} holds {holder}, which no redlock has set: look whose it is, and delete the key by hand",
+                view.node
+            );
+            Failure::new(Exit::FAILED, what)
+        };
+        tokens.insert(token.ok_or_else(foreign)?.to_owned());
+    }
+    Ok(tokens)
+}
+
+/// Asks whoever sits at the terminal.
+fn confirm(inspection: &Inspection) -> Result<(), Failure> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        let what =
+            "--force asks before it takes a lock from its holder, and there is no terminal to ask on: give --yes";
+        return Err(Failure::new(Exit::FAILED, what));
+    }
+    let mut answer = String::new();
+    let mut stderr = io::stderr().lock();
+    let question = "its holder goes on as if it had the lock, until its next extend. release it? [y/N] ";
+    let asked = write!(stderr, "{inspection}\n{question}").and_then(|()| stderr.flush());
+    asked.and_then(|()| stdin.lock().read_line(&mut answer)).map_err(|error| Failure::of(&error))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Exit::FAILED, "left as it is")),
+    }
+}

@@ -1,0 +1,74 @@
+//! `redlock completions` and `redlock man`, from the same source as `--help`.
+
+use std::io::{self, Write as _};
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::{args::Cli, exit::Exit, failure::Failure};
+
+/// Prints the completions for a shell.
+pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "redlock", &mut script);
+    print(&script)
+}
+
+/// Prints the page of a command, or of the program.
+pub(crate) fn manual(task: Option<&str>) -> Result<Exit, Failure> {
+    print(&page(task)?)
+}
+
+fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
+    let mut whole = Cli::command();
+    // So that options of the program are on every page, and pages are named `redlock-run`.
+    whole.build();
+    let command = match task {
+        None => whole,
+        Some(task) => named(&whole, task)?,
+    };
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page).map_err(|error| Failure::of(&error))?;
+    Ok(page)
+}
+
+fn named(whole: &Command, task: &str) -> Result<Command, Failure> {
+    let command = whole.find_subcommand(task).filter(|command| command.get_name() != "help");
+    let unknown = || {
+        let names = whole.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
+        let names = names.collect::<Vec<_>>().join(", ");
+        Failure::new(Exit::FAILED, format!("there is no page on {task:?}: want one of {names}"))
+    };
+    let command = command.ok_or_else(unknown)?;
+    Ok(command.clone().display_name(format!("redlock-{task}")))
+}
+
+fn print(text: &[u8]) -> Result<Exit, Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(|error| Failure::of(&error))?;
+    Ok(Exit::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_with_its_options() {
+        for command in Cli::command().get_subcommands() {
+            let page = String::from_utf8(page(Some(command.get_name())).unwrap()).unwrap();
+            assert!(page.contains(&format!(".TH redlock-{}", command.get_name())), "{page}");
+        }
+        let run = String::from_utf8(page(Some("run")).unwrap()).unwrap();
+        for word in ["max\\-lifetime", "128+N", "SIGKILL", "json"] {
+            assert!(run.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_there_is_told_with_those_that_are() {
+        let failure = page(Some("walk")).unwrap_err();
+        assert!(failure.exit == Exit::FAILED && failure.what.contains("want one of run, doctor, "), "{failure:?}");
+    }
+}

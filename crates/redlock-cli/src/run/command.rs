@@ -1,0 +1,120 @@
+//! The command: a process, and all in its process group.
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use tokio::{
+    process::{Child, Command as Process},
+    time::{Instant, sleep},
+};
+
+use crate::{exit::Exit, failure::Failure};
+
+/// A command that runs.
+#[derive(Debug)]
+pub(super) struct Command {
+    child: Child,
+    pid: Pid,
+    /// Whether it leads a process group of its own.
+    leads: bool,
+}
+
+impl Command {
+    /// Starts a command with the standard input, output and error of this process.
+    pub(super) fn start(
+        words: &[OsString],
+        environment: Vec<(&str, Option<String>)>,
+        leads: bool,
+    ) -> Result<Self, Failure> {
+        let (program, args) = words.split_first().ok_or_else(|| Failure::new(Exit::FAILED, "there is no command"))?;
+        let mut process = Process::new(program);
+        process.args(args);
+        for (name, text) in environment {
+            match text {
+                Some(text) => process.env(name, text),
+                None => process.env_remove(name),
+            };
+        }
+        if leads {
+            process.process_group(0);
+        }
+        let started = process.spawn().map_err(|error| cannot(program, &error))?;
+        let pid = started.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = pid.ok_or_else(|| Failure::new(Exit::FAILED, "the command has no process id"))?;
+        Ok(Self { child: started, pid, leads })
+    }
+
+    /// Waits until the command has ended. The processes that it has started may run on.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Sends a signal to the command, and to all in its group if that is its own. That it has ended is no error.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _ = if self.leads { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+    }
+
+    /// Tells the command to end; one that is stopped has to go on to hear it.
+    pub(super) fn tell_to_end(&self, signal: Signal) {
+        self.signal(signal);
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends what the command has left in its group: by SIGTERM, and by SIGKILL after so long.
+    pub(super) async fn sweep(&self, grace: Duration) -> Swept {
+        if !self.leads || !self.has_members() {
+            return Swept::Clean;
+        }
+        self.tell_to_end(Signal::TERM);
+        if self.gone_within(grace).await {
+            return Swept::Ended;
+        }
+        self.signal(Signal::KILL);
+        // Those that are dead and not yet waited for by their parent are members too: not for long.
+        self.gone_within(Duration::from_millis(100)).await;
+        Swept::Killed
+    }
+
+    async fn gone_within(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut pause = Duration::from_millis(1);
+        while self.has_members() {
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        true
+    }
+
+    fn has_members(&self) -> bool {
+        test_kill_process_group(self.pid).is_ok()
+    }
+}
+
+/// What was left in the command's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swept {
+    /// Nothing.
+    Clean,
+    /// Processes that ended when they were told to.
+    Ended,
+    /// Processes that had to be killed.
+    Killed,
+}
+
+fn cannot(program: &OsString, error: &io::Error) -> Failure {
+    let name = program.to_string_lossy();
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::new(Exit::NOT_FOUND, format!("{name}: command not found; look at PATH, or give its path"))
+        }
+        _ => Failure::new(Exit::CANNOT_EXECUTE, format!("{name}: the command cannot be executed: {error}")),
+    }
+}

@@ -1,0 +1,23 @@
+//! How a command has ended, and why.
+
+use std::process::ExitStatus;
+
+use redlock_core::Loss;
+
+/// How a command has ended.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) status: ExitStatus,
+    pub(super) why: Why,
+}
+
+/// Why it has ended.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// By itself, or by a signal that somebody sent.
+    ItsOwn,
+    /// It was ended by redlock: the lock could not be kept.
+    Lost(Option<Loss>),
+    /// It was ended by redlock: the longest lifetime was over.
+    LifetimeOver,
+}

@@ -1,0 +1,82 @@
+//! The signals that redlock gets, for the command to get them too.
+
+use std::{fs, io};
+
+use rustix::process::Signal;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+/// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
+#[derive(Debug)]
+pub(super) struct Signals {
+    came: mpsc::UnboundedReceiver<Signal>,
+    come: mpsc::UnboundedSender<Signal>,
+    ignored: u64,
+}
+
+impl Signals {
+    /// Those that end redlock while it waits for the lock.
+    pub(super) const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+    /// Those besides that are the command's business, once it runs.
+    const OF_THE_COMMAND: [Signal; 4] = [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::TSTP];
+
+    /// Begins to listen to those that end.
+    pub(super) fn listen() -> io::Result<Self> {
+        let (come, came) = mpsc::unbounded_channel();
+        let mut signals = Self { came, come, ignored: ignored() };
+        signals.add(&Self::ENDING)?;
+        Ok(signals)
+    }
+
+    /// Listens to those that are the command's business too.
+    pub(super) fn listen_to_all(&mut self) -> io::Result<()> {
+        self.add(&Self::OF_THE_COMMAND)
+    }
+
+    /// The next signal.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self.came.recv().await {
+            Some(signal) => signal,
+            // There is a sender in `self`.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn add(&mut self, wanted: &[Signal]) -> io::Result<()> {
+        for wanted in wanted.iter().copied().filter(|wanted| !is_in(self.ignored, *wanted)) {
+            let mut stream = signal(SignalKind::from_raw(wanted.as_raw()))?;
+            let come = self.come.clone();
+            tokio::spawn(async move { while stream.recv().await.is_some() && come.send(wanted).is_ok() {} });
+        }
+        Ok(())
+    }
+}
+
+/// The signals that this process ignores, as far as the system tells: a bit for each.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: Signal) -> bool {
+    u32::try_from(signal.as_raw() - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|mask| mask & 1 == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_its_bit() {
+        assert!(is_in(1, Signal::HUP) && !is_in(1, Signal::INT));
+        assert!(is_in(0x4000, Signal::TERM) && !is_in(!0x4000, Signal::TERM));
+    }
+
+    #[test]
+    fn this_process_does_not_ignore_what_ends_it() {
+        assert!(Signals::ENDING.iter().all(|signal| !is_in(ignored(), *signal)));
+    }
+}

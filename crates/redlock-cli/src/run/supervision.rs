@@ -1,0 +1,201 @@
+//! A command that runs, watched over: signals go on to it, and it ends before its lock can be another's.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use redlock_core::{Lock, Loss};
+use rustix::process::{Signal, getpid, kill_process};
+use serde_json::json;
+use tokio::{select, time::sleep};
+
+use super::{
+    command::Command,
+    deadlines::{Deadlines, Due},
+    ending::{Ending, Why},
+    signals::Signals,
+};
+use crate::{args::OnLoss, failure::chain, say::Say};
+
+/// The longest time between two looks at the lock. Timers stand still while the machine is suspended; the lock's clock does
+/// not.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is needed to watch over a command.
+#[derive(Debug)]
+pub(super) struct Supervision<'a> {
+    pub(super) lock: &'a mut Lock,
+    pub(super) command: &'a mut Command,
+    pub(super) signals: &'a mut Signals,
+    pub(super) deadlines: Deadlines,
+    pub(super) on_loss: OnLoss,
+    /// When the lock is given up at the latest.
+    pub(super) lifetime_over: Option<Instant>,
+    pub(super) say: &'a Say,
+}
+
+/// How far it is with the command.
+#[derive(Debug)]
+enum Stage {
+    /// It works.
+    Working,
+    /// It goes on although the lock is lost.
+    Warned,
+    /// It was told to end. `kill` is when it is killed at the latest; besides, that is due when the validity is nearly over.
+    Told { kill: Option<Instant>, why: Why },
+    /// It was killed.
+    Killed { why: Why },
+}
+
+impl Supervision<'_> {
+    /// Waits until the command has ended, by itself or because of the lock.
+    pub(super) async fn run(mut self) -> io::Result<Ending> {
+        let mut stage = Stage::Working;
+        loop {
+            stage = self.advance(stage);
+            let pause = self.pause(&stage);
+            let mut lost = std::pin::pin!(self.lock.lost());
+            let works = matches!(stage, Stage::Working);
+            select! {
+                biased;
+                status = self.command.ended() => {
+                    let why = match stage {
+                        Stage::Working | Stage::Warned => Why::ItsOwn,
+                        Stage::Told { why, .. } | Stage::Killed { why } => why,
+                    };
+                    return Ok(Ending { status: status?, why });
+                }
+                signal = self.signals.next() => self.pass_on(signal),
+                // A quorum may say that the lock is gone, long before its validity ends.
+                _ = &mut lost, if works => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, stage: Stage) -> Stage {
+        match stage {
+            Stage::Working => match self.lock.check() {
+                Ok(_) if self.on_loss == OnLoss::Warn => stage,
+                Ok(left) => match self.deadlines.of_work(left) {
+                    Due::Nothing(_) => stage,
+                    Due::Term => self.tell_to_end(left),
+                    Due::Kill => self.kill(self.why(None)),
+                },
+                Err(loss) if self.on_loss == OnLoss::Warn => {
+                    let what = format!("{}; the command goes on without it (--on-loss warn)", chain(&loss));
+                    self.say.warning(&what);
+                    Stage::Warned
+                }
+                Err(loss) => self.lost(loss),
+            },
+            Stage::Told { kill, why } => {
+                let due = match self.lock.check() {
+                    Ok(left) => self.deadlines.of_end(left) == Due::Kill,
+                    Err(_) => kill.is_none(),
+                };
+                if due || kill.is_some_and(|kill| Instant::now() >= kill) {
+                    self.kill(why)
+                } else {
+                    Stage::Told { kill, why }
+                }
+            }
+            Stage::Warned | Stage::Killed { .. } => stage,
+        }
+    }
+
+    /// How long it takes until something may be due.
+    fn pause(&self, stage: &Stage) -> Duration {
+        let left = self.lock.validity();
+        let pause = match stage {
+            Stage::Working if self.on_loss == OnLoss::Kill => self.deadlines.of_work(left),
+            Stage::Told { kill: None, .. } => self.deadlines.of_end(left),
+            Stage::Told { kill: Some(kill), .. } => Due::Nothing(kill.saturating_duration_since(Instant::now())),
+            Stage::Working | Stage::Warned | Stage::Killed { .. } => Due::Nothing(LOOK),
+        };
+        match pause {
+            Due::Nothing(pause) => pause.min(LOOK),
+            Due::Term | Due::Kill => Duration::ZERO,
+        }
+    }
+
+    /// The lock is still valid, and will not be for long.
+    fn tell_to_end(&mut self, left: Duration) -> Stage {
+        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go on.
+        self.lock.stop_auto_extend();
+        let why = self.why(None);
+        let reason = match why {
+            Why::LifetimeOver => "is kept no longer: --max-lifetime is over",
+            _ => "could not be extended",
+        };
+        let text = format!(
+            "the lock on {:?} {reason}; it is valid for {} ms more: the command gets SIGTERM",
+            self.lock.resource(),
+            left.as_millis()
+        );
+        let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": millis(left) });
+        self.say.notable("ending", &text, data);
+        self.command.tell_to_end(Signal::TERM);
+        Stage::Told { kill: None, why }
+    }
+
+    /// The lock may not be relied on any more.
+    fn lost(&mut self, loss: Loss) -> Stage {
+        match loss {
+            // Nodes say so, and another may have it already: a moment to end, no more.
+            Loss::Gone { .. } => {
+                let text = format!("{}: the command gets SIGTERM", chain(&loss));
+                let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": 0 });
+                self.say.notable("ending", &text, data);
+                self.command.tell_to_end(Signal::TERM);
+                Stage::Told { kill: Some(Instant::now() + self.deadlines.margin()), why: Why::Lost(Some(loss)) }
+            }
+            // This process stood still, or was late: there is no time left at all.
+            _ => {
+                let why = self.why(Some(loss));
+                self.kill(why)
+            }
+        }
+    }
+
+    fn kill(&mut self, why: Why) -> Stage {
+        let text = format!("the command on {:?} gets SIGKILL: the lock's validity is over", self.lock.resource());
+        let left = self.lock.validity();
+        let data = json!({ "resource": self.lock.resource(), "signal": "SIGKILL", "valid_ms": millis(left) });
+        self.command.signal(Signal::KILL);
+        self.say.notable("killed", &text, data);
+        Stage::Killed { why }
+    }
+
+    fn why(&self, loss: Option<Loss>) -> Why {
+        let validity_ends = Instant::now() + self.lock.validity();
+        match loss {
+            Some(Loss::LifetimeOver { .. }) => Why::LifetimeOver,
+            // What the lifetime has left is what the lock has: it was cut by it.
+            None if self.lifetime_over.is_some_and(|over| validity_ends >= over) => Why::LifetimeOver,
+            loss => Why::Lost(loss),
+        }
+    }
+
+    /// A signal that redlock got.
+    fn pass_on(&self, signal: Signal) {
+        if signal != Signal::TSTP {
+            return self.command.signal(signal);
+        }
+        // The command is stopped before this process and for longer: nobody extends its lock meanwhile.
+        self.command.signal(Signal::STOP);
+        let _ = kill_process(getpid(), Signal::STOP);
+        // Here this process goes on. What has to be ended must not run on first.
+        match self.lock.check() {
+            Ok(left) if self.deadlines.of_work(left) == Due::Kill && self.on_loss == OnLoss::Kill => {}
+            Err(_) if self.on_loss == OnLoss::Kill => {}
+            _ => self.command.signal(Signal::CONT),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,92 @@
+//! `redlock status`: who holds locks.
+
+use std::{io, time::Duration};
+
+use redlock_core::{Finding, Holder, Inspection, Sight};
+use serde_json::{Value, json};
+
+use crate::{
+    args::StatusArgs,
+    exit::Exit,
+    failure::{Failure, chain},
+    fleet::Fleet,
+    hold::closed,
+    paint::Paint,
+    say::Say,
+};
+
+/// Tells who holds these locks.
+pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
+    let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
+    let mut exit = Exit::SUCCESS;
+    let mut all = Vec::new();
+    for name in &args.name {
+        let inspection = redlock.inspect(name).await?;
+        if *inspection.finding() == Finding::Unknown {
+            exit = Exit::UNREACHABLE;
+        }
+        all.push(inspection);
+    }
+    let paint = Paint::of(&io::stdout());
+    say.result(
+        || all.iter().map(|inspection| text(inspection, paint)).collect::<Vec<_>>().join("\n"),
+        || all.iter().map(data).collect(),
+    );
+    closed(&redlock, Ok(exit)).await
+}
+
+/// The first line, on the whole, stands out; one on each node follows.
+pub(crate) fn text(inspection: &Inspection, paint: Paint) -> String {
+    let table = inspection.to_string();
+    let (whole, nodes) = table.split_once('\n').unwrap_or((&table, ""));
+    let whole = match inspection.finding() {
+        Finding::Held(_) => paint.bold(whole),
+        Finding::Free => paint.good(whole),
+        Finding::Split | Finding::Unknown => paint.bad(whole),
+    };
+    if nodes.is_empty() { whole } else { format!("{whole}\n{nodes}") }
+}
+
+/// The same for programs. No token is in it.
+pub(crate) fn data(inspection: &Inspection) -> Value {
+    let finding = inspection.finding();
+    let held_by = |holder: &Holder| {
+        let on = |sight: &Sight| matches!(sight, Sight::Held(there) if there.value() == holder.value());
+        inspection.nodes().iter().filter(|view| on(&view.sight)).count()
+    };
+    json!({
+        "resource": inspection.resource(),
+        "state": match finding {
+            Finding::Held(_) => "held",
+            Finding::Free => "free",
+            Finding::Split => "split",
+            Finding::Unknown => "unknown",
+        },
+        "owner": inspection.holder().and_then(Holder::owner),
+        "remaining_ms": inspection.holder().and_then(Holder::remaining).map(millis),
+        "agreeing": inspection.holder().map_or(0, held_by),
+        "needed": inspection.needed(),
+        "nodes": inspection.nodes().iter().map(|view| {
+            let (state, holder, error) = match &view.sight {
+                Sight::Absent => ("absent", None, None),
+                Sight::Held(holder) => ("held", Some(holder), None),
+                Sight::Failed(error) => ("failed", None, Some(chain(error))),
+                Sight::Silent { after } => {
+                    ("silent", None, Some(format!("did not answer within {} ms", after.as_millis())))
+                }
+                _ => ("unknown", None, None),
+            };
+            json!({
+                "node": view.node,
+                "state": state,
+                "owner": holder.and_then(Holder::owner),
+                "remaining_ms": holder.and_then(Holder::remaining).map(millis),
+                "error": error,
+            })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,164 @@
+//! The lock cannot be kept: the command is dead before it can be another's.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::stage::{Stage, beat, beating, finished, now, outcome, state};
+
+const TTL: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn nodes_that_are_cut_off_have_the_command_killed_before_its_keys_expire() {
+    let stage = Stage::new(3).await;
+    // Neither it nor what it has started listens to SIGTERM.
+    let script =
+        format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"));
+    let holder = stage.run_script("a", &[], &script).spawn().unwrap();
+    stage.until_written("beat-of-child").await;
+    stage.until_held("a").await;
+
+    let expiry = stage.cut_off("a", TTL).await;
+    let mut dead = None;
+    while now() < expiry + Duration::from_millis(500) {
+        if dead.is_none() && state(&stage.read("pid")).is_none() && state(&stage.read("child")).is_none() {
+            dead = Some(now());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let dead = dead.unwrap_or_else(|| panic!("the command has outlived its lock"));
+    assert!(dead < expiry, "dead {:?} after the first key expired", dead.saturating_sub(expiry));
+    // It was not given up early either: until then the nodes might have come back.
+    assert!(dead > expiry - TTL / 2, "dead {:?} before the first key expired", expiry - dead);
+    for file in ["beat", "beat-of-child"] {
+        assert!(beat(&stage.read(file)) < expiry, "{file}");
+    }
+    let outcome = finished(holder).await;
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    for what in ["could not be extended", "SIGTERM", "SIGKILL", "could not be kept"] {
+        assert!(outcome.stderr.contains(what), "{what}: {}", outcome.stderr);
+    }
+    stage.reconnect().await;
+}
+
+#[tokio::test]
+async fn the_next_holder_begins_after_the_last_has_ended_whatever_the_nodes_do() {
+    let stage = Stage::new(3).await;
+    let script = format!("trap '' TERM; {}", beating("beat"));
+    let holder = stage.run_script("a", &[], &script).spawn().unwrap();
+    stage.until_written("beat").await;
+    stage.until_held("a").await;
+    let next = stage.run_script("a", &["--wait", "40s"], "date +%s%N > next").spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    let expiry = stage.cut_off("a", TTL).await;
+    // Back right after the keys have expired: the waiter has the lock as early as it can be had.
+    tokio::time::sleep(expiry.saturating_sub(now())).await;
+    stage.reconnect().await;
+    assert_eq!(finished(holder).await.code, 121);
+    let next = finished(next).await;
+    assert_eq!(next.code, 0, "{}", next.stderr);
+    assert!(beat(&stage.read("beat")) < beat(&stage.read("next")));
+}
+
+#[tokio::test]
+async fn a_command_has_the_grace_to_end_by_itself() {
+    let stage = Stage::new(3).await;
+    let script = "trap 'date +%s%N > told; sleep 0.3; date +%s%N > ended; exit 0' TERM; while :; do sleep 0.02; done";
+    let holder = stage.run_script("a", &["--grace", "1s"], script).spawn().unwrap();
+    stage.until_held("a").await;
+    let expiry = stage.cut_off("a", TTL).await;
+    let outcome = finished(holder).await;
+    // It has ended well, and yet not as if nothing had been: it was told to.
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
+    let (told, ended) = (beat(&stage.read("told")), beat(&stage.read("ended")));
+    assert!(told > expiry - Duration::from_millis(1500) && ended < expiry, "{told:?} {ended:?} {expiry:?}");
+    stage.reconnect().await;
+}
+
+#[tokio::test]
+async fn nodes_that_come_back_in_time_cost_the_command_nothing() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 7; echo done").spawn().unwrap();
+    stage.until_held("a").await;
+    stage.cut_off("a", TTL).await;
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    stage.reconnect().await;
+    let outcome = finished(holder).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "done\n", ""));
+}
+
+#[tokio::test]
+async fn a_minority_that_is_cut_off_costs_the_command_nothing() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 6; echo done").spawn().unwrap();
+    stage.until_held("a").await;
+    stage.servers[1].pause().await.unwrap();
+    let outcome = finished(holder).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "done\n", ""));
+    stage.servers[1].resume().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_the_nodes_say_is_another_s_ends_the_command_at_once() {
+    let stage = Stage::new(3).await;
+    let script = format!("trap '' TERM; echo $$ > pid; {}", beating("beat"));
+    let holder = stage.run_script("a", &[], &script).spawn().unwrap();
+    stage.until_held("a").await;
+    stage.until_written("beat").await;
+    for server in &stage.servers {
+        server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
+    }
+    let taken = Instant::now();
+    let outcome = finished(holder).await;
+    // An extend a third of the ttl later finds it, and a tenth of the ttl is left for SIGTERM.
+    assert!(taken.elapsed() < Duration::from_millis(2500), "{:?}", taken.elapsed());
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("is lost") && outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
+    assert_eq!(state(&stage.read("pid")), None);
+    // What is another's is left to it.
+    assert_eq!(stage.holding("a").await, 3);
+}
+
+#[tokio::test]
+async fn a_lock_that_was_gone_when_the_command_ended_is_told_as_lost() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 0.6").spawn().unwrap();
+    stage.until_held("a").await;
+    for server in &stage.servers {
+        server.command(&["DEL", "a"]).await.unwrap();
+    }
+    let outcome = finished(holder).await;
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("another may have held it"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn with_on_loss_warn_the_command_goes_on_and_a_warning_is_told() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &["--on-loss", "warn"], "sleep 5; echo done; exit 4").spawn().unwrap();
+    stage.until_held("a").await;
+    stage.cut_off("a", TTL).await;
+    let outcome = finished(holder).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (4, "done\n"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("warning") && outcome.stderr.contains("goes on without it"), "{}", outcome.stderr);
+    stage.reconnect().await;
+}
+
+#[tokio::test]
+async fn nodes_that_are_gone_when_the_command_ends_do_not_hold_redlock_up() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 0.5; exit 5").spawn().unwrap();
+    stage.until_held("a").await;
+    let began = Instant::now();
+    for server in &stage.servers {
+        server.pause().await.unwrap();
+    }
+    let ended = finished(holder).await;
+    assert_eq!(ended.code, 5, "{}", ended.stderr);
+    assert!(ended.stderr.contains("unknown whether") && began.elapsed() < Duration::from_secs(5), "{}", ended.stderr);
+    stage.reconnect().await;
+    // And the name is free again.
+    assert_eq!(outcome(stage.run("a", &["--wait", "10s"], &["true"])).await.code, 0);
+}

@@ -1,0 +1,17 @@
+//! The program as its users have it: the real binary, real commands, real Redis servers.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod stage;
+
+mod run;
+mod race;
+mod loss;
+mod signals;
+mod processes;
+mod secrets;
+
+mod doctor;
+mod status;
+mod hold;
+mod pages;

@@ -1,0 +1,265 @@
+//! `redlock run` where all is well, and where it does not come to the command.
+
+use std::{process::Stdio, time::Duration};
+
+use redlock_tests::servers::Server;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
+
+use crate::stage::{Stage, bare, finished, now, outcome};
+
+#[tokio::test]
+async fn standard_input_and_output_are_the_command_s() {
+    let stage = Stage::new(3).await;
+    // More than any pipe holds.
+    let bytes: String = (0..200_000).map(|number| format!("{number}\n")).collect();
+    let mut child = stage.run_script("a", &[], "cat; echo to stderr >&2").stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let sent = bytes.clone();
+    let writing = tokio::spawn(async move { stdin.write_all(sent.as_bytes()).await.unwrap() });
+    let outcome = finished(child).await;
+    writing.await.unwrap();
+    assert!(outcome.stdout == bytes, "{} bytes of {}", outcome.stdout.len(), bytes.len());
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, "to stderr\n"));
+    assert_eq!(stage.holding("a").await, 0);
+}
+
+#[tokio::test]
+async fn the_command_s_exit_code_is_redlock_s() {
+    let stage = Stage::new(3).await;
+    for (script, code) in
+        [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137), ("kill -INT $$", 130)]
+    {
+        assert_eq!(outcome(stage.run_script("a", &[], script)).await.code, code, "{script}");
+        assert_eq!(stage.holding("a").await, 0, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
+    let stage = Stage::new(3).await;
+    std::fs::write(stage.file("plain"), "no program").unwrap();
+    let found_not = outcome(stage.run("a", &[], &["no-such-command"])).await;
+    assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
+    let executable_not = outcome(stage.run("a", &[], &["./plain"])).await;
+    assert_eq!((executable_not.code, executable_not.stderr.contains("cannot be executed")), (126, true));
+    assert_eq!(stage.holding("a").await, 0);
+}
+
+#[tokio::test]
+async fn bad_usage_is_125_and_nothing_is_run() {
+    let stage = Stage::new(3).await;
+    for (options, what) in [
+        (&["--ttl", "30"][..], "want a number with its unit"),
+        (&["--ttl", "999ms"], "leaves no time to end the command"),
+        (&["--ttl", "10s", "--grace", "5s"], "leaves no time for extends"),
+        (&["--ttl", "8d"], "604800"),
+        (&["--max-lifetime", "2s", "--ttl", "3s"], "longest lifetime"),
+        (&["--nodes", "http://a"], "scheme"),
+        (&["--nodes", "redis://a,redis://a"], "given twice"),
+        (&["--config", "nowhere.toml"], "cannot read the configuration file nowhere.toml"),
+        (&["--no-such-option"], "--no-such-option"),
+    ] {
+        let mut command = stage.redlock([&["run", "a"], options, &["--", "touch", "ran"]].concat());
+        command.kill_on_drop(true);
+        let outcome = outcome(command).await;
+        assert_eq!(outcome.code, 125, "{options:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(what), "{options:?}: {}", outcome.stderr);
+        assert!(!stage.file("ran").exists());
+    }
+    let nowhere = outcome(bare(["run", "a", "--", "true"])).await;
+    assert_eq!(nowhere.code, 125);
+    assert!(nowhere.stderr.contains("set REDLOCK_NODES="), "{}", nowhere.stderr);
+}
+
+#[tokio::test]
+async fn without_a_quorum_the_command_is_not_run() {
+    let stage = Stage::new(3).await;
+    for server in &stage.servers[1..] {
+        server.stop().await.unwrap();
+    }
+    for options in [&["--try"][..], &["--wait", "500ms"]] {
+        let outcome = outcome(stage.run("a", options, &["touch", "ran"])).await;
+        assert_eq!(outcome.code, 122, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("unreachable"), "{}", outcome.stderr);
+    }
+    assert!(!stage.file("ran").exists());
+}
+
+#[tokio::test]
+async fn a_minority_may_be_down() {
+    let stage = Stage::new(3).await;
+    stage.servers[0].stop().await.unwrap();
+    let outcome = outcome(stage.run("a", &["--try"], &["echo", "ran"])).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "ran\n"));
+}
+
+#[tokio::test]
+async fn the_command_is_told_of_its_lock() {
+    let stage = Stage::new(3).await;
+    let script = "echo \"$REDLOCK_RESOURCE|$REDLOCK_TOKEN|$REDLOCK_VALID_UNTIL|$REDLOCK_FENCING_TOKEN\"; sleep 1";
+    let mut command = stage.run_script("the name", &["--owner", "someone"], script);
+    // That of a lock around this one is not this one's.
+    command.env("REDLOCK_FENCING_TOKEN", "7");
+    let child = command.spawn().unwrap();
+    stage.until_held("the name").await;
+    let key = stage.servers[0].command(&["GET", "the name"]).await.unwrap().text().unwrap();
+    let outcome = finished(child).await;
+    let told: Vec<_> = outcome.stdout.trim_end_matches('\n').split('|').collect();
+    assert_eq!(&told[..2], ["the name", key.as_str()]);
+    assert!(key.ends_with(":someone"), "{key}");
+    let until: u64 = told[2].parse().unwrap();
+    assert!((now().as_secs() - 2..=now().as_secs() + 3).contains(&until), "{until} {:?}", now());
+    assert_eq!(told[3], "");
+}
+
+#[tokio::test]
+async fn fencing_tokens_grow_from_one_run_to_the_next() {
+    let stage = Stage::new(3).await;
+    let mut last = 0;
+    for _ in 0..3 {
+        let outcome = outcome(stage.run_script("a", &["--fencing"], "echo $REDLOCK_FENCING_TOKEN")).await;
+        let token: u64 = outcome.stdout.trim().parse().unwrap();
+        assert!(token > last, "{token} after {last}");
+        last = token;
+    }
+}
+
+#[tokio::test]
+async fn who_finds_it_locked_does_not_run_and_says_so_by_a_code_of_its_choice() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 4").spawn().unwrap();
+    stage.until_held("a").await;
+    for (options, code, says) in [
+        (&["--try"][..], 120, true),
+        (&["--wait", "300ms"], 120, true),
+        (&["--try", "-E", "0"], 0, true),
+        (&["--try", "-E", "75", "-q"], 75, false),
+    ] {
+        let began = Instant::now();
+        let outcome = outcome(stage.run("a", options, &["touch", "ran"])).await;
+        assert_eq!(outcome.code, code, "{options:?}: {}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("held by"), says, "{options:?}: {}", outcome.stderr);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    assert!(!stage.file("ran").exists());
+    // Another name is free.
+    assert_eq!(outcome(stage.run("b", &["--try"], &["true"])).await.code, 0);
+    assert_eq!(finished(holder).await.code, 0);
+}
+
+#[tokio::test]
+async fn who_waits_runs_when_the_holder_has_ended() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 1; date +%s%N > ended").spawn().unwrap();
+    stage.until_held("a").await;
+    let waiter = outcome(stage.run_script("a", &["--wait", "20s"], "date +%s%N")).await;
+    assert_eq!(waiter.code, 0, "{}", waiter.stderr);
+    assert_eq!(finished(holder).await.code, 0);
+    let (began, ended): (u128, u128) =
+        (waiter.stdout.trim().parse().unwrap(), stage.read("ended").trim().parse().unwrap());
+    assert!(began > ended);
+}
+
+#[tokio::test]
+async fn the_lock_is_kept_for_as_long_as_the_command_runs() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &[], "sleep 7").spawn().unwrap();
+    stage.until_held("a").await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        let rival = outcome(stage.run("a", &["--try", "-q"], &["true"])).await;
+        assert_eq!(rival.code, 120, "after {:?}: {}", began.elapsed(), rival.stderr);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(finished(holder).await.code, 0);
+    assert_eq!(stage.holding("a").await, 0);
+}
+
+#[tokio::test]
+async fn a_lifetime_that_is_over_ends_the_command_while_the_lock_is_valid() {
+    let stage = Stage::new(3).await;
+    let began = Instant::now();
+    let command =
+        stage.run_script("a", &["--max-lifetime", "5s"], "trap 'echo told; exit 0' TERM; while :; do sleep 0.1; done");
+    let outcome = outcome(command).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (124, "told\n"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--max-lifetime is over"), "{}", outcome.stderr);
+    assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn events_are_told_as_json_on_standard_error() {
+    let stage = Stage::new(3).await;
+    let told = outcome(stage.run("a", &["--json", "--fencing"], &["echo", "x"])).await;
+    let events: Vec<serde_json::Value> = told.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["acquired", "released", "ended"], "{}", told.stderr);
+    assert!(events[0]["valid_ms"].as_u64().unwrap() <= 3000 && events[0]["fencing_token"].as_u64().is_some());
+    assert_eq!((events[2]["exit_code"].as_u64(), told.stdout.as_str()), (Some(0), "x\n"));
+
+    let told = outcome(stage.run("a", &["--verbose"], &["true"])).await.stderr;
+    assert!(told.contains("redlock: acquired \"a\"") && told.contains("redlock: released \"a\""), "{told}");
+    let told = outcome(stage.run("a", &["-vv"], &["true"])).await.stderr;
+    assert!(told.contains("DEBUG redlock_core"), "{told}");
+
+    for server in &stage.servers {
+        server.stop().await.unwrap();
+    }
+    let failed = outcome(stage.run("a", &["--json", "--try"], &["true"])).await;
+    let event: serde_json::Value = serde_json::from_str(failed.stderr.trim()).unwrap();
+    assert_eq!((event["event"].as_str(), event["exit_code"].as_u64()), (Some("failed"), Some(122)));
+}
+
+#[tokio::test]
+async fn all_that_the_file_says_is_heeded() {
+    let stage = Stage::new(3).await;
+    let urls: Vec<_> = stage.servers.iter().map(|server| format!("{:?}", Server::url(server))).collect();
+    let text = format!(
+        "nodes = [{}]\nkey_prefix = \"lock:\"\nnode_timeout = \"250ms\"\nowner = \"billing\"\n",
+        urls.join(", ")
+    );
+    std::fs::write(stage.file("redlock.toml"), text).unwrap();
+    let command = ["run", "a", "--", "sleep", "2"];
+    let mut by_variable = bare(command);
+    by_variable.env("REDLOCK_CONFIG", stage.file("redlock.toml"));
+    let file = stage.file("redlock.toml");
+    let by_option = bare([&["run", "--config", file.to_str().unwrap()], &command[1..]].concat());
+    for mut command in [by_variable, by_option] {
+        let child = command.spawn().unwrap();
+        stage.until_held("lock:a").await;
+        let key = stage.servers[0].command(&["GET", "lock:a"]).await.unwrap().text().unwrap();
+        assert!(key.ends_with(":billing"), "{key}");
+        assert_eq!(finished(child).await.code, 0);
+    }
+    // The command line counts more.
+    let mut command = bare(["run", "a", "--key-prefix", "p:", "--owner", "me", "--", "sleep", "2"]);
+    command.env("REDLOCK_CONFIG", file);
+    let child = command.spawn().unwrap();
+    stage.until_held("p:a").await;
+    assert!(stage.servers[0].command(&["GET", "p:a"]).await.unwrap().text().unwrap().ends_with(":me"));
+    assert_eq!(finished(child).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_guard_in_the_file_keeps_new_nodes_in_quarantine() {
+    let stage = Stage::new(3).await;
+    std::fs::write(stage.file("redlock.toml"), "restart_guard = \"4s\"\n").unwrap();
+    let guarded = ["--config", "redlock.toml"];
+    let early = outcome(stage.run("a", &[&guarded[..], &["--wait", "1s"]].concat(), &["true"])).await;
+    assert!(early.code != 0 && early.stderr.contains("in quarantine"), "{}: {}", early.code, early.stderr);
+    let late = outcome(stage.run("a", &[&guarded[..], &["--wait", "20s"]].concat(), &["true"])).await;
+    assert_eq!(late.code, 0, "{}", late.stderr);
+}
+
+#[cfg(feature = "fred")]
+#[tokio::test]
+async fn the_other_client_does_the_same() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run_script("a", &["--client", "fred"], "sleep 4; exit 7").spawn().unwrap();
+    stage.until_held("a").await;
+    for client in ["fred", "redis-rs"] {
+        assert_eq!(outcome(stage.run("a", &["--client", client, "--try"], &["true"])).await.code, 120);
+    }
+    assert_eq!(finished(holder).await.code, 7);
+    assert_eq!(stage.holding("a").await, 0);
+}

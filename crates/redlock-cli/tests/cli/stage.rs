@@ -1,0 +1,181 @@
+//! Real servers, and the program on them, as many hosts as one likes.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use redlock_tests::{
+    lab::eventually,
+    servers::{Reply, Server, ServerOptions, Servers},
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Servers, and a folder for what commands write.
+pub(crate) struct Stage {
+    pub(crate) servers: Vec<Server>,
+    folder: TempDir,
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Stage {
+    pub(crate) async fn new(nodes: usize) -> Self {
+        Self::with(nodes, &ServerOptions::new()).await
+    }
+
+    pub(crate) async fn with(nodes: usize, options: &ServerOptions) -> Self {
+        let servers = Servers::from_env().await.unwrap().start(nodes, options).await.unwrap();
+        Self { servers, folder: TempDir::new().unwrap() }
+    }
+
+    /// The URLs of all nodes.
+    pub(crate) fn nodes(&self) -> String {
+        self.servers.iter().map(Server::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// A file for commands to write.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a command has written.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    /// Waits until a command has written something.
+    pub(crate) async fn until_written(&self, name: &str) {
+        assert!(eventually(async || !self.read(name).is_empty()).await, "{name} is not written");
+    }
+
+    /// The program on these nodes, in the folder.
+    pub(crate) fn redlock<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = bare(args);
+        command.env("REDLOCK_NODES", self.nodes()).current_dir(self.folder.path());
+        command
+    }
+
+    /// `redlock run` with a ttl of 3 s, and a node timeout that a machine with much to do can keep.
+    pub(crate) fn run<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
+        let run = ["run", name, "--ttl", "3s", "--node-timeout", "250ms"];
+        self.redlock([&run[..], options, &["--"], command].concat())
+    }
+
+    /// The same for a script of the shell.
+    pub(crate) fn run_script<'a>(&self, name: &'a str, options: &[&'a str], script: &'a str) -> Command {
+        self.run(name, options, &["sh", "-c", script])
+    }
+
+    /// On how many nodes the key is there.
+    pub(crate) async fn holding(&self, key: &str) -> usize {
+        let mut holding = 0;
+        for server in &self.servers {
+            holding += usize::from(!server.command(&["GET", key]).await.unwrap().is_nil());
+        }
+        holding
+    }
+
+    pub(crate) async fn until_held(&self, key: &str) {
+        assert!(eventually(async || self.holding(key).await == self.servers.len()).await, "{key} is not held");
+    }
+
+    pub(crate) async fn until_free(&self, key: &str) {
+        assert!(eventually(async || self.holding(key).await == 0).await, "{key} is held");
+    }
+
+    /// Pauses all servers right after an extend, when none is near. When the first key expires, since 1970.
+    pub(crate) async fn cut_off(&self, key: &str, ttl: Duration) -> Duration {
+        let fresh = i64::try_from((ttl * 5 / 6).as_millis()).unwrap();
+        for _ in 0..1000 {
+            let mut expiries = Vec::new();
+            for server in &self.servers {
+                let asked = now();
+                if let Reply::Integer(left @ 1..) = server.command(&["PTTL", key]).await.unwrap()
+                    && left > fresh
+                {
+                    expiries.push(asked + Duration::from_millis(left.try_into().unwrap()));
+                }
+            }
+            if expiries.len() == self.servers.len() {
+                for server in &self.servers {
+                    server.pause().await.unwrap();
+                }
+                return expiries.into_iter().min().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{key} is not extended");
+    }
+
+    pub(crate) async fn reconnect(&self) {
+        for server in &self.servers {
+            server.resume().await.unwrap();
+        }
+    }
+}
+
+/// The program, with nothing in its environment that names nodes.
+pub(crate) fn bare<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_redlock"));
+    for name in ["REDLOCK_NODES", "REDLOCK_CONFIG", "REDLOCK_TOKEN", "REDLOCK_FENCING_TOKEN", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) async fn outcome(mut command: Command) -> Outcome {
+    finished(command.spawn().unwrap()).await
+}
+
+/// Waits for the end of the program, which nothing must hang.
+pub(crate) async fn finished(child: Child) -> Outcome {
+    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+    let output = output.unwrap_or_else(|_| panic!("redlock hangs")).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap_or_else(|| panic!("a signal has ended redlock itself: {output:?}"));
+    Outcome { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Sends a signal to a program that runs.
+pub(crate) fn send(child: &Child, signal: &str) {
+    send_to(child.id().unwrap(), signal);
+}
+
+pub(crate) fn send_to(pid: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// The state of a process, as `R`, `S` or `T`; nothing once it is gone or dead.
+pub(crate) fn state(pid: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next().filter(|state| *state != 'Z' && *state != 'X')
+}
+
+/// The time since 1970.
+pub(crate) fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// A loop of the shell that writes the time into a file, in nanoseconds since 1970, again and again.
+pub(crate) fn beating(file: &str) -> String {
+    format!("while :; do date +%s%N > {file}.new && mv {file}.new {file}; sleep 0.02; done")
+}
+
+/// The last beat in a file.
+pub(crate) fn beat(text: &str) -> Duration {
+    Duration::from_nanos(text.trim().parse().unwrap_or_else(|_| panic!("no beat: {text:?}")))
+}
