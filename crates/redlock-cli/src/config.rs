@@ -34,10 +34,14 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
-            // Its own text would show the line, which may hold a password.
+            // Its own text would show the line, and what stands there instead of what is wanted: both may hold a password.
             let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            format!("{line}{}", error.message().lines().next().unwrap_or_default())
+            let message = error.message().lines().next().unwrap_or_default();
+            match message.rsplit_once(", expected ") {
+                Some((found, expected)) if found.starts_with("invalid ") => format!("{line}expected {expected}"),
+                _ => format!("{line}{message}"),
+            }
         })
     }
 }
@@ -98,7 +102,7 @@ mod tests {
     fn a_mistake_is_told_with_its_line_and_without_the_line_s_text() {
         for (text, line, what) in [
             ("nodes = [\"redis://a\"]\nnods = [\"redis://:hunter2@a\"]\n", "line 2: ", "unknown field `nods`"),
-            ("nodes = \"redis://:hunter2@a\"\n", "line 1: ", "invalid type"),
+            ("nodes = \"redis://:hunter2@a\"\n", "line 1: ", "expected a sequence"),
             ("\nnodes = [\"redis://:hunter2@a\"", "line 2: ", ""),
             ("node_timeout = \"hunter2\"", "line 1: ", "want a number with its unit"),
             ("owner = \"\"", "line 1: ", "label is empty"),

@@ -61,6 +61,7 @@ async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
         Task::Release(args) if args.force => Box::pin(force::release(&args, say)).await,
         Task::Release(args) => Box::pin(hold::release(&args, say)).await,
         Task::Completions { shell } => pages::completions(shell),
+        Task::Backstop => Ok(run::backstop()),
         Task::Man { task } => pages::manual(task.as_deref()),
     }
 }

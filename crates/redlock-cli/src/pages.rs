@@ -34,14 +34,18 @@ fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
 }
 
 fn named(whole: &Command, task: &str) -> Result<Command, Failure> {
-    let command = whole.find_subcommand(task).filter(|command| command.get_name() != "help");
+    let command = whole.find_subcommand(task).filter(|command| is_listed(command));
     let unknown = || {
-        let names = whole.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
+        let names = whole.get_subcommands().filter(|command| is_listed(command)).map(Command::get_name);
         let names = names.collect::<Vec<_>>().join(", ");
         Failure::new(Exit::FAILED, format!("there is no page on {task:?}: want one of {names}"))
     };
     let command = command.ok_or_else(unknown)?;
     Ok(command.clone().display_name(format!("redlock-{task}")))
+}
+
+fn is_listed(command: &Command) -> bool {
+    !command.is_hide_set() && command.get_name() != "help"
 }
 
 fn print(text: &[u8]) -> Result<Exit, Failure> {
@@ -56,7 +60,7 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page_with_its_options() {
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command().get_subcommands().filter(|command| is_listed(command)) {
             let page = String::from_utf8(page(Some(command.get_name())).unwrap()).unwrap();
             assert!(page.contains(&format!(".TH redlock-{}", command.get_name())), "{page}");
         }

@@ -94,6 +94,7 @@ mod tests {
             package("redlock-fred", &["redlock-core", "fred"]),
             package("redlock-tests", &["redlock-core", "redlock-fred", "testcontainers"]),
             package("redlock-bench", &["redlock-core", "redlock-fred", "redlock-tests"]),
+            package("redlock-cli", &["redlock-core", "redlock-fred", "redlock-tests (dev)"]),
             package("xtask", &["clap"]),
         ]
     }
@@ -120,6 +121,8 @@ mod tests {
             ("redlock-bench", "xtask"),
             ("redlock-core", "redlock-bench"),
             ("redlock-simulation", "redlock-tests"),
+            ("redlock-cli", "redlock-tests"),
+            ("redlock-cli", "redlock-bench (dev)"),
             ("xtask", "redlock-core"),
         ] {
             let mut packages = members();

@@ -52,6 +52,9 @@ pub(crate) enum Task {
         #[arg(value_name = "COMMAND")]
         task: Option<String>,
     },
+    /// Kill the command of a `redlock run` that has died.
+    #[command(hide = true)]
+    Backstop,
 }
 
 const AFTER_HELP: &str = "\

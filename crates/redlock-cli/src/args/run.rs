@@ -128,7 +128,8 @@ Exit codes:
 
 Signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go on to the command. While redlock is stopped by
 SIGTSTP (Ctrl-Z) so is the command; it goes on only if the lock is still valid then. Processes that the command has left in
-its process group when it ends are ended too, since they would go on without the lock. A command in a process group of its
+its process group when it ends are ended too, since they would go on without the lock. Should redlock itself be killed, or
+stand still while the validity ends, a second process of its own kills the command. A command in a process group of its
 own that reads from the terminal is stopped by it (SIGTTIN): give --foreground.";
 
 #[cfg(test)]

@@ -49,6 +49,15 @@ impl Command {
         Ok(Self { child: started, pid, leads })
     }
 
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Whether it leads a process group of its own.
+    pub(super) fn leads(&self) -> bool {
+        self.leads
+    }
+
     /// Waits until the command has ended. The processes that it has started may run on.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await

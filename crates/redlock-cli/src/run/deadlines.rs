@@ -50,6 +50,12 @@ impl Deadlines {
         self.kill
     }
 
+    /// For how long the command may run at most, with so much validity left, if nobody looks at it any more. Later than it is
+    /// killed by who does.
+    pub(super) fn unattended(&self, left: Duration) -> Duration {
+        left.saturating_sub(self.kill / 2)
+    }
+
     /// What is due for a command that works, with so much validity left.
     pub(super) fn of_work(&self, left: Duration) -> Due {
         if left <= self.kill {
@@ -119,6 +125,8 @@ mod tests {
             // A lock that is extended in time is above it: two thirds, less drift, a node's timeout and a round trip.
             prop_assert!(deadlines.term <= ms(ttl) / 2);
             let left = ms(left);
+            prop_assert!(deadlines.unattended(left) <= left);
+            prop_assert!(deadlines.unattended(left) > left.saturating_sub(deadlines.margin()) || left.is_zero());
             match deadlines.of_work(left) {
                 Due::Nothing(pause) => prop_assert_eq!(deadlines.of_work(left - pause), if grace == Some(0) { Due::Kill } else { Due::Term }),
                 Due::Term => prop_assert!(left > deadlines.margin()),

@@ -5,6 +5,7 @@ mod supervision;
 mod deadlines;
 mod command;
 mod signals;
+mod backstop;
 mod ending;
 
-pub(crate) use self::steps::run;
+pub(crate) use self::{backstop::run as backstop, steps::run};

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::{select, time::timeout};
 
 use super::{
+    backstop::Backstop,
     command::{Command, Swept},
     deadlines::Deadlines,
     ending::{Ending, Why},
@@ -114,7 +115,12 @@ async fn run_command(
         // Not that of a lock around this one.
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
     ];
-    let mut command = Command::start(&args.command, environment, !args.foreground)?;
+    let mut backstop = backstop(args, say);
+    let started = Command::start(&args.command, environment, !args.foreground);
+    if let (Some(backstop), Ok(command)) = (&mut backstop, &started) {
+        backstop.guard(command).await;
+    }
+    let mut command = started?;
     // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says.
     let lifetime_over =
         args.max_lifetime.and_then(|lifetime| began.checked_add(lifetime.checked_sub(args.take.ttl / 15)?));
@@ -122,6 +128,7 @@ async fn run_command(
         lock: &mut *lock,
         command: &mut command,
         signals,
+        backstop: backstop.as_mut(),
         deadlines,
         on_loss: args.on_loss,
         lifetime_over,
@@ -139,9 +146,23 @@ async fn run_command(
             "processes that the command had left were ended",
             json!({ "resource": args.name, "signal": "SIGTERM" }),
         ),
+        // Of a command that was killed, it need not be told.
+        Swept::Killed if !matches!(ending.why, Why::ItsOwn) => {}
         Swept::Killed => say.warning("processes that the command had left did not end, and were killed"),
     }
+    if let Some(backstop) = backstop {
+        backstop.done().await;
+    }
     Ok(ending)
+}
+
+/// What ends the command if this process cannot; nothing if the command is to go on without a lock.
+fn backstop(args: &RunArgs, say: &Say) -> Option<Backstop> {
+    if args.on_loss == OnLoss::Warn {
+        return None;
+    }
+    let no_backstop = |error| say.warning(&format!("nothing ends the command should redlock be killed: {error}"));
+    Backstop::start().map_err(no_backstop).ok()
 }
 
 /// The second since 1970 until which the lock is valid if nobody extends it; nothing if the clock is before that.

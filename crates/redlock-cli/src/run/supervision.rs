@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::{select, time::sleep};
 
 use super::{
+    backstop::Backstop,
     command::Command,
     deadlines::{Deadlines, Due},
     ending::{Ending, Why},
@@ -22,12 +23,17 @@ use crate::{args::OnLoss, failure::chain, say::Say};
 /// not.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// By how much the backstop comes after this process, where the lock is gone and its validity tells no time any more.
+const BACKSTOP_LATER: Duration = Duration::from_millis(50);
+
 /// What is needed to watch over a command.
 #[derive(Debug)]
 pub(super) struct Supervision<'a> {
     pub(super) lock: &'a mut Lock,
     pub(super) command: &'a mut Command,
     pub(super) signals: &'a mut Signals,
+    /// What ends the command if this process cannot.
+    pub(super) backstop: Option<&'a mut Backstop>,
     pub(super) deadlines: Deadlines,
     pub(super) on_loss: OnLoss,
     /// When the lock is given up at the latest.
@@ -54,6 +60,15 @@ impl Supervision<'_> {
         let mut stage = Stage::Working;
         loop {
             stage = self.advance(stage);
+            if let Some(backstop) = &mut self.backstop {
+                let allowed = match &stage {
+                    Stage::Told { kill: Some(kill), .. } => {
+                        kill.saturating_duration_since(Instant::now()) + BACKSTOP_LATER
+                    }
+                    _ => self.deadlines.unattended(self.lock.validity()),
+                };
+                backstop.allow(allowed).await;
+            }
             let pause = self.pause(&stage);
             let mut lost = std::pin::pin!(self.lock.lost());
             let works = matches!(stage, Stage::Working);

@@ -1,6 +1,15 @@
 //! The command's process group.
 
-use crate::stage::{Stage, outcome, state};
+use std::time::Duration;
+
+use redlock_tests::lab::eventually;
+
+use crate::stage::{Stage, beat, beating, finished, now, outcome, send, state};
+
+/// A command that does not listen to SIGTERM, and nor does what it has started.
+fn deaf() -> String {
+    format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"))
+}
 
 #[tokio::test]
 async fn what_the_command_leaves_behind_ends_with_it() {
@@ -32,4 +41,66 @@ async fn the_command_leads_a_group_of_its_own_unless_it_is_to_be_in_the_foregrou
         assert_eq!(told[0] == told[1], leads, "{options:?}: {told:?}");
         assert_eq!(outcome.code, 0);
     }
+}
+
+#[tokio::test]
+async fn a_redlock_that_is_killed_takes_the_command_with_it() {
+    let stage = Stage::new(3).await;
+    for (options, killed) in [(&[][..], &["pid", "child"][..]), (&["--foreground"], &["pid"])] {
+        let mut redlock = stage.run_script("a", &[options, &["--wait", "20s"]].concat(), &deaf()).spawn().unwrap();
+        stage.until_written("beat-of-child").await;
+        stage.until_held("a").await;
+        redlock.kill().await.unwrap();
+        for file in killed {
+            assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} lives on");
+        }
+        // In the foreground what the command has started is its own affair.
+        let _ = std::process::Command::new("kill").args(["-KILL", stage.read("child").trim()]).status();
+        for file in ["pid", "child", "beat", "beat-of-child"] {
+            std::fs::remove_file(stage.file(file)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redlock_that_stands_still_has_its_command_killed_before_the_keys_expire() {
+    let stage = Stage::new(3).await;
+    let redlock = stage.run_script("a", &[], &deaf()).spawn().unwrap();
+    stage.until_written("beat-of-child").await;
+    stage.until_held("a").await;
+    let expiry = stage.extended("a", Duration::from_secs(3)).await;
+    // Nobody can catch this one.
+    send(&redlock, "STOP");
+    tokio::time::sleep(expiry.saturating_sub(now()) + Duration::from_millis(300)).await;
+    assert_eq!((state(&stage.read("pid")), state(&stage.read("child"))), (None, None));
+    for file in ["beat", "beat-of-child"] {
+        assert!(beat(&stage.read(file)) < expiry, "{file}");
+    }
+    // Another has it, and what stood still finds out.
+    assert_eq!(outcome(stage.run("a", &["--try"], &["true"])).await.code, 0);
+    send(&redlock, "CONT");
+    let outcome = finished(redlock).await;
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn nothing_of_redlock_is_left_when_it_has_ended() {
+    let stage = Stage::new(3).await;
+    let child = stage.run_script("a", &[], "echo > ready; sleep 1").spawn().unwrap();
+    stage.until_written("ready").await;
+    let backstop = backstop_of(child.id().unwrap()).unwrap();
+    assert!(state(&backstop).is_some());
+    assert_eq!(finished(child).await.code, 0);
+    assert_eq!(state(&backstop), None);
+}
+
+/// The process id of the second process of a redlock.
+fn backstop_of(redlock: u32) -> Option<String> {
+    let is_it = |process: &std::path::Path| {
+        let read = |file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let parent = format!("PPid:\t{redlock}\n");
+        read("cmdline").ends_with("\0backstop\0") && read("status").contains(&parent)
+    };
+    let process = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|path| is_it(path))?;
+    Some(process.file_name()?.to_string_lossy().into_owned())
 }

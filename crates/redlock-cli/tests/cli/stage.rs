@@ -94,8 +94,17 @@ impl Stage {
         assert!(eventually(async || self.holding(key).await == 0).await, "{key} is held");
     }
 
-    /// Pauses all servers right after an extend, when none is near. When the first key expires, since 1970.
+    /// Pauses all servers right after an extend. When the first key expires, since 1970.
     pub(crate) async fn cut_off(&self, key: &str, ttl: Duration) -> Duration {
+        let expiry = self.extended(key, ttl).await;
+        for server in &self.servers {
+            server.pause().await.unwrap();
+        }
+        expiry
+    }
+
+    /// Waits until the lock has just been extended, so that no extend is near. When the first key expires, since 1970.
+    pub(crate) async fn extended(&self, key: &str, ttl: Duration) -> Duration {
         let fresh = i64::try_from((ttl * 5 / 6).as_millis()).unwrap();
         for _ in 0..1000 {
             let mut expiries = Vec::new();
@@ -108,9 +117,6 @@ impl Stage {
                 }
             }
             if expiries.len() == self.servers.len() {
-                for server in &self.servers {
-                    server.pause().await.unwrap();
-                }
                 return expiries.into_iter().min().unwrap();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
