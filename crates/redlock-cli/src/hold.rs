@@ -4,6 +4,7 @@ use std::{env, os::unix::process::parent_id, time::Duration};
 
 use redlock_core::{AcquireOptions, FencingToken, LockParts, Owner, Redlock, Release};
 use serde_json::json;
+use tokio::select;
 
 use crate::{
     args::{AcquireArgs, ExtendArgs, FleetArgs, ReleaseArgs},
@@ -11,6 +12,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     fleet::Fleet,
+    run::Signals,
     say::Say,
 };
 
@@ -20,31 +22,40 @@ const ANY_TTL: Duration = Duration::from_secs(30);
 /// Takes a lock and prints its token.
 pub(crate) async fn acquire(args: AcquireArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.holder(args.take.owner.clone(), the_caller())?;
-    let taken = take(&redlock, &args.name, &args.take, AcquireOptions::new(args.take.ttl)).await;
+    let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
+    let taken = select! {
+        biased;
+        // What was set on nodes by then is given back.
+        signal = signals.next() => return closed(&redlock, Ok(Exit::of_signal(signal.as_raw()))).await,
+        taken = take(&redlock, &args.name, &args.take, AcquireOptions::new(args.take.ttl)) => taken,
+    };
     let lock = match taken {
         Ok(lock) => lock,
         Err(error) => return closed(&redlock, Err(error.into())).await,
     };
-    let validity = lock.validity();
-    // Not given back at the end of this process.
-    let parts = match lock.into_parts().await {
-        Ok(parts) => parts,
-        Err(loss) => return closed(&redlock, Err(Failure::new(Exit::LOST, loss.to_string()))).await,
-    };
-    let (token, fencing_token) = (parts.token().as_str(), parts.fencing_token());
-    say.result(
-        || fencing_token.map_or_else(|| token.to_owned(), |fencing_token| format!("{token}\n{fencing_token}")),
+    let (token, fencing_token) = (*lock.token(), lock.fencing_token());
+    let printed = say.try_result(
+        || fencing_token.map_or_else(|| token.as_str().to_owned(), |number| format!("{}\n{number}", token.as_str())),
         || {
             json!({
                 "resource": args.name,
-                "token": token,
+                "token": token.as_str(),
                 "fencing_token": fencing_token.map(FencingToken::get),
-                "ttl_ms": millis(parts.ttl()),
-                "valid_ms": millis(validity),
+                "ttl_ms": millis(args.take.ttl),
+                "valid_ms": millis(lock.validity()),
             })
         },
     );
-    closed(&redlock, Ok(Exit::SUCCESS)).await
+    if let Err(error) = printed {
+        // Nobody could ever give it back.
+        let _ = lock.release().await;
+        return closed(&redlock, Err(Failure::new(Exit::FAILED, format!("the token cannot be printed: {error}"))))
+            .await;
+    }
+    // Not given back at the end of this process.
+    let left = lock.into_parts().await;
+    let outcome = left.map(|_parts| Exit::SUCCESS).map_err(|loss| Failure::new(Exit::LOST, loss.to_string()));
+    closed(&redlock, outcome).await
 }
 
 /// Extends a lock by its token.

@@ -35,9 +35,14 @@ impl Say {
 
     /// A result: as text, or as data.
     pub(crate) fn result(self, text: impl FnOnce() -> String, data: impl FnOnce() -> Value) {
+        let _ = self.try_result(text, data);
+    }
+
+    /// A result that is of use only if it is read.
+    pub(crate) fn try_result(self, text: impl FnOnce() -> String, data: impl FnOnce() -> Value) -> io::Result<()> {
         let line = if self.json { data().to_string() } else { text() };
         let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush())
     }
 
     /// What happened, for those who want to know each step.

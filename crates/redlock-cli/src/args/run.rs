@@ -70,7 +70,7 @@ pub(crate) struct RunArgs {
 /// How a lock is taken.
 #[derive(Debug, Args)]
 pub(crate) struct TakeArgs {
-    /// How long the nodes keep the lock if it is not extended; at least 1s. The time after which others go on when this host
+    /// How long the nodes keep the lock if it is not extended; of run, at least 1s. The time after which others go on when this host
     /// is gone.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
+};
 use tokio::{
     process::{Child, Command as Process},
     time::{Instant, sleep},
@@ -72,6 +74,14 @@ impl Command {
     pub(super) fn tell_to_end(&self, signal: Signal) {
         self.signal(signal);
         self.signal(Signal::CONT);
+    }
+
+    /// Whether the command is stopped because it wants to use the terminal, which is for the foreground group only.
+    pub(super) fn wants_terminal(&self) -> bool {
+        // Looks, and leaves what it sees to be seen again.
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let by = waitid(WaitId::Pid(self.pid), look).ok().flatten().and_then(|status| status.stopping_signal());
+        by.is_some_and(|by| [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&by))
     }
 
     /// Ends what the command has left in its group: by SIGTERM, and by SIGKILL after so long.

@@ -8,4 +8,4 @@ mod signals;
 mod backstop;
 mod ending;
 
-pub(crate) use self::{backstop::run as backstop, steps::run};
+pub(crate) use self::{backstop::run as backstop, signals::Signals, steps::run};

@@ -10,7 +10,7 @@ use tokio::{
 
 /// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     came: mpsc::UnboundedReceiver<Signal>,
     come: mpsc::UnboundedSender<Signal>,
     ignored: u64,
@@ -18,12 +18,12 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Those that end redlock while it waits for the lock.
-    pub(super) const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+    pub(crate) const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
     /// Those besides that are the command's business, once it runs.
     const OF_THE_COMMAND: [Signal; 4] = [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::TSTP];
 
     /// Begins to listen to those that end.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let (come, came) = mpsc::unbounded_channel();
         let mut signals = Self { came, come, ignored: ignored() };
         signals.add(&Self::ENDING)?;
@@ -31,12 +31,12 @@ impl Signals {
     }
 
     /// Listens to those that are the command's business too.
-    pub(super) fn listen_to_all(&mut self) -> io::Result<()> {
+    pub(crate) fn listen_to_all(&mut self) -> io::Result<()> {
         self.add(&Self::OF_THE_COMMAND)
     }
 
     /// The next signal.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         match self.came.recv().await {
             Some(signal) => signal,
             // There is a sender in `self`.

@@ -58,7 +58,12 @@ impl Supervision<'_> {
     /// Waits until the command has ended, by itself or because of the lock.
     pub(super) async fn run(mut self) -> io::Result<Ending> {
         let mut stage = Stage::Working;
+        let mut told_of_terminal = false;
         loop {
+            if !told_of_terminal && self.command.wants_terminal() {
+                told_of_terminal = true;
+                self.say.warning("the command is stopped, since it wants to use the terminal: give --foreground");
+            }
             stage = self.advance(stage);
             if let Some(backstop) = &mut self.backstop {
                 let allowed = match &stage {

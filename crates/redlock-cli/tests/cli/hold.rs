@@ -1,9 +1,11 @@
 //! `redlock acquire`, `extend` and `release`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::stage::{Stage, outcome};
+use crate::stage::{Stage, finished, outcome, send};
 
 /// A command that has the token in its environment.
 fn with_token(stage: &Stage, token: &str, args: &[&str]) -> Command {
@@ -159,4 +161,27 @@ async fn what_no_redlock_has_set_is_left_alone_even_by_force() {
     assert_eq!(refused.code, 125);
     assert!(refused.stderr.contains("which no redlock has set"), "{}", refused.stderr);
     assert_eq!(stage.holding("a").await, 3);
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_gets_leaves_no_lock() {
+    let stage = Stage::new(3).await;
+    let mut full = stage.redlock(["acquire", "a", "--ttl", "60s"]);
+    full.stdout(std::fs::File::create("/dev/full").unwrap());
+    let told = outcome(full).await;
+    assert!(told.code == 125 && told.stderr.contains("the token cannot be printed"), "{}", told.stderr);
+    assert_eq!(stage.holding("a").await, 0);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_interrupted_leaves_no_lock() {
+    let stage = Stage::new(3).await;
+    let token = outcome(stage.redlock(["acquire", "a", "--ttl", "60s"])).await.stdout;
+    let waiter = stage.redlock(["acquire", "a", "--wait", "30s"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    send(&waiter, "INT");
+    let interrupted = finished(waiter).await;
+    assert_eq!((interrupted.code, interrupted.stdout.as_str()), (130, ""));
+    assert_eq!(outcome(with_token(&stage, token.trim(), &["release", "a"])).await.code, 0);
+    assert_eq!(stage.holding("a").await, 0);
 }

@@ -1,6 +1,6 @@
 //! The command's process group.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use redlock_tests::lab::eventually;
 
@@ -55,7 +55,10 @@ async fn a_redlock_that_is_killed_takes_the_command_with_it() {
             assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} lives on");
         }
         // In the foreground what the command has started is its own affair.
-        let _ = std::process::Command::new("kill").args(["-KILL", stage.read("child").trim()]).status();
+        let _ = std::process::Command::new("kill")
+            .args(["-KILL", stage.read("child").trim()])
+            .stderr(Stdio::null())
+            .status();
         for file in ["pid", "child", "beat", "beat-of-child"] {
             std::fs::remove_file(stage.file(file)).unwrap();
         }
@@ -103,4 +106,14 @@ fn backstop_of(redlock: u32) -> Option<String> {
     };
     let process = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|path| is_it(path))?;
     Some(process.file_name()?.to_string_lossy().into_owned())
+}
+
+#[tokio::test]
+async fn a_command_that_is_stopped_for_the_terminal_is_told_how_to_have_it() {
+    let stage = Stage::new(3).await;
+    // As the terminal does to a group in the background that reads from it.
+    let script = "(sleep 3; kill -CONT $$) & kill -TTIN $$; echo went on";
+    let told = outcome(stage.run_script("a", &[], script)).await;
+    assert_eq!((told.code, told.stdout.as_str()), (0, "went on\n"));
+    assert_eq!(told.stderr.matches("give --foreground").count(), 1, "{}", told.stderr);
 }
