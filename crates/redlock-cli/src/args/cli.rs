@@ -122,6 +122,25 @@ mod tests {
     }
 
     #[test]
+    fn every_command_of_the_readme_and_of_the_help_is_understood() {
+        let readme = include_str!("../../../../README.md").to_owned();
+        let helps =
+            Cli::command().get_subcommands_mut().map(|task| task.render_long_help().to_string()).collect::<String>();
+        let text = format!("{readme}\n{}\n{helps}", Cli::command().render_long_help());
+        let mut understood = 0;
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("* * * * * /usr/local/bin/");
+            let command = line.split("  ").next().unwrap_or_default().trim_end_matches("|| exit").trim();
+            if command.starts_with("redlock ") && !command.contains("`") {
+                let parsed = Cli::try_parse_from(command.split_whitespace());
+                assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+                understood += 1;
+            }
+        }
+        assert!(understood > 15, "{understood} commands were found");
+    }
+
+    #[test]
     fn what_all_commands_share_stands_before_or_behind_the_command() {
         for words in [["redlock", "--json", "-vv", "doctor"], ["redlock", "doctor", "-vv", "--json"]] {
             let cli = Cli::try_parse_from(words).unwrap();
