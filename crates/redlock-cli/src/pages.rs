@@ -29,7 +29,8 @@ fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
         Some(task) => named(&whole, task)?,
     };
     let mut page = Vec::new();
-    Man::new(command).render(&mut page).map_err(|error| Failure::of(&error))?;
+    let man = Man::new(command).source(concat!("redlock ", env!("CARGO_PKG_VERSION"))).manual("Redlock");
+    man.render(&mut page).map_err(|error| Failure::of(&error))?;
     Ok(page)
 }
 

@@ -24,21 +24,15 @@ pub(crate) struct Cli {
     pub(crate) task: Task,
 }
 
+// What each is for stands at its arguments: a comment here would take the place of that.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Run a command under a lock.
     Run(RunArgs),
-    /// Check the nodes: what is wrong with them, why, and what to do about it.
     Doctor(DoctorArgs),
-    /// Tell who holds locks, for how long, and on which nodes.
     Status(StatusArgs),
-    /// See who holds a lock, over and over.
     Watch(WatchArgs),
-    /// Take a lock for a script and print its token; it ends with its ttl unless it is extended.
     Acquire(AcquireArgs),
-    /// Extend a lock that `acquire` has taken.
     Extend(ExtendArgs),
-    /// Give a lock back that `acquire` has taken.
     Release(ReleaseArgs),
     /// Print the completions for a shell: `redlock completions bash > /etc/bash_completion.d/redlock`.
     Completions {
@@ -116,6 +110,7 @@ mod tests {
         for code in ["120", "121", "122", "125"] {
             assert!(own.contains(code), "{code}");
         }
+        assert!(run.contains("SIGKILL before it does"), "{run}");
         for code in ["120", "121", "122", "124", "125", "126", "127", "128+N"] {
             assert!(run.contains(code), "{code}");
         }

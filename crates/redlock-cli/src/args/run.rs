@@ -126,7 +126,8 @@ Exit codes:
   127  the command was not found
   128+N  signal N ended the command, or redlock while it waited
 
-Signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go on to the command. While redlock is stopped by
+Signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go on to the command; not those that a terminal
+sends to a command in the foreground by itself. Signals that are ignored when redlock starts stay so, as under nohup. While redlock is stopped by
 SIGTSTP (Ctrl-Z) so is the command; it goes on only if the lock is still valid then. Processes that the command has left in
 its process group when it ends are ended too, since they would go on without the lock. Should redlock itself be killed, or
 stand still while the validity ends, a second process of its own kills the command. A command in a process group of its

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IsTerminal as _},
     process::ExitStatus,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::signals::Signals;
 use crate::{exit::Exit, failure::Failure};
 
 /// A command that runs.
@@ -24,6 +25,8 @@ pub(super) struct Command {
     pid: Pid,
     /// Whether it leads a process group of its own.
     leads: bool,
+    /// Whether the terminal sends its signals to this process and to the command alike.
+    shares_terminal: bool,
 }
 
 impl Command {
@@ -48,7 +51,7 @@ impl Command {
         let started = process.spawn().map_err(|error| cannot(program, &error))?;
         let pid = started.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or_else(|| Failure::new(Exit::FAILED, "the command has no process id"))?;
-        Ok(Self { child: started, pid, leads })
+        Ok(Self { child: started, pid, leads, shares_terminal: !leads && io::stdin().is_terminal() })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -68,6 +71,17 @@ impl Command {
     /// Sends a signal to the command, and to all in its group if that is its own. That it has ended is no error.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = if self.leads { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+    }
+
+    /// Passes a signal on that this process got.
+    pub(super) fn pass_on(&self, signal: Signal) {
+        // The keys Ctrl-C and Ctrl-\ and a new size of the window: the terminal has told the command already.
+        let of_terminal = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&signal);
+        match signal {
+            _ if of_terminal && self.shares_terminal => {}
+            _ if Signals::ENDING.contains(&signal) => self.tell_to_end(signal),
+            _ => self.signal(signal),
+        }
     }
 
     /// Tells the command to end; one that is stopped has to go on to hear it.

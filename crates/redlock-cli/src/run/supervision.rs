@@ -202,7 +202,7 @@ impl Supervision<'_> {
     /// A signal that redlock got.
     fn pass_on(&self, signal: Signal) {
         if signal != Signal::TSTP {
-            return self.command.signal(signal);
+            return self.command.pass_on(signal);
         }
         // The command is stopped before this process and for longer: nobody extends its lock meanwhile.
         self.command.signal(Signal::STOP);

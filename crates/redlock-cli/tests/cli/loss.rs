@@ -162,3 +162,18 @@ async fn nodes_that_are_gone_when_the_command_ends_do_not_hold_redlock_up() {
     // And the name is free again.
     assert_eq!(outcome(stage.run("a", &["--wait", "10s"], &["true"])).await.code, 0);
 }
+
+#[tokio::test]
+async fn a_command_that_does_not_listen_is_killed_though_the_nodes_come_back() {
+    let stage = Stage::new(3).await;
+    let script = format!("trap 'echo > told' TERM; echo $$ > pid; {}", beating("beat"));
+    let holder = stage.run_script("a", &["--grace", "1s"], &script).spawn().unwrap();
+    stage.until_held("a").await;
+    let expiry = stage.cut_off("a", TTL).await;
+    stage.until_written("told").await;
+    stage.reconnect().await;
+    // It was told to end: nothing prolongs its time any more.
+    let outcome = finished(holder).await;
+    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    assert!(beat(&stage.read("beat")) < expiry + TTL && state(&stage.read("pid")).is_none());
+}

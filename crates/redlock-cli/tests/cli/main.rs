@@ -9,6 +9,7 @@ mod race;
 mod loss;
 mod signals;
 mod processes;
+mod terminal;
 mod secrets;
 
 mod doctor;

@@ -133,7 +133,9 @@ impl Stage {
 
 /// The program, with nothing in its environment that names nodes.
 pub(crate) fn bare<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_redlock"));
+    // Tests may run where a shell has put them into the background, and ignore SIGINT, which would be passed on.
+    let mut command = Command::new("env");
+    command.args(["--default-signal", env!("CARGO_BIN_EXE_redlock")]);
     for name in ["REDLOCK_NODES", "REDLOCK_CONFIG", "REDLOCK_TOKEN", "REDLOCK_FENCING_TOKEN", "NO_COLOR"] {
         command.env_remove(name);
     }
