@@ -4,12 +4,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::stage::{Stage, beat, beating, finished, now, outcome, state};
+use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send_to, state};
 
 const TTL: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn nodes_that_are_cut_off_have_the_command_killed_before_its_keys_expire() {
+    killed_in_time(true).await;
+}
+
+#[tokio::test]
+async fn so_they_have_without_the_second_process() {
+    killed_in_time(false).await;
+}
+
+async fn killed_in_time(backstop: bool) {
     let stage = Stage::new(3).await;
     // Neither it nor what it has started listens to SIGTERM.
     let script =
@@ -17,6 +26,9 @@ async fn nodes_that_are_cut_off_have_the_command_killed_before_its_keys_expire()
     let holder = stage.run_script("a", &[], &script).spawn().unwrap();
     stage.until_written("beat-of-child").await;
     stage.until_held("a").await;
+    if !backstop {
+        send_to(backstop_of(holder.id().unwrap()).unwrap().parse().unwrap(), "KILL");
+    }
 
     let expiry = stage.cut_off("a", TTL).await;
     let mut dead = None;

@@ -60,3 +60,14 @@ async fn a_host_whose_clock_is_late_does_not_run_the_minute_again() {
     stage.until_free("minute").await;
     assert_eq!(outcome(stage.run("minute", &["--try"], &["true"])).await.code, 0);
 }
+
+#[tokio::test]
+async fn where_nobody_has_it_those_who_try_ask_again() {
+    let stage = Stage::new(3).await;
+    // As two that ask at the same moment leave it for a moment: no quorum holds one token, and none is free.
+    for (server, token) in [(0, "one"), (1, "other")] {
+        stage.servers[server].command(&["SET", "a", token, "PX", "900"]).await.unwrap();
+    }
+    let tried = outcome(stage.run("a", &["--try"], &["echo", "ran"])).await;
+    assert_eq!((tried.code, tried.stdout.as_str()), (0, "ran\n"), "{}", tried.stderr);
+}

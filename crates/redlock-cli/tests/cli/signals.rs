@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redlock_tests::lab::eventually;
 
-use crate::stage::{Stage, beat, beating, finished, now, outcome, send, send_to, state};
+use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, send_to, state};
 
 #[tokio::test]
 async fn signals_go_on_to_the_command_and_its_answer_is_redlock_s() {
@@ -87,6 +87,8 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
     let child = stage.run_script("a", &[], &script).spawn().unwrap();
     stage.until_written("beat").await;
     let (pid, redlock) = (stage.read("pid"), child.id().unwrap());
+    // It must not need the second process for that.
+    send_to(backstop_of(redlock).unwrap().parse().unwrap(), "KILL");
     send(&child, "TSTP");
     assert!(eventually(async || state(&pid) == Some('T')).await);
     let stopped = now();
@@ -96,6 +98,7 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
     send_to(redlock, "CONT");
     let outcome = finished(child).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
     assert!(beat(&stage.read("beat")) <= stopped);
     assert_eq!(state(&pid), None);
 }

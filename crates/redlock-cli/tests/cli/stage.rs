@@ -173,6 +173,17 @@ pub(crate) fn state(pid: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next().filter(|state| *state != 'Z' && *state != 'X')
 }
 
+/// The process id of the second process of a redlock.
+pub(crate) fn backstop_of(redlock: u32) -> Option<String> {
+    let is_it = |process: &std::path::Path| {
+        let read = |file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let parent = format!("PPid:\t{redlock}\n");
+        read("cmdline").ends_with("\0backstop\0") && read("status").contains(&parent)
+    };
+    let process = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|path| is_it(path))?;
+    Some(process.file_name()?.to_string_lossy().into_owned())
+}
+
 /// The time since 1970.
 pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()

@@ -38,10 +38,13 @@ async fn in_the_foreground_a_command_reads_from_the_terminal() {
 #[tokio::test]
 async fn an_interrupt_from_the_keyboard_reaches_the_command_once() {
     let stage = Stage::new(3).await;
-    let script = "trap 'echo >> interrupts' INT; echo > ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; exit 5";
-    for options in ["run a", "run a --foreground"] {
+    let script = "trap 'echo >> interrupts' INT; trap 'echo >> passed-on' CONT; echo > ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; exit 5";
+    // What redlock passes on is followed by SIGCONT, by which it is told from what the terminal sends.
+    for (options, passed_on) in [("run a", "\n"), ("run a --foreground", "")] {
         let told = at_terminal(&stage, options, script, &[("ready", "\x03")]).await;
         assert_eq!((told.code, stage.read("interrupts").as_str()), (5, "\n"), "{options}: {told:?}");
+        assert_eq!(stage.read("passed-on"), passed_on, "{options}");
+        let _ = fs::remove_file(stage.file("passed-on"));
         fs::remove_file(stage.file("interrupts")).unwrap();
         fs::remove_file(stage.file("ready")).unwrap();
     }
