@@ -31,7 +31,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
 
-    /// Keep the lock for so long at most, and end the command by then. [default: for as long as the command runs]
+    /// Keep the lock for so long at most, and end the command by then; with `--on-loss warn` it goes on without the lock.
+    /// [default: for as long as the command runs]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) max_lifetime: Option<Duration>,
 

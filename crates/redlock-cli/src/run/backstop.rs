@@ -27,7 +27,7 @@ use crate::exit::Exit;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The longest wait without a look at the clock, for which suspended time counts.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The other process. Dropped without [`Backstop::done`], as when this process dies, it kills the command.
 #[derive(Debug)]

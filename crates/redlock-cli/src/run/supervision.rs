@@ -21,7 +21,7 @@ use crate::{args::OnLoss, failure::chain, say::Say};
 
 /// The longest time between two looks at the lock. Timers stand still while the machine is suspended; the lock's clock does
 /// not.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// By how much the backstop comes after this process, where the lock is gone and its validity tells no time any more.
 const BACKSTOP_LATER: Duration = Duration::from_millis(50);
@@ -181,7 +181,7 @@ impl Supervision<'_> {
     }
 
     fn kill(&mut self, why: Why) -> Stage {
-        let text = format!("the command on {:?} gets SIGKILL: the lock's validity is over", self.lock.resource());
+        let text = format!("the command on {:?} gets SIGKILL: it has not ended in time", self.lock.resource());
         let left = self.lock.validity();
         let data = json!({ "resource": self.lock.resource(), "signal": "SIGKILL", "valid_ms": millis(left) });
         self.command.signal(Signal::KILL);

@@ -127,7 +127,7 @@ async fn fencing_tokens_grow_from_one_run_to_the_next() {
 #[tokio::test]
 async fn who_finds_it_locked_does_not_run_and_says_so_by_a_code_of_its_choice() {
     let stage = Stage::new(3).await;
-    let holder = stage.run_script("a", &[], "sleep 4").spawn().unwrap();
+    let holder = stage.run_script("a", &[], "sleep 8").spawn().unwrap();
     stage.until_held("a").await;
     for (options, code, says) in [
         (&["--try"][..], 120, true),

@@ -176,11 +176,11 @@ pub(crate) fn state(pid: &str) -> Option<char> {
 /// The process id of the second process of a redlock.
 pub(crate) fn backstop_of(redlock: u32) -> Option<String> {
     let is_it = |process: &std::path::Path| {
-        let read = |file| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        let read = |file| fs::read_to_string(process.join(file)).unwrap_or_default();
         let parent = format!("PPid:\t{redlock}\n");
         read("cmdline").ends_with("\0backstop\0") && read("status").contains(&parent)
     };
-    let process = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|path| is_it(path))?;
+    let process = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|path| is_it(path))?;
     Some(process.file_name()?.to_string_lossy().into_owned())
 }
 

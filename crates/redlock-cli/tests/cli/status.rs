@@ -10,7 +10,7 @@ use crate::stage::{Stage, finished, outcome, send};
 #[tokio::test]
 async fn a_holder_is_told_with_its_label_its_time_and_its_nodes_and_no_token() {
     let stage = Stage::new(3).await;
-    let holder = stage.run("a", &["--owner", "web-3"], &["sleep", "3"]).spawn().unwrap();
+    let holder = stage.run("a", &["--owner", "web-3"], &["sleep", "5"]).spawn().unwrap();
     stage.until_held("a").await;
     let token = stage.servers[0].command(&["GET", "a"]).await.unwrap().text().unwrap();
 
