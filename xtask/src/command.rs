@@ -14,7 +14,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-use crate::{interrupt, report::Tally, workspace::Workspace};
+use crate::{
+    interrupt,
+    report::Tally,
+    silence::{self, Silence},
+    workspace::Workspace,
+};
 
 /// Set for all commands; a server process that still has it when all is over was left behind.
 pub(crate) const RUN: &str = "REDLOCK_TEST_RUN";
@@ -47,10 +52,10 @@ pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> C
     command
 }
 
-/// Runs to the end with the output shown, and counts the tests that it tells of.
+/// Runs to the end with the output shown, and counts the tests that it tells of. What hangs is ended.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     let mut tally = Tally::default();
-    let status = show(command, |line| tally.read_line(line))?;
+    let status = show(command, Some(silence::BOUND), |line| tally.read_line(line))?;
     if !status.success() {
         bail!("`{}` failed ({status})", text(command));
     }
@@ -59,11 +64,11 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
 
 /// Runs to the end with the output shown, and tells how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    show(command, |_| {})
+    show(command, None, |_| {})
 }
 
-fn show(command: &mut Command, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
-    follow(command, |line| {
+fn show(command: &mut Command, silence: Option<Duration>, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
+    follow(command, silence, |line| {
         io::stdout().write_all(line)?;
         io::stdout().flush()?;
         read(&String::from_utf8_lossy(line));
@@ -71,17 +76,29 @@ fn show(command: &mut Command, mut read: impl FnMut(&str)) -> Result<ExitStatus>
     })
 }
 
-/// Runs to the end, however that is, and hands over each line of output as it comes.
-pub(crate) fn follow(command: &mut Command, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<ExitStatus> {
+/// Runs to the end, however that is, and hands over each line of output as it comes. Ends it after so much `silence`, if
+/// there is a bound.
+pub(crate) fn follow(
+    command: &mut Command,
+    silence: Option<Duration>,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<ExitStatus> {
     let mut child = spawn(command.stdout(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
+    let silence = silence.map(|bound| (Silence::ends(child.id(), bound), bound));
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line)? > 0 {
+        silence.iter().for_each(|(silence, _)| silence.is_broken());
         each(&line)?;
         line.clear();
     }
     let status = child.wait()?;
+    if let Some((silence, bound)) = silence
+        && silence.was_too_long()
+    {
+        bail!("`{}` hung: nothing was heard of it for {} s", text(command), bound.as_secs());
+    }
     until_all_have_ended(&child);
     drop(covers);
     if interrupt::is_set() {
@@ -141,5 +158,31 @@ fn until_all_have_ended(leader: &Child) {
             return;
         }
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_all_that_it_has_started() {
+        let started = Instant::now();
+        let hung = follow(&mut shell("echo begun; sleep 60 & wait"), Some(Duration::from_millis(200)), |_| Ok(()));
+        assert!(hung.unwrap_err().to_string().contains("hung"));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_speaks_now_and_then_does_not_hang() {
+        let lines = "for i in 1 2 3 4; do echo $i; sleep 0.1; done";
+        let status = follow(&mut shell(lines), Some(Duration::from_secs(5)), |_| Ok(()));
+        assert!(status.unwrap().success());
     }
 }

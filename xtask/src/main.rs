@@ -17,6 +17,7 @@ mod command;
 mod fast;
 mod interrupt;
 mod report;
+mod silence;
 mod tool;
 mod wheel;
 mod workspace;

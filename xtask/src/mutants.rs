@@ -79,7 +79,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String
     output(clean.args(fast::PACKAGES.iter().flat_map(|package| ["--package", package])))?;
     let mut command = command(&program, workspace, &folder, selection);
     let mut progress = Progress::default();
-    let status = follow(command.env("TMPDIR", &trees), |line| {
+    let status = follow(command.env("TMPDIR", &trees), None, |line| {
         let line = String::from_utf8_lossy(line);
         println!("{}", progress.mark(line.trim_end()));
         Ok(())

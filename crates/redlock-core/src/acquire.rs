@@ -1,6 +1,6 @@
 //! One acquire: rounds until one is won. Reads like the Redis page.
 
-use std::{future::pending, iter, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -223,39 +223,37 @@ impl<'a> Acquire<'a> {
         let started = self.fleet.clock.now();
         let token = self.fleet.token()?;
 
-        // 2. All nodes at once; but for who may have to wait behind others the node first on which they stand in line. From
-        //    here on the claim is given back on all of them, unless the round is won.
+        // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, self.terms.node_timeout);
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
-        let first = queueing.as_ref().and_then(Queueing::asked_first);
-        let mut ballot = Ballot::new(self.fleet);
-        let asked_first = match first {
-            Some(first) => {
-                let (only, predecessor) = (iter::once(first), turn.predecessor());
-                let mut answer =
-                    claim.ask_to_acquire(only, &self.terms, self.patience(), true, predecessor, queueing.as_ref());
-                if let Some((member, answer)) = answer.next().await {
-                    ballot.count(member, answer);
-                }
-                Some(answer)
-            }
-            None => None,
+        let ask = |among: &dyn Fn(usize) -> bool, is_likely_held, queueing| {
+            let (patience, predecessor) = (self.patience(), turn.predecessor());
+            claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, predecessor, queueing)
         };
 
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
         //    asked waits behind that.
-        let is_refused = first.is_some() && ballot.refusing().next().is_some();
-        let mut decision = if is_refused {
-            Decision::Lost(Lost::Contended)
-        } else {
-            let others = (0..self.fleet.members.len()).filter(|node| Some(*node) != first);
-            let is_likely_held = first.is_none() && *made > 1 && turn.cause() != Cause::Woken;
-            let (queueing, predecessor) = (queueing.as_ref().filter(|_| first.is_none()), turn.predecessor());
-            let mut answers =
-                claim.ask_to_acquire(others, &self.terms, self.patience(), is_likely_held, predecessor, queueing);
-            asked_first.into_iter().for_each(|earlier| answers.take_over(earlier));
-            ballot.decide(&mut answers).await
+        let mut ballot = Ballot::new(self.fleet);
+        let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
+            None => {
+                let is_likely_held = *made > 1 && turn.cause() != Cause::Woken;
+                ballot.decide(&mut ask(&|_| true, is_likely_held, queueing.as_ref())).await
+            }
+            // Who may come behind others asks the node first on which they stand in line.
+            Some(first) => {
+                let mut answer = ask(&|node| node == first, true, queueing.as_ref());
+                if let Some((member, answer)) = answer.next().await {
+                    ballot.count(member, answer);
+                }
+                if ballot.refusing().next().is_some() {
+                    Decision::Lost(Lost::Contended)
+                } else {
+                    let mut answers = ask(&|node| node != first, false, None);
+                    answers.take_over(answer);
+                    ballot.decide(&mut answers).await
+                }
+            }
         };
         let took = || self.fleet.clock.now().saturating_sub(started);
         let left = || self.terms.validity.saturating_sub(took());

@@ -17,14 +17,14 @@ use crate::{
 };
 
 impl Claim {
-    /// Asks these nodes for the lock. Waits for at most `patience`. One that is likely held wants to be told more than
-    /// that.
+    /// Asks those nodes for the lock that are `among` them. Waits for at most `patience`. Of one that is likely held it wants
+    /// to be told more than that.
     ///
     /// Of a predecessor it takes over the keys, on each node after all that was sent there for that one. With a queue, it
     /// is put among the waiters of each node that wakes them.
     pub(crate) fn ask_to_acquire(
         &self,
-        nodes: impl Iterator<Item = usize>,
+        among: &dyn Fn(usize) -> bool,
         terms: &Terms,
         patience: Duration,
         is_likely_held: bool,
@@ -32,6 +32,7 @@ impl Claim {
         queue: Option<&Queueing<'_>>,
     ) -> RoundTrip<AcquireAnswer> {
         let ttl = terms.ttl;
+        let nodes = (0..self.0.lanes.len()).filter(|node| among(*node));
         let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
             let claimed = Arc::clone(&self.0);
             let (predecessor, queue) = (predecessor.cloned(), queue.and_then(|queue| queue.on(number)));
