@@ -50,8 +50,8 @@ enum Task {
     /// Check and test all there is, against real Redis servers.
     ///
     /// Each step is named and timed, and all are summed up at the end. What is missing and can be set up by itself is
-    /// set up under `target/`; everything else is a failure that says what to do. Nothing is left behind, also when
-    /// this is interrupted.
+    /// set up under `target/`; everything else is a failure that says what to do. A test that is silent for ten
+    /// minutes has hung, and is ended. Nothing is left behind, also when this is interrupted.
     ///
     /// Servers are containers of an official Redis image, or of one that is built locally where none can be pulled;
     /// without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes names one

@@ -17,6 +17,7 @@ use crate::{
     options::AcquireOptions,
     request::Counters,
     resources::Resources,
+    round_trip::SHORTLY,
     slots::SlotsError,
     votes::{Ballot, Votes},
     waiting::{Holding, Place, Queueing, Turn},
@@ -227,8 +228,8 @@ impl<'a> Acquire<'a> {
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, self.terms.node_timeout);
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
-        let ask = |among: &dyn Fn(usize) -> bool, is_likely_held, queueing| {
-            let (patience, predecessor) = (self.patience(), turn.predecessor());
+        let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
+            let predecessor = turn.predecessor();
             claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, predecessor, queueing)
         };
 
@@ -238,18 +239,18 @@ impl<'a> Acquire<'a> {
         let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
             None => {
                 let is_likely_held = *made > 1 && turn.cause() != Cause::Woken;
-                ballot.decide(&mut ask(&|_| true, is_likely_held, queueing.as_ref())).await
+                ballot.decide(&mut ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref())).await
             }
             // Who may come behind others asks the node first on which they stand in line.
             Some(first) => {
-                let mut answer = ask(&|node| node == first, true, queueing.as_ref());
+                let mut answer = ask(&|node| node == first, self.patience().min(SHORTLY), true, queueing.as_ref());
                 if let Some((member, answer)) = answer.next().await {
                     ballot.count(member, answer);
                 }
                 if ballot.refusing().next().is_some() {
                     Decision::Lost(Lost::Contended)
                 } else {
-                    let mut answers = ask(&|node| node != first, false, None);
+                    let mut answers = ask(&|node| node != first, self.patience(), false, None);
                     answers.take_over(answer);
                     ballot.decide(&mut answers).await
                 }

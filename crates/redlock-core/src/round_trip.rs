@@ -27,6 +27,9 @@ pub(crate) type Request<A> = Pin<Box<dyn Future<Output = Result<A, NodeError>> +
 /// under those that do not.
 pub(crate) const LATE_LIMIT: Duration = Duration::from_secs(5);
 
+/// For how long a hung node can hold up what is only polite: to let those of other processes come first.
+pub(crate) const SHORTLY: Duration = Duration::from_millis(50);
+
 /// Requests to all nodes, without a clock.
 pub(crate) struct Requests<A> {
     fleet: Arc<Fleet>,
@@ -76,14 +79,17 @@ impl<A> Requests<A> {
     /// been sent, and one that got stuck half-way in a client would block the release that follows it.
     ///
     /// What is not answered `on_time` counts against its node, and is dropped after `limit`. What is held `meanwhile` is
-    /// dropped with the last answer that is on time.
+    /// dropped with the last answer, and not much later if there is none: somebody waits for that.
     pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, meanwhile: T) {
         let fleet = Arc::clone(&self.fleet);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
-        if timeout_at(on_time, self.until_answered()).await.is_ok() {
+        if timeout_at(on_time.min(Instant::now() + SHORTLY), self.until_answered()).await.is_ok() {
             return;
         }
         drop(meanwhile);
+        if timeout_at(on_time, self.until_answered()).await.is_ok() {
+            return;
+        }
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::overdue(&fleet, request.member)));
         let _ = timeout(limit, self.until_answered()).await;
     }
@@ -132,7 +138,7 @@ impl<A: Send + 'static> RoundTrip<A> {
         self.answers.append(&mut earlier.answers);
     }
 
-    /// Holds something until all have answered, or the node timeout is over.
+    /// Holds something until all have answered, or shortly after the decision.
     pub(crate) fn hold(&mut self, meanwhile: Box<dyn Send>) {
         self.meanwhile = Some(meanwhile);
     }

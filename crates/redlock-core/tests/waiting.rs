@@ -457,3 +457,23 @@ async fn a_lock_that_went_on_is_told_released_though_nobody_heard_the_answers() 
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     drop(waiting.await.unwrap().0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_node_holds_up_the_next_of_the_process_only_once_and_shortly() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // The one that would tell who comes first.
+    nodes[0].hang();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        lock.release().await.unwrap();
+        let released = Instant::now();
+        lock = redlock.acquire("r", patient()).await.unwrap();
+        waits.push(released.elapsed());
+        sleep(ms(100)).await;
+    }
+    assert!(waits.iter().all(|wait| *wait <= ms(60)), "{waits:?}");
+    assert!(waits[6..].iter().all(|wait| *wait <= ms(2)), "{waits:?}");
+    drop(lock);
+}

@@ -89,7 +89,7 @@ impl Drop for Claim {
     }
 }
 
-/// Lets go of the key when it is dropped: when all nodes have answered, or should have.
+/// Lets go of the key when it is dropped: when the node that wakes has answered, or all have, or it takes too long.
 struct LetGo(Arc<Claimed>);
 
 impl Drop for LetGo {
