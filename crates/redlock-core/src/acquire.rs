@@ -113,10 +113,15 @@ impl<'a> Acquire<'a> {
             attempt = attempt.saturating_add(1);
             let lost = match turn.take() {
                 None => None,
-                Some(turn) => match self.round(turn, &mut place, made).await? {
-                    Ok(lock) => return Ok(lock),
-                    lost => lost.err(),
-                },
+                Some(turn) => {
+                    // The last attempt is no time to let others come first.
+                    let may_yield = place.is_some() && turn.cause().yields();
+                    let turn = if may_yield && self.is_last(attempt) { Turn::Due } else { turn };
+                    match self.round(turn, &mut place, made).await? {
+                        Ok(lock) => return Ok(lock),
+                        lost => lost.err(),
+                    }
+                }
             };
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             match (self.retry.next(attempt, self.elapsed(), free_after, self.fleet.random()?), lost) {
@@ -132,6 +137,10 @@ impl<'a> Acquire<'a> {
                 }
             }
         }
+    }
+
+    fn is_last(&self, attempt: u32) -> bool {
+        matches!(self.retry.next(attempt, self.elapsed(), None, 0), Next::Stop(_))
     }
 
     /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
@@ -152,7 +161,7 @@ impl<'a> Acquire<'a> {
         place: &mut Option<Place<'a>>,
         made: &mut u32,
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
-        let due = Instant::now().checked_add(pause);
+        let mut due = Instant::now().checked_add(pause);
         let mut asking = Asking::default();
         loop {
             let mut again = None;
@@ -165,12 +174,17 @@ impl<'a> Acquire<'a> {
                 let passes_on = match lost.cause {
                     Cause::Woken => !is_contended,
                     Cause::Follows => true,
-                    Cause::Arrived | Cause::Due => false,
+                    // Those were refused for nothing who asked meanwhile.
+                    Cause::Arrived | Cause::Due => lost.lost == Lost::TooSlow,
                 };
+                // A holder that is gone wakes nobody.
+                let free_at = lost.free_after.and_then(|free_after| Instant::now().checked_add(free_after));
+                due = due.into_iter().chain(free_at).min();
+                let is_due = lost.cause == Cause::Due;
                 let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
-                // Who waits for a lock of its own process is told there.
+                // Who waits for a lock of its own process is told there; if it is not told for a whole pause, that one is gone.
                 let is_contended = is_contended && place.is_some();
-                if is_contended && self.fleet.lines.contended(self.keys.first(), self.fleet.clock.now()) {
+                if is_contended && self.fleet.lines.contended(self.keys.first(), is_due, self.fleet.clock.now()) {
                     let waits = match lost.queued_on {
                         Some(node) => !claimed.was_granted_by(node),
                         // It polls where nobody can wake it.

@@ -81,11 +81,12 @@ impl Fleet {
         Ok(Counters::new(keys.counters()?, self.fencing_retention.max(ttl)))
     }
 
-    /// Fails if one of these keys is that of their counters, or of the restart guard.
+    /// Fails if one of these keys is that of their counters, of the restart guard, or of those who wait for another.
     pub(crate) fn check_reserved(&self, keys: &Resources, counters: Option<&Counters>) -> Result<(), ResourceError> {
         let marker = self.guard.as_ref().map(|guard| &guard.marker);
         let mut reserved = counters.into_iter().flat_map(|counters| &counters.keys).chain(marker);
-        match reserved.find(|reserved| keys.iter().any(|key| key == *reserved)) {
+        let reserved = reserved.find(|reserved| keys.iter().any(|key| key == *reserved));
+        match reserved.or_else(|| keys.iter().find(|key| key.is_waiters())) {
             Some(key) => Err(ResourceError::Reserved { key: key.as_str().to_owned() }),
             None => Ok(()),
         }

@@ -65,8 +65,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// it grants nothing for a while after each start of the server, which may have forgotten locks.
     ///
     /// A key that holds the token of the [predecessor](AcquireRequest::predecessor) counts as absent. With a
-    /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted is taken out. A node
-    /// that keeps no waiters leaves the queue aside.
+    /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted and does not stay is taken
+    /// out. A node that keeps no waiters leaves the queue aside.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
@@ -75,7 +75,7 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
     /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), of each key the first waiter is woken
-    /// that listens.
+    /// that listens, and the [answer](ReleaseAnswer::waking) tells whether there is one.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Listens on a channel, over a connection that all waiters of the process share. Answers once it does.

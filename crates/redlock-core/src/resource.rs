@@ -16,6 +16,9 @@ impl Resource {
     /// sent to every node in every round.
     pub const MAX_LEN: usize = 64 * 1024;
 
+    /// What is behind the name in the key of those who wait for it.
+    const WAITERS: &str = ":redlock:waiters";
+
     /// Takes a name.
     ///
     /// # Errors
@@ -55,8 +58,13 @@ impl Resource {
     /// The key of those who wait for this key, if there is room for it. Not in the same hash slot: nobody waits so on a
     /// Redis Cluster. It begins as the key does, so that a user who may touch the one may touch the other.
     pub(crate) fn waiters(&self) -> Option<Self> {
-        const SUFFIX: &str = ":redlock:waiters";
-        (self.0.len() + SUFFIX.len() <= Self::MAX_LEN).then(|| Self([&self.0, SUFFIX].concat().into()))
+        let has_room = self.0.len() + Self::WAITERS.len() <= Self::MAX_LEN;
+        has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
+    }
+
+    /// Whether this is such a key.
+    pub(crate) fn is_waiters(&self) -> bool {
+        self.0.ends_with(Self::WAITERS)
     }
 
     /// The name.
@@ -128,8 +136,8 @@ pub enum ResourceError {
         /// The key's length in bytes.
         len: usize,
     },
-    /// The key is that of a fencing counter of this lock, or of the restart guard.
-    #[error("the key {key:?} is used for a fencing counter or the restart guard: choose another name")]
+    /// The key is that of a fencing counter of this lock, of the restart guard, or of those who wait for a lock.
+    #[error("the key {key:?} is used for a fencing counter, the restart guard or waiters: choose another name")]
     Reserved {
         /// The key.
         key: String,

@@ -14,10 +14,10 @@ use crate::{
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
 /// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the predecessor's token. Answers an
-/// array of a verdict, the node's `TIME` in microseconds, and the counter or the rest of the quarantine in milliseconds.
+/// array of a verdict, the node's `TIME` in microseconds (0 if there is a predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/acquire.lua")),
-    sha1: "bfc4e5d2648493fd70da8430bcc9998011391a58",
+    sha1: "db0d54395d229d753997635216ec2834e7a5ef97",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -27,7 +27,7 @@ pub const EXTEND: Script =
     Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, and the channel
-/// of one that waits no more, or nothing.
+/// of one that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
 pub const RELEASE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/release.lua")),
     sha1: "f5169d91cf83c1a61f98ce108986593bd8ef7746",

@@ -30,7 +30,15 @@ impl LockNode for MockNode {
             AcquireAnswer::Quarantined { .. } => Vote::Failed,
             _ => Vote::Refused,
         };
-        let acquire = move |keys: &mut Keys, now| Ok(timed(keys.acquire(&request, now)?, keys, now));
+        let acquire = move |keys: &mut Keys, now| {
+            let answer = timed(keys.acquire(&request, now)?, keys, now);
+            // As the script does, which asks for no time then.
+            let is_timeless = request.predecessor.is_some()
+                && request.queue.is_none()
+                && request.fencing.is_none()
+                && request.guard.is_none();
+            Ok(Timed { clock: answer.clock.filter(|_| !is_timeless), ..answer })
+        };
         self.request(entry, acquire, vote).await
     }
 

@@ -41,14 +41,14 @@ impl Waiters {
     const ASKS_WITHIN: i64 = 100_000;
 
     /// For how long waiters are kept after the last of them came.
-    const KEPT: Duration = Duration::from_secs(60);
+    const KEPT: Duration = Duration::from_secs(3600);
 
     /// What a connection buffers for one who listens.
     const BUFFERED: usize = 1024;
 
     /// Puts a waiter that was refused into the line, or keeps its place. Who was woken and comes too late is the first again.
     ///
-    /// Who does not yield, since it polls, takes those out who came a minute ago.
+    /// Who does not yield, since it polls, takes those out who came an hour ago.
     pub(crate) fn join(&mut self, line: &str, channel: &str, yields: bool, now: Instant, micros: u64) {
         let line = self.lines.entry(line.to_owned());
         let line = line.or_insert_with(|| Line { waiters: BTreeSet::new(), expires: now });
@@ -56,10 +56,15 @@ impl Waiters {
             line.waiters.clear();
         }
         let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+        let oldest = micros.saturating_sub(Self::KEPT.as_micros() as i64);
+        if !yields {
+            line.waiters.retain(|(score, _)| *score < 2 || *score > oldest);
+        }
         match line.score(channel) {
             None => {
                 line.waiters.insert((micros.max(2), channel.to_owned()));
                 line.expires = now + Self::KEPT;
+                return;
             }
             Some(score) if score < 1 => {
                 line.remove(channel);
@@ -67,9 +72,8 @@ impl Waiters {
             }
             Some(_) => {}
         }
-        let oldest = micros.saturating_sub(Self::KEPT.as_micros() as i64);
         if !yields {
-            line.waiters.retain(|(score, _)| *score < 2 || *score > oldest);
+            line.expires = now + Self::KEPT;
         }
     }
 

@@ -104,6 +104,9 @@ pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &L
     }
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     wait_and_take(&ours, &theirs, "r").await;
+    for node in 0..3 {
+        assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it is somebody else's, and lives on");
+    }
 }
 
 pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {

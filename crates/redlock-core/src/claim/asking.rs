@@ -21,7 +21,7 @@ impl Claim {
     /// to be told more than that.
     ///
     /// Of a predecessor it takes over the keys, on each node after all that was sent there for that one. With a queue, it
-    /// is put among the waiters of each node that wakes them.
+    /// is put among the waiters: of the node that wakes it, and of all if it polls.
     pub(crate) fn ask_to_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,
@@ -42,14 +42,11 @@ impl Claim {
                 let _order = lane.enter().await;
                 let left_by = predecessor.as_ref().map(|predecessor| predecessor.at(number).1);
                 let _behind = match left_by {
-                    Some(before) => {
-                        let behind = before.enter().await;
-                        before.offered.store(true, Ordering::SeqCst);
-                        Some(behind)
-                    }
+                    Some(before) => Some(before.enter().await),
                     None => None,
                 };
                 claimed.still_wanted()?;
+                left_by.iter().for_each(|before| before.offered.store(true, Ordering::SeqCst));
                 lane.used.store(true, Ordering::SeqCst);
                 let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing.clone_from(&claimed.counters);
@@ -58,14 +55,18 @@ impl Claim {
                 let now = claimed.fleet.clock.now();
                 request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
                 let answer = claimed.timed(member, member.node.acquire(&request)).await?;
-                if request.wants_clock {
+                // A lock that goes on within a process is told no time.
+                if request.wants_clock && request.predecessor.is_none() {
                     member.told_clock(now);
                 }
-                if let AcquireAnswer::Granted { counter, follows } = answer {
+                let follows = matches!(answer, AcquireAnswer::Granted { follows: true, .. });
+                if let Some(before) = left_by {
+                    // Answered, it was the predecessor's until now, or it was not.
+                    before.succeeded.store(follows, Ordering::SeqCst);
+                    before.offered.store(false, Ordering::SeqCst);
+                }
+                if let AcquireAnswer::Granted { counter, .. } = answer {
                     lane.granted.store(true, Ordering::SeqCst);
-                    if let Some(before) = left_by.filter(|_| follows) {
-                        before.succeeded.store(true, Ordering::SeqCst);
-                    }
                     claimed.granted(member, lane, counter)?;
                 }
                 Ok(answer)

@@ -14,7 +14,7 @@ use tokio::{
 use super::{Claim, Claimed, Lane};
 use crate::{
     answer::ReleaseAnswer,
-    fleet::Member,
+    fleet::{Fleet, Member},
     request::{ReleaseRequest, Wake},
     resource::Resource,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
@@ -38,9 +38,10 @@ impl Claim {
     /// has asked for it.
     pub(crate) async fn leave_to_successor(&self) {
         let claimed = &self.0;
-        // A quarantined node must not grant what it may have forgotten.
-        let is_one = claimed.keys.len() == 1 && claimed.fleet.guard.is_none();
-        if !is_one || claimed.holding().is_none() || claimed.check().is_err() {
+        // A quarantined node must not grant what it may have forgotten; and one that is watched is asked for its time.
+        let Fleet { guard, distrust, .. } = &*claimed.fleet;
+        let may_follow = claimed.keys.len() == 1 && guard.is_none() && distrust.is_none();
+        if !may_follow || claimed.holding().is_none() || claimed.check().is_err() {
             return;
         }
         // Before that one asks: nothing is set any more, and nobody relies on it.

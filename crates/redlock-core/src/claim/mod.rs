@@ -84,7 +84,7 @@ struct Lane {
     counter: AtomicU64,
     /// Whether the node has granted the acquire.
     granted: AtomicBool,
-    /// Whether a successor has asked for the keys, after all else that was sent there.
+    /// Whether a successor has asked for the keys, after all else that was sent there, and has no answer yet.
     offered: AtomicBool,
     /// Whether the keys are the successor's now: there is nothing to be given back.
     succeeded: AtomicBool,

@@ -70,14 +70,13 @@ if waiters then
   if not refused and ARGV[7] ~= '1' then
     redis.pcall('ZREM', waiters, channel)
   else
-    if redis.pcall('ZADD', waiters, 'NX', string.format('%.0f', math.max(now, 2)), channel) == 0 then
-      -- Who was woken and comes too late is the first again.
-      redis.pcall('ZADD', waiters, 'XX', 'GT', 1, channel)
-    else
-      redis.pcall('PEXPIRE', waiters, 60000)
-    end
-    -- Who polls clears away those who came a minute ago: they have gone, or will come again.
-    if ARGV[6] ~= '1' then redis.pcall('ZREMRANGEBYSCORE', waiters, 2, string.format('%.0f', now - 60000000)) end
+    -- Who polls clears away those who came an hour ago: they have gone.
+    if ARGV[6] ~= '1' then redis.pcall('ZREMRANGEBYSCORE', waiters, 2, string.format('%.0f', now - 3600000000)) end
+    local added = redis.pcall('ZADD', waiters, 'NX', string.format('%.0f', math.max(now, 2)), channel)
+    -- Who was woken and comes too late is the first again.
+    if added == 0 then redis.pcall('ZADD', waiters, 'XX', 'GT', 1, channel) end
+    -- Only of waiters: a key of another type is somebody else's.
+    if added == 1 or added == 0 and ARGV[6] ~= '1' then redis.pcall('PEXPIRE', waiters, 3600000) end
   end
 end
 if refused then return { refused, now } end

@@ -221,10 +221,11 @@ impl Lines {
         Some(asked)
     }
 
-    /// Somebody was refused. Whether it was for another process, as far as is known here.
-    pub(crate) fn contended(&self, key: &Resource, now: Duration) -> bool {
+    /// Somebody was refused. Whether it was for another process, as far as is known here; or surely, though a lock of this
+    /// process stands as the holder.
+    pub(crate) fn contended(&self, key: &Resource, surely: bool, now: Duration) -> bool {
         let mut map = self.map();
-        let Some(line) = map.lines.get_mut(key).filter(|line| line.holders == 0) else { return false };
+        let Some(line) = map.lines.get_mut(key).filter(|line| surely || line.holders == 0) else { return false };
         line.contended_until = now + Self::CONTENDED_FOR;
         true
     }
