@@ -1,4 +1,4 @@
-//! Tasks that all want the lock with one name, in this process or in several.
+//! Tasks that all want the lock with one name, in one process or in several.
 
 use std::{env, process::Stdio, time::Duration};
 
@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
-    sync::oneshot,
-    task::{JoinHandle, JoinSet, yield_now},
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -136,38 +135,6 @@ impl Task {
             asked = clock::now();
         }
         log
-    }
-}
-
-/// Tasks of this process that are ready to contend.
-pub(crate) struct Here {
-    start: oneshot::Sender<u64>,
-    log: JoinHandle<Result<Log>>,
-}
-
-impl Here {
-    pub(crate) async fn gather(urls: &[String], contender: Contender, part: &Part) -> Result<Self> {
-        let (urls, part) = (urls.to_vec(), part.clone());
-        let (ready, is_ready) = oneshot::channel();
-        let (start, told) = oneshot::channel();
-        let log = tokio::spawn(async move {
-            with_library!(contender.kind, L => {
-                let tasks = Ready::<L>::new(&urls, contender, &part).await?;
-                let _ = ready.send(());
-                tasks.go(told.await?).await
-            })
-        });
-        if is_ready.await.is_err() {
-            log.await??;
-            anyhow::bail!("the tasks have ended before they began");
-        }
-        Ok(Self { start, log })
-    }
-
-    pub(crate) async fn contend(self) -> Result<Log> {
-        // If nobody hears it, the task has failed and says why.
-        let _ = self.start.send(clock::now());
-        self.log.await?
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::Run;
 use crate::{
     contender::{Contender, Kind, Side},
-    contention::{Crowd, Here, Part},
+    contention::{Crowd, Part},
     holds::Log,
     library::Tuning,
     results::{Better, Metric, Plot, Row, Section, Table, Target},
@@ -51,6 +51,10 @@ impl Place {
             Self::SixteenInstances => "(b) one process, an instance for each task",
             Self::FourProcesses => "(c) four processes of four tasks, one instance each",
         }
+    }
+
+    fn processes(self) -> usize {
+        if self == Self::FourProcesses { 4 } else { 1 }
     }
 
     /// Hand-offs against the best peer, and the waits against those of the best with defaults.
@@ -145,20 +149,17 @@ fn figures(log: &Log, commands: u64, slice: Duration) -> Outcome {
 }
 
 /// A slice: who held the lock when, and how many commands the servers have carried out for it.
+///
+/// Each contender has processes of its own, also where one would do: a library whose calls cannot be ended would go on
+/// asking while the next is measured.
 async fn contended(stage: &Stage, scene: Scene, contender: Contender, slice: Duration) -> Result<(Log, u64)> {
     let urls = stage.urls(NODES)?;
     let part = part(scene, slice);
     // The reading itself is a command on each server, which the second one tells.
     let own = NODES as u64;
-    if scene.place == Place::FourProcesses {
-        let crowd = Crowd::gather(4, &urls, contender, &part).await?;
-        let before = stage.commands(NODES).await?;
-        let log = crowd.contend(&part).await?;
-        return Ok((log, stage.commands(NODES).await?.saturating_sub(before + own)));
-    }
-    let tasks = Here::gather(&urls, contender, &part).await?;
+    let crowd = Crowd::gather(scene.place.processes(), &urls, contender, &part).await?;
     let before = stage.commands(NODES).await?;
-    let log = tasks.contend().await?;
+    let log = crowd.contend(&part).await?;
     Ok((log, stage.commands(NODES).await?.saturating_sub(before + own)))
 }
 
@@ -166,17 +167,9 @@ async fn contended(stage: &Stage, scene: Scene, contender: Contender, slice: Dur
 async fn share_of_requests(stage: &Stage, scene: Scene, contender: Contender) -> Result<Option<f64>> {
     let urls = stage.urls(NODES)?;
     let part = part(scene, Duration::from_millis(250));
-    let monitors = if scene.place == Place::FourProcesses {
-        let crowd = Crowd::gather(4, &urls, contender, &part).await?;
-        let monitors = stage.monitor(NODES).await?;
-        crowd.contend(&part).await?;
-        monitors
-    } else {
-        let tasks = Here::gather(&urls, contender, &part).await?;
-        let monitors = stage.monitor(NODES).await?;
-        tasks.contend().await?;
-        monitors
-    };
+    let crowd = Crowd::gather(scene.place.processes(), &urls, contender, &part).await?;
+    let monitors = stage.monitor(NODES).await?;
+    crowd.contend(&part).await?;
     let (mut requests, mut commands) = (0, 0);
     for monitor in monitors {
         let heard = monitor.heard().await?;
