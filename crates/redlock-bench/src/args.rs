@@ -16,7 +16,7 @@ use crate::child::ChildArgs;
 #[derive(Debug, Parser)]
 #[command(name = "redlock-bench", bin_name = "cargo xtask bench")]
 pub(crate) struct Args {
-    /// Fewer and shorter rounds: some two minutes instead of eight. Good for a first look.
+    /// Fewer and shorter rounds: some two minutes instead of eleven. Good for a first look.
     #[arg(long)]
     pub(crate) quick: bool,
 
