@@ -131,7 +131,7 @@ impl Claimed {
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));
                 }
                 let passes_on = claimed.passes_on.load(Ordering::SeqCst);
-                if request.wake.is_some_and(|wake| wake.leaving.is_some() && !passes_on) {
+                if request.wake.is_some() && !passes_on {
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.left(key));
                 }
                 if answer.is_err() && waker == Some(member) {
