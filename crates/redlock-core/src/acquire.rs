@@ -14,6 +14,7 @@ use crate::{
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
     lock::Lock,
+    observe::{Event, NotAcquired},
     options::AcquireOptions,
     request::Counters,
     resources::Resources,
@@ -38,6 +39,22 @@ pub(crate) struct Acquire<'a> {
     auto_extend: Option<Schedule>,
     /// When the call was made.
     called: Duration,
+}
+
+/// Tells of a call that is dropped before it is over.
+struct Told<'a> {
+    acquire: &'a Acquire<'a>,
+    rounds: u32,
+    is_over: bool,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let Self { acquire, rounds, is_over } = *self;
+        if !is_over && acquire.fleet.observers.are_there() {
+            acquire.not_acquired(rounds, acquire.elapsed(), NotAcquired::Cancelled);
+        }
+    }
 }
 
 /// A round that was lost, and what is known from it.
@@ -94,14 +111,29 @@ impl<'a> Acquire<'a> {
             rounds = field::Empty,
             waited_ms = field::Empty,
         );
-        let mut made = 0;
-        let acquired = self.rounds(&mut made).instrument(span.clone()).await;
-        let waited_ms = self.elapsed().as_millis() as u64;
+        let mut told = Told { acquire: &self, rounds: 0, is_over: false };
+        let acquired = self.rounds(&mut told.rounds).instrument(span.clone()).await;
+        told.is_over = true;
+        let (made, waited) = (told.rounds, self.elapsed());
+        let waited_ms = waited.as_millis() as u64;
         span.record("rounds", made).record("waited_ms", waited_ms).in_scope(|| match &acquired {
             Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?lock.validity(), "acquired"),
             Err(error) => tracing::debug!(rounds = made, waited_ms, %error, "not acquired"),
         });
+        let observers = &self.fleet.observers;
+        match &acquired {
+            Ok(lock) if observers.are_there() => {
+                let (resources, validity) = (lock.resources(), lock.validity());
+                observers.tell(&Event::Acquired { resources, rounds: made, waited, validity });
+            }
+            Ok(_) => {}
+            Err(error) => self.not_acquired(made, waited, NotAcquired::Failed(error)),
+        }
         acquired
+    }
+
+    fn not_acquired(&self, rounds: u32, waited: Duration, why: NotAcquired<'_>) {
+        self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, rounds, waited, why });
     }
 
     /// Rounds, each when its turn comes. Who waits behind others of this process asks no node, and its attempts pass all the

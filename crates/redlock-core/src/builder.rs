@@ -10,6 +10,7 @@ use crate::{
     entropy::{Entropy, OsEntropy},
     fleet::{Fleet, Member},
     node::LockNode,
+    observe::{Observer, Observers},
     owner::Owner,
     redlock::Redlock,
     request::Guard,
@@ -33,6 +34,7 @@ pub struct RedlockBuilder {
     distrust: Option<Duration>,
     clock: Box<dyn Clock>,
     entropy: Box<dyn Entropy>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl Default for RedlockBuilder {
@@ -50,6 +52,7 @@ impl Default for RedlockBuilder {
             distrust: None,
             clock: Box::new(SystemClock),
             entropy: Box::new(OsEntropy),
+            observers: Vec::new(),
         }
     }
 }
@@ -181,6 +184,12 @@ impl RedlockBuilder {
         self
     }
 
+    /// Tells this one what happens to locks and what nodes answer, besides those who were added before. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// Puts it together. Sends nothing: nodes may still be down.
     ///
     /// # Errors
@@ -226,6 +235,7 @@ impl RedlockBuilder {
             entropy: self.entropy,
             background: Background::default(),
             watchdog: Watchdog::default(),
+            observers: Observers::new(self.observers),
         }))
     }
 

@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::timeout};
+use tracing::Instrument as _;
 
 use crate::{
     algorithm::{Decision, Lost},
     claim::Claimed,
     error::ExtendError,
+    loss::Loss,
+    observe::Event,
     standing::End,
-    votes::Ballot,
+    votes::{Ballot, Votes},
 };
 
 impl Claimed {
@@ -20,7 +23,18 @@ impl Claimed {
     pub(crate) async fn extend(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
         self.fleet.terms(ttl)?;
         Handle::try_current().map_err(|_| ExtendError::NoRuntime)?;
+        let span = tracing::info_span!("redlock.extend", resource = %self.resources);
+        let extended = self.extend_now(ttl).instrument(span).await;
+        if let Err(error) = &extended
+            && self.fleet.observers.are_there()
+        {
+            let left = self.check().unwrap_or_default();
+            self.fleet.observers.tell(&Event::NotExtended { resources: &self.resources, left, error });
+        }
+        extended
+    }
 
+    async fn extend_now(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
         // 1. The time, before the first byte is sent. What is lost already is not revived.
         let started = self.fleet.clock.now();
         let Ok(left) = self.check() else {
@@ -47,6 +61,7 @@ impl Claimed {
         // 3. It counts only if the lock is still valid now. Keys that were set again after its end are no other loss.
         let (deadline, kept_until) = (started + terms.validity, started + terms.ttl.trusted());
         let granted = ballot.round().granted() >= self.fleet.quorum.needed();
+        let ended = self.standing.deadline();
         let decision = match decision {
             Decision::Won if self.standing.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
             _ if granted && self.check().is_err() => Decision::Lost(Lost::TooSlow),
@@ -58,6 +73,8 @@ impl Claimed {
                 self.extend_counted(number);
                 let validity = self.standing.validity(now);
                 tracing::debug!(resource = %self.resources, ?validity, "extended");
+                let margin = ended.saturating_sub(now);
+                self.fleet.observers.tell(&Event::Extended { resources: &self.resources, margin, validity });
                 Ok(validity)
             }
             Decision::Lost(lost) => {
@@ -67,7 +84,7 @@ impl Claimed {
                 let error = match lost {
                     Lost::TooSlow => ExtendError::TooSlow { resources, votes },
                     _ if gone => {
-                        self.standing.end(End::Gone(Arc::clone(&votes)));
+                        self.gone(&votes, ended.saturating_sub(now));
                         ExtendError::Lost { resources, votes }
                     }
                     _ => ExtendError::NoQuorum { resources, votes },
@@ -76,5 +93,17 @@ impl Claimed {
                 Err(error)
             }
         }
+    }
+
+    /// A quorum of the nodes does not hold the lock, of whose validity so much was left.
+    fn gone(&self, votes: &Arc<Votes>, left: Duration) {
+        if !self.standing.end(End::Gone(Arc::clone(votes))) {
+            return;
+        }
+        let resources = self.resources.clone();
+        if !left.is_zero() {
+            self.fleet.observers.tell(&Event::Breached { resources: &resources, left });
+        }
+        self.fleet.observers.tell(&Event::Lost { loss: &Loss::Gone { resources, votes: Arc::clone(votes) } });
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     entropy::{Entropy, EntropyError},
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
+    observe::Observers,
     owner::Owner,
     request::{Counters, Guard},
     resource::ResourceError,
@@ -49,6 +50,7 @@ pub(crate) struct Fleet {
     pub(crate) watchdog: Watchdog,
     pub(crate) lines: Arc<Lines>,
     pub(crate) listening: Listening,
+    pub(crate) observers: Observers,
 }
 
 impl Fleet {

@@ -10,6 +10,7 @@ use crate::{
     fleet::Fleet,
     inspection::{Inspection, OnOneLine},
     node_error::NodeError,
+    observe::NodeRequest,
     redlock::Redlock,
     request::InspectRequest,
     resource::{Resource, ResourceError},
@@ -138,7 +139,8 @@ impl Fleet {
     pub(crate) async fn look(&self, member: usize, key: &Resource) -> Result<InspectAnswer, NodeError> {
         let member = &self.members[member];
         member.admit()?;
-        member.node.inspect(&InspectRequest::new(key.clone())).await
+        let request = InspectRequest::new(key.clone());
+        self.call(member, NodeRequest::Inspect, member.node.inspect(&request)).await
     }
 }
 

@@ -42,7 +42,8 @@
 //! # Features
 //!
 //! None is on by default, and all only add: `blocking`, the lock for code without async; `serde`, locks on their way to
-//! another process ([`LockParts`]) and error kinds as data; `bounded-registry`, named locks in bounded memory.
+//! another process ([`LockParts`]) and error kinds as data; `bounded-registry`, named locks in bounded memory;
+//! `metrics`, what happens as metrics over the `metrics` facade (`Metrics`).
 //!
 //! # What is promised
 //!
@@ -70,6 +71,7 @@ pub mod named;
 mod error;
 mod votes;
 mod builder;
+mod observe;
 
 mod node;
 mod request;
@@ -105,6 +107,8 @@ mod background;
 mod clock;
 mod entropy;
 
+#[cfg(feature = "metrics")]
+pub use self::observe::Metrics;
 pub use self::{
     algorithm::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
@@ -127,6 +131,7 @@ pub use self::{
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
+    observe::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired, Observer},
     options::AcquireOptions,
     owner::{Owner, OwnerError},
     redlock::Redlock,

@@ -12,6 +12,7 @@ use crate::{
     fleet::Terms,
     lock_parts::LockParts,
     loss::Loss,
+    observe::{Ending, Hold},
     resources::Resources,
     token::Token,
 };
@@ -23,6 +24,8 @@ use crate::{
 /// more, the ttl ends the lock.
 #[must_use = "a lock that is dropped is given back at once"]
 pub struct Lock {
+    /// Who is told when it ends, if anybody is. Before the claim, which ends the lock when it is dropped.
+    hold: Option<Hold>,
     claim: Claim,
     terms: Terms,
     /// When the round began that took it, or found it taken, on the fleet's clock.
@@ -57,7 +60,8 @@ impl Lock {
         // The nodes keep the keys for the allowance for drift longer.
         let drift = terms.ttl.trusted().saturating_sub(terms.validity);
         claim.shared().standing.begin(since + validity, since + validity + drift);
-        Self { claim, terms, acquired: since, watch: None }
+        let hold = Hold::new(claim.shared(), since);
+        Self { hold, claim, terms, acquired: since, watch: None }
     }
 
     /// What is locked: of several resources, the first in the order of their names.
@@ -255,19 +259,37 @@ impl Lock {
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
         drop(self.watch);
         self.claim.hand_over().await?;
+        if let Some(hold) = self.hold {
+            hold.end(Ending::HandedOver);
+        }
         Ok(parts)
     }
 
     /// As [`Lock::release`], and tells why the lock was already gone.
     pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
         drop(self.watch);
-        self.claim.release().await
+        let Some(hold) = self.hold else { return self.claim.release().await };
+        let left = hold.left();
+        let released = self.claim.release().await;
+        match &released {
+            Ok(None) => hold.end(Ending::Released),
+            Ok(Some(_)) => {
+                hold.was_gone(left);
+                hold.end(Ending::AlreadyGone);
+            }
+            Err(ReleaseError::Unknown { .. }) => hold.end(Ending::Unknown),
+            Err(_) => hold.end(Ending::Dropped),
+        }
+        released
     }
 
     /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.
     pub(crate) fn abandon(self) {
         drop(self.watch);
         self.claim.abandon();
+        if let Some(hold) = self.hold {
+            hold.end(Ending::Left);
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Claimed> {

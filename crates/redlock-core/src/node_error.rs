@@ -125,6 +125,26 @@ impl NodeErrorKind {
         }
     }
 
+    /// One word for it, for labels and traces: `timeout`, `unreachable` and so on, and `_OTHER` for anything else, as
+    /// OpenTelemetry has it for `error.type`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Authentication => "authentication",
+            Self::Permission => "permission",
+            Self::WrongType => "wrong_type",
+            Self::ReadOnly => "read_only",
+            Self::Loading => "loading",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Guard => "guard",
+            Self::ClockJumped => "clock_jumped",
+            Self::Unsupported => "unsupported",
+            Self::Other => "_OTHER",
+        }
+    }
+
     /// The kind of a Redis error reply, from its text, as `WRONGTYPE Operation against a key ...`.
     ///
     /// For authors of backends: clients disagree on how they split a reply, and servers before 7.0 wrap the reply of

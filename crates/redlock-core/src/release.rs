@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use crate::{algorithm::Decision, claim::Claim, error::ReleaseError, loss::Loss, votes::Ballot};
 
@@ -10,6 +11,11 @@ impl Claim {
     /// Gives the lock back on all nodes. Tells the loss if it was already gone.
     pub(crate) async fn release(self) -> Result<Option<Loss>, ReleaseError> {
         Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
+        let span = tracing::info_span!("redlock.release", resource = %self.shared().resources);
+        self.release_now().instrument(span).await
+    }
+
+    async fn release_now(self) -> Result<Option<Loss>, ReleaseError> {
         let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
         let started = fleet.clock.now();
 

@@ -13,6 +13,7 @@ use crate::{
     holds::Holds,
     lock::Lock,
     lock_parts::LockParts,
+    observe::Event,
     redlock::Redlock,
     resource::ResourceError,
     resources::Resources,
@@ -132,6 +133,7 @@ impl Redlock {
             Resumed::Valid { validity } => {
                 let lock = Lock::held(claim(), terms, started, validity);
                 tracing::debug!(resource = %lock.resources(), validity = ?lock.validity(), "resumed");
+                fleet.observers.tell(&Event::Resumed { resources: lock.resources(), validity });
                 return Ok(lock);
             }
             Resumed::Expired => {

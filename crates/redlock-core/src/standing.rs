@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-use crate::{claim::Claimed, clock::Clock, error::ExtendError, loss::Loss, votes::Votes};
+use crate::{claim::Claimed, clock::Clock, error::ExtendError, loss::Loss, observe::Event, votes::Votes};
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
 #[derive(Debug, Default)]
@@ -78,10 +78,14 @@ impl Standing {
         counts
     }
 
-    /// The lock may not be relied on from now on.
-    pub(crate) fn end(&self, end: End) {
-        self.state().end.get_or_insert(end);
+    /// The lock may not be relied on from now on. Whether that is news.
+    pub(crate) fn end(&self, end: End) -> bool {
+        let mut state = self.state();
+        let is_news = state.end.is_none();
+        state.end.get_or_insert(end);
+        drop(state);
         self.changed.notify_waiters();
+        is_news
     }
 
     /// An extend failed that nobody waited for: the reason, should the lock expire.
@@ -109,7 +113,8 @@ impl Claimed {
     fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
         let mut state = self.standing.state();
         let left = state.deadline.saturating_sub(self.fleet.clock.now());
-        if state.end.is_none() {
+        let is_news = state.end.is_none();
+        if is_news {
             if left > least {
                 return Ok(left);
             }
@@ -117,13 +122,18 @@ impl Claimed {
             self.standing.changed.notify_waiters();
         }
         let resources = self.resources.clone();
-        Err(match &state.end {
+        let loss = match &state.end {
             None | Some(End::Expired) if state.lifetime_over => Loss::LifetimeOver { resources },
             None | Some(End::Expired) => Loss::Expired { resources, last_extend: state.failure.clone() },
             Some(End::Gone(votes)) => Loss::Gone { resources, votes: Arc::clone(votes) },
             Some(End::Released) => Loss::Released { resources },
             Some(End::HandedOver) => Loss::HandedOver { resources },
-        })
+        };
+        drop(state);
+        if is_news {
+            self.fleet.observers.tell(&Event::Lost { loss: &loss });
+        }
+        Err(loss)
     }
 
     /// Waits until the lock may not be relied on any more.

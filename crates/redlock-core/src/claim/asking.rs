@@ -11,6 +11,7 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
     fleet::{Member, Terms},
     node_error::{NodeError, NodeErrorKind},
+    observe::{NodeRequest, Verdict},
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
     waiting::Queueing,
@@ -54,7 +55,7 @@ impl Claim {
                 (request.queue, request.predecessor) = (queue, predecessor.as_ref().map(|claimed| claimed.token));
                 let now = claimed.fleet.clock.now();
                 request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
-                let answer = claimed.timed(member, member.node.acquire(&request)).await?;
+                let answer = claimed.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await?;
                 // A lock that goes on within a process is told no time.
                 if request.wants_clock && request.predecessor.is_none() {
                     member.told_clock(now);
@@ -94,7 +95,8 @@ impl Claim {
                 let _order = claimed.turn(lane, node_timeout).await?;
                 claimed.still_wanted()?;
                 let request = RaiseRequest::new(claimed.keys.clone(), claimed.token, counters, candidate);
-                let answer = member.observe(member.node.raise(&request).await)?;
+                let answer = claimed.fleet.call(member, NodeRequest::Raise, member.node.raise(&request)).await;
+                let answer = member.observe(answer)?;
                 if let RaiseAnswer::Higher(counter) = answer {
                     lane.counter.store(counter, Ordering::SeqCst);
                 }
@@ -119,7 +121,7 @@ impl Claimed {
                 lane.used.store(true, Ordering::SeqCst);
                 let mut request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
-                let answer = claimed.timed(member, member.node.extend(&request)).await?;
+                let answer = claimed.timed(member, NodeRequest::Extend, member.node.extend(&request)).await?;
                 if answer == ExtendAnswer::Healed {
                     lane.restored_by.fetch_max(number, Ordering::SeqCst);
                 }
@@ -132,13 +134,14 @@ impl Claimed {
     }
 
     /// A node's answer, with a look at its clock and at whether it fails.
-    async fn timed<A>(
+    async fn timed<A: Verdict>(
         &self,
         member: &Member,
+        request: NodeRequest,
         answer: impl Future<Output = Result<Timed<A>, NodeError>>,
     ) -> Result<A, NodeError> {
         let sent = self.fleet.clock.now();
-        let Timed { answer, clock } = member.observe(answer.await)?;
+        let Timed { answer, clock } = member.observe(self.fleet.call(member, request, answer).await)?;
         // The time of a cluster is that of whichever member has the keys.
         if let Some(clock) = clock.filter(|_| !member.node.is_cluster()) {
             let reading = Reading { sent, received: self.fleet.clock.now(), clock };

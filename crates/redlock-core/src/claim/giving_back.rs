@@ -15,6 +15,7 @@ use super::{Claim, Claimed, Lane};
 use crate::{
     answer::ReleaseAnswer,
     fleet::{Fleet, Member},
+    observe::NodeRequest,
     request::{ReleaseRequest, Wake},
     resource::Resource,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
@@ -125,7 +126,8 @@ impl Claimed {
                 if waker == Some(member) {
                     request.wake = claimed.wake(member, is_won);
                 }
-                let answer = node.observe(node.node.release(&request).await);
+                let answer = claimed.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await;
+                let answer = node.observe(answer);
                 if let (Ok(answer), Some(_)) = (&answer, &request.wake) {
                     let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));

@@ -1,0 +1,182 @@
+//! What happens, as metrics.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use metrics::{
+    Label, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use super::{
+    event::{Event, NodeOutcome, NodeRequest},
+    node_call::address,
+    observer::Observer,
+};
+use crate::{error::ExtendError, loss::Loss, resources::Resources};
+
+/// What happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for whichever recorder the program
+/// has installed. With none, next to nothing is done.
+///
+/// | name | kind, unit | labels | |
+/// |---|---|---|---|
+/// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `too_slow`, `deadline`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
+/// | `redlock.acquire.attempts` | histogram | the same | how many rounds they made |
+/// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `already_gone`, `unknown`, `dropped`, `handed_over`, `left` | how long callers had their locks |
+/// | `redlock.locks.held` | gauge | | how many locks callers have now, lost ones included |
+/// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `too_slow`, `lost`, `expired` | extends that are done |
+/// | `redlock.extend.margin` | histogram, s | | what was left of the validity when an extend was confirmed |
+/// | `redlock.losses` | counter | `redlock.reason`: `expired`, `gone`, `lifetime_over` | locks that were lost before they were given back |
+/// | `redlock.exclusivity.breaches` | counter | | locks that a quorum did not hold any more while they were valid: another may have had them too |
+/// | `db.client.operation.duration` | histogram, s | `db.system.name`: `redis`; `db.operation.name`: `redlock.acquire`, `.extend`, `.release`, `.raise`, `.inspect`; `server.address`, `server.port`; `redlock.outcome`: `done`, `refused`, `failed`, `unanswered`; if it failed `error.type`: [a word](crate::NodeErrorKind::as_str) | each request to a node, by the name of [OpenTelemetry's conventions] |
+///
+/// ```
+/// use redlock_core::{Metrics, Redlock};
+/// use redlock_mock::MockNode;
+///
+/// # fn main() -> Result<(), redlock_core::BuildError> {
+/// // After the recorder was installed, so that it learns what the metrics are.
+/// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).observer(Metrics::new()).build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [OpenTelemetry's conventions]: https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
+#[derive(Clone, Default)]
+pub struct Metrics {
+    resource_label: Option<ResourceLabel>,
+}
+
+/// The label of a resource.
+type ResourceLabel = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+const ACQUIRE_DURATION: &str = "redlock.acquire.duration";
+const ACQUIRE_ATTEMPTS: &str = "redlock.acquire.attempts";
+const HOLD_DURATION: &str = "redlock.hold.duration";
+const LOCKS_HELD: &str = "redlock.locks.held";
+const EXTENDS: &str = "redlock.extends";
+const EXTEND_MARGIN: &str = "redlock.extend.margin";
+const LOSSES: &str = "redlock.losses";
+const BREACHES: &str = "redlock.exclusivity.breaches";
+const NODE_DURATION: &str = "db.client.operation.duration";
+
+const OUTCOME: &str = "redlock.outcome";
+const REASON: &str = "redlock.reason";
+const RESOURCE: &str = "redlock.resource";
+
+impl Metrics {
+    /// These metrics, described to the recorder that is installed.
+    #[must_use]
+    pub fn new() -> Self {
+        let seconds = [
+            (ACQUIRE_DURATION, "How long calls to acquire took, pauses included."),
+            (HOLD_DURATION, "How long callers had their locks."),
+            (EXTEND_MARGIN, "What was left of the validity when an extend was confirmed."),
+            (NODE_DURATION, "How long requests to nodes took."),
+        ];
+        for (name, what) in seconds {
+            describe_histogram!(name, Unit::Seconds, what);
+        }
+        describe_histogram!(ACQUIRE_ATTEMPTS, Unit::Count, "How many rounds calls to acquire made.");
+        describe_gauge!(LOCKS_HELD, Unit::Count, "How many locks callers have now.");
+        describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
+        describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
+        describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
+        Self::default()
+    }
+
+    /// Puts `redlock.resource` on the metrics of locks, as the given function has it of a resource's name; of several
+    /// resources, of the first. Default: no such label.
+    ///
+    /// A recorder keeps each label for ever, so let the function have few answers: `invoice` for `invoice:42`.
+    #[must_use]
+    pub fn resource_label(mut self, label: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.resource_label = Some(Arc::new(label));
+        self
+    }
+
+    fn labels(&self, resources: &Resources, more: Option<(&'static str, &'static str)>) -> Vec<Label> {
+        let of_resource = self.resource_label.as_ref().map(|label| label(resources.first().as_str()));
+        let of_resource = of_resource.map(|label| Label::new(RESOURCE, label));
+        more.map(|(name, word)| Label::from_static_parts(name, word)).into_iter().chain(of_resource).collect()
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, event: &Event<'_>) {
+        match *event {
+            Event::Acquired { resources, rounds, waited, .. } => {
+                self.called(resources, "acquired", rounds, waited);
+                gauge!(LOCKS_HELD, self.labels(resources, None)).increment(1);
+            }
+            Event::NotAcquired { resources, rounds, waited, why } => {
+                self.called(resources, why.as_str(), rounds, waited);
+            }
+            Event::Resumed { resources, .. } => gauge!(LOCKS_HELD, self.labels(resources, None)).increment(1),
+            Event::Ended { resources, held, ending } => {
+                histogram!(HOLD_DURATION, self.labels(resources, Some((OUTCOME, ending.as_str())))).record(held);
+                gauge!(LOCKS_HELD, self.labels(resources, None)).decrement(1);
+            }
+            Event::Extended { resources, margin, .. } => {
+                counter!(EXTENDS, self.labels(resources, Some((OUTCOME, "extended")))).increment(1);
+                histogram!(EXTEND_MARGIN, self.labels(resources, None)).record(margin);
+            }
+            Event::NotExtended { resources, error, .. } => {
+                counter!(EXTENDS, self.labels(resources, Some((OUTCOME, word(error))))).increment(1);
+            }
+            Event::Lost { loss } => {
+                counter!(LOSSES, self.labels(loss.resources(), Some((REASON, reason(loss))))).increment(1);
+            }
+            Event::Breached { resources, .. } => counter!(BREACHES, self.labels(resources, None)).increment(1),
+            Event::NodeAsked { node, request, took, outcome } => asked(node, request, took, outcome),
+        }
+    }
+}
+
+impl Metrics {
+    fn called(&self, resources: &Resources, outcome: &'static str, rounds: u32, waited: Duration) {
+        let labels = self.labels(resources, Some((OUTCOME, outcome)));
+        histogram!(ACQUIRE_DURATION, labels.clone()).record(waited);
+        histogram!(ACQUIRE_ATTEMPTS, labels).record(rounds);
+    }
+}
+
+fn asked(node: &str, request: NodeRequest, took: Duration, outcome: NodeOutcome<'_>) {
+    let (host, port) = address(node);
+    let mut labels = vec![
+        Label::from_static_parts("db.system.name", "redis"),
+        Label::from_static_parts("db.operation.name", request.as_str()),
+        Label::new("server.address", SharedString::from_owned(host.to_owned())),
+        Label::from_static_parts(OUTCOME, outcome.as_str()),
+    ];
+    labels.extend(port.map(|port| Label::new("server.port", port.to_string())));
+    if let NodeOutcome::Failed(error) = outcome {
+        labels.push(Label::from_static_parts("error.type", error.kind().as_str()));
+    }
+    histogram!(NODE_DURATION, labels).record(took);
+}
+
+fn word(error: &ExtendError) -> &'static str {
+    match error {
+        ExtendError::NoQuorum { .. } => "no_quorum",
+        ExtendError::TooSlow { .. } => "too_slow",
+        ExtendError::Lost { .. } => "lost",
+        ExtendError::Expired { .. } => "expired",
+        // Those are refused before anything is sent, and not told.
+        ExtendError::Ttl(_) | ExtendError::NoRuntime | ExtendError::WithinAsync(_) => "refused",
+    }
+}
+
+fn reason(loss: &Loss) -> &'static str {
+    match loss {
+        Loss::Expired { .. } => "expired",
+        Loss::LifetimeOver { .. } => "lifetime_over",
+        Loss::Gone { .. } => "gone",
+        // No losses, and not told as such.
+        Loss::Released { .. } | Loss::HandedOver { .. } => "ended",
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("has_resource_label", &self.resource_label.is_some()).finish()
+    }
+}

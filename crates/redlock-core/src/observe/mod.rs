@@ -1,0 +1,18 @@
+//! What happens, told as it happens: to whoever observes, and as metrics.
+
+mod event;
+mod observer;
+#[cfg(feature = "metrics")]
+mod metrics;
+
+mod hold;
+mod observers;
+mod node_call;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
+pub use self::{
+    event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
+    observer::Observer,
+};
+pub(crate) use self::{hold::Hold, node_call::Verdict, observers::Observers};

@@ -1,0 +1,46 @@
+//! Who is told what happens.
+
+use std::{fmt, sync::Arc};
+
+use super::event::Event;
+
+/// Is told what happens to locks and what nodes answer, by [`RedlockBuilder::observer`](crate::RedlockBuilder::observer).
+/// For metrics (those of this crate are `Metrics`, with the feature `metrics`), for an audit, for tests.
+///
+/// ```
+/// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+/// use redlock_core::{Event, Observer, Redlock};
+/// use redlock_mock::MockNode;
+///
+/// /// Counts the locks that another may have held beside us.
+/// #[derive(Debug, Default)]
+/// struct Alarm(AtomicU64);
+///
+/// impl Observer for Alarm {
+///     fn observe(&self, event: &Event<'_>) {
+///         if let Event::Breached { resources, .. } = event {
+///             eprintln!("look at the nodes: {resources} was lost while it was valid");
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).observer(Alarm::default()).build()?;
+/// # redlock.acquire("report", Duration::from_secs(10)).await?.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Told at once, by the task that does the work: it waits until this returns. So do not wait in here; send what takes
+    /// longer to a task of your own. May be called from several threads at the same time. A panic in here is logged, and
+    /// changes nothing else.
+    fn observe(&self, event: &Event<'_>);
+}
+
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
+}
