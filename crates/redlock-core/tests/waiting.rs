@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, AcquireOptions, Lock, Redlock, Release, Retry, TokioClock};
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, Lock, LockNode,
+    NodeError, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::{
     task::JoinHandle,
@@ -520,4 +523,47 @@ async fn who_is_refused_within_a_pause_sleeps_past_no_ttl() {
     let dropped = Instant::now();
     let (_lock, taken) = waiting.await.unwrap();
     assert!(taken - dropped < ms(400), "{:?}", taken - dropped);
+}
+
+/// A node on which nobody may listen.
+#[derive(Debug)]
+struct Deaf(MockNode);
+
+#[async_trait::async_trait]
+impl LockNode for Deaf {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
+    let deaf = MockNode::fleet(3).into_iter().map(Deaf);
+    let deaf = Redlock::builder().nodes(deaf).clock(TokioClock::default()).build().unwrap();
+    for redlock in [redlock(&MockNode::fleet(3)), deaf] {
+        let all = redlock.acquire_all(["a", "b", "c"], TTL).await.unwrap();
+        let waiting = ["a", "b"].map(|key| {
+            let redlock = redlock.clone();
+            tokio::spawn(async move { redlock.acquire(key, patient()).await.map(|lock| (lock, Instant::now())) })
+        });
+        sleep(ms(100)).await;
+        let released = Instant::now();
+        all.release().await.unwrap();
+        for waiting in waiting {
+            let (_lock, taken) = waiting.await.unwrap().unwrap();
+            assert_eq!(taken, released);
+        }
+    }
 }
