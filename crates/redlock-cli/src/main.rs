@@ -60,6 +60,12 @@ async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
         Task::Extend(args) => Box::pin(hold::extend(&args, say)).await,
         Task::Release(args) if args.force => Box::pin(force::release(&args, say)).await,
         Task::Release(args) => Box::pin(hold::release(&args, say)).await,
+        // It has threads of its own.
+        #[cfg(feature = "demo")]
+        Task::Demo(args) => {
+            let shown = tokio::task::spawn_blocking(|| redlock_demo::run(args)).await;
+            shown.map(Exit).map_err(|error| Failure::of(&error))
+        }
         Task::Completions { shell } => pages::completions(shell),
         Task::Backstop => Ok(run::backstop()),
         Task::Man { task } => pages::manual(task.as_deref()),

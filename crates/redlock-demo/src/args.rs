@@ -11,8 +11,8 @@ use clap::{CommandFactory as _, Parser, error::ErrorKind};
 ///
 /// With --rolling-restart it is one job instead, which keeps its lock while every node is restarted empty.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask demo", bin_name = "cargo xtask demo", version, after_help = EXAMPLES)]
-pub(crate) struct Args {
+#[command(name = "demo", version, after_help = EXAMPLES)]
+pub struct Args {
     /// URLs of independent Redis nodes, 3 or 5 of them, instead of nodes in memory.
     ///
     /// Your servers are not harmed: nodes fail only on the demo's own way to them, and all it sets is one key, which
@@ -61,23 +61,19 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask demo                     five nodes in memory; two of them are down most of the time
-  cargo xtask demo --without-lock      what happens without the lock
-  cargo xtask demo --rolling-restart   a lock that is extended outlives the restart of every node
-  cargo xtask demo --rolling-restart --without-extend      one that is not is taken by a rival
-  cargo xtask demo --nodes redis://10.0.0.1,redis://10.0.0.2:7000,redis://:password@10.0.0.3
-  cargo xtask demo --workers 64 --seconds 30
+  (nothing)                             five nodes in memory; two of them are down most of the time
+  --without-lock                        what happens without the lock
+  --rolling-restart                     a lock that is extended outlives the restart of every node
+  --rolling-restart --without-extend    one that is not is taken by a rival
+  --nodes redis://10.0.0.1,redis://10.0.0.2:7000,redis://:password@10.0.0.3
+  --workers 64 --seconds 30
 
 Exit codes:
   0 all as it should be    1 it is not    2 bad input    130 interrupted";
 
 impl Args {
-    /// Ends the process with a message if they make no sense.
-    pub(crate) fn from_command_line() -> Self {
-        Self::parse().checked().unwrap_or_else(|error| error.exit())
-    }
-
-    fn checked(self) -> Result<Self, clap::Error> {
+    /// Fails with a message if they make no sense together.
+    pub(crate) fn checked(self) -> Result<Self, clap::Error> {
         if self.rolling_restart && !self.nodes.is_empty() {
             let why = "--rolling-restart empties nodes, and your servers must not be harmed: without --nodes it runs on \
                        nodes in memory";

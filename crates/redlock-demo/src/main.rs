@@ -1,102 +1,14 @@
-//! The demo: many workers add 1 to a file under one lock, while nodes are stopped and hung on the way. Or one job keeps
-//! its lock while all nodes are restarted.
+//! The demo as a program of its own, for `cargo xtask demo`.
 
-mod args;
+use std::process::ExitCode;
 
-mod counter;
-mod workers;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use redlock_demo::Args;
 
-mod faults;
-mod nodes;
-
-mod stage;
-mod tally;
-
-mod rolling;
-
-mod console;
-mod live;
-mod report;
-
-use std::{process::ExitCode, sync::Arc, time::Duration};
-
-use tokio::task::JoinSet;
-
-use crate::{
-    args::Args,
-    console::Console,
-    counter::Counter,
-    nodes::Fleet,
-    report::Report,
-    stage::{End, Stage},
-    workers::{Job, Worker},
-};
-
-#[tokio::main(worker_threads = 4)]
-async fn main() -> ExitCode {
-    let args = Args::from_command_line();
-    let mut console = Console::of_stdout();
-    if args.rolling_restart {
-        return ended(rolling::run(&args, &mut console).await, &mut console);
-    }
-    let fleet = match Fleet::open(&args) {
-        Ok(fleet) => fleet,
-        Err(error) => {
-            console.error(&format!("{error:#}; give each server once, as redis://a:6379,redis://b:6379 (see --help)"));
-            return ExitCode::from(2);
-        }
-    };
-    ended(run(&args, &fleet, &mut console).await, &mut console)
-}
-
-fn ended(ran: anyhow::Result<ExitCode>, console: &mut Console) -> ExitCode {
-    ran.unwrap_or_else(|error| {
-        console.error(&format!("{error:#}"));
-        ExitCode::FAILURE
-    })
-}
-
-/// Lets the workers work while the nodes fail, and tells how it went.
-async fn run(args: &Args, fleet: &Fleet, console: &mut Console) -> anyhow::Result<ExitCode> {
-    let interrupted = stage::interrupted();
-    report::introduce(console, args, fleet);
-    let answers = fleet.probe(console).await?;
-    let faults = if args.no_faults { Vec::new() } else { faults::schedule(&answers, args.run_for()) };
-    report::announce(console, args, fleet, &faults);
-
-    // The counter's file is deleted when this function ends, however it ends.
-    let job = Arc::new(Job::new(Counter::create()?, args.workers(), args.sections()));
-    let mut workers = JoinSet::new();
-    for number in 0..args.workers() {
-        let worker = Worker { number, job: Arc::clone(&job) };
-        match fleet.host_of(number) {
-            Some(redlock) => workers.spawn(worker.run_with_lock(redlock.clone())),
-            None => workers.spawn(worker.run_without_lock()),
-        };
-    }
-    let played = Stage::new(args, fleet, &job, faults).play(workers, interrupted, console).await;
-
-    // Give everything back, also on the nodes that are down just now.
-    fleet.heal();
-    let closed = fleet.close().await;
-
-    let counter = job.counter.read().await?;
-    let all_as_it_should_be =
-        Report { args, fleet, tally: &job.tally, counter, played: &played, closed }.print(console);
-    match played.end {
-        End::Interrupted => Ok(ExitCode::from(130)),
-        End::GaveUp(error) => Err(error),
-        End::Done if all_as_it_should_be => Ok(ExitCode::SUCCESS),
-        End::Done => Ok(ExitCode::FAILURE),
-    }
-}
-
-/// A duration as people read it: `4.1 ms`, `180 ms`, `1.02 s`.
-fn readable(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    match millis {
-        ..10.0 => format!("{millis:.1} ms"),
-        ..1000.0 => format!("{millis:.0} ms"),
-        _ => format!("{:.2} s", millis / 1e3),
+fn main() -> ExitCode {
+    let command = Args::command().bin_name("cargo xtask demo");
+    match Args::from_arg_matches(&command.get_matches()) {
+        Ok(args) => redlock_demo::run(args).into(),
+        Err(error) => error.exit(),
     }
 }

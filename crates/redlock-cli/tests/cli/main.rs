@@ -12,6 +12,7 @@ mod processes;
 mod terminal;
 mod secrets;
 
+mod demo;
 mod doctor;
 mod status;
 mod hold;
