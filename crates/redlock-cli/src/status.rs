@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use redlock_core::{Finding, Holder, Inspection, Sight};
+use redlock_core::{Finding, Holder, Inspection, Redlock, Sight};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,19 +20,43 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
     let mut exit = Exit::SUCCESS;
     let mut all = Vec::new();
-    for name in &args.name {
-        let inspection = redlock.inspect(name).await?;
-        if *inspection.finding() == Finding::Unknown {
-            exit = Exit::UNREACHABLE;
+    if args.name.is_empty() {
+        for name in &held(&redlock, say, &mut exit).await? {
+            let inspection = redlock.inspect(name).await?;
+            // Given back meanwhile.
+            if *inspection.finding() != Finding::Free {
+                all.push(inspection);
+            }
         }
-        all.push(inspection);
+    }
+    for name in &args.name {
+        all.push(redlock.inspect(name).await?);
+    }
+    if all.iter().any(|inspection| *inspection.finding() == Finding::Unknown) {
+        exit = Exit::UNREACHABLE;
     }
     let paint = Paint::of(&io::stdout());
+    let lines = || all.iter().map(|inspection| text(inspection, paint)).collect::<Vec<_>>().join("\n");
     say.result(
-        || all.iter().map(|inspection| text(inspection, paint)).collect::<Vec<_>>().join("\n"),
+        || if all.is_empty() { "no locks are held".to_owned() } else { lines() },
         || all.iter().map(data).collect(),
     );
     closed(&redlock, Ok(exit)).await
+}
+
+/// The names of all locks that any node holds.
+async fn held(redlock: &Redlock, say: &Say, exit: &mut Exit) -> Result<Vec<String>, Failure> {
+    let listing = redlock.list().await?;
+    for (node, error) in listing.failed() {
+        say.warning(&format!("{node} tells no locks: {}", chain(error)));
+    }
+    if !listing.is_complete() {
+        *exit = Exit::UNREACHABLE;
+        say.warning(
+            "there may be more locks than these: too many nodes have not told, or there are too many; give names",
+        );
+    }
+    Ok(listing.names().map(str::to_owned).collect())
 }
 
 /// The first line, on the whole, stands out; one on each node follows.

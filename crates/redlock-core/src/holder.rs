@@ -39,10 +39,6 @@ impl Holder {
     }
 }
 
-fn are_digits(value: &[u8]) -> bool {
-    value.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// What is shown at most.
@@ -50,7 +46,7 @@ impl fmt::Display for Holder {
         let (value, len) = (&self.value, self.value.len());
         let beginning = |shown| value.get(..shown).unwrap_or(value).escape_ascii();
         let owner = self.owner();
-        if owner.is_some() || (len == Token::DIGITS && are_digits(value)) {
+        if Token::is_one(value) {
             write!(f, "{}...", beginning(SHOWN))?;
             return owner.map_or(Ok(()), |owner| write!(f, " of {owner:?}"));
         }

@@ -28,11 +28,11 @@
 //! # Where to find what
 //!
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
-//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
+//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `list.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
 //!   [Redis page].
 //! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
-//! * [`Redlock::inspect`]: who holds it; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
+//! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
 //!   another process.
 //! * [`Redlock::check_nodes`]: what is wrong with the nodes themselves, or may be.
 //! * `blocking` (feature `blocking`): the same for code without async.
@@ -95,6 +95,7 @@ mod extend;
 mod release;
 mod auto_extend;
 mod inspect;
+mod list;
 mod check;
 mod resume;
 
@@ -123,6 +124,7 @@ pub use self::{
     holder::Holder,
     inspect::InspectError,
     inspection::{Inspection, NodeView, Sight},
+    list::Listing,
     lock::{Lock, Release},
     lock_parts::{LockParts, LockPartsError},
     loss::Loss,
@@ -136,8 +138,8 @@ pub use self::{
     owner::{Owner, OwnerError},
     redlock::Redlock,
     request::{
-        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListenRequest, OpenRequest,
-        Queue, RaiseRequest, ReleaseRequest, Wake,
+        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
+        OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
     },
     resource::{Resource, ResourceError},
     resources::Resources,

@@ -9,8 +9,8 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node_error::{NodeError, NodeErrorKind},
     request::{
-        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListenRequest, OpenRequest, RaiseRequest,
-        ReleaseRequest,
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
+        RaiseRequest, ReleaseRequest,
     },
 };
 
@@ -90,6 +90,13 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
         Err(NodeErrorKind::Unsupported.into())
     }
 
+    /// Names the keys that begin with the prefix and [hold a token](crate::Token::is_one) of this library, and changes
+    /// nothing. It may go over all keys of the node, in steps that hold nobody up.
+    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+        let _ = request;
+        Err(NodeErrorKind::Unsupported.into())
+    }
+
     /// Tells what the node is and how it is set up, and changes nothing. What it does not tell, or the user may not ask,
     /// is nothing in the [`NodeFacts`]; an error is a node that does not answer at all.
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
@@ -136,6 +143,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         (**self).inspect(request).await
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+        (**self).list(request).await
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {

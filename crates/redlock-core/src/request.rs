@@ -228,6 +228,24 @@ impl InspectRequest {
     }
 }
 
+/// Asks a node for the locks that it holds.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListRequest {
+    /// What their keys begin with.
+    pub prefix: String,
+    /// How many to tell at least, if there are so many. It may tell some more.
+    pub enough: usize,
+}
+
+impl ListRequest {
+    /// A request for the locks whose keys begin with `prefix`.
+    #[must_use]
+    pub fn new(prefix: impl Into<String>, enough: usize) -> Self {
+        Self { prefix: prefix.into(), enough }
+    }
+}
+
 /// Asks a node to raise fencing counters.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

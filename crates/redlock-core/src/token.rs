@@ -62,6 +62,13 @@ impl Token {
         Self { len: Self::DIGITS + 1 + label.len(), ..self }
     }
 
+    /// Whether a key with this value is a lock that this library has taken, with an owner or without.
+    #[must_use]
+    pub fn is_one(value: &[u8]) -> bool {
+        let are_digits = |value: &[u8]| value.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        (value.len() == Self::DIGITS && are_digits(value)) || Owner::of_value(value).is_some()
+    }
+
     /// The owner's label, if there is one.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
@@ -103,6 +110,16 @@ mod tests {
         let token = Token::from_bytes(bytes);
         assert_eq!(token.as_str(), "ab0000000000000000000000000000000000000f");
         assert_eq!(token.as_bytes(), token.as_str().as_bytes());
+    }
+
+    #[test]
+    fn a_value_is_a_token_or_is_none() {
+        let token = Token::from_bytes([0xab; 20]);
+        let owned = token.with_owner(&Owner::new("web-3").unwrap());
+        assert!(Token::is_one(token.as_bytes()) && Token::is_one(owned.as_bytes()));
+        for other in ["", "42", &"AB".repeat(20), &"ab".repeat(21), &format!("{}:", token.as_str())] {
+            assert!(!Token::is_one(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer,
-    ReleaseRequest, Timed, WakeUps,
+    ListRequest, ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest,
+    ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
     algorithm::{ClockReading, Vote},
 };
 use tokio::time::Instant;
@@ -67,6 +67,11 @@ impl LockNode for MockNode {
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
         self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+        let request = request.clone();
+        self.request(None, move |keys, now| Ok(keys.locks(&request.prefix, now)), |_| Vote::Granted).await
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {

@@ -12,6 +12,7 @@ mod guard;
 mod hand_over;
 mod hung;
 mod inspect;
+mod list;
 mod many;
 mod named;
 mod quorum;
@@ -126,6 +127,10 @@ scenarios! { EVERYWHERE, false:
         with_too_few_answers_nothing_is_guessed,
         a_key_of_another_type_is_told,
     }
+    list {
+        all_locks_are_named_and_nothing_else_is,
+        a_list_says_whether_too_many_nodes_are_missing,
+    }
     check {
         nodes_tell_what_they_are_and_nothing_changes,
         one_server_behind_two_names_is_an_error,
@@ -236,6 +241,9 @@ scenarios! { ON_SERVERS, true:
     waiting {
         a_user_who_may_not_wake_polls,
         a_user_may_wake_with_no_more_than_the_readme_says,
+    }
+    list {
+        locks_are_found_among_many_other_keys,
     }
     guard {
         a_node_that_kept_its_data_is_quarantined_as_well,

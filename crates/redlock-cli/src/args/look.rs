@@ -18,12 +18,13 @@ pub(crate) struct DoctorArgs {
 
 /// Tell who holds locks, for how long, and on which nodes.
 ///
-/// Changes nothing, and shows no token whole. A lock is known to the nodes by its name alone, so names must be given.
+/// Changes nothing, and shows no token whole. Without names, all locks that this program or its library has taken are looked
+/// for among the keys of the nodes, behind the key prefix if there is one; for that a user of the nodes needs SCAN.
 /// Exits with 0 whether or not a lock is held, and with 122 if too few nodes answered to tell.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// The names of the locks.
-    #[arg(required = true, value_name = "NAME")]
+    /// The names of the locks [default: all that are held].
+    #[arg(value_name = "NAME")]
     pub(crate) name: Vec<String>,
 
     #[command(flatten)]
@@ -59,9 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn a_look_needs_a_name_and_a_check_of_the_nodes_needs_none() {
+    fn a_watch_needs_a_name_and_a_look_or_a_check_of_the_nodes_needs_none() {
         assert!(matches!(parse(&["doctor"]), Ok(Task::Doctor(_))));
-        assert_eq!(parse(&["status"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
+        assert!(matches!(parse(&["status"]), Ok(Task::Status(args)) if args.name.is_empty()));
+        assert_eq!(parse(&["watch"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
         let Ok(Task::Status(args)) = parse(&["status", "a", "b"]) else { panic!() };
         assert_eq!(args.name, ["a", "b"]);
     }

@@ -38,6 +38,27 @@ async fn a_holder_is_told_with_its_label_its_time_and_its_nodes_and_no_token() {
 }
 
 #[tokio::test]
+async fn without_a_name_all_locks_are_told_that_are_held() {
+    let stage = Stage::new(3).await;
+    let told = outcome(stage.redlock(["status"])).await;
+    assert_eq!((told.code, told.stdout.as_str()), (0, "no locks are held\n"), "{}", told.stderr);
+    let holders = ["a", "b"].map(|name| stage.run(name, &[], &["sleep", "5"]).spawn().unwrap());
+    stage.until_held("a").await;
+    stage.until_held("b").await;
+    stage.servers[0].command(&["SET", "data", "of another"]).await.unwrap();
+    let told = outcome(stage.redlock(["status", "--json"])).await;
+    let status: Value = serde_json::from_str(&told.stdout).unwrap();
+    let names: Vec<_> = status.as_array().unwrap().iter().map(|lock| lock["resource"].as_str().unwrap()).collect();
+    assert_eq!((told.code, names), (0, vec!["a", "b"]), "{}", told.stderr);
+    stage.servers[1].stop().await.unwrap();
+    stage.servers[2].stop().await.unwrap();
+    let told = outcome(stage.redlock(["status"])).await;
+    assert_eq!(told.code, 122, "{told:?}");
+    assert!(told.stderr.contains("there may be more locks") && told.stderr.contains("unreachable"), "{}", told.stderr);
+    drop(holders);
+}
+
+#[tokio::test]
 async fn without_a_quorum_nothing_is_guessed() {
     let stage = Stage::new(3).await;
     stage.servers[0].stop().await.unwrap();

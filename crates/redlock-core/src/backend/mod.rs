@@ -8,6 +8,7 @@ mod node;
 mod connection;
 mod call;
 mod facts;
+mod listing;
 
 pub use self::{
     call::{Answered, Call, Reply},

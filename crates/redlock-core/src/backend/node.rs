@@ -24,8 +24,8 @@ use crate::{
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeUrl, NodeUrlError},
     request::{
-        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListenRequest, OpenRequest, RaiseRequest,
-        ReleaseRequest,
+        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
+        RaiseRequest, ReleaseRequest,
     },
     resource::Resource,
     script,
@@ -170,7 +170,11 @@ impl<C: RedisClient> Node<C> {
         Ok(node.with_connect_timeout(url.connect_timeout).with_response_timeout(url.response_timeout))
     }
 
-    async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
+    pub(super) fn client(&self) -> &C {
+        &self.client
+    }
+
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
         self.client.call(&call, self.connect_timeout, self.response_timeout).await
     }
 
@@ -196,7 +200,7 @@ impl<C: RedisClient> Node<C> {
         }
     }
 
-    async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
+    pub(super) async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
         self.client.command(words, self.connect_timeout, self.response_timeout).await
     }
 
@@ -279,7 +283,7 @@ fn told(
 }
 
 /// An error that the node answered to one command; all others are errors of the whole node.
-fn answer(error: NodeError) -> Result<NodeError, NodeError> {
+pub(super) fn answer(error: NodeError) -> Result<NodeError, NodeError> {
     match error.kind() {
         NodeErrorKind::Timeout
         | NodeErrorKind::Unreachable
@@ -328,6 +332,10 @@ impl<C: RedisClient> LockNode for Node<C> {
             Reply::Holder(token, pttl) => Ok(InspectAnswer::held(token, script::remaining(pttl))),
             other => Err(other.unexpected()),
         }
+    }
+
+    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+        self.locks(request).await
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {

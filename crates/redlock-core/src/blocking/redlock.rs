@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{lock::Lock, named::NamedLocks, worker::Worker};
 use crate::{
-    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, LockNode,
+    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, Listing, LockNode,
     LockParts, NodesError, NodesReport, ResumeError, UsingError, UsingOptions,
     error::WithinAsync,
     named::{MapRegistry, Registry},
@@ -121,6 +121,15 @@ impl Redlock {
     /// As there; and [`InitializeError::WithinAsync`].
     pub fn initialize(&self) -> Result<(), InitializeError> {
         self.worker.wait(self.redlock.initialize()).ok_or(WithinAsync)?
+    }
+
+    /// As [`crate::Redlock::list`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`InspectError::WithinAsync`].
+    pub fn list(&self) -> Result<Listing, InspectError> {
+        self.worker.wait(self.redlock.list()).ok_or(WithinAsync)?
     }
 
     /// As [`crate::Redlock::inspect`].

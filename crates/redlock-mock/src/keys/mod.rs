@@ -206,6 +206,16 @@ impl Keys {
         })
     }
 
+    /// The keys that begin so, and are locks.
+    pub(crate) fn locks(&mut self, prefix: &str, now: Instant) -> Vec<String> {
+        let mut names = self.names(now);
+        names.retain(|name| {
+            let held = self.string(name, now).ok().flatten();
+            name.starts_with(prefix) && held.is_some_and(|held| Token::is_one(held.value))
+        });
+        names
+    }
+
     pub(crate) fn set(&mut self, resource: &str, value: &[u8], ttl: Option<Duration>, now: Instant) {
         let key = Key { value: Value::String(value.to_owned()), expires: ttl.and_then(|ttl| now.checked_add(ttl)) };
         self.put(resource, Some(key), now);

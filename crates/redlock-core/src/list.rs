@@ -1,0 +1,124 @@
+//! All locks that are held: the steps of the driver.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    fleet::Fleet,
+    inspect::InspectError,
+    node_error::NodeError,
+    redlock::Redlock,
+    request::ListRequest,
+    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+};
+
+impl Redlock {
+    /// How many locks of one node [`Redlock::list`] tells at least, where there are more.
+    pub const LISTED: usize = 10_000;
+
+    /// Asks all nodes which locks they hold, and changes nothing. For people who look at what is locked; for one lock
+    /// [inspect](Redlock::inspect) it, which also tells whether a quorum holds it.
+    ///
+    /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
+    /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
+    /// that hold nobody up, for five seconds at most. Its user may need the right to `SCAN`. The nodes of a Redis Cluster
+    /// are not listed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
+    /// let _lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
+    ///
+    /// let listing = redlock.list().await?;
+    /// assert!(listing.names().eq(["invoice:42"]) && listing.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the call is not made on a tokio runtime. Nodes that fail are told in the [`Listing`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has no effect.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn list(&self) -> Result<Listing, InspectError> {
+        Handle::try_current().map_err(|_| InspectError::NoRuntime)?;
+        let fleet = &self.fleet;
+        let request = Arc::new(ListRequest::new(&*fleet.key_prefix, Self::LISTED));
+        let requests = Requests::new(fleet, |member| {
+            let (fleet, request) = (Arc::clone(fleet), Arc::clone(&request));
+            Box::pin(async move { fleet.list(member, &request).await })
+        });
+        let mut answers = RoundTrip::new(requests, LATE_LIMIT, LATE_LIMIT, LATE_LIMIT);
+
+        let silent = || Err(NodeError::no_answer(LATE_LIMIT));
+        let mut heard: Vec<_> = fleet.members.iter().map(|_| silent()).collect();
+        while let Some((member, answer)) = answers.next().await {
+            if let Some(slot) = heard.get_mut(member) {
+                *slot = answer;
+            }
+        }
+
+        let (mut names, mut failed, mut is_cut) = (BTreeSet::new(), Vec::new(), false);
+        for (member, answer) in fleet.members.iter().zip(heard) {
+            match answer {
+                Ok(keys) => {
+                    is_cut |= keys.len() >= Self::LISTED;
+                    let name = |key: &String| key.strip_prefix(&*fleet.key_prefix).map(str::to_owned);
+                    names.extend(keys.iter().filter_map(name));
+                }
+                Err(error) => failed.push((member.node.name().to_owned(), error)),
+            }
+        }
+        // What a quorum holds, one of the others holds too, unless they are as many themselves.
+        let is_complete = !is_cut && failed.len() < fleet.quorum.needed();
+        Ok(Listing { names, failed, is_complete })
+    }
+}
+
+impl Fleet {
+    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
+    async fn list(&self, member: usize, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+        let member = &self.members[member];
+        member.admit()?;
+        member.node.list(request).await
+    }
+}
+
+/// The locks that nodes hold.
+#[derive(Debug)]
+pub struct Listing {
+    names: BTreeSet<String>,
+    failed: Vec<(String, NodeError)>,
+    is_complete: bool,
+}
+
+impl Listing {
+    /// The names of all locks that at least one node holds, in their order. Not each is held by a quorum.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// The nodes that did not tell, and why.
+    pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
+        self.failed.iter().map(|(node, error)| (node.as_str(), error))
+    }
+
+    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and none had more than
+    /// it could tell.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+}

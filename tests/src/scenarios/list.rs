@@ -1,0 +1,75 @@
+//! All locks that are held.
+
+use std::time::Duration;
+
+use redlock_core::{Owner, Redlock};
+
+use crate::lab::Lab;
+
+const TTL: Duration = Duration::from_secs(30);
+
+/// What a key holds that is a lock.
+const TOKEN: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
+
+async fn names(redlock: &Redlock) -> Vec<String> {
+    redlock.list().await.unwrap().names().map(str::to_owned).collect()
+}
+
+pub(super) async fn all_locks_are_named_and_nothing_else_is(lab: &Lab) {
+    // A prefix that would be a pattern.
+    let builder = lab.builder(3).key_prefix("*[a]?:");
+    let redlock = builder.owner(Owner::new("web-3").unwrap()).fencing(true).build().unwrap();
+    assert_eq!(names(&redlock).await, [""; 0]);
+    let mut held = Vec::new();
+    for name in ["b c", "a", "ü\n"] {
+        held.push(redlock.acquire(name, TTL).await.unwrap());
+        lab.until_held_by(3, &format!("*[a]?:{name}")).await;
+    }
+    // Another prefix, what is no token, and what is no string.
+    lab.set(0, "xax:elsewhere", TOKEN, None).await;
+    lab.set(0, "*[a]?:number", "42", None).await;
+    lab.set_list(1, "*[a]?:list").await;
+    // Held by one node, and by no quorum.
+    lab.set(2, "*[a]?:half", TOKEN, Some(TTL)).await;
+
+    let listing = redlock.list().await.unwrap();
+    assert_eq!(listing.names().collect::<Vec<_>>(), ["a", "b c", "half", "ü\n"]);
+    assert!(listing.is_complete() && listing.failed().next().is_none());
+    assert_eq!(names(&lab.redlock(3)).await.len(), 5, "without a prefix all are named by their keys");
+
+    for lock in held {
+        lock.release().await.unwrap();
+    }
+    redlock.close().await.unwrap();
+    assert_eq!(names(&redlock).await, ["half"], "no counter is a lock");
+}
+
+pub(super) async fn a_list_says_whether_too_many_nodes_are_missing(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    let _lock = redlock.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
+    lab.stop(0).await;
+    let listing = redlock.list().await.unwrap();
+    assert!(listing.is_complete() && listing.names().eq(["r"]));
+    assert_eq!(listing.failed().count(), 1);
+    lab.stop(1).await;
+    let listing = redlock.list().await.unwrap();
+    assert!(!listing.is_complete() && listing.names().eq(["r"]));
+    assert_eq!(listing.failed().count(), 2);
+}
+
+pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
+    let fill = "for i = 1, 5000 do redis.call('SET', 'other' .. i, i) end";
+    let server = lab.site(0);
+    server.command(&["EVAL", fill, "0"]).await.unwrap();
+    let fill = "for i = 1, 3000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
+    server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
+    let listing = lab.redlock(1).list().await.unwrap();
+    assert_eq!(listing.names().count(), 3000);
+    assert!(listing.is_complete() && listing.names().all(|name| name.starts_with("lock")));
+
+    let fill = "for i = 3001, 20000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
+    server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
+    let listing = lab.redlock(1).list().await.unwrap();
+    assert!(listing.names().count() >= Redlock::LISTED && !listing.is_complete());
+}
