@@ -27,6 +27,7 @@
 //!
 //! # Where to find what
 //!
+//! * [`guide`]: which ttl, how many nodes, what restarts do, what to do when something fails, how to test and to migrate.
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
 //! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `list.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
 //!   [Redis page].
@@ -53,6 +54,8 @@
 //! each side effect.
 //!
 //! [Redis page]: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
+
+pub mod guide;
 
 pub mod algorithm;
 
