@@ -3,6 +3,7 @@
 //! Each rule is a function from text to violations, and has a test on a planted one.
 
 mod arrows;
+mod links;
 mod rules;
 mod source;
 mod test_list;
@@ -17,7 +18,9 @@ use crate::workspace::Workspace;
 /// Checks all rules. The error has a line `file:line: rule: what to do` for each violation.
 pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let sources = Sources::read(workspace)?;
-    let list = Source::read(&workspace.root, &workspace.root.join(test_list::LIST))?;
+    let read = |path: &&str| Source::read(&workspace.root, &workspace.root.join(path));
+    let pages = links::PAGES.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let lists = pages.iter().filter(|page| test_list::LISTS.contains(&page.path.as_str()));
     let rules = [
         rules::pure_algorithm(&sources.files),
         rules::every_backend_in_the_matrix(&sources.files),
@@ -28,7 +31,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         rules::a_header_on_every_file(&sources.files),
         rules::short_files(&sources.files),
         rules::shared_lints(&sources.manifests),
-        test_list::every_named_test_exists(&list, &sources.files),
+        lists.flat_map(|list| test_list::every_named_test_exists(list, &sources.files)).collect(),
+        links::every_link_leads_somewhere(&pages, |path| workspace.root.join(path).exists()),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];
     let checked = rules.len();

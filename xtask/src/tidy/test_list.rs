@@ -1,9 +1,9 @@
-//! The rule on the list of hazards and tests: what it names is there.
+//! The rule on the lists of tests, of hazards and of invariants: what they name is there.
 
 use super::{Violation, source::Source};
 
-/// The list: tables whose rows link to tests, each as ``[`name`][file]`` or ``[`name`](path)``.
-pub(super) const LIST: &str = "tests/README.md";
+/// The lists: tables whose rows link to tests, each as ``[`name`][file]`` or ``[`name`](path)``.
+pub(super) const LISTS: &[&str] = &["tests/README.md", "CONTRIBUTING.md"];
 
 const RULE: &str = "test-list";
 
@@ -46,14 +46,17 @@ fn links<'a>(text: &'a str, row: &'a str) -> impl Iterator<Item = (&'a str, Opti
     })
 }
 
-/// What stands behind `[label]: ` at the beginning of a line.
 fn definition<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    let of = |line: &'a str| line.strip_prefix('[')?.strip_prefix(label)?.strip_prefix("]: ");
-    text.lines().find_map(of).map(str::trim)
+    definitions(text).find(|(defined, _)| *defined == label).map(|(_, link)| link)
+}
+
+/// What stands as `[label]: link` at the beginning of a line.
+pub(super) fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(label, link)| (label, link.trim()))
 }
 
 /// Where a link in `from` leads, named from the workspace's root.
-fn resolve(from: &str, link: &str) -> String {
+pub(super) fn resolve(from: &str, link: &str) -> String {
     let mut path: Vec<_> = from.split('/').collect();
     path.pop();
     for part in link.split('/') {
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
 
     fn found(list: &str) -> Vec<String> {
-        let list = Source { path: LIST.into(), text: list.into() };
+        let list = Source { path: LISTS[0].into(), text: list.into() };
         let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
         let files = [
             source(
