@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! More of it, and what to test, is in the guide's page on [testing](redlock_core::guide::testing).
+//!
 //! # Fleets and histories
 //!
 //! A [`Fleet`] has a network before its nodes, and several processes that share them; a [`History`] is what befalls

@@ -21,6 +21,8 @@
 //! The crate `redlock-fred` exports the same names with the same signatures: to change the Redis client, change the
 //! `use` line.
 //!
+//! How to lock, and with which ttl and how many nodes, is in the [guide](redlock_core::guide).
+//!
 //! # Connections
 //!
 //! A node holds one connection, made by the first operation and shared by all clones of the node. A node that is down
