@@ -153,3 +153,8 @@ pub use self::{
     using::{OnLoss, UsingError, UsingOptions},
     votes::{NodeAnswer, NodeVote, Votes},
 };
+
+/// The example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

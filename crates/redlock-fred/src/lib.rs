@@ -58,6 +58,11 @@ pub use self::client::RedisClient;
 /// One independent Redis node, reached through fred. Clones share one connection.
 pub type RedisNode = redlock_core::backend::Node<RedisClient>;
 
+/// The example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 #[cfg(test)]
 mod tests {
     use redlock_core::{InspectRequest, LockNode, Resource};

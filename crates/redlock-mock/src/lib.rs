@@ -118,3 +118,8 @@ pub use self::{
     process::{Process, SeededEntropy},
     record::{Operation, Record},
 };
+
+/// The example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
