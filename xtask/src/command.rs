@@ -62,6 +62,15 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Runs to the end with the output shown, however long it is silent: what cargo compiles it tells elsewhere.
+pub(crate) fn complete(command: &mut Command) -> Result<()> {
+    let status = status(command)?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", text(command));
+    }
+    Ok(())
+}
+
 /// Runs to the end with the output shown, and tells how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     show(command, None, |_| {})

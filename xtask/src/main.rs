@@ -12,6 +12,7 @@ mod servers;
 mod bench;
 mod soak;
 mod tidy;
+mod release;
 
 mod command;
 mod fast;
@@ -132,6 +133,27 @@ enum Task {
     /// component `llvm-tools`), and says so where they are missing.
     Coverage,
 
+    /// Check everything that is to be known before a release; publishes nothing.
+    ///
+    /// manifests: what crates.io and docs.rs show is said, versions agree, nothing published needs what is not.
+    /// changelog: CHANGELOG.md tells of this version, in the shape of Keep a Changelog.
+    /// contents: source, README and licences are packed, and nothing else.
+    /// licences: of all dependencies, and where these come from, by cargo-deny.
+    /// docs: they build without a warning, and every public item is described.
+    /// rust-version: the oldest supported Rust compiles what is published.
+    /// tarballs: each crate is packed, small, and builds from what was packed.
+    /// semver: the public API fits the version, compared with the last release by cargo-semver-checks. Where nothing
+    /// was released yet, it is not run.
+    ///
+    /// Every step is run, whatever the others came to; each is timed, and all are summed up at the end. It takes some
+    /// ten minutes on two cores; the first time cargo-semver-checks is built, which takes as long again. It runs no tests:
+    /// `test-all` does.
+    #[command(verbatim_doc_comment)]
+    ReleaseCheck {
+        #[command(flatten)]
+        selection: release::Selection,
+    },
+
     /// Get the servers that the tests run against, and tell where they are.
     ///
     /// Official images are pulled. Where no registry answers, small images are built from Debian's packages or a
@@ -178,6 +200,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             println!("{summary}");
             Ok(ExitCode::SUCCESS)
         }
+        Task::ReleaseCheck { selection } => release::run(&workspace, &selection),
         Task::Coverage => {
             let summary = coverage::run(&workspace)?;
             println!("{summary}");

@@ -1,6 +1,9 @@
 //! What the steps came to: the table at the end and its closing line.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
@@ -55,6 +58,21 @@ impl std::ops::Add for Tally {
     }
 }
 
+/// How a step ended that did not fail.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// What the table says beside it.
+    Passed(String),
+    /// Why there was nothing to do.
+    NotRun(String),
+}
+
+impl From<String> for Done {
+    fn from(note: String) -> Self {
+        Self::Passed(note)
+    }
+}
+
 /// The table of steps.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -72,20 +90,37 @@ struct Row {
 enum Outcome {
     Passed(String),
     Failed(String),
-    NotRun,
+    NotRun(String),
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, step: String, time: Duration, result: Result<String>) {
+    /// Runs a step, with its name above what it prints and its outcome below.
+    pub(crate) fn step<D: Into<Done>>(&mut self, step: String, work: impl FnOnce() -> Result<D>) {
+        println!("\n=== {step} ===");
+        let started = Instant::now();
+        let result = work().map(Into::into);
+        match &result {
+            Ok(Done::Passed(note)) => {
+                println!("=== {step}: passed{}{note} ===", if note.is_empty() { "" } else { ", " })
+            }
+            Ok(Done::NotRun(reason)) => println!("=== {step}: not run, {reason} ==="),
+            // The line before may be one that was cut off.
+            Err(error) => println!("\n=== {step}: FAILED ===\n{error:#}"),
+        }
+        self.add(step, started.elapsed(), result);
+    }
+
+    fn add(&mut self, step: String, time: Duration, result: Result<Done>) {
         let outcome = match result {
-            Ok(note) => Outcome::Passed(note),
+            Ok(Done::Passed(note)) => Outcome::Passed(note),
+            Ok(Done::NotRun(reason)) => Outcome::NotRun(reason),
             Err(error) => Outcome::Failed(format!("{error:#}")),
         };
         self.rows.push(Row { step, time: Some(time), outcome });
     }
 
-    pub(crate) fn add_not_run(&mut self, step: String) {
-        self.rows.push(Row { step, time: None, outcome: Outcome::NotRun });
+    pub(crate) fn add_not_run(&mut self, step: String, reason: &str) {
+        self.rows.push(Row { step, time: None, outcome: Outcome::NotRun(reason.to_owned()) });
     }
 
     pub(crate) fn failed(&self) -> usize {
@@ -108,7 +143,7 @@ impl fmt::Display for Report {
                 Outcome::Failed(error) => {
                     ("FAILED", error.lines().next().unwrap_or_default().chars().take(80).collect())
                 }
-                Outcome::NotRun => ("not run", String::new()),
+                Outcome::NotRun(reason) => ("not run", reason.clone()),
             };
             let row = format!("{step:<width$}  {outcome:<7}  {time:>8}  {note}");
             writeln!(f, "{}", row.trim_end())?;
@@ -151,9 +186,9 @@ mod tests {
     #[test]
     fn the_closing_line_counts_steps_and_stands_alone() {
         let mut report = Report::default();
-        report.add("tidy".into(), Duration::from_millis(120), Ok("7 rules".into()));
+        report.add("tidy".into(), Duration::from_millis(120), Ok("7 rules".to_owned().into()));
         report.add("clippy".into(), Duration::from_secs(3), Err(anyhow!("no\nmore")));
-        report.add_not_run("docs".into());
+        report.add_not_run("docs".into(), "");
         assert_eq!(
             report.to_string(),
             "tidy    passed      0.1 s  7 rules\n\
@@ -162,5 +197,17 @@ mod tests {
              all                 3.1 s\n\
              1 passed, 1 failed"
         );
+    }
+
+    #[test]
+    fn a_step_that_had_nothing_to_do_says_why_and_has_neither_passed_nor_failed() {
+        let mut report = Report::default();
+        report.step("semver".into(), || Ok(Done::NotRun("no release".into())));
+        report.step("tidy".into(), || Ok(String::new()));
+        report.step("docs".into(), || Err::<Done, _>(anyhow!("no more")));
+        let table = report.to_string();
+        let words: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        assert_eq!(words[0], ["semver", "not", "run", "0.0", "s", "no", "release"]);
+        assert_eq!(words.last().unwrap(), &["1", "passed,", "1", "failed"]);
     }
 }

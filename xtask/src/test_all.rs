@@ -1,6 +1,6 @@
 //! `cargo xtask test-all`: the steps, in order.
 
-use std::{collections::VecDeque, process::ExitCode, time::Instant};
+use std::{collections::VecDeque, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum as _;
@@ -48,18 +48,10 @@ pub(crate) fn run(
     let mut report = Report::default();
     while let Some(step) = steps.pop_front() {
         if interrupt::is_set() || (report.failed() > 0 && !keep_going) {
-            report.add_not_run(step.name);
+            report.add_not_run(step.name, "");
             continue;
         }
-        println!("\n=== {} ===", step.name);
-        let started = Instant::now();
-        let result = (step.run)(&mut session);
-        match &result {
-            Ok(note) => println!("=== {}: passed{}{note} ===", step.name, if note.is_empty() { "" } else { ", " }),
-            // The line before may be one that was cut off.
-            Err(error) => println!("\n=== {}: FAILED ===\n{error:#}", step.name),
-        }
-        report.add(step.name, started.elapsed(), result);
+        report.step(step.name, || (step.run)(&mut session));
         let last = steps.len().saturating_sub(1);
         for found in session.found.drain(..) {
             steps.insert(last, found);

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    command::{cargo, output, run},
+    command::{cargo, complete, output},
     wheel::Wheel,
     workspace::Workspace,
 };
@@ -42,7 +42,7 @@ impl Tool {
             // Without optimization: these programs wait for others, and are built in half the time.
             install.args(["install", "--locked", "--quiet", "--debug", "--config", "profile.dev.debug=false"]);
             install.args([name, "--version", version, "--root"]).arg(&kept);
-            run(&mut install).with_context(|| {
+            complete(&mut install).with_context(|| {
                 format!(
                     "{name} is neither on PATH nor can it be had: `cargo install --locked {name}@{version}`, then again"
                 )

@@ -32,15 +32,7 @@ pub(crate) struct Dependency {
 
 impl Workspace {
     pub(crate) fn load() -> Result<Self> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let output = Command::new(cargo)
-            .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path", manifest])
-            .stderr(std::process::Stdio::inherit())
-            .output()
-            .context("running cargo metadata")?;
-        anyhow::ensure!(output.status.success(), "cargo metadata failed ({})", output.status);
-        Self::parse(&serde_json::from_slice(&output.stdout)?).context("cargo metadata says something unexpected")
+        Self::parse(&metadata()?).context("cargo metadata says something unexpected")
     }
 
     fn parse(metadata: &Value) -> Option<Self> {
@@ -73,6 +65,19 @@ impl Package {
             tests: targets.filter(is_test).map(|target| text(target, "name")).collect::<Option<_>>()?,
         })
     }
+}
+
+/// The members as cargo describes them, without what they depend on.
+pub(crate) fn metadata() -> Result<Value> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path", manifest])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("running cargo metadata")?;
+    anyhow::ensure!(output.status.success(), "cargo metadata failed ({})", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

@@ -1,0 +1,230 @@
+//! The step `manifests`: crates that are published say what crates.io and docs.rs show, and depend on nothing that is not
+//! published.
+
+use anyhow::Result;
+
+use super::{
+    PUBLISHED,
+    manifest::{Manifest, NO_VERSION},
+    none,
+};
+
+/// What crates.io accepts.
+const MOST_KEYWORDS: usize = 5;
+
+/// The note says whether a repository is named: crates.io takes crates without one.
+pub(super) fn check(members: &[Manifest]) -> Result<String> {
+    let mut violations = Vec::new();
+    for name in PUBLISHED {
+        if !members.iter().any(|member| member.name == *name) {
+            violations.push(format!("{name}: is to be published and is not there"));
+        }
+    }
+    for member in members {
+        let mut add = |what: String| violations.push(format!("{}: {what}", member.name));
+        if !PUBLISHED.contains(&member.name.as_str()) {
+            if member.publishable {
+                add("say `publish = false`, or name it in xtask/src/release.rs".to_owned());
+            }
+            continue;
+        }
+        described(member, &mut add);
+        alike(member, members, &mut add);
+        dependencies(member, members, &mut add);
+    }
+    none(&violations)?;
+    let repository = members.iter().find_map(|member| member.repository.as_deref());
+    Ok(format!("{} crates, repository: {}", PUBLISHED.len(), repository.unwrap_or("none is named")))
+}
+
+fn described(member: &Manifest, add: &mut impl FnMut(String)) {
+    let Manifest { description, license, readme, rust_version, categories, keywords, .. } = member;
+    if !member.publishable {
+        add("is to be published and says `publish = false`".to_owned());
+    }
+    let texts =
+        [("description", description), ("license", license), ("readme", readme), ("rust-version", rust_version)];
+    for (key, _) in texts.iter().filter(|(_, text)| text.as_ref().is_none_or(|text| text.trim().is_empty())) {
+        add(format!("has no `{key}`"));
+    }
+    for (key, words) in [("categories", categories), ("keywords", keywords)] {
+        match words.len() {
+            0 => add(format!("has no `{key}`")),
+            1..=MOST_KEYWORDS => {}
+            more => add(format!("has {more} `{key}`: crates.io takes {MOST_KEYWORDS}")),
+        }
+    }
+    if member.has_library && !member.documents_all_features {
+        add("has no `all-features = true` in `[package.metadata.docs.rs]`".to_owned());
+    }
+}
+
+/// What all published crates have in common.
+fn alike(member: &Manifest, members: &[Manifest], add: &mut impl FnMut(String)) {
+    let Some(first) = members.iter().find(|other| PUBLISHED.contains(&other.name.as_str())) else { return };
+    let of = |member: &Manifest| {
+        let Manifest { version, license, repository, rust_version, .. } = member;
+        [
+            ("version", Some(version.clone())),
+            ("license", license.clone()),
+            ("repository", repository.clone()),
+            ("rust-version", rust_version.clone()),
+        ]
+    };
+    for ((key, text), (_, other)) in of(member).into_iter().zip(of(first)).filter(|((_, a), (_, b))| a != b) {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+        add(format!("has `{key}` {}, and {} has {}", or_none(text), first.name, or_none(other)));
+    }
+}
+
+fn dependencies(member: &Manifest, members: &[Manifest], add: &mut impl FnMut(String)) {
+    for dependency in &member.dependencies {
+        let Some(other) = members.iter().find(|other| other.name == dependency.name) else { continue };
+        let has_version = dependency.requirement != NO_VERSION;
+        if PUBLISHED.contains(&other.name.as_str()) {
+            if has_version && dependency.requirement != format!("^{}", other.version) {
+                add(format!("asks for {} {}, whose version is {}", other.name, dependency.requirement, other.version));
+            }
+            if !has_version && !dependency.for_tests_only {
+                add(format!("asks for no version of {}", other.name));
+            }
+        } else if !dependency.for_tests_only {
+            add(format!("depends on {}, which is not published", other.name));
+        } else if has_version {
+            add(format!("asks for a version of {}, which is not published: name its path only", other.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::manifest::Dependency, *};
+
+    fn members() -> Vec<Manifest> {
+        let mut members: Vec<_> = PUBLISHED.iter().map(|name| published(name)).collect();
+        let unpublished =
+            Manifest { name: "redlock-tests".to_owned(), version: "0.1.0".to_owned(), ..Default::default() };
+        members.insert(0, unpublished);
+        depend(&mut members, "redlock-tests", "redlock-core", "^0.1.0", false);
+        depend(&mut members, "redlock-fred", "redlock-core", "^0.1.0", false);
+        depend(&mut members, "redlock-fred", "fred", "^10", false);
+        depend(&mut members, "redlock-core", "redlock-mock", NO_VERSION, true);
+        depend(&mut members, "redlock-cli", "redlock-tests", NO_VERSION, true);
+        members
+    }
+
+    fn published(name: &str) -> Manifest {
+        let text = |text: &str| Some(text.to_owned());
+        Manifest {
+            name: name.to_owned(),
+            version: "0.1.0".to_owned(),
+            publishable: true,
+            has_library: true,
+            description: text("A lock."),
+            license: text("MIT"),
+            readme: text("README.md"),
+            rust_version: text("1.88"),
+            categories: vec!["concurrency".to_owned()],
+            keywords: vec!["lock".to_owned()],
+            documents_all_features: true,
+            ..Manifest::default()
+        }
+    }
+
+    fn depend(members: &mut [Manifest], from: &str, to: &str, requirement: &str, for_tests_only: bool) {
+        let (name, requirement) = (to.to_owned(), requirement.to_owned());
+        member(members, from).dependencies.push(Dependency { name, requirement, for_tests_only });
+    }
+
+    fn member<'a>(members: &'a mut [Manifest], name: &str) -> &'a mut Manifest {
+        members.iter_mut().find(|member| member.name == name).unwrap()
+    }
+
+    /// What is found once `plant` has changed something.
+    fn found(plant: impl FnOnce(&mut Vec<Manifest>)) -> String {
+        let mut members = members();
+        plant(&mut members);
+        check(&members).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn crates_that_say_all_pass_and_the_repository_is_told() {
+        assert_eq!(check(&members()).unwrap(), "5 crates, repository: none is named");
+        let mut members = members();
+        members.iter_mut().for_each(|member| member.repository = Some("https://example.org".to_owned()));
+        assert_eq!(check(&members).unwrap(), "5 crates, repository: https://example.org");
+    }
+
+    #[test]
+    fn what_a_crate_does_not_say_is_named() {
+        let text = found(|members| {
+            let core = member(members, "redlock-core");
+            core.description = Some(" ".to_owned());
+            core.readme = None;
+            core.categories.clear();
+            core.keywords = vec!["lock".to_owned(); 6];
+            core.documents_all_features = false;
+        });
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "redlock-core: has no `description`",
+                "redlock-core: has no `readme`",
+                "redlock-core: has no `categories`",
+                "redlock-core: has 6 `keywords`: crates.io takes 5",
+                "redlock-core: has no `all-features = true` in `[package.metadata.docs.rs]`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_program_has_no_page_on_docs_rs() {
+        let mut members = members();
+        let program = member(&mut members, "redlock-cli");
+        (program.has_library, program.documents_all_features) = (false, false);
+        check(&members).unwrap();
+    }
+
+    #[test]
+    fn crates_that_differ_where_all_are_alike_are_found() {
+        assert_eq!(
+            found(|members| member(members, "redlock-cli").repository = Some("https://example.org".to_owned())),
+            "redlock-cli: has `repository` https://example.org, and redlock-core has none"
+        );
+        assert!(
+            found(|members| member(members, "redlock-cli").rust_version = Some("1.90".to_owned())).contains("1.88")
+        );
+        assert!(found(|members| member(members, "redlock-cli").license = Some("MIT-0".to_owned())).contains("MIT-0"));
+    }
+
+    #[test]
+    fn a_crate_is_published_or_says_that_it_is_not() {
+        assert!(found(|members| member(members, "redlock-tests").publishable = true).contains("publish = false"));
+        assert!(found(|members| member(members, "redlock-mock").publishable = false).contains("is to be published"));
+        assert!(
+            found(|members| members.retain(|member| member.name != "redlock-mock")).contains("redlock-mock: is to be")
+        );
+    }
+
+    #[test]
+    fn versions_that_do_not_agree_are_found() {
+        let text = found(|members| member(members, "redlock-core").version = "0.2.0".to_owned());
+        assert!(text.contains("redlock-fred: asks for redlock-core ^0.1.0, whose version is 0.2.0"), "{text}");
+        assert!(text.contains("redlock-fred: has `version` 0.1.0, and redlock-core has 0.2.0"), "{text}");
+        assert_eq!(
+            found(|members| depend(members, "redlock-cli", "redlock-fred", NO_VERSION, false)),
+            "redlock-cli: asks for no version of redlock-fred"
+        );
+    }
+
+    #[test]
+    fn nothing_published_needs_what_is_not() {
+        assert_eq!(
+            found(|members| depend(members, "redlock-fred", "redlock-tests", NO_VERSION, false)),
+            "redlock-fred: depends on redlock-tests, which is not published"
+        );
+        assert!(
+            found(|members| depend(members, "redlock-fred", "redlock-tests", "^0.1.0", true)).contains("path only")
+        );
+    }
+}
