@@ -208,6 +208,7 @@ mod tests {
         for (line, text) in [
             (5, "## 0.2.0 - 2026-03-01\n### Added\n- A."),
             (5, "## [0.2.0], 2026-03-01\n### Added\n- A."),
+            (5, "## [Unreleased], soon\n### Added\n- A."),
             (5, "## [0.2.0]\n### Added\n- A."),
             (5, "## [0.2.0] - 1 March\n### Added\n- A."),
             (5, "## [0.2.0] - 2026-13-01\n### Added\n- A."),

@@ -105,9 +105,9 @@ mod tests {
             fs::create_dir_all(&root).unwrap();
             let repository = Self(Workspace { target: root.clone(), root, packages: Vec::new() });
             repository.git(&["init", "--quiet"]);
-            repository.commit();
+            repository.commit("first");
             tags.iter().for_each(|tag| repository.git(&["tag", tag]));
-            repository.commit();
+            repository.commit("second");
             repository
         }
 
@@ -116,8 +116,8 @@ mod tests {
             git(&self.0, &[&own.map(|own| ["-c", own]).concat(), args].concat()).unwrap();
         }
 
-        fn commit(&self) {
-            self.git(&["commit", "--quiet", "--allow-empty", "--message", "a"]);
+        fn commit(&self, message: &str) {
+            self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(newest_release(&repository.0).unwrap().as_deref(), Some("v0.10.0"));
         repository.git(&["tag", "v0.11.0"]);
         repository.git(&["checkout", "--quiet", "-b", "other", "v0.9.0"]);
-        repository.commit();
+        repository.commit("beside the second");
         repository.git(&["tag", "v0.12.0"]);
         repository.git(&["checkout", "--quiet", "-"]);
         assert_eq!(newest_release(&repository.0).unwrap().as_deref(), Some("v0.10.0"));
