@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use self::manifest::Manifest;
 use crate::{
-    command::{cargo, run as run_command},
+    command::{cargo, complete},
     deny, interrupt,
     report::{Done, Report},
     workspace::Workspace,
@@ -115,7 +115,7 @@ fn docs(release: &Release<'_>) -> Result<Done> {
     let mut command = cargo(release.workspace);
     command.args(["doc", "--no-deps", "--all-features"]).args(release.packages());
     command.env("RUSTDOCFLAGS", "-D warnings -D missing_docs");
-    run_command(&mut command)?;
+    complete(&mut command)?;
     Ok(format!("{} crates", release.published().count()).into())
 }
 

@@ -27,7 +27,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<String> {
     if release.selection.allow_dirty {
         package.arg("--allow-dirty");
     }
-    complete(&mut package)?;
+    complete(&mut package).context("not committed, or does not build from what was packed")?;
     let folder = release.workspace.target.join("package");
     let mut sizes = Vec::new();
     for member in release.published() {
