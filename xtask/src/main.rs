@@ -141,13 +141,13 @@ enum Task {
     /// licences: of all dependencies, and where these come from, by cargo-deny.
     /// docs: they build without a warning, and every public item is described.
     /// rust-version: the oldest supported Rust compiles what is published.
-    /// tarballs: each crate is packed, small, and builds from what was packed.
-    /// semver: the public API fits the version, compared with the last release by cargo-semver-checks. Where nothing
-    /// was released yet, it is not run.
+    /// tarballs: each crate is packed, small, and builds from what was packed. Needs cargo 1.90 or later.
+    /// semver: the public API fits the version, compared with the last release by cargo-semver-checks. Needs Rust 1.93
+    /// or later. Where nothing was released yet, it is not run.
     ///
-    /// Every step is run, whatever the others came to; each is timed, and all are summed up at the end. It takes some
-    /// ten minutes on two cores; the first time cargo-semver-checks is built, which takes as long again. It runs no tests:
-    /// `test-all` does.
+    /// Every step is run, whatever the others came to; each is timed, and all are summed up at the end. The first time it
+    /// takes some ten minutes on two cores, then one or two. To build cargo-semver-checks, once, takes ten more. It runs
+    /// no tests: `test-all` does.
     #[command(verbatim_doc_comment)]
     ReleaseCheck {
         #[command(flatten)]

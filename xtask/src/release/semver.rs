@@ -28,7 +28,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<Done> {
         },
     };
     let commit = git(workspace, &["rev-parse", "--verify", &format!("{baseline}^{{commit}}")])
-        .with_context(|| format!("git knows no {baseline}"))?;
+        .with_context(|| format!("git knows no revision {baseline}"))?;
     let commit = commit.trim();
     let names = git(workspace, &["grep", "-h", "^name = ", commit, "--", "*Cargo.toml"])?;
     let libraries = release.published().filter(|member| member.has_library);
@@ -38,7 +38,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<Done> {
     let mut command = Command::new(SEMVER_CHECKS.obtain(workspace)?);
     command.current_dir(&workspace.root).args(["semver-checks", "check-release", "--all-features"]);
     command.args(["--baseline-rev", commit]).args(old.iter().flat_map(|library| ["--package", library]));
-    complete(&mut command).context("a change that breaks users needs another version, or is taken back")?;
+    complete(&mut command).context("the API does not fit the version, or could not be compared")?;
     Ok(told(&baseline, &old, &new).into())
 }
 
