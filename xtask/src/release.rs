@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// The crates that are published. Any other says `publish = false`.
-const PUBLISHED: &[&str] = &["redlock-core", "redlock-mock", "redlock-redis-rs", "redlock-fred", "redlock-cli"];
+const PUBLISHED: &[&str] =
+    &["redlock-core", "redlock-mock", "redlock-redis-rs", "redlock-fred", "redlock-demo", "redlock-cli"];
 
 /// What to check, and against what.
 #[derive(Debug, clap::Args)]
