@@ -91,6 +91,8 @@ fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
         let mut targets: Vec<_> = session.workspace.tests().filter(|name| !of_other_steps.contains(name)).collect();
         targets.sort_unstable();
         targets.dedup();
+        // Tests run them, and cargo builds them by itself only where no test is named.
+        plain(session, &["build", "--workspace", "--all-features", "--examples"])?;
         test(session, &targets.iter().flat_map(|name| ["--test", name]).collect::<Vec<_>>())
     }));
     if backends.iter().any(|backend| backend.needs_servers()) {

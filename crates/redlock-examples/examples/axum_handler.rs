@@ -1,0 +1,147 @@
+//! An HTTP handler under a lock: an invoice is charged once, however many requests and hosts there are.
+//!
+//! Usage:
+//!
+//! ```text
+//! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
+//! LISTEN=127.0.0.1:3000 cargo run -p redlock-examples --example axum_handler
+//! curl -i -X POST http://127.0.0.1:3000/invoices/42/charge
+//! ```
+//!
+//! | answer | meaning |
+//! |---|---|
+//! | 200 | the invoice is charged, by this request or an earlier one |
+//! | 409, `Retry-After` | another request charges it just now |
+//! | 503, `Retry-After` | too few nodes answered, or the lock was lost before the charge: nothing was charged |
+
+use std::{collections::HashSet, env, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use redlock_core::{AcquireError, AcquireOptions, Lock, Loss, Redlock};
+use redlock_redis_rs::RedisNode;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+    time::sleep,
+};
+use tokio_util::task::TaskTracker;
+
+/// Longer than a charge takes at most.
+const TTL: Duration = Duration::from_secs(30);
+/// How long a request waits for another that charges the same invoice.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Seconds after which a request that was turned away may come again.
+const COME_AGAIN: u32 = 1;
+
+/// What all handlers share. One `Redlock` for the whole process.
+struct Service {
+    redlock: Redlock,
+    charges: TaskTracker,
+    bank: Bank,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    tracing_subscriber::fmt().init();
+    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let service = Arc::new(Service { redlock, charges: TaskTracker::new(), bank: Bank::default() });
+    let app = Router::new().route("/invoices/{id}/charge", post(charge)).with_state(Arc::clone(&service));
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let told_to_end = async move { _ = terminate.recv().await };
+    axum::serve(listener, app).with_graceful_shutdown(told_to_end).await?;
+
+    // All requests are answered. Then the charges whose clients did not wait, and last what locks leave to do.
+    service.charges.close();
+    service.charges.wait().await;
+    service.redlock.close().await?;
+    Ok(())
+}
+
+async fn charge(State(service): State<Arc<Service>>, Path(invoice): Path<u64>) -> Result<String, Refusal> {
+    // A client that hangs up drops this handler. The charge is a task of its own, which goes on to its end.
+    let charge = service.charges.spawn(Arc::clone(&service).charge_under_lock(invoice));
+    charge.await.map_err(|_| Refusal::Broken)?
+}
+
+impl Service {
+    async fn charge_under_lock(self: Arc<Self>, invoice: u64) -> Result<String, Refusal> {
+        let options = AcquireOptions::new(TTL).deadline(PATIENCE);
+        let lock = self.redlock.acquire(format!("invoice:{invoice}"), options).await?;
+        let charged = self.bank.charge(invoice, &lock).await;
+        if let Err(error) = lock.release().await {
+            tracing::warn!(%error); // the ttl ends it: no reason to answer anything else
+        }
+        Ok(charged?)
+    }
+}
+
+/// Why nothing was charged.
+enum Refusal {
+    NotLocked(AcquireError),
+    Lost(Loss),
+    Broken,
+}
+
+impl From<AcquireError> for Refusal {
+    fn from(error: AcquireError) -> Self {
+        Self::NotLocked(error)
+    }
+}
+
+impl From<Loss> for Refusal {
+    fn from(loss: Loss) -> Self {
+        Self::Lost(loss)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let come_again = [(RETRY_AFTER, COME_AGAIN.to_string())];
+        match self {
+            Self::NotLocked(error) if error.is_contended() => {
+                (StatusCode::CONFLICT, come_again, "is being charged\n").into_response()
+            }
+            Self::NotLocked(error) => {
+                tracing::error!(%error, "nothing can be charged");
+                (StatusCode::SERVICE_UNAVAILABLE, come_again, "try again later\n").into_response()
+            }
+            Self::Lost(loss) => {
+                tracing::error!(%loss, "not charged");
+                (StatusCode::SERVICE_UNAVAILABLE, come_again, "try again later\n").into_response()
+            }
+            Self::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+/// Stands for what a service has: a database that knows what is paid, and a bank that takes its time.
+#[derive(Default)]
+struct Bank {
+    paid: Mutex<HashSet<u64>>,
+}
+
+impl Bank {
+    async fn charge(&self, invoice: u64, lock: &Lock) -> Result<String, Loss> {
+        if self.paid.lock().await.contains(&invoice) {
+            return Ok(format!("{invoice} was charged before\n"));
+        }
+        sleep(Duration::from_secs(3)).await;
+        lock.check()?; // right before the side effect: is it still ours?
+        self.paid.lock().await.insert(invoice);
+        tracing::info!(invoice, "charged");
+        Ok(format!("{invoice} is charged\n"))
+    }
+}

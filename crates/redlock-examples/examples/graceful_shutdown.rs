@@ -1,0 +1,77 @@
+//! A queue consumer that ends well: on SIGTERM it takes no more work, ends what it has begun, gives the lock back.
+//!
+//! Usage:
+//!
+//! ```text
+//! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
+//! cargo run -p redlock-examples --example graceful_shutdown
+//! ```
+//!
+//! Queues deliver an item twice now and then, to two consumers even: so each is worked on under a lock of its own. What
+//! stops a consumer must leave it as much time as an item takes, and some seconds more.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context as _, Result};
+use redlock_core::{Lock, Loss, Redlock, UsingError};
+use redlock_redis_rs::RedisNode;
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::sleep,
+};
+
+/// A consumer that dies keeps its item from the others for so long. While it lives the lock is extended.
+const TTL: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    tracing_subscriber::fmt().init();
+    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
+    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut queue = queue();
+
+    loop {
+        // Only here is a signal listened to: an order that is begun is ended.
+        let order = select! {
+            biased;
+            _ = terminate.recv() => break,
+            order = queue.recv() => order.context("the queue has ended")?,
+        };
+        let shipped = redlock.using(format!("order:{order}"), TTL, async |lock| ship(order, lock).await).await;
+        match shipped {
+            Ok(Ok(())) => tracing::info!(order, "shipped"), // here: acknowledge it
+            Err(UsingError::Acquire(error)) if error.is_contended() => tracing::info!(order, "another ships it"),
+            // Here: leave it unacknowledged, so that it is delivered again.
+            Ok(Err(loss)) | Err(UsingError::Lost(loss)) => tracing::warn!(order, %loss, "not known to be shipped"),
+            Err(error) => tracing::error!(order, %error, "not shipped"),
+        }
+    }
+    tracing::info!("takes no more orders");
+    redlock.close().await?;
+    Ok(())
+}
+
+/// Stands for the work, which takes its time.
+async fn ship(order: u64, lock: &Lock) -> Result<(), Loss> {
+    // Here, under the lock: ask the database whether it is shipped already.
+    tracing::info!(order, "is being packed");
+    sleep(Duration::from_secs(2)).await;
+    lock.check()?; // right before the side effect: is it still ours?
+    tracing::info!(order, "is handed to the carrier");
+    Ok(())
+}
+
+/// Stands for a queue with always one more order.
+fn queue() -> mpsc::Receiver<u64> {
+    let (orders, queue) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut order = 0;
+        while orders.send(order).await.is_ok() {
+            order += 1;
+        }
+    });
+    queue
+}
