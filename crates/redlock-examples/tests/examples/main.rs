@@ -10,4 +10,5 @@ mod axum_handler;
 mod cron_job;
 mod leader;
 mod graceful_shutdown;
+mod observability;
 mod nodes;

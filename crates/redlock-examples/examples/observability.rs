@@ -1,0 +1,98 @@
+//! Metrics of locks for Prometheus: workers that contend for a few locks, and `GET /metrics`.
+//!
+//! Usage:
+//!
+//! ```text
+//! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
+//! LISTEN=127.0.0.1:9464 cargo run -p redlock-examples --example observability
+//! curl http://127.0.0.1:9464/metrics
+//! ```
+//!
+//! `observability/README.md` tells what each metric means, and starts it with Prometheus and Grafana.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context as _, Result};
+use axum::{Router, routing::get};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use redlock_core::{AcquireOptions, AutoExtend, Metrics, Redlock};
+use redlock_redis_rs::RedisNode;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const TTL: Duration = Duration::from_secs(3);
+const WORKERS: u64 = 6;
+const ACCOUNTS: u64 = 3;
+
+/// Buckets for times: from a node nearby to a lock that is kept for minutes. Without buckets there are summaries, which
+/// cannot be added up over processes.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// Buckets for rounds.
+const ROUNDS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 55.0];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    tracing_subscriber::fmt().init();
+    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:9464".to_owned());
+
+    // First the recorder, so that it learns from `Metrics::new` what the metrics are.
+    let prometheus = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("duration".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("redlock.extend.margin".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("redlock.acquire.attempts".to_owned()), ROUNDS)?
+        .install_recorder()?;
+    // `account` for `account:2`: each label is a series of its own, so let there be few.
+    let kind = |resource: &str| resource.split(':').next().unwrap_or_default().to_owned();
+    let nodes = RedisNode::open_all(nodes.split(','))?;
+    let redlock = Redlock::builder().nodes(nodes).observer(Metrics::new().resource_label(kind)).build()?;
+
+    let (stop, workers) = (CancellationToken::new(), TaskTracker::new());
+    for worker in 0..WORKERS {
+        workers.spawn(work(worker, redlock.clone(), stop.clone()));
+    }
+    tokio::spawn(upkeep(prometheus.clone()));
+
+    let app = Router::new().route("/metrics", get(async move || prometheus.render()));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(&listen).await.with_context(|| format!("listening on {listen}"))?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let told_to_end = async move { _ = terminate.recv().await };
+    axum::serve(listener, app).with_graceful_shutdown(told_to_end).await?;
+    stop.cancel();
+    workers.close();
+    workers.wait().await;
+    redlock.close().await?;
+    Ok(())
+}
+
+/// What is recorded is gathered at each scrape; and here, should nobody scrape.
+async fn upkeep(prometheus: PrometheusHandle) {
+    loop {
+        sleep(Duration::from_secs(5)).await;
+        prometheus.run_upkeep();
+    }
+}
+
+/// Now this account, now that; now for a moment, now for so long that the lock is extended.
+async fn work(worker: u64, redlock: Redlock, stop: CancellationToken) {
+    // Extended twice as often as by default, for a picture with more in it.
+    let often = AutoExtend::default().period(TTL / 6);
+    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(1)).auto_extend(often);
+    let mut turn = worker;
+    while !stop.is_cancelled() {
+        turn += 1;
+        let account = format!("account:{}", turn % ACCOUNTS);
+        let takes = Duration::from_millis(if turn.is_multiple_of(5) { 2000 } else { 20 * (turn % 7) });
+        let done = redlock.using(account, options.clone(), async |_| sleep(takes).await).await;
+        if let Err(error) = done {
+            tracing::debug!(%error, "not done");
+        }
+        sleep(Duration::from_millis(10 * (turn % 11))).await;
+    }
+}
