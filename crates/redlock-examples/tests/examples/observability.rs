@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use saphyr_parser::Parser;
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::{
     http::Request,
@@ -160,6 +162,12 @@ async fn a_scrape_shows_each_metric_that_is_documented_and_no_other() {
         }
     }
 
+    until("a worker has a lock for longer than most", async || {
+        let tokens = stage.tokens("account:0").await;
+        sleep(Duration::from_millis(300)).await;
+        !tokens.is_empty() && tokens == stage.tokens("account:0").await
+    })
+    .await;
     service.send("TERM");
     let ended = service.ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");

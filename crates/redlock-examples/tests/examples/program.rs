@@ -110,7 +110,8 @@ fn command(name: &str) -> Command {
 
 /// Where cargo puts an example: beside the folder of the tests.
 fn binary(name: &str) -> PathBuf {
-    let build = "build them first: `cargo build -p redlock-examples --examples`; `cargo test` with `--test` does not";
+    let build = "build it: `cargo build -p redlock-examples --examples`; `cargo test` does so only if it is given \
+        neither `--test` nor the name of a test";
     let profile = current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let binary = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));
     assert!(binary.is_file(), "{} is not there; {build}", binary.display());
