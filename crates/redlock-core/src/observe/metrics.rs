@@ -63,7 +63,8 @@ const REASON: &str = "redlock.reason";
 const RESOURCE: &str = "redlock.resource";
 
 impl Metrics {
-    /// These metrics, described to the recorder that is installed.
+    /// These metrics, described to the recorder that is installed. Losses and breaches are told to it as none so far: an
+    /// alert on their increase sees the first one too. (One with a resource's label is another metric, which begins with it.)
     #[must_use]
     pub fn new() -> Self {
         let seconds = [
@@ -80,6 +81,10 @@ impl Metrics {
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
         describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
         describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
+        for reason in ["expired", "gone", "lifetime_over"] {
+            counter!(LOSSES, REASON => reason).increment(0);
+        }
+        counter!(BREACHES).increment(0);
         Self::default()
     }
 
