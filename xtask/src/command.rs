@@ -62,7 +62,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Runs to the end with the output shown, however long it is silent: what cargo compiles it tells elsewhere.
+/// Runs to the end with the output shown, however long it is silent.
 pub(crate) fn complete(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -92,16 +92,31 @@ pub(crate) fn follow(
     silence: Option<Duration>,
     mut each: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<ExitStatus> {
+    if silence.is_some() {
+        command.stderr(Stdio::piped());
+    }
     let mut child = spawn(command.stdout(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
     let silence = silence.map(|bound| (Silence::ends(child.id(), bound), bound));
-    let mut output = BufReader::new(child.stdout.take().context("no output")?);
-    let mut line = Vec::new();
-    while output.read_until(b'\n', &mut line)? > 0 {
-        silence.iter().for_each(|(silence, _)| silence.is_broken());
-        each(&line)?;
-        line.clear();
-    }
+    let output = child.stdout.take().context("no output")?;
+    let errors = child.stderr.take();
+    thread::scope(|scope| {
+        let heard = || silence.iter().for_each(|(silence, _)| silence.is_broken());
+        // There cargo tells what it compiles.
+        let complaints = errors.map(|errors| {
+            scope.spawn(move || {
+                lines(errors, |line| {
+                    heard();
+                    Ok(io::stderr().write_all(line)?)
+                })
+            })
+        });
+        lines(output, |line| {
+            heard();
+            each(line)
+        })?;
+        complaints.map_or(Ok(()), |complaints| complaints.join().unwrap_or(Ok(())))
+    })?;
     let status = child.wait()?;
     if let Some((silence, bound)) = silence
         && silence.was_too_long()
@@ -114,6 +129,17 @@ pub(crate) fn follow(
         bail!("interrupted");
     }
     Ok(status)
+}
+
+/// Hands over each line as it comes.
+fn lines(from: impl Read, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        each(&line)?;
+        line.clear();
+    }
+    Ok(())
 }
 
 /// Runs to the end and gives what it printed; what it complained of is in the error.
@@ -192,6 +218,13 @@ mod tests {
     fn what_speaks_now_and_then_does_not_hang() {
         let lines = "for i in 1 2 3 4; do echo $i; sleep 0.1; done";
         let status = follow(&mut shell(lines), Some(Duration::from_secs(5)), |_| Ok(()));
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
+    fn what_complains_now_and_then_does_not_hang() {
+        let lines = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.5; done";
+        let status = follow(&mut shell(lines), Some(Duration::from_secs(2)), |_| Ok(()));
         assert!(status.unwrap().success());
     }
 }
