@@ -567,3 +567,25 @@ async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_goes_on_within_its_process_was_released_however_slow_the_nodes_are() {
+    // So short that the node timeout is not much longer than the nodes take.
+    let ttl = ms(3000);
+    for latency in (24..40).map(ms) {
+        let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(latency)).collect();
+        let redlock = redlock(&nodes);
+        for _ in 0..5 {
+            let lock = redlock.acquire("r", ttl).await.unwrap();
+            let next = tokio::spawn({
+                let redlock = redlock.clone();
+                async move { redlock.acquire("r", ttl).await.map(drop) }
+            });
+            sleep(ms(300)).await;
+            // It may give up waiting for the next one's request, and then comes behind it.
+            assert_eq!(lock.release().await.unwrap(), Release::Released, "{latency:?}");
+            next.await.unwrap().unwrap();
+            sleep(ms(500)).await;
+        }
+    }
+}

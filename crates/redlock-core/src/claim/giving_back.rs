@@ -140,8 +140,10 @@ impl Claimed {
                     claimed.wake_elsewhere(member).await;
                 }
                 match answer {
-                    // The successor's answer was lost, or it has not looked at it yet.
-                    Ok(_) if lane.offered.load(Ordering::SeqCst) => Ok(ReleaseAnswer::Released),
+                    // The successor took it over meanwhile; or its answer was lost, or it has not looked at it yet.
+                    Ok(_) if [&lane.succeeded, &lane.offered].iter().any(|flag| flag.load(Ordering::SeqCst)) => {
+                        Ok(ReleaseAnswer::Released)
+                    }
                     answer => answer,
                 }
             })
