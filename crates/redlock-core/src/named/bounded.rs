@@ -9,6 +9,7 @@ use std::{
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
 use super::{Entry, Key, Registry};
+use crate::lock::Lock;
 
 /// A registry that is bounded in bytes: when there is no room, it drops the oldest locks, valid ones too.
 ///
@@ -30,6 +31,8 @@ use super::{Entry, Key, Registry};
 #[must_use]
 pub struct BoundedRegistry {
     slots: Cache<Key, Slot>,
+    /// The locks of entries that the cache has dropped, to be let go of once it is done: who observes that may ask the cache.
+    left: Arc<Mutex<Vec<Lock>>>,
 }
 
 /// A place for an entry. The cache copies what it keeps, and drops it when it likes; the entry leaves once and at once.
@@ -43,20 +46,30 @@ struct Slot {
 impl BoundedRegistry {
     /// A registry whose entries take so many bytes at most, together and about.
     pub fn new(max_bytes: u64) -> Self {
+        let left = Arc::new(Mutex::new(Vec::new()));
+        let leaving = Arc::clone(&left);
         let slots = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, slot: &Slot| slot.bytes)
             .expire_after(EachForItself)
             // The default would refuse a newcomer in favour of locks that were asked for often.
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(|_, slot, cause| {
+            .eviction_listener(move |_, slot, cause| {
                 // What is removed explicitly is on its way out already.
-                if cause != RemovalCause::Explicit {
-                    drop(slot.empty());
+                if cause != RemovalCause::Explicit
+                    && let Some(lock) = slot.empty().and_then(|mut entry| entry.leave())
+                {
+                    leaving.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
                 }
             })
             .build();
-        Self { slots }
+        Self { slots, left }
+    }
+
+    /// At the end of each call that the cache may have used to drop entries.
+    fn let_go(&self) {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        left.into_iter().for_each(Entry::let_go);
     }
 }
 
@@ -96,21 +109,26 @@ impl Registry for BoundedRegistry {
         self.slots.insert(entry.key().clone(), Slot::new(entry, now));
         // There are no threads behind the cache: what is due is done in calls, and the bound holds after this one.
         self.slots.run_pending_tasks();
+        self.let_go();
     }
 
     fn take(&self, key: &Key, _: Duration) -> Option<Entry> {
-        self.slots.remove(key)?.empty()
+        let taken = self.slots.remove(key).and_then(|slot| slot.empty());
+        self.let_go();
+        taken
     }
 
     fn take_all(&self) -> Vec<Entry> {
         let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
         let entries = keys.iter().filter_map(|key| self.slots.remove(&**key)?.empty()).collect();
         self.slots.run_pending_tasks();
+        self.let_go();
         entries
     }
 
     fn count(&self) -> usize {
         self.slots.run_pending_tasks();
+        self.let_go();
         usize::try_from(self.slots.entry_count()).unwrap_or(usize::MAX)
     }
 }

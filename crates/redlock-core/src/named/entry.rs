@@ -65,15 +65,26 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Notes that it has left. What is to be [let go](Entry::let_go) of after that is its lock.
+    pub(super) fn leave(&mut self) -> Option<Lock> {
+        let lock = self.lock.take()?;
+        self.ledger.departed(&self.key, lock.shared());
+        Some(lock)
+    }
+
+    /// Leaves the lock of an entry that has left to its ttl. Observers are told, so this is no place to hold up other calls.
+    pub(super) fn let_go(lock: Lock) {
+        // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
+        if lock.is_valid() {
+            lock.abandon();
+        }
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            self.ledger.departed(&self.key, lock.shared());
-            // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
-            if lock.is_valid() {
-                lock.abandon();
-            }
-        }
+        self.leave().into_iter().for_each(Self::let_go);
     }
 }
 
