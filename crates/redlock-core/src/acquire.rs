@@ -116,14 +116,16 @@ impl<'a> Acquire<'a> {
         told.is_over = true;
         let (made, waited) = (told.rounds, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
+        // Without a check, which tells of a loss: that comes after this.
+        let validity = |lock: &Lock| lock.shared().standing.validity(self.fleet.clock.now());
         span.record("rounds", made).record("waited_ms", waited_ms).in_scope(|| match &acquired {
-            Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?lock.validity(), "acquired"),
+            Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?validity(lock), "acquired"),
             Err(error) => tracing::debug!(rounds = made, waited_ms, %error, "not acquired"),
         });
         let observers = &self.fleet.observers;
         match &acquired {
             Ok(lock) if observers.are_there() => {
-                let (resources, validity) = (lock.resources(), lock.validity());
+                let (resources, validity) = (lock.resources(), validity(lock));
                 observers.tell(&Event::Acquired { resources, rounds: made, waited, validity });
             }
             Ok(_) => {}

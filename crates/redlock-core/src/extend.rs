@@ -25,8 +25,10 @@ impl Claimed {
         Handle::try_current().map_err(|_| ExtendError::NoRuntime)?;
         let span = tracing::info_span!("redlock.extend", resource = %self.resources);
         let extended = self.extend_now(ttl).instrument(span).await;
+        // One that a release or a hand-over cuts off has not failed.
         if let Err(error) = &extended
             && self.fleet.observers.are_there()
+            && self.still_wanted().is_ok()
         {
             let left = self.check().unwrap_or_default();
             self.fleet.observers.tell(&Event::NotExtended { resources: &self.resources, left, error });
@@ -89,7 +91,9 @@ impl Claimed {
                     }
                     _ => ExtendError::NoQuorum { resources, votes },
                 };
-                tracing::warn!(%error, "not extended");
+                if self.still_wanted().is_ok() {
+                    tracing::warn!(%error, "not extended");
+                }
                 Err(error)
             }
         }

@@ -269,12 +269,14 @@ impl Lock {
     pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
         drop(self.watch);
         let Some(hold) = self.hold else { return self.claim.release().await };
-        let left = hold.left();
+        let was_valid = hold.is_valid();
         let released = self.claim.release().await;
         match &released {
             Ok(None) => hold.end(Ending::Released),
-            Ok(Some(_)) => {
-                hold.was_gone(left);
+            Ok(Some(loss)) => {
+                if let (true, Loss::Gone { votes, .. }) = (was_valid, loss) {
+                    hold.was_gone(votes);
+                }
                 hold.end(Ending::AlreadyGone);
             }
             Err(ReleaseError::Unknown { .. }) => hold.end(Ending::Unknown),

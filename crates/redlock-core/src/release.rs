@@ -33,6 +33,7 @@ impl Claim {
                 return Ok(None);
             }
             if ballot.round().refused_for_certain() {
+                ballot.count_ready(&mut answers);
                 break true;
             }
             if !ballot.count_next(&mut answers).await {

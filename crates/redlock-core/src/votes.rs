@@ -74,6 +74,11 @@ impl Votes {
         self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted | NodeAnswer::Restored)).count()
     }
 
+    /// How many refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.nodes.iter().filter(|node| node.answer.vote() == Vote::Refused).count()
+    }
+
     /// How many had to.
     #[must_use]
     pub fn needed(&self) -> usize {
@@ -157,15 +162,23 @@ impl<'a> Ballot<'a> {
     {
         loop {
             if self.round.decision().is_some() {
-                // They change nothing of the decision, but they make the report complete.
-                while let Some((member, answer)) = answers.ready() {
-                    self.count(member, answer);
-                }
+                self.count_ready(answers);
             }
             if let Some(decision) = self.round.decision() {
                 return decision;
             }
             self.count_next(answers).await;
+        }
+    }
+
+    /// Counts what is there already: it changes nothing of the decision, but makes the report complete.
+    pub(crate) fn count_ready<A>(&mut self, answers: &mut RoundTrip<A>)
+    where
+        A: Send,
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        while let Some((member, answer)) = answers.ready() {
+            self.count(member, answer);
         }
     }
 

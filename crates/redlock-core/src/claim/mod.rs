@@ -249,7 +249,7 @@ impl Claimed {
 
     /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order
     /// it makes sure that nothing is set on a node after that.
-    fn still_wanted(&self) -> Result<(), NodeError> {
+    pub(crate) fn still_wanted(&self) -> Result<(), NodeError> {
         if self.released.load(Ordering::SeqCst) || self.closed.load(Ordering::SeqCst) {
             return Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"));
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::event::{Ending, Event};
-use crate::claim::Claimed;
+use crate::{claim::Claimed, votes::Votes};
 
 /// Tells when and how the caller's time with a lock ends. Dropped, the lock was dropped.
 #[derive(Debug)]
@@ -21,15 +21,18 @@ impl Hold {
         claimed.fleet.observers.are_there().then(hold)
     }
 
-    /// What is left of the lock's validity, as it is about to be given back. What it has lost is told now, or never.
-    pub(crate) fn left(&self) -> Duration {
-        self.claimed.check().unwrap_or_default()
+    /// Whether the lock is valid, as it is about to be given back. What it has lost is told now, or never.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.claimed.check().is_ok()
     }
 
-    /// A quorum did not hold the lock any more, of whose validity so much was left.
-    pub(crate) fn was_gone(&self, left: Duration) {
-        if !left.is_zero() {
-            self.claimed.fleet.observers.tell(&Event::Breached { resources: &self.claimed.resources, left });
+    /// A lock that was valid was gone on so many nodes when it was given back. By the end of its validity nodes may have
+    /// kept it as long as they had to; and half of an even number is too few for another to have had it.
+    pub(crate) fn was_gone(&self, votes: &Votes) {
+        let Claimed { fleet, resources, standing, .. } = &*self.claimed;
+        let left = standing.deadline().saturating_sub(fleet.clock.now());
+        if !left.is_zero() && votes.refused() >= votes.needed() {
+            fleet.observers.tell(&Event::Breached { resources, left });
         }
     }
 

@@ -27,7 +27,8 @@ impl Observers {
         for observer in self.0.iter().flat_map(|observers| observers.iter()) {
             // It may be told while a task panics, and a second panic would end the process.
             if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
-                tracing::error!(?observer, "an observer panicked");
+                // As might one that cannot be shown.
+                let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!(?observer, "an observer panicked")));
             }
         }
     }
