@@ -10,6 +10,7 @@ use crate::{
     node_error::NodeError,
     redlock::Redlock,
     request::ListRequest,
+    resource::Resource,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
 };
 
@@ -22,8 +23,9 @@ impl Redlock {
     ///
     /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
     /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
-    /// that hold nobody up, for five seconds at most. Its user may need the right to `SCAN`. The nodes of a Redis Cluster
-    /// are not listed.
+    /// that hold nobody up, and looks at the beginning of each string behind the prefix; one that is not done within some
+    /// seconds has failed. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
+    /// nodes of a Redis Cluster are not listed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -75,8 +77,9 @@ impl Redlock {
             match answer {
                 Ok(keys) => {
                     is_cut |= keys.len() >= Self::LISTED;
-                    let name = |key: &String| key.strip_prefix(&*fleet.key_prefix).map(str::to_owned);
-                    names.extend(keys.iter().filter_map(name));
+                    let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
+                    // The prefix itself may be a key, of somebody who has none.
+                    names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),
             }

@@ -28,7 +28,8 @@ impl Token {
     /// What is between the digits and the owner.
     pub(crate) const SEPARATOR: u8 = b':';
 
-    const MAX_LEN: usize = Self::DIGITS + 1 + Owner::MAX_LEN;
+    /// The longest value of a key.
+    pub(crate) const MAX_LEN: usize = Self::DIGITS + 1 + Owner::MAX_LEN;
 
     /// A token that nobody has used before.
     pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {

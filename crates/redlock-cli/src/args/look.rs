@@ -19,7 +19,8 @@ pub(crate) struct DoctorArgs {
 /// Tell who holds locks, for how long, and on which nodes.
 ///
 /// Changes nothing, and shows no token whole. Without names, all locks that this program or its library has taken are looked
-/// for among the keys of the nodes, behind the key prefix if there is one; for that a user of the nodes needs SCAN.
+/// for among the keys of the nodes, behind the key prefix if there is one; for that a user of the nodes needs SCAN and
+/// GETRANGE.
 /// Exits with 0 whether or not a lock is held, and with 122 if too few nodes answered to tell.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {

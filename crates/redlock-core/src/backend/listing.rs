@@ -1,13 +1,14 @@
 //! The locks that a node holds.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::stream::{self, StreamExt as _};
+use tokio::time::Instant;
 
-use super::{Call, Node, RedisClient, Reply, node::answer};
+use super::{Node, RedisClient, node::forbids_key};
 use crate::{
     node_error::{NodeError, NodeErrorKind},
-    request::{InspectRequest, ListRequest},
+    request::ListRequest,
     resource::Resource,
     token::Token,
 };
@@ -18,6 +19,9 @@ const STEP: &str = "1000";
 /// How many keys are looked at together.
 const AT_ONCE: usize = 64;
 
+/// How long it may take: less than whoever asked waits, so that nothing goes on for nobody.
+const LIMIT: Duration = Duration::from_secs(4);
+
 impl<C: RedisClient> Node<C> {
     /// Goes over all keys, and looks at those that may be locks.
     pub(super) async fn locks(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
@@ -25,7 +29,7 @@ impl<C: RedisClient> Node<C> {
             let what = "the locks of a Redis Cluster are not listed: each of its members knows a part of them";
             return Err(NodeError::new(NodeErrorKind::Unsupported, what));
         }
-        let pattern = format!("{}*", literal(&request.prefix));
+        let (pattern, started) = (format!("{}*", literal(&request.prefix)), Instant::now());
         let mut cursor = "0".to_owned();
         let mut locks = BTreeSet::new();
         loop {
@@ -42,18 +46,23 @@ impl<C: RedisClient> Node<C> {
             if cursor == "0" || locks.len() >= request.enough {
                 return Ok(locks.into_iter().collect());
             }
+            if started.elapsed() >= LIMIT {
+                let what = format!("it has more keys than could be looked at within {LIMIT:?}");
+                return Err(NodeError::new(NodeErrorKind::Timeout, what));
+            }
         }
     }
 
-    /// The key, if a lock is there.
+    /// The key, if a lock is there. Of a value no more is read than a token can be long, and one byte to tell that it is longer.
     async fn lock_at(&self, key: String) -> Result<Option<String>, NodeError> {
-        let Ok(resource) = Resource::new(&key) else { return Ok(None) };
-        match self.call(Call::inspect(&InspectRequest::new(resource))).await {
-            Ok(answered) => {
-                Ok(matches!(answered.reply, Reply::Holder(value, _) if Token::is_one(&value)).then_some(key))
-            }
-            // Of this key alone, as one that the user may not touch.
-            Err(error) => answer(error).map(|_| None),
+        if Resource::new(&key).is_err() {
+            return Ok(None);
+        }
+        match self.ask(&["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
+            Ok(value) => Ok(value.first().is_some_and(|value| Token::is_one(value.as_bytes())).then_some(key)),
+            // Set anew since, as something else.
+            Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

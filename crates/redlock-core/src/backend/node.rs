@@ -259,9 +259,7 @@ impl<C: RedisClient> Node<C> {
         let chain = error.chain();
         let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
         failure.advice = error.kind().advice();
-        // Redis says `one of the keys`, or `a key`.
-        failure.only_this_key =
-            error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key");
+        failure.only_this_key = forbids_key(&error);
         Ok(Some(failure))
     }
 }
@@ -282,8 +280,15 @@ fn told(
     }
 }
 
+/// Whether the user may not touch that key. (Whoever may not run the command is told so of each key.)
+pub(super) fn forbids_key(error: &NodeError) -> bool {
+    let chain = error.chain();
+    // Redis says `one of the keys`, or `a key`.
+    error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key")
+}
+
 /// An error that the node answered to one command; all others are errors of the whole node.
-pub(super) fn answer(error: NodeError) -> Result<NodeError, NodeError> {
+fn answer(error: NodeError) -> Result<NodeError, NodeError> {
     match error.kind() {
         NodeErrorKind::Timeout
         | NodeErrorKind::Unreachable
