@@ -55,8 +55,8 @@ async fn each_call_has_a_span_and_each_request_to_a_node_one_within_it() {
              server.address=\"10.0.0.1\" server.port=6379 redlock.outcome=\"done\"}}: redlock_core"
         );
         assert_eq!(count(&[&within, &node]), 1, "{call}: {text}");
-        let failed =
-            "server.address=\"10.0.0.3\" server.port=6379 redlock.outcome=\"failed\" error.type=\"unreachable\"}";
+        let failed = "server.address=\"10.0.0.3\" server.port=6379 redlock.outcome=\"failed\" error.type=\"unreachable\" \
+             otel.status_code=\"ERROR\"}";
         assert!(count(&[&within, failed]) >= 1, "{call}: {text}");
     }
     assert_eq!(
