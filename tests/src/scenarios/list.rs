@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use redlock_core::{Owner, Redlock};
+use redlock_core::{NodeErrorKind, Owner, Redlock};
 
-use crate::lab::Lab;
+use crate::{lab::Lab, servers::ServerOptions};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -72,4 +72,33 @@ pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
     server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
     let listing = lab.redlock(1).list().await.unwrap();
     assert!(listing.names().count() >= Redlock::LISTED && !listing.is_complete());
+}
+
+pub(super) async fn a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_not_look(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    let allow = async |rules: &[&str]| {
+        let user = ["ACL", "SETUSER", "clerk", "reset", "on", ">hunter2", "~lock:*"];
+        server.command(&[&user[..], rules].concat()).await.unwrap();
+        let node = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
+        Redlock::builder().nodes([node]).build().unwrap().list().await.unwrap()
+    };
+    // What others keep there: what is long, or no text; and locks elsewhere.
+    for fill in [
+        "redis.call('SET', 'lock:long', string.rep(ARGV[1], 100000))",
+        "redis.call('SET', 'lock:\\255\\0', ARGV[1])",
+        "redis.call('SET', 'lock:bytes', '\\255\\0')",
+        "redis.call('SET', 'theirs', ARGV[1])",
+        "redis.call('SET', 'lock:a', ARGV[1])",
+    ] {
+        server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
+    }
+    let listing = allow(&["+scan", "+getrange"]).await;
+    assert!(listing.is_complete() && listing.names().eq(["lock:a"]), "{listing:?}");
+
+    for rules in [&["+scan"][..], &["+getrange"], &["+eval", "+evalsha", "+set", "+get", "+del", "+pttl"]] {
+        let listing = allow(rules).await;
+        assert!(!listing.is_complete() && listing.names().next().is_none(), "{rules:?}: {listing:?}");
+        let (_, error) = listing.failed().next().unwrap();
+        assert_eq!(error.kind(), NodeErrorKind::Permission);
+    }
 }

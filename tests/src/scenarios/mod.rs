@@ -244,6 +244,7 @@ scenarios! { ON_SERVERS, true:
     }
     list {
         locks_are_found_among_many_other_keys,
+        a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_not_look,
     }
     guard {
         a_node_that_kept_its_data_is_quarantined_as_well,
