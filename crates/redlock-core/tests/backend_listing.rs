@@ -19,11 +19,14 @@ use tokio::time::{Instant, sleep};
 
 const TOKEN: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
 
+/// A value, or why there is none.
+type Told = Result<String, (NodeErrorKind, &'static str)>;
+
 /// A client of a server with these keys, which are scanned two at a time.
 #[derive(Debug, Clone, Default)]
 struct Fake {
     /// Keys, and what is answered of each.
-    keys: Vec<(&'static str, Result<String, (NodeErrorKind, &'static str)>)>,
+    keys: Vec<(&'static str, Told)>,
     /// There are always more.
     is_endless: bool,
     scans: Arc<AtomicUsize>,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc, Mutex,
@@ -29,6 +30,7 @@ impl Observer for Names {
     fn observe(&self, event: &Event<'_>) {
         let name = match event {
             Event::Acquired { .. } => "acquired",
+            Event::Resumed { .. } => "resumed",
             Event::NotAcquired { .. } => "not acquired",
             Event::Extended { .. } => "extended",
             Event::NotExtended { .. } => "not extended",
@@ -167,6 +169,48 @@ async fn an_observer_that_panics_while_a_task_does_so_ends_no_more_than_that_tas
     redlock.close().await.unwrap();
     assert_eq!(names.take(), ["acquired", "dropped"]);
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_once() {
+    let nodes: Vec<_> =
+        [3, 7, 20].into_iter().zip(MockNode::fleet(3)).map(|(late, node)| node.with_latency(ms(late))).collect();
+    let mut told = BTreeSet::new();
+    for (drop_after, prolong) in
+        (0..100).chain((1000..1300).step_by(9)).flat_map(|after| [(after, false), (after, true)])
+    {
+        let (builder, names) = builder(&nodes);
+        let redlock = builder.build().unwrap();
+        let other = redlock.acquire("r", TTL).await.unwrap();
+        let waiter = redlock.acquire("r", TTL);
+        let work = async {
+            sleep(ms(4)).await;
+            other.release().await.unwrap();
+            let mut lock = redlock.acquire("r", ms(1100)).await.unwrap();
+            if prolong {
+                let _ = lock.extend(ms(1000)).await;
+            } else {
+                lock = redlock.resume(lock.into_parts().await.unwrap()).await.unwrap();
+                sleep(ms(1100)).await;
+            }
+            let _ = lock.release().await;
+        };
+        let called = async { tokio::join!(work, async { waiter.await.map(drop) }) };
+        let _ = tokio::time::timeout(ms(drop_after), called).await;
+        redlock.close().await.unwrap();
+        let names = names.take();
+        let count = |some: &[&str]| names.iter().filter(|name| some.contains(name)).count();
+        let ended = ["released", "already_gone", "unknown", "dropped", "handed_over", "left"];
+        assert_eq!(count(&["acquired", "resumed"]), count(&ended), "{drop_after}: {names:?}");
+        assert!(count(&["lost"]) <= count(&ended), "{drop_after}: {names:?}");
+        assert!((2..=3).contains(&count(&["acquired", "not acquired"])), "{drop_after}: {names:?}");
+        told.extend(names);
+    }
+    assert!(
+        ["released", "already_gone", "dropped", "handed_over", "lost", "not acquired"]
+            .iter()
+            .all(|end| told.contains(end))
+    );
 }
 
 #[cfg(feature = "bounded-registry")]
