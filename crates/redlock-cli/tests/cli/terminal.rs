@@ -9,11 +9,13 @@ use crate::stage::{Outcome, Stage, finished};
 /// The program at a terminal, with a script as its command; what is typed, each word when the script has written that file.
 async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     fs::write(stage.file("job.sh"), script).unwrap();
-    let line = format!("{} {run} -- sh job.sh", env!("CARGO_BIN_EXE_redlock"));
+    // A shell that stays in between gets what the keyboard sends too, and ends as if the program had been ended by it.
+    let line = format!("exec {} {run} -- sh job.sh", env!("CARGO_BIN_EXE_redlock"));
     let mut terminal = Command::new("env");
     terminal
         .args(["--default-signal", "script", "-qec", &line, "/dev/null"])
         .env("REDLOCK_NODES", stage.nodes())
+        .env("SHELL", "/bin/sh")
         .current_dir(stage.file("."));
     terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = terminal.spawn().unwrap();
