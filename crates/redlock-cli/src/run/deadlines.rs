@@ -67,6 +67,11 @@ impl Deadlines {
         }
     }
 
+    /// Whether a command that was stopped may go on, with so much validity left: not for the moment until it is killed.
+    pub(super) fn lets_go_on(&self, left: Duration) -> bool {
+        self.of_work(left) != Due::Kill
+    }
+
     /// What is due for a command that was told to end, with so much validity left.
     pub(super) fn of_end(&self, left: Duration) -> Due {
         if left <= self.kill { Due::Kill } else { Due::Nothing(left - self.kill) }
@@ -104,6 +109,14 @@ mod tests {
         assert_eq!(deadlines.of_work(ms(6_000)), Due::Term);
         assert_eq!(deadlines.of_end(ms(6_000)), Due::Nothing(ms(5_000)));
         assert_eq!((deadlines.of_end(ms(1_000)), deadlines.of_work(ms(1_000))), (Due::Kill, Due::Kill));
+    }
+
+    #[test]
+    fn what_was_stopped_goes_on_if_it_is_not_to_be_killed_at_once() {
+        let deadlines = Deadlines::new(ms(30_000), None).unwrap();
+        for (left, goes_on) in [(0, false), (1_000, false), (1_001, true), (6_000, true), (20_000, true)] {
+            assert_eq!(deadlines.lets_go_on(ms(left)), goes_on, "{left}");
+        }
     }
 
     #[test]

@@ -208,10 +208,9 @@ impl Supervision<'_> {
         self.command.signal(Signal::STOP);
         let _ = kill_process(getpid(), Signal::STOP);
         // Here this process goes on. What has to be ended must not run on first.
-        match self.lock.check() {
-            Ok(left) if self.deadlines.of_work(left) == Due::Kill && self.on_loss == OnLoss::Kill => {}
-            Err(_) if self.on_loss == OnLoss::Kill => {}
-            _ => self.command.signal(Signal::CONT),
+        let left = self.lock.check().unwrap_or_default();
+        if self.on_loss == OnLoss::Warn || self.deadlines.lets_go_on(left) {
+            self.command.signal(Signal::CONT);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redlock_tests::lab::eventually;
 
-use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, send_to, state};
+use crate::stage::{Stage, backstop_of, finished, outcome, send, send_to, state};
 
 #[tokio::test]
 async fn signals_go_on_to_the_command_and_its_answer_is_redlock_s() {
@@ -83,22 +83,36 @@ async fn stopped_and_continued_in_time_all_goes_on() {
 #[tokio::test]
 async fn stopped_past_the_validity_the_command_never_runs_again() {
     let stage = Stage::new(3).await;
-    let script = format!("trap '' TERM; echo $$ > pid; {}", beating("beat"));
-    let child = stage.run_script("a", &[], &script).spawn().unwrap();
-    stage.until_written("beat").await;
-    let (pid, redlock) = (stage.read("pid"), child.id().unwrap());
-    // It must not need the second process for that.
-    send_to(backstop_of(redlock).unwrap().parse().unwrap(), "KILL");
-    send(&child, "TSTP");
-    assert!(eventually(async || state(&pid) == Some('T')).await);
-    let stopped = now();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut stopped = Vec::new();
+    for name in names {
+        // Several that wait for nothing: whatever time they are given, one of them uses it.
+        let script = format!(
+            "trap '' TERM; echo $$ > pid-{name}
+            for i in 1 2 3 4; do while :; do echo >> work-{name}-$i; done & done; wait"
+        );
+        let child = stage.run_script(name, &[], &script).spawn().unwrap();
+        for i in 1..=4 {
+            stage.until_written(&format!("work-{name}-{i}")).await;
+        }
+        // It must not need the second process for that.
+        send_to(backstop_of(child.id().unwrap()).unwrap().parse().unwrap(), "KILL");
+        send(&child, "TSTP");
+        let pid = stage.read(&format!("pid-{name}"));
+        assert!(eventually(async || state(&pid) == Some('T')).await);
+        stopped.push((name, child, pid));
+    }
     tokio::time::sleep(Duration::from_secs(4)).await;
-    // Another has it by now.
-    assert_eq!(outcome(stage.run("a", &["--try"], &["true"])).await.code, 0);
-    send_to(redlock, "CONT");
-    let outcome = finished(child).await;
-    assert_eq!(outcome.code, 121, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
-    assert!(beat(&stage.read("beat")) <= stopped);
-    assert_eq!(state(&pid), None);
+    let work = |name| [1, 2, 3, 4].map(|i| stage.read(&format!("work-{name}-{i}")).len());
+    for (name, child, pid) in stopped {
+        let done = work(name);
+        // Another has it by now.
+        assert_eq!(outcome(stage.run(name, &["--try"], &["true"])).await.code, 0);
+        send(&child, "CONT");
+        let outcome = finished(child).await;
+        assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
+        assert_eq!(work(name), done, "{name} has worked on after its lock had ended");
+        assert_eq!(state(&pid), None);
+    }
 }
