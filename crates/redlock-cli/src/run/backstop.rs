@@ -20,7 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{command::Command, signals::Signals};
+use super::{
+    command::{Command, has_left},
+    signals::Signals,
+};
 use crate::exit::Exit;
 
 /// How long a word to the other process may take, and the other process to end.
@@ -82,10 +85,17 @@ pub(crate) fn run() -> Exit {
         words.map_while(|word| Word::read(&word)).try_for_each(|word| tell.send(word))
     });
     if let Some(victim) = watch(&told, clock) {
-        let _ = match victim {
-            Victim::Group(leader) => kill_process_group(leader, Signal::KILL),
-            Victim::Process(process) => kill_process(process, Signal::KILL),
-        };
+        match victim {
+            Victim::Group(leader) => {
+                let _ = kill_process_group(leader, Signal::KILL);
+                if has_left(leader) {
+                    let _ = kill_process(leader, Signal::KILL);
+                }
+            }
+            Victim::Process(process) => {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
     }
     Exit::SUCCESS
 }

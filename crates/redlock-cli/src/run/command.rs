@@ -2,20 +2,25 @@
 
 use std::{
     ffi::OsString,
-    io::{self, ErrorKind, IsTerminal as _},
+    fs::File,
+    io::{self, ErrorKind},
     process::ExitStatus,
     time::Duration,
 };
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
+use rustix::{
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, kill_process_group,
+        test_kill_process_group, waitid,
+    },
+    termios::tcgetpgrp,
 };
 use tokio::{
     process::{Child, Command as Process},
     time::{Instant, sleep},
 };
 
-use super::signals::Signals;
+use super::{dead, signals::Signals};
 use crate::{exit::Exit, failure::Failure};
 
 /// A command that runs.
@@ -25,8 +30,8 @@ pub(super) struct Command {
     pid: Pid,
     /// Whether it leads a process group of its own.
     leads: bool,
-    /// Whether the terminal sends its signals to this process and to the command alike.
-    shares_terminal: bool,
+    /// The terminal, where this process has one and the command is in the same group: what it sends, it sends to both.
+    terminal: Option<File>,
 }
 
 impl Command {
@@ -51,7 +56,9 @@ impl Command {
         let started = process.spawn().map_err(|error| cannot(program, &error))?;
         let pid = started.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or_else(|| Failure::new(Exit::FAILED, "the command has no process id"))?;
-        Ok(Self { child: started, pid, leads, shares_terminal: !leads && io::stdin().is_terminal() })
+        // Whatever standard input is: the keys of a terminal reach all in the group in its foreground.
+        let terminal = if leads { None } else { File::open("/dev/tty").ok() };
+        Ok(Self { child: started, pid, leads, terminal })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -70,7 +77,14 @@ impl Command {
 
     /// Sends a signal to the command, and to all in its group if that is its own. That it has ended is no error.
     pub(super) fn signal(&self, signal: Signal) {
-        let _ = if self.leads { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+        if self.leads {
+            let _ = kill_process_group(self.pid, signal);
+        }
+        // Once it was waited for, its process id may be another's.
+        let is_there = self.child.id().is_some();
+        if is_there && (!self.leads || has_left(self.pid)) {
+            let _ = kill_process(self.pid, signal);
+        }
     }
 
     /// Passes a signal on that this process got.
@@ -78,10 +92,16 @@ impl Command {
         // The keys Ctrl-C and Ctrl-\ and a new size of the window: the terminal has told the command already.
         let of_terminal = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&signal);
         match signal {
-            _ if of_terminal && self.shares_terminal => {}
+            _ if of_terminal && self.is_in_foreground() => {}
             _ if Signals::ENDING.contains(&signal) => self.tell_to_end(signal),
             _ => self.signal(signal),
         }
+    }
+
+    /// Whether what the terminal sends goes to this process and to the command alike.
+    fn is_in_foreground(&self) -> bool {
+        let foreground = self.terminal.as_ref().and_then(|terminal| tcgetpgrp(terminal).ok());
+        foreground == Some(getpgrp())
     }
 
     /// Tells the command to end; one that is stopped has to go on to hear it.
@@ -108,7 +128,6 @@ impl Command {
             return Swept::Ended;
         }
         self.signal(Signal::KILL);
-        // Those that are dead and not yet waited for by their parent are members too: not for long.
         self.gone_within(Duration::from_millis(100)).await;
         Swept::Killed
     }
@@ -127,8 +146,14 @@ impl Command {
     }
 
     fn has_members(&self) -> bool {
-        test_kill_process_group(self.pid).is_ok()
+        // Those that are dead count until their parent has waited for them, and some parents never do.
+        test_kill_process_group(self.pid).is_ok() && !dead::are_all_of(self.pid)
     }
+}
+
+/// Whether a process that has led a group has gone into another one.
+pub(super) fn has_left(leader: Pid) -> bool {
+    getpgid(Some(leader)).is_ok_and(|group| group != leader)
 }
 
 /// What was left in the command's group.

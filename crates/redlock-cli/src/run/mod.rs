@@ -4,6 +4,7 @@ mod steps;
 mod supervision;
 mod deadlines;
 mod command;
+mod dead;
 mod signals;
 mod backstop;
 mod ending;

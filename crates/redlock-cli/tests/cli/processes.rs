@@ -31,6 +31,38 @@ async fn what_the_command_leaves_behind_ends_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_dead_and_waited_for_by_nobody_is_not_left_behind() {
+    let stage = Stage::new(3).await;
+    // Its parent is in a group of its own, and busy with other things.
+    let script = "$group = getpgrp;
+        if (!fork) {
+            close STDOUT; close STDERR; setpgrp(0, 0);
+            if (!fork) { setpgrp(0, $group); open F, '>', 'dead'; print F $$; close F; exit }
+            sleep 6; exit
+        }
+        sleep 1; exit 6";
+    let ended = outcome(stage.run("a", &["--grace", "1s"], &["perl", "-e", script])).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (6, ""));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", stage.read("dead"))).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+}
+
+#[tokio::test]
+async fn a_command_that_goes_into_another_group_ends_with_its_lock_all_the_same() {
+    let stage = Stage::new(3).await;
+    // Into that of redlock, for half a minute at most.
+    let script = "setpgrp(0, getpgrp(getppid)) or die; open F, '>', 'pid'; print F $$; close F; sleep 30";
+    for signal in ["TERM", "KILL"] {
+        let redlock = stage.run("a", &["--wait", "20s"], &["perl", "-e", script]).spawn().unwrap();
+        stage.until_written("pid").await;
+        send(&redlock, signal);
+        assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it lives on");
+        drop(redlock);
+        std::fs::remove_file(stage.file("pid")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_command_leads_a_group_of_its_own_unless_it_is_to_be_in_the_foreground() {
     let stage = Stage::new(3).await;
     // The process group, as the kernel tells it, and the process.

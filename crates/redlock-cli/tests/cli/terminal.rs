@@ -8,9 +8,14 @@ use crate::stage::{Outcome, Stage, finished};
 
 /// The program at a terminal, with a script as its command; what is typed, each word when the script has written that file.
 async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
+    from(stage, "/dev/tty", run, script, typed).await
+}
+
+/// The same with a standard input of one's choice.
+async fn from(stage: &Stage, input: &str, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     fs::write(stage.file("job.sh"), script).unwrap();
     // A shell that stays in between gets what the keyboard sends too, and ends as if the program had been ended by it.
-    let line = format!("exec {} {run} -- sh job.sh", env!("CARGO_BIN_EXE_redlock"));
+    let line = format!("exec {} {run} -- sh job.sh < {input}", env!("CARGO_BIN_EXE_redlock"));
     let mut terminal = Command::new("env");
     terminal
         .args(["--default-signal", "script", "-qec", &line, "/dev/null"])
@@ -42,10 +47,15 @@ async fn an_interrupt_from_the_keyboard_reaches_the_command_once() {
     let stage = Stage::new(3).await;
     let script = "trap 'echo >> interrupts' INT; trap 'echo >> passed-on' CONT; echo > ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; exit 5";
     // What redlock passes on is followed by SIGCONT, by which it is told from what the terminal sends.
-    for (options, passed_on) in [("run a", "\n"), ("run a --foreground", "")] {
-        let told = at_terminal(&stage, options, script, &[("ready", "\x03")]).await;
-        assert_eq!((told.code, stage.read("interrupts").as_str()), (5, "\n"), "{options}: {told:?}");
-        assert_eq!(stage.read("passed-on"), passed_on, "{options}");
+    for (options, input, passed_on) in [
+        ("run a", "/dev/tty", "\n"),
+        ("run a", "/dev/null", "\n"),
+        ("run a --foreground", "/dev/tty", ""),
+        ("run a --foreground", "/dev/null", ""),
+    ] {
+        let told = from(&stage, input, options, script, &[("ready", "\x03")]).await;
+        assert_eq!((told.code, stage.read("interrupts").as_str()), (5, "\n"), "{options} < {input}: {told:?}");
+        assert_eq!(stage.read("passed-on"), passed_on, "{options} < {input}");
         let _ = fs::remove_file(stage.file("passed-on"));
         fs::remove_file(stage.file("interrupts")).unwrap();
         fs::remove_file(stage.file("ready")).unwrap();
