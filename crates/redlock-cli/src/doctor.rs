@@ -33,8 +33,8 @@ pub(crate) async fn run(args: &DoctorArgs, say: &Say) -> Result<Exit, Failure> {
         Some(Severity::Error) => Exit(2),
     };
     let paint = Paint::of(&io::stdout());
-    say.result(|| text(&report, &latencies, paint), || data(&report, &latencies, exit));
-    closed(&redlock, Ok(exit)).await
+    let told = say.result(|| text(&report, &latencies, paint), || data(&report, &latencies, exit));
+    closed(&redlock, told.map(|()| exit)).await
 }
 
 /// How long each node takes to answer, in the order of the nodes; nothing of those that do not.

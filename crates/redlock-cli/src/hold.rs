@@ -73,10 +73,14 @@ pub(crate) async fn extend(args: &ExtendArgs, say: &Say) -> Result<Exit, Failure
         (Err(error), _) => return closed(&redlock, Err(error.into())).await,
         (_, Err(loss)) => return closed(&redlock, Err(Failure::new(Exit::LOST, loss.to_string()))).await,
     };
-    say.result(
+    let told = say.result(
         || millis(validity).to_string(),
         || json!({ "resource": args.name, "ttl_ms": millis(args.ttl), "valid_ms": millis(validity) }),
     );
+    if let Err(failure) = told {
+        // It is extended all the same.
+        say.warning(&failure.what);
+    }
     closed(&redlock, Ok(Exit::SUCCESS)).await
 }
 

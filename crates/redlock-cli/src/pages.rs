@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::{args::Cli, exit::Exit, failure::Failure};
+use crate::{args::Cli, exit::Exit, failure::Failure, say::printed};
 
 /// Prints the completions for a shell.
 pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
@@ -51,8 +51,7 @@ fn is_listed(command: &Command) -> bool {
 
 fn print(text: &[u8]) -> Result<Exit, Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(|error| Failure::of(&error))?;
-    Ok(Exit::SUCCESS)
+    printed(stdout.write_all(text).and_then(|()| stdout.flush())).map(|()| Exit::SUCCESS)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What is told: results on standard output, all else on standard error, as text or as JSON.
 
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::{exit::Exit, failure::Failure, paint::Paint};
 
-/// What is told, and how. That nobody reads it is no error.
+/// What is told, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Say {
     json: bool,
@@ -34,8 +34,8 @@ impl Say {
     }
 
     /// A result: as text, or as data.
-    pub(crate) fn result(self, text: impl FnOnce() -> String, data: impl FnOnce() -> Value) {
-        let _ = self.try_result(text, data);
+    pub(crate) fn result(self, text: impl FnOnce() -> String, data: impl FnOnce() -> Value) -> Result<(), Failure> {
+        printed(self.try_result(text, data))
     }
 
     /// A result that is of use only if it is read.
@@ -84,6 +84,16 @@ impl Say {
 
     fn line(self, line: &str) {
         let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// That nobody reads on is no failure: whoever does not has had enough. That there is no room for it is one.
+pub(crate) fn printed(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::FAILED, format!("the output cannot be written: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

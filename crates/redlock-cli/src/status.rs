@@ -37,11 +37,11 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
     }
     let paint = Paint::of(&io::stdout());
     let lines = || all.iter().map(|inspection| text(inspection, paint)).collect::<Vec<_>>().join("\n");
-    say.result(
+    let told = say.result(
         || if all.is_empty() { "no locks are held".to_owned() } else { lines() },
         || all.iter().map(data).collect(),
     );
-    closed(&redlock, Ok(exit)).await
+    closed(&redlock, told.map(|()| exit)).await
 }
 
 /// The names of all locks that any node holds.

@@ -8,7 +8,15 @@ use std::{
 use redlock_core::Inspection;
 use tokio::{select, signal, time};
 
-use crate::{args::WatchArgs, exit::Exit, failure::Failure, fleet::Fleet, paint::Paint, say::Say, status};
+use crate::{
+    args::WatchArgs,
+    exit::Exit,
+    failure::Failure,
+    fleet::Fleet,
+    paint::Paint,
+    say::{Say, printed},
+    status,
+};
 
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -29,9 +37,8 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
             _ = ticks.tick() => {}
         }
         let inspection = redlock.inspect(&args.name).await?;
-        if view.show(&inspection).is_err() {
-            // Nobody reads on.
-            return Ok(Exit::SUCCESS);
+        if let Err(error) = view.show(&inspection) {
+            return printed(Err(error)).map(|()| Exit::SUCCESS);
         }
     }
 }
