@@ -17,7 +17,8 @@ pub(crate) async fn take(
     options: AcquireOptions,
 ) -> Result<Lock, AcquireError> {
     let options = options.fencing(args.fencing);
-    if args.once {
+    // No time to wait is no time for a round either: what is meant is one that does not wait.
+    if args.once || args.wait.is_zero() {
         take_if_free(redlock, name, options).await
     } else {
         redlock.acquire(name, options.deadline(args.wait)).await

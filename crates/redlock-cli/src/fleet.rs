@@ -1,8 +1,8 @@
 //! The nodes: where they are named, and the `Redlock` over them.
 
-use std::{env, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use redlock_core::{BuildError, LockNode, NodeUrl, NodeUrlError, Owner, Redlock, RedlockBuilder};
+use redlock_core::{BuildError, LockNode, NodeUrl, NodeUrlError, Owner, Redlock, RedlockBuilder, algorithm::Ttl};
 
 use crate::{
     args::FleetArgs,
@@ -26,9 +26,9 @@ impl Fleet {
         let file = args.config.clone().or_else(|| set("REDLOCK_CONFIG").map(PathBuf::from));
         let config = file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         let (urls, source) = if !args.nodes.is_empty() {
-            (args.nodes.clone(), Source::Argument)
+            (args.nodes.iter().flat_map(|nodes| apart(nodes)).collect(), Source::Argument)
         } else if let Some(nodes) = set("REDLOCK_NODES") {
-            (nodes.split([',', ' ']).filter(|url| !url.is_empty()).map(str::to_owned).collect(), Source::Environment)
+            (apart(nodes.to_str().ok_or(FleetError::NoText)?).collect(), Source::Environment)
         } else {
             (config.nodes, Source::File)
         };
@@ -57,6 +57,11 @@ impl Fleet {
             restart_guard: config.restart_guard,
             owner: config.owner,
         })
+    }
+
+    /// The longest time for which the nodes keep a lock that nobody extends.
+    pub(crate) fn longest_ttl(&self) -> Duration {
+        self.restart_guard.unwrap_or(Ttl::MAX).min(Ttl::MAX)
     }
 
     /// The nodes, for what is asked of each.
@@ -88,8 +93,13 @@ impl Fleet {
 }
 
 /// A variable of the environment, if it is set to something.
-fn set(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|text| !text.is_empty())
+fn set(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|text| !text.is_empty())
+}
+
+/// URLs that stand between commas or white space: lists are put together by scripts, and lines broken by people.
+fn apart(urls: &str) -> impl Iterator<Item = String> {
+    urls.split(|c: char| c == ',' || c.is_whitespace()).filter(|url| !url.is_empty()).map(str::to_owned)
 }
 
 #[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
@@ -131,6 +141,8 @@ pub(crate) enum FleetError {
          --config"
     )]
     NoNodes,
+    #[error("REDLOCK_NODES holds bytes that are no text (UTF-8), as no URL does")]
+    NoText,
     #[error("{place}: {error}")]
     Url { error: NodeUrlError, place: Source },
     #[error(transparent)]

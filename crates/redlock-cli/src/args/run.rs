@@ -76,7 +76,7 @@ pub(crate) struct TakeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,
 
-    /// How long to wait while others hold the lock, or nodes fail.
+    /// How long to wait while others hold the lock, or nodes fail; 0s is the same as --try.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "10s")]
     pub(crate) wait: Duration,
 

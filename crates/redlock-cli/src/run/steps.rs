@@ -30,6 +30,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     let deadlines = Deadlines::new(args.take.ttl, args.grace).map_err(|error| Failure::of(&error))?;
     let fleet = Fleet::open(&args.fleet, say)?;
+    let (at_least, longest) = (args.at_least.unwrap_or_default(), fleet.longest_ttl());
+    if at_least > longest {
+        let what = format!("--at-least {at_least:?} is longer than nodes keep a lock: give {longest:?} at most");
+        return Err(Failure::new(Exit::FAILED, what));
+    }
     let redlock = fleet.holder(args.take.owner.clone(), Owner::this_process())?;
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
 
@@ -80,7 +85,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let rest = args.at_least.unwrap_or_default().saturating_sub(began.elapsed());
+    let rest = at_least.saturating_sub(began.elapsed());
     let exit = match ending.why {
         Why::ItsOwn if !rest.is_zero() => leave(lock, rest, &args, ending, say).await,
         _ => give_back(lock, &args, ending, say).await,
@@ -175,8 +180,8 @@ fn valid_until(lock: &Lock) -> Option<String> {
 async fn leave(mut lock: Lock, rest: Duration, args: &RunArgs, ending: Ending, say: &Say) -> Exit {
     let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
     let left = match extended {
-        Ok(()) => lock.into_parts().await.map(drop).map_err(|loss| chain(&loss)),
-        Err(error) => Err(chain(&error)),
+        Ok(()) => lock.into_parts().await.map(drop).map_err(|loss| Failure::new(Exit::LOST, chain(&loss))),
+        Err(error) => Err(Failure::from(error)),
     };
     match left {
         Ok(()) => {
@@ -184,8 +189,16 @@ async fn leave(mut lock: Lock, rest: Duration, args: &RunArgs, ending: Ending, s
             say.event("left", &text, json!({ "resource": args.name, "for_ms": millis(rest) }));
             ending.status.into()
         }
-        Err(why) => {
-            say.warning(&format!("the lock could not be held for --at-least: {why}"));
+        Err(Failure { exit: Exit::LOST, what, .. }) if args.on_loss == OnLoss::Kill => {
+            say.notable(
+                "lost",
+                &format!("{what}: another may have held it before the command had ended"),
+                json!({ "resource": args.name, "exit_code": Exit::LOST.0 }),
+            );
+            Exit::LOST
+        }
+        Err(Failure { what, .. }) => {
+            say.warning(&format!("the lock could not be held for --at-least: {what}"));
             ending.status.into()
         }
     }

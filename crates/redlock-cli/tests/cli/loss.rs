@@ -149,6 +149,24 @@ async fn a_lock_that_was_gone_when_the_command_ended_is_told_as_lost() {
 }
 
 #[tokio::test]
+async fn a_lock_that_is_another_s_is_told_as_lost_though_it_was_to_be_left() {
+    let stage = Stage::new(3).await;
+    for (options, code) in [(&["--at-least", "20s"][..], 121), (&["--at-least", "20s", "--on-loss", "warn"], 4)] {
+        let holder = stage.run_script("a", options, "sleep 0.6; exit 4").spawn().unwrap();
+        stage.until_held("a").await;
+        for server in &stage.servers {
+            server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
+        }
+        let outcome = finished(holder).await;
+        assert_eq!(outcome.code, code, "{options:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("is lost"), "{options:?}: {}", outcome.stderr);
+        for server in &stage.servers {
+            server.command(&["DEL", "a"]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn with_on_loss_warn_the_command_goes_on_and_a_warning_is_told() {
     let stage = Stage::new(3).await;
     let holder = stage.run_script("a", &["--on-loss", "warn"], "sleep 5; echo done; exit 4").spawn().unwrap();

@@ -5,6 +5,7 @@
 mod stage;
 
 mod run;
+mod usage;
 mod race;
 mod loss;
 mod signals;

@@ -1,0 +1,103 @@
+//! How nodes and times are given, and what is said of output that nobody can write.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt as _,
+    process::Stdio,
+};
+
+use redlock_tests::servers::Server;
+use tokio::io::AsyncReadExt as _;
+
+use crate::stage::{Stage, bare, finished, outcome};
+
+#[tokio::test]
+async fn urls_stand_between_commas_and_white_space_however_many() {
+    let stage = Stage::new(3).await;
+    let urls: Vec<_> = stage.servers.iter().map(Server::url).collect();
+    for between in [",", " ", ", ", ",,", "\n", " \t\n"] {
+        let nodes = format!("{between}{}{between}", urls.join(between));
+        let mut by_variable = bare(["status", "a"]);
+        by_variable.env("REDLOCK_NODES", &nodes);
+        for told in [outcome(by_variable).await, outcome(bare(["status", "a", "--nodes", &nodes])).await] {
+            assert_eq!(told.code, 0, "{between:?}: {}", told.stderr);
+            assert!(told.stdout.contains("3 of 3 nodes answered"), "{between:?}: {}", told.stdout);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_are_named_and_cannot_be_read_are_not_passed_over() {
+    let stage = Stage::new(1).await;
+    fs::write(stage.file("redlock.toml"), format!("nodes = [{:?}]\n", stage.servers[0].url())).unwrap();
+    let from_file = ["status", "a", "--config", "redlock.toml"];
+    let mut file = bare(from_file);
+    file.current_dir(stage.file("."));
+    assert_eq!(outcome(file).await.code, 0);
+
+    let mut variable = bare(from_file);
+    variable.current_dir(stage.file(".")).env("REDLOCK_NODES", OsStr::from_bytes(b"redis://\xff"));
+    let told = outcome(variable).await;
+    assert!(told.code == 125 && told.stderr.contains("no text"), "{}: {}", told.code, told.stderr);
+
+    // An option that is empty, as of a variable that is not set, is not made up for by other nodes.
+    for empty in ["", ",", " "] {
+        let told = outcome(stage.redlock(["status", "a", "--nodes", empty])).await;
+        assert!(told.code == 125 && told.stderr.contains("no nodes are named"), "{}: {}", told.code, told.stderr);
+    }
+}
+
+#[tokio::test]
+async fn no_time_to_wait_is_one_try() {
+    let stage = Stage::new(3).await;
+    for zero in ["0s", "0"] {
+        let free = outcome(stage.run("a", &["--wait", zero], &["echo", "ran"])).await;
+        assert_eq!((free.code, free.stdout.as_str()), (0, "ran\n"), "{}", free.stderr);
+    }
+    let holder = stage.run("a", &[], &["sleep", "3"]).spawn().unwrap();
+    stage.until_held("a").await;
+    let held = outcome(stage.run("a", &["--wait", "0s"], &["echo", "ran"])).await;
+    assert_eq!((held.code, held.stdout.as_str()), (120, ""), "{}", held.stderr);
+    assert_eq!(finished(holder).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_no_node_would_keep_for_so_long_is_refused_before_the_command_runs() {
+    let stage = Stage::new(1).await;
+    fs::write(stage.file("redlock.toml"), "restart_guard = \"10s\"\n").unwrap();
+    for (options, longest) in [
+        (&["--at-least", "8d"][..], "give 604800s at most"),
+        (&["--at-least", "11s", "--config", "redlock.toml"], "give 10s at most"),
+    ] {
+        let told = outcome(stage.run("a", options, &["touch", "ran"])).await;
+        assert!(told.code == 125 && told.stderr.contains(longest), "{}: {}", told.code, told.stderr);
+        assert!(!stage.file("ran").exists());
+    }
+}
+
+#[tokio::test]
+async fn output_for_which_there_is_no_room_is_a_failure_and_output_that_nobody_reads_is_none() {
+    let stage = Stage::new(3).await;
+    for task in [&["status", "a"][..], &["status", "a", "--json"], &["doctor"], &["watch", "a"], &["man"]] {
+        let mut full = stage.redlock(task);
+        full.stdout(File::create("/dev/full").unwrap());
+        let told = outcome(full).await;
+        assert!(
+            told.code == 125 && told.stderr.contains("cannot be written"),
+            "{task:?} {}: {}",
+            told.code,
+            told.stderr
+        );
+    }
+    // As with `| head -1`: what reads has gone when the next line comes.
+    let mut watch = stage.redlock(["watch", "a", "--every", "100ms", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = watch.stdout.take().unwrap();
+    reader.read_u8().await.unwrap();
+    drop(reader);
+    let changed = outcome(stage.run("a", &[], &["sleep", "1"])).await;
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    let told = finished(watch).await;
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+}
