@@ -6,7 +6,11 @@ use std::{
 };
 
 use redlock_core::Inspection;
-use tokio::{select, signal, time};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    time,
+};
 
 use crate::{
     args::WatchArgs,
@@ -31,12 +35,17 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     let mut view = View::new(say);
     let mut ticks = time::interval(args.every);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    // Listened to all the time: one that comes during a look must not be lost.
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| Failure::of(&error))?;
     loop {
-        select! {
-            _ = signal::ctrl_c() => return Ok(Exit::SUCCESS),
-            _ = ticks.tick() => {}
-        }
-        let inspection = redlock.inspect(&args.name).await?;
+        let look = async {
+            ticks.tick().await;
+            redlock.inspect(&args.name).await
+        };
+        let inspection = select! {
+            _ = interrupts.recv() => return Ok(Exit::SUCCESS),
+            inspection = look => inspection?,
+        };
         if let Err(error) = view.show(&inspection) {
             return printed(Err(error)).map(|()| Exit::SUCCESS);
         }

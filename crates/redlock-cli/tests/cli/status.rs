@@ -109,6 +109,21 @@ async fn next(lines: &mut Lines<impl tokio::io::AsyncBufRead + Unpin>) -> String
 }
 
 #[tokio::test]
+async fn a_watch_ends_on_ctrl_c_also_while_nodes_are_waited_for() {
+    let stage = Stage::new(3).await;
+    let mut watch = stage.redlock(["watch", "a", "--every", "100ms", "--node-timeout", "2s", "--json"]);
+    let mut watch = watch.spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(next(&mut lines).await, "free");
+    for server in &stage.servers {
+        server.pause().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    send(&watch, "INT");
+    assert_eq!(finished(watch).await.code, 0);
+}
+
+#[tokio::test]
 async fn a_watch_that_would_keep_the_nodes_busy_is_refused() {
     let stage = Stage::new(1).await;
     let told = outcome(stage.redlock(["watch", "a", "--every", "1ms"])).await;
