@@ -20,11 +20,15 @@ mod config;
 mod attempt;
 mod say;
 mod paint;
+mod secret;
 mod failure;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-use clap::Parser as _;
+use clap::{Parser as _, error::ErrorKind};
 
 use crate::{
     args::{Cli, Task},
@@ -40,7 +44,16 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => {
             // Asked-for help is no failure. That nobody reads it is none either.
-            let _ = answer.print();
+            let _ = match answer.kind() {
+                ErrorKind::UnknownArgument
+                | ErrorKind::InvalidSubcommand
+                | ErrorKind::InvalidValue
+                | ErrorKind::ValueValidation => {
+                    // It tells the word that is wrong, which may be a URL in a wrong place.
+                    write!(io::stderr(), "{}", secret::hidden(&answer.render().to_string()))
+                }
+                _ => answer.print(),
+            };
             return if answer.use_stderr() { Exit::FAILED } else { Exit::SUCCESS }.into();
         }
     };

@@ -69,6 +69,25 @@ async fn no_failure_shows_a_password() {
 }
 
 #[tokio::test]
+async fn bad_usage_shows_no_password_either() {
+    let url = format!("redis://:{PASSWORD}@127.0.0.1:1");
+    let other = format!("--every={url}");
+    for wrong in [
+        &["run", "a", &url, "--", "true"][..],
+        &["acquire", "a", &url],
+        &["watch", "a", &other],
+        &["run", "a", "--wait", &url, "--", "true"],
+        &["run", "a", "--on-loss", &url, "--", "true"],
+        &["completions", &url],
+        &[&url],
+    ] {
+        let told = outcome(bare(wrong)).await;
+        assert!(told.code == 125 && !told.stderr.is_empty() && !shows(&told, PASSWORD), "{wrong:?}: {told:?}");
+    }
+    assert!(outcome(bare(["--help"])).await.stdout.contains("redis://:password@"));
+}
+
+#[tokio::test]
 async fn a_password_where_others_can_see_it_is_warned_of() {
     let stage = stage().await;
     let nodes = urls(&stage, PASSWORD).join(",");
