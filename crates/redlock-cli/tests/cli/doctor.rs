@@ -168,13 +168,13 @@ async fn a_wrong_clock_is_a_warning() {
     let two = &urls(&stage)[..2];
     assert_eq!(examined(two, &[]).await.code, 0);
     let (right, wrong) = (name(&stage.servers[0]), name(&stage.servers[1]));
-    for (clock, fast, slow, apart) in [
-        (ServerClock::Ahead(Duration::from_secs(3600)), &wrong, &right, "3599."),
-        (ServerClock::Behind(Duration::from_secs(10)), &right, &wrong, "9."),
-    ] {
+    let hour = Duration::from_secs(3600);
+    for (clock, fast, slow) in [(ServerClock::Ahead(hour), &wrong, &right), (ServerClock::Behind(hour), &right, &wrong)]
+    {
         stage.servers[1].set_clock(clock).await.unwrap();
         let nodes = [fast.clone(), slow.clone()];
-        let cause = format!("the clock of {fast} is ahead of that of {slow} by {apart}");
+        // Less what the answers took: as much as is certain.
+        let cause = format!("the clock of {fast} is ahead of that of {slow} by 35");
         let cure = "keep all nodes' clocks by NTP";
         let planted =
             Planted { exit: 1, severity: "warning", kind: "clocks_apart", nodes: &nodes, cause: &cause, cure };
