@@ -156,8 +156,9 @@ impl Supervision<'_> {
             left.as_millis()
         );
         let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": millis(left) });
-        self.say.notable("ending", &text, data);
+        // The signal first, here and below: who reads what is said may be slow.
         self.command.tell_to_end(Signal::TERM);
+        self.say.notable("ending", &text, data);
         Stage::Told { kill: None, why }
     }
 
@@ -168,8 +169,8 @@ impl Supervision<'_> {
             Loss::Gone { .. } => {
                 let text = format!("{}: the command gets SIGTERM", chain(&loss));
                 let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": 0 });
-                self.say.notable("ending", &text, data);
                 self.command.tell_to_end(Signal::TERM);
+                self.say.notable("ending", &text, data);
                 Stage::Told { kill: Some(Instant::now() + self.deadlines.margin()), why: Why::Lost(Some(loss)) }
             }
             // This process stood still, or was late: there is no time left at all.

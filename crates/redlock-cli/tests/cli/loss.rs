@@ -90,6 +90,22 @@ async fn a_command_has_the_grace_to_end_by_itself() {
 }
 
 #[tokio::test]
+async fn a_command_is_told_to_end_though_nobody_reads_what_redlock_says_of_it() {
+    let stage = Stage::new(3).await;
+    // Standard error is full, and is read at the very end only.
+    let script = "exec 3>&2 2>/dev/null; trap 'date +%s%N > told; exit 3' TERM; yes >&3 & echo > ready; while :; do sleep 0.02; done";
+    let holder = stage.run_script("a", &["--grace", "1s"], script).spawn().unwrap();
+    stage.until_written("ready").await;
+    stage.until_held("a").await;
+    let expiry = stage.cut_off("a", TTL).await;
+    tokio::time::sleep(expiry.saturating_sub(now())).await;
+    assert!(!stage.read("told").is_empty(), "it was not told to end");
+    assert!(beat(&stage.read("told")) < expiry);
+    stage.reconnect().await;
+    assert_eq!(finished(holder).await.code, 121);
+}
+
+#[tokio::test]
 async fn nodes_that_come_back_in_time_cost_the_command_nothing() {
     let stage = Stage::new(3).await;
     let holder =
