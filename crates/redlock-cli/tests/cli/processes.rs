@@ -113,7 +113,7 @@ async fn a_redlock_that_stands_still_has_its_command_killed_before_the_keys_expi
         assert!(beat(&stage.read(file)) < expiry, "{file}");
     }
     // Another has it, and what stood still finds out.
-    assert_eq!(outcome(stage.run("a", &["--try"], &["true"])).await.code, 0);
+    assert_eq!(outcome(stage.attempt("a", &[], &["true"])).await.code, 0);
     send(&redlock, "CONT");
     let outcome = finished(redlock).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);

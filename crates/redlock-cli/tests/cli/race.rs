@@ -61,7 +61,7 @@ async fn a_host_whose_clock_is_late_does_not_run_the_minute_again() {
     assert_eq!((late.code, stage.read("minute").as_str()), (120, "ran\n"));
     // The next minute is another's as well as the first one's.
     stage.until_free("minute").await;
-    assert_eq!(outcome(stage.run("minute", &["--try"], &["true"])).await.code, 0);
+    assert_eq!(outcome(stage.attempt("minute", &[], &["true"])).await.code, 0);
 }
 
 #[tokio::test]
@@ -71,6 +71,6 @@ async fn where_nobody_has_it_those_who_try_ask_again() {
     for (server, token) in [(0, "one"), (1, "other")] {
         stage.servers[server].command(&["SET", "a", token, "PX", "900"]).await.unwrap();
     }
-    let tried = outcome(stage.run("a", &["--try"], &["echo", "ran"])).await;
+    let tried = outcome(stage.attempt("a", &[], &["echo", "ran"])).await;
     assert_eq!((tried.code, tried.stdout.as_str()), (0, "ran\n"), "{}", tried.stderr);
 }

@@ -48,7 +48,7 @@ async fn a_signal_while_it_waits_ends_redlock_and_leaves_nothing_behind() {
     assert_eq!(stage.holding("a").await, 0);
     assert!(!stage.file("ran").exists());
     // Nobody who has left stands in line.
-    assert_eq!(outcome(stage.run("a", &["--try"], &["true"])).await.code, 0);
+    assert_eq!(outcome(stage.attempt("a", &[], &["true"])).await.code, 0);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
     for (name, child, pid) in stopped {
         let done = work(name);
         // Another has it by now.
-        assert_eq!(outcome(stage.run(name, &["--try"], &["true"])).await.code, 0);
+        assert_eq!(outcome(stage.attempt(name, &[], &["true"])).await.code, 0);
         send(&child, "CONT");
         let outcome = finished(child).await;
         assert_eq!(outcome.code, 121, "{}", outcome.stderr);

@@ -72,7 +72,13 @@ impl Stage {
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
-    /// The same for a script of the shell.
+    /// `redlock run --try`: there is one round, so that a node must have the time to answer on any machine.
+    pub(crate) fn attempt<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
+        let run = ["run", name, "--try", "--node-timeout", "2s"];
+        self.redlock([&run[..], options, &["--"], command].concat())
+    }
+
+    /// As `run`, with a script of the shell.
     pub(crate) fn run_script<'a>(&self, name: &'a str, options: &[&'a str], script: &'a str) -> Command {
         self.run(name, options, &["sh", "-c", script])
     }

@@ -52,12 +52,13 @@ async fn nodes_that_are_named_and_cannot_be_read_are_not_passed_over() {
 async fn no_time_to_wait_is_one_try() {
     let stage = Stage::new(3).await;
     for zero in ["0s", "0"] {
-        let free = outcome(stage.run("a", &["--wait", zero], &["echo", "ran"])).await;
+        let free =
+            outcome(stage.redlock(["run", "a", "--node-timeout", "2s", "--wait", zero, "--", "echo", "ran"])).await;
         assert_eq!((free.code, free.stdout.as_str()), (0, "ran\n"), "{}", free.stderr);
     }
     let holder = stage.run("a", &[], &["sleep", "3"]).spawn().unwrap();
     stage.until_held("a").await;
-    let held = outcome(stage.run("a", &["--wait", "0s"], &["echo", "ran"])).await;
+    let held = outcome(stage.redlock(["run", "a", "--node-timeout", "2s", "--wait", "0s", "--", "echo", "ran"])).await;
     assert_eq!((held.code, held.stdout.as_str()), (120, ""), "{}", held.stderr);
     assert_eq!(finished(holder).await.code, 0);
 }
