@@ -154,11 +154,14 @@ async fn a_lock_that_the_nodes_say_is_another_s_ends_the_command_at_once() {
 #[tokio::test]
 async fn a_lock_that_was_gone_when_the_command_ended_is_told_as_lost() {
     let stage = Stage::new(3).await;
-    let holder = stage.run_script("a", &[], "sleep 0.6").spawn().unwrap();
+    // With a ttl so long that no extend comes in between.
+    let script = "until [ -e gone ]; do sleep 0.02; done";
+    let holder = stage.redlock(["run", "a", "--", "sh", "-c", script]).spawn().unwrap();
     stage.until_held("a").await;
     for server in &stage.servers {
         server.command(&["DEL", "a"]).await.unwrap();
     }
+    std::fs::write(stage.file("gone"), "").unwrap();
     let outcome = finished(holder).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("another may have held it"), "{}", outcome.stderr);
@@ -167,15 +170,18 @@ async fn a_lock_that_was_gone_when_the_command_ended_is_told_as_lost() {
 #[tokio::test]
 async fn a_lock_that_is_another_s_is_told_as_lost_though_it_was_to_be_left() {
     let stage = Stage::new(3).await;
-    for (options, code) in [(&["--at-least", "20s"][..], 121), (&["--at-least", "20s", "--on-loss", "warn"], 4)] {
-        let holder = stage.run_script("a", options, "sleep 0.6; exit 4").spawn().unwrap();
+    for (on_loss, code) in [("kill", 121), ("warn", 4)] {
+        let script = format!("until [ -e {on_loss} ]; do sleep 0.02; done; exit 4");
+        let run = ["run", "a", "--at-least", "5m", "--on-loss", on_loss, "--", "sh", "-c", &script];
+        let holder = stage.redlock(run).spawn().unwrap();
         stage.until_held("a").await;
         for server in &stage.servers {
             server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
         }
+        std::fs::write(stage.file(on_loss), "").unwrap();
         let outcome = finished(holder).await;
-        assert_eq!(outcome.code, code, "{options:?}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains("is lost"), "{options:?}: {}", outcome.stderr);
+        assert_eq!(outcome.code, code, "{on_loss}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("is lost"), "{on_loss}: {}", outcome.stderr);
         for server in &stage.servers {
             server.command(&["DEL", "a"]).await.unwrap();
         }
