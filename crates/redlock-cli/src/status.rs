@@ -21,13 +21,9 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
     let mut exit = Exit::SUCCESS;
     let mut all = Vec::new();
     if args.name.is_empty() {
-        for name in &held(&redlock, say, &mut exit).await? {
-            let inspection = redlock.inspect(name).await?;
-            // Given back meanwhile.
-            if *inspection.finding() != Finding::Free {
-                all.push(inspection);
-            }
-        }
+        all = inspect(&redlock, held(&redlock, say, &mut exit).await?).await?;
+        // Those were given back meanwhile.
+        all.retain(|inspection| *inspection.finding() != Finding::Free);
     }
     for name in &args.name {
         all.push(redlock.inspect(name).await?);
@@ -42,6 +38,22 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
         || all.iter().map(data).collect(),
     );
     closed(&redlock, told.map(|()| exit)).await
+}
+
+/// Looks at all of these, several at once, and tells of them in the same order.
+async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection>, Failure> {
+    const AT_ONCE: usize = 32;
+    let mut looked = Vec::new();
+    for names in names.chunks(AT_ONCE) {
+        let looks = names.iter().cloned().map(|name| {
+            let redlock = redlock.clone();
+            tokio::spawn(async move { redlock.inspect(name).await })
+        });
+        for look in looks.collect::<Vec<_>>() {
+            looked.push(look.await.map_err(|error| Failure::of(&error))??);
+        }
+    }
+    Ok(looked)
 }
 
 /// The names of all locks that any node holds.

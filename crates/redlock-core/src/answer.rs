@@ -170,6 +170,24 @@ pub enum OpenAnswer {
     InUse,
 }
 
+/// What a node says to a [`ListRequest`](crate::ListRequest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListAnswer {
+    /// The keys, each once.
+    pub keys: Vec<String>,
+    /// Whether these are all of them.
+    pub is_complete: bool,
+}
+
+impl ListAnswer {
+    /// These keys, which are all if it is complete.
+    #[must_use]
+    pub fn new(keys: Vec<String>, is_complete: bool) -> Self {
+        Self { keys, is_complete }
+    }
+}
+
 /// What a node says to an [`InspectRequest`](crate::InspectRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

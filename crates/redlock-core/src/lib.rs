@@ -118,7 +118,7 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     background::CloseError,
     builder::{BuildError, RedlockBuilder},
     clock::{Clock, SystemClock, TokioClock},

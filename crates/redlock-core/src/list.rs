@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::runtime::Handle;
 
 use crate::{
+    answer::ListAnswer,
     fleet::Fleet,
     inspect::InspectError,
     node_error::NodeError,
@@ -23,8 +24,8 @@ impl Redlock {
     ///
     /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
     /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
-    /// that hold nobody up, and looks at the beginning of each string behind the prefix; one that is not done within some
-    /// seconds has failed. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
+    /// that hold nobody up, and looks at the beginning of each string behind the prefix; after some seconds it tells what it has
+    /// found by then, and the list is not complete. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
     /// nodes of a Redis Cluster are not listed.
     ///
     /// ```
@@ -75,8 +76,8 @@ impl Redlock {
         let (mut names, mut failed, mut is_cut) = (BTreeSet::new(), Vec::new(), false);
         for (member, answer) in fleet.members.iter().zip(heard) {
             match answer {
-                Ok(keys) => {
-                    is_cut |= keys.len() >= Self::LISTED;
+                Ok(ListAnswer { keys, is_complete }) => {
+                    is_cut |= !is_complete;
                     let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
                     // The prefix itself may be a key, of somebody who has none.
                     names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
@@ -92,7 +93,7 @@ impl Redlock {
 
 impl Fleet {
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    async fn list(&self, member: usize, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    async fn list(&self, member: usize, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let member = &self.members[member];
         member.admit()?;
         member.node.list(request).await
@@ -118,8 +119,8 @@ impl Listing {
         self.failed.iter().map(|(node, error)| (node.as_str(), error))
     }
 
-    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and none had more than
-    /// it could tell.
+    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and each of them all
+    /// that it has.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete

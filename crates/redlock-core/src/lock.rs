@@ -275,7 +275,7 @@ impl Lock {
             Ok(None) => hold.end(Ending::Released),
             Ok(Some(loss)) => {
                 if let (true, Loss::Gone { votes, .. }) = (was_valid, loss) {
-                    hold.was_gone(votes);
+                    hold.was_gone(loss, votes);
                 }
                 hold.end(Ending::AlreadyGone);
             }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     algorithm::NodeFacts,
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node_error::{NodeError, NodeErrorKind},
     request::{
         AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
@@ -92,7 +92,7 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
 
     /// Names the keys that begin with the prefix and [hold a token](crate::Token::is_one) of this library, and changes
     /// nothing. It may go over all keys of the node, in steps that hold nobody up.
-    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())
     }
@@ -145,7 +145,7 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
         (**self).inspect(request).await
     }
 
-    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         (**self).list(request).await
     }
 

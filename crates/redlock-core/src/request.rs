@@ -234,7 +234,7 @@ impl InspectRequest {
 pub struct ListRequest {
     /// What their keys begin with.
     pub prefix: String,
-    /// How many to tell at least, if there are so many. It may tell some more.
+    /// How many are enough, if there are more. It may tell some more.
     pub enough: usize,
 }
 

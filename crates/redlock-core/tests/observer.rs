@@ -230,8 +230,8 @@ async fn a_lock_that_a_quorum_does_not_hold_while_it_is_valid_is_a_breach() {
     nodes[1].set("r", "another", None);
     assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
     let lines = diary.lines();
-    assert!(lines.len() == 3 && lines[1].starts_with("breached with 9."), "{lines:?}");
-    assert!(lines[2].ends_with(": already_gone"), "{lines:?}");
+    assert!(lines.len() == 4 && lines[1].starts_with("breached with 9.") && lines[2] == "lost: gone", "{lines:?}");
+    assert!(lines[3].ends_with(": already_gone"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

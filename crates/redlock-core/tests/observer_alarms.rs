@@ -74,7 +74,7 @@ async fn keys_that_expire_on_the_way_of_their_release_are_no_breach() {
     nodes.iter().for_each(|node| node.remove("r"));
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(200))));
     assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
-    assert_eq!(names.take(), ["acquired", "breached", "already_gone"]);
+    assert_eq!(names.take(), ["acquired", "breached", "lost", "already_gone"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    ListRequest, ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest,
-    ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
+    ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer,
+    RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
     algorithm::{ClockReading, Vote},
 };
 use tokio::time::Instant;
@@ -69,9 +69,15 @@ impl LockNode for MockNode {
         self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
     }
 
-    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| Ok(keys.locks(&request.prefix, now)), |_| Vote::Granted).await
+        let tell = move |keys: &mut Keys, now| {
+            let mut locks = keys.locks(&request.prefix, now);
+            let is_complete = locks.len() <= request.enough;
+            locks.truncate(request.enough);
+            Ok(ListAnswer::new(locks, is_complete))
+        };
+        self.request(None, tell, |_| Vote::Granted).await
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {

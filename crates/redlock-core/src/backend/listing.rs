@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Node, RedisClient, node::forbids_key};
 use crate::{
+    answer::ListAnswer,
     node_error::{NodeError, NodeErrorKind},
     request::ListRequest,
     resource::Resource,
@@ -24,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 impl<C: RedisClient> Node<C> {
     /// Goes over all keys, and looks at those that may be locks.
-    pub(super) async fn locks(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    pub(super) async fn locks(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         if self.client().is_cluster() {
             let what = "the locks of a Redis Cluster are not listed: each of its members knows a part of them";
             return Err(NodeError::new(NodeErrorKind::Unsupported, what));
@@ -43,12 +44,9 @@ impl<C: RedisClient> Node<C> {
             }
             drop(looks);
             cursor = next;
-            if cursor == "0" || locks.len() >= request.enough {
-                return Ok(locks.into_iter().collect());
-            }
-            if started.elapsed() >= LIMIT {
-                let what = format!("it has more keys than could be looked at within {LIMIT:?}");
-                return Err(NodeError::new(NodeErrorKind::Timeout, what));
+            let is_complete = cursor == "0";
+            if is_complete || locks.len() >= request.enough || started.elapsed() >= LIMIT {
+                return Ok(ListAnswer::new(locks.into_iter().collect(), is_complete));
             }
         }
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     algorithm::{ClockReading, NodeFacts, ScriptFailure},
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeUrl, NodeUrlError},
@@ -339,7 +339,7 @@ impl<C: RedisClient> LockNode for Node<C> {
         }
     }
 
-    async fn list(&self, request: &ListRequest) -> Result<Vec<String>, NodeError> {
+    async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         self.locks(request).await
     }
 

@@ -70,7 +70,7 @@ pub enum Event<'a> {
         error: &'a ExtendError,
     },
     /// A lock may not be relied on any more, before it was given back. Told once, when it is noticed: by an extend, by who
-    /// looks at the lock or waits for its loss, or when it is given back.
+    /// looks at the lock or waits for its loss, or when it is given back: by the answers of the nodes then, if they do not hold it.
     #[non_exhaustive]
     Lost {
         /// Why, and what was locked.
@@ -159,7 +159,7 @@ pub enum NodeRequest {
 pub enum NodeOutcome<'a> {
     /// It did as it was asked.
     Done,
-    /// It refused: another holds the lock, or it is gone.
+    /// It refused: another holds the lock or waits for longer, it is gone, or the node is quarantined.
     Refused,
     /// It failed.
     Failed(&'a NodeError),
@@ -199,7 +199,8 @@ impl Ending {
 }
 
 impl NodeRequest {
-    /// Its name for labels and traces: `redlock.acquire`, `redlock.extend` and so on.
+    /// Its name for labels and traces: `redlock.acquire`, `redlock.extend` and so on. OpenTelemetry has the command there; which
+    /// commands and scripts these are is the backend's own affair.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::event::{Ending, Event};
-use crate::{claim::Claimed, votes::Votes};
+use crate::{claim::Claimed, loss::Loss, votes::Votes};
 
 /// Tells when and how the caller's time with a lock ends. Dropped, the lock was dropped.
 #[derive(Debug)]
@@ -28,11 +28,12 @@ impl Hold {
 
     /// A lock that was valid was gone on so many nodes when it was given back. By the end of its validity nodes may have
     /// kept it as long as they had to; and half of an even number is too few for another to have had it.
-    pub(crate) fn was_gone(&self, votes: &Votes) {
+    pub(crate) fn was_gone(&self, loss: &Loss, votes: &Votes) {
         let Claimed { fleet, resources, standing, .. } = &*self.claimed;
         let left = standing.deadline().saturating_sub(fleet.clock.now());
         if !left.is_zero() && votes.refused() >= votes.needed() {
             fleet.observers.tell(&Event::Breached { resources, left });
+            fleet.observers.tell(&Event::Lost { loss });
         }
     }
 
