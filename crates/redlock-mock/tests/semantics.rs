@@ -108,6 +108,22 @@ async fn a_counter_that_is_no_number_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_counter_that_is_zero_begins_with_the_clock_as_one_that_is_not_there() {
+    let counted = async |value: &str| {
+        let node = MockNode::new("node");
+        node.set("c", value, None);
+        let mut request = AcquireRequest::new(resource(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap());
+        request.fencing = Some(Counters::new(Resource::new("c").unwrap(), TTL));
+        match node.acquire(&request).await.unwrap().answer {
+            AcquireAnswer::Granted { counter: Some(counter), .. } => counter,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(counted("1").await, 2);
+    assert!(counted("0").await > 1_000_000_000_000, "microseconds since 1970");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fraction_of_a_millisecond_is_rounded_up_in_an_expiry() {
     let node = MockNode::new("node");
     extend(&node, OURS, Duration::from_micros(1_500)).await;
