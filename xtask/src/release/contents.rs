@@ -16,8 +16,8 @@ const BESIDE: &[&str] = &["Cargo.toml", "README.md"];
 /// What cargo adds.
 const CARGO: &[&str] = &["Cargo.toml.orig", "Cargo.lock", ".cargo_vcs_info.json"];
 
-/// What source is made of.
-const SOURCE: &[&str] = &["rs", "lua"];
+/// What source is made of: with scripts, and with the pages of the guide.
+const SOURCE: &[&str] = &["rs", "lua", "md"];
 
 pub(super) fn check(release: &Release<'_>) -> Result<String> {
     let (mut violations, mut files) = (Vec::new(), 0);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     const LIST: &str = ".cargo_vcs_info.json\nCargo.lock\nCargo.toml\nCargo.toml.orig\nLICENSE-APACHE\nLICENSE-MIT\n\
-        README.md\nsrc/lib.rs\nsrc/script/open.lua\n";
+        README.md\nsrc/lib.rs\nsrc/script/open.lua\nsrc/guide/ttl.md\n";
 
     #[test]
     fn source_readme_and_licences_are_what_is_packed() {
