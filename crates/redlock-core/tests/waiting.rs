@@ -589,3 +589,21 @@ async fn a_lock_that_goes_on_within_its_process_was_released_however_slow_the_no
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+    let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let mut waiting = wait_in_order(&[&second, &third]).await;
+    sleep(ms(200)).await;
+    lock.release().await.unwrap();
+    // Before the second, which is woken, another has it on a quorum; it wakes nobody when it goes.
+    nodes[..2].iter().for_each(|node| node.set("r", "another", None));
+    sleep(ms(300)).await;
+    nodes.iter().for_each(|node| node.remove("r"));
+    waiting.remove(0).abort();
+    let left = Instant::now();
+    let (_lock, taken) = waiting.remove(0).await.unwrap();
+    assert!(taken - left < ms(100), "{:?}", taken - left);
+}

@@ -172,9 +172,10 @@ impl<'a> Place<'a> {
         Holding::new(&self.fleet.lines, &self.key, holder)
     }
 
-    /// The nodes were asked, and whoever else may have to be woken is woken by what is given back.
+    /// The nodes were asked, and whoever else may have to be woken is woken by what is given back. But for who was woken: the
+    /// holder that it was refused for may count on it, as on one that is on its way. It passes that on should it leave now.
     pub(crate) fn asked(&mut self) {
-        self.taken = None;
+        self.taken = self.taken.filter(|cause| *cause == Cause::Woken);
     }
 }
 
