@@ -174,7 +174,7 @@ impl<C: RedisClient> Node<C> {
         &self.client
     }
 
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
+    async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
         self.client.call(&call, self.connect_timeout, self.response_timeout).await
     }
 
