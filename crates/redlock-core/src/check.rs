@@ -66,12 +66,13 @@ impl Redlock {
     pub async fn check_nodes(&self) -> Result<NodesReport, NodesError> {
         Handle::try_current().map_err(|_| NodesError::NoRuntime)?;
         let fleet = &self.fleet;
-        let probe = fleet.probe();
+        // What each node says of its clock counts from here.
+        let request = fleet.probe().map(DescribeRequest::new);
 
-        // 1. All nodes at once: what each says of its clock counts from here.
+        // 1. All nodes at once.
         let requests = Requests::new(fleet, |member| {
-            let (fleet, probe) = (Arc::clone(fleet), probe.clone());
-            Box::pin(async move { fleet.describe(member, probe).await })
+            let (fleet, request) = (Arc::clone(fleet), request.clone());
+            Box::pin(async move { fleet.describe(member, request).await })
         });
         let patience = fleet.node_timeout.without_ttl();
         let mut answers = RoundTrip::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
@@ -111,11 +112,11 @@ impl Fleet {
 
     /// Asks one node what it is. It says nothing on whether the node fails: some backends cannot tell.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    async fn describe(&self, member: usize, probe: Option<Resource>) -> Result<NodeFacts, NodeError> {
+    async fn describe(&self, member: usize, request: Option<DescribeRequest>) -> Result<NodeFacts, NodeError> {
         let member = &self.members[member];
         member.admit()?;
-        let Some(probe) = probe else { return Err(NodeErrorKind::Unsupported.into()) };
-        member.node.describe(&DescribeRequest::new(probe)).await
+        let Some(request) = request else { return Err(NodeErrorKind::Unsupported.into()) };
+        member.node.describe(&request).await
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     algorithm::{FencingToken, Ttl},
     resource::Resource,
@@ -286,18 +288,20 @@ impl OpenRequest {
     }
 }
 
-/// Asks a node what it is.
+/// Asks a node what it is. All nodes whose clocks are compared are asked by clones of one request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DescribeRequest {
     /// A key that nobody uses: what runs scripts on it runs those of locks.
     pub probe: Resource,
+    /// What a [`ClockReading`](crate::algorithm::ClockReading) counts from.
+    pub asked: Instant,
 }
 
 impl DescribeRequest {
-    /// A request to tell what the node is, with `probe` as the key that nobody uses.
+    /// A request, made now, to tell what the node is, with `probe` as the key that nobody uses.
     #[must_use]
     pub fn new(probe: Resource) -> Self {
-        Self { probe }
+        Self { probe, asked: Instant::now() }
     }
 }

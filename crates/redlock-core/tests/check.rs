@@ -6,8 +6,9 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind, NodeFindingKind,
-    NodesError, NodesReport, Redlock, ReleaseAnswer, ReleaseRequest, Severity, Timed, TokioClock,
+    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind,
+    NodeFacts, NodeFindingKind, NodesError, NodesReport, Redlock, ReleaseAnswer, ReleaseRequest, Severity, Timed,
+    TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};
@@ -116,6 +117,14 @@ async fn clocks_that_are_apart_are_told_however_long_the_answers_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clocks_that_agree_are_told_so_though_one_node_is_asked_later() {
+    let mut nodes = MockNode::fleet(3);
+    let later = AskedLater(nodes.remove(1));
+    let redlock = Redlock::builder().nodes(nodes).node(later).clock(TokioClock::default()).build().unwrap();
+    assert_eq!(redlock.check_nodes().await.unwrap().findings(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_dropped_at_any_poll_changes_nothing() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(SECOND / 100)).collect();
     let redlock = redlock(nodes.clone());
@@ -158,6 +167,34 @@ impl LockNode for Plain {
 
     async fn release(&self, _: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
         Ok(ReleaseAnswer::Released)
+    }
+}
+
+/// A node whose turn on a busy machine comes late.
+#[derive(Debug)]
+struct AskedLater(MockNode);
+
+#[async_trait]
+impl LockNode for AskedLater {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        sleep(3 * SECOND).await;
+        self.0.describe(request).await
     }
 }
 

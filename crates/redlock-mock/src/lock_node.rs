@@ -1,9 +1,6 @@
 //! What the driver asks a node in memory.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use redlock_core::{
@@ -99,15 +96,15 @@ impl LockNode for MockNode {
         Ok(Box::new(self.listening(&request.channel).await?))
     }
 
-    async fn describe(&self, _: &DescribeRequest) -> Result<NodeFacts, NodeError> {
-        let sent = Instant::now();
+    async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let sent = request.asked.elapsed();
         let facts = Arc::clone(&self.facts);
         let read = move |_: &mut Keys, now| {
             let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok((facts, unix_time(now)))
         };
         let (mut facts, reads) = self.request(None, read, |_| Vote::Granted).await?;
-        facts.clock = Some(ClockReading::new(reads, Duration::ZERO, sent.elapsed()));
+        facts.clock = Some(ClockReading::new(reads, sent, request.asked.elapsed()));
         Ok(facts)
     }
 }

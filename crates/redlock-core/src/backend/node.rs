@@ -11,7 +11,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::{
     Answered, Call, Reply,
@@ -207,11 +206,10 @@ impl<C: RedisClient> Node<C> {
     /// All that the node tells, in as few steps as there are: a script, which connects; what every server has; and what
     /// only members of a cluster have.
     async fn facts(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
-        let started = Instant::now();
         let mut facts = NodeFacts { no_script: self.try_script(&request.probe).await?, ..NodeFacts::default() };
 
-        let sent = started.elapsed();
-        let clock = async { (self.ask(&["TIME"]).await, started.elapsed()) };
+        let sent = request.asked.elapsed();
+        let clock = async { (self.ask(&["TIME"]).await, request.asked.elapsed()) };
         let (clock, info, sync, save, stop) = tokio::join!(
             clock,
             self.ask(&["INFO"]),
