@@ -2,15 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redlock_core::{AcquireOptions, FencingToken, LockNode as _, Redlock, RedlockBuilder, Release};
 use redlock_tests::{
     backend::Backend,
+    log::Log,
     servers::{Server, ServerClock, ServerOptions, Servers},
 };
 
@@ -71,6 +68,7 @@ async fn is_distrusted(backend: Backend) {
 }
 
 async fn is_told(backend: Backend) {
+    // All tests log to it: the names of the nodes tell which.
     let log = Log::of_this_process();
     let servers = servers(1).await;
     let name = backend.open(0, &servers[0].url()).name().to_owned();
@@ -162,36 +160,4 @@ async fn redis_rs_gives_greater_tokens_after_each_jump_of_a_majority() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fred_gives_greater_tokens_after_each_jump_of_a_majority() {
     tokens_grow(Backend::Fred).await;
-}
-
-/// What all tests of this process log: the names of the nodes tell which.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn of_this_process() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        LOG.get_or_init(|| {
-            let log = Self::default();
-            let writer = log.clone();
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-            log
-        })
-        .clone()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

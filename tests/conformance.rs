@@ -1,7 +1,10 @@
 //! The conformance suite: every scenario on every backend, each a named test `backend::module::promise`.
 
+#![expect(clippy::print_stderr, reason = "what a scenario that failed had logged stands beside its panic")]
+
 use std::{
     env,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{Command, ExitCode},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -10,6 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use redlock_tests::{
     backend::{BACKENDS, Backend},
     lab::Lab,
+    log::Log,
     scenarios::{self, Scenario},
     servers::Servers,
 };
@@ -62,10 +66,18 @@ fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Start
         let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
         let started = servers.get_or_insert_with(|| Bench::start().map_err(|error| format!("{error:#}")));
         let bench = started.as_mut().map_err(|why| why.clone())?;
-        bench.runtime.block_on(async {
-            bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
-            (scenario.run)(&bench.lab).await;
-            Ok(())
+        let log = Log::of_this_process();
+        log.take();
+        let run = AssertUnwindSafe(|| {
+            bench.runtime.block_on(async {
+                bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
+                (scenario.run)(&bench.lab).await;
+                Ok(())
+            })
+        });
+        catch_unwind(run).unwrap_or_else(|panic| {
+            eprintln!("what was logged meanwhile:\n{}", log.take());
+            resume_unwind(panic)
         })
     })
 }

@@ -16,6 +16,7 @@ pub mod backend;
 pub mod fenced_stores;
 pub mod fenced_story;
 pub mod lab;
+pub mod log;
 pub mod scenarios;
 pub mod servers;
 
