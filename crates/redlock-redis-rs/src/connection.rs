@@ -101,37 +101,37 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
 
 /// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
 pub(crate) async fn run(connection: &mut impl Sends, call: &Call<'_>) -> RedisResult<Value> {
-    let Some(script) = call.script() else { return connection.send(set(call)).await?.extract_error() };
-    match connection.send(eval("EVALSHA", script.sha1(), call)).await.and_then(Value::extract_error) {
-        Err(error) if is_no_script(&error) => {
-            connection.send(eval("EVAL", script.source(), call)).await?.extract_error()
+    let command = call.script().map_or_else(|| set(call), |script| eval("EVALSHA", script.sha1(), call));
+    match (connection.send(&command).await.and_then(Value::extract_error), call.script()) {
+        (Err(error), Some(script)) if is_no_script(&error) => {
+            Box::pin(connection.send(&eval("EVAL", script.source(), call))).await?.extract_error()
         }
-        answer => answer,
+        (answer, _) => answer,
     }
 }
 
 /// What sends a command and has its answer, which may be an error for a value.
 pub(crate) trait Sends {
-    fn send(&mut self, command: Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
+    fn send(&mut self, command: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 
 impl Sends for MultiplexedConnection {
     // Without the box that `ConnectionLike` would put each future into.
-    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
-        self.send_packed_command(&command).await
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.send_packed_command(command).await
     }
 }
 
 impl Sends for ConnectionManager {
-    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
-        self.send_packed_command(&command).await
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.send_packed_command(command).await
     }
 }
 
 #[cfg(feature = "cluster")]
 impl Sends for redis::cluster_async::ClusterConnection {
-    async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
-        redis::aio::ConnectionLike::req_packed_command(self, &command).await
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        redis::aio::ConnectionLike::req_packed_command(self, command).await
     }
 }
 

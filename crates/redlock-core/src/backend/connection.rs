@@ -20,6 +20,9 @@ use crate::node_error::{NodeError, NodeErrorKind};
 /// through them all once it is back.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// For how long nobody tries again to connect after that failed: under load, every lock would try a node that is down.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// How a Redis client connects, and what it does with a connection.
 pub trait Connect: Send + Sync + 'static {
     /// A connection that many commands can share. Dropped, with all its clones, it is closed.
@@ -105,7 +108,10 @@ struct Current<C: Connect> {
 ///
 /// The sender lives in the task that connects. The task stays until nobody holds the attempt any more, and goes
 /// before that only with its runtime: a channel that is closed is a connection that is gone.
-struct Attempt<C: Connect>(watch::Receiver<Option<Result<C::Connection, NodeError>>>);
+struct Attempt<C: Connect>(watch::Receiver<Option<Connected<C>>>);
+
+/// The connection, or why there is none and since when.
+type Connected<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
@@ -171,7 +177,8 @@ impl<C: Connect> Connection<C> {
         };
         let bound = connect_timeout.saturating_add(response_timeout);
         let left = bound.saturating_sub(started.elapsed());
-        match timeout(left, self.carry_out_once(connect_timeout, &run)).await {
+        // Rare: in a box, so that all other commands are smaller.
+        match timeout(left, Box::pin(self.carry_out_once(connect_timeout, &run))).await {
             Ok(Ok(answer)) => Ok((answer, sent_before)),
             Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) => Err(error),
             Err(_) => Err(NodeError::no_answer(bound)),
@@ -230,7 +237,7 @@ impl<C: Connect> Connection<C> {
         let (sender, receiver) = watch::channel(None);
         let connecting = self.client.connect(connect_timeout);
         tokio::spawn(async move {
-            let connection = connecting.await;
+            let connection = connecting.await.map_err(|error| (error, Instant::now()));
             let connected = connection.is_ok();
             sender.send_replace(Some(connection));
             if connected {
@@ -275,24 +282,27 @@ impl<C: Connect> fmt::Debug for Connection<C> {
 impl<C: Connect> Attempt<C> {
     /// The connection, or why there is none; nothing if the runtime went away while connecting.
     async fn connection(&mut self, connect_timeout: Duration) -> Option<Result<C::Connection, NodeError>> {
-        if let Some(connected) = self.0.borrow().clone() {
-            return Some(connected);
-        }
-        // The runtime that connects may stand still, and then nobody there ends it in time.
-        match timeout(connect_timeout, self.0.wait_for(Option::is_some)).await {
-            Ok(connected) => connected.ok()?.clone(),
-            Err(_) => Some(Err(NodeError::no_connection(connect_timeout))),
-        }
+        let connected = self.0.borrow().clone();
+        let connected = match connected {
+            Some(connected) => connected,
+            // Rare: in a box, so that all other commands are smaller.
+            None => match Box::pin(timeout(connect_timeout, self.0.wait_for(Option::is_some))).await {
+                Ok(connected) => connected.ok()?.clone()?,
+                // The runtime that connects may stand still, and then nobody there ends it in time.
+                Err(_) => return Some(Err(NodeError::no_connection(connect_timeout))),
+            },
+        };
+        Some(connected.map_err(|(error, _)| error))
     }
 
     /// Whether a new command has to make a connection.
     fn is_gone(&self) -> bool {
-        self.0.has_changed().is_err()
-            || match &*self.0.borrow() {
-                Some(Ok(connection)) => C::is_broken(connection),
-                Some(Err(_)) => true,
-                None => false,
-            }
+        let is_closed = self.0.has_changed().is_err();
+        match &*self.0.borrow() {
+            Some(Ok(connection)) => is_closed || C::is_broken(connection),
+            Some(Err((_, failed))) => failed.elapsed() >= PAUSE,
+            None => is_closed,
+        }
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -173,20 +173,27 @@ impl<C: RedisClient> Node<C> {
         &self.client
     }
 
-    async fn call(&self, call: Call<'_>) -> Result<Answered, NodeError> {
-        self.client.call(&call, self.connect_timeout, self.response_timeout).await
+    async fn acquire_by_script(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        let [verdict, clock, detail] = self.call_waiting(&mut Call::acquire(request)).await?.reply.integers()?;
+        Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock) })
+    }
+
+    fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<Answered, NodeError>> + Send {
+        self.client.call(call, self.connect_timeout, self.response_timeout)
     }
 
     /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
     /// given back all the same.
-    async fn call_waiting(&self, call: Call<'_>) -> Result<Answered, NodeError> {
-        if !call.has_waiters() || self.no_waiters.load(Ordering::Relaxed) {
-            return self.call(call.without_waiters()).await;
+    async fn call_waiting(&self, call: &mut Call<'_>) -> Result<Answered, NodeError> {
+        let has_waiters = call.has_waiters() && !self.no_waiters.load(Ordering::Relaxed);
+        if !has_waiters {
+            *call = call.without_waiters();
         }
         match self.call(call).await {
             // Redis looks at the slots of all keys, and whether the user may touch them, before it begins.
-            Err(error) if matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
-                let answered = self.call(call.without_waiters()).await?;
+            Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
+                *call = call.without_waiters();
+                let answered = Box::pin(self.call(call)).await?;
                 // Anything else may pass.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
                 if is_lasting && !self.no_waiters.swap(true, Ordering::Relaxed) {
@@ -248,7 +255,7 @@ impl<C: RedisClient> Node<C> {
     /// Runs the script that looks at a key. Why it did not run, if the node answered.
     async fn try_script(&self, probe: &Resource) -> Result<Option<ScriptFailure>, NodeError> {
         let request = InspectRequest::new(probe.clone());
-        let error = match self.call(Call::inspect(&request)).await {
+        let error = match self.call(&Call::inspect(&request)).await {
             Ok(_) => return Ok(None),
             // The script ran.
             Err(error) if error.kind() == NodeErrorKind::WrongType => return Ok(None),
@@ -307,30 +314,27 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        if let Some(set) = Call::set(request) {
-            match self.call(set).await?.reply {
-                Reply::Done => return Ok(AcquireAnswer::granted().into()),
-                // The script tells who has it: this token too, if the command was sent twice.
-                Reply::Nothing => {}
-                other => return Err(other.unexpected()),
-            }
+        let Some(set) = Call::set(request) else { return self.acquire_by_script(request).await };
+        match self.call(&set).await?.reply {
+            Reply::Done => Ok(AcquireAnswer::granted().into()),
+            // The script tells who has it: this token too, if the command was sent twice.
+            Reply::Nothing => Box::pin(self.acquire_by_script(request)).await,
+            other => Err(other.unexpected()),
         }
-        let [verdict, clock, detail] = self.call_waiting(Call::acquire(request)).await?.reply.integers()?;
-        Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock) })
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
-        let [verdict, clock, _] = self.call(Call::extend(request)).await?.reply.integers()?;
+        let [verdict, clock, _] = self.call(&Call::extend(request)).await?.reply.integers()?;
         Ok(Timed { answer: ExtendAnswer::from_script(verdict), clock: script::clock(clock) })
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let answered = self.call_waiting(Call::release(request)).await?;
+        let answered = self.call_waiting(&mut Call::release(request)).await?;
         ReleaseAnswer::from_script(answered.reply.integer()?, answered.sent_again)
     }
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
-        match self.call(Call::inspect(request)).await?.reply {
+        match self.call(&Call::inspect(request)).await?.reply {
             Reply::Nothing => Ok(InspectAnswer::Absent),
             Reply::Holder(token, pttl) => Ok(InspectAnswer::held(token, script::remaining(pttl))),
             other => Err(other.unexpected()),
@@ -342,11 +346,11 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
-        RaiseAnswer::from_script(self.call(Call::raise(request)).await?.reply.integer()?)
+        RaiseAnswer::from_script(self.call(&Call::raise(request)).await?.reply.integer()?)
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
-        let answered = self.call(Call::open(request)).await?;
+        let answered = self.call(&Call::open(request)).await?;
         match answered.reply {
             Reply::Holder(run, answer) => {
                 OpenAnswer::from_script(&run, answer, request.run.as_deref(), answered.sent_again)
