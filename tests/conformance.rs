@@ -57,28 +57,29 @@ type Started = Option<Result<Bench, String>>;
 fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Started>>) -> Trial {
     let name = format!("{}::{}", backend.name(), scenario.name);
     Trial::test(name, move || {
-        if backend == Backend::Mock {
-            let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
-            runtime.block_on(async { (scenario.run)(&Lab::in_memory()).await });
-            return Ok(());
-        }
-        // A scenario that panicked has left its lab broken at worst: the next one mends it.
-        let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = servers.get_or_insert_with(|| Bench::start().map_err(|error| format!("{error:#}")));
-        let bench = started.as_mut().map_err(|why| why.clone())?;
         let log = Log::of_this_process();
         log.take();
-        let run = AssertUnwindSafe(|| {
-            bench.runtime.block_on(async {
-                bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
-                (scenario.run)(&bench.lab).await;
-                Ok(())
-            })
-        });
-        catch_unwind(run).unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| run(backend, scenario, &servers))).unwrap_or_else(|panic| {
             eprintln!("what was logged meanwhile:\n{}", log.take());
             resume_unwind(panic)
         })
+    })
+}
+
+fn run(backend: Backend, scenario: &Scenario, servers: &Mutex<Started>) -> Result<(), Failed> {
+    if backend == Backend::Mock {
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
+        runtime.block_on(async { (scenario.run)(&Lab::in_memory()).await });
+        return Ok(());
+    }
+    // A scenario that panicked has left its lab broken at worst: the next one mends it.
+    let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = servers.get_or_insert_with(|| Bench::start().map_err(|error| format!("{error:#}")));
+    let bench = started.as_mut().map_err(|why| why.clone())?;
+    bench.runtime.block_on(async {
+        bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
+        (scenario.run)(&bench.lab).await;
+        Ok(())
     })
 }
 
