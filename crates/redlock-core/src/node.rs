@@ -98,7 +98,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Tells what the node is and how it is set up, and changes nothing. What it does not tell, or the user may not ask,
-    /// is nothing in the [`NodeFacts`]; an error is a node that does not answer at all.
+    /// is nothing in the [`NodeFacts`]; an error is a node that does not answer at all. What its clock reads is told by
+    /// the time since [`DescribeRequest::asked`].
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())

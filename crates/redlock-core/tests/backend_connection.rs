@@ -19,7 +19,7 @@ use redlock_core::{
     backend::{Answered, Call, Connect, Connection, Failure, Node, RedisClient, Reply},
 };
 use tokio::{
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
     time::{Instant, sleep},
 };
 
@@ -202,7 +202,7 @@ async fn commands_that_come_while_it_connects_wait_for_the_same_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connect_that_fails_fails_all_that_waited_and_a_command_of_10_ms_later_tries_again() {
+async fn a_connect_that_fails_fails_all_that_waited_and_a_command_10_ms_later_tries_again() {
     let fake = Fake::default();
     fake.connects([Some((ms(70), false)), Some((Duration::ZERO, false))]);
     let node = node(&fake);
@@ -210,7 +210,7 @@ async fn a_connect_that_fails_fails_all_that_waited_and_a_command_of_10_ms_later
     for tried in [1, 2] {
         assert_eq!(tokio::join!(call(&node), call(&node)), (failed, failed));
         assert_eq!(fake.counts(), (tried, 0));
-        // A node that is down costs those nothing who come at once.
+        // A node that is down costs nothing to those who come at once.
         sleep(ms(9)).await;
         assert_eq!(call(&node).await, failed);
         assert_eq!(fake.counts(), (tried, 0));
@@ -399,6 +399,23 @@ fn a_connection_whose_runtime_has_ended_is_made_again() {
         }
         assert_eq!(fake.counts().0, connected);
     }
+}
+
+#[test]
+fn a_runtime_that_stands_still_while_it_connects_holds_up_no_second_command_of_another() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    let [still, runs] = [false, true]
+        .map(|is_paused| Builder::new_current_thread().enable_all().start_paused(is_paused).build().unwrap());
+    still.block_on(async {
+        let mut begun = pin!(call(&node));
+        assert!(poll_fn(|cx| Poll::Ready(begun.as_mut().poll(cx))).await.is_pending());
+    });
+    runs.block_on(async {
+        assert_eq!(call(&node).await, Err(NodeErrorKind::Timeout));
+        assert_eq!(call(&node).await, Ok(false));
+    });
+    assert_eq!(fake.counts(), (2, 1));
 }
 
 #[test]

@@ -26,9 +26,10 @@
 //! # Connections
 //!
 //! A node holds one connection, made by the first operation and shared by all clones of the node. A node that is down
-//! costs an operation only the refusal, and is used again by the first operation after it is back. An operation ends
-//! within the connect timeout plus the response timeout, 1 s each unless the URL says otherwise. The connection lives
-//! on the tokio runtime of the operation that made it; when that runtime is gone, the next operation makes a new one.
+//! costs an operation only the refusal, and is tried again by the first operation that comes 10 ms after the last
+//! connect failed. An operation ends within the connect timeout plus the response timeout, 1 s each unless the URL says
+//! otherwise. The connection lives on the tokio runtime of the operation that made it; when that runtime is gone, the
+//! next operation makes a new one.
 //!
 //! A node that is silent, while connecting or later, is reported as
 //! [`Timeout`](redlock_core::NodeErrorKind::Timeout); one that refuses or breaks the connection, cannot be found or

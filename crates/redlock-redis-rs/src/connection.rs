@@ -104,6 +104,7 @@ pub(crate) async fn run(connection: &mut impl Sends, call: &Call<'_>) -> RedisRe
     let command = call.script().map_or_else(|| set(call), |script| eval("EVALSHA", script.sha1(), call));
     match (connection.send(&command).await.and_then(Value::extract_error), call.script()) {
         (Err(error), Some(script)) if is_no_script(&error) => {
+            // Rare: in a box, so that all other commands are smaller.
             Box::pin(connection.send(&eval("EVAL", script.source(), call))).await?.extract_error()
         }
         (answer, _) => answer,

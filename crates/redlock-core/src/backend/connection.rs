@@ -20,7 +20,8 @@ use crate::node_error::{NodeError, NodeErrorKind};
 /// through them all once it is back.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// For how long nobody tries again to connect after that failed: under load, every lock would try a node that is down.
+/// For how long after a failed connect no command tries another: under load, every lock would try a node that is down. A
+/// release of that time is not sent either; there the ttl ends the key.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How a Redis client connects, and what it does with a connection.
@@ -106,12 +107,12 @@ struct Current<C: Connect> {
 /// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
 /// connection between them and fail together.
 ///
-/// The sender lives in the task that connects. The task stays until nobody holds the attempt any more, and goes
-/// before that only with its runtime: a channel that is closed is a connection that is gone.
-struct Attempt<C: Connect>(watch::Receiver<Option<Connected<C>>>);
+/// The sender lives in the task that connects. The task of a connection stays until nobody holds the attempt any more, and
+/// goes before that only with its runtime: a channel that is closed, with no error in it, is a connection that is gone.
+struct Attempt<C: Connect>(watch::Receiver<Option<Outcome<C>>>);
 
 /// The connection, or why there is none and since when.
-type Connected<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
+type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
@@ -128,7 +129,7 @@ impl<C: Connect> Connection<C> {
     ///
     /// A connection that turns out to be broken is made again at once, and the same sent again: the node may have
     /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For 10 ms after a connect
-    /// that failed, there is no other, and its error is the answer.
+    /// that failed no other is tried: its error is the answer.
     ///
     /// # Errors
     ///
@@ -214,7 +215,12 @@ impl<C: Connect> Connection<C> {
                     Err(Failure::Broken(error)) => (error, true),
                 }
             }
-            Some(Err(error)) => return Err(Unanswered::Failed(error)),
+            Some(Err(error)) => {
+                if attempt.is_unsettled() {
+                    self.give_up(&attempt);
+                }
+                return Err(Unanswered::Failed(error));
+            }
             None => (NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"), false),
         };
         self.give_up(&attempt);
@@ -294,6 +300,11 @@ impl<C: Connect> Attempt<C> {
             },
         };
         Some(connected.map_err(|(error, _)| error))
+    }
+
+    /// Whether it has neither connected nor failed yet. Past the connect timeout, its runtime stands still.
+    fn is_unsettled(&self) -> bool {
+        self.0.borrow().is_none()
     }
 
     /// Whether a new command has to make a connection.

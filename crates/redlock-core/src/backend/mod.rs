@@ -4,11 +4,11 @@
 //! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
 //! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].
 
-mod call;
+mod node;
 mod connection;
+mod call;
 mod facts;
 mod listing;
-mod node;
 
 pub use self::{
     call::{Answered, Call, Reply},

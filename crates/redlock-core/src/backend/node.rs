@@ -183,7 +183,7 @@ impl<C: RedisClient> Node<C> {
     }
 
     /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
-    /// given back all the same.
+    /// given back all the same. Changes the call in place: a copy would make every request larger.
     async fn call_waiting(&self, call: &mut Call<'_>) -> Result<Answered, NodeError> {
         let has_waiters = call.has_waiters() && !self.no_waiters.load(Ordering::Relaxed);
         if !has_waiters {
@@ -193,6 +193,7 @@ impl<C: RedisClient> Node<C> {
             // Redis looks at the slots of all keys, and whether the user may touch them, before it begins.
             Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
                 *call = call.without_waiters();
+                // Rare: in a box, so that all other calls are smaller.
                 let answered = Box::pin(self.call(call)).await?;
                 // Anything else may pass.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
@@ -318,6 +319,7 @@ impl<C: RedisClient> LockNode for Node<C> {
         match self.call(&set).await?.reply {
             Reply::Done => Ok(AcquireAnswer::granted().into()),
             // The script tells who has it: this token too, if the command was sent twice.
+            // In a box: all other acquires are smaller for it.
             Reply::Nothing => Box::pin(self.acquire_by_script(request)).await,
             other => Err(other.unexpected()),
         }
