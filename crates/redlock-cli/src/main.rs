@@ -73,6 +73,10 @@ async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
         Task::Extend(args) => Box::pin(hold::extend(&args, say)).await,
         Task::Release(args) if args.force => Box::pin(force::release(&args, say)).await,
         Task::Release(args) => Box::pin(hold::release(&args, say)).await,
+        #[cfg(feature = "demo")]
+        Task::Demo(_) if say.is_json() => {
+            Err(Failure::new(Exit::FAILED, "the demo is for people and tells nothing as JSON: leave out `--json`"))
+        }
         // It has threads of its own.
         #[cfg(feature = "demo")]
         Task::Demo(args) => {
