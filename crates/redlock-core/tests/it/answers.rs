@@ -1,0 +1,165 @@
+//! What calls tell: what is locked, what every node answered, and what an extend or a release found.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireError, ExtendError, InspectRequest, LockNode, NodeAnswer, NodeErrorKind, Redlock, ReleaseError, Resource,
+    TokioClock, TtlError, Votes,
+};
+use redlock_mock::MockNode;
+
+const TTL: Duration = Duration::from_secs(10);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+/// Who answered what, in a word each.
+fn told(votes: &Votes) -> Vec<(&str, &'static str)> {
+    let word = |answer: &NodeAnswer| match answer {
+        NodeAnswer::Granted => "granted",
+        NodeAnswer::Held { .. } => "held",
+        NodeAnswer::NotHeld => "not held",
+        NodeAnswer::Failed(_) => "failed",
+        NodeAnswer::Silent { .. } => "silent",
+        _ => "not awaited",
+    };
+    votes.nodes().iter().map(|vote| (vote.node.as_str(), word(&vote.answer))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_tells_what_it_locks_and_debugging_keeps_its_token_secret() {
+    let lock = redlock(&MockNode::fleet(3)).acquire("invoice:42", TTL).await.unwrap();
+    assert_eq!(lock.resource(), "invoice:42");
+    let text = format!("{lock:?}");
+    assert!(text.contains(r#"resource: "invoice:42""#) && text.contains("validity: 9.898s"), "{text}");
+    assert!(!text.contains(lock.token().as_str()), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_there_are_told_though_they_decide_nothing() {
+    let nodes = MockNode::fleet(5);
+    nodes.iter().for_each(|node| node.set("r", "another", Some(ms(1_500))));
+    let error = redlock(&nodes).try_acquire("r", TTL).await.unwrap_err();
+    let votes = &error.attempts().unwrap().last_round;
+    let all = ["node-1", "node-2", "node-3", "node-4", "node-5"].map(|node| (node, "held"));
+    assert_eq!(told(votes), all);
+    assert_eq!((votes.granted(), votes.needed()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_extend_tells_what_every_node_answered() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[1].set("r", "another", None);
+    nodes[2].stop();
+    let error = lock.extend(TTL).await.unwrap_err();
+    let votes = error.votes().unwrap();
+    assert_eq!(told(votes), [("node-1", "granted"), ("node-2", "held"), ("node-3", "failed")]);
+    assert!(error.to_string().contains("node-2 held by another (no expiry told)"), "{error}");
+
+    nodes[0].set("r", "another", None);
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert_eq!(error.votes().unwrap().granted(), 0);
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Expired { .. }) && error.votes().is_none(), "nobody was asked: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_that_came_too_late_tells_what_every_node_answered() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(100))).collect();
+    let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    tokio::time::advance(lock.validity() - ms(50)).await;
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::TooSlow { .. }), "{error}");
+    assert_eq!(error.votes().unwrap().granted(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_cannot_tell_says_who_no_longer_held_it() {
+    let nodes = MockNode::fleet(3);
+    let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    nodes[0].remove("r");
+    nodes[1].stop();
+    nodes[2].hang();
+    let error = lock.release().await.unwrap_err();
+    assert_eq!(told(error.votes().unwrap()), [("node-1", "not held"), ("node-2", "failed"), ("node-3", "silent")]);
+    assert!(error.to_string().contains("node-1 no longer held it"), "{error}");
+    assert!(ReleaseError::NoRuntime.votes().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sent_has_no_answers() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let error = redlock.acquire("", TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Resource(_)), "{error}");
+    assert!(error.attempts().is_none() && !error.is_contended());
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    let error = lock.extend(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Ttl(TtlError::Zero)) && error.votes().is_none(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_name_is_cut_in_messages_and_a_short_one_is_not() {
+    let nodes = MockNode::fleet(1);
+    nodes[0].stop();
+    let redlock = redlock(&nodes);
+    let error = async |name: String| redlock.try_acquire(name, TTL).await.unwrap_err().to_string();
+    assert!(error("é".repeat(200)).await.contains(&format!("\"{}\":", "é".repeat(200))));
+    assert!(error("é".repeat(201)).await.contains(&format!("\"{}\"... (402 bytes):", "é".repeat(200))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_be_inspected_says_so() {
+    /// Implements what is required and nothing more.
+    #[derive(Debug)]
+    struct Least(MockNode);
+
+    #[async_trait::async_trait]
+    impl LockNode for Least {
+        fn name(&self) -> &str {
+            "least"
+        }
+
+        async fn acquire(
+            &self,
+            request: &redlock_core::AcquireRequest,
+        ) -> Result<redlock_core::Timed<redlock_core::AcquireAnswer>, redlock_core::NodeError> {
+            self.0.acquire(request).await
+        }
+
+        async fn extend(
+            &self,
+            request: &redlock_core::ExtendRequest,
+        ) -> Result<redlock_core::Timed<redlock_core::ExtendAnswer>, redlock_core::NodeError> {
+            self.0.extend(request).await
+        }
+
+        async fn release(
+            &self,
+            request: &redlock_core::ReleaseRequest,
+        ) -> Result<redlock_core::ReleaseAnswer, redlock_core::NodeError> {
+            self.0.release(request).await
+        }
+    }
+
+    let least = Least(MockNode::new("inner"));
+    let error = least.inspect(&InspectRequest::new(Resource::new("r").unwrap())).await.unwrap_err();
+    assert_eq!(error.kind(), NodeErrorKind::Unsupported);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_another_type_fails_the_node_for_that_key_only() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set_list("r"));
+    let redlock = redlock(&nodes);
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
+    assert!(error.contains("the key holds another type") && error.contains("choose another resource name"), "{error}");
+    redlock.try_acquire("another", TTL).await.unwrap().release().await.unwrap();
+}

@@ -1,0 +1,393 @@
+//! Locks that live as long as their work: extended while they are held, and loud when they are lost.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, Loss, Redlock, TokioClock,
+};
+use redlock_mock::{Memory, MockNode};
+use tokio::{
+    runtime::{Builder, Handle},
+    time::{Instant, sleep, timeout},
+};
+
+const TTL: Duration = Duration::from_secs(30);
+/// Extends come up to a tenth sooner.
+const PERIOD: Duration = Duration::from_secs(10);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+fn kept() -> AcquireOptions {
+    AcquireOptions::new(TTL).auto_extend(AutoExtend::default())
+}
+
+async fn kept_lock(nodes: &[MockNode]) -> (Redlock, Lock) {
+    let redlock = redlock(nodes);
+    let lock = redlock.acquire("r", kept()).await.unwrap();
+    (redlock, lock)
+}
+
+fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
+    nodes.iter().filter(|node| node.peek("r").as_deref() == Some(lock.token().as_bytes())).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_follows_its_work() {
+    let nodes = MockNode::fleet(3);
+    let (redlock, lock) = kept_lock(&nodes).await;
+    for _ in 0..100 {
+        sleep(TTL).await;
+        assert!(lock.validity() > TTL / 2, "{:?}", lock.validity());
+        assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    }
+    let extends = nodes[0].requests() - 1 - 200;
+    assert!((300..=334).contains(&extends), "{extends}");
+    lock.release().await.unwrap();
+    sleep(TTL).await;
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_not_kept_beyond_its_longest_lifetime() {
+    let nodes = MockNode::fleet(3);
+    let start = Instant::now();
+    let options = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(ms(100_000)));
+    let lock = redlock(&nodes).acquire("r", options).await.unwrap();
+    let loss = lock.lost().await;
+    assert!(matches!(loss, Loss::LifetimeOver { .. }), "{loss}");
+    assert!((ms(98_500)..ms(100_000)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!(!lock.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_extends_are_tried_again_until_one_succeeds() {
+    let nodes = MockNode::fleet(5);
+    let (_, lock) = kept_lock(&nodes).await;
+    nodes.iter().take(3).for_each(MockNode::stop);
+    sleep(lock.validity() - ms(3_000)).await;
+    assert!(lock.is_valid());
+    nodes.iter().for_each(|node| node.start(Memory::Kept));
+    sleep(ms(2_500)).await;
+    assert!(lock.validity() > TTL - ms(5_000), "{:?}", lock.validity());
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
+    let nodes = MockNode::fleet(3);
+    let (redlock, lock) = kept_lock(&nodes).await;
+    nodes[0].hang();
+    nodes[1].stop();
+    let deadline = Instant::now() + lock.validity();
+    let loss = lock.lost().await;
+    assert!(Instant::now() <= deadline && Instant::now() > deadline - ms(3));
+    let Loss::Expired { last_extend: Some(failure), .. } = &loss else { panic!("{loss}") };
+    assert!(failure.to_string().contains("1 of 3 extended, 2 needed: node-1"), "{failure}");
+    assert!(!lock.is_valid());
+
+    // Never revived.
+    nodes.iter().for_each(MockNode::resume);
+    nodes[1].start(Memory::Lost);
+    sleep(2 * TTL).await;
+    assert_eq!((lock.is_valid(), holding(&nodes, &lock)), (false, 0));
+    drop(lock);
+    redlock.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_another_took_is_told_with_the_next_extend() {
+    let nodes = MockNode::fleet(3);
+    let (_, lock) = kept_lock(&nodes).await;
+    nodes.iter().for_each(|node| node.set("r", "another", None));
+    let start = Instant::now();
+    let loss = lock.lost().await;
+    assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
+    assert!(start.elapsed() <= PERIOD);
+    assert_eq!(lock.check().unwrap_err().to_string(), loss.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_outlives_a_rolling_restart_of_every_node() {
+    let nodes = MockNode::fleet(3);
+    let (redlock, lock) = kept_lock(&nodes).await;
+    for _ in 0..3 {
+        for node in &nodes {
+            node.stop();
+            sleep(PERIOD / 2).await;
+            node.start(Memory::Lost);
+            sleep(PERIOD).await;
+            assert!(lock.is_valid());
+            assert_eq!(holding(&nodes, &lock), 3);
+            assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+        }
+    }
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_set_again_after_the_release_whenever_it_comes() {
+    for after in (8_900..=10_100).step_by(20) {
+        let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(50))).collect();
+        let (redlock, lock) = kept_lock(&nodes).await;
+        sleep(ms(after)).await;
+        if after % 40 == 0 {
+            lock.release().await.unwrap();
+        } else {
+            drop(lock);
+        }
+        redlock.close().await.unwrap();
+        assert!(nodes.iter().all(|node| node.resources().is_empty()), "{after}");
+        sleep(TTL).await;
+        assert!(nodes.iter().all(|node| node.resources().is_empty()), "{after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_task_keeps_all_locks_and_ends_with_the_last() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut locks = Vec::new();
+    for number in 0..1000 {
+        locks.push(redlock.acquire(format!("r{number}"), kept()).await.unwrap());
+    }
+    sleep(5 * TTL).await;
+    assert!(locks.iter().all(Lock::is_valid));
+    assert_eq!(tasks(), before + 1);
+    let last = locks.pop().unwrap();
+    drop(locks);
+    redlock.close().await.unwrap();
+    assert_eq!(tasks(), before + 1);
+    sleep(5 * TTL).await;
+    assert!(last.is_valid());
+    last.release().await.unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(tasks(), before);
+    // And begins anew.
+    let lock = redlock.acquire("r", kept()).await.unwrap();
+    sleep(5 * TTL).await;
+    assert!(lock.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn extending_can_begin_later_and_be_changed() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    lock.auto_extend(AutoExtend::default()).unwrap();
+    sleep(3 * TTL).await;
+    assert!(lock.is_valid());
+    lock.auto_extend(AutoExtend::default().max_lifetime(4 * TTL)).unwrap();
+    sleep(TTL).await;
+    assert!(!lock.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_kept_from_late_on_is_extended_in_time() {
+    for after in [ms(5_000), ms(15_000), TTL - ms(400)] {
+        let nodes = MockNode::fleet(3);
+        let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+        sleep(after).await;
+        lock.auto_extend(AutoExtend::default()).unwrap();
+        sleep(2 * TTL).await;
+        assert!(lock.is_valid(), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_work_is_refused_before_anything_is_sent() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    for options in [
+        AutoExtend::default().period(TTL),
+        AutoExtend::default().period(Duration::ZERO),
+        AutoExtend::default().max_lifetime(TTL - ms(1)),
+    ] {
+        let error = redlock.acquire("r", AcquireOptions::new(TTL).auto_extend(options)).await.unwrap_err();
+        assert!(matches!(error, AcquireError::AutoExtend(_)), "{error}");
+    }
+    assert_eq!(nodes[0].requests(), 0);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    let error = lock.auto_extend(AutoExtend::default().period(TTL)).unwrap_err();
+    assert!(matches!(error, AutoExtendError::PeriodTooLong { .. }), "{error}");
+    assert!(matches!(lock.extend(Duration::ZERO).await, Err(ExtendError::Ttl(_))));
+    assert!(lock.is_valid());
+}
+
+#[test]
+fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
+    let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+    let ttl = ms(400);
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let options = AcquireOptions::new(ttl).auto_extend(AutoExtend::default());
+    let first = runtime();
+    let lock = first.block_on(redlock.acquire("r", options.clone())).unwrap();
+    drop(first);
+    runtime().block_on(async {
+        let loss = timeout(ttl, lock.lost()).await.unwrap();
+        assert!(matches!(loss, Loss::Expired { .. }), "{loss}");
+        // Another runtime has a task of its own.
+        let next = redlock.acquire("r", options).await.unwrap();
+        sleep(2 * ttl).await;
+        assert!(next.is_valid());
+        next.release().await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_back() {
+    let (_, lock) = kept_lock(&MockNode::fleet(3)).await;
+    let told = tokio::spawn(lock.lost());
+    sleep(2 * TTL).await;
+    assert!(!told.is_finished());
+    lock.release().await.unwrap();
+    assert!(matches!(told.await.unwrap(), Loss::Released { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_loss_waits_on_while_the_lock_is_extended() {
+    let mut lock = redlock(&MockNode::fleet(3)).acquire("r", TTL).await.unwrap();
+    let start = Instant::now();
+    let told = tokio::spawn(lock.lost());
+    sleep(TTL / 2).await;
+    lock.extend(2 * TTL).await.unwrap();
+    told.await.unwrap();
+    assert!(start.elapsed() > 2 * TTL, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_healed_keeps_the_lock_for_as_long_as_the_others() {
+    let nodes = MockNode::fleet(3);
+    let (redlock, mut lock) = kept_lock(&nodes).await;
+    lock.extend(10 * TTL).await.unwrap();
+    // A rolling restart of two nodes: extends to the shorter ttl heal them.
+    for node in nodes.iter().take(2) {
+        node.restart(Memory::Lost);
+        sleep(PERIOD).await;
+    }
+    let deadline = lock.validity();
+    nodes.iter().for_each(MockNode::hang);
+    sleep(2 * TTL).await;
+    nodes.iter().for_each(MockNode::resume);
+    assert!(lock.validity() + 2 * TTL >= deadline);
+    assert!(nodes.iter().all(|node| node.remaining("r") >= Some(lock.validity())), "keys end before the lock");
+    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_quorum_forgot_is_a_loss_also_if_the_extend_that_restored_it_was_dropped() {
+    let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(10))).collect();
+    let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    sleep(ms(100)).await;
+    nodes.iter().for_each(|node| node.restart(Memory::Lost));
+    assert!(timeout(ms(5), lock.extend(TTL)).await.is_err());
+    sleep(TTL / 4).await;
+    // All three hold it again, and had forgotten it before.
+    assert_eq!(holding(&nodes, &lock), 3);
+    let extended = lock.extend(TTL).await;
+    assert!(matches!(extended, Err(ExtendError::Lost { .. })), "{extended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_as_lost_is_never_valid_again() {
+    let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(50))).collect();
+    let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    let until_just_before = lock.validity() - ms(51);
+    sleep(until_just_before).await;
+    let lost = tokio::spawn(lock.lost());
+    // Its answers come in the very last moment.
+    let extended = lock.extend(TTL).await;
+    sleep(ms(5)).await;
+    assert_eq!(lost.is_finished(), extended.is_err(), "{extended:?}");
+    assert_eq!(lock.is_valid(), extended.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_that_confirms_in_time_is_not_kept_waiting_until_it_is_too_late() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    sleep(lock.validity() - ms(100)).await;
+    nodes[0].restart(Memory::Lost);
+    nodes[2].hang();
+    lock.extend(TTL).await.unwrap();
+    assert!(lock.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_that_ends_first_is_extended_first() {
+    let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(100))).collect();
+    let builder = Redlock::builder().nodes(nodes).clock(TokioClock::default()).node_timeout(ms(300));
+    let redlock = builder.build().unwrap();
+    let mut many = tokio::task::JoinSet::new();
+    for number in 0..8_000 {
+        let redlock = redlock.clone();
+        many.spawn(async move { redlock.acquire(format!("r{number}"), kept()).await.unwrap() });
+    }
+    let many = many.join_all().await;
+    let short = AcquireOptions::new(ms(3_000)).auto_extend(AutoExtend::default());
+    let lock = redlock.acquire("short", short).await.unwrap();
+    sleep(2 * TTL).await;
+    lock.check().unwrap();
+    assert!(many.iter().all(Lock::is_valid));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ttl_above_the_default_lifetime_is_no_error() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let two_hours = Duration::from_secs(2 * 3600);
+    redlock.using("r", two_hours, async |lock| lock.check().unwrap()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_has_ended_cannot_be_kept_and_says_so() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let mut old = redlock.acquire("old", 3 * TTL).await.unwrap();
+    sleep(2 * TTL).await;
+    let error = old.auto_extend(AutoExtend::default().max_lifetime(3 * TTL)).map(|()| old.is_valid());
+    assert_eq!(error, Ok(true));
+    old.extend(3 * TTL).await.unwrap();
+    sleep(2 * TTL).await;
+    let error = old.auto_extend(AutoExtend::default().max_lifetime(3 * TTL)).unwrap_err();
+    assert!(matches!(error, AutoExtendError::LifetimeOver { .. }), "{error}");
+    sleep(3 * TTL).await;
+    assert_eq!(old.auto_extend(AutoExtend::default()), Err(AutoExtendError::Ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_not_kept_any_more_when_told_so() {
+    let (_, mut lock) = kept_lock(&MockNode::fleet(3)).await;
+    sleep(3 * TTL).await;
+    lock.stop_auto_extend();
+    let loss = timeout(TTL, lock.lost()).await.unwrap();
+    assert!(matches!(loss, Loss::Expired { last_extend: None, .. }), "{loss}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_tried_for_once_can_be_kept() {
+    let lock = redlock(&MockNode::fleet(3)).try_acquire("r", kept()).await.unwrap();
+    sleep(3 * TTL).await;
+    lock.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_are_healed_late_one_after_the_other_are_no_loss() {
+    let nodes = vec![MockNode::new("slow").with_latency(ms(50)), MockNode::new("b"), MockNode::new("c")];
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    for node in nodes.iter().chain(&nodes).chain(&nodes) {
+        sleep(ms(100)).await;
+        node.restart(Memory::Lost);
+        // Decided by the two others; where it is the slow node that was restarted, it is healed after that.
+        lock.extend(TTL).await.unwrap();
+    }
+    sleep(ms(100)).await;
+    assert_eq!(holding(&nodes, &lock), 3);
+    lock.extend(TTL).await.unwrap();
+}

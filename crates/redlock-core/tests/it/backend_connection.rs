@@ -1,0 +1,442 @@
+//! One connection for all commands: when it is made, shared, made again and given up. Over a client without a server.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use redlock_core::{
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource,
+    backend::{Answered, Call, Connect, Connection, Failure, Node, RedisClient, Reply},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, sleep},
+};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What becomes of one script.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Answer,
+    Error,
+    /// No answer within the response timeout.
+    Silence,
+    /// No answer yet, for so long.
+    Late(Duration),
+    /// The connection breaks.
+    Break,
+    /// The connection breaks after so long.
+    BreakLate(Duration),
+}
+
+/// A server's client as far as it is told: by default it connects at once, and answers at once.
+#[derive(Debug, Clone, Default)]
+struct Fake(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How long connecting takes, and whether it succeeds; `None` never ends.
+    connects: Mutex<VecDeque<Option<(Duration, bool)>>>,
+    fates: Mutex<VecDeque<Fate>>,
+    connected: AtomicUsize,
+    sent: AtomicUsize,
+    open: Mutex<Vec<Weak<Link>>>,
+}
+
+/// One connection of the fake.
+#[derive(Debug)]
+struct Link {
+    state: Arc<State>,
+    broken: AtomicUsize,
+}
+
+impl Connect for Fake {
+    type Connection = Arc<Link>;
+
+    fn connect(&self, _: Duration) -> impl Future<Output = Result<Arc<Link>, NodeError>> + Send + 'static {
+        let state = Arc::clone(&self.0);
+        state.connected.fetch_add(1, Ordering::SeqCst);
+        let plan = state.connects.lock().unwrap().pop_front().unwrap_or(Some((Duration::ZERO, true)));
+        async move {
+            let Some((takes, succeeds)) = plan else { std::future::pending().await };
+            if !takes.is_zero() {
+                sleep(takes).await;
+            }
+            if !succeeds {
+                return Err(NodeError::new(NodeErrorKind::Authentication, "WRONGPASS"));
+            }
+            let link = Arc::new(Link { state: Arc::clone(&state), broken: AtomicUsize::new(0) });
+            state.open.lock().unwrap().push(Arc::downgrade(&link));
+            Ok(link)
+        }
+    }
+
+    async fn run(link: Arc<Link>, _: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+        Self::meet(&link, response_timeout).await.map(|()| Reply::Nothing)
+    }
+
+    async fn command(link: Arc<Link>, words: &[&str], response_timeout: Duration) -> Result<Vec<String>, Failure> {
+        Self::meet(&link, response_timeout).await?;
+        Ok(words.iter().map(|word| word.to_lowercase()).collect())
+    }
+
+    fn is_broken(link: &Arc<Link>) -> bool {
+        link.broken.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Fake {
+    /// What becomes of the next script or command.
+    async fn meet(link: &Link, response_timeout: Duration) -> Result<(), Failure> {
+        link.state.sent.fetch_add(1, Ordering::SeqCst);
+        let fate = link.state.fates.lock().unwrap().pop_front().unwrap_or(Fate::Answer);
+        let broken = || Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, "reset"));
+        match fate {
+            Fate::Answer => Ok(()),
+            Fate::Error => Err(Failure::Answered(NodeErrorKind::Loading.into())),
+            Fate::Silence => {
+                sleep(response_timeout).await;
+                Err(Failure::Silent(NodeError::no_answer(response_timeout)))
+            }
+            Fate::Late(after) => {
+                sleep(after).await;
+                Ok(())
+            }
+            Fate::Break => Err(broken()),
+            Fate::BreakLate(after) => {
+                sleep(after).await;
+                Err(broken())
+            }
+        }
+    }
+
+    fn connects(&self, plans: impl IntoIterator<Item = Option<(Duration, bool)>>) {
+        self.0.connects.lock().unwrap().extend(plans);
+    }
+
+    fn fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.0.fates.lock().unwrap().extend(fates);
+    }
+
+    /// How many connections were begun, and how many scripts sent.
+    fn counts(&self) -> (usize, usize) {
+        (self.0.connected.load(Ordering::SeqCst), self.0.sent.load(Ordering::SeqCst))
+    }
+
+    fn open(&self) -> Vec<Arc<Link>> {
+        self.0.open.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Makes a node of a connection, so that tests can make calls.
+struct Client(Connection<Fake>);
+
+impl RedisClient for Client {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        Err(url.rejected("a fake has no address"))
+    }
+
+    fn name(&self) -> &str {
+        "fake"
+    }
+
+    async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
+        let answered = self.0.call(call, connect, response).await?;
+        // Told in the reply: an inspect does not look at it.
+        let told = Reply::Holder(vec![answered.sent_again.into()], -1);
+        Ok(Answered { reply: told, ..answered })
+    }
+}
+
+impl From<Connection<Fake>> for Client {
+    fn from(connection: Connection<Fake>) -> Self {
+        Self(connection)
+    }
+}
+
+fn node(fake: &Fake) -> Node<Client> {
+    // One operation may take as long as a test likes: here it is about the connection.
+    Node::new(Connection::new(fake.clone())).with_connect_timeout(ms(60_000))
+}
+
+/// Whether the script was sent again, or the kind of error.
+async fn call(node: &Node<Client>) -> Result<bool, NodeErrorKind> {
+    let request = InspectRequest::new(Resource::new("r").unwrap());
+    let answer = node.inspect(&request).await.map_err(|error| error.kind())?;
+    Ok(format!("{answer:?}").contains("token: [1]"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_command_connects_and_all_share_the_connection() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    assert_eq!(fake.counts(), (0, 0));
+    for _ in 0..3 {
+        assert_eq!(call(&node).await, Ok(false));
+    }
+    assert_eq!(fake.counts(), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_come_while_it_connects_wait_for_the_same_connection() {
+    let fake = Fake::default();
+    fake.connects([Some((ms(70), true))]);
+    let node = node(&fake);
+    let start = Instant::now();
+    let all = tokio::join!(call(&node), call(&node), call(&node));
+    assert_eq!(all, (Ok(false), Ok(false), Ok(false)));
+    assert_eq!((fake.counts(), start.elapsed()), ((1, 3), ms(70)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_fails_fails_all_that_waited_and_a_command_10_ms_later_tries_again() {
+    let fake = Fake::default();
+    fake.connects([Some((ms(70), false)), Some((Duration::ZERO, false))]);
+    let node = node(&fake);
+    let failed = Err(NodeErrorKind::Authentication);
+    for tried in [1, 2] {
+        assert_eq!(tokio::join!(call(&node), call(&node)), (failed, failed));
+        assert_eq!(fake.counts(), (tried, 0));
+        // A node that is down costs nothing to those who come at once.
+        sleep(ms(9)).await;
+        assert_eq!(call(&node).await, failed);
+        assert_eq!(fake.counts(), (tried, 0));
+        sleep(ms(1)).await;
+    }
+    assert_eq!(call(&node).await, Ok(false));
+    assert_eq!(fake.counts(), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_is_made_again_once_and_the_script_sent_again() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    fake.fates([Fate::Break]);
+    assert_eq!(call(&node).await, Ok(true), "and that is told");
+    assert_eq!(fake.counts(), (2, 2));
+    fake.fates([Fate::Break, Fate::Break]);
+    assert_eq!(call(&node).await, Err(NodeErrorKind::Unreachable));
+    assert_eq!(fake.counts(), (3, 4));
+    assert_eq!(call(&node).await, Ok(false));
+    assert_eq!(fake.counts(), (4, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_command_shares_the_connection_and_is_sent_again_when_it_breaks() {
+    let fake = Fake::default();
+    let connection = Connection::new(fake.clone());
+    let ask = async || connection.command(&["CONFIG", "GET", "save"], ms(60_000), ms(100)).await;
+    assert_eq!(ask().await.unwrap(), ["config", "get", "save"]);
+    fake.fates([Fate::Break]);
+    ask().await.unwrap();
+    assert_eq!(fake.counts(), (2, 3));
+    for (fate, kind) in [(Fate::Error, NodeErrorKind::Loading), (Fate::Silence, NodeErrorKind::Timeout)] {
+        fake.fates([fate]);
+        assert_eq!(ask().await.unwrap_err().kind(), kind);
+    }
+    fake.fates([Fate::Break, Fate::Break]);
+    assert_eq!(ask().await.unwrap_err().kind(), NodeErrorKind::Unreachable);
+    assert_eq!(fake.counts(), (3, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_known_to_be_broken_is_not_used() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    call(&node).await.unwrap();
+    fake.open()[0].broken.store(1, Ordering::SeqCst);
+    assert_eq!(call(&node).await, Ok(false));
+    assert_eq!(fake.counts(), (2, 2));
+}
+
+#[test]
+fn a_client_that_cannot_tell_is_not_taken_to_have_a_broken_connection() {
+    /// Implements what is required and nothing more.
+    struct Least;
+
+    impl Connect for Least {
+        type Connection = ();
+
+        fn connect(&self, _: Duration) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
+            std::future::ready(Ok(()))
+        }
+
+        async fn run((): (), _: &Call<'_>, _: Duration) -> Result<Reply, Failure> {
+            Ok(Reply::Nothing)
+        }
+    }
+
+    assert!(!Least::is_broken(&()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    fake.fates([Fate::Error]);
+    assert_eq!(call(&node).await, Err(NodeErrorKind::Loading));
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts(), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_answers_nothing_for_two_seconds_is_given_up() {
+    let fake = Fake::default();
+    let node = node(&fake).with_response_timeout(ms(999));
+    fake.fates([Fate::Silence; 3]);
+    let silent = Err(NodeErrorKind::Timeout);
+    assert_eq!(call(&node).await, silent);
+    assert_eq!(call(&node).await, silent);
+    assert_eq!(fake.counts().0, 1, "not yet: 1998 ms");
+    assert_eq!(call(&node).await, silent);
+    tokio::task::yield_now().await;
+    assert_eq!(fake.open().len(), 0, "closed");
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts(), (2, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_seconds_of_silence_are_enough() {
+    let fake = Fake::default();
+    let node = node(&fake).with_response_timeout(ms(1_000));
+    fake.fates([Fate::Silence; 2]);
+    call(&node).await.unwrap_err();
+    call(&node).await.unwrap_err();
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_answer_ends_a_silence() {
+    let fake = Fake::default();
+    let node = node(&fake).with_response_timeout(ms(1_500));
+    for answer in [Fate::Answer, Fate::Error] {
+        fake.fates([Fate::Silence, answer]);
+        call(&node).await.unwrap_err();
+        let _ = call(&node).await;
+    }
+    fake.fates([Fate::Silence]);
+    call(&node).await.unwrap_err();
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts().0, 1);
+}
+
+/// Lets a first connection break under one command while another is still out on it; the second connection is there
+/// when that one ends.
+async fn outlived(late: Fate, meanwhile: &[Fate]) -> (Fake, Node<Client>) {
+    let fake = Fake::default();
+    let node = node(&fake).with_response_timeout(ms(1_500));
+    fake.fates([late, Fate::Break]);
+    fake.fates(meanwhile.iter().copied());
+    let (_, ()) = tokio::join!(call(&node), async {
+        let _ = call(&node).await;
+        for _ in meanwhile.iter().skip(1) {
+            let _ = call(&node).await;
+        }
+    });
+    (fake, node)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_of_an_old_connection_does_not_concern_the_new_one() {
+    // Broken later than the new one was made: the command goes over the new one, which stays.
+    let (fake, node) = outlived(Fate::BreakLate(ms(100)), &[Fate::Answer]).await;
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts().0, 2, "broken");
+
+    // Silent: the new one's silence begins with its own commands.
+    let (fake, node) = outlived(Fate::Silence, &[Fate::Answer]).await;
+    fake.fates([Fate::Silence]);
+    call(&node).await.unwrap_err();
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts().0, 2, "silent");
+
+    // Answered after all: that is no answer of the new one.
+    let (fake, node) = outlived(Fate::Late(ms(1_600)), &[Fate::Silence]).await;
+    fake.fates([Fate::Silence]);
+    call(&node).await.unwrap_err();
+    call(&node).await.unwrap();
+    assert_eq!(fake.counts().0, 3, "answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_closed_when_nobody_holds_it_any_more() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    call(&node).await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(fake.open().len(), 1);
+    let clone = node.clone();
+    drop(node);
+    tokio::task::yield_now().await;
+    assert_eq!(fake.open().len(), 1, "a clone holds it");
+    drop(clone);
+    tokio::task::yield_now().await;
+    assert_eq!(fake.open().len(), 0);
+}
+
+#[test]
+fn a_connection_whose_runtime_has_ended_is_made_again() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    for connected in 1..=3 {
+        let runtime = Runtime::new().unwrap();
+        for _ in 0..2 {
+            assert_eq!(runtime.block_on(call(&node)), Ok(false));
+        }
+        assert_eq!(fake.counts().0, connected);
+    }
+}
+
+#[test]
+fn a_runtime_that_stands_still_while_it_connects_holds_up_no_second_command_of_another() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    let [still, runs] = [false, true]
+        .map(|is_paused| Builder::new_current_thread().enable_all().start_paused(is_paused).build().unwrap());
+    still.block_on(async {
+        let mut begun = pin!(call(&node));
+        assert!(poll_fn(|cx| Poll::Ready(begun.as_mut().poll(cx))).await.is_pending());
+    });
+    runs.block_on(async {
+        assert_eq!(call(&node).await, Err(NodeErrorKind::Timeout));
+        assert_eq!(call(&node).await, Ok(false));
+    });
+    assert_eq!(fake.counts(), (2, 1));
+}
+
+#[test]
+fn a_runtime_that_ends_while_it_connects_is_no_failure_of_the_node() {
+    let fake = Fake::default();
+    fake.connects([None]);
+    let node = node(&fake);
+    let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let begun = node.clone();
+    first.spawn(async move { call(&begun).await });
+    while fake.counts().0 == 0 {
+        std::thread::yield_now();
+    }
+    second.block_on(async {
+        let mut waiting = pin!(call(&node));
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await.is_pending());
+        first.shutdown_background();
+        assert_eq!(waiting.await, Ok(false), "and nothing was sent twice");
+    });
+    assert_eq!(fake.counts(), (2, 1));
+}
+
+#[test]
+fn debugging_shows_nothing_of_the_client() {
+    assert_eq!(format!("{:?}", Connection::new(Fake::default())), "Connection { .. }");
+}

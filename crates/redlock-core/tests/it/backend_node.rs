@@ -1,0 +1,392 @@
+//! A node over any Redis client: what it sends for each operation, and what it makes of the answers.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, Queue,
+    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, Timed, Token, Ttl, Wake,
+    backend::{Answered, Call, Node, RedisClient, Reply},
+    script,
+};
+use tokio::time::{Instant, sleep};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A client that answers as told and notes what it was sent.
+#[derive(Debug, Clone, Default)]
+struct Fake {
+    name: String,
+    /// Nothing: no connection in time, and then no answer either.
+    answer: Option<Answered>,
+    /// What is said to whatever touches waiters.
+    refuses_waiters: Option<(NodeErrorKind, &'static str)>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    /// None: the plain command.
+    script: Option<&'static str>,
+    keys: Vec<String>,
+    token: Option<Token>,
+    numbers: Vec<u64>,
+    texts: Vec<String>,
+    timeouts: (Duration, Duration),
+}
+
+impl RedisClient for Fake {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        if url.db > 255 { Err(url.rejected("no such database")) } else { Ok(Self::default()) }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
+        self.sent.lock().unwrap().push(Sent {
+            script: call.script().map(|script| script.sha1()),
+            keys: call.keys().map(ToString::to_string).collect(),
+            token: call.token().copied(),
+            numbers: call.numbers().to_vec(),
+            texts: call.texts().map(str::to_owned).collect(),
+            timeouts: (connect, response),
+        });
+        let touches_waiters = call.keys().any(|key| key.as_str().ends_with(":waiters"));
+        if let Some((kind, text)) = self.refuses_waiters.filter(|_| touches_waiters) {
+            return Err(NodeError::new(kind, text));
+        }
+        match &self.answer {
+            Some(answered) => Ok(answered.clone()),
+            None => {
+                sleep(connect + response).await;
+                Err(NodeError::no_answer(response))
+            }
+        }
+    }
+}
+
+impl Fake {
+    fn answering(reply: Reply) -> Self {
+        Self { name: "fake".to_owned(), answer: Some(Answered { reply, sent_again: false }), ..Self::default() }
+    }
+}
+
+fn answering(reply: Reply) -> Node<Fake> {
+    Node::new(Fake::answering(reply))
+}
+
+const TOKEN: [u8; 20] = [7; 20];
+
+fn resource() -> Resource {
+    Resource::new("r").unwrap()
+}
+
+fn acquire() -> AcquireRequest {
+    AcquireRequest::new(resource(), Token::from_bytes(TOKEN), Ttl::new(Duration::from_micros(1_500)).unwrap())
+}
+
+fn extend() -> ExtendRequest {
+    ExtendRequest::new(resource(), Token::from_bytes(TOKEN), Ttl::new(ms(30)).unwrap())
+}
+
+fn release() -> ReleaseRequest {
+    ReleaseRequest::new(resource(), Token::from_bytes(TOKEN))
+}
+
+fn guard() -> Guard {
+    Guard::new(Resource::new("m").unwrap(), Ttl::new(ms(7)).unwrap())
+}
+
+fn inspect() -> InspectRequest {
+    InspectRequest::new(resource())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_operation_sends_its_script_with_what_that_takes() {
+    let fake = Fake::answering(Reply::Integer(1));
+    let sent = fake.sent.clone();
+    let node = Node::<Fake>::new(fake).with_connect_timeout(ms(70)).with_response_timeout(ms(80));
+    let (counters, guard) = (Counters::new(Resource::new("c").unwrap(), ms(5)), guard());
+    let fence = FencingToken::new(9).unwrap();
+    let _ = node.acquire(&acquire()).await;
+    let _ = node.extend(&extend()).await;
+    let _ = node.release(&release()).await;
+    let _ = node.inspect(&inspect()).await;
+    let mut fenced = acquire();
+    fenced.fencing = Some(counters.clone());
+    let _ = node.acquire(&fenced).await;
+    let mut guarded = acquire();
+    guarded.guard = Some(guard.clone());
+    let _ = node.acquire(&guarded).await;
+    guarded.fencing = fenced.fencing;
+    let _ = node.acquire(&guarded).await;
+    let mut extend = extend();
+    extend.fencing = Some((counters.clone(), fence));
+    let _ = node.extend(&extend).await;
+    let _ = node.raise(&RaiseRequest::new(resource(), Token::from_bytes(TOKEN), counters, 8)).await;
+    let _ = node.open(&OpenRequest::new(guard.clone(), None)).await;
+    let _ = node.open(&OpenRequest::new(guard, Some("run".to_owned()))).await;
+    let waiters = Resource::new("w").unwrap();
+    let mut queued = acquire();
+    queued.queue = Some(Queue::new(waiters.clone(), "channel".into()).yielding(true));
+    let _ = node.acquire(&queued).await;
+    queued.queue = queued.queue.map(|queue| queue.yielding(false).staying(true));
+    let _ = node.acquire(&queued).await;
+    let mut following = acquire();
+    following.predecessor = Some(Token::from_bytes([8; 20]));
+    let _ = node.acquire(&following).await;
+    let mut waking = release();
+    waking.wake = Some(Wake::new([waiters], None));
+    let _ = node.release(&waking).await;
+    let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
+        script: Some(script.sha1()),
+        keys: keys.iter().map(ToString::to_string).collect(),
+        token: token.map(Token::from_bytes),
+        numbers: numbers.to_vec(),
+        texts: Vec::new(),
+        timeouts: (ms(70), ms(80)),
+    };
+    let waits = |numbers: &[u64]| Sent {
+        texts: vec!["channel".to_owned()],
+        ..with(script::ACQUIRE, &["r", "w"], Some(TOKEN), numbers)
+    };
+    let expected = [
+        // Rounded up.
+        with(script::ACQUIRE, &["r"], Some(TOKEN), &[2]),
+        with(script::EXTEND, &["r"], Some(TOKEN), &[30]),
+        with(script::RELEASE, &["r"], Some(TOKEN), &[]),
+        with(script::INSPECT, &["r"], None, &[]),
+        with(script::ACQUIRE, &["r", "c"], Some(TOKEN), &[2, 1, 5, 0]),
+        with(script::ACQUIRE, &["r", "m"], Some(TOKEN), &[2, 1, 0, 7]),
+        with(script::ACQUIRE, &["r", "c", "m"], Some(TOKEN), &[2, 1, 5, 7]),
+        // A counter outlives its lock.
+        with(script::EXTEND, &["r", "c"], Some(TOKEN), &[30, 1, 30, 9]),
+        with(script::RAISE, &["r", "c"], Some(TOKEN), &[1, 5, 8]),
+        with(script::OPEN, &["m"], None, &[7]),
+        Sent { texts: vec!["run".to_owned()], ..with(script::OPEN, &["m"], None, &[7]) },
+        waits(&[2, 1, 0, 0, 1, 0]),
+        waits(&[2, 1, 0, 0, 0, 1]),
+        Sent {
+            texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
+            ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0])
+        },
+        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1]) },
+    ];
+    assert_eq!(*sent.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
+    let mut plain = acquire();
+    plain.wants_clock = false;
+    let fake = Fake::answering(Reply::Done);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    assert_eq!(node.acquire(&plain).await.unwrap(), AcquireAnswer::granted().into());
+    let scripts = |sent: &Mutex<Vec<Sent>>| sent.lock().unwrap().drain(..).map(|sent| sent.script).collect::<Vec<_>>();
+    let set = sent.lock().unwrap().remove(0);
+    assert_eq!(
+        (set.script, set.token, set.keys, set.numbers),
+        (None, Some(plain.token), vec!["r".to_owned()], vec![2])
+    );
+    assert_eq!(scripts(&sent), []);
+
+    // What it says nothing of, the script does.
+    let fake = Fake::answering(Reply::Nothing);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    node.acquire(&plain).await.unwrap_err();
+    assert_eq!(scripts(&sent), [None, Some(script::ACQUIRE.sha1())]);
+
+    let [mut fenced, mut guarded, mut several] = [plain.clone(), plain.clone(), plain];
+    fenced.fencing = Some(Counters::new(Resource::new("c").unwrap(), ms(5)));
+    guarded.guard = Some(guard());
+    several.keys = Resources::new(["a", "b"]).unwrap();
+    for request in [fenced, guarded, several] {
+        node.acquire(&request).await.unwrap_err();
+        assert_eq!(scripts(&sent), [Some(script::ACQUIRE.sha1())], "{request:?}");
+    }
+    // No script.
+    assert!(answering(Reply::Done).acquire(&acquire()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retention_is_never_none_and_bounded() {
+    let fake = Fake::answering(Reply::Nothing);
+    let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
+    for retention in [Duration::ZERO, Duration::MAX] {
+        let mut fenced = acquire();
+        fenced.fencing = Some(Counters::new(resource(), retention));
+        node.acquire(&fenced).await.unwrap_err();
+    }
+    let retentions: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.numbers[2]).collect();
+    assert_eq!(retentions, [1, (1 << 53) - 1]);
+}
+
+#[test]
+fn a_client_of_a_cluster_makes_a_node_that_is_one() {
+    struct Cluster;
+
+    impl RedisClient for Cluster {
+        fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+            Err(url.rejected("a cluster has no URL"))
+        }
+
+        fn name(&self) -> &str {
+            "cluster"
+        }
+
+        fn is_cluster(&self) -> bool {
+            true
+        }
+
+        async fn call(&self, _: &Call<'_>, _: Duration, _: Duration) -> Result<Answered, NodeError> {
+            Err(NodeErrorKind::Unsupported.into())
+        }
+    }
+
+    assert!(Node::<Cluster>::new(Cluster).is_cluster());
+    assert!(!Node::<Fake>::new(Fake::default()).is_cluster());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_keys_are_sent_in_order() {
+    let fake = Fake::answering(Reply::Integer(1));
+    let sent = fake.sent.clone();
+    let node = Node::<Fake>::new(fake);
+    node.release(&ReleaseRequest::new(Resources::new(["b", "c", "a"]).unwrap(), Token::from_bytes(TOKEN)))
+        .await
+        .unwrap();
+    assert_eq!(sent.lock().unwrap()[0].keys, ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_read() {
+    let integer = |integer| answering(Reply::Integer(integer));
+    let acquired = async |integers| answering(Reply::Integers(integers)).acquire(&acquire()).await.unwrap();
+    let extended = async |integers| answering(Reply::Integers(integers)).extend(&extend()).await.unwrap();
+    assert_eq!(acquired([-3, 0, 0]).await, AcquireAnswer::granted().into());
+    let clock = Some(Duration::from_micros(5));
+    assert_eq!(acquired([-3, 5, 7]).await, Timed { answer: AcquireAnswer::counted(7), clock });
+    assert_eq!(acquired([-5, 5, 7]).await, Timed { answer: AcquireAnswer::quarantined(ms(7)), clock });
+    assert_eq!(acquired([9, 0, 0]).await, AcquireAnswer::held(Some(ms(9))).into());
+    assert_eq!(extended([-4, 5, 0]).await, Timed { answer: ExtendAnswer::Healed, clock });
+    assert_eq!(extended([9, 0, 0]).await, ExtendAnswer::held(Some(ms(9))).into());
+    let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), Counters::new(resource(), ms(5)), 8);
+    assert_eq!(integer(-3).raise(&raise).await.unwrap(), RaiseAnswer::Confirmed);
+    assert_eq!(integer(9).raise(&raise).await.unwrap(), RaiseAnswer::Higher(9));
+    let open = OpenRequest::new(guard(), None);
+    let new = OpenAnswer::New { run: "run".to_owned() };
+    assert_eq!(answering(Reply::Holder(b"run".to_vec(), 1)).open(&open).await.unwrap(), new);
+    assert_eq!(answering(Reply::Holder(b"run".to_vec(), 0)).open(&open).await.unwrap(), OpenAnswer::InUse);
+    assert!(integer(1).open(&open).await.is_err());
+    assert_eq!(integer(1).release(&release()).await.unwrap(), ReleaseAnswer::Released);
+    assert_eq!(integer(0).release(&release()).await.unwrap(), ReleaseAnswer::NotHeld);
+    assert_eq!(answering(Reply::Nothing).inspect(&inspect()).await.unwrap(), InspectAnswer::Absent);
+    let held = answering(Reply::Holder(b"token".to_vec(), 9)).inspect(&inspect()).await.unwrap();
+    assert_eq!(held, InspectAnswer::held("token", Some(ms(9))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_wrong_type_is_an_error_that_shows_it() {
+    let node = answering(Reply::Nothing);
+    for error in [
+        node.acquire(&acquire()).await.unwrap_err(),
+        node.extend(&extend()).await.unwrap_err(),
+        node.release(&release()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), NodeErrorKind::Other);
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unexpected answer Nothing");
+    }
+    let error = answering(Reply::Integer(5)).inspect(&inspect()).await.unwrap_err();
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unexpected answer Integer(5)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_sent_again_and_finds_nothing_cannot_tell() {
+    let answer = Some(Answered { reply: Reply::Integer(0), sent_again: true });
+    let node = Node::<Fake>::new(Fake { answer, ..Fake::default() });
+    assert_eq!(node.release(&release()).await.unwrap_err().kind(), NodeErrorKind::Unreachable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_has_the_time_that_its_node_was_given() {
+    let hung = Node::<Fake>::new(Fake::default());
+    for (node, bound) in [
+        (hung.clone(), ms(2_000)),
+        (hung.clone().with_connect_timeout(ms(70)), ms(1_070)),
+        (hung.clone().with_response_timeout(ms(80)), ms(1_080)),
+    ] {
+        let start = Instant::now();
+        assert_eq!(node.acquire(&acquire()).await.unwrap_err().kind(), NodeErrorKind::Timeout);
+        assert_eq!(start.elapsed(), bound);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_named_after_its_client_unless_it_is_given_a_name() {
+    let node = answering(Reply::Nothing);
+    assert_eq!((node.name(), node.clone().name()), ("fake", "fake"));
+    assert_eq!(format!("{node:?}"), r#"RedisNode { name: "fake", .. }"#);
+    assert_eq!(node.with_name("rack 3").clone().name(), "rack 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_sets_the_timeouts() {
+    let url = "redis://a?connect_timeout=70ms&response_timeout=80ms";
+    let fleet = Node::<Fake>::open_all([url, "redis://b"]).unwrap();
+    for (node, bound) in [(&Node::open(url).unwrap(), ms(150)), (&fleet[0], ms(150)), (&fleet[1], ms(2_000))] {
+        let start = Instant::now();
+        node.acquire(&acquire()).await.unwrap_err();
+        assert_eq!(start.elapsed(), bound);
+    }
+}
+
+#[test]
+fn a_url_that_cannot_be_used_is_an_error() {
+    let error = |url: &str| Node::<Fake>::open(url).unwrap_err().to_string();
+    assert!(error("http://a").contains("the scheme is none of"));
+    assert!(error("redis://a/300").contains("no such database"));
+    let twice = Node::<Fake>::open_all(["redis://a", "redis://a/1"]).unwrap_err().to_string();
+    assert!(twice.contains("given twice"), "{twice}");
+}
+
+#[tokio::test]
+async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
+    let key = Resource::new("r").unwrap();
+    let waiters = Resource::new("r:redlock:waiters").unwrap();
+    let token = Token::from_bytes([1; 20]);
+    // Keys that one member of a cluster does not have both; a user who may touch one of them; what may pass.
+    for (kind, text, tried) in [
+        (NodeErrorKind::Other, "CROSSSLOT Keys in request don't hash to the same slot", [2, 1, 1, 1].as_slice()),
+        (NodeErrorKind::Permission, "NOPERM No permissions to access a key", &[2, 1, 1, 1]),
+        (NodeErrorKind::Other, "TRYAGAIN Multiple keys request during rehashing of slot", &[2, 1, 2, 1, 2, 1]),
+    ] {
+        let fake = Fake { refuses_waiters: Some((kind, text)), ..Fake::answering(Reply::Integer(1)) };
+        let sent = Arc::clone(&fake.sent);
+        let node: Node<Fake> = Node::new(fake);
+        let mut request = ReleaseRequest::new(key.clone(), token);
+        request.wake = Some(Wake::new([waiters.clone()], None));
+        for _ in 0..3 {
+            assert_eq!(node.release(&request).await.unwrap(), ReleaseAnswer::Released);
+        }
+        let keys: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.keys.len()).collect();
+        assert_eq!(keys, tried, "{text}");
+
+        let fake = Fake { refuses_waiters: Some((kind, text)), ..Fake::answering(Reply::Integers([-3, 0, 0])) };
+        let node: Node<Fake> = Node::new(fake);
+        let mut request = AcquireRequest::new(key.clone(), token, Ttl::new(ms(100)).unwrap());
+        request.queue = Some(Queue::new(waiters.clone(), "channel".into()));
+        assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
+    }
+    // What fails without them as well says nothing of them.
+    let fake = Fake { refuses_waiters: Some((NodeErrorKind::Timeout, "silent")), ..Fake::answering(Reply::Integer(1)) };
+    let mut request = ReleaseRequest::new(key, token);
+    request.wake = Some(Wake::new([waiters], None));
+    assert_eq!(Node::<Fake>::new(fake).release(&request).await.unwrap_err().kind(), NodeErrorKind::Timeout);
+}

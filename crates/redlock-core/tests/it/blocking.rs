@@ -1,0 +1,162 @@
+//! The lock for code without async.
+
+use std::{panic, thread, time::Duration};
+
+use redlock_core::{
+    AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockParts, Loss, NodesError,
+    Release, ReleaseError, ResumeError, Retry, Severity, UnlockError, UsingError,
+    blocking::{Lock, Redlock},
+};
+use redlock_mock::MockNode;
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn fleet() -> (Vec<MockNode>, Redlock) {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::new(nodes.clone()).unwrap();
+    (nodes, redlock)
+}
+
+fn is_free(nodes: &[MockNode]) -> bool {
+    nodes.iter().all(|node| node.resources().is_empty())
+}
+
+#[test]
+fn a_lock_is_taken_extended_and_given_back() {
+    let (nodes, redlock) = fleet();
+    let mut lock = redlock.acquire("r", TTL).unwrap();
+    assert!(redlock.try_acquire("r", TTL).unwrap_err().is_contended());
+    assert!(lock.extend(2 * TTL).unwrap() > TTL);
+    assert_eq!((lock.resource(), lock.is_valid()), ("r", true));
+    assert!(format!("{lock:?}").starts_with("Lock { resource: "), "{lock:?}");
+    assert_eq!(lock.release().unwrap(), Release::Released);
+    let both = redlock.acquire_all(["a", "b"], TTL).unwrap();
+    assert!(redlock.try_acquire_all(["b", "c"], TTL).unwrap_err().is_contended());
+    drop(both);
+    redlock.close().unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[test]
+fn a_lock_is_kept_between_calls() {
+    let (_, redlock) = fleet();
+    let ttl = Duration::from_millis(300);
+    let lock = redlock.acquire("r", AcquireOptions::new(ttl).auto_extend(AutoExtend::default())).unwrap();
+    thread::sleep(4 * ttl);
+    lock.check().unwrap();
+    assert_eq!(lock.release().unwrap(), Release::Released);
+}
+
+#[test]
+fn work_is_done_under_a_lock() {
+    let (nodes, redlock) = fleet();
+    assert_eq!(redlock.using("r", TTL, |lock| lock.resource().len()).unwrap(), 1);
+    let taken = redlock.acquire("r", TTL).unwrap();
+    let once = AcquireOptions::new(TTL).retry(Retry::never());
+    let error = redlock.using("r", once, |_| ()).unwrap_err();
+    assert!(matches!(error, UsingError::Acquire(error) if error.is_contended()));
+    taken.release().unwrap();
+    let error = redlock.using("r", TTL, |_| nodes.iter().for_each(|node| node.remove("r"))).unwrap_err();
+    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| redlock.using("r", TTL, |_| panic!("at work"))));
+    assert!(panicked.is_err());
+    redlock.close().unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[test]
+fn a_loss_can_be_waited_for() {
+    let (_, redlock) = fleet();
+    let lock = redlock.acquire("r", Duration::from_millis(200)).unwrap();
+    assert!(matches!(lock.lost(), Ok(Loss::Expired { .. })));
+    assert!(!lock.is_valid());
+}
+
+#[test]
+fn within_async_code_every_call_refuses_and_nothing_panics() {
+    let (nodes, redlock) = fleet();
+    let held: Vec<Lock> = ["a", "b"].map(|name| redlock.acquire(name, TTL).unwrap()).into();
+    for builder in [tokio::runtime::Builder::new_current_thread, tokio::runtime::Builder::new_multi_thread] {
+        let sent = nodes[0].requests();
+        builder().enable_all().build().unwrap().block_on(async {
+            let error = redlock.acquire("r", TTL).unwrap_err();
+            assert!(matches!(error, AcquireError::WithinAsync(_)), "{error}");
+            assert!(error.to_string().contains("within async code"), "{error}");
+            assert!(matches!(redlock.using("r", TTL, |_| ()), Err(UsingError::Acquire(AcquireError::WithinAsync(_)))));
+        });
+        assert_eq!(nodes[0].requests(), sent);
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let mut held = held.into_iter();
+        let mut lock = held.next().unwrap();
+        assert!(matches!(lock.extend(TTL), Err(ExtendError::WithinAsync(_))));
+        assert!(lock.lost().is_err());
+        assert!(matches!(redlock.check_nodes(), Err(NodesError::WithinAsync(_))));
+        assert!(matches!(redlock.close(), Err(CloseError::WithinAsync(_))));
+        let parts = LockParts::new(["c"], &"5".repeat(40), TTL).unwrap();
+        let error = redlock.resume(parts).unwrap_err();
+        assert!(matches!(error, ResumeError::WithinAsync { .. }) && error.into_parts().is_some());
+        assert!(matches!(lock.release(), Err(ReleaseError::WithinAsync(_))));
+        drop(held);
+        // The runtime behind it may be dropped here as well.
+        let (_, other) = fleet();
+        drop(other);
+    });
+    redlock.close().unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[test]
+fn an_async_redlock_with_more_settings_can_be_used_without_async() {
+    let async_one = redlock_core::Redlock::builder().nodes(MockNode::fleet(5)).retry(Retry::never()).build().unwrap();
+    let redlock: Result<Redlock, BuildError> = async_one.try_into();
+    redlock.unwrap().acquire("r", TTL).unwrap().release().unwrap();
+}
+
+#[test]
+fn a_name_is_unlocked_by_the_thread_that_locked_it() {
+    let (nodes, redlock) = fleet();
+    let named = redlock.named();
+    assert!(named.lock("r", TTL).unwrap() > TTL / 2);
+    let elsewhere = named.clone();
+    let error = thread::spawn(move || elsewhere.unlock("r").unwrap_err()).join().unwrap();
+    assert!(matches!(error, UnlockError::HeldByAnother { .. }), "{error}");
+    assert_eq!(named.unlock("r").unwrap(), Release::Released);
+    named.lock("a", TTL).unwrap();
+    named.lock("b", TTL).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        assert!(matches!(named.unlock("a"), Err(UnlockError::WithinAsync(_))));
+        assert!(named.release_all().is_err());
+    });
+    assert_eq!((named.count(), named.release_all().unwrap().len()), (2, 2));
+    assert!(is_free(&nodes));
+}
+
+#[test]
+fn a_lock_can_be_looked_at() {
+    let (_, redlock) = fleet();
+    assert_eq!((redlock.is_locked("r").unwrap(), redlock.remaining("r").unwrap()), (false, None));
+    let lock = redlock.acquire("r", TTL).unwrap();
+    let inspection = redlock.inspect("r").unwrap();
+    assert_eq!(inspection.holder().unwrap().value(), lock.token().as_bytes());
+    assert!(redlock.is_locked("r").unwrap() && redlock.remaining("r").unwrap() > Some(TTL / 2));
+}
+
+#[test]
+fn nodes_can_be_checked() {
+    let (nodes, redlock) = fleet();
+    assert_eq!(redlock.check_nodes().unwrap().findings(), []);
+    nodes[0].stop();
+    assert!(redlock.check_nodes().unwrap().reject(Severity::Error).is_err());
+}
+
+#[test]
+fn a_lock_goes_on_in_another_process() {
+    let (nodes, here) = fleet();
+    let there = Redlock::new(nodes.clone()).unwrap();
+    let lock = there.resume(here.acquire("r", TTL).unwrap().into_parts().unwrap()).unwrap();
+    assert!(lock.validity() > TTL / 2);
+    assert_eq!(lock.release().unwrap(), Release::Released);
+    assert!(is_free(&nodes));
+}

@@ -1,0 +1,216 @@
+//! What goes on after its caller is gone is bounded, in number and in time, whatever the nodes do.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
+    Redlock, Release, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+};
+use redlock_mock::{Fault, MockNode};
+use tokio::time::Instant;
+
+const TTL: Duration = Duration::from_secs(10);
+/// The default node timeout at this ttl.
+const NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_owes_too_many_answers_is_not_asked_until_it_answers() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    // One wave outlives the node timeout, and so the next finds the node in debt.
+    nodes[2].hang();
+    let mut asked = Vec::new();
+    for wave in 0..2 {
+        for i in 0..100 {
+            let lock = redlock.acquire(format!("{wave}:{i}"), TTL).await.unwrap();
+            lock.release().await.unwrap();
+        }
+        asked.push(nodes[2].requests());
+        tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
+    }
+    assert_eq!(asked, [100, 100]);
+    nodes[2].resume();
+    redlock.close().await.unwrap();
+    drop(redlock.acquire("after", TTL).await.unwrap());
+    assert_eq!(nodes[2].peek("after").map(|_| ()), Some(()), "the node is asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
+    let redlock = redlock(&nodes);
+    for i in 0..100 {
+        let hurry = AcquireOptions::new(TTL).deadline(Duration::from_micros(20));
+        let error = redlock.acquire(format!("{i}"), hurry).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
+    }
+    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_may_owe_so_many_answers_and_not_one_more() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    // One less than 64 are overdue; then exactly 64.
+    for (name, wave) in [("a", 0..63), ("b", 0..1), ("c", 0..1)] {
+        for i in wave {
+            locks.push(redlock.acquire(format!("{name}:{i}"), TTL).await.unwrap());
+        }
+        tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
+    }
+    assert_eq!(nodes[2].requests(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_may_be_left_behind_at_once_and_not_one_more() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    for i in 0..4_200 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(nodes[2].requests(), 4_096);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_owes_answers_says_how_many() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    for i in 0..70 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+    }
+    tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
+    nodes[1].stop();
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
+    assert!(error.contains("node-3 failed (no answer in time: 70 earlier requests are still unanswered)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
+    let redlock = redlock(&nodes);
+    let mut locks = Vec::new();
+    for i in 0..100 {
+        locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
+    }
+    drop(locks);
+    // Their releases are on the way, and not late.
+    tokio::time::sleep(ms(1)).await;
+    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_is_not_sent_after_a_release() {
+    let mut nodes = MockNode::fleet(3);
+    nodes[2] = nodes[2].clone().with_latency(ms(100));
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // On the far node it waits for the acquire, which is still on its way.
+    lock.extend(TTL).await.unwrap();
+    lock.release().await.unwrap();
+    redlock.close().await.unwrap();
+    let requests: Vec<_> = nodes.iter().map(MockNode::requests).collect();
+    assert_eq!(requests, [3, 3, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_can_always_be_given_back() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    let mut locks = Vec::new();
+    for i in 0..300 {
+        locks.push(redlock.acquire(format!("{i}"), 1000 * TTL).await.unwrap());
+    }
+    tokio::time::sleep(ms(700)).await;
+    drop(locks);
+    tokio::time::sleep(ms(400)).await;
+    nodes[2].resume();
+    redlock.close().await.unwrap();
+    assert_eq!(nodes[2].resources(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_behind_is_bounded_in_number() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[2].hang();
+    for i in 0..6_000 {
+        redlock.acquire(format!("{i}"), TTL).await.unwrap().release().await.unwrap();
+    }
+    assert!(nodes[2].requests() < 5_000, "{} requests", nodes[2].requests());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_may_close_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[0].inject(Fault::DelayAnswer(ms(500)));
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    let (first, second) = tokio::join!(redlock.close(), redlock.close());
+    assert_eq!((first, second), (Ok(()), Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_panics_is_one_failed_node() {
+    /// Panics at whatever it is asked.
+    #[derive(Debug)]
+    struct Panicking;
+
+    #[async_trait::async_trait]
+    impl LockNode for Panicking {
+        fn name(&self) -> &str {
+            "panicking"
+        }
+
+        async fn acquire(&self, _: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+            panic!("acquire")
+        }
+
+        async fn extend(&self, _: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+            panic!("extend")
+        }
+
+        async fn release(&self, _: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+            panic!("release")
+        }
+    }
+
+    let nodes = MockNode::fleet(2);
+    let builder = Redlock::builder().node(Panicking).nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.build().unwrap();
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_work_ends_even_over_a_node_that_never_answers() {
+    let nodes = MockNode::fleet(3);
+    let never = MockNode::new("never").with_response_timeout(Duration::from_secs(1_000_000));
+    never.hang();
+    let builder = Redlock::builder().nodes(nodes).node(never).clock(TokioClock::default());
+    let redlock = builder.build().unwrap();
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    let start = Instant::now();
+    redlock.close().await.unwrap();
+    assert!(start.elapsed() > Duration::from_secs(5), "it did wait for the node");
+    assert!(start.elapsed() < Duration::from_secs(15), "but not for ever");
+}

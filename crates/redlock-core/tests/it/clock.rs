@@ -1,0 +1,182 @@
+//! Nodes whose clocks jump, as a process sees them that has asked them before.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeAnswer, NodeError,
+    NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+};
+use redlock_mock::{Memory, MockNode};
+use tokio::time::advance;
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn builder(nodes: &[MockNode]) -> RedlockBuilder {
+    let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
+    builder.retry(Retry::attempts(1))
+}
+
+/// So that each node has told what its clock reads.
+async fn ask(redlock: &Redlock) {
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.close().await.unwrap();
+}
+
+/// How many nodes count for nothing, since their clocks have jumped.
+fn distrusted(error: &AcquireError) -> usize {
+    let votes = error.attempts().unwrap().last_round.nodes();
+    let is_jump =
+        |answer: &NodeAnswer| matches!(answer, NodeAnswer::Failed(error) if error.kind() == NodeErrorKind::ClockJumped);
+    votes.iter().filter(|vote| is_jump(&vote.answer)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn grants_of_nodes_whose_clocks_have_jumped_do_not_count() {
+    for jump in [5_000, -5_000] {
+        let nodes = MockNode::fleet(3);
+        let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
+        ask(&redlock).await;
+        // A minority is done without.
+        nodes[0].jump_clock(jump);
+        ask(&redlock).await;
+        nodes[1].jump_clock(jump);
+        let error = redlock.acquire("r", TTL).await.unwrap_err();
+        assert_eq!(distrusted(&error), 2, "{error}");
+        let (text, sign) = (error.to_string(), if jump > 0 { "+" } else { "-" });
+        assert!(text.contains("the clock has jumped") && text.contains(&format!("jumped by {sign}5.0s")), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_trusted_again_when_all_is_over_that_its_jump_may_have_ended() {
+    let nodes = MockNode::fleet(1);
+    let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
+    ask(&redlock).await;
+    nodes[0].jump_clock(60_000);
+    assert_eq!(distrusted(&redlock.acquire("r", TTL).await.unwrap_err()), 1);
+    advance(TTL - Duration::from_millis(1)).await;
+    assert_eq!(distrusted(&redlock.acquire("r", TTL).await.unwrap_err()), 1);
+    advance(Duration::from_millis(1)).await;
+    ask(&redlock).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_granted_by_a_clock_that_jumped_is_given_back() {
+    let nodes = MockNode::fleet(1);
+    let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
+    ask(&redlock).await;
+    nodes[0].jump_clock(60_000);
+    redlock.acquire("r", TTL).await.unwrap_err();
+    redlock.close().await.unwrap();
+    assert_eq!(nodes[0].resources(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unless_asked_for_a_jump_costs_no_lock() {
+    let nodes = MockNode::fleet(3);
+    let redlock = builder(&nodes).build().unwrap();
+    ask(&redlock).await;
+    nodes.iter().for_each(|node| node.jump_clock(60_000));
+    ask(&redlock).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_before_a_process_has_asked_is_not_seen() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.jump_clock(60_000));
+    ask(&builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_drifts_within_the_allowance_is_trusted_however_late_its_answers_are() {
+    for ppm in [9_900, -9_900] {
+        let nodes = MockNode::fleet(3);
+        nodes.iter().for_each(|node| node.set_clock_rate(ppm));
+        let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
+        for round in 0..50 {
+            let delay = Duration::from_millis(round * 97 % 900);
+            nodes.iter().for_each(|node| node.inject(redlock_mock::Fault::DelayAnswer(delay)));
+            if let Err(error) = redlock.acquire("r", TTL).await {
+                assert_eq!(distrusted(&error), 0, "{error}");
+            }
+            advance(Duration::from_millis(round * 331 % 2_000)).await;
+        }
+    }
+}
+
+/// A node that notes which acquires asked it for its clock.
+#[derive(Debug)]
+struct Asked(MockNode, Arc<Mutex<Vec<bool>>>);
+
+#[async_trait]
+impl LockNode for Asked {
+    fn name(&self) -> &str {
+        "asked"
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.1.lock().unwrap().push(request.wants_clock);
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+}
+
+/// The fleet of one such node, and what it notes.
+fn asked(with: impl Fn(RedlockBuilder) -> RedlockBuilder) -> (MockNode, Redlock, impl Fn() -> Vec<bool>) {
+    let (node, asked) = (MockNode::new("asked"), Arc::default());
+    let builder = Redlock::builder().node(Asked(node.clone(), Arc::clone(&asked))).clock(TokioClock::default());
+    let redlock = with(builder.retry(Retry::attempts(1))).build().unwrap();
+    (node, redlock, move || std::mem::take(&mut *asked.lock().unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_asked_for_its_clock_once_a_second() {
+    let (node, redlock, asked) = asked(|builder| builder);
+    // Until it has answered.
+    node.stop();
+    redlock.acquire("r", TTL).await.unwrap_err();
+    redlock.close().await.unwrap();
+    node.start(Memory::Kept);
+    for _ in 0..3 {
+        ask(&redlock).await;
+    }
+    assert_eq!(asked(), [true, true, false, false]);
+    advance(Duration::from_millis(999)).await;
+    ask(&redlock).await;
+    advance(Duration::from_millis(1)).await;
+    ask(&redlock).await;
+    ask(&redlock).await;
+    assert_eq!(asked(), [false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_asked_for_its_clock_each_time_where_grants_rest_on_it() {
+    let (_, redlock, asked) = asked(|builder| builder.distrust_jumped_clocks(TTL));
+    for _ in 0..3 {
+        ask(&redlock).await;
+    }
+    assert_eq!(asked(), [true; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_was_refused_is_asked_for_with_all_that_a_node_can_tell() {
+    let (_, redlock, asked) = asked(|builder| builder);
+    ask(&redlock).await;
+    let holder = redlock.acquire("r", TTL).await.unwrap();
+    asked();
+    let twice = redlock_core::AcquireOptions::new(TTL).retry(Retry::attempts(2));
+    redlock.acquire("r", twice).await.unwrap_err();
+    assert_eq!(asked(), [false, true]);
+    holder.release().await.unwrap();
+}

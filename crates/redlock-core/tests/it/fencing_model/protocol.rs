@@ -1,0 +1,476 @@
+//! The protocol: every step that may follow in a world. What wins and what is issued, the crate decides.
+
+use std::{fmt, num::NonZeroUsize};
+
+use redlock_core::algorithm::{self, Decision, Fence, Fencing, Quorum, Raised, Vote};
+
+use super::world::{Answer, N, Node, Phase, World, Wrong, name};
+
+/// The protocol for R rounds, and what happens in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Protocol<const R: usize> {
+    /// The counters that nodes may have in the beginning.
+    counters: Vec<[u8; N]>,
+    /// The token of a holder from before the beginning, whose keys may still be anywhere.
+    past: Option<u8>,
+    /// How often an acquire sets its key for the second time.
+    repeats: u8,
+    /// Whether answers may come late. Otherwise that to a raise comes at once or never, and a grant before the round is
+    /// won or never.
+    late: bool,
+    /// Whether what a round has sent may arrive after it is over.
+    stragglers: bool,
+    extends: Option<Extend>,
+    losses: u8,
+    departure: Option<Departure>,
+}
+
+/// What an extend does to a counter that the node has lost. One that is there it sets to the token if it is lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extend {
+    /// Nothing.
+    LeavesLost,
+    /// It starts anew, as for a grant.
+    Seeds,
+}
+
+/// A rule or an assumption that is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// A raise sets the counter and confirms, whoever's key is there.
+    RaiseWithoutComparing,
+    /// A raise sets a greater counter back, and confirms.
+    RaiseLowers,
+    /// A raise leaves a greater counter alone, and confirms.
+    RaiseConfirmsTheHigher,
+    /// A raise sets a counter that the node has lost to the candidate, and confirms.
+    RaiseRestoresTheLost,
+    /// An extend sets a counter that the node has lost to the token.
+    ExtendRestoresTheLost,
+    /// A counter that was lost starts from one.
+    CountsFromOne,
+    /// A node restarts with the counter that it had a grant before.
+    ComesBackWithOldCounter,
+    /// A key is set without counting on, if it was set for the same round before.
+    SetsAgainWithoutCounting,
+}
+
+/// One step, with the numbers of the round and the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Start(usize),
+    Acquire(usize, usize),
+    AcquireAgain(usize, usize),
+    /// With the grants of two nodes.
+    Win(usize, [usize; 2]),
+    HearGrant(usize, usize),
+    Raise(usize, usize, u8),
+    RaiseAndHear(usize, usize, u8),
+    HearRaised(usize, usize),
+    RaiseFails(usize, usize),
+    Extend(usize, usize),
+    Lose(usize),
+    ComeBack(usize),
+}
+
+impl<const R: usize> Protocol<R> {
+    /// Every message may be late, lost or overtaken, and keys expire or are released at any moment.
+    pub(crate) fn new(counters: impl IntoIterator<Item = [u8; N]>) -> Self {
+        let counters = counters.into_iter().collect();
+        Self {
+            counters,
+            past: None,
+            repeats: 0,
+            late: true,
+            stragglers: true,
+            extends: None,
+            losses: 0,
+            departure: None,
+        }
+    }
+
+    /// A holder has this token from before, and its keys may still be there. A quorum has its counter, at least.
+    pub(crate) fn after(self, token: u8) -> Self {
+        Self { past: Some(token), ..self }
+    }
+
+    /// Acquires are sent again. One that finds its own key is told its counter, and so often one finds it gone.
+    pub(crate) fn with_repeats(self, repeats: u8) -> Self {
+        Self { repeats, ..self }
+    }
+
+    /// No answers come late.
+    pub(crate) fn with_prompt_answers(self) -> Self {
+        Self { late: false, ..self }
+    }
+
+    /// What a round has sent arrives before it is over, or never. Only the past holder extends.
+    pub(crate) fn without_stragglers(self) -> Self {
+        Self { stragglers: false, ..self }
+    }
+
+    /// Holders extend, for ever.
+    pub(crate) fn with_extends(self, extend: Extend) -> Self {
+        Self { extends: Some(extend), ..self }
+    }
+
+    /// So often the first node loses its counter, alone or with all that it has. Any node may come first: begin with the
+    /// counters in another order.
+    pub(crate) fn with_losses(self, losses: u8) -> Self {
+        Self { losses, ..self }
+    }
+
+    /// Without one of the rules or assumptions.
+    pub(crate) fn but(self, departure: Departure) -> Self {
+        Self { departure: Some(departure), ..self }
+    }
+
+    fn departs(&self, departure: Departure) -> bool {
+        self.departure == Some(departure)
+    }
+
+    /// The worlds that it may begin with.
+    pub(crate) fn beginnings(&self) -> impl Iterator<Item = World<R>> {
+        self.counters.iter().map(|counters| World {
+            issued: self.past.unwrap_or_default(),
+            time: counters.iter().copied().chain(self.past).max().unwrap_or_default() + 1,
+            losses: self.losses,
+            repeats: self.repeats,
+            ..World::with_counters(*counters)
+        })
+    }
+
+    /// Takes every step that is possible.
+    pub(crate) fn steps(&self, world: &World<R>, mut take: impl FnMut(Step, World<R>)) {
+        let mut take = |step, mut world| {
+            self.settle(&mut world);
+            take(step, world);
+        };
+        for round in 0..R {
+            self.decisions(world, round, &mut take);
+            for node in 0..N {
+                self.arrivals(world, round, node, &mut take);
+                self.answers(world, round, node, &mut take);
+            }
+        }
+        for node in 0..N {
+            self.mishaps(world, node, &mut take);
+            if let Some(token) = self.past {
+                self.extend(world, R, token, node, &mut take);
+            }
+        }
+    }
+
+    /// Forgets the raises of rounds that are over which can do nothing any more: the counter is as high, or the key is
+    /// gone for good. Then worlds are alike that differ in nothing else.
+    fn settle(&self, world: &mut World<R>) {
+        if self.departure.is_some() || self.repeats > 0 {
+            return;
+        }
+        for (number, round) in world.rounds.iter_mut().enumerate().filter(|(_, round)| round.phase.is_over()) {
+            let may_extend = self.stragglers && self.extends.is_some() && round.phase != Phase::Lost;
+            for (sent, node) in round.sent.iter_mut().zip(&world.nodes) {
+                if sent.acquired && node.key != Some(number) && !may_extend {
+                    sent.raises = 0;
+                }
+                let reached = node.counter.map_or(0, |counter| (1 << (counter + 1)) - 1);
+                sent.raises &= !reached;
+            }
+        }
+    }
+
+    /// What a round does by itself or on the grants that it may have heard.
+    fn decisions(&self, world: &World<R>, round: usize, take: &mut impl FnMut(Step, World<R>)) {
+        match &world.rounds[round].phase {
+            Phase::Idle => {
+                let mut world = world.clone();
+                (world.rounds[round].phase, world.rounds[round].floor) = (Phase::Asking, world.issued);
+                take(Step::Start(round), world);
+            }
+            Phase::Asking => {
+                let grant = |node: usize| match world.rounds[round].sent[node].grant {
+                    Answer::Given(counter) => Some(counter),
+                    Answer::None | Answer::Heard => None,
+                };
+                for pair in [[0, 1], [0, 2], [1, 2]] {
+                    let [Some(one), Some(other)] = pair.map(grant) else { continue };
+                    let mut votes = algorithm::Round::new(quorum());
+                    votes.count(Vote::Granted);
+                    assert_eq!(votes.decision(), None);
+                    votes.count(Vote::Granted);
+                    assert_eq!(votes.decision(), Some(Decision::Won));
+                    let mut world = world.clone();
+                    let mut fencing = Fencing::new(quorum());
+                    for (node, counter) in pair.into_iter().zip([one, other]) {
+                        fencing.granted(node, counter.into());
+                        world.rounds[round].sent[node].grant = Answer::Heard;
+                    }
+                    if !self.late {
+                        world.rounds[round].sent.iter_mut().for_each(|sent| sent.grant = Answer::Heard);
+                    }
+                    self.decide(&mut world, round, fencing);
+                    take(Step::Win(round, pair), world);
+                }
+            }
+            Phase::Won(_) | Phase::Issued(_) | Phase::Lost => {}
+        }
+    }
+
+    /// Does what follows from what the round knows.
+    fn decide(&self, world: &mut World<R>, round: usize, mut fencing: Fencing) {
+        loop {
+            match fencing.decision() {
+                None => {
+                    world.rounds[round].phase = Phase::Won(fencing);
+                    return;
+                }
+                Some(Fence::Raise(candidate)) => {
+                    for node in fencing.to_raise(candidate) {
+                        let sent = &mut world.rounds[round].sent[node];
+                        (sent.raises, sent.raised) = (sent.raises | 1 << candidate, Answer::None);
+                    }
+                    fencing.raising(candidate);
+                }
+                Some(Fence::Lost(_)) => {
+                    self.over(world, round, Phase::Lost);
+                    return;
+                }
+                Some(Fence::Issued(token)) => {
+                    let token = token.get() as u8;
+                    let before = world.rounds.iter().any(|round| round.phase == Phase::Issued(token));
+                    if before || self.past == Some(token) {
+                        world.wrong = Some(Wrong::Twice(token));
+                    } else if token <= world.rounds[round].floor {
+                        world.wrong = Some(Wrong::NotGreater(token));
+                    }
+                    world.issued = world.issued.max(token);
+                    self.over(world, round, Phase::Issued(token));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Nothing that is answered from now on is of any interest. What was sent may still arrive.
+    fn over(&self, world: &mut World<R>, round: usize, phase: Phase) {
+        let round = &mut world.rounds[round];
+        (round.phase, round.floor) = (phase, 0);
+        for sent in &mut round.sent {
+            (sent.grant, sent.raised) = (Answer::Heard, Answer::Heard);
+            if !self.stragglers {
+                (sent.acquired, sent.raises) = (true, 0);
+            }
+        }
+    }
+
+    /// What the round has sent does at a node: late, or for the second time, as well.
+    fn arrivals(&self, world: &World<R>, round: usize, node: usize, take: &mut impl FnMut(Step, World<R>)) {
+        let Node { key, counter } = world.nodes[node];
+        let sent = world.rounds[round].sent[node];
+        // A refusal changes nothing, and the round need not hear of it: it is as a request that is lost. Whoever has
+        // the key, it may expire at this moment.
+        let granted = |counter: u8, repeats: u8| {
+            let mut world = world.clone();
+            world.set(node, Some(round), Some(counter));
+            world.repeats = repeats;
+            let sent = &mut world.rounds[round].sent[node];
+            sent.acquired = true;
+            if sent.grant != Answer::Heard {
+                sent.grant = Answer::Given(counter);
+            }
+            world
+        };
+        let phase = &world.rounds[round].phase;
+        let next = counter.map_or(self.seed(world), |counter| counter + 1);
+        if !sent.acquired && *phase != Phase::Idle {
+            take(Step::Acquire(round, node), granted(next, world.repeats));
+        } else if sent.acquired && self.repeats > 0 && (self.stragglers || !phase.is_over()) {
+            if key == Some(round) {
+                take(Step::AcquireAgain(round, node), granted(counter.unwrap_or(self.seed(world)), world.repeats));
+            }
+            if let Some(left) = world.repeats.checked_sub(1) {
+                let departs = self.departs(Departure::SetsAgainWithoutCounting);
+                let next = counter.filter(|_| departs).unwrap_or(next);
+                take(Step::Acquire(round, node), granted(next, left));
+            }
+        }
+        for candidate in (0..u32::BITS as u8).filter(|candidate| sent.raises >> candidate & 1 == 1) {
+            self.raise(world, round, node, candidate, take);
+        }
+        if let Phase::Issued(token) = world.rounds[round].phase
+            && self.stragglers
+        {
+            self.extend(world, round, token, node, take);
+        }
+    }
+
+    fn raise(&self, world: &World<R>, round: usize, node: usize, candidate: u8, take: &mut impl FnMut(Step, World<R>)) {
+        let Node { key, counter } = world.nodes[node];
+        let is_mine = key == Some(round) || self.departs(Departure::RaiseWithoutComparing);
+        let (counter, answer) = match counter.filter(|_| is_mine) {
+            Some(counter) if counter > candidate => match self.departure {
+                Some(Departure::RaiseLowers) => (candidate, Raised::Confirmed),
+                Some(Departure::RaiseConfirmsTheHigher) => (counter, Raised::Confirmed),
+                _ => (counter, Raised::Higher(counter.into())),
+            },
+            Some(_) => (candidate, Raised::Confirmed),
+            None if is_mine && self.departs(Departure::RaiseRestoresTheLost) => (candidate, Raised::Confirmed),
+            // Without a counter, there is nothing to rely on.
+            None => {
+                // It changes nothing at the node, so when it is heard does not matter.
+                self.hear(
+                    world,
+                    round,
+                    node,
+                    candidate,
+                    Raised::NotHeld,
+                    Step::RaiseAndHear(round, node, candidate),
+                    take,
+                );
+                return;
+            }
+        };
+        let mut world = world.clone();
+        world.set(node, key, Some(counter));
+        if !self.late {
+            let step = Step::RaiseAndHear(round, node, candidate);
+            self.hear(&world, round, node, candidate, answer, step, take);
+        }
+        let raised = &mut world.rounds[round].sent[node].raised;
+        if self.late && *raised != Answer::Heard {
+            let higher = match answer {
+                Raised::Higher(counter) => Some(counter as u8),
+                Raised::Confirmed | Raised::NotHeld | Raised::Failed => None,
+            };
+            *raised = Answer::Given((candidate, higher));
+        }
+        take(Step::Raise(round, node, candidate), world);
+    }
+
+    /// What the round hears of nodes after it has won.
+    fn answers(&self, world: &World<R>, round: usize, node: usize, take: &mut impl FnMut(Step, World<R>)) {
+        let Phase::Won(fencing) = &world.rounds[round].phase else { return };
+        let sent = world.rounds[round].sent[node];
+        if let Answer::Given(counter) = sent.grant {
+            let mut world = world.clone();
+            world.rounds[round].sent[node].grant = Answer::Heard;
+            let mut fencing = fencing.clone();
+            fencing.granted(node, counter.into());
+            self.decide(&mut world, round, fencing);
+            take(Step::HearGrant(round, node), world);
+        }
+        if let Answer::Given((candidate, higher)) = sent.raised {
+            let answer = higher.map_or(Raised::Confirmed, |counter| Raised::Higher(counter.into()));
+            self.hear(world, round, node, candidate, answer, Step::HearRaised(round, node), take);
+        }
+        // Where the key is not the round's, the answer may as well be that.
+        if sent.raises != 0 && world.nodes[node].key == Some(round) {
+            let candidate = (u32::BITS - 1 - sent.raises.leading_zeros()) as u8;
+            self.hear(world, round, node, candidate, Raised::Failed, Step::RaiseFails(round, node), take);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an answer has many sides")]
+    fn hear(
+        &self,
+        world: &World<R>,
+        round: usize,
+        node: usize,
+        candidate: u8,
+        answer: Raised,
+        step: Step,
+        take: &mut impl FnMut(Step, World<R>),
+    ) {
+        let Phase::Won(fencing) = &world.rounds[round].phase else { return };
+        // One answer is heard for each time that the node was asked.
+        if world.rounds[round].sent[node].raised == Answer::Heard {
+            return;
+        }
+        let mut world = world.clone();
+        world.rounds[round].sent[node].raised = Answer::Heard;
+        let mut fencing = fencing.clone();
+        fencing.raised(node, candidate.into(), answer);
+        self.decide(&mut world, round, fencing);
+        take(step, world);
+    }
+
+    /// An extend that arrives, at any time after the token was issued. It heals a key that is gone, as any key may be at
+    /// this moment.
+    fn extend(&self, world: &World<R>, round: usize, token: u8, node: usize, take: &mut impl FnMut(Step, World<R>)) {
+        let Some(extend) = self.extends else { return };
+        let counter = match (world.nodes[node].counter, extend) {
+            (Some(counter), _) => Some(counter.max(token)),
+            (None, _) if self.departs(Departure::ExtendRestoresTheLost) => Some(token),
+            (None, Extend::LeavesLost) => None,
+            (None, Extend::Seeds) => Some(self.seed(world)),
+        };
+        let mut world = world.clone();
+        world.set(node, Some(round), counter);
+        take(Step::Extend(round, node), world);
+    }
+
+    /// What happens to a node.
+    fn mishaps(&self, world: &World<R>, node: usize, take: &mut impl FnMut(Step, World<R>)) {
+        let Node { key, counter } = world.nodes[node];
+        let (0, Some(counter), Some(left)) = (node, counter, world.losses.checked_sub(1)) else { return };
+        let mut world = world.clone();
+        world.losses = left;
+        if self.departs(Departure::ComesBackWithOldCounter) {
+            world.set(node, None, Some(counter - 1));
+            take(Step::ComeBack(node), world);
+        } else {
+            // With the key or without: its holder can do nothing to it without the counter, except to set it again.
+            world.set(node, key, None);
+            take(Step::Lose(node), world);
+        }
+    }
+
+    /// With what a counter starts that is not there: the node's clock.
+    fn seed(&self, world: &World<R>) -> u8 {
+        if self.departs(Departure::CountsFromOne) { 1 } else { world.time }
+    }
+}
+
+impl<const R: usize> World<R> {
+    fn set(&mut self, node: usize, key: Option<usize>, counter: Option<u8>) {
+        self.nodes[node] = Node { key, counter };
+        self.time = self.time.max(counter.unwrap_or_default() + 1);
+    }
+}
+
+fn quorum() -> Quorum {
+    Quorum::of(NonZeroUsize::new(N).expect("some nodes"))
+}
+
+/// As in `2 rounds, 1 repeat, without RaiseLowers`.
+impl<const R: usize> fmt::Display for Protocol<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{R} rounds")?;
+        self.past.map_or(Ok(()), |token| write!(f, " after a holder of {token}"))?;
+        self.extends.map_or(Ok(()), |extend| write!(f, ", {extend:?} extends"))?;
+        write!(f, ", {} repeats, {} losses", self.repeats, self.losses)?;
+        self.departure.map_or(Ok(()), |departure| write!(f, ", but {departure:?}"))
+    }
+}
+
+impl Step {
+    pub(crate) fn describe<const R: usize>(self) -> String {
+        let name = name::<R>;
+        match self {
+            Self::Start(round) => format!("{} starts", name(round)),
+            Self::Acquire(round, node) => format!("{}'s acquire sets the key of node {node}", name(round)),
+            Self::AcquireAgain(round, node) => format!("{}'s acquire finds its key on node {node}", name(round)),
+            Self::Win(round, [one, other]) => format!("{} hears the grants of nodes {one} and {other}", name(round)),
+            Self::HearGrant(round, node) => format!("{} hears the late grant of node {node}", name(round)),
+            Self::Raise(round, node, candidate) => format!("{} raises node {node} to {candidate}", name(round)),
+            Self::RaiseAndHear(round, node, candidate) => {
+                format!("{} raises node {node} to {candidate}, and hears the answer", name(round))
+            }
+            Self::HearRaised(round, node) => format!("{} hears node {node} on its raise", name(round)),
+            Self::RaiseFails(round, node) => format!("{} gives node {node} up", name(round)),
+            Self::Extend(round, node) => format!("{}'s extend is carried out on node {node}", name(round)),
+            Self::Lose(node) => format!("node {node} loses its counter"),
+            Self::ComeBack(node) => format!("node {node} restarts with the counter that it had before"),
+        }
+    }
+}

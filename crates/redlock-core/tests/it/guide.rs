@@ -1,0 +1,75 @@
+//! The guide's numbers are those of the rules, and its pages are all there.
+
+use std::{fs, path::Path, time::Duration};
+
+use redlock_core::{
+    AutoExtend, Drift, NodeTimeout, Ttl,
+    algorithm::{Schedule, Upkeep},
+};
+
+const TTL_PAGE: &str = include_str!("../../src/guide/ttl.md");
+
+/// A row of the table: as a person writes durations, and one number.
+fn row(ttl: Duration) -> String {
+    let drift = Drift::default();
+    let checked = Ttl::new(ttl).unwrap();
+    let node_timeout = NodeTimeout::Auto.of(checked, &drift).unwrap();
+    let validity = drift.validity(checked, Duration::ZERO);
+    let after_slow_round = drift.validity(checked, node_timeout);
+    let schedule = AutoExtend::default().schedule(checked, drift, node_timeout).unwrap();
+    let (first, tries) = outage(&schedule, validity, node_timeout);
+    let cells = [ttl, drift.of(checked), validity, after_slow_round, node_timeout, first, validity - first];
+    format!("| {} | {tries} |", cells.map(written).join(" | "))
+}
+
+/// When the first extend begins, and how many do before the validity ends if none of them is answered.
+fn outage(schedule: &Schedule, validity: Duration, node_timeout: Duration) -> (Duration, u32) {
+    // 0: the longest pauses.
+    let Upkeep::After(first) = schedule.first(Duration::ZERO, validity, 0) else { panic!("no extend") };
+    let (mut begins, mut tries) = (first, 0);
+    while begins < validity {
+        tries += 1;
+        let failed = begins + node_timeout;
+        match schedule.next(failed, validity.saturating_sub(failed), false, 0) {
+            Upkeep::After(pause) => begins = failed + pause,
+            Upkeep::Over => break,
+        }
+    }
+    (first, tries)
+}
+
+/// Whole seconds as such, and all else in whole milliseconds, rounded down.
+fn written(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis >= 1000 && millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
+        millis => format!("{millis} ms"),
+    }
+}
+
+#[test]
+fn the_table_of_ttls_is_what_the_rules_say() {
+    let begins_with_a_number = |row: &&str| row.strip_prefix("| ").is_some_and(|row| row.starts_with(char::is_numeric));
+    let numbers: Vec<_> = TTL_PAGE.lines().filter(begins_with_a_number).collect();
+    assert_eq!(numbers.len(), 9, "{numbers:#?}");
+    for told in numbers {
+        let ttl = told.trim_matches(['|', ' ']).split(" | ").next().unwrap();
+        let (count, unit) = ttl.split_once(' ').unwrap();
+        let unit = if unit == "s" { 1000 } else { 1 };
+        assert_eq!(told, row(Duration::from_millis(count.parse::<u64>().unwrap() * unit)));
+    }
+}
+
+#[test]
+fn every_page_of_the_guide_is_compiled_and_listed() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let guide = fs::read_to_string(source.join("guide.rs")).unwrap();
+    let mut pages = 0;
+    for page in fs::read_dir(source.join("guide")).unwrap() {
+        let page = page.unwrap().file_name().into_string().unwrap();
+        let name = page.strip_suffix(".md").unwrap();
+        assert!(guide.contains(&format!("include_str!(\"guide/{page}\")")), "{page} is not compiled");
+        assert!(guide.contains(&format!("//! | [`{name}`] | ")), "{page} is not in the table");
+        pages += 1;
+    }
+    assert_eq!(pages, guide.matches("\npub mod ").count());
+}

@@ -1,0 +1,48 @@
+//! What is logged.
+
+use std::time::Duration;
+
+use redlock_core::{Redlock, TokioClock};
+use redlock_mock::{Memory, MockNode};
+
+use crate::support::log::{Log, capture};
+
+const TTL: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = capture(subscriber);
+
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.build().unwrap();
+    nodes[2].stop();
+    for _ in 0..5 {
+        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
+    }
+    nodes[2].start(Memory::Lost);
+    drop(redlock.acquire("line\nbreak", TTL).await.unwrap());
+    redlock.close().await.unwrap();
+
+    let text = log.text();
+    let count = |needle: &str| text.matches(needle).count();
+    assert_eq!(count("node fails, a quorum must do without it"), 1, "{text}");
+    assert_eq!(count("node answers again"), 1, "{text}");
+    assert_eq!(count("node-3"), 2, "{text}");
+    // No name can forge a line of its own.
+    assert!(text.contains(r#"redlock.acquire{resource="line\nbreak" ttl_ms=10000"#), "{text}");
+    assert!(text.lines().all(|line| line.contains("redlock_core")), "{text}");
+
+    // Of a key that is no lock each request is told, and its node is not taken for a failing one.
+    nodes[2].set_list("line\nbreak");
+    for _ in 0..2 {
+        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
+    }
+    redlock.close().await.unwrap();
+    let more = log.text().split_off(text.len());
+    assert_eq!(more.matches("a key is not a lock").count(), 4, "{more}");
+    assert!(!more.contains("node fails") && !more.contains("node answers again"), "{more}");
+}

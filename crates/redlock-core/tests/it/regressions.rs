@@ -1,0 +1,396 @@
+//! Faults that other implementations had: one test each, named after the promise that the fault would break. What no
+//! lock by timeouts can promise stands at the end, as tests whose names begin with `beyond_the_promise`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Clock, Drift, ExtendAnswer, ExtendError,
+    ExtendRequest, Lock, LockNode, NodeError, NodeErrorKind, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry,
+    Timed, TokioClock,
+};
+use redlock_mock::{Fault, Memory, MockNode};
+use tokio::time::{Instant, advance};
+
+const TTL: Duration = Duration::from_secs(10);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A process of its own over these nodes.
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+/// How many of the nodes hold this lock's key.
+fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
+    nodes.iter().filter(|node| node.peek(lock.resource()).as_deref() == Some(lock.token().as_bytes())).count()
+}
+
+/// What is left on each node.
+fn left(nodes: &[MockNode]) -> Vec<String> {
+    nodes.iter().flat_map(MockNode::resources).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
+    let nodes = MockNode::fleet(3);
+    nodes[1].set("r", "another", Some(ms(50)));
+    nodes[2].set("r", "another", None);
+    // The first round takes the first node and is lost; its release arrives when later rounds have been made.
+    nodes[0].inject(Fault::None);
+    nodes[0].inject(Fault::DelayRequest(ms(700)));
+    let eager = Retry::attempts(9).fixed(ms(200)).jitter(Duration::ZERO);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", AcquireOptions::new(TTL).retry(eager)).await.unwrap();
+    tokio::time::sleep(ms(2_000)).await;
+    assert!(lock.is_valid());
+    assert_eq!(holding(&nodes, &lock), 2);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_even_fleet_that_ties_is_decided_at_once_and_given_back() {
+    for half in 1..=3 {
+        let nodes = MockNode::fleet(2 * half);
+        nodes[..half].iter().for_each(|node| node.set("r", "another", None));
+        let redlock = redlock(&nodes);
+        let start = Instant::now();
+        let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Contended(_)), "{error}");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        redlock.close().await.unwrap();
+        assert_eq!(left(&nodes).len(), half, "the other half is free again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn validity_counts_from_the_round_that_won() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(30))).collect();
+    nodes.iter().for_each(|node| node.set("r", "another", Some(ms(1_900))));
+    let start = Instant::now();
+    let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    assert!(start.elapsed() > ms(1_900), "it has waited");
+    // 10 s less 102 ms for drift, less the 30 ms of the last round: neither the answer nor the call is where it begins.
+    assert_eq!(lock.validity(), ms(9_868));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_that_arrives_too_late_revives_nothing() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let mut lock = ours.acquire("r", TTL).await.unwrap();
+    // Sent while the lock is valid, and carried out when it has expired and is another's.
+    nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(900))));
+    tokio::time::sleep(lock.validity() - ms(100)).await;
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::NoQuorum { .. } | ExtendError::TooSlow { .. }), "{error}");
+    let next = theirs.acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(ms(2_000)).await;
+    assert_eq!(holding(&nodes, &next), 3);
+    assert!(!lock.is_valid());
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Expired { .. }), "{error}");
+    drop(lock);
+    ours.close().await.unwrap();
+    assert_eq!(holding(&nodes, &next), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_round_is_given_back_on_nodes_that_answer_late_or_not_at_all() {
+    let nodes = MockNode::fleet(5);
+    nodes[0].inject(Fault::LoseAnswer);
+    nodes[1].inject(Fault::DelayRequest(ms(800)));
+    nodes[2..].iter().for_each(|node| node.set("r", "another", None));
+    let redlock = redlock(&nodes);
+    let start = Instant::now();
+    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for them");
+    assert_eq!(nodes[0].resources(), ["r"], "the answer alone was lost");
+    redlock.close().await.unwrap();
+    assert_eq!(left(&nodes[..2]), [""; 0]);
+    assert_eq!(left(&nodes[2..]).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_broken_node_fails_no_call_that_a_quorum_granted() {
+    use NodeErrorKind::{
+        Authentication, Loading, Other, OutOfMemory, Permission, ReadOnly, Timeout, Unreachable, Unsupported, WrongType,
+    };
+    let kinds = [
+        Timeout,
+        Unreachable,
+        Authentication,
+        Permission,
+        WrongType,
+        ReadOnly,
+        Loading,
+        OutOfMemory,
+        Unsupported,
+        Other,
+    ];
+    for kind in kinds {
+        // The first and the last answer too.
+        for broken in 0..3 {
+            let nodes = MockNode::fleet(3);
+            (0..3).for_each(|_| nodes[broken].inject(Fault::Fail(kind)));
+            let mut lock = redlock(&nodes).try_acquire("r", TTL).await.unwrap();
+            lock.extend(TTL).await.unwrap();
+            assert_eq!(lock.release().await.unwrap(), Release::Released, "{kind} of node {broken}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ttl_leaves_validity_less_drift_or_is_refused() {
+    for (factor, offset) in [(0.01, ms(2)), (0.0, Duration::ZERO), (0.9, ms(60))] {
+        let node = MockNode::new("node");
+        let builder = Redlock::builder().node(node.clone()).clock(TokioClock::default());
+        let redlock = builder.drift(Drift::new(factor, offset).unwrap()).node_timeout(ms(1)).build().unwrap();
+        let mut locked = 0;
+        for ttl in (1..1_000).map(ms) {
+            // The same unit for all three: parts of the ttl, not of a second.
+            let expected = ttl.checked_sub(ttl.mul_f64(factor) + offset).unwrap_or_default();
+            match redlock.try_acquire(format!("{ttl:?}"), ttl).await {
+                Ok(lock) => {
+                    let validity = lock.validity();
+                    assert!(validity > Duration::ZERO, "{ttl:?}");
+                    assert!(validity.abs_diff(expected) <= Duration::from_micros(1), "{validity:?} of {ttl:?}");
+                    locked += 1;
+                }
+                Err(error) => {
+                    assert!(matches!(error, AcquireError::Ttl(_)), "{ttl:?}: {error}");
+                    assert!(expected <= ms(1), "{ttl:?} is enough: {error}");
+                }
+            }
+        }
+        redlock.close().await.unwrap();
+        assert!(locked > 380, "{locked} of 999");
+        assert_eq!(node.requests(), 2 * locked, "what was refused was not sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_lock_of_a_process_takes_nothing_from_its_newer_one() {
+    for is_dropped in [false, true] {
+        let nodes = MockNode::fleet(3);
+        let redlock = redlock(&nodes);
+        let old = redlock.acquire("r", TTL).await.unwrap();
+        tokio::time::sleep(2 * TTL).await;
+        let newer = redlock.acquire("r", TTL).await.unwrap();
+        if is_dropped {
+            drop(old);
+        } else {
+            assert_eq!(old.release().await.unwrap(), Release::AlreadyGone);
+        }
+        redlock.close().await.unwrap();
+        assert_eq!(holding(&nodes, &newer), 3);
+        assert_eq!(newer.release().await.unwrap(), Release::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releasing_an_expired_lock_takes_no_time_and_is_no_error() {
+    let nodes = MockNode::fleet(3);
+    let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(2 * TTL).await;
+    nodes[1].hang();
+    let start = Instant::now();
+    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_was_paused_finds_its_lock_ended() {
+    /// A clock that counts the time for which the machine was suspended, while timers stood still.
+    #[derive(Debug, Clone)]
+    struct SuspendAware(TokioClock, Arc<AtomicU64>);
+
+    impl Clock for SuspendAware {
+        fn now(&self) -> Duration {
+            self.0.now() + Duration::from_secs(self.1.load(Ordering::SeqCst))
+        }
+    }
+
+    let nodes = MockNode::fleet(3);
+    let suspended = Arc::new(AtomicU64::new(0));
+    let clock = SuspendAware(TokioClock::default(), suspended.clone());
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(clock).build().unwrap();
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    assert!(lock.is_valid());
+    suspended.store(60, Ordering::SeqCst);
+    assert!(!lock.is_valid());
+    assert_eq!((lock.validity(), lock.valid_until()), (Duration::ZERO, Instant::now()));
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Expired { .. }), "{error}");
+    assert!(nodes.iter().all(|node| node.requests() == 1), "nothing was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minority_that_forgets_makes_no_second_holder() {
+    // By a clock that jumps, by eviction, or by a restart: the key is gone before its time.
+    let forget: [fn(&MockNode); 2] = [|node| node.remove("r"), |node| node.restart(Memory::Lost)];
+    for forget in forget {
+        let nodes = MockNode::fleet(5);
+        let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+        let lock = ours.acquire("r", TTL).await.unwrap();
+        nodes[1..3].iter().for_each(forget);
+        assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
+        theirs.close().await.unwrap();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_restart_with_their_memory_make_no_second_holder() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    nodes.iter().for_each(|node| node.restart(Memory::Kept));
+    assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    theirs.close().await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_a_holder_paused_after_it_asked_meets_the_next() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    let asked = lock.is_valid();
+    // The process stands still between the question and the write. Nothing in it can know.
+    tokio::time::sleep(2 * TTL).await;
+    let next = theirs.acquire("r", TTL).await.unwrap();
+    assert!(asked && next.is_valid(), "both write now");
+    assert!(!lock.is_valid(), "asked again, it knows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    nodes[2].stop();
+    let mut lock = ours.acquire("r", TTL).await.unwrap();
+    nodes[2].start(Memory::Kept);
+    nodes[1].restart(Memory::Lost);
+    let next = theirs.acquire("r", TTL).await.unwrap();
+    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    // What is promised even so: the first is told as soon as it asks, and takes nothing from the second.
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(!lock.is_valid());
+    drop(lock);
+    ours.close().await.unwrap();
+    assert_eq!(holding(&nodes, &next), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_grants_late_confirms_the_fencing_token_in_place_of_one_that_fails() {
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    nodes[1].set("{r}:fence", "1800000000000000", Some(TTL));
+    // The first two grant and do not agree. Then the first answers no more, and the third is there at last.
+    nodes[0].inject(Fault::None);
+    nodes[0].inject(Fault::LoseAnswer);
+    nodes[2].inject(Fault::DelayAnswer(ms(20)));
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.fencing_token().unwrap().get(), 1_800_000_000_000_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_an_extend_restores_begins_above_all_tokens_before() {
+    let nodes = MockNode::fleet(3);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    let restart = async |node: &MockNode| {
+        node.stop();
+        advance(ms(10)).await;
+        node.start(Memory::Lost);
+    };
+    let mut first = redlock.acquire("r", TTL).await.unwrap();
+    restart(&nodes[0]).await;
+    restart(&nodes[1]).await;
+    let second = redlock.acquire("r", TTL).await.unwrap();
+    // The first sets its keys again on a node that had confirmed the second's token, and has forgotten that.
+    restart(&nodes[0]).await;
+    let _ = first.extend(TTL).await;
+    assert_eq!(holding(&nodes, &first), 2);
+    first.release().await.unwrap();
+    // Now that node and the one that the second never had: nobody else knows the second's token.
+    nodes[1].stop();
+    let third = redlock.acquire("r", TTL).await.unwrap();
+    assert!(third.fencing_token() > second.fencing_token(), "{:?}", (third.fencing_token(), second.fencing_token()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_a_node_that_loses_its_last_second_issues_a_fencing_token_twice() {
+    let nodes = MockNode::fleet(1);
+    let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
+    let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    advance(ms(2_000)).await;
+    let first = redlock.acquire("r", TTL).await.unwrap();
+    // The counter is there, so it does not begin again; and it is that of before the first.
+    nodes[0].restart(Memory::LastSecondLost);
+    let second = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(first.fencing_token(), second.fencing_token());
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_a_majority_that_forgets_early_makes_two_holders() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    // Wall clocks that are set ahead, or eviction.
+    nodes[..2].iter().for_each(|node| node.remove("r"));
+    let next = theirs.acquire("r", TTL).await.unwrap();
+    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    // What is promised even so: the first is told at the end, and takes nothing from the second.
+    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    ours.close().await.unwrap();
+    assert_eq!(holding(&nodes, &next), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_promise_one_server_under_two_names_votes_twice() {
+    /// The same server by another name.
+    #[derive(Debug)]
+    struct Alias(MockNode);
+
+    #[async_trait::async_trait]
+    impl LockNode for Alias {
+        fn name(&self) -> &str {
+            "alias"
+        }
+
+        async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+            self.0.acquire(request).await
+        }
+
+        async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+            self.0.extend(request).await
+        }
+
+        async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+            self.0.release(request).await
+        }
+    }
+
+    let nodes = MockNode::fleet(2);
+    let redlock = || {
+        let builder = Redlock::builder().nodes(nodes.clone()).node(Alias(nodes[0].clone()));
+        builder.clock(TokioClock::default()).build().unwrap()
+    };
+    let lock = redlock().acquire("r", TTL).await.unwrap();
+    // Of three independent nodes one might forget, since all three hold the lock.
+    nodes[0].remove("r");
+    let next = redlock().acquire("r", TTL).await.unwrap();
+    assert!(lock.is_valid() && next.is_valid(), "two holders");
+}

@@ -1,0 +1,357 @@
+//! What takes how long, in virtual time: hung nodes, deadlines, validity.
+
+use std::time::Duration;
+
+use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Redlock, Release, Retry, TokioClock, TtlError};
+use redlock_mock::{Fault, Memory, MockNode};
+use tokio::time::Instant;
+
+const TTL: Duration = Duration::from_secs(10);
+/// The default node timeout at this ttl.
+const NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_minority_costs_no_time() {
+    let nodes = MockNode::fleet(5);
+    nodes[0].hang();
+    nodes[3].hang();
+    let redlock = redlock(&nodes);
+    let start = Instant::now();
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_majority_is_given_up_after_the_node_timeout() {
+    let nodes = MockNode::fleet(3);
+    nodes[0].hang();
+    nodes[1].hang();
+    let start = Instant::now();
+    let error = redlock(&nodes).try_acquire("r", TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
+    assert_eq!(start.elapsed(), NODE_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_returns_within_the_node_timeout() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[0].hang();
+    nodes[1].hang();
+    let start = Instant::now();
+    let error = lock.release().await.unwrap_err();
+    assert_eq!(start.elapsed(), NODE_TIMEOUT);
+    assert_eq!(
+        error.to_string(),
+        "unknown whether the lock on \"r\" was released; its ttl ends it; 1 of 3 released, 2 needed: node-1 did \
+         not answer within 200ms, node-2 did not answer within 200ms, node-3 released; look for a hung or overloaded \
+         node, or raise the node timeout"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn validity_counts_from_before_the_first_byte() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(30))).collect();
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    // 10 s less 102 ms for drift, less the 30 ms that the round took.
+    assert_eq!(lock.validity(), ms(9_868));
+    assert_eq!(lock.valid_until(), Instant::now() + ms(9_868));
+    tokio::time::advance(ms(9_867)).await;
+    assert!(lock.is_valid());
+    tokio::time::advance(ms(1)).await;
+    assert!(!lock.is_valid());
+    assert_eq!(lock.validity(), Duration::ZERO);
+    tokio::time::advance(TTL).await;
+    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_that_comes_too_late_is_lost_and_given_back() {
+    /// A process that is suspended while it sends: the first reading of the clock is before, all others after.
+    #[derive(Debug)]
+    struct Suspended(std::sync::atomic::AtomicU32, TokioClock);
+
+    impl redlock_core::Clock for Suspended {
+        fn now(&self) -> Duration {
+            let readings = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.1.now() + if readings < 2 { Duration::ZERO } else { Duration::from_secs(60) }
+        }
+    }
+
+    let nodes = MockNode::fleet(3);
+    let clock = Suspended(0.into(), TokioClock::default());
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(clock).build().unwrap();
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::TooSlow(_)), "{error}");
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_call_whatever_is_in_flight() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(MockNode::hang);
+    let start = Instant::now();
+    let options = AcquireOptions::new(TTL).deadline(ms(50));
+    let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
+    assert_eq!(start.elapsed(), ms(50));
+    assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
+    assert!(!error.is_contended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_makes_as_many_attempts_as_fit_in() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set("r", "another", None));
+    let start = Instant::now();
+    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(60));
+    let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
+    assert!(error.is_contended());
+    assert!(start.elapsed() <= Duration::from_secs(60) && start.elapsed() >= Duration::from_secs(59));
+    let AcquireError::Deadline(tried) = error else { panic!("{error}") };
+    assert!((200..=600).contains(&tried.made), "a pause of 100 to 300 ms, not {} attempts", tried.made);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_wakes_when_the_holders_ttl_ends() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(37))));
+    let redlock = redlock(&nodes);
+    let start = Instant::now();
+    let patient = Retry::attempts(2).fixed(Duration::from_secs(5)).jitter(Duration::ZERO);
+    let lock = redlock.acquire("r", AcquireOptions::new(TTL).retry(patient)).await.unwrap();
+    assert_eq!(start.elapsed(), ms(38));
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_no_pause_after_the_last_attempt() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set("r", "another", None));
+    let start = Instant::now();
+    let twice = Retry::attempts(2).fixed(ms(100)).jitter(Duration::ZERO);
+    let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
+    assert_eq!(start.elapsed(), ms(100));
+    // One more when it began to listen.
+    assert_eq!(error.attempts().unwrap().made, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_must_be_confirmed_before_the_validity_ends() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(100))).collect();
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    tokio::time::advance(lock.validity() - ms(50)).await;
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::TooSlow { .. }), "{error}");
+    assert!(!lock.is_valid());
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Expired { .. }), "an extend never revives a lost lock: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_extend_keeps_the_lock_and_its_deadline() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    let until = lock.valid_until();
+    nodes[0].stop();
+    nodes[1].stop();
+    let error = lock.extend(2 * TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
+    assert_eq!(lock.valid_until(), until);
+    nodes[0].start(Memory::Kept);
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_counts_from_before_the_first_byte() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(30))).collect();
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    tokio::time::advance(ms(5000)).await;
+    assert_eq!(lock.extend(TTL).await.unwrap(), ms(9_868));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_never_shortens() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.extend(TTL / 2).await.unwrap(), ms(9_898));
+    assert_eq!(nodes[0].remaining("r"), Some(TTL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_that_arrives_late_undoes_no_later_one() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // Later than the response timeout: the caller has long given up.
+    nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(1_500))));
+    lock.extend(TTL / 2).await.unwrap_err();
+    tokio::time::sleep(ms(1_050)).await;
+    lock.extend(6 * TTL).await.unwrap();
+    tokio::time::sleep(TTL).await;
+    assert!(lock.is_valid());
+    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extend_heals_a_minority_that_lost_its_memory() {
+    let nodes = MockNode::fleet(5);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[0].restart(Memory::Lost);
+    nodes[4].restart(Memory::Lost);
+    lock.extend(TTL).await.unwrap();
+    assert!(nodes.iter().all(|node| node.peek("r").as_deref() == Some(lock.token().as_bytes())));
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_a_quorum_forgot_is_lost_though_nobody_took_it() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // Another may have held it in between.
+    nodes[0].restart(Memory::Lost);
+    nodes[1].restart(Memory::Lost);
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(matches!(lock.check(), Err(Loss::Gone { .. })));
+    drop(lock);
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_node_forgot_a_slow_one_is_asked_before_the_extend_counts() {
+    let nodes = vec![MockNode::new("a"), MockNode::new("b"), MockNode::new("c").with_latency(ms(20))];
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(ms(20)).await;
+    nodes[0].restart(Memory::Lost);
+    let start = Instant::now();
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(start.elapsed(), ms(20));
+    // It too had lost the key: two of three did.
+    nodes[0].restart(Memory::Lost);
+    nodes[2].restart(Memory::Lost);
+    assert!(matches!(lock.extend(TTL).await, Err(ExtendError::Lost { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_another_took_is_lost_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[1].set("r", "another", None);
+    nodes[2].set("r", "another", None);
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
+    assert!(!lock.is_valid());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_deadline_is_used_to_its_end() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set("r", "another", Some(ms(100))));
+    // The node timeout is 500 ms here, longer than the deadline.
+    let options = AcquireOptions::new(Duration::from_secs(30)).deadline(ms(400));
+    redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_node_does_not_shorten_a_deadline() {
+    let nodes = MockNode::fleet(3);
+    nodes[0].hang();
+    nodes[1].set("r", "another", Some(ms(1_100)));
+    // Each round that is lost waits for the hung node, for half a second.
+    let options = AcquireOptions::new(Duration::from_secs(30)).deadline(ms(2_000));
+    redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tie_of_an_even_fleet_is_no_loss() {
+    let nodes = MockNode::fleet(2);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[1].set("r", "another", Some(ms(50)));
+    let error = lock.extend(TTL).await.unwrap_err();
+    assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
+    assert!(lock.is_valid());
+    tokio::time::sleep(ms(60)).await;
+    lock.extend(TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_round_has_a_token_of_its_own() {
+    let nodes = MockNode::fleet(3);
+    nodes[1].set("r", "another", None);
+    nodes[2].set("r", "another", None);
+    let redlock = redlock(&nodes);
+    // The release of the first round is lost, so its token stays on the first node.
+    nodes[0].inject(Fault::None);
+    nodes[0].inject(Fault::LoseRequest);
+    let call = tokio::spawn(async move { redlock.acquire("r", TTL).await });
+    tokio::time::sleep(ms(1)).await;
+    let first = nodes[0].peek("r").unwrap();
+    nodes[0].remove("r");
+    nodes[1].remove("r");
+    let lock = call.await.unwrap().unwrap();
+    assert_ne!(first, lock.token().as_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_round_does_not_meet_what_the_last_one_took() {
+    let mut nodes = MockNode::fleet(3);
+    nodes[2] = nodes[2].clone().with_latency(ms(20));
+    nodes[0].set("r", "another", Some(ms(1)));
+    nodes[1].set("r", "another", None);
+    // Lost at once, while the far node is about to grant; won if the far node has been given back by then.
+    let eager = Retry::attempts(2).fixed(ms(2)).jitter(Duration::ZERO);
+    let lock = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).retry(eager)).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ttl_must_outlast_a_slow_node() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let error = redlock.acquire("r", ms(40)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Ttl(TtlError::TooShort { .. })), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the ttl of 40ms is too short: a node may take 50ms to answer and 2.4ms are kept for clock drift; use a longer \
+         ttl or a shorter node timeout"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_every_node_and_what_to_do() {
+    let nodes = MockNode::fleet(5);
+    nodes[0].set("invoice:42", "another", Some(ms(1_200)));
+    nodes[2].inject(Fault::Fail(redlock_core::NodeErrorKind::Authentication));
+    nodes[3].stop();
+    nodes[4].hang();
+    let error = redlock(&nodes).try_acquire("invoice:42", TTL).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "could not lock \"invoice:42\": held by others; 1 round in 0s; in the last 1 of 5 granted, 3 needed: node-1 \
+         held by another (1.2s left), node-2 granted, node-3 failed (authentication failed), node-4 failed \
+         (unreachable), node-5 not waited for; check the user and the password in the node's URL"
+    );
+}

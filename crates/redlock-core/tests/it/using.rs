@@ -1,0 +1,172 @@
+//! Work under a lock: what it returns, and that the lock is given back whatever happens.
+
+use std::time::Duration;
+
+use redlock_core::{AcquireOptions, AutoExtend, Loss, OnLoss, Redlock, Retry, TokioClock, UsingError, UsingOptions};
+use redlock_mock::MockNode;
+use tokio::time::{Instant, sleep};
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn redlock(nodes: &[MockNode]) -> Redlock {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
+}
+
+fn is_free(nodes: &[MockNode]) -> bool {
+    nodes.iter().all(|node| node.resources().is_empty())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_is_kept_while_the_work_runs_and_given_back_after_it() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let value = redlock
+        .using("r", TTL, async |lock| {
+            sleep(20 * TTL).await;
+            assert!(lock.is_valid());
+            assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+            42
+        })
+        .await;
+    assert_eq!(value.unwrap(), 42);
+    assert!(is_free(&nodes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_uses_a_lock_can_be_spawned() {
+    let redlock = redlock(&MockNode::fleet(3));
+    let name = String::from("r");
+    let work = async move {
+        let mut seen = 0;
+        let used = redlock.using(&name, TTL, async |lock| {
+            sleep(TTL).await;
+            seen += lock.resource().len();
+            seen
+        });
+        used.await
+    };
+    assert_eq!(tokio::spawn(work).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_can_be_under_many_locks_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let worked = redlock.using_all(["a", "b"], TTL, async |lock| {
+        sleep(5 * TTL).await;
+        assert!(redlock.try_acquire("b", TTL).await.unwrap_err().is_contended());
+        lock.resources().len()
+    });
+    assert_eq!(worked.await.unwrap(), 2);
+    assert!(is_free(&nodes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_is_not_begun_without_the_lock() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let _held = redlock.acquire("r", TTL).await.unwrap();
+    let once = AcquireOptions::new(TTL).retry(Retry::never());
+    let error = redlock.using("r", once, async |_| panic!("begun")).await.unwrap_err();
+    assert!(matches!(error, UsingError::Acquire(error) if error.is_contended()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_lock_is_lost_the_work_is_dropped() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut ran_until = Instant::now();
+    let start = Instant::now();
+    let error = redlock
+        .using("r", TTL, async |_| {
+            nodes[0].stop();
+            nodes[1].stop();
+            loop {
+                ran_until = Instant::now();
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .unwrap_err();
+    let UsingError::Lost(loss @ Loss::Expired { last_extend: Some(_), .. }) = error else { panic!("{error}") };
+    assert_eq!(loss.to_string(), "the lock on \"r\" is lost: its validity has ended");
+    assert!(ran_until - start < TTL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut told = None;
+    let options = UsingOptions::new(TTL).on_loss(OnLoss::Tell);
+    let error = redlock
+        .using("r", options, async |lock| {
+            for node in &nodes {
+                node.set("r", "another", None);
+            }
+            told = Some(lock.lost().await);
+            sleep(TTL).await;
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(told, Some(Loss::Gone { .. })), "{told:?}");
+    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.peek("r").as_deref() == Some(b"another")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_gone_when_the_work_ends_is_told() {
+    let nodes = MockNode::fleet(3);
+    let error =
+        redlock(&nodes).using("r", TTL, async |_| nodes.iter().for_each(|node| node.remove("r"))).await.unwrap_err();
+    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_never_ends_loses_its_lock_at_the_longest_lifetime() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let start = Instant::now();
+    let lifetime = Duration::from_secs(60);
+    let acquire = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(lifetime));
+    let error = redlock.using("r", acquire, async |_| std::future::pending::<()>().await).await.unwrap_err();
+    assert!(matches!(error, UsingError::Lost(Loss::LifetimeOver { .. })), "{error}");
+    assert!(start.elapsed() <= lifetime && start.elapsed() > lifetime - TTL / 10, "{:?}", start.elapsed());
+    redlock.close().await.unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_gives_the_lock_back() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let works = redlock.clone();
+    let work = tokio::spawn(async move { works.using("r", TTL, async |_| -> () { panic!("at work") }).await });
+    assert!(work.await.unwrap_err().is_panic());
+    redlock.close().await.unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_gives_the_lock_back() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let work = redlock.using("r", TTL, async |_| sleep(20 * TTL).await);
+    assert!(tokio::time::timeout(5 * TTL, work).await.is_err());
+    redlock.close().await.unwrap();
+    assert!(is_free(&nodes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_too_few_nodes_answer_does_not_cost_the_value() {
+    let nodes = MockNode::fleet(3);
+    let value = redlock(&nodes)
+        .using("r", TTL, async |_| {
+            nodes[0].stop();
+            nodes[1].stop();
+            42
+        })
+        .await;
+    assert_eq!(value.unwrap(), 42);
+}
