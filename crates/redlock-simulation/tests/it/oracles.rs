@@ -1,7 +1,5 @@
 //! Every oracle can fail: each is shown a deliberately broken variant, and finds it.
 
-#![expect(clippy::panic, reason = "a test may panic")]
-
 use redlock_simulation::{Found, Oracle, Sabotage, Scope, Search, Tally, Violation, case, play};
 
 /// What the oracle finds in so many cases from a fixed seed: a case that a person can read.

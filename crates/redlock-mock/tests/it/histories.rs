@@ -1,7 +1,5 @@
 //! What befalls a fleet lasts as long as the history says, also where events overlap.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use redlock_core::{AcquireAnswer, AcquireRequest, LockNode, NodeError, NodeErrorKind, Resource, Token, Ttl};

@@ -1,7 +1,5 @@
 //! A node answers as the scripts of a real one do; `differential` in the workspace's tests compares the two at random.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use redlock_core::{

@@ -1,7 +1,5 @@
 //! Every fault does what its documentation says.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use redlock_core::{AcquireAnswer, AcquireRequest, LockNode, NodeError, NodeErrorKind, Resource, Token, Ttl};

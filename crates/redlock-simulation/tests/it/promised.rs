@@ -1,7 +1,5 @@
 //! Within the assumptions nothing is found, and the same number makes the same history.
 
-#![expect(clippy::panic, reason = "a test may panic")]
-
 use std::sync::atomic::Ordering;
 
 use redlock_mock::What;
