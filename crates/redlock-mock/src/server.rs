@@ -19,8 +19,9 @@ pub(crate) struct Server {
     clock: DriftingClock,
     /// What the node's clock read when it stopped: what was written shortly before may be lost.
     stopped_at: Option<Instant>,
-    /// Requests that are on their way, in the order in which they were sent.
-    inbox: Vec<Message>,
+    /// Requests that are on their way, the first to arrive first. Those that arrive at the same time keep the order in
+    /// which they were sent.
+    inbox: VecDeque<Message>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +43,17 @@ pub(crate) type Operation = Arc<dyn Fn(&mut Keys, Instant, Instant) + Send + Syn
 
 impl Server {
     pub(crate) fn receive(&mut self, due: impl Iterator<Item = Instant>, carry_out: &Operation) {
-        self.inbox.extend(due.map(|due| Message { due, carry_out: Arc::clone(carry_out) }));
+        for due in due {
+            let place = self.inbox.partition_point(|message| message.due <= due);
+            self.inbox.insert(place, Message { due, carry_out: Arc::clone(carry_out) });
+        }
     }
 
     /// Carries out what is due.
     pub(crate) fn settle(&mut self, now: Instant) {
-        if self.state != State::Running || self.inbox.is_empty() {
+        if self.state != State::Running {
             return;
         }
-        // Stable: requests that are due at the same time keep their order.
-        self.inbox.sort_by_key(|message| message.due);
         let due = self.inbox.partition_point(|message| message.due <= now);
         for message in self.inbox.drain(..due) {
             (message.carry_out)(&mut self.keys, message.due, self.clock.at(message.due));
@@ -68,8 +70,6 @@ impl Server {
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.state == State::Hung {
             self.state = State::Running;
-            // As they arrived, not as they were sent.
-            self.inbox.sort_by_key(|message| message.due);
             self.inbox.iter_mut().for_each(|message| message.due = message.due.max(now));
             self.settle(now);
         }
