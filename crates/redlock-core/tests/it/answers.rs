@@ -3,20 +3,14 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, ExtendError, InspectRequest, LockNode, NodeAnswer, NodeErrorKind, Redlock, ReleaseError, Resource,
-    TokioClock, TtlError, Votes,
+    AcquireError, ExtendError, InspectRequest, LockNode, NodeAnswer, NodeErrorKind, ReleaseError, Resource, TtlError,
+    Votes,
 };
 use redlock_mock::MockNode;
 
+use crate::support::{ms, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 /// Who answered what, in a word each.
 fn told(votes: &Votes) -> Vec<(&str, &'static str)> {

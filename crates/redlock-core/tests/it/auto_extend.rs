@@ -11,17 +11,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::support::{holding, ms, redlock};
+
 const TTL: Duration = Duration::from_secs(30);
 /// Extends come up to a tenth sooner.
 const PERIOD: Duration = Duration::from_secs(10);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 fn kept() -> AcquireOptions {
     AcquireOptions::new(TTL).auto_extend(AutoExtend::default())
@@ -31,10 +25,6 @@ async fn kept_lock(nodes: &[MockNode]) -> (Redlock, Lock) {
     let redlock = redlock(nodes);
     let lock = redlock.acquire("r", kept()).await.unwrap();
     (redlock, lock)
-}
-
-fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
-    nodes.iter().filter(|node| node.peek("r").as_deref() == Some(lock.token().as_bytes())).count()
 }
 
 #[tokio::test(start_paused = true)]

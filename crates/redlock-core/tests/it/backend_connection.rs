@@ -2,13 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
     pin::pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -21,9 +19,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use crate::support::{ms, poll_in_task};
 
 /// What becomes of one script.
 #[derive(Debug, Clone, Copy)]
@@ -407,7 +403,7 @@ fn a_runtime_that_stands_still_while_it_connects_holds_up_no_second_command_of_a
         .map(|is_paused| Builder::new_current_thread().enable_all().start_paused(is_paused).build().unwrap());
     still.block_on(async {
         let mut begun = pin!(call(&node));
-        assert!(poll_fn(|cx| Poll::Ready(begun.as_mut().poll(cx))).await.is_pending());
+        assert!(poll_in_task(begun.as_mut()).await.is_pending());
     });
     runs.block_on(async {
         assert_eq!(call(&node).await, Err(NodeErrorKind::Timeout));
@@ -429,7 +425,7 @@ fn a_runtime_that_ends_while_it_connects_is_no_failure_of_the_node() {
     }
     second.block_on(async {
         let mut waiting = pin!(call(&node));
-        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await.is_pending());
+        assert!(poll_in_task(waiting.as_mut()).await.is_pending());
         first.shutdown_background();
         assert_eq!(waiting.await, Ok(false), "and nothing was sent twice");
     });

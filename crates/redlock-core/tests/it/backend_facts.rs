@@ -9,9 +9,7 @@ use redlock_core::{
 };
 use tokio::time::{Instant, sleep};
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use crate::support::ms;
 
 const INFO: &str = "redis_version:7.2.5\r\nredis_mode:standalone\r\nrun_id:ab12\r\nmaxmemory:0\r\n\
     maxmemory_policy:noeviction\r\naof_enabled:0\r\nrdb_last_bgsave_status:ok\r\nrole:master\r\nconnected_slaves:0\r\n";

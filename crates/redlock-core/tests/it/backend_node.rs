@@ -14,9 +14,7 @@ use redlock_core::{
 };
 use tokio::time::{Instant, sleep};
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use crate::support::ms;
 
 /// A client that answers as told and notes what it was sent.
 #[derive(Debug, Clone, Default)]

@@ -9,16 +9,14 @@ use redlock_core::{
 };
 use redlock_mock::MockNode;
 
+use crate::support::is_free;
+
 const TTL: Duration = Duration::from_secs(10);
 
 fn fleet() -> (Vec<MockNode>, Redlock) {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     (nodes, redlock)
-}
-
-fn is_free(nodes: &[MockNode]) -> bool {
-    nodes.iter().all(|node| node.resources().is_empty())
 }
 
 #[test]

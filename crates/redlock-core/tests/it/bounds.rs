@@ -9,17 +9,11 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
 
+use crate::support::{ms, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_owes_too_many_answers_is_not_asked_until_it_answers() {

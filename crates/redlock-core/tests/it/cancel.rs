@@ -1,51 +1,24 @@
 //! Whatever becomes of the caller, what was taken is given back: cancelled calls, dropped locks, runtimes that end.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendError, ExtendRequest, LockNode, NodeError,
-    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, Timed, TokioClock,
+    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, Timed,
 };
 use redlock_mock::{Fault, MockNode};
+
+use crate::support::{builder, drop_after, keys};
 
 const TTL: Duration = Duration::from_secs(10);
 
 fn redlock(nodes: &[MockNode]) -> Redlock {
-    let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
-    builder.retry(Retry::attempts(3).jitter(Duration::ZERO)).build().unwrap()
+    builder(nodes).retry(Retry::attempts(3).jitter(Duration::ZERO)).build().unwrap()
 }
 
 fn slow_fleet(nodes: usize) -> Vec<MockNode> {
     let latency = |(i, node): (usize, MockNode)| node.with_latency(Duration::from_millis(i as u64 * 3));
     MockNode::fleet(nodes).into_iter().enumerate().map(latency).collect()
-}
-
-/// Polls so many times, then drops the future. Its output, if it came to that.
-async fn drop_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polled = 0;
-    poll_fn(|cx| {
-        if polled == polls {
-            return Poll::Ready(None);
-        }
-        polled += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            // The last poll is followed by the drop at once, not by a wait for the next wake-up.
-            Poll::Pending if polled == polls => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-fn left(nodes: &[MockNode]) -> Vec<String> {
-    nodes.iter().flat_map(MockNode::resources).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +47,7 @@ async fn an_acquire_dropped_at_any_poll_leaves_no_key() {
             }
             dropped += 1;
             tokio::time::sleep(Duration::from_secs(2)).await;
-            assert_eq!(left(&nodes), [""; 0], "fault {number}, dropped after {polls} polls");
+            assert_eq!(keys(&nodes), [""; 0], "fault {number}, dropped after {polls} polls");
         }
         assert!(dropped >= 2, "the loop above must have dropped before and within the round");
     }
@@ -88,7 +61,7 @@ async fn a_release_dropped_at_any_poll_leaves_no_key() {
         let lock = redlock.acquire("r", TTL).await.unwrap();
         let released = drop_after(polls, lock.release()).await;
         redlock.close().await.unwrap();
-        assert_eq!(left(&nodes), [""; 0], "dropped after {polls} polls");
+        assert_eq!(keys(&nodes), [""; 0], "dropped after {polls} polls");
         if released.is_some() {
             assert!(polls >= 2);
             break;
@@ -109,7 +82,7 @@ async fn an_extend_dropped_at_any_poll_neither_loses_nor_outlives_the_lock() {
         // The release overtakes no extend that is still on its way, and none is sent after it.
         drop(lock);
         redlock.close().await.unwrap();
-        assert_eq!(left(&nodes), [""; 0], "dropped after {polls} polls");
+        assert_eq!(keys(&nodes), [""; 0], "dropped after {polls} polls");
         if let Some(extended) = extended {
             extended.unwrap();
             assert!(polls >= 2);
@@ -126,7 +99,7 @@ async fn a_dropped_lock_is_given_back_also_on_nodes_that_answered_late_or_not_at
     let redlock = redlock(&nodes);
     drop(redlock.acquire("r", TTL).await.unwrap());
     redlock.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +111,7 @@ async fn a_hung_node_is_given_its_release_when_it_goes_on() {
     redlock.close().await.unwrap();
     nodes[2].resume();
     // The acquire and the release both waited in the hung node, in this order.
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +147,7 @@ fn a_lock_dropped_outside_its_runtime_is_given_back_on_it() {
     let lock = runtime.block_on(redlock.acquire("r", TTL)).unwrap();
     std::thread::spawn(move || drop(lock)).join().unwrap();
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]
@@ -187,7 +160,7 @@ fn outside_any_runtime_everything_is_an_error_and_nothing_is_lost() {
     assert!(lock.is_valid());
     assert!(matches!(futures_block_on(lock.release()), Err(ReleaseError::NoRuntime)));
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
     assert_eq!(futures_block_on(redlock.close()), Ok(()));
 }
 
@@ -240,7 +213,7 @@ fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
     drop(first);
     second.block_on(lock.release()).unwrap();
     second.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]
@@ -250,7 +223,7 @@ fn a_runtime_without_timers_is_a_panic_that_can_be_caught() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let call = std::panic::AssertUnwindSafe(|| runtime.block_on(redlock.acquire("r", TTL)));
     std::panic::catch_unwind(call).unwrap_err();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]
@@ -263,7 +236,7 @@ fn a_release_on_a_runtime_without_timers_still_gives_the_lock_back() {
     let call = std::panic::AssertUnwindSafe(|| timeless.block_on(lock.release()));
     std::panic::catch_unwind(call).unwrap_err();
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]
@@ -278,7 +251,7 @@ fn a_lock_in_a_thread_local_is_dropped_without_panic() {
     });
     thread.join().unwrap();
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]

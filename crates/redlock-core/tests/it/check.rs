@@ -11,6 +11,8 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};
 
+use crate::support::{poll_in_task, poll_once};
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn redlock(nodes: impl IntoIterator<Item = impl LockNode>) -> Redlock {
@@ -129,7 +131,7 @@ async fn a_check_dropped_at_any_poll_changes_nothing() {
     for polls in 0..4 {
         let mut check = pin!(redlock.check_nodes());
         for _ in 0..polls {
-            if let Poll::Ready(report) = poll_once(check.as_mut()).await {
+            if let Poll::Ready(report) = poll_in_task(check.as_mut()).await {
                 assert_eq!(report.unwrap().findings(), []);
                 break;
             }
@@ -138,11 +140,6 @@ async fn a_check_dropped_at_any_poll_changes_nothing() {
     }
     redlock.close().await.unwrap();
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
-}
-
-/// One poll.
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 /// A node of somebody's own, which only locks; or tells what another is, but late, as on a busy machine.
@@ -185,8 +182,7 @@ async fn a_node_that_cannot_tell_is_told_as_such() {
 fn without_a_runtime_it_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let mut check = pin!(redlock.check_nodes());
-    let waker = std::task::Waker::noop();
-    let Poll::Ready(result) = check.as_mut().poll(&mut std::task::Context::from_waker(waker)) else { panic!("waits") };
+    let Poll::Ready(result) = poll_once(check.as_mut()) else { panic!("waits") };
     assert!(matches!(result, Err(NodesError::NoRuntime)));
 }
 

@@ -13,11 +13,12 @@ use redlock_core::{
 use redlock_mock::{Memory, MockNode};
 use tokio::time::advance;
 
+use crate::support;
+
 const TTL: Duration = Duration::from_secs(10);
 
 fn builder(nodes: &[MockNode]) -> RedlockBuilder {
-    let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
-    builder.retry(Retry::attempts(1))
+    support::builder(nodes).retry(Retry::attempts(1))
 }
 
 /// So that each node has told what its clock reads.

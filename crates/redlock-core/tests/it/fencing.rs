@@ -11,19 +11,17 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, advance};
 
+use crate::support::{self, ms};
+
 const TTL: Duration = Duration::from_secs(10);
 const COUNTER: &str = "{r}:fence";
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 fn fenced(nodes: &[MockNode]) -> Redlock {
     builder(nodes).build().unwrap()
 }
 
 fn builder(nodes: &[MockNode]) -> RedlockBuilder {
-    Redlock::builder().nodes(nodes.to_vec()).clock(TokioClock::default()).fencing(true)
+    support::builder(nodes).fencing(true)
 }
 
 /// A fleet whose counters are at these numbers.

@@ -1,11 +1,6 @@
 //! Locks that go on in another process: each `Redlock` here stands for a process of its own.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{task::Poll, time::Duration};
 
 use proptest::prelude::*;
 use redlock_core::{
@@ -18,17 +13,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::support::{drop_after, keys, ms, poll_once, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 /// A lock on its way, of a process that has ended all its work.
 async fn parts(nodes: &[MockNode]) -> LockParts {
@@ -41,33 +30,6 @@ async fn parts(nodes: &[MockNode]) -> LockParts {
 fn copy(parts: &LockParts) -> LockParts {
     let names = parts.resources().iter().map(|resource| resource.as_str());
     LockParts::new(names, parts.token().as_str(), parts.ttl()).unwrap()
-}
-
-fn left(nodes: &[MockNode]) -> Vec<String> {
-    nodes.iter().flat_map(MockNode::resources).collect()
-}
-
-/// Polls so many times, then drops the future. Its output, if it came to that.
-async fn drop_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polled = 0;
-    poll_fn(|cx| {
-        if polled == polls {
-            return Poll::Ready(None);
-        }
-        polled += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polled == polls => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Polls once, outside any runtime.
-fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +53,7 @@ async fn a_lock_goes_on_in_another_process() {
     assert_eq!(lock.validity(), ms(9_898));
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +69,7 @@ async fn many_resources_go_on_as_one() {
     assert_eq!((lock.resources().len(), lock.validity()), (100, ms(3_958)));
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +91,7 @@ async fn a_node_that_lost_one_of_the_keys_does_not_count() {
             error.to_string().contains(&format!("1 of 3 still held it, 2 needed: node-1 no longer held it, {told}"))
         );
         there.close().await.unwrap();
-        assert_eq!(left(&nodes), if another { vec!["c"] } else { vec![] }, "what is left of it is given back");
+        assert_eq!(keys(&nodes), if another { vec!["c"] } else { vec![] }, "what is left of it is given back");
     }
 }
 
@@ -203,11 +165,11 @@ async fn a_lock_that_is_lost_is_not_handed_over() {
     let here = redlock(&nodes);
     let lock = here.acquire("r", TTL).await.unwrap();
     sleep(lock.validity()).await;
-    assert_eq!(left(&nodes).len(), 3, "the keys outlive the validity");
+    assert_eq!(keys(&nodes).len(), 3, "the keys outlive the validity");
     let loss = lock.into_parts().await.unwrap_err();
     assert!(matches!(loss, Loss::Expired { .. }), "{loss}");
     here.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 
     let mut lock = here.acquire("r", TTL).await.unwrap();
     nodes[..2].iter().for_each(|node| node.set("r", "another", None));
@@ -215,7 +177,7 @@ async fn a_lock_that_is_lost_is_not_handed_over() {
     let loss = lock.into_parts().await.unwrap_err();
     assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
     here.close().await.unwrap();
-    assert_eq!(left(&nodes).len(), 2, "another's");
+    assert_eq!(keys(&nodes).len(), 2, "another's");
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +204,7 @@ async fn a_lock_of_which_nothing_is_left_is_told_expired() {
     assert!(error.to_string().starts_with("the lock on \"r\" expired before it was resumed; 3 of 3 still held it"));
     assert_eq!(error.into_parts(), None);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +217,7 @@ async fn a_lock_that_another_holds_is_lost_and_another_keeps_it() {
     assert!(matches!(error, ResumeError::Lost { .. }), "{error}");
     assert!(error.to_string().contains("node-1 held by another (10.0s left)"), "{error}");
     there.close().await.unwrap();
-    assert_eq!(left(&nodes).len(), 3);
+    assert_eq!(keys(&nodes).len(), 3);
     assert_eq!(another.release().await.unwrap(), Release::Released);
 }
 
@@ -268,7 +230,7 @@ async fn a_lock_that_half_of_the_nodes_forgot_is_lost_and_given_back_on_the_othe
     assert!(matches!(error, ResumeError::Lost { .. }), "{error}");
     assert_eq!(error.votes().unwrap().granted(), 2);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,10 +240,10 @@ async fn a_minority_may_have_forgotten_it_and_gets_it_again() {
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
     let mut lock = there.resume(parts).await.unwrap();
     lock.extend(TTL).await.unwrap();
-    assert_eq!(left(&nodes).len(), 5);
+    assert_eq!(keys(&nodes).len(), 5);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +283,7 @@ async fn with_too_few_answers_nothing_is_released_and_it_can_be_resumed_again() 
     nodes[1].start(Memory::Kept);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,7 +297,7 @@ async fn a_hung_minority_is_not_waited_for() {
     nodes[..2].iter().for_each(MockNode::resume);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,7 +358,7 @@ async fn nothing_of_the_first_process_sets_a_key_that_the_second_released() {
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         there.close().await.unwrap();
         sleep(ms(500)).await;
-        assert_eq!(left(&nodes), [""; 0], "{after}");
+        assert_eq!(keys(&nodes), [""; 0], "{after}");
     }
     for delay in (0..=NODE_TIMEOUT.as_millis() as u64).step_by(20) {
         let nodes = MockNode::fleet(3);
@@ -410,7 +372,7 @@ async fn nothing_of_the_first_process_sets_a_key_that_the_second_released() {
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         there.close().await.unwrap();
         sleep(ms(500)).await;
-        assert_eq!(left(&nodes), [""; 0], "{delay}");
+        assert_eq!(keys(&nodes), [""; 0], "{delay}");
     }
 }
 
@@ -443,7 +405,7 @@ async fn a_hung_node_holds_the_hand_over_up_for_no_longer_than_the_node_timeout(
     nodes[2].resume();
     there.close().await.unwrap();
     here.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -459,12 +421,12 @@ async fn a_hand_over_dropped_at_any_poll_gives_the_lock_back() {
         here.close().await.unwrap();
         if let Some(parts) = handed_over {
             assert!(polls >= 3 && matches!(lost.await, Loss::HandedOver { .. }));
-            assert_eq!(left(&nodes).len(), 5);
+            assert_eq!(keys(&nodes).len(), 5);
             drop(parts);
             break;
         }
         assert!(matches!(lost.await, Loss::Released { .. }));
-        assert_eq!(left(&nodes), [""; 0], "dropped after {polls} polls");
+        assert_eq!(keys(&nodes), [""; 0], "dropped after {polls} polls");
     }
 }
 
@@ -483,7 +445,7 @@ async fn a_resume_dropped_at_any_poll_changes_nothing() {
             break;
         }
         there.close().await.unwrap();
-        assert_eq!(left(&nodes).len(), 3, "dropped after {polls} polls");
+        assert_eq!(keys(&nodes).len(), 3, "dropped after {polls} polls");
         assert_eq!(there.resume(parts).await.unwrap().release().await.unwrap(), Release::Released);
     }
 }
@@ -496,7 +458,7 @@ async fn a_lock_that_is_dropped_after_it_was_resumed_is_given_back_everywhere() 
     nodes[2].inject(Fault::LoseRequest);
     drop(there.resume(parts).await.unwrap());
     there.close().await.unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -537,7 +499,7 @@ fn outside_a_runtime_resuming_is_an_error_and_handing_over_does_not_wait() {
     let lock = runtime.block_on(redlock.resume(error.into_parts().unwrap())).unwrap();
     assert_eq!(runtime.block_on(lock.release()).unwrap(), Release::Released);
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[test]
@@ -551,7 +513,7 @@ fn on_a_runtime_without_timers_both_panic_and_nothing_is_lost() {
     let parts = runtime.block_on(acquire().into_parts()).unwrap();
     let call = std::panic::AssertUnwindSafe(|| timeless.block_on(redlock.resume(copy(&parts))));
     std::panic::catch_unwind(call).unwrap_err();
-    assert_eq!(left(&nodes).len(), 3);
+    assert_eq!(keys(&nodes).len(), 3);
     runtime.block_on(async { redlock.resume(parts).await.unwrap().release().await }).unwrap();
     runtime.block_on(redlock.close()).unwrap();
 
@@ -559,7 +521,7 @@ fn on_a_runtime_without_timers_both_panic_and_nothing_is_lost() {
     let call = std::panic::AssertUnwindSafe(|| timeless.block_on(lock.into_parts()));
     std::panic::catch_unwind(call).unwrap_err();
     runtime.block_on(redlock.close()).unwrap();
-    assert_eq!(left(&nodes), [""; 0]);
+    assert_eq!(keys(&nodes), [""; 0]);
 }
 
 #[cfg(feature = "serde")]

@@ -1,6 +1,6 @@
 //! Looking at locks: who holds them, for how long, and what is said when nodes do not answer.
 
-use std::{pin::pin, task::Poll, time::Duration};
+use std::{task::Poll, time::Duration};
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, Finding, InspectError, LockNode, NodeError, Owner,
@@ -9,18 +9,12 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::support::{ms, poll_once, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
 /// How long an inspection waits for a node by default.
 const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 const DIGITS: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 /// What the nodes hold: each a value and seconds, or nothing.
 fn set(nodes: &[MockNode], held: &[Option<(&str, u64)>]) {
@@ -233,9 +227,7 @@ async fn a_bad_name_is_refused_before_anything_is_sent() {
 #[test]
 fn without_a_runtime_it_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
-    let mut inspect = pin!(redlock.inspect("r"));
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let Poll::Ready(Err(error)) = inspect.as_mut().poll(&mut cx) else { panic!() };
+    let Poll::Ready(Err(error)) = poll_once(redlock.inspect("r")) else { panic!() };
     assert!(matches!(error, InspectError::NoRuntime));
 }
 

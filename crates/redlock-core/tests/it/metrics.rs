@@ -6,9 +6,11 @@ use metrics_util::{
     MetricKind,
     debugging::{DebugValue, DebuggingRecorder},
 };
-use redlock_core::{Metrics, Redlock, TokioClock};
+use redlock_core::Metrics;
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{sleep, timeout};
+
+use crate::support::builder;
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -35,10 +37,6 @@ fn recorded(program: impl AsyncFnOnce()) -> BTreeMap<String, String> {
         (format!("{} {}", key.name(), labels.join(" ")).trim().to_owned(), told)
     });
     told.collect()
-}
-
-fn builder(nodes: &[MockNode]) -> redlock_core::RedlockBuilder {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default())
 }
 
 #[test]

@@ -1,12 +1,6 @@
 //! Locks by name: whose they are, and that no unlock and no registry ever touches another's.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use redlock_core::{
     AcquireError, AcquireOptions, AutoExtend, NamedLocks, Redlock, Release, ResourceError, Retry, TokioClock,
@@ -15,6 +9,8 @@ use redlock_core::{
 };
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
+
+use crate::support::{builder, drop_after};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -65,8 +61,7 @@ with_every_registry! {
 }
 
 fn redlock(nodes: &[MockNode]) -> Redlock {
-    let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
-    builder.retry(Retry::default().any_number()).build().unwrap()
+    builder(nodes).retry(Retry::default().any_number()).build().unwrap()
 }
 
 fn fleet(registry: Arc<dyn Registry>) -> (Vec<MockNode>, NamedLocks) {
@@ -93,24 +88,6 @@ async fn elsewhere<F: Future<Output: Send> + Send + 'static>(
 
 async fn unlocked_elsewhere(named: &NamedLocks, name: &'static str) -> Result<Release, UnlockError> {
     elsewhere(named, |named| async move { named.unlock(name).await }).await
-}
-
-/// Polls so many times, then drops the future. Its output, if it came to that.
-async fn drop_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut polled = 0;
-    poll_fn(|cx| {
-        if polled == polls {
-            return Poll::Ready(None);
-        }
-        polled += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polled == polls => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 async fn a_name_is_locked_and_unlocked(registry: Arc<dyn Registry>) {

@@ -7,17 +7,14 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireOptions, AutoExtend, Event, Lock, Loss, NodeOutcome, NotAcquired, Observer, Redlock, RedlockBuilder,
-    Release, Retry, TokioClock,
+    AcquireOptions, AutoExtend, Event, Lock, Loss, NodeOutcome, NotAcquired, Observer, Redlock, Release, Retry,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{sleep, timeout};
 
-const TTL: Duration = Duration::from_secs(10);
+use crate::support::{builder, ms};
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+const TTL: Duration = Duration::from_secs(10);
 
 /// Writes a line for each event of a lock, and counts what nodes answer.
 #[derive(Debug, Clone, Default)]
@@ -67,10 +64,6 @@ impl Diary {
     fn answers(&self) -> Vec<(String, usize)> {
         std::mem::take(&mut *self.answers.lock().unwrap()).into_iter().collect()
     }
-}
-
-fn builder(nodes: &[MockNode]) -> RedlockBuilder {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default())
 }
 
 fn fleet() -> (Vec<MockNode>, Redlock, Diary) {

@@ -10,17 +10,13 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, AutoExtend, Clock, Event, Observer, Redlock, RedlockBuilder, Release, TokioClock};
+use redlock_core::{AcquireOptions, AutoExtend, Event, Observer, RedlockBuilder, Release};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::sleep;
 
-use crate::support::log::capture;
+use crate::support::{self, clocks::Ticks, log::capture, ms};
 
 const TTL: Duration = Duration::from_secs(10);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// The names of the events of locks.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +47,7 @@ impl Names {
 
 fn builder(nodes: &[MockNode]) -> (RedlockBuilder, Names) {
     let names = Names::default();
-    let builder = Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default());
-    (builder.node_timeout(ms(500)).observer(names.clone()), names)
+    (support::builder(nodes).node_timeout(ms(500)).observer(names.clone()), names)
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,16 +107,6 @@ async fn an_extend_that_a_release_overtakes_has_not_failed() {
         assert!(!names.take().contains(&"not extended"), "{wait}");
     }
     other.check().unwrap();
-}
-
-/// Goes on by a second with each reading.
-#[derive(Debug, Default)]
-struct Ticks(AtomicU64);
-
-impl Clock for Ticks {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,15 +10,9 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
 
+use crate::support::{ms, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn each_node_is_sent_one_request_for_each_step() {

@@ -1,42 +1,18 @@
 //! Faults that other implementations had: one test each, named after the promise that the fault would break. What no
 //! lock by timeouts can promise stands at the end, as tests whose names begin with `beyond_the_promise`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Clock, Drift, ExtendAnswer, ExtendError,
-    ExtendRequest, Lock, LockNode, NodeError, NodeErrorKind, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry,
-    Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Drift, ExtendAnswer, ExtendError, ExtendRequest,
+    LockNode, NodeError, NodeErrorKind, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, advance};
 
+use crate::support::{builder, clocks::SuspendAware, holding, keys, ms, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-/// A process of its own over these nodes.
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
-
-/// How many of the nodes hold this lock's key.
-fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
-    nodes.iter().filter(|node| node.peek(lock.resource()).as_deref() == Some(lock.token().as_bytes())).count()
-}
-
-/// What is left on each node.
-fn left(nodes: &[MockNode]) -> Vec<String> {
-    nodes.iter().flat_map(MockNode::resources).collect()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
@@ -66,7 +42,7 @@ async fn an_even_fleet_that_ties_is_decided_at_once_and_given_back() {
         assert!(matches!(error, AcquireError::Contended(_)), "{error}");
         assert_eq!(start.elapsed(), Duration::ZERO);
         redlock.close().await.unwrap();
-        assert_eq!(left(&nodes).len(), half, "the other half is free again");
+        assert_eq!(keys(&nodes).len(), half, "the other half is free again");
     }
 }
 
@@ -114,8 +90,8 @@ async fn a_lost_round_is_given_back_on_nodes_that_answer_late_or_not_at_all() {
     assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for them");
     assert_eq!(nodes[0].resources(), ["r"], "the answer alone was lost");
     redlock.close().await.unwrap();
-    assert_eq!(left(&nodes[..2]), [""; 0]);
-    assert_eq!(left(&nodes[2..]).len(), 3);
+    assert_eq!(keys(&nodes[..2]), [""; 0]);
+    assert_eq!(keys(&nodes[2..]).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,23 +184,12 @@ async fn releasing_an_expired_lock_takes_no_time_and_is_no_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_was_paused_finds_its_lock_ended() {
-    /// A clock that counts the time for which the machine was suspended, while timers stood still.
-    #[derive(Debug, Clone)]
-    struct SuspendAware(TokioClock, Arc<AtomicU64>);
-
-    impl Clock for SuspendAware {
-        fn now(&self) -> Duration {
-            self.0.now() + Duration::from_secs(self.1.load(Ordering::SeqCst))
-        }
-    }
-
     let nodes = MockNode::fleet(3);
-    let suspended = Arc::new(AtomicU64::new(0));
-    let clock = SuspendAware(TokioClock::default(), suspended.clone());
-    let redlock = Redlock::builder().nodes(nodes.clone()).clock(clock).build().unwrap();
+    let clock = SuspendAware::default();
+    let redlock = builder(&nodes).clock(clock.clone()).build().unwrap();
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     assert!(lock.is_valid());
-    suspended.store(60, Ordering::SeqCst);
+    clock.suspend(60);
     assert!(!lock.is_valid());
     assert_eq!((lock.validity(), lock.valid_until()), (Duration::ZERO, Instant::now()));
     let error = lock.extend(TTL).await.unwrap_err();

@@ -1,23 +1,20 @@
 //! The restart guard from the driver: what is refused before anything is sent, and what errors tell.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, BuildError, InitializeError, NodeErrorKind, Redlock, RedlockBuilder, Retry,
-    TokioClock, TtlError,
+    AcquireError, AcquireOptions, BuildError, InitializeError, NodeErrorKind, Redlock, RedlockBuilder, Retry, TtlError,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, advance, sleep};
 
+use crate::support::{self, ms, poll_once};
+
 const LONGEST: Duration = Duration::from_secs(10);
 const MARKER: &str = "redlock:restart-guard";
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 fn builder(nodes: &[MockNode]) -> RedlockBuilder {
-    Redlock::builder().nodes(nodes.to_vec()).clock(TokioClock::default()).restart_guard(LONGEST)
+    support::builder(nodes).restart_guard(LONGEST)
 }
 
 async fn open(nodes: &[MockNode]) -> Redlock {
@@ -166,9 +163,7 @@ async fn without_a_guard_there_is_nothing_to_open() {
 #[test]
 fn without_a_runtime_nothing_is_opened() {
     let redlock = builder(&MockNode::fleet(1)).build().unwrap();
-    let mut opening = std::pin::pin!(redlock.initialize());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(opened) = opening.as_mut().poll(&mut context) else { unreachable!() };
+    let Poll::Ready(opened) = poll_once(redlock.initialize()) else { unreachable!() };
     assert!(matches!(opened, Err(InitializeError::NoRuntime)));
 }
 

@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Redlock, Release, Retry, TokioClock, TtlError};
+use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Release, Retry, TtlError};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::Instant;
+
+use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_minority_costs_no_time() {
@@ -79,20 +73,8 @@ async fn validity_counts_from_before_the_first_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quorum_that_comes_too_late_is_lost_and_given_back() {
-    /// A process that is suspended while it sends: the first reading of the clock is before, all others after.
-    #[derive(Debug)]
-    struct Suspended(std::sync::atomic::AtomicU32, TokioClock);
-
-    impl redlock_core::Clock for Suspended {
-        fn now(&self) -> Duration {
-            let readings = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            self.1.now() + if readings < 2 { Duration::ZERO } else { Duration::from_secs(60) }
-        }
-    }
-
     let nodes = MockNode::fleet(3);
-    let clock = Suspended(0.into(), TokioClock::default());
-    let redlock = Redlock::builder().nodes(nodes.clone()).clock(clock).build().unwrap();
+    let redlock = builder(&nodes).clock(SuspendedWhileSending::default()).build().unwrap();
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::TooSlow(_)), "{error}");
     redlock.close().await.unwrap();

@@ -2,19 +2,13 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireOptions, AutoExtend, Loss, OnLoss, Redlock, Retry, TokioClock, UsingError, UsingOptions};
+use redlock_core::{AcquireOptions, AutoExtend, Loss, OnLoss, Retry, UsingError, UsingOptions};
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
 
+use crate::support::{is_free, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
-
-fn is_free(nodes: &[MockNode]) -> bool {
-    nodes.iter().all(|node| node.resources().is_empty())
-}
 
 #[tokio::test(start_paused = true)]
 async fn the_lock_is_kept_while_the_work_runs_and_given_back_after_it() {

@@ -18,17 +18,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::support::{ms, redlock};
+
 const TTL: Duration = Duration::from_secs(10);
 /// Longer than whatever is not told to anybody.
 const PAUSE: Duration = Duration::from_secs(3);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn redlock(nodes: &[MockNode]) -> Redlock {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default()).build().unwrap()
-}
 
 /// Polls so rarely that only who is woken is on time.
 fn patient() -> AcquireOptions {

@@ -1,3 +1,40 @@
 //! Helpers that several modules share.
 
+pub(crate) mod clocks;
 pub(crate) mod log;
+mod polls;
+
+use std::time::Duration;
+
+use redlock_core::{Lock, Redlock, RedlockBuilder, TokioClock};
+use redlock_mock::MockNode;
+
+pub(crate) use self::polls::{drop_after, poll_in_task, poll_once};
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Starts a `Redlock` over these nodes that follows Tokio's clock, which tests pause.
+pub(crate) fn builder(nodes: &[MockNode]) -> RedlockBuilder {
+    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default())
+}
+
+/// Makes a `Redlock` with the default settings. Each one stands for a process of its own.
+pub(crate) fn redlock(nodes: &[MockNode]) -> Redlock {
+    builder(nodes).build().unwrap()
+}
+
+/// Lists the keys of all nodes.
+pub(crate) fn keys(nodes: &[MockNode]) -> Vec<String> {
+    nodes.iter().flat_map(MockNode::resources).collect()
+}
+
+pub(crate) fn is_free(nodes: &[MockNode]) -> bool {
+    keys(nodes).is_empty()
+}
+
+/// Counts the nodes on which `lock` holds its key.
+pub(crate) fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
+    nodes.iter().filter(|node| node.peek(lock.resource()).as_deref() == Some(lock.token().as_bytes())).count()
+}
