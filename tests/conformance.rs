@@ -7,6 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process::{Command, ExitCode},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -21,23 +22,29 @@ use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Scenarios stop and pause the servers that they share.
-    arguments.test_threads = Some(1);
-    let servers = Arc::new(Mutex::new(None));
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or_else(default_threads));
+    let labs = Arc::new(Labs::default());
     let trials = BACKENDS.iter().flat_map(|backend| {
-        let servers = Arc::clone(&servers);
+        let labs = Arc::clone(&labs);
         scenarios::all()
             .filter(|scenario| *backend != Backend::Mock || !scenario.only_on_servers)
-            .map(move |scenario| trial(*backend, scenario, Arc::clone(&servers)))
+            .map(move |scenario| trial(*backend, scenario, Arc::clone(&labs)))
     });
     let trials = trials.chain([Trial::test(WITHOUT_SERVERS, without_servers_no_scenario_passes)]).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// How many scenarios run at once. They spend nine tenths of their time waiting for a TTL or a timeout to pass, so
+/// several share a core. `RUST_TEST_THREADS` overrides it, as in every test binary.
+fn default_threads() -> usize {
+    let set = env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
+    set.unwrap_or_else(|| 3 * thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Needs no server, and so is in the mock's column.
 const WITHOUT_SERVERS: &str = "mock::suite::without_servers_no_scenario_passes";
 
-/// A scenario without the servers that it wants fails: none passes for having nothing to run on.
+/// A scenario that needs servers fails where there are none: none passes because it had nothing to run on.
 fn without_servers_no_scenario_passes() -> Result<(), Failed> {
     // Given, but none: whatever this machine has, the scenarios of that run have no server.
     let without = [("REDLOCK_TEST_SERVERS", "given"), ("REDLOCK_TEST_URLS", "")];
@@ -51,39 +58,49 @@ fn without_servers_no_scenario_passes() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The servers, once they were asked for; or why there are none.
-type Started = Option<Result<Bench, String>>;
-
-fn trial(backend: Backend, scenario: &'static Scenario, servers: Arc<Mutex<Started>>) -> Trial {
+fn trial(backend: Backend, scenario: &'static Scenario, labs: Arc<Labs>) -> Trial {
     let name = format!("{}::{}", backend.name(), scenario.name);
     Trial::test(name, move || {
         let log = Log::of_this_process();
-        log.take();
-        catch_unwind(AssertUnwindSafe(|| run(backend, scenario, &servers))).unwrap_or_else(|panic| {
-            eprintln!("what was logged meanwhile:\n{}", log.take());
+        let mark = log.mark();
+        catch_unwind(AssertUnwindSafe(|| run(backend, scenario, &labs))).unwrap_or_else(|panic| {
+            let logged = log.since(mark);
+            eprintln!("{}::{}: logged meanwhile, by all scenarios:\n{logged}", backend.name(), scenario.name);
             resume_unwind(panic)
         })
     })
 }
 
-fn run(backend: Backend, scenario: &Scenario, servers: &Mutex<Started>) -> Result<(), Failed> {
+fn run(backend: Backend, scenario: &Scenario, labs: &Labs) -> Result<(), Failed> {
     if backend == Backend::Mock {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
         runtime.block_on(async { (scenario.run)(&Lab::in_memory()).await });
         return Ok(());
     }
-    // A scenario that panicked has left its lab broken at worst: the next one mends it.
-    let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
-    let started = servers.get_or_insert_with(|| Bench::start().map_err(|error| format!("{error:#}")));
-    let bench = started.as_mut().map_err(|why| why.clone())?;
-    bench.runtime.block_on(async {
-        bench.lab.reset(backend).await.map_err(|error| format!("{error:#}"))?;
-        (scenario.run)(&bench.lab).await;
-        Ok(())
-    })
+    let mut bench = labs.borrow().map_err(|error| format!("{error:#}"))?;
+    bench.runtime.block_on(bench.lab.reset(backend)).map_err(|error| format!("{error:#}"))?;
+    // The servers of a scenario that panics go with it: its tasks may still use them.
+    bench.runtime.block_on((scenario.run)(&bench.lab));
+    labs.give_back(bench);
+    Ok(())
 }
 
-/// The servers that all scenarios share, and the runtime that watches over them.
+/// The labs that no scenario uses at the moment. A scenario stops and pauses servers, so it has a lab to itself.
+#[derive(Default)]
+struct Labs(Mutex<Vec<Bench>>);
+
+impl Labs {
+    fn borrow(&self) -> anyhow::Result<Bench> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(Bench::start, Ok)
+    }
+
+    fn give_back(&self, bench: Bench) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
+    }
+}
+
+/// A lab on real servers, and the runtime that watches over them.
 struct Bench {
     // Dropped first: it removes the servers.
     lab: Lab,

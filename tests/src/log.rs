@@ -2,13 +2,12 @@
 
 use std::{
     io::{self, Write},
-    mem,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// All warnings of this process since it was asked for, or last taken: those of all tests that run in it.
+/// All warnings of this process since it was asked for, by all tests that run in it.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -28,13 +27,18 @@ impl Log {
 
     /// All lines.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        self.since(0)
     }
 
-    /// All lines, which are forgotten then.
-    pub fn take(&self) -> String {
-        let taken = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        String::from_utf8_lossy(&taken).into_owned()
+    /// How many bytes were written so far: a mark for [`since`](Self::since).
+    pub fn mark(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// What was written after this mark, by all threads.
+    pub fn since(&self, mark: usize) -> String {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).into_owned()
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
 
 fn command(workspace: &Workspace, servers: &Environment, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--quiet", "--release", "--package", "redlock-bench", "--"]).args(args).envs(servers.iter());
+    command.args(["run", "--release", "--package", "redlock-bench", "--"]).args(args).envs(servers.iter());
     if !args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--out")) {
         command.arg("--out").arg(workspace.target.join("bench"));
     }

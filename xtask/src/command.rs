@@ -1,6 +1,7 @@
 //! Running other programs: each in a process group of its own, so that all of it can be ended.
 
 use std::{
+    cell::RefCell,
     env,
     ffi::OsStr,
     io::{self, BufRead, BufReader, Read, Write},
@@ -38,18 +39,46 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
+/// Cargo, where something else runs beside it: tests that wait for a TTL to pass must get the processor first.
+pub(crate) fn cargo_behind(workspace: &Workspace) -> Command {
+    let cargo = cargo(workspace);
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(&workspace.root);
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // Where everything is compiled once, what incremental compilation prepares is never used.
+    if env::var_os("CI").is_some() && env::var_os("CARGO_INCREMENTAL").is_none() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
+    command
+}
+
 /// The demo, as the README runs it.
 pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--quiet", "--package", "redlock-demo", "--"]).args(args);
+    command.args(["run", "--package", "redlock-demo", "--"]).args(args);
     command
 }
 
 /// The simulation, optimized: it plays some hundred thousand histories.
 pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--quiet", "--release", "--package", "redlock-simulation", "--"]).args(args);
+    command.args(["run", "--profile", "simulation", "--package", "redlock-simulation", "--"]).args(args);
     command
+}
+
+thread_local! {
+    /// What stands in front of each line that commands of this thread print.
+    static PREFIX: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on the lines that commands of this thread print begin with `prefix`: several threads run commands.
+pub(crate) fn set_prefix(prefix: &str) {
+    PREFIX.with_borrow_mut(|own| prefix.clone_into(own));
 }
 
 /// Runs to the end with the output shown, and counts the tests that it tells of. What hangs is ended.
@@ -77,12 +106,18 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
 }
 
 fn show(command: &mut Command, silence: Option<Duration>, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
+    let prefix = PREFIX.with_borrow(Clone::clone);
     follow(command, silence, |line| {
-        io::stdout().write_all(line)?;
-        io::stdout().flush()?;
+        print(io::stdout(), &prefix, line)?;
         read(&String::from_utf8_lossy(line));
         Ok(())
     })
+}
+
+/// One line, in one piece.
+fn print(mut to: impl Write, prefix: &str, line: &[u8]) -> Result<()> {
+    to.write_all(&[prefix.as_bytes(), line].concat())?;
+    Ok(to.flush()?)
 }
 
 /// Runs to the end, however that is, and hands over each line of output as it comes. Ends it after so much `silence`, if
@@ -100,6 +135,7 @@ pub(crate) fn follow(
     let silence = silence.map(|bound| (Silence::ends(child.id(), bound), bound));
     let output = child.stdout.take().context("no output")?;
     let errors = child.stderr.take();
+    let prefix = PREFIX.with_borrow(Clone::clone);
     thread::scope(|scope| {
         let heard = || silence.iter().for_each(|(silence, _)| silence.is_broken());
         // There cargo tells what it compiles.
@@ -107,7 +143,7 @@ pub(crate) fn follow(
             scope.spawn(move || {
                 lines(errors, |line| {
                     heard();
-                    Ok(io::stderr().write_all(line)?)
+                    print(io::stderr(), &prefix, line)
                 })
             })
         });

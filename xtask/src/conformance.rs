@@ -1,14 +1,6 @@
-//! The conformance tests: one list of scenarios, run for one backend at a time.
+//! The columns of the conformance tests: one list of scenarios, run for one backend at a time.
 
-use anyhow::Result;
 use clap::ValueEnum;
-
-use crate::{
-    command::{cargo, run},
-    report::Tally,
-    servers::Environment,
-    workspace::Workspace,
-};
 
 /// The name of the test target, which has a harness of its own.
 pub(crate) const TARGET: &str = "conformance";
@@ -36,12 +28,4 @@ impl Backend {
     pub(crate) fn needs_servers(self) -> bool {
         self != Self::Mock
     }
-}
-
-/// Runs one column of the matrix.
-pub(crate) fn test(workspace: &Workspace, backend: Backend, servers: &Environment) -> Result<Tally> {
-    let filter = format!("{}::", backend.name());
-    let mut command = cargo(workspace);
-    command.args(["test", "--workspace", "--all-features", "--test", TARGET, "--", &filter]).envs(servers.iter());
-    run(&mut command)
 }

@@ -63,7 +63,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     command
         .arg(&report)
         .args(fast::PACKAGES.iter().flat_map(|package| ["--package", package]))
-        .args(fast::targets(workspace));
+        .args(fast::TARGETS)
+        .arg("--")
+        .args(fast::SKIPPED);
     run_command(&mut command)?;
     let coverage = Coverage::read(&fs::read_to_string(report)?, &workspace.root.join(COVERED))?;
     println!("\n{coverage}");

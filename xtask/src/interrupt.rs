@@ -1,8 +1,12 @@
-//! An interrupt ends the command that runs, so that the main thread can clean up, sum up and leave.
+//! An interrupt ends the commands that run, so that the main thread can clean up, sum up and leave.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
     thread,
 };
 
@@ -14,10 +18,10 @@ use signal_hook::{
 };
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
-static GROUP: AtomicI32 = AtomicI32::new(0);
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static LISTENS: AtomicBool = AtomicBool::new(true);
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the running command's process group instead of this program: gently the
+/// From now on SIGINT, SIGTERM and SIGHUP end the running commands' process groups instead of this program: gently the
 /// first time, at once the second.
 pub(crate) fn listen() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -27,7 +31,7 @@ pub(crate) fn listen() -> Result<()> {
             if first {
                 eprintln!("\ninterrupted: ending what runs and cleaning up; once more to end it at once");
             }
-            end_group(if first { Signal::TERM } else { Signal::KILL });
+            end_groups(if first { Signal::TERM } else { Signal::KILL });
         }
     })?;
     Ok(())
@@ -49,26 +53,31 @@ pub(crate) fn leave_to_child() {
 }
 
 /// For as long as this exists, an interrupt ends the process group.
-pub(crate) struct Covers;
+pub(crate) struct Covers(i32);
 
 impl Covers {
     pub(crate) fn group(leader: u32) -> Self {
-        GROUP.store(i32::try_from(leader).unwrap_or(0), Ordering::SeqCst);
+        let group = i32::try_from(leader).unwrap_or(0);
+        groups(|groups| groups.insert(group));
         if is_set() {
-            end_group(Signal::TERM);
+            end_groups(Signal::TERM);
         }
-        Self
+        Self(group)
     }
 }
 
 impl Drop for Covers {
     fn drop(&mut self) {
-        GROUP.store(0, Ordering::SeqCst);
+        groups(|groups| groups.remove(&self.0));
     }
 }
 
-fn end_group(signal: Signal) {
-    if let Some(group) = Pid::from_raw(GROUP.load(Ordering::SeqCst)) {
+fn end_groups(signal: Signal) {
+    for group in groups(|groups| groups.clone()).into_iter().filter_map(Pid::from_raw) {
         let _ = kill_process_group(group, signal);
     }
+}
+
+fn groups<T>(work: impl FnOnce(&mut BTreeSet<i32>) -> T) -> T {
+    work(&mut GROUPS.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,6 +1,12 @@
 //! Planted mistakes: cargo-mutants changes the code in one place at a time, and the fast tests have to notice.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -8,6 +14,7 @@ use serde_json::Value;
 use crate::{
     command::{cargo, follow, output},
     fast,
+    report::Done,
     tool::Tool,
     workspace::Workspace,
 };
@@ -18,7 +25,7 @@ const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", built: No
 /// and why, is in `.cargo/mutants.toml`.
 const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys/*.rs"];
 
-/// Where the daily sample plants: what mutual exclusion rests on.
+/// Where the standing sample plants: what mutual exclusion rests on.
 const SAMPLED_IN: &[&str] = &[
     "crates/redlock-core/src/algorithm/*.rs",
     "crates/redlock-core/src/{acquire,extend,release,resume,standing}.rs",
@@ -33,7 +40,7 @@ const PROFILE: &str = "mutants";
 const BUILD: &str = "build";
 
 /// What to plant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Selection {
     /// Plant in these files only; a glob, may be given several times.
     #[arg(long, value_name = "GLOB")]
@@ -43,18 +50,79 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
 
+    /// Plant the standing sample: every twentieth mistake in the files that mutual exclusion rests on.
+    #[arg(long, conflicts_with_all = ["file", "shard"])]
+    sample: bool,
+
     /// Try so many at once, each in a build of its own.
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
+
+    /// Plant in the lines that this diff adds only.
+    #[arg(skip)]
+    in_diff: Option<PathBuf>,
 }
 
-impl Selection {
-    /// A sample for every day, of what mutual exclusion rests on: some minutes on two cores. Always the same for the
-    /// same code.
-    pub(crate) fn sample() -> Self {
-        let file = SAMPLED_IN.iter().copied().map(str::to_owned).collect();
-        Self { file, shard: Some("0/20".to_owned()), jobs: 1 }
+/// What `test-all` plants.
+pub(crate) enum Sample<'a> {
+    /// Some of the lines that changed since this revision.
+    Change(&'a Option<String>),
+    /// Always the same for the same code.
+    Standing,
+}
+
+/// How many mutants of a change are judged at most: each takes some seconds.
+const OF_A_CHANGE: usize = 8;
+
+/// Judges a sample.
+///
+/// # Errors
+///
+/// If a mutant went unnoticed.
+pub(crate) fn sample(workspace: &Workspace, sample: Sample<'_>) -> Result<Done> {
+    let base = match sample {
+        Sample::Standing => {
+            let standing = Selection { sample: true, jobs: 1, ..Selection::default() };
+            return Ok(run(workspace, &standing)?.into());
+        }
+        Sample::Change(base) => base,
+    };
+    let Some(base) = base.clone().or_else(|| base_of_change(workspace)) else {
+        return Ok(Done::NotRun("there is no git history to take a change from".to_owned()));
+    };
+    let mut diff = git(workspace);
+    let diff = output(diff.args(["diff", &base, "--"]).args(PLANTED_IN.iter().map(|glob| format!(":(glob){glob}"))))?;
+    if diff.is_empty() {
+        return Ok(Done::NotRun(format!(
+            "the change since {base} touches none of the files that mutants are planted in"
+        )));
     }
+    let file = workspace.target.join("change.diff");
+    fs::write(&file, diff)?;
+    let mut list = Command::new(MUTANTS.obtain(workspace)?);
+    list.current_dir(&workspace.root).args(["mutants", "--list", "--all-features", "--in-diff"]).arg(&file);
+    let all = output(&mut list)?.lines().filter(|line| !line.trim().is_empty()).count();
+    if all == 0 {
+        return Ok(Done::NotRun(format!("the change since {base} has no line that can be mutated")));
+    }
+    let shard = Some(format!("0/{}", all.div_ceil(OF_A_CHANGE)));
+    let selection = Selection { in_diff: Some(file), shard, jobs: 1, ..Selection::default() };
+    Ok(run(workspace, &selection)?.into())
+}
+
+/// Where the change begins that is being tested: at the upstream branch; in a fresh clone, before the last commit.
+fn base_of_change(workspace: &Workspace) -> Option<String> {
+    let ask = |args: &[&str]| output(git(workspace).args(args)).ok().map(|text| text.trim().to_owned());
+    let head = ask(&["rev-parse", "HEAD"])?;
+    let upstream = ask(&["merge-base", "HEAD", "@{upstream}"]).filter(|base| *base != head);
+    let has_changes = ask(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
+    upstream.or_else(|| has_changes.then_some(head)).or_else(|| ask(&["rev-parse", "--short", "HEAD~1"]))
+}
+
+fn git(workspace: &Workspace) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root);
+    git
 }
 
 /// Plants mistakes and tells each verdict as it comes, and the sums.
@@ -103,17 +171,22 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     // Code that is not compiled would pass for code that no test judges.
     command.arg("--all-features");
     command.arg("--output").arg(folder);
-    let default = PLANTED_IN.iter().copied().map(str::to_owned).collect();
+    let files = if selection.sample { SAMPLED_IN } else { PLANTED_IN };
+    let default = files.iter().copied().map(str::to_owned).collect();
     for file in if selection.file.is_empty() { &default } else { &selection.file } {
         command.args(["--file", file]);
+    }
+    if let Some(diff) = &selection.in_diff {
+        command.arg("--in-diff").arg(diff);
     }
     for package in fast::PACKAGES {
         command.args(["--test-package", package]);
     }
-    for target in fast::targets(workspace) {
+    for target in fast::TARGETS {
         command.arg(format!("--cargo-test-arg={target}"));
     }
-    if let Some(shard) = &selection.shard {
+    let shard = selection.shard.as_deref().or(selection.sample.then_some("0/20"));
+    if let Some(shard) = shard {
         command.args(["--sharding", "round-robin", "--shard", shard]);
     }
     if selection.jobs > 1 {
@@ -122,6 +195,8 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     } else {
         command.env("CARGO_TARGET_DIR", folder.join(BUILD));
     }
+    // What follows is for the test programs.
+    command.arg("--").args(fast::SKIPPED);
     command
 }
 

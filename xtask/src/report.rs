@@ -73,10 +73,41 @@ impl From<String> for Done {
     }
 }
 
+/// Runs a step, with its name above what it prints and its outcome below. `place` says how far the run has come.
+pub(crate) fn announced<D: Into<Done>>(
+    step: &str,
+    place: &str,
+    work: impl FnOnce() -> Result<D>,
+) -> (Duration, Result<Done>) {
+    println!("\n=== {place}{step} ===");
+    let started = Instant::now();
+    let result = work().map(Into::into);
+    let took = minutes(started.elapsed());
+    match &result {
+        Ok(Done::Passed(note)) => {
+            println!("=== {place}{step}: passed in {took}{}{note} ===", if note.is_empty() { "" } else { ", " });
+        }
+        Ok(Done::NotRun(reason)) => println!("=== {place}{step}: not run, {reason} ==="),
+        // The line before may be one that was cut off.
+        Err(error) => println!("\n=== {place}{step}: FAILED after {took} ===\n{error:#}"),
+    }
+    (started.elapsed(), result)
+}
+
+/// `3.2 s` or `2 min 05 s`.
+pub(crate) fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
+}
+
 /// The table of steps.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    /// How long the whole took, where that is not the sum: steps may run beside each other.
+    pub(crate) took: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -96,21 +127,11 @@ enum Outcome {
 impl Report {
     /// Runs a step, with its name above what it prints and its outcome below.
     pub(crate) fn step<D: Into<Done>>(&mut self, step: String, work: impl FnOnce() -> Result<D>) {
-        println!("\n=== {step} ===");
-        let started = Instant::now();
-        let result = work().map(Into::into);
-        match &result {
-            Ok(Done::Passed(note)) => {
-                println!("=== {step}: passed{}{note} ===", if note.is_empty() { "" } else { ", " })
-            }
-            Ok(Done::NotRun(reason)) => println!("=== {step}: not run, {reason} ==="),
-            // The line before may be one that was cut off.
-            Err(error) => println!("\n=== {step}: FAILED ===\n{error:#}"),
-        }
-        self.add(step, started.elapsed(), result);
+        let (time, result) = announced(&step, "", work);
+        self.add(step, time, result);
     }
 
-    fn add(&mut self, step: String, time: Duration, result: Result<Done>) {
+    pub(crate) fn add(&mut self, step: String, time: Duration, result: Result<Done>) {
         let outcome = match result {
             Ok(Done::Passed(note)) => Outcome::Passed(note),
             Ok(Done::NotRun(reason)) => Outcome::NotRun(reason),
@@ -148,8 +169,8 @@ impl fmt::Display for Report {
             let row = format!("{step:<width$}  {outcome:<7}  {time:>8}  {note}");
             writeln!(f, "{}", row.trim_end())?;
         }
-        let total: Duration = self.rows.iter().filter_map(|row| row.time).sum();
-        writeln!(f, "{:<width$}  {:<7}  {:>6.1} s", "all", "", total.as_secs_f64())?;
+        let all = self.took.unwrap_or_else(|| self.rows.iter().filter_map(|row| row.time).sum());
+        writeln!(f, "{:<width$}  {:<7}  {:>6.1} s", "all", "", all.as_secs_f64())?;
         write!(f, "{} passed, {} failed", self.passed(), self.failed())
     }
 }

@@ -1,64 +1,145 @@
-//! `cargo xtask test-all`: the steps, in order.
+//! `cargo xtask test-all`: the steps, in two lanes.
+//!
+//! What compiles and computes runs in one lane, what waits for servers beside it in the other: the tests on servers use
+//! a tenth of a core each. Everything that the first lane runs is niced, so that no test misses its time for it.
 
-use std::{collections::VecDeque, process::ExitCode};
+use std::{
+    process::{Command, ExitCode},
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+    time::Instant,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum as _;
 
 use crate::{
-    command::{cargo, demo, run as run_command, simulation},
+    built::{Built, Program},
+    command::{cargo_behind, run as run_command, set_prefix},
     conformance::{self, Backend},
-    deny, interrupt, leftovers, mutants,
-    report::{Report, Tally},
-    servers::{Environment, Flavour, Plan, Shelf},
-    soak, tidy,
+    deny, fast, interrupt, leftovers, mutants,
+    report::{Done, Report, Tally, announced},
+    servers::{Environment, FLAVOURS, Flavour, Plan, Shelf},
+    soak, surroundings, tidy,
     workspace::Workspace,
 };
 
-/// One line of the table at the end. What it returns is said there too, for example how many tests there were.
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Selection {
+    /// Run everything: every backend on every server, more histories, a longer soak, more mutants, and the quick tests
+    /// in unusual surroundings. One to two hours on two cores.
+    #[arg(long)]
+    thorough: bool,
+
+    /// Run the conformance tests of this backend only; may be given several times.
+    #[arg(long, value_enum, value_name = "NAME")]
+    backend: Vec<Backend>,
+
+    /// Use this server only; may be given several times, the first one runs all tests. One of redis-7.0, redis-6.2,
+    /// redis-8.0, valkey-8.1, valkey-7.2.
+    #[arg(long, value_name = "NAME", value_parser = Flavour::by_name)]
+    flavour: Vec<&'static Flavour>,
+
+    /// Take the mutants from what changed since this git revision. Default: the upstream branch, or the last commit
+    /// where there is nothing new.
+    #[arg(long, value_name = "REVISION")]
+    base: Option<String>,
+
+    /// Go on after a step that fails.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// Which steps a step runs beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Compute,
+    Servers,
+}
+
+/// One line of the table at the end. What it returns stands there too, for example how many tests there were.
 struct Step<'a> {
     name: String,
+    lane: Lane,
+    /// Whether it waits for the lane that compiles.
+    needs_build: bool,
     run: Work<'a>,
 }
 
-type Work<'a> = Box<dyn FnOnce(&mut Session<'a>) -> Result<String> + 'a>;
+type Work<'a> = Box<dyn FnOnce(&Session<'a>) -> Result<Done> + Send + 'a>;
 
-/// What the steps share.
+/// What the steps share. A value that is waited for is `None` once the step that makes it has failed.
 struct Session<'a> {
     workspace: &'a Workspace,
-    backends: &'a [Backend],
-    /// What to set for the tests, for each server that the step `servers` got; the first is the one for all tests.
-    servers: Vec<(&'static str, Environment)>,
-    /// Steps for servers that need not be there and are.
-    found: Vec<Step<'a>>,
+    built: OnceLock<Option<Built>>,
+    servers: OnceLock<Option<Vec<(&'static str, Environment)>>>,
 }
 
-pub(crate) fn run(
-    workspace: &Workspace,
-    backends: &[Backend],
-    flavours: &[&'static Flavour],
-    keep_going: bool,
-) -> Result<ExitCode> {
-    let backends = if backends.is_empty() { Backend::value_variants() } else { backends };
-    let plan = Plan::from_env(flavours)?;
+/// The server that stands for the oldest, and the one for the newest, in the short run; each with one client.
+const OLDEST: (&str, Backend) = ("redis-6.2", Backend::RedisRs);
+const NEWEST: (&str, Backend) = ("valkey-8.1", Backend::Fred);
+
+pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Result<ExitCode> {
+    let started = Instant::now();
+    let mut plan = Plan::from_env(&selection.flavour)?;
+    if !selection.thorough
+        && selection.flavour.is_empty()
+        && let Plan::Flavours(flavours) = &mut plan
+    {
+        let default = FLAVOURS.first().map(|flavour| flavour.name);
+        flavours.retain(|flavour| default == Some(flavour.name) || [OLDEST.0, NEWEST.0].contains(&flavour.name));
+    }
     // A run that was killed could not clean up after itself.
     leftovers::sweep();
-    let mut session = Session { workspace, backends, servers: Vec::new(), found: Vec::new() };
-    let mut steps = VecDeque::from(steps(backends, plan));
-    let mut report = Report::default();
-    while let Some(step) = steps.pop_front() {
-        if interrupt::is_set() || (report.failed() > 0 && !keep_going) {
-            report.add_not_run(step.name, "");
-            continue;
+    let session = Session { workspace, built: OnceLock::new(), servers: OnceLock::new() };
+    let steps = steps(selection, plan);
+    let all = steps.len() + 1;
+    println!("{all} steps; those on servers run beside those that compile");
+    let report = Mutex::new(Report::default());
+    let begun = Mutex::new(0);
+    let (servers, compute): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.lane == Lane::Servers);
+    let lane = |steps: Vec<Step<'a>>, prefix: bool| {
+        for step in steps {
+            let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
+            if interrupt::is_set() || (lock().failed() > 0 && !selection.keep_going) {
+                lock().add_not_run(step.name, "");
+                continue;
+            }
+            if step.needs_build {
+                // Before the step begins, so that its time is its own.
+                session.built.wait();
+            }
+            let place = {
+                let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+                *begun += 1;
+                format!("[{begun}/{all}] ")
+            };
+            if prefix {
+                set_prefix(&format!("{} | ", step.name));
+            }
+            let (took, result) = announced(&step.name, &place, || (step.run)(&session));
+            lock().add(step.name, took, result);
         }
-        report.step(step.name, || (step.run)(&mut session));
-        let last = steps.len().saturating_sub(1);
-        for found in session.found.drain(..) {
-            steps.insert(last, found);
+        // Whoever still waits for these waits in vain.
+        if !prefix {
+            let _ = session.built.set(None);
         }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| lane(servers, true));
+        lane(compute, false);
+    });
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if interrupt::is_set() {
+        leftovers::sweep();
+        report.add_not_run("leftovers".to_owned(), "");
+    } else {
+        let (took, result) = announced("leftovers", &format!("[{all}/{all}] "), leftovers::check);
+        report.add("leftovers".to_owned(), took, result.map(Into::into));
     }
-    leftovers::sweep();
-    println!("\n{report}");
+    report.took = Some(started.elapsed());
+    println!("\n{}{report}", left_out(selection));
     Ok(match report.failed() {
         _ if interrupt::is_set() => interrupt::exit_code(),
         0 => ExitCode::SUCCESS,
@@ -66,136 +147,258 @@ pub(crate) fn run(
     })
 }
 
-/// The tests of the simulation, which has a step of its own.
-const SIMULATION: &[&str] = &["oracles", "promised"];
-
-/// The checks that are quick to fail come first, and `leftovers` last.
-fn steps<'a>(backends: &[Backend], plan: Plan) -> Vec<Step<'a>> {
+/// Each lane in order; the checks that are quick to fail come first.
+fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
+    let thorough = selection.thorough;
+    let backends = if selection.backend.is_empty() { Backend::value_variants() } else { &selection.backend };
     let mut steps = vec![
-        step("tidy", |session| tidy::run(session.workspace)),
-        step("fmt", |session| plain(session, &["fmt", "--all", "--check"])),
-        step("clippy", |session| {
+        compute("tidy", |session| Ok(tidy::run(session.workspace)?.into())),
+        compute("fmt", |session| plain(session, &["fmt", "--all", "--check"])),
+        compute("build of all tests", |session| {
+            let built = Built::all(session.workspace);
+            let (built, result) = match built {
+                Ok(built) => (Some(built), Ok(String::new().into())),
+                Err(error) => (None, Err(error)),
+            };
+            let _ = session.built.set(built);
+            result
+        }),
+        compute("tests in memory", |session| {
+            let in_memory = |program: &Program| {
+                program.is_test && (program.kind != "test" || fast::PACKAGES.contains(&&*program.package))
+            };
+            let programs = session.built()?.those(in_memory)?;
+            run_tests(programs.into_iter().map(|program| (program, fast::SKIPPED)), &Environment::default())
+        }),
+        compute("every order of messages", |session| {
+            let program = session.built()?.test("redlock-core", "it")?;
+            run_tests([(program, fast::MODELS)], &Environment::default())
+        }),
+        compute("clippy", |session| {
             plain(session, &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),
-    ];
-    let others = plan.others();
-    steps.push(step("servers", move |session| servers(session, plan)));
-    steps.push(step("unit and property tests", |session| test(session, &["--lib", "--bins"])));
-    for &backend in backends {
-        steps.push(step(format!("conformance: {}", backend.name()), move |session| {
-            conformance::test(session.workspace, backend, session.default_servers()?)?.all_ran()
-        }));
-    }
-    steps.push(step("integration tests", |session| {
-        let of_other_steps = [&[conformance::TARGET], SIMULATION].concat();
-        let mut targets: Vec<_> = session.workspace.tests().filter(|name| !of_other_steps.contains(name)).collect();
-        targets.sort_unstable();
-        targets.dedup();
-        // Tests run them, and cargo builds them by itself only where no test is named.
-        plain(session, &["build", "--workspace", "--all-features", "--examples"])?;
-        test(session, &targets.iter().flat_map(|name| ["--test", name]).collect::<Vec<_>>())
-    }));
-    if backends.iter().any(|backend| backend.needs_servers()) {
-        steps.extend(others.into_iter().map(on_flavour));
-    }
-    steps.extend([
-        step("soak", |session| soak::briefly(session.workspace, session.default_servers()?)),
-        step("simulation", |session| {
-            // Optimized: some ten times quicker.
-            let mut oracles = cargo(session.workspace);
-            oracles.args(["test", "--release", "--package", "redlock-simulation", "--tests"]);
-            let tally = run_command(&mut oracles)?.all_ran()?;
-            run_command(&mut simulation(session.workspace, &["--histories", "50000"]))?;
-            Ok(tally)
-        }),
-        step("demo", |session| {
-            // The lock keeps the count; without it updates are lost. An extended lock outlives the restart of every
-            // node; one that is not extended is taken. Each run says so by its exit code.
-            run_command(&mut demo(session.workspace, &["--seconds", "4"]))?;
-            run_command(&mut demo(session.workspace, &["--without-lock", "--seconds", "2"]))?;
-            run_command(&mut demo(session.workspace, &["--rolling-restart", "--seconds", "5"]))?;
-            run_command(&mut demo(session.workspace, &["--rolling-restart", "--without-extend"]))?;
-            Ok(String::new())
-        }),
-        step("docs", |session| {
-            let mut command = cargo(session.workspace);
+        compute("simulation", move |session| simulation(session, if thorough { "200000" } else { "20000" })),
+        compute("docs", |session| {
+            let mut command = cargo_behind(session.workspace);
             command.args(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings");
             run_command(&mut command)?;
-            Ok(String::new())
+            Ok(String::new().into())
         }),
-        step("doc tests", |session| test(session, &["--doc"])),
-        step("deny", |session| deny::run(session.workspace)),
-        step("planted mistakes", |session| mutants::run(session.workspace, &mutants::Selection::sample())),
-        step("leftovers", |_| leftovers::check()),
+        compute("doc tests", |session| {
+            let mut command = cargo_behind(session.workspace);
+            command.args(["test", "--workspace", "--all-features", "--doc"]).envs(session.default_servers()?.iter());
+            Ok(run_command(&mut command)?.all_ran()?.into())
+        }),
+        compute("deny", |session| Ok(deny::run(session.workspace)?.into())),
+        compute("mutants", move |session| {
+            let sample = if thorough { mutants::Sample::Standing } else { mutants::Sample::Change(&selection.base) };
+            mutants::sample(session.workspace, sample)
+        }),
+    ];
+    if thorough {
+        steps.push(compute("surroundings", |session| {
+            Ok(surroundings::run_built(session.workspace, session.built()?)?.into())
+        }));
+    }
+    steps.extend(on_servers(thorough, backends, plan));
+    steps
+}
+
+/// The steps that need servers.
+fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<Step<'a>> {
+    let chosen = plan.others();
+    let mut steps = vec![servers_step(plan)];
+    for &backend in backends {
+        steps.push(beside(format!("conformance: {}", backend.name()), move |session| {
+            conformance(session, &[backend], session.default_servers()?)
+        }));
+    }
+    steps.push(beside("tests on servers", |session| {
+        let built = session.built()?;
+        let is_elsewhere = |program: &Program| {
+            fast::PACKAGES.contains(&&*program.package)
+                || program.package == SIMULATION
+                || program.name == conformance::TARGET
+        };
+        let programs = built.those(|program| program.is_test && program.kind == "test" && !is_elsewhere(program))?;
+        run_tests(programs.into_iter().map(|program| (program, &[][..])), session.default_servers()?)
+    }));
+    for flavour in chosen {
+        // In the short run each server is for one client.
+        let client = [OLDEST, NEWEST].into_iter().find(|(name, _)| !thorough && *name == flavour.name);
+        let clients: Vec<_> = match client {
+            Some((_, client)) => vec![client],
+            None => backends.iter().copied().filter(|backend| backend.needs_servers()).collect(),
+        };
+        if clients.iter().any(|client| backends.contains(client)) {
+            let name = format!("conformance on {}", flavour.name);
+            steps.push(beside(name, move |session| match session.servers_of(flavour)? {
+                Some(servers) => conformance(session, &clients, servers),
+                None => Ok(Done::NotRun("it comes from a registry only, and none answers".to_owned())),
+            }));
+        }
+    }
+    steps.extend([
+        beside("soak", move |session| {
+            let minutes = if thorough { "2" } else { "0.4" };
+            Ok(soak::briefly(session.workspace, session.built()?, session.default_servers()?, minutes)?.into())
+        }),
+        beside("demo", |session| {
+            // The lock keeps the count; without it updates are lost. An extended lock outlives the restart of every
+            // node; one that is not extended is taken. Each run says so by its exit code.
+            let program = session.built()?.program("redlock-cli", "redlock")?;
+            for args in [
+                &["--seconds", "4"][..],
+                &["--without-lock", "--seconds", "2"],
+                &["--rolling-restart", "--seconds", "5"],
+                &["--rolling-restart", "--without-extend"],
+            ] {
+                run_command(program.command().arg("demo").args(args))?;
+            }
+            Ok(String::new().into())
+        }),
     ]);
     steps
 }
 
-fn step<'a>(name: impl Into<String>, run: impl FnOnce(&mut Session<'a>) -> Result<String> + 'a) -> Step<'a> {
-    Step { name: name.into(), run: Box::new(run) }
+/// What the short run leaves out, for the last lines of its output.
+fn left_out(selection: &Selection) -> &'static str {
+    if selection.thorough {
+        return "";
+    }
+    "Left out, each with the command that runs it (all of them: cargo xtask test-all --thorough):\n\
+     - all clients on all other servers:     cargo xtask test-all --flavour redis-8.0, and likewise for the others\n\
+     - 200,000 histories instead of 20,000:  cargo xtask simulate --histories 200000\n\
+     - a soak of 2 minutes instead of 24 s:  cargo xtask soak --minutes 2\n\
+     - the standing sample of mutants:       cargo xtask mutants --sample\n\
+     - the quick tests in odd surroundings:  cargo xtask surroundings\n\n"
+}
+
+const SIMULATION: &str = "redlock-simulation";
+
+/// Optimized: some ten times quicker.
+fn simulation(session: &Session<'_>, histories: &str) -> Result<Done> {
+    let mut tests = cargo_behind(session.workspace);
+    tests.args(["test", "--profile", "simulation", "--package", SIMULATION, "--test", "it"]);
+    let tally = run_command(&mut tests)?.all_ran()?;
+    let mut search = cargo_behind(session.workspace);
+    search.args(["run", "--profile", "simulation", "--package", SIMULATION, "--", "--histories", histories]);
+    run_command(&mut search)?;
+    Ok(format!("{tally}, {histories} histories").into())
+}
+
+fn compute<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Result<Done> + Send + 'a) -> Step<'a> {
+    Step { name: name.into(), lane: Lane::Compute, needs_build: false, run: Box::new(run) }
+}
+
+fn beside<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Result<Done> + Send + 'a) -> Step<'a> {
+    Step { name: name.into(), lane: Lane::Servers, needs_build: true, run: Box::new(run) }
 }
 
 /// A cargo command that passes or fails and counts nothing.
-fn plain(session: &Session<'_>, args: &[&str]) -> Result<String> {
-    run_command(cargo(session.workspace).args(args))?;
-    Ok(String::new())
+fn plain(session: &Session<'_>, args: &[&str]) -> Result<Done> {
+    run_command(cargo_behind(session.workspace).args(args))?;
+    Ok(String::new().into())
 }
 
-/// Tests of the kinds that `targets` names. Always of the whole workspace, so that all steps share one build.
-fn test(session: &Session<'_>, targets: &[&str]) -> Result<String> {
-    let mut command = cargo(session.workspace);
-    command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]).args(targets);
-    command.envs(session.default_servers()?.iter());
-    run_command(&mut command)?.all_ran()
+/// Runs test programs one after another, each with these arguments, and goes on after one that fails.
+fn run_tests<'p>(
+    programs: impl IntoIterator<Item = (&'p Program, &'p [&'p str])>,
+    servers: &Environment,
+) -> Result<Done> {
+    let mut tally = Tally::default();
+    let mut failed = Vec::new();
+    for (program, args) in programs {
+        let mut command = program.command();
+        command.args(args).envs(servers.iter());
+        if !servers.is_empty() {
+            wait_in_parallel(&mut command);
+        }
+        match run_command(&mut command) {
+            Ok(counted) => tally = tally + counted,
+            Err(error) => failed.push(format!("{} {} ({error:#})", program.package, program.name)),
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join(", "));
+    }
+    Ok(tally.all_ran()?.into())
 }
 
-/// Gets all servers of the plan, and finds out which others can be had.
-fn servers(session: &mut Session<'_>, plan: Plan) -> Result<String> {
-    let shelf = Shelf::open(session.workspace);
+/// Tests on servers mostly wait: several of them share a core.
+fn wait_in_parallel(command: &mut Command) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    command.env("RUST_TEST_THREADS", (3 * cores).to_string());
+}
+
+fn conformance(session: &Session<'_>, backends: &[Backend], servers: &Environment) -> Result<Done> {
+    let program = session.built()?.test("redlock-tests", conformance::TARGET)?;
+    let filters: Vec<_> = backends.iter().map(|backend| format!("{}::", backend.name())).collect();
+    let mut tally = Tally::default();
+    for filter in &filters {
+        tally = tally + run_command(program.command().arg(filter).envs(servers.iter()))?;
+    }
+    Ok(tally.all_ran()?.into())
+}
+
+/// Gets all servers of the plan. One that may be missing is left out.
+fn servers_step<'a>(plan: Plan) -> Step<'a> {
+    let get = move |session: &Session<'a>| {
+        let obtained = servers(session.workspace, plan);
+        let (servers, result) = match obtained {
+            Ok((servers, note)) => (Some(servers), Ok(note.into())),
+            Err(error) => (None, Err(error)),
+        };
+        let _ = session.servers.set(servers);
+        result
+    };
+    Step { needs_build: false, ..beside("servers", get) }
+}
+
+fn servers(workspace: &Workspace, plan: Plan) -> Result<(Vec<(&'static str, Environment)>, String)> {
+    let shelf = Shelf::open(workspace);
     shelf.clock()?;
     let flavours = match plan {
         Plan::Set(named) => {
             named.check()?;
-            session.servers.push(("default", Environment::default()));
-            return Ok(named.to_string());
+            return Ok((vec![("default", Environment::default())], named.to_string()));
         }
         Plan::Flavours(flavours) => flavours,
     };
+    let mut servers = Vec::new();
     for flavour in flavours {
-        let obtained = match shelf.obtain(flavour) {
-            Ok(obtained) => obtained,
+        match shelf.obtain(flavour) {
+            Ok(obtained) => {
+                println!("{}: {obtained}", flavour.name);
+                servers.push((flavour.name, obtained.environment()));
+            }
             Err(error) if flavour.is_optional() && !interrupt::is_set() => {
                 println!("{} is left out: {error:#}", flavour.name);
-                continue;
             }
             Err(error) => return Err(error.context(format!("getting {}", flavour.name))),
-        };
-        println!("{}: {obtained}", flavour.name);
-        if flavour.is_optional() && !session.servers.is_empty() {
-            session.found.push(on_flavour(flavour));
         }
-        session.servers.push((flavour.name, obtained.environment()));
     }
-    let names: Vec<_> = session.servers.iter().map(|(name, _)| *name).collect();
-    Ok(format!("{} of {}", shelf.kind(), names.join(", ")))
-}
-
-/// The conformance tests of all backends that talk to a server, on another server than the default one.
-fn on_flavour<'a>(flavour: &'static Flavour) -> Step<'a> {
-    step(format!("conformance on {}", flavour.name), move |session| {
-        let servers = session.servers.iter().find(|(name, _)| *name == flavour.name);
-        let (_, servers) = servers.with_context(|| format!("{} was not got", flavour.name))?;
-        let mut tally = Tally::default();
-        for backend in session.backends.iter().filter(|backend| backend.needs_servers()) {
-            tally = tally + conformance::test(session.workspace, *backend, servers)?;
-        }
-        tally.all_ran()
-    })
+    let names: Vec<_> = servers.iter().map(|(name, _)| *name).collect();
+    let note = format!("{} of {}", shelf.kind(), names.join(", "));
+    Ok((servers, note))
 }
 
 impl Session<'_> {
+    /// What the build has made; waits for it.
+    fn built(&self) -> Result<&Built> {
+        self.built.wait().as_ref().context("the tests were not built: see that step")
+    }
+
+    fn servers(&self) -> Result<&[(&'static str, Environment)]> {
+        self.servers.wait().as_deref().context("no servers: see the step `servers`")
+    }
+
     fn default_servers(&self) -> Result<&Environment> {
-        let (_, environment) = self.servers.first().context("no servers: see the step `servers`")?;
+        let (_, environment) = self.servers()?.first().context("no servers: see the step `servers`")?;
         Ok(environment)
+    }
+
+    fn servers_of(&self, flavour: &Flavour) -> Result<Option<&Environment>> {
+        Ok(self.servers()?.iter().find(|(name, _)| *name == flavour.name).map(|(_, servers)| servers))
     }
 }

@@ -1,4 +1,4 @@
-//! The workspace as cargo tells it: its packages, their dependencies and their test targets.
+//! The workspace as cargo tells it: its packages and their dependencies.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -19,8 +19,6 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    /// Names of its integration tests.
-    pub(crate) tests: Vec<String>,
 }
 
 /// One line of a `[dependencies]` table, under the crate's own name also where it is renamed.
@@ -43,11 +41,6 @@ impl Workspace {
             packages,
         })
     }
-
-    /// The names of all integration tests.
-    pub(crate) fn tests(&self) -> impl Iterator<Item = &str> {
-        self.packages.iter().flat_map(|package| &package.tests).map(String::as_str)
-    }
 }
 
 impl Package {
@@ -56,13 +49,10 @@ impl Package {
             let for_tests_only = dependency.get("kind")?.as_str() == Some("dev");
             Some(Dependency { name: text(dependency, "name")?, for_tests_only })
         };
-        let targets = package.get("targets")?.as_array()?.iter();
-        let is_test = |target: &&Value| target.get("kind").is_some_and(|kind| kind == &serde_json::json!(["test"]));
         Some(Self {
             name: text(package, "name")?,
             manifest: text(package, "manifest_path")?.into(),
             dependencies: package.get("dependencies")?.as_array()?.iter().map(dependency).collect::<Option<_>>()?,
-            tests: targets.filter(is_test).map(|target| text(target, "name")).collect::<Option<_>>()?,
         })
     }
 }

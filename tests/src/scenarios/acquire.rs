@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Owner, Release, Retry};
+use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Owner, Release, ReleaseError, Retry};
 
 use crate::lab::Lab;
 
@@ -176,7 +176,9 @@ pub(super) async fn work_under_the_lock_is_exclusive(lab: &Lab) {
                     tokio::task::yield_now().await;
                     done.store(counted + 1, Ordering::SeqCst);
                     inside.fetch_sub(1, Ordering::SeqCst);
-                    assert_eq!(lock.release().await.unwrap(), Release::Released);
+                    // Too few nodes may have answered in time to tell, on a busy machine.
+                    let released = lock.release().await;
+                    assert!(matches!(released, Ok(Release::Released) | Err(ReleaseError::Unknown { .. })), "{released:?}");
                 }
             })
         })

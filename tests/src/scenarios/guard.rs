@@ -15,7 +15,7 @@ use crate::{
 
 /// So long that nothing is over before a scenario is.
 const LONG: Duration = Duration::from_secs(600);
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_secs(4);
 
 fn guarded(lab: &Lab, nodes: usize, longest: Duration) -> Redlock {
     lab.builder(nodes).restart_guard(longest).build().unwrap()
@@ -188,7 +188,7 @@ pub(super) async fn fencing_and_guard_go_together(lab: &Lab) {
 
 pub(super) async fn a_node_that_kept_its_data_is_quarantined_as_well(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().keep_memory()).await;
-    let redlock = Redlock::builder().node(lab.open(&server.url())).restart_guard(LONG).build().unwrap();
+    let redlock = lab.builder(0).node(lab.open(&server.url())).restart_guard(LONG).build().unwrap();
     redlock.initialize().await.unwrap();
     let lock = redlock.try_acquire("kept", LONG).await.unwrap();
     server.stop().await.unwrap();

@@ -66,7 +66,7 @@ pub(super) async fn many_locks_go_on_as_one(lab: &Lab) {
 }
 
 pub(super) async fn an_expired_lock_is_not_resumed(lab: &Lab) {
-    let ttl = Duration::from_millis(600);
+    let ttl = Duration::from_secs(3);
     let parts = parts(lab, 3, ttl).await;
     tokio::time::sleep(2 * ttl).await;
     is_lost(&lab.redlock(3), parts).await;
@@ -74,7 +74,7 @@ pub(super) async fn an_expired_lock_is_not_resumed(lab: &Lab) {
 }
 
 pub(super) async fn a_lock_that_another_took_is_not_resumed(lab: &Lab) {
-    let ttl = Duration::from_millis(600);
+    let ttl = Duration::from_secs(3);
     let (there, parts) = (lab.redlock(3), parts(lab, 3, ttl).await);
     tokio::time::sleep(2 * ttl).await;
     let another = there.acquire("r", TTL).await.unwrap();

@@ -8,7 +8,7 @@ use crate::lab::Lab;
 
 const TTL: Duration = Duration::from_secs(30);
 /// Long enough for every backend, short enough to wait for.
-const SHORT: Duration = Duration::from_millis(600);
+const SHORT: Duration = Duration::from_secs(3);
 
 /// Unlocks in a task of its own.
 async fn unlocked_elsewhere(named: &NamedLocks, name: &'static str) -> Result<Release, UnlockError> {

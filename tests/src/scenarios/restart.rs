@@ -62,7 +62,7 @@ pub(super) async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_ho
     assert!(!lock.is_valid());
     drop(lock);
     ours.close().await.unwrap();
-    assert_eq!(lab.holding("r").await, 2);
+    lab.until_held_by(2, "r").await;
     assert_eq!(next.release().await.unwrap(), Release::Released);
 }
 

@@ -57,12 +57,10 @@ impl Plan {
         }
     }
 
-    /// The flavours beside the default one that must be there.
+    /// The flavours beside the default one.
     pub(crate) fn others(&self) -> Vec<&'static Flavour> {
         match self {
-            Self::Flavours(flavours) => {
-                flavours.iter().copied().skip(1).filter(|flavour| !flavour.is_optional()).collect()
-            }
+            Self::Flavours(flavours) => flavours.iter().copied().skip(1).collect(),
             Self::Set(_) => Vec::new(),
         }
     }
@@ -135,6 +133,10 @@ impl fmt::Display for Obtained {
 pub(crate) struct Environment(Vec<(&'static str, String)>);
 
 impl Environment {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }

@@ -54,9 +54,13 @@ impl Signals {
     }
 }
 
-/// The signals that this process ignores, as far as the system tells: a bit for each.
+/// The signals that this process ignores, as far as the system reports them: a bit for each.
 fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_by(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+/// The same, from a process's `status` in `/proc`.
+fn ignored_by(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
@@ -67,6 +71,8 @@ fn is_in(mask: u64, signal: Signal) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -75,8 +81,19 @@ mod tests {
         assert!(is_in(0x4000, Signal::TERM) && !is_in(!0x4000, Signal::TERM));
     }
 
+    /// The status of a process whose caller has run this line of shell before it.
+    fn status_after(prelude: &str) -> String {
+        let line = format!("{prelude}; exec cat /proc/self/status");
+        let mut command = Command::new("env");
+        let output = command.args(["--default-signal", "sh", "-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     #[test]
-    fn this_process_does_not_ignore_what_ends_it() {
-        assert!(Signals::ENDING.iter().all(|signal| !is_in(ignored(), *signal)));
+    fn the_signals_that_the_caller_ignores_are_known_and_no_others() {
+        let ignored = ignored_by(&status_after("trap '' HUP QUIT"));
+        let ignored: Vec<_> = Signals::ENDING.into_iter().filter(|signal| is_in(ignored, *signal)).collect();
+        assert_eq!(ignored, [Signal::HUP, Signal::QUIT]);
+        assert!(Signals::ENDING.iter().all(|signal| !is_in(ignored_by(&status_after(":")), *signal)));
     }
 }

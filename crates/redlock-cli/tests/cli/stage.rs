@@ -144,14 +144,11 @@ impl Stage {
     }
 }
 
-/// The program, with nothing in its environment that names nodes.
+/// The program, with nothing of its caller's: no signal is ignored, and the environment holds only what commands need.
 pub(crate) fn bare<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    // Tests may run where a shell has put them into the background, and ignore SIGINT, which would be passed on.
     let mut command = Command::new("env");
     command.args(["--default-signal", env!("CARGO_BIN_EXE_redlock")]);
-    for name in ["REDLOCK_NODES", "REDLOCK_CONFIG", "REDLOCK_TOKEN", "REDLOCK_FENCING_TOKEN", "NO_COLOR"] {
-        command.env_remove(name);
-    }
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/");
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -11,6 +11,7 @@ mod worker;
 mod log;
 mod hold;
 mod judge;
+mod liveness;
 
 mod report;
 mod picture;

@@ -11,6 +11,7 @@ use crate::{
     args::{Args, backend_of},
     hold::Hold,
     judge::{Violation, closest},
+    liveness::longest_idle,
     log::{Event, NodeFault, What, Who},
     readable,
 };
@@ -165,6 +166,15 @@ impl Report<'_> {
             faults.paused,
             faults.killed
         );
+        if let Some(idle) = longest_idle(self.events, self.holds, self.args.nodes()) {
+            println!(
+                "longest time a lock was free and wanted, and not acquired while a majority responded: {} (resource {}, from \
+                 {:.1} s on)",
+                readable(idle.lasted()),
+                idle.resource,
+                idle.from.saturating_sub(self.start).as_secs_f64()
+            );
+        }
         if let Some(closest) = closest(self.holds) {
             println!("closest call: a lock was another's {} after a validity had ended", readable(closest));
         }

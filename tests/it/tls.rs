@@ -1,7 +1,5 @@
 //! Nodes over TLS: by a URL that trusts the public roots, and by a client that trusts a root of the user's own.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::{sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};

@@ -1,7 +1,5 @@
 //! The lock for code without async, against real servers, through both clients.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::{thread, time::Duration};
 
 use redlock_core::{AcquireOptions, AutoExtend, Release, blocking::Redlock};

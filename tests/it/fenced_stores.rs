@@ -1,7 +1,5 @@
 //! Every recipe for fenced storage refuses what is late, whoever writes at the same time.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-
 use std::{
     process,
     sync::{

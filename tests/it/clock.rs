@@ -1,7 +1,5 @@
 //! Nodes whose clocks jump while locks are taken: they are told, may be distrusted, and disorder no fencing tokens.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-
 use std::time::{Duration, Instant};
 
 use redlock_core::{AcquireOptions, FencingToken, LockNode as _, Redlock, RedlockBuilder, Release};

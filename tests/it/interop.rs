@@ -1,7 +1,5 @@
 //! Locks exclude each other across libraries: the key is a plain string key that holds the token, as everywhere.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use redlock_core::{Redlock, Release};

@@ -1,7 +1,5 @@
 //! The README's example, once per Redis client: only the `use` line differs.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 
 /// The example as the README prints it, with this `use` line.

@@ -1,7 +1,5 @@
 //! A node that is a Redis Cluster: single locks anywhere, many as one within a hash slot.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use redlock_core::{

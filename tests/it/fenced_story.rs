@@ -1,7 +1,5 @@
 //! A holder that is paused past its validity and writes: lost without a fence, refused with one.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::Arc;
 
 use redlock_tests::{

@@ -1,0 +1,207 @@
+//! What is done to a node: random operations, the same for both sides.
+
+use super::*;
+
+/// What is done to a node: through its backend, or behind its back.
+#[derive(Debug, Clone)]
+pub(super) enum Operation {
+    Acquire {
+        keys: Vec<u8>,
+        token: u8,
+        ttl: Duration,
+        retention: Option<Duration>,
+        longest: Option<Duration>,
+        /// The process that asks, whether it yields, and whether it stands in line also when it is granted.
+        waiter: Option<(u8, bool, bool)>,
+        predecessor: Option<u8>,
+    },
+    Extend {
+        keys: Vec<u8>,
+        token: u8,
+        ttl: Duration,
+        fencing: Option<(Duration, Number)>,
+    },
+    Raise {
+        keys: Vec<u8>,
+        token: u8,
+        retention: Duration,
+        candidate: Number,
+    },
+    /// With who waits no more, if somebody is to be woken.
+    Release {
+        keys: Vec<u8>,
+        token: u8,
+        wake: Option<Option<u8>>,
+    },
+    Open {
+        longest: Duration,
+        right: Option<bool>,
+    },
+    Inspect {
+        place: Place,
+    },
+    /// Who waits for a key.
+    Line {
+        key: u8,
+    },
+    Set {
+        place: Place,
+        content: Content,
+        ttl: Option<Duration>,
+    },
+    SetList {
+        place: Place,
+    },
+    Remove {
+        place: Place,
+    },
+}
+
+/// A key on the node.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Lock(u8),
+    Counter(u8),
+    Marker,
+}
+
+impl Place {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Lock(0),
+        Self::Lock(1),
+        Self::Lock(2),
+        Self::Counter(0),
+        Self::Counter(1),
+        Self::Counter(2),
+        Self::Marker,
+    ];
+
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Lock(key) => format!("differential:{key}"),
+            Self::Counter(key) => format!("{{differential:{key}}}:fence"),
+            Self::Marker => "redlock:restart-guard".to_owned(),
+        }
+    }
+
+    pub(super) fn key(self) -> Resource {
+        Resource::new(self.name()).unwrap()
+    }
+}
+
+/// The key of those who wait for a lock.
+pub(super) fn line(key: u8) -> Resource {
+    Resource::new(format!("{}:redlock:waiters", Place::Lock(key).name())).unwrap()
+}
+
+/// On which a process is woken. The last of the three does not listen.
+pub(super) fn channel(process: u8) -> Arc<str> {
+    format!("differential:channel:{process}").into()
+}
+
+pub(super) const LISTENING: [u8; 2] = [0, 1];
+
+/// For how long one who was woken is expected to ask.
+pub(super) const WOKEN_FOR: Duration = Duration::from_millis(100);
+
+/// A number, given so that it is the same on two nodes whose clocks differ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Number {
+    Exactly(u64),
+    /// So many microseconds after the node's clock at the start.
+    Ahead(i64),
+    /// Began with the node's clock since then.
+    OfTheClock,
+}
+
+/// What is put under a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content {
+    Text(&'static str),
+    Number(Number),
+    /// The marker as it is, if it is one; the quarantine of this run began so many microseconds after the start.
+    Since(i64),
+}
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// Whole minutes, so long that nothing expires meanwhile: expiry is a matter of clocks, which the scenarios check.
+pub(super) fn some_minutes() -> impl Strategy<Value = Duration> + Clone {
+    (2..10_u32).prop_map(|minutes| minutes * MINUTE)
+}
+
+pub(super) fn number() -> impl Strategy<Value = Number> {
+    pub(super) const MAX: u64 = FencingToken::MAX.get();
+    prop_oneof![
+        6 => (0..6_u64).prop_map(Number::Exactly),
+        2 => (HOUR_MICROS..HOUR_MICROS + 4).prop_map(Number::Ahead),
+        1 => (MAX - 1..=MAX + 1).prop_map(Number::Exactly),
+    ]
+}
+
+pub(super) fn content(place: Place) -> BoxedStrategy<Content> {
+    match place {
+        Place::Lock(_) => Just(Content::Text("another")).boxed(),
+        Place::Counter(_) => prop_oneof![
+            4 => number().prop_map(Content::Number),
+            1 => prop::sample::select(vec!["garbage", "", "-1", "+1", "1.5", "1e3", " 1", "1 ", "0x1"]).prop_map(Content::Text),
+            1 => Just(Content::Text("007")),
+        ]
+        .boxed(),
+        Place::Marker => prop_oneof![
+            3 => prop::sample::select(vec![-HOUR_MICROS, -HOUR_MICROS / 180, HOUR_MICROS]).prop_map(Content::Since),
+            1 => prop::sample::select(vec![
+                // Of other runs: short, long, with a leading zero, and with times beyond all bounds.
+                "0 600000 0",
+                "01 600000 0",
+                "0123456789abcdef0123456789abcdef01234567 600000 0",
+                "0123456789ABCDEF0123456789abcdef01234567 600000 99999999999999999999999",
+                "0 0600000 0",
+                "0 99999999999999999999999 0",
+            ])
+            .prop_map(Content::Text),
+            1 => prop::sample::select(vec![
+                "garbage", "", "1 600000", "1 600000 0 ", "1  600000 0", "+1 600000 0", "1 +600000 0", "x 600000 0", " 600000 0",
+            ])
+            .prop_map(Content::Text),
+        ]
+        .boxed(),
+    }
+}
+
+pub(super) fn operation() -> impl Strategy<Value = Operation> {
+    let (token, ttl, retention) = (0..3_u8, some_minutes(), some_minutes());
+    let keys = prop::sample::subsequence(vec![0, 1, 2], 1..=3);
+    let longest = prop_oneof![4 => Just(10 * MINUTE), 1 => Just(11 * MINUTE)];
+    let holder = (keys, token);
+    let place = || prop::sample::select(Place::ALL.to_vec());
+    let waiter = prop::option::of((0..3_u8, any::<bool>(), any::<bool>()));
+    let options = (
+        prop::option::of(retention.clone()),
+        prop::option::weighted(0.3, longest.clone()),
+        waiter,
+        prop::option::weighted(0.3, 0..3_u8),
+    );
+    let wake = prop::option::of(prop::option::weighted(0.3, 0..3_u8));
+    prop_oneof![
+        6 => (holder.clone(), ttl.clone(), options)
+            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessor))| {
+                // Who asks for several keys does not wait in line.
+                let waiter = waiter.filter(|_| keys.len() == 1);
+                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessor }
+            }),
+        5 => (holder.clone(), ttl.clone(), prop::option::of((retention.clone(), number())))
+            .prop_map(|((keys, token), ttl, fencing)| Operation::Extend { keys, token, ttl, fencing }),
+        4 => (holder.clone(), retention, number())
+            .prop_map(|((keys, token), retention, candidate)| Operation::Raise { keys, token, retention, candidate }),
+        4 => (holder, wake).prop_map(|((keys, token), wake)| Operation::Release { keys, token, wake }),
+        2 => (longest, prop::option::of(any::<bool>())).prop_map(|(longest, right)| Operation::Open { longest, right }),
+        1 => place().prop_map(|place| Operation::Inspect { place }),
+        4 => place()
+            .prop_flat_map(move |place| (content(place), prop::option::of(some_minutes())).prop_map(move |both| (place, both)))
+            .prop_map(|(place, (content, ttl))| Operation::Set { place, content, ttl }),
+        1 => place().prop_map(|place| Operation::SetList { place }),
+        2 => place().prop_map(|place| Operation::Remove { place }),
+    ]
+}

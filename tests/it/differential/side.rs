@@ -1,0 +1,262 @@
+//! One side of the comparison: a node, what lies behind it, and its answers without what may differ.
+
+use super::{operation::*, *};
+
+/// An answer, without what differs between two clocks: the remaining ttl is only there or not, and about as long.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    Done(String),
+    /// So far, and whether it follows the predecessor.
+    Counted(Number, bool),
+    Held {
+        minutes: Option<u64>,
+    },
+    Quarantined {
+        minutes: Option<u64>,
+    },
+    Value {
+        text: String,
+        minutes: Option<u64>,
+    },
+    Error(NodeErrorKind),
+    Nothing,
+}
+
+/// To the nearest, and all times are whole minutes: a few seconds of difference do not matter.
+pub(super) fn minutes(remaining: Option<Duration>) -> Option<u64> {
+    remaining.map(|remaining| (remaining + MINUTE / 2).as_secs() / 60)
+}
+
+pub(super) fn token(number: u8) -> Token {
+    match number {
+        0 => Token::from_bytes([0; 20]),
+        // The same digits are another token if the owner differs.
+        1 => Token::from_bytes([0; 20]).with_owner(&Owner::new("one").unwrap()),
+        _ => Token::from_bytes([2; 20]).with_owner(&Owner::new("x".repeat(Owner::MAX_LEN)).unwrap()),
+    }
+}
+
+pub(super) fn resources(keys: &[u8], place: fn(u8) -> Place) -> Resources {
+    Resources::new(keys.iter().map(|key| place(*key).name())).unwrap()
+}
+
+pub(super) fn counters(keys: &[u8], retention: Duration) -> Counters {
+    Counters::new(resources(keys, Place::Counter), retention)
+}
+
+pub(super) fn guard(longest: Duration) -> Guard {
+    Guard::new(Place::Marker.key(), Ttl::new(longest).unwrap())
+}
+
+/// A node, and what lies behind it.
+pub(super) struct Side<'a> {
+    node: &'a dyn LockNode,
+    pub(super) behind: Behind<'a>,
+    /// What its clock read at the start, in microseconds.
+    start: u64,
+    /// Which run of the server this is, as markers say.
+    run: String,
+}
+
+pub(super) enum Behind<'a> {
+    Mock(&'a MockNode),
+    Server(&'a Server),
+}
+
+impl<'a> Side<'a> {
+    pub(super) async fn new(node: &'a dyn LockNode, behind: Behind<'a>) -> Self {
+        let mut side = Self { node, behind, start: 0, run: String::new() };
+        let request = AcquireRequest::new(Place::Lock(0).key(), token(0), Ttl::new(MINUTE).unwrap());
+        side.start = node.acquire(&request).await.unwrap().clock.unwrap().as_micros() as u64;
+        let run = match node.open(&OpenRequest::new(guard(MINUTE), None)).await.unwrap() {
+            OpenAnswer::New { run } => run,
+            other => panic!("{other:?}"),
+        };
+        node.open(&OpenRequest::new(guard(MINUTE), Some(run))).await.unwrap();
+        side.run = side.held(Place::Marker).await.unwrap().split(' ').next().unwrap().to_owned();
+        for place in [Place::Lock(0), Place::Marker] {
+            side.remove(&place.key()).await;
+        }
+        side
+    }
+
+    /// Does it, and tells what the node answered.
+    pub(super) async fn carry_out(&self, operation: &Operation) -> Answer {
+        let node = self.node;
+        let answer = match operation {
+            Operation::Acquire { keys, token: holder, ttl, retention, longest, waiter, predecessor } => {
+                let mut request =
+                    AcquireRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
+                request.fencing = retention.map(|retention| counters(keys, retention));
+                request.guard = longest.map(guard);
+                let process = waiter.iter().zip(keys).next();
+                request.queue = process.map(|((process, yields, stays), key)| {
+                    Queue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
+                });
+                request.predecessor = predecessor.map(token);
+                // As likely as not: a plain command does what the script does.
+                request.wants_clock = ttl.as_secs() % 120 == 0;
+                node.acquire(&request).await.map(|timed| match timed.answer {
+                    AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
+                    AcquireAnswer::Quarantined { remaining, .. } => {
+                        Answer::Quarantined { minutes: minutes(Some(remaining)) }
+                    }
+                    AcquireAnswer::Granted { counter: Some(counter), follows, .. } => {
+                        Answer::Counted(self.told(counter), follows)
+                    }
+                    done => Answer::Done(format!("{done:?}")),
+                })
+            }
+            Operation::Extend { keys, token: holder, ttl, fencing } => {
+                let mut request =
+                    ExtendRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
+                request.fencing = fencing.map(|(retention, number)| {
+                    let fence = self.number(number).clamp(1, FencingToken::MAX.get());
+                    (counters(keys, retention), FencingToken::new(fence).unwrap())
+                });
+                node.extend(&request).await.map(|timed| match timed.answer {
+                    ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
+                    done => Answer::Done(format!("{done:?}")),
+                })
+            }
+            Operation::Raise { keys, token: holder, retention, candidate } => {
+                let (locks, counters) = (resources(keys, Place::Lock), counters(keys, *retention));
+                let request = RaiseRequest::new(locks, token(*holder), counters, self.number(*candidate));
+                node.raise(&request).await.map(|answer| match answer {
+                    RaiseAnswer::Higher(counter) => Answer::Counted(self.told(counter), false),
+                    done => Answer::Done(format!("{done:?}")),
+                })
+            }
+            Operation::Release { keys, token: holder, wake } => {
+                let mut request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
+                let lines: Vec<_> = keys.iter().map(|key| line(*key)).collect();
+                request.wake = wake.map(|leaving| Wake::new(lines, leaving.map(channel)));
+                node.release(&request).await.map(|answer| Answer::Done(format!("{answer:?}")))
+            }
+            Operation::Open { longest, right } => {
+                let run = right.map(|right| if right { self.run.clone() } else { "another".to_owned() });
+                let request = OpenRequest::new(guard(*longest), run);
+                node.open(&request).await.map(|answer| match answer {
+                    OpenAnswer::New { run } => Answer::Done(format!("new, and as before: {}", run == self.run)),
+                    done => Answer::Done(format!("{done:?}")),
+                })
+            }
+            Operation::Inspect { place } => {
+                node.inspect(&InspectRequest::new(place.key())).await.map(|answer| match answer {
+                    InspectAnswer::Held { token: value, remaining, .. } => {
+                        Answer::Value { text: self.read(*place, &value), minutes: minutes(remaining) }
+                    }
+                    done => Answer::Done(format!("{done:?}")),
+                })
+            }
+            Operation::Line { key } => Ok(Answer::Done(format!("{:?}", self.waiters(*key).await))),
+            Operation::Set { place, content, ttl } => {
+                if let Some(text) = self.text(*content).await {
+                    self.set(&place.key(), &text, *ttl).await;
+                }
+                Ok(Answer::Nothing)
+            }
+            Operation::SetList { place } => {
+                self.remove(&place.key()).await;
+                self.set_list(&place.key()).await;
+                Ok(Answer::Nothing)
+            }
+            Operation::Remove { place } => {
+                self.remove(&place.key()).await;
+                Ok(Answer::Nothing)
+            }
+        };
+        answer.unwrap_or_else(|error| Answer::Error(error.kind()))
+    }
+
+    /// What a key holds, without what differs between two nodes.
+    pub(super) fn read(&self, place: Place, value: &[u8]) -> String {
+        let text = String::from_utf8_lossy(value).into_owned();
+        match (place, text.parse(), &text.split(' ').collect::<Vec<_>>()[..]) {
+            // As it was written, without a sign or a zero before it.
+            (Place::Counter(_), Ok(counter), _) if u64::to_string(&counter) == text => {
+                format!("{:?}", self.told(counter))
+            }
+            (Place::Marker, _, [run, longest, opens]) if *run == self.run => {
+                let minutes = opens.parse().map(|opens: u64| (opens as f64 - self.start as f64) / 60e6);
+                let opens = minutes
+                    .map_or((*opens).to_owned(), |minutes| format!("after {} minutes", minutes.round().max(-100.0)));
+                format!("this run, {longest}, {opens}")
+            }
+            _ => text,
+        }
+    }
+
+    /// What is to be put under a key.
+    pub(super) async fn text(&self, content: Content) -> Option<String> {
+        match content {
+            Content::Text(text) => Some(text.to_owned()),
+            Content::Number(number) => Some(self.number(number).to_string()),
+            Content::Since(after) => {
+                let marker = self.held(Place::Marker).await.filter(|marker| marker.starts_with(&self.run))?;
+                Some(format!("{} {}", marker.rsplit_once(' ')?.0, self.number(Number::Ahead(after))))
+            }
+        }
+    }
+
+    pub(super) async fn held(&self, place: Place) -> Option<String> {
+        match self.node.inspect(&InspectRequest::new(place.key())).await {
+            Ok(InspectAnswer::Held { token: value, .. }) => String::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number(&self, number: Number) -> u64 {
+        match number {
+            Number::Exactly(number) => number,
+            Number::Ahead(micros) => self.start.saturating_add_signed(micros),
+            Number::OfTheClock => self.start,
+        }
+    }
+
+    /// The other way round.
+    pub(super) fn told(&self, number: u64) -> Number {
+        let ahead = number as i64 - self.start as i64;
+        match ahead.abs() {
+            0..60_000_000 => Number::OfTheClock,
+            60_000_000..36_000_000_000 => Number::Ahead(ahead),
+            _ => Number::Exactly(number),
+        }
+    }
+
+    /// Who waits for a key, the first first.
+    pub(super) async fn waiters(&self, key: u8) -> Vec<String> {
+        match &self.behind {
+            Behind::Mock(mock) => mock.waiters(&Place::Lock(key).name()),
+            Behind::Server(server) => match server.command(&["ZRANGE", line(key).as_str(), "0", "-1"]).await.unwrap() {
+                Reply::Array(waiters) => waiters.iter().map(|waiter| waiter.text().unwrap()).collect(),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    pub(super) async fn set(&self, key: &Resource, text: &str, ttl: Option<Duration>) {
+        match (&self.behind, ttl) {
+            (Behind::Mock(mock), _) => mock.set(key.as_str(), text, ttl),
+            (Behind::Server(server), Some(ttl)) => {
+                let millis = ttl.as_millis().to_string();
+                server.command(&["SET", key.as_str(), text, "PX", &millis]).await.map(drop).unwrap();
+            }
+            (Behind::Server(server), None) => server.command(&["SET", key.as_str(), text]).await.map(drop).unwrap(),
+        }
+    }
+
+    pub(super) async fn set_list(&self, key: &Resource) {
+        match &self.behind {
+            Behind::Mock(mock) => mock.set_list(key.as_str()),
+            Behind::Server(server) => server.command(&["RPUSH", key.as_str(), "x"]).await.map(drop).unwrap(),
+        }
+    }
+
+    pub(super) async fn remove(&self, key: &Resource) {
+        match &self.behind {
+            Behind::Mock(mock) => mock.remove(key.as_str()),
+            Behind::Server(server) => server.command(&["DEL", key.as_str()]).await.map(drop).unwrap(),
+        }
+    }
+}

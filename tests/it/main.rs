@@ -1,0 +1,16 @@
+//! Everything on real servers that is not a scenario of the conformance suite, and the servers themselves.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod servers;
+
+mod swap;
+mod blocking;
+mod cluster;
+mod tls;
+mod interop;
+mod clock;
+mod differential;
+
+mod fenced_stores;
+mod fenced_story;
