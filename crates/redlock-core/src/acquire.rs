@@ -274,7 +274,7 @@ impl<'a> Acquire<'a> {
 
         // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
-        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, self.terms.node_timeout);
+        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             let predecessor = turn.predecessor();

@@ -1,8 +1,8 @@
 //! Work that goes on after its caller is gone: counted, bounded in time, never in anyone's way.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::error::WithinAsync;
@@ -11,6 +11,8 @@ use crate::error::WithinAsync;
 #[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
+    /// How many dropped locks are released at once: more would wait in the client's queue until they time out there.
+    turns: Arc<Semaphore>,
 }
 
 impl Default for Background {
@@ -18,35 +20,54 @@ impl Default for Background {
         let tasks = TaskTracker::new();
         // It still takes tasks; closed, it tells whoever waits when there are none left.
         tasks.close();
-        Self { tasks }
+        Self { tasks, turns: Arc::new(Semaphore::new(Self::AT_ONCE)) }
     }
 }
 
 impl Background {
+    const AT_ONCE: usize = 256;
+
+    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its turn.
+    pub(crate) fn spawn_in_turn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        let turns = Arc::clone(&self.turns);
+        self.spawn(runtime, async move {
+            // It is never closed.
+            let _turn = turns.acquire().await;
+            work.await;
+        });
+    }
+
     /// Runs `work` on `runtime`. If that runtime has ended, the work is dropped and the ttl ends what it would have.
     pub(crate) fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(work, runtime);
     }
+
+    /// Whether there is no work.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     /// Waits until all work is done, but not longer than `limit`, and outside a runtime not at all.
     pub(crate) async fn finish(&self, limit: Duration) -> Result<(), CloseError> {
-        if self.tasks.is_empty() {
-            return Ok(());
-        }
         Handle::try_current().map_err(|_| CloseError::NoRuntime)?;
-        timeout(limit, self.tasks.wait()).await.map_err(|_| CloseError::Unfinished { tasks: self.tasks.len() })
+        timeout(limit, self.tasks.wait())
+            .await
+            .map_err(|_| CloseError::Unfinished { tasks: self.tasks.len(), owed: Vec::new() })
     }
 }
 
-/// [`Redlock::close`](crate::Redlock::close) did not wait to the end. The locks that are not given back by then end with
-/// their ttl.
+/// Why [`Redlock::close`](crate::Redlock::close) ended with work left. Locks that are not released by then expire with
+/// their TTL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// Some nodes do not answer.
-    #[error("{tasks} background tasks still wait for nodes that do not answer; the ttl ends what they would release")]
+    #[error("not everything was released: {}; the keys expire with their TTL", left(*tasks, owed))]
     Unfinished {
-        /// How many tasks were still at work.
+        /// How many requests and dropped locks still wait for an answer.
         tasks: usize,
+        /// The nodes that have not answered a release, by name, and how many releases each has not answered.
+        owed: Vec<(String, usize)>,
     },
     /// The call was not made on a tokio runtime, where it cannot wait.
     #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
@@ -54,4 +75,10 @@ pub enum CloseError {
     /// A blocking call was made within async code.
     #[error(transparent)]
     WithinAsync(#[from] WithinAsync),
+}
+
+fn left(tasks: usize, owed: &[(String, usize)]) -> String {
+    let waiting = (tasks > 0).then(|| format!("{tasks} background tasks still wait for answers"));
+    let owed = owed.iter().map(|(node, count)| format!("{node} has not answered {count} releases"));
+    waiting.into_iter().chain(owed).collect::<Vec<_>>().join(", ")
 }

@@ -221,7 +221,7 @@ impl RedlockBuilder {
             quorum: Quorum::of(nodes),
             lines: Arc::default(),
             listening: Listening::new(self.nodes.len()),
-            members: self.nodes.into_iter().map(Member::new).collect(),
+            members: self.nodes.into_iter().map(|node| Member::new(node, nodes.get())).collect(),
             drift: self.drift,
             node_timeout: self.node_timeout,
             retry: self.retry,

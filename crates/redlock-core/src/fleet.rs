@@ -20,6 +20,7 @@ use crate::{
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
     observe::Observers,
+    owed::Owed,
     owner::Owner,
     request::{Counters, Guard},
     resource::ResourceError,
@@ -129,6 +130,8 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) node: Arc<dyn LockNode>,
+    /// Releases that it has not answered yet.
+    pub(crate) owed: Owed,
     /// Requests that nobody waits for any more.
     late: AtomicUsize,
     /// Of those, the ones that are out for longer than the node timeout.
@@ -157,9 +160,11 @@ impl Member {
     /// fails at once. A hung node never errors by itself: without a bound, what it owes grows until memory ends.
     const MAX_LATE: usize = 4096;
 
-    pub(crate) fn new(node: Arc<dyn LockNode>) -> Self {
+    /// One of `members` nodes.
+    pub(crate) fn new(node: Arc<dyn LockNode>, members: usize) -> Self {
         Self {
             node,
+            owed: Owed::for_one_of(members),
             late: AtomicUsize::new(0),
             overdue: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
@@ -202,6 +207,7 @@ impl Member {
             Err(error) => tracing::warn!(node, error = %error.chain(), "node fails, a quorum must do without it"),
             Ok(_) if self.is_failing() => {
                 self.failing.store(false, Ordering::Relaxed);
+                self.owed.answers_again();
                 tracing::info!(node, "node answers again");
             }
             Ok(_) => {}

@@ -108,6 +108,7 @@ mod standing;
 mod round_trip;
 mod fleet;
 mod background;
+mod owed;
 mod clock;
 mod entropy;
 

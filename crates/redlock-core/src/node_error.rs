@@ -6,13 +6,14 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 #[derive(Debug, Clone)]
 pub struct NodeError {
     kind: NodeErrorKind,
+    never_sent: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl NodeError {
     /// An error of `kind`, caused by `source` (the client's own error, or a text).
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into().into()) }
+        Self { kind, never_sent: false, source: Some(source.into().into()) }
     }
 
     /// There was no answer within this time.
@@ -24,7 +25,26 @@ impl NodeError {
     /// There was no connection within this time.
     #[must_use]
     pub fn no_connection(within: Duration) -> Self {
-        Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}"))
+        Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}")).never_sent()
+    }
+
+    /// Marks the request as one that was never sent, so that the node cannot carry it out later: there was no
+    /// connection. Without this mark, a request without an answer counts as one that may be carried out at any time.
+    #[must_use]
+    pub fn never_sent(self) -> Self {
+        Self { never_sent: true, ..self }
+    }
+
+    /// Marks the request as one that may have been sent after all, on an earlier connection.
+    pub(crate) fn perhaps_sent(self) -> Self {
+        Self { never_sent: false, ..self }
+    }
+
+    /// Whether the request was not carried out, and will not be: the node has answered with an error, or it was never
+    /// sent.
+    pub(crate) fn is_certain(&self) -> bool {
+        use NodeErrorKind::{Other, Timeout, Unreachable};
+        self.never_sent || !matches!(self.kind, Timeout | Unreachable | Other)
     }
 
     /// What a caller can act on.
@@ -65,7 +85,7 @@ impl Error for NodeError {
 
 impl From<NodeErrorKind> for NodeError {
     fn from(kind: NodeErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, never_sent: false, source: None }
     }
 }
 

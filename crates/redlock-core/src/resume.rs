@@ -127,7 +127,7 @@ impl Redlock {
         let votes = Box::new(ballot.close("still held it", took()));
         let claim = || {
             let (resources, token) = (parts.resources().clone(), *parts.token());
-            Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), terms.node_timeout)
+            Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)
         };
         let error = match found {
             Resumed::Valid { validity } => {

@@ -274,7 +274,7 @@ impl MockNode {
                 _ => {}
             }
             if server.state == State::Stopped || matches!(fault, Fault::Refuse | Fault::Restart(_)) {
-                return Err(NodeErrorKind::Unreachable.into());
+                return Err(NodeError::from(NodeErrorKind::Unreachable).never_sent());
             }
             journey.meet(&fault);
             if let Some(entry) = &entry {

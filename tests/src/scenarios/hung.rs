@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redlock_core::Release;
+use redlock_core::{AcquireOptions, Redlock, Release};
+use tokio::time::{Instant, sleep};
 
 use crate::lab::{Lab, eventually};
 
@@ -32,7 +33,6 @@ pub(super) async fn a_node_that_hung_is_given_its_release(lab: &Lab) {
     redlock.close().await.unwrap();
     lab.hang(2).await;
     redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
-    redlock.close().await.unwrap();
     lab.mend(2).await;
     assert!(eventually(async || lab.value(2, "r").await.is_none()).await, "the key is left for a whole ttl");
 }
@@ -43,7 +43,6 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
     for _ in 0..100 {
         redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     }
-    redlock.close().await.unwrap();
     lab.mend(0).await;
     lab.stop(1).await;
     // Without the node that hung there is no quorum now.
@@ -52,5 +51,60 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
         Err(_) => false,
     });
     assert!(used.await);
+    redlock.close().await.unwrap();
+}
+
+/// How long a client takes to give up a connection on which nothing is answered, and longer.
+const HANG: Duration = Duration::from_secs(4);
+
+/// Acquires and releases the lock until the end of `during`, and counts how often that went well.
+async fn acquisitions(redlock: &Redlock, during: Duration) -> usize {
+    let start = Instant::now();
+    let mut acquired = 0;
+    while start.elapsed() < during {
+        let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(1));
+        if let Ok(lock) = redlock.acquire("r", options).await {
+            acquired += usize::from(lock.release().await.is_ok());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    acquired
+}
+
+pub(super) async fn nodes_that_hang_one_after_the_other_never_cost_the_quorum(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    for node in [0, 1, 2] {
+        lab.hang(node).await;
+        assert!(acquisitions(&redlock, HANG).await > 5, "while node {node} hangs");
+        lab.mend(node).await;
+        // It answers again, and has a second to be rid of what it was sent.
+        acquisitions(&redlock, Duration::from_secs(1)).await;
+    }
+    lab.until_held_by(0, "r").await;
+    redlock.close().await.unwrap();
+}
+
+pub(super) async fn what_lay_in_the_socket_of_a_hung_node_is_released_again(lab: &Lab) {
+    let redlock = lab.redlock(3);
+    redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
+    redlock.close().await.unwrap();
+    lab.hang(0).await;
+    lab.hang(1).await;
+    // The connections are silent from here on, and are given up while the next request lies in their sockets.
+    redlock.try_acquire("first", TTL).await.unwrap_err();
+    sleep(Duration::from_millis(1_100)).await;
+    redlock.try_acquire("r", TTL).await.unwrap_err();
+    sleep(Duration::from_millis(2_500)).await;
+    lab.mend(0).await;
+    lab.mend(1).await;
+    let start = Instant::now();
+    for name in ["first", "r"] {
+        lab.until_held_by(0, name).await;
+    }
+    assert!(start.elapsed() < TTL / 4, "{:?}", start.elapsed());
+    // And it stays so: nothing of the old connections comes after that.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.holding("r").await + lab.holding("first").await, 0);
     redlock.close().await.unwrap();
 }

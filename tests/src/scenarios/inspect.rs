@@ -118,7 +118,6 @@ pub(super) async fn with_too_few_answers_nothing_is_guessed(lab: &Lab) {
     assert!(redlock.remaining("r").await.is_err());
     lab.mend(1).await;
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    redlock.close().await.unwrap();
 }
 
 pub(super) async fn a_key_of_another_type_is_told(lab: &Lab) {

@@ -151,6 +151,7 @@ scenarios! { EVERYWHERE, false:
     release {
         a_released_lock_is_free_at_once,
         a_dropped_lock_is_given_back,
+        many_locks_dropped_at_once_leave_nothing_behind,
         a_lock_that_expired_is_told_gone,
         the_next_holder_is_not_released,
         a_release_without_a_quorum_is_told_unknown,
@@ -207,6 +208,8 @@ scenarios! { EVERYWHERE, false:
         a_hung_minority_is_not_waited_for,
         a_node_that_hung_is_given_its_release,
         a_node_that_hung_is_used_again,
+        nodes_that_hang_one_after_the_other_never_cost_the_quorum,
+        what_lay_in_the_socket_of_a_hung_node_is_released_again,
     }
     bad_input {
         a_ttl_of_zero_is_refused,
@@ -245,6 +248,9 @@ scenarios! { ON_SERVERS, true:
     list {
         locks_are_found_among_many_other_keys,
         a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_not_look,
+    }
+    release {
+        a_release_that_a_dead_node_missed_is_delivered_once_it_is_back,
     }
     guard {
         a_node_that_kept_its_data_is_quarantined_as_well,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redlock_core::Release;
 
-use crate::lab::Lab;
+use crate::{
+    lab::{Lab, eventually},
+    servers::ServerOptions,
+};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -62,5 +65,33 @@ pub(super) async fn a_release_without_a_quorum_is_told_unknown(lab: &Lab) {
     assert_eq!((votes.granted(), votes.needed()), (1, 2), "{error}");
     assert_eq!(lab.value(2, "r").await, None);
     lab.mend(1).await;
+    redlock.close().await.unwrap();
+}
+
+pub(super) async fn many_locks_dropped_at_once_leave_nothing_behind(lab: &Lab) {
+    const LOCKS: usize = 3_000;
+    let redlock = lab.redlock(3);
+    let mut locks = Vec::with_capacity(LOCKS);
+    for number in 0..LOCKS {
+        locks.push(redlock.acquire(format!("r{number}"), Duration::from_secs(600)).await.unwrap());
+    }
+    drop(locks);
+    redlock.close().await.unwrap();
+    for number in 0..LOCKS {
+        assert_eq!(lab.holding(&format!("r{number}")).await, 0, "r{number} is held by nobody");
+    }
+}
+
+pub(super) async fn a_release_that_a_dead_node_missed_is_delivered_once_it_is_back(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new().keep_memory()).await;
+    let redlock = lab.builder(2).node(lab.open(&server.url())).build().unwrap();
+    let lock = redlock.acquire("r", Duration::from_secs(600)).await.unwrap();
+    assert!(eventually(async || !server.command(&["GET", "r"]).await.unwrap().is_nil()).await);
+    server.stop().await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let error = redlock.close().await.unwrap_err();
+    assert!(error.to_string().contains("has not answered 1 releases"), "{error}");
+    server.start().await.unwrap();
+    assert!(eventually(async || server.command(&["GET", "r"]).await.unwrap().is_nil()).await);
     redlock.close().await.unwrap();
 }

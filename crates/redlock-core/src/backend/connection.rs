@@ -21,7 +21,7 @@ use crate::node_error::{NodeError, NodeErrorKind};
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// For how long after a failed connect no command tries another: under load, every lock would try a node that is down. A
-/// release of that time is not sent either; there the ttl ends the key.
+/// release of that time is owed to the node.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How a Redis client connects, and what it does with a connection.
@@ -182,6 +182,9 @@ impl<C: Connect> Connection<C> {
         // Rare: in a box, so that all other commands are smaller.
         match timeout(left, Box::pin(self.carry_out_once(connect_timeout, &run))).await {
             Ok(Ok(answer)) => Ok((answer, sent_before)),
+            Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) if sent_before => {
+                Err(error.perhaps_sent())
+            }
             Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) => Err(error),
             Err(_) => Err(NodeError::no_answer(bound)),
         }
@@ -219,7 +222,7 @@ impl<C: Connect> Connection<C> {
                 if attempt.is_unsettled() {
                     self.give_up(&attempt);
                 }
-                return Err(Unanswered::Failed(error));
+                return Err(Unanswered::Failed(error.never_sent()));
             }
             None => (NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"), false),
         };

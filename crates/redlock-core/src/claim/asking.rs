@@ -48,14 +48,20 @@ impl Claim {
                 };
                 claimed.still_wanted()?;
                 left_by.iter().for_each(|before| before.offered.store(true, Ordering::SeqCst));
-                lane.used.store(true, Ordering::SeqCst);
+                let setting = lane.sets();
                 let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing.clone_from(&claimed.counters);
                 request.guard.clone_from(&claimed.fleet.guard);
                 (request.queue, request.predecessor) = (queue, predecessor.as_ref().map(|claimed| claimed.token));
                 let now = claimed.fleet.clock.now();
                 request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
-                let answer = claimed.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await?;
+                let answer = claimed.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;
+                setting.answered(&answer);
+                // Where the task that delivered what the node is owed has ended with its runtime.
+                if member.owed.is_unserved() {
+                    claimed.fleet.serve(number, &claimed.runtime);
+                }
+                let answer = answer?;
                 // A lock that goes on within a process is told no time.
                 if request.wants_clock && request.predecessor.is_none() {
                     member.told_clock(now);
@@ -111,6 +117,7 @@ impl Claimed {
     /// Asks all nodes to prolong the lock.
     pub(crate) fn ask_to_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> RoundTrip<ExtendAnswer> {
         let Terms { ttl, node_timeout, .. } = *terms;
+        self.longest_ttl.fetch_max(ttl.sent_millis(), Ordering::SeqCst);
         let requests = self.requests(|claimed, member| {
             Box::pin(async move {
                 let (member, lane) = claimed.at(member);
@@ -118,10 +125,12 @@ impl Claimed {
                 // Behind a request that the node does not answer, extends must not pile up.
                 let _order = claimed.turn(lane, node_timeout).await?;
                 claimed.still_wanted()?;
-                lane.used.store(true, Ordering::SeqCst);
+                let setting = lane.sets();
                 let mut request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
-                let answer = claimed.timed(member, NodeRequest::Extend, member.node.extend(&request)).await?;
+                let answer = claimed.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;
+                setting.answered(&answer);
+                let answer = answer?;
                 if answer == ExtendAnswer::Healed {
                     lane.restored_by.fetch_max(number, Ordering::SeqCst);
                 }

@@ -16,6 +16,7 @@ use crate::{
     answer::ReleaseAnswer,
     fleet::{Fleet, Member},
     observe::NodeRequest,
+    owed::Entry,
     request::{ReleaseRequest, Wake},
     resource::Resource,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
@@ -83,10 +84,12 @@ impl Drop for Claim {
         self.0.standing.end(End::Released);
         let claimed = Arc::clone(&self.0);
         let let_go = LetGo(Arc::clone(&self.0));
-        // No timer and no request is made here: the thread may have no runtime, or be about to end.
-        self.0.fleet.background.spawn(&self.0.runtime, async move {
+        // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the claim's
+        // own runtime has ended, the requests are dropped with the task, and what they would release is owed.
+        let requests = self.0.release();
+        self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move {
             let on_time = Instant::now() + claimed.node_timeout;
-            claimed.release().finish(on_time, Claimed::RELEASE_LIMIT, let_go).await;
+            requests.finish(on_time, Claimed::RELEASE_LIMIT, let_go).await;
         });
     }
 }
@@ -97,6 +100,47 @@ struct LetGo(Arc<Claimed>);
 impl Drop for LetGo {
     fn drop(&mut self) {
         self.0.let_go();
+    }
+}
+
+/// One node's release. Dropped before it is settled, it is owed to the node: it failed, or nobody waited for it.
+struct Owes {
+    claimed: Arc<Claimed>,
+    member: usize,
+    is_settled: bool,
+}
+
+impl Owes {
+    /// There is nothing to release.
+    fn settled(mut self) {
+        self.is_settled = true;
+    }
+
+    /// The node has answered. An earlier request that it has not answered may still set the keys: they are released once
+    /// more after that.
+    fn delivered(mut self) {
+        self.is_settled = true;
+        let (_, lane) = self.claimed.at(self.member);
+        if lane.uncertain.load(Ordering::SeqCst) > 0 {
+            let Claimed { keys, token, .. } = &*self.claimed;
+            self.owe(Entry::repeated(keys.clone(), *token, Instant::now(), self.claimed.certainly_over(lane)));
+        }
+    }
+
+    fn owe(&self, entry: Entry) {
+        self.claimed.fleet.owe(self.member, entry, &self.claimed.runtime);
+    }
+}
+
+impl Drop for Owes {
+    fn drop(&mut self) {
+        let (_, lane) = self.claimed.at(self.member);
+        if !self.is_settled && lane.perhaps.load(Ordering::SeqCst) {
+            let uncertain = lane.uncertain.load(Ordering::SeqCst) > 0;
+            let Claimed { keys, token, .. } = &*self.claimed;
+            let lives = self.claimed.certainly_over(lane);
+            self.owe(Entry::new(keys.clone(), *token, Instant::now(), lives, uncertain));
+        }
     }
 }
 
@@ -111,15 +155,18 @@ impl Claimed {
         let waker = self.fleet.waker(None).filter(|_| !self.is_quiet.load(Ordering::SeqCst));
         let is_won = self.holding().is_some();
         self.requests(|claimed, member| {
+            let owes = Owes { claimed: Arc::clone(&claimed), member, is_settled: false };
             Box::pin(async move {
                 let (node, lane) = claimed.at(member);
                 // Not before this one has told whether another process comes first.
                 let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&claimed)));
                 let _order = claimed.turn_to_release(lane).await;
                 if lane.succeeded.load(Ordering::SeqCst) {
+                    owes.settled();
                     return Ok(ReleaseAnswer::Released);
                 }
                 if !lane.used.load(Ordering::SeqCst) && waker != Some(member) {
+                    owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
                 let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
@@ -128,6 +175,9 @@ impl Claimed {
                 }
                 let answer = claimed.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await;
                 let answer = node.observe(answer);
+                if answer.is_ok() {
+                    owes.delivered();
+                }
                 if let (Ok(answer), Some(_)) = (&answer, &request.wake) {
                     let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));

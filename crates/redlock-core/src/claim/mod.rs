@@ -6,7 +6,7 @@ mod giving_back;
 use std::{
     sync::{
         Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,9 +19,10 @@ use tokio::{
 
 use crate::{
     algorithm::FencingToken,
-    fleet::{Fleet, Member},
+    fleet::{Fleet, Member, Terms},
     loss::Loss,
     node_error::{NodeError, NodeErrorKind},
+    observe::Verdict,
     request::Counters,
     resources::Resources,
     round_trip::{Request, Requests},
@@ -53,6 +54,8 @@ pub(crate) struct Claimed {
     pub(crate) fence: OnceLock<FencingToken>,
     pub(crate) standing: Standing,
     node_timeout: Duration,
+    /// The longest ttl that was asked for, in milliseconds.
+    longest_ttl: AtomicU64,
     lanes: Box<[Lane]>,
     /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
     /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
@@ -77,6 +80,10 @@ struct Lane {
     order: Mutex<()>,
     /// Whether anything was sent that a release has to undo.
     used: AtomicBool,
+    /// Whether the keys may be there: something that sets them was sent, and not refused for certain.
+    perhaps: AtomicBool,
+    /// How many requests that set the keys have no certain answer: each may still be carried out at any time.
+    uncertain: AtomicU32,
     /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
     /// not at all, must not take the node for one that has held them all the time.
     restored_by: AtomicU64,
@@ -91,12 +98,40 @@ struct Lane {
 }
 
 impl Lane {
+    /// A request that sets the keys is about to be sent.
+    fn sets(&self) -> Setting<'_> {
+        self.used.store(true, Ordering::SeqCst);
+        self.uncertain.fetch_add(1, Ordering::SeqCst);
+        Setting { lane: self, before: self.perhaps.swap(true, Ordering::SeqCst) }
+    }
+
     /// Waits for the request before, if there is one. If there is none, it never yields: each node is asked in the
     /// first poll of a round.
     async fn enter(&self) -> MutexGuard<'_, ()> {
         match self.order.try_lock() {
             Ok(order) => order,
             Err(_) => self.order.lock().await,
+        }
+    }
+}
+
+/// A request that sets the keys and is out. Dropped without an answer, it may be carried out at any time.
+struct Setting<'l> {
+    lane: &'l Lane,
+    /// Whether the keys may have been there before.
+    before: bool,
+}
+
+impl Setting<'_> {
+    fn answered<A: Verdict>(self, answer: &Result<A, NodeError>) {
+        let is_there = match answer {
+            Ok(answer) => !answer.is_refusal(),
+            Err(error) if error.is_certain() => self.before,
+            Err(_) => return,
+        };
+        // Only the last of them tells: an earlier one may set the keys after a later one was refused.
+        if self.lane.uncertain.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.lane.perhaps.store(is_there, Ordering::SeqCst);
         }
     }
 }
@@ -109,8 +144,9 @@ impl Claim {
         keys: Resources,
         token: Token,
         counters: Option<Counters>,
-        node_timeout: Duration,
+        terms: &Terms,
     ) -> Self {
+        let Terms { ttl, node_timeout, .. } = *terms;
         let shared = Arc::new(Claimed {
             fleet: Arc::clone(fleet),
             runtime: runtime.clone(),
@@ -121,6 +157,7 @@ impl Claim {
             fence: OnceLock::new(),
             standing: Standing::default(),
             node_timeout,
+            longest_ttl: AtomicU64::new(ttl.sent_millis()),
             lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
             extends: AtomicU64::new(0),
             counted: AtomicU64::new(0),
@@ -146,14 +183,17 @@ impl Claim {
         keys: Resources,
         token: Token,
         fence: Option<(Counters, FencingToken)>,
-        node_timeout: Duration,
+        terms: &Terms,
     ) -> Self {
         let (counters, fence) = fence.unzip();
-        let claim = Self::new(fleet, runtime, resources, keys, token, counters, node_timeout);
+        let claim = Self::new(fleet, runtime, resources, keys, token, counters, terms);
         if let Some(fence) = fence {
             claim.0.fenced(fence);
         }
-        claim.0.lanes.iter().for_each(|lane| lane.used.store(true, Ordering::SeqCst));
+        for lane in &claim.0.lanes {
+            lane.used.store(true, Ordering::SeqCst);
+            lane.perhaps.store(true, Ordering::SeqCst);
+        }
         claim
     }
 
@@ -223,6 +263,14 @@ impl Claimed {
     /// Whether the node has granted the acquire, as far as it has answered.
     pub(crate) fn was_granted_by(&self, node: usize) -> bool {
         self.lanes.get(node).is_some_and(|lane| lane.granted.load(Ordering::SeqCst))
+    }
+
+    /// Longer than the keys can live on a node, counted from now: what may still be carried out sets them only then. A node
+    /// that hangs for longer than `HANGS` before it carries that out keeps them until their ttl is over.
+    fn certainly_over(&self, lane: &Lane) -> Duration {
+        const HANGS: Duration = Duration::from_secs(600);
+        let ttl = Duration::from_millis(self.longest_ttl.load(Ordering::SeqCst));
+        if lane.uncertain.load(Ordering::SeqCst) > 0 { ttl.saturating_add(HANGS) } else { ttl }
     }
 
     /// Waits until all has ended that is out on any node.

@@ -16,6 +16,7 @@ mod time;
 mod answers;
 mod waiting;
 mod cancel;
+mod owed;
 mod bounds;
 mod using;
 mod auto_extend;

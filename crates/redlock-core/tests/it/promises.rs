@@ -115,7 +115,7 @@ async fn close_tells_what_it_did_not_wait_for() {
     let start = Instant::now();
     let error = redlock.close().await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(15));
-    assert_eq!(error, CloseError::Unfinished { tasks: 1 });
+    assert_eq!(error, CloseError::Unfinished { tasks: 1, owed: vec![] });
     lock.release().await.unwrap();
 }
 

@@ -1,0 +1,249 @@
+//! A release is owed until it is delivered: the node has answered it, or its key has certainly expired.
+//!
+//! A release that fails, times out or is dropped on its way is entered into the ledger of its node. One task for each node
+//! with a debt sends it again until the node answers. See section "Release" of the guide's page on failures.
+
+mod ledger;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+pub(crate) use self::ledger::Entry;
+use self::ledger::Ledger;
+use crate::{
+    fleet::{Fleet, Member},
+    node_error::{NodeError, NodeErrorKind},
+    observe::NodeRequest,
+    request::ReleaseRequest,
+    round_trip::LATE_LIMIT,
+};
+
+/// The releases that one node has not answered yet.
+#[derive(Debug)]
+pub(crate) struct Owed {
+    state: Mutex<State>,
+    /// Tells the task that sends them that the node answers again.
+    answers: Notify,
+    /// Tells whoever closes that there is nothing left.
+    settled: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger,
+    /// Whether a task sends what is owed.
+    is_served: bool,
+}
+
+impl Owed {
+    /// How much memory one node's debt may take, for a fleet of this size: 64 MB together.
+    pub(crate) fn for_one_of(members: usize) -> Self {
+        let ledger = Ledger::new((64 << 20) / members.max(1));
+        Self { state: Mutex::new(State { ledger, is_served: false }), answers: Notify::new(), settled: Notify::new() }
+    }
+
+    /// How many releases are not delivered yet.
+    pub(crate) fn count(&self) -> usize {
+        self.state().ledger.unsettled()
+    }
+
+    /// Whether there is something to send, and nobody who sends it.
+    pub(crate) fn is_unserved(&self) -> bool {
+        let state = self.state();
+        !state.is_served && !state.ledger.is_empty()
+    }
+
+    /// The node answers again after it has failed: what it is owed can be sent now.
+    pub(crate) fn answers_again(&self) {
+        self.answers.notify_one();
+    }
+
+    /// Waits until nothing is owed.
+    pub(crate) async fn until_settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if self.count() == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fleet {
+    /// The pause after a release that failed, before the next. It doubles up to the second.
+    const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
+    /// How many releases are out at once to a node that answers.
+    const WINDOW: usize = 64;
+
+    /// Enters a release into the ledger of a node, and has it delivered.
+    pub(crate) fn owe(self: &Arc<Self>, number: usize, entry: Entry, runtime: &Handle) {
+        let Some(member) = self.members.get(number) else { return };
+        let dropped = member.owed.state().ledger.add(entry);
+        if dropped > 0 {
+            tracing::warn!(
+                node = member.node.name(),
+                dropped,
+                "too many releases are owed to the node: the oldest are dropped, and their keys expire by themselves"
+            );
+        }
+        self.serve(number, runtime);
+        // That runtime may have ended.
+        if let Ok(current) = Handle::try_current() {
+            self.serve(number, &current);
+        }
+    }
+
+    /// Whether any node is owed a release.
+    pub(crate) fn owes(&self) -> bool {
+        self.members.iter().any(|member| member.owed.count() > 0)
+    }
+
+    /// Waits until nothing is owed to any node: `limit` from the start, of which `passed` is over, and `FAILING` at most for
+    /// a node that fails. What is left, by node.
+    pub(crate) async fn settle(self: &Arc<Self>, limit: Duration, passed: Duration) -> Vec<(String, usize)> {
+        const FAILING: Duration = Duration::from_secs(2);
+        let mut owed = Vec::new();
+        let started = Instant::now();
+        for (number, member) in self.members.iter().enumerate() {
+            self.serve(number, &Handle::current());
+            let settled = async {
+                // In short steps: a node may begin to fail while it is waited for.
+                while timeout(Self::RETRY.1, member.owed.until_settled()).await.is_err() {
+                    if member.is_failing() && started.elapsed() >= FAILING {
+                        return;
+                    }
+                }
+            };
+            let left = limit.saturating_sub(passed).saturating_sub(started.elapsed());
+            let _ = timeout(left, settled).await;
+            match member.owed.count() {
+                0 => {}
+                count => owed.push((member.node.name().to_owned(), count)),
+            }
+        }
+        owed
+    }
+
+    /// Has the debt of a node delivered, if there is one and nobody does so already.
+    pub(crate) fn serve(self: &Arc<Self>, number: usize, runtime: &Handle) {
+        let Some(member) = self.members.get(number) else { return };
+        {
+            let mut state = member.owed.state();
+            if state.is_served || state.ledger.is_empty() {
+                return;
+            }
+            state.is_served = true;
+        }
+        let serving = Serving { fleet: Arc::clone(self), number, is_over: false };
+        // On a runtime that has ended, the task is dropped at once, and the next request to the node starts another.
+        runtime.spawn(serving.deliver());
+    }
+}
+
+/// The task that delivers what one node is owed.
+struct Serving {
+    fleet: Arc<Fleet>,
+    number: usize,
+    is_over: bool,
+}
+
+impl Serving {
+    async fn deliver(mut self) {
+        let fleet = Arc::clone(&self.fleet);
+        let Some(member) = fleet.members.get(self.number) else { return };
+        let mut pause = Fleet::RETRY.0;
+        loop {
+            // A node that fails is asked with one release, one that answers with many at once.
+            let most = if member.is_failing() { 1 } else { Fleet::WINDOW };
+            let due = {
+                let mut state = member.owed.state();
+                let due = state.ledger.take_due(Instant::now(), most);
+                if due.is_empty() {
+                    match state.ledger.due_in(Instant::now()) {
+                        // Under the lock: what is entered after this finds nobody who serves.
+                        None => {
+                            state.is_served = false;
+                            self.is_over = true;
+                            break;
+                        }
+                        Some(wait) => Err(wait),
+                    }
+                } else {
+                    Ok(due)
+                }
+            };
+            match due {
+                Err(wait) => {
+                    tokio::time::sleep(wait).await;
+                }
+                Ok(due) => {
+                    let all_answered = self.send(member, due).await;
+                    if member.owed.count() == 0 {
+                        member.owed.settled.notify_waiters();
+                    }
+                    if all_answered {
+                        pause = Fleet::RETRY.0;
+                    } else {
+                        let _ = timeout(pause, member.owed.answers.notified()).await;
+                        pause = (pause * 2).min(Fleet::RETRY.1);
+                    }
+                }
+            }
+        }
+        member.owed.settled.notify_waiters();
+    }
+
+    /// Sends these releases at once. Whether the node has answered all of them.
+    async fn send(&self, member: &Member, due: Vec<(u64, Entry)>) -> bool {
+        let mut answers: FuturesUnordered<_> = due
+            .into_iter()
+            .map(|(number, entry)| async move {
+                let request = ReleaseRequest::new(entry.keys, entry.token);
+                let answer = self.fleet.call(member, NodeRequest::Release, member.node.release(&request));
+                let answer = timeout(LATE_LIMIT, answer).await;
+                (number, member.observe(answer.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)))))
+            })
+            .collect();
+        let mut all_answered = true;
+        while let Some((number, answer)) = answers.next().await {
+            let mut state = member.owed.state();
+            match answer {
+                Ok(_) => state.ledger.delivered(number, Instant::now()),
+                // Whatever is there now, it is not a key of ours.
+                Err(error) if error.kind() == NodeErrorKind::WrongType => {
+                    state.ledger.delivered(number, Instant::now());
+                }
+                Err(_) => {
+                    state.ledger.failed(number);
+                    all_answered = false;
+                }
+            }
+        }
+        all_answered
+    }
+}
+
+impl Drop for Serving {
+    /// Dropped before the debt was delivered, with its runtime: another task may do it.
+    fn drop(&mut self) {
+        let Some(member) = self.fleet.members.get(self.number).filter(|_| !self.is_over) else { return };
+        let mut state = member.owed.state();
+        state.is_served = false;
+        state.ledger.nothing_is_out();
+    }
+}

@@ -1,0 +1,145 @@
+//! Releases that a node did not answer are delivered once it does.
+
+use std::time::Duration;
+
+use redlock_core::{CloseError, Release};
+use redlock_mock::{Fault, Memory, MockNode};
+use tokio::time::{Instant, sleep};
+
+use crate::support::redlock;
+
+const TTL: Duration = Duration::from_secs(600);
+/// A node that answers again has everything released within this time.
+const SOON: Duration = Duration::from_secs(1);
+
+fn keys(node: &MockNode) -> Vec<String> {
+    node.resources()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_a_node_refused_is_delivered_once_it_is_back() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    nodes[2].stop();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    sleep(Duration::from_secs(60)).await;
+    nodes[2].start(Memory::Kept);
+    assert_eq!(keys(&nodes[2]), ["r"]);
+    sleep(SOON).await;
+    assert_eq!(keys(&nodes[2]), [""; 0]);
+    redlock.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_request_is_lost_is_sent_again() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    for end in ["released", "dropped"] {
+        let lock = redlock.acquire("r", TTL).await.unwrap();
+        sleep(SOON).await;
+        nodes[0].inject(Fault::LoseRequest);
+        nodes[1].inject(Fault::LoseRequest);
+        match end {
+            "released" => drop(lock.release().await),
+            _ => drop(lock),
+        }
+        redlock.close().await.unwrap();
+        assert!(nodes.iter().all(|node| keys(node).is_empty()), "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquire_that_a_node_carries_out_after_the_release_leaves_nothing_behind() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    // It arrives long after the release has been answered, over another connection as it were.
+    nodes[0].inject(Fault::DelayRequest(Duration::from_secs(7)));
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(keys(&nodes[0]), [""; 0]);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(keys(&nodes[0]), ["r"]);
+    // It keeps the key for no longer than it took to arrive.
+    sleep(Duration::from_secs(6)).await;
+    assert!(nodes.iter().all(|node| keys(node).is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_releases_are_delivered_within_five_seconds() {
+    let nodes: Vec<_> =
+        MockNode::fleet(3).into_iter().map(|node| node.with_latency(Duration::from_millis(1))).collect();
+    let redlock = redlock(&nodes);
+    let mut locks = Vec::new();
+    for number in 0..10_000 {
+        locks.push(redlock.acquire(format!("r{number}"), TTL).await.unwrap());
+    }
+    nodes[2].stop();
+    drop(locks);
+    sleep(Duration::from_secs(20)).await;
+    nodes[2].start(Memory::Kept);
+    assert_eq!(keys(&nodes[2]).len(), 10_000);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(keys(&nodes[2]).len(), 0);
+    redlock.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_briefly_for_a_node_that_fails_and_counts_what_it_is_owed() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let locks = [redlock.acquire("a", TTL).await.unwrap(), redlock.acquire("b", TTL).await.unwrap()];
+    nodes[1].stop();
+    drop(locks);
+    let start = Instant::now();
+    let error = redlock.close().await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(error, CloseError::Unfinished { tasks: 0, owed: vec![("node-2".to_owned(), 2)] });
+    assert_eq!(
+        error.to_string(),
+        "not everything was released: node-2 has not answered 2 releases; the keys expire with their TTL"
+    );
+    nodes[1].start(Memory::Kept);
+    redlock.close().await.unwrap();
+    assert_eq!(keys(&nodes[1]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_held_the_lock_is_owed_nothing() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[0].stop();
+    nodes[1].set("r", "another", None);
+    redlock.try_acquire("r", TTL).await.unwrap_err();
+    nodes[1].remove("r");
+    nodes[1].stop();
+    let start = Instant::now();
+    redlock.close().await.unwrap();
+    assert!(start.elapsed() < SOON);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_expired_is_owed_no_release() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", Duration::from_secs(10)).await.unwrap();
+    nodes[2].stop();
+    lock.release().await.unwrap();
+    sleep(Duration::from_secs(11)).await;
+    redlock.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_another_acquired_meanwhile_is_left_alone() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    nodes[2].stop();
+    lock.release().await.unwrap();
+    // It comes back without its keys, and grants the lock to another before it is sent the release.
+    nodes[2].start(Memory::Lost);
+    let other = theirs.acquire("r", TTL).await.unwrap();
+    sleep(SOON + SOON).await;
+    assert_eq!(keys(&nodes[2]), ["r"]);
+    assert_eq!(other.release().await.unwrap(), Release::Released);
+}
