@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use redlock_core::{LockNode, Redlock, RedlockBuilder, TokioClock};
+use redlock_core::{CloseError, LockNode, Redlock, RedlockBuilder, TokioClock};
 use redlock_mock::{Memory, MockNode};
 
 use crate::{
@@ -117,6 +117,19 @@ impl Lab {
         // On a busy machine a node may take long to get its turn, and what these scenarios
         // promise does not depend on it. Below the response timeout of the clients, which errors differ by.
         builder.node_timeout(Duration::from_millis(900))
+    }
+
+    /// Closes it. Releases may be left that nodes did not answer which the scenario has broken, and no others.
+    pub async fn close(&self, redlock: &Redlock) {
+        match redlock.close().await {
+            Ok(()) => {}
+            Err(CloseError::Unfinished { tasks: 0, owed }) => {
+                let broken =
+                    |name: &str| (0..Self::NODES).any(|index| self.is_broken(index) && self.node(index).name() == name);
+                assert!(owed.iter().all(|(node, _)| broken(node)), "{owed:?}");
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Starts one more server, for what the five are not set up for.

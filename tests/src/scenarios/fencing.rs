@@ -16,11 +16,11 @@ fn fenced(lab: &Lab, nodes: usize) -> Redlock {
 }
 
 /// Takes the lock, gives it back everywhere, and tells its token.
-async fn token(redlock: &Redlock) -> FencingToken {
+async fn token(lab: &Lab, redlock: &Redlock) -> FencingToken {
     let lock = redlock.acquire("r", TTL).await.unwrap();
     let token = lock.fencing_token().unwrap();
     lock.release().await.unwrap();
-    redlock.close().await.unwrap();
+    lab.close(redlock).await;
     token
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn each_token_is_greater_than_the_one_before(lab: &Lab) {
     let mut before = None;
     for _ in 0..30 {
         // As many processes.
-        let next = Some(token(&fenced(lab, 5)).await);
+        let next = Some(token(lab, &fenced(lab, 5)).await);
         assert!(next > before, "{next:?} after {before:?}");
         before = next;
     }
@@ -128,7 +128,7 @@ pub(super) async fn work_is_told_its_token(lab: &Lab) {
 
 pub(super) async fn a_node_that_forgot_its_counter_does_not_lower_the_next_token(lab: &Lab) {
     let redlock = fenced(lab, 3);
-    let mut before = token(&redlock).await;
+    let mut before = token(lab, &redlock).await;
     for node in 0..3 {
         // In virtual time a counter that begins again with the clock would not be above those of the same moment.
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -136,48 +136,48 @@ pub(super) async fn a_node_that_forgot_its_counter_does_not_lower_the_next_token
         // The one that forgot is needed now.
         let other = (node + 1) % 3;
         lab.stop(other).await;
-        let next = token(&redlock).await;
+        let next = token(lab, &redlock).await;
         assert!(next > before, "{next} after {before}");
         tokio::time::sleep(Duration::from_millis(2)).await;
         lab.mend(other).await;
         // The other one has forgotten as well; a lock on all brings both up.
-        before = token(&redlock).await;
+        before = token(lab, &redlock).await;
         assert!(before > next, "{before} after {next}");
     }
 }
 
 pub(super) async fn nodes_that_have_counted_apart_agree_on_the_greatest(lab: &Lab) {
     let redlock = fenced(lab, 3);
-    let first = token(&redlock).await;
+    let first = token(lab, &redlock).await;
     let ahead = first.get() + 60_000_000;
     lab.set(2, "{r}:fence", &ahead.to_string(), Some(TTL)).await;
     lab.stop(0).await;
-    assert_eq!(token(&redlock).await.get(), ahead + 1, "the other one was raised");
+    assert_eq!(token(lab, &redlock).await.get(), ahead + 1, "the other one was raised");
     lab.stop(2).await;
     lab.mend(0).await;
-    let next = token(&redlock).await.get();
+    let next = token(lab, &redlock).await.get();
     assert!(next > ahead + 1, "{next} after {}", ahead + 1);
 }
 
 pub(super) async fn many_locks_have_one_token_above_those_of_each(lab: &Lab) {
     let redlock = fenced(lab, 3);
     for _ in 0..5 {
-        token(&redlock).await;
+        token(lab, &redlock).await;
     }
-    let before = token(&redlock).await;
+    let before = token(lab, &redlock).await;
     let both = redlock.acquire_all(["q", "r"], TTL).await.unwrap();
     let of_both = both.fencing_token().unwrap();
     both.release().await.unwrap();
     redlock.close().await.unwrap();
     assert!(of_both > before);
-    assert!(token(&redlock).await > of_both);
+    assert!(token(lab, &redlock).await > of_both);
     let other = redlock.acquire("q", TTL).await.unwrap();
     assert!(other.fencing_token().unwrap() > of_both);
 }
 
 pub(super) async fn a_minority_is_not_needed_for_a_token(lab: &Lab) {
     let redlock = fenced(lab, 5);
-    let mut before = token(&redlock).await;
+    let mut before = token(lab, &redlock).await;
     lab.stop(0).await;
     lab.hang(1).await;
     for _ in 0..3 {

@@ -51,7 +51,7 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
         Err(_) => false,
     });
     assert!(used.await);
-    redlock.close().await.unwrap();
+    lab.close(&redlock).await;
 }
 
 /// How long a client takes to give up a connection on which nothing is answered, and longer.

@@ -98,7 +98,7 @@ pub(super) async fn with_a_quorum_of_answers_there_is_no_doubt(lab: &Lab) {
     assert!(!redlock.is_locked("other").await.unwrap());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     lab.mend(4).await;
-    redlock.close().await.unwrap();
+    lab.close(&redlock).await;
 }
 
 pub(super) async fn with_too_few_answers_nothing_is_guessed(lab: &Lab) {

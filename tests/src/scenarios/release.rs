@@ -65,7 +65,7 @@ pub(super) async fn a_release_without_a_quorum_is_told_unknown(lab: &Lab) {
     assert_eq!((votes.granted(), votes.needed()), (1, 2), "{error}");
     assert_eq!(lab.value(2, "r").await, None);
     lab.mend(1).await;
-    redlock.close().await.unwrap();
+    lab.close(&redlock).await;
 }
 
 pub(super) async fn many_locks_dropped_at_once_leave_nothing_behind(lab: &Lab) {
