@@ -86,6 +86,17 @@ pub enum What {
         /// For how many milliseconds.
         millis: u64,
     },
+    /// Something on the way forgets connections that exist, and tells neither side; see
+    /// [`MockNode::cut_connection`](crate::MockNode::cut_connection). Without
+    /// [connections](crate::Fleet::with_connections) nothing happens.
+    CutConnection {
+        /// Between which process,
+        process: Option<usize>,
+        /// and which node.
+        node: Option<usize>,
+        /// After how many milliseconds everything arrives that is written to it meanwhile; none if it never does.
+        arrives: Option<u64>,
+    },
     /// A process' clock runs fast or slow from now on.
     ProcessClockRate {
         /// Which process.
@@ -158,6 +169,14 @@ impl fmt::Display for What {
                 };
                 let (requests, answers) = (fate(requests), fate(answers));
                 write!(f, "between {process} and {node}, for {millis} ms: requests {requests}, answers {answers}")
+            }
+            Self::CutConnection { process, node, arrives } => {
+                let (process, node) = (any(process, "all processes", "process"), any(node, "all nodes", "node"));
+                write!(f, "the connections between {process} and {node} are cut, and requests over them ")?;
+                match arrives {
+                    None => f.write_str("never arrive"),
+                    Some(millis) => write!(f, "arrive {millis} ms later"),
+                }
             }
             Self::ProcessClockRate { process, ppm } => {
                 write!(f, "the clock of process-{} {} from now on", one(process), speed(ppm))

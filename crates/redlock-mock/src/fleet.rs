@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     clock::later,
+    connection::Connection,
     event::What,
     gate::Gate,
     history::History,
@@ -62,6 +63,14 @@ impl Fleet {
     #[must_use]
     pub fn of(history: &History) -> Self {
         Self::new(history.nodes, history.processes, history.seed)
+    }
+
+    /// Models the connections of the processes: each process has one of its own to each node. Default: without
+    /// connections, so that every request reaches a node that hangs.
+    #[must_use]
+    pub fn with_connections(self, connection: Connection) -> Self {
+        let processes = self.processes.into_iter().map(|process| process.with_connections(connection)).collect();
+        Self { processes, ..self }
     }
 
     /// The nodes, as an observer beside each of them sees them: no network between, no pauses.
@@ -131,6 +140,14 @@ impl Fleet {
                 self.on_node(*node, |node| faults.iter().for_each(|fault| node.inject(fault.clone())));
             }
             What::Weather { process, node, weather } => self.network().set_weather(*process, *node, *weather),
+            What::CutConnection { process, node, arrives } => {
+                let arrives = arrives.map(millis);
+                let is = |asked: &Option<usize>, number: usize| asked.is_none_or(|asked| asked == number);
+                for process in self.processes.iter().filter(|one| is(process, one.number())) {
+                    let nodes = process.nodes().iter().enumerate().filter(|(number, _)| is(node, *number));
+                    nodes.for_each(|(_, node)| node.cut_connection(arrives));
+                }
+            }
             What::ProcessClockRate { process, ppm } => {
                 self.on_process(*process, |process| process.clock().set_rate(*ppm));
             }

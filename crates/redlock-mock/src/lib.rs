@@ -79,9 +79,14 @@
 //!   ([`Cut`]).
 //! * Processes that stand still at any await point, and calls that are dropped at any.
 //! * A client that ends a request after a response timeout of one second ([`MockNode::with_response_timeout`]).
+//! * If a test asks for it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a
+//!   node hangs, requests lie in the socket. After 2 s without an answer the client gives the connection up, and it
+//!   cannot connect again before the node resumes: a release never reaches the node, and the acquire in the old socket
+//!   is still carried out. Without a connection, everything that is sent to a node that hangs reaches it.
+//! * A connection that a firewall forgets without telling either side ([`MockNode::cut_connection`]).
 //!
-//! It does not imitate eviction, replication, memory that is full (but for the error), the bytes on a connection, or
-//! clocks of processes that jump: those are monotonic.
+//! It does not imitate eviction, replication, memory that is full (but for the error), the bytes on a connection, the
+//! time that a handshake takes, or clocks of processes that jump: those are monotonic.
 
 mod node;
 mod lock_node;
@@ -94,6 +99,8 @@ mod event;
 mod timetable;
 mod record;
 
+mod connection;
+mod request;
 mod server;
 mod keys;
 mod waiters;
@@ -109,6 +116,7 @@ pub use self::strategy::Assumptions;
 
 pub use self::{
     clock::ProcessClock,
+    connection::Connection,
     event::{Event, What},
     fault::{Fault, Memory},
     fleet::Fleet,

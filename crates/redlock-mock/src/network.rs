@@ -65,6 +65,11 @@ impl Journey {
         [self.there, self.again].into_iter().flatten().map(move |way| later(now, way))
     }
 
+    /// The connection was cut: the request arrives after so long, if ever, and the answer is lost.
+    pub(crate) fn cut(&mut self, arrives: Option<Duration>) {
+        *self = Self { there: arrives, again: None, back: None };
+    }
+
     pub(crate) fn back(&self) -> Option<Duration> {
         self.back
     }
@@ -165,6 +170,19 @@ impl Network {
             Some((Cut::Held, until)) => Some(until),
             Some((Cut::Lost, _)) => None,
         }
+    }
+
+    /// Until when messages in either direction are cut off, if they are.
+    pub(crate) fn cut_until(&self, process: usize, node: usize) -> Option<Instant> {
+        let now = Instant::now();
+        let link = self.links.get(process)?.get(node)?;
+        [&link.requests, &link.answers].into_iter().filter_map(|cuts| Some(cuts.at(now)?.1)).max()
+    }
+
+    /// A random time of at most this length, in whole milliseconds.
+    pub(crate) fn random_delay(&mut self, longest: Duration) -> Duration {
+        let longest = longest.as_millis().try_into().unwrap_or(u64::MAX);
+        Duration::from_millis(self.random.u64(0..=longest))
     }
 
     fn links(&mut self, process: Option<usize>, node: Option<usize>) -> impl Iterator<Item = &mut Link> {

@@ -10,33 +10,34 @@ use std::{
 };
 
 use redlock_core::{
-    InspectAnswer, NodeError, NodeErrorKind, NodeFacts, Resources, Token,
-    algorithm::{NodeRole, ServerVersion, Vote},
+    InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
+    algorithm::{NodeRole, ServerVersion},
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    clock::later,
+    connection::{Client, Connection},
     fault::{Fault, Memory},
     gate::Gate,
     keys::Keys,
     listening::Listening,
     network::{Journey, Network},
-    record::{Entry, Log, Operation},
-    server::{self, Server, State},
+    record::Log,
+    server::{Server, State},
 };
 
 /// An in-memory node. Clones share one server.
 #[derive(Clone)]
 pub struct MockNode {
     pub(crate) name: Arc<str>,
-    response_timeout: Duration,
-    latency: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) latency: Duration,
     server: Arc<Mutex<Server>>,
     pub(crate) facts: Arc<Mutex<NodeFacts>>,
-    link: Option<Link>,
+    pub(crate) link: Option<Link>,
+    /// The client that uses this node, and its connection. Without it, a request that is sent always arrives.
+    pub(crate) client: Option<Arc<Client>>,
 }
 
 /// What lies between a simulated process and the node. Without it the node is reached at once.
@@ -59,6 +60,7 @@ impl MockNode {
             server: Arc::default(),
             facts: Arc::new(Mutex::new(description())),
             link: None,
+            client: None,
         }
     }
 
@@ -96,6 +98,50 @@ impl MockNode {
     #[must_use]
     pub fn with_latency(self, latency: Duration) -> Self {
         Self { latency, ..self }
+    }
+
+    /// Models the client's connection to the server. The node that this returns and its clones are one client; call it
+    /// again on the same server for another client with a connection of its own. Default: without a connection, so that
+    /// every request reaches a server that hangs.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use redlock_core::{LockNode, InspectRequest, Resource};
+    /// # use redlock_mock::{Connection, MockNode};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = MockNode::new("node").with_connection(Connection::default());
+    /// node.hang();
+    /// let start = tokio::time::Instant::now();
+    /// let request = InspectRequest::new(Resource::new("report")?);
+    /// assert!(node.inspect(&request).await.is_err());
+    /// assert_eq!(node.requests(), 0, "nobody can connect to a server that hangs");
+    /// assert_eq!(start.elapsed(), Duration::from_secs(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_connection(self, connection: Connection) -> Self {
+        Self { client: Some(Arc::new(Client::new(connection))), ..self }
+    }
+
+    /// Cuts the connection in use without a word to either side, as a firewall does that forgets it: what is written to it
+    /// arrives after `arrives`, or never, and no answer comes back. New connections work. The client gives this one up
+    /// after its [silence](Connection::silence).
+    ///
+    /// Nothing happens without a [connection](Self::with_connection), or before the first request.
+    pub fn cut_connection(&self, arrives: Option<Duration>) {
+        if let Some(client) = &self.client {
+            client.cut(arrives.map(|arrives| later(Instant::now(), arrives)));
+        }
+    }
+
+    /// Whether a request that is sent now can be answered: the server runs, and neither the network nor the connection is
+    /// cut.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let is_cut = || self.client.as_ref().is_some_and(|client| client.is_cut());
+        self.server().state == State::Running && self.cut_until().is_none() && !is_cut()
     }
 
     /// Lets something go wrong with the next request that has no fault yet.
@@ -195,7 +241,7 @@ impl MockNode {
     }
 
     /// The server as it is now, with all carried out that is due.
-    fn server(&self) -> MutexGuard<'_, Server> {
+    pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.settle(Instant::now());
         server
@@ -226,96 +272,6 @@ impl MockNode {
             }
         }
     }
-
-    /// Notes that a request is sent, for the records of the fleet.
-    pub(crate) fn note(&self, operation: Operation, keys: &Resources, token: &Token) -> Option<Entry> {
-        let link = self.link.as_ref()?;
-        Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
-    }
-
-    /// Sends a request and waits for its answer.
-    pub(crate) async fn request<A: Send + 'static>(
-        &self,
-        entry: Option<Entry>,
-        operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-        vote: impl Fn(&A) -> Vote,
-    ) -> Result<A, NodeError> {
-        let answered = timeout(self.response_timeout, self.send(entry.clone(), operation));
-        let answered = match &self.link {
-            Some(link) => link.gate.follow(answered).await,
-            None => answered.await,
-        };
-        let answer = answered.unwrap_or_else(|_| Err(NodeErrorKind::Timeout.into()));
-        if let Some(entry) = entry {
-            entry.learned(match &answer {
-                Ok(answer) => vote(answer),
-                Err(_) => Vote::Failed,
-            });
-        }
-        answer
-    }
-
-    async fn send<A: Send + 'static>(
-        &self,
-        entry: Option<Entry>,
-        operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-    ) -> Result<A, NodeError> {
-        let now = Instant::now();
-        let mut journey = self.link.as_ref().map_or(Journey::NONE, Link::journey);
-        journey.delay_request(self.latency);
-        let answer = {
-            let mut server = self.server();
-            server.requests += 1;
-            let fault = server.faults.pop_front().unwrap_or(Fault::None);
-            match fault {
-                Fault::Stop => server.stop(now),
-                // A node that is down already stays down.
-                Fault::Restart(memory) if server.state != State::Stopped => server.restart(memory, now),
-                _ => {}
-            }
-            if server.state == State::Stopped || matches!(fault, Fault::Refuse | Fault::Restart(_)) {
-                return Err(NodeError::from(NodeErrorKind::Unreachable).never_sent());
-            }
-            journey.meet(&fault);
-            if let Some(entry) = &entry {
-                entry.on_its_way(journey.arrivals(now).count());
-            }
-            let (sender, answer) = oneshot::channel();
-            let sender = Mutex::new(Some(sender));
-            let carry_out: server::Operation = Arc::new(move |keys, true_time, node_time| {
-                let answer = if let Fault::Fail(kind) = fault { Err(kind.into()) } else { operation(keys, node_time) };
-                if let (Some(entry), Ok(_)) = (&entry, &answer) {
-                    entry.carried_out(true_time);
-                }
-                // The caller may have given up, and a request may arrive twice. It is carried out all the same.
-                if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    let _ = sender.send(answer);
-                }
-            });
-            server.receive(journey.arrivals(now), &carry_out);
-            server.settle(now);
-            answer
-        };
-        match journey.arrivals(now).min() {
-            None => std::future::pending().await,
-            Some(arrives) if arrives > now => {
-                sleep_until(arrives).await;
-                drop(self.server());
-            }
-            Some(_) => {}
-        }
-        // Dropped unanswered: the node stopped with the request on its way.
-        let answer = answer.await.unwrap_or_else(|_| Err(NodeErrorKind::Unreachable.into()));
-        match journey.back() {
-            None => std::future::pending().await,
-            Some(Duration::ZERO) => {}
-            Some(back) => sleep(back).await,
-        }
-        if let Some(link) = &self.link {
-            link.answer_arrives().await;
-        }
-        answer
-    }
 }
 
 impl Link {
@@ -324,7 +280,7 @@ impl Link {
     }
 
     /// Waits while answers are cut off, for ever if they are lost.
-    async fn answer_arrives(&self) {
+    pub(crate) async fn answer_arrives(&self) {
         match self.arrival() {
             None => std::future::pending().await,
             Some(arrives) if arrives > Instant::now() => sleep_until(arrives).await,
@@ -337,7 +293,7 @@ impl Link {
         self.network().answer_arrives(self.process, self.node)
     }
 
-    fn network(&self) -> MutexGuard<'_, Network> {
+    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use redlock_core::{Entropy, EntropyError, Redlock, RedlockBuilder};
 
-use crate::{clock::ProcessClock, gate::Gate, node::MockNode};
+use crate::{clock::ProcessClock, connection::Connection, gate::Gate, node::MockNode};
 
 /// One of the processes that share a [`Fleet`](crate::Fleet): its way to each node, its clock and its random numbers.
 #[derive(Clone)]
@@ -23,6 +23,11 @@ impl Process {
     pub(crate) fn new(number: usize, nodes: Arc<[MockNode]>, gate: Arc<Gate>, seed: u64) -> Self {
         let entropy = SeededEntropy::new(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self { number, nodes, clock: ProcessClock::new(), entropy, gate }
+    }
+
+    /// The same process, with a connection of its own to each node.
+    pub(crate) fn with_connections(self, connection: Connection) -> Self {
+        Self { nodes: self.nodes.iter().map(|node| node.clone().with_connection(connection)).collect(), ..self }
     }
 
     /// Which of the processes this is, counted from 0.

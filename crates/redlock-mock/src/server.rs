@@ -1,11 +1,11 @@
 //! A node's server: its keys, its clock, and the requests that are on their way to it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    clock::DriftingClock,
+    clock::{DriftingClock, later},
     fault::{Fault, Memory},
     keys::Keys,
 };
@@ -22,6 +22,11 @@ pub(crate) struct Server {
     /// Requests that are on their way, the first to arrive first. Those that arrive at the same time keep the order in
     /// which they were sent.
     inbox: VecDeque<Message>,
+    /// Notified when a hang ends, by a resume or a stop.
+    pub(crate) hang_ends: Arc<Notify>,
+    /// How many connections were made, and how many of them ended with a stop of the server.
+    connections: u64,
+    ended: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub(crate) enum State {
 /// A request on its way: carried out when it is due, whether or not its caller still waits.
 struct Message {
     due: Instant,
+    /// The connection that it came over, if the client models one.
+    connection: Option<u64>,
+    /// How late it is carried out when the node resumes.
+    late: Duration,
     carry_out: Operation,
 }
 
@@ -42,10 +51,16 @@ struct Message {
 pub(crate) type Operation = Arc<dyn Fn(&mut Keys, Instant, Instant) + Send + Sync>;
 
 impl Server {
-    pub(crate) fn receive(&mut self, due: impl Iterator<Item = Instant>, carry_out: &Operation) {
+    pub(crate) fn receive(
+        &mut self,
+        due: impl Iterator<Item = Instant>,
+        connection: Option<u64>,
+        carry_out: &Operation,
+    ) {
         for due in due {
             let place = self.inbox.partition_point(|message| message.due <= due);
-            self.inbox.insert(place, Message { due, carry_out: Arc::clone(carry_out) });
+            let (late, carry_out) = (Duration::ZERO, Arc::clone(carry_out));
+            self.inbox.insert(place, Message { due, connection, late, carry_out });
         }
     }
 
@@ -66,18 +81,57 @@ impl Server {
         }
     }
 
-    /// Everything that arrived meanwhile is carried out now, in order.
+    /// Everything that arrived meanwhile is carried out now, in order, unless it is late.
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.state == State::Hung {
             self.state = State::Running;
-            self.inbox.iter_mut().for_each(|message| message.due = message.due.max(now));
+            for message in self.inbox.iter_mut().filter(|message| message.due <= now) {
+                message.due = later(now, std::mem::take(&mut message.late));
+            }
+            self.sort();
             self.settle(now);
+            self.hang_ends.notify_waiters();
         }
+    }
+
+    /// Makes a connection, and numbers it.
+    pub(crate) fn connect(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+
+    /// Whether the server has run ever since the connection was made.
+    pub(crate) fn is_open(&self, connection: u64) -> bool {
+        connection > self.ended
+    }
+
+    /// The client has given the connection up. What lies in its socket is carried out so much later.
+    pub(crate) fn abandon(&mut self, connection: u64, late: Duration, now: Instant) {
+        for message in self.inbox.iter_mut().filter(|message| message.connection == Some(connection)) {
+            if message.due > now {
+                message.due = later(message.due, late);
+            } else {
+                message.late = late;
+            }
+        }
+        self.sort();
+    }
+
+    /// Whether another request over the connection fits into its socket.
+    pub(crate) fn has_room(&self, connection: u64, socket: usize) -> bool {
+        let unread = || self.inbox.iter().filter(|message| message.connection == Some(connection)).count();
+        self.state != State::Hung || unread() < socket
+    }
+
+    fn sort(&mut self) {
+        self.inbox.make_contiguous().sort_by_key(|message| message.due);
     }
 
     pub(crate) fn stop(&mut self, now: Instant) {
         self.state = State::Stopped;
         self.inbox.clear();
+        self.ended = self.connections;
+        self.hang_ends.notify_waiters();
         self.keys.waiters.hang_up();
         self.stopped_at.get_or_insert(self.clock.at(now));
     }

@@ -122,7 +122,7 @@ impl Assumptions {
             | What::Faults { node, .. } => *node = node.checked_rem(disturbed)?,
             What::ClockRate { node, .. } => *node = node.checked_rem(nodes)?,
             What::ProcessClockRate { process, .. } => *process = process.checked_rem(processes)?,
-            What::Weather { process, node, .. } => {
+            What::Weather { process, node, .. } | What::CutConnection { process, node, .. } => {
                 *process = process.map(|process| process % processes.max(1));
                 *node = node.map(|node| node % nodes.max(1));
             }

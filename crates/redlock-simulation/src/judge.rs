@@ -342,9 +342,10 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
     });
 }
 
-/// A process that has closed, when so many requests had been sent, sends nothing more: not in the same instant either.
+/// A process that has closed, when so many requests had been sent, sends nothing more: not in the same instant either. Only
+/// releases that nodes did not answer are sent again.
 pub(crate) fn silent_since(stage: &Stage, process: usize, closed: usize) {
-    let of_process = |record: &&Record| record.process == process;
+    let of_process = |record: &&Record| record.process == process && record.operation != Operation::Release;
     let sent = stage.fleet.records(|records| records.iter().skip(closed).filter(of_process).count());
     if sent > 0 {
         stage.violation(Oracle::BoundedWork, format!("process-{} has sent {sent} requests after its end", process + 1));

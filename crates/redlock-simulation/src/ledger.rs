@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
+use crate::orphans::Sighting;
+
 /// What the processes believe and do. Times are true ones, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -16,6 +18,10 @@ pub struct Ledger {
     pub acts: Vec<Act>,
     /// Every fencing token, in the order in which they became known.
     pub issued: Vec<Issued>,
+    /// Keys that were seen on nodes, where the scope asks for [orphans](Ledger::orphans).
+    pub sightings: Vec<Sighting>,
+    /// The processes that have closed.
+    pub closed: BTreeSet<usize>,
 }
 
 /// A fencing token that a call to acquire has returned.

@@ -76,6 +76,8 @@ enum Only {
     Guarded,
     /// Nothing but delays, and several who wait: whoever is the next is woken.
     Waiting,
+    /// Nodes hang or are cut off for seconds: no key stays that nobody owns. Not promised yet.
+    Orphans,
 }
 
 /// What is saved of a guilty history.
@@ -109,6 +111,7 @@ impl From<Only> for Scope {
             Only::Fenced => Self::Fenced,
             Only::Guarded => Self::Guarded,
             Only::Waiting => Self::Waiting,
+            Only::Orphans => Self::Orphans,
         }
     }
 }

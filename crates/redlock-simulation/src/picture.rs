@@ -20,13 +20,19 @@ impl Found {
         let Self { case, played, .. } = self;
         let ends = played.ledger.calls.iter().map(|call| call.to);
         let ends = ends.chain(played.ledger.holdings.iter().map(|holding| holding.until));
+        let orphans = played.ledger.orphans(&played.records);
+        let ends = ends.chain(orphans.iter().map(|orphan| orphan.seen.until));
         let length = ends.max().unwrap_or_default() + Duration::from_millis(50);
         let shown = played.violations.iter().find(|shown| shown.oracle == self.violation.oracle);
         let mut timeline = Timeline::new(format!("seed {}: {}", self.seed, self.violation.oracle), length)
             .note(shown.unwrap_or(&self.violation).what.clone())
             .resources(["r0", "r1"]);
         for node in 0..case.history.nodes {
-            timeline = timeline.lane(lane_of_node(case, node, length));
+            let mut lane = lane_of_node(case, node, length);
+            for orphan in orphans.iter().filter(|orphan| orphan.seen.node == node) {
+                lane = lane.span(SpanKind::Violation, orphan.seen.from, orphan.seen.until, orphan.to_string());
+            }
+            timeline = timeline.lane(lane);
         }
         for process in 0..case.history.processes {
             timeline = timeline.lane(lane_of_process(case, played, process, length));

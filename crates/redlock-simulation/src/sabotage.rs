@@ -1,15 +1,18 @@
 //! Deliberately broken variants, to show that each oracle can find something.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, Counters, Drift, ExtendAnswer, ExtendRequest, Guard, ListenRequest, LockNode,
     NodeError, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
-    Resource, Timed, Ttl, WakeUps,
+    Resource, Timed, Token, Ttl, WakeUps,
 };
 use redlock_mock::{MockNode, Process};
-use std::time::Duration;
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub enum Sabotage {
     WakesNobody,
     /// A node grants to whoever comes, though others wait.
     GrantsOutOfTurn,
+    /// A release that failed on a node counts as done, and is never sent there again.
+    ForgetsFailedReleases,
 }
 
 impl Sabotage {
@@ -70,7 +75,7 @@ impl Sabotage {
         let builder = match self {
             Self::None => process.redlock(),
             _ => {
-                let nodes = process.nodes().iter().cloned().map(|node| Arc::new(Saboteur { node, sabotage: self }));
+                let nodes = process.nodes().iter().cloned().map(|node| Arc::new(Saboteur::new(node, self)));
                 redlock_core::Redlock::builder()
                     .nodes(nodes)
                     .clock(process.clock().clone())
@@ -105,9 +110,19 @@ impl Sabotage {
 struct Saboteur {
     node: MockNode,
     sabotage: Sabotage,
+    /// The tokens whose release has failed.
+    forgotten: Mutex<HashSet<Token>>,
 }
 
 impl Saboteur {
+    fn new(node: MockNode, sabotage: Sabotage) -> Self {
+        Self { node, sabotage, forgotten: Mutex::default() }
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, HashSet<Token>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn counts(&self, counters: &Counters) -> bool {
         counters.keys.iter().all(|key| self.node.peek(key.as_str()).is_some())
     }
@@ -189,14 +204,21 @@ impl LockNode for Saboteur {
         match self.sabotage {
             Sabotage::ReleasesOthers => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
             Sabotage::ReleasesNothing => return Ok(ReleaseAnswer::Released),
+            Sabotage::ForgetsFailedReleases if self.forgotten().contains(&request.token) => {
+                return Ok(ReleaseAnswer::NotHeld);
+            }
             Sabotage::PanicsUnheard => drop(tokio::spawn(async { panic!("on purpose") })),
             _ => {}
         }
         let mut request = request.clone();
         request.wake = request.wake.filter(|_| self.sabotage != Sabotage::WakesNobody);
-        match (self.sabotage, self.node.release(&request).await?) {
-            (Sabotage::DeniesRelease, _) => Ok(ReleaseAnswer::NotHeld),
-            (_, answer) => Ok(answer),
+        match (self.sabotage, self.node.release(&request).await) {
+            (Sabotage::DeniesRelease, Ok(_)) => Ok(ReleaseAnswer::NotHeld),
+            (Sabotage::ForgetsFailedReleases, Err(error)) => {
+                self.forgotten().insert(request.token);
+                Err(error)
+            }
+            (_, answer) => answer,
         }
     }
 

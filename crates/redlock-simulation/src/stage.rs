@@ -1,18 +1,20 @@
 //! Plays a case: the processes at work while faults befall their fleet, and the judges beside them.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use redlock_core::{BuildError, Lock, Redlock, TokioClock};
-use redlock_mock::{Fleet, MockNode, Process, Record, SeededEntropy, What};
+use redlock_mock::{Connection, Fleet, MockNode, Process, Record, SeededEntropy, What};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     case::{Case, Hold},
     judge,
     ledger::{Call, Ledger, Outcome},
+    orphans::Watch,
     panics,
     sabotage::Sabotage,
     scope::Scope,
@@ -60,6 +62,8 @@ pub(crate) struct Stage {
     longest_ttl: Duration,
     /// Whether a node's clock ever jumps.
     pub(crate) clocks_jump: bool,
+    /// When the last of the history is over.
+    calm: Duration,
     /// Whether each process is ever paused: it is late then by no fault of its own.
     paused: Vec<bool>,
     ledger: Mutex<Ledger>,
@@ -67,8 +71,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Longer than any ttl and any delay together.
+    /// Longer than any delay, and added to the longest ttl.
     const ALL_OVER: Duration = Duration::from_secs(20);
+
+    /// For how long a process lives on when all is over that befalls the fleet, and looks after what it left behind.
+    const LIVES_ON: Duration = Duration::from_secs(10);
+
+    /// The connections of the processes: as those of the Redis backends. What lies in an old socket may be carried out
+    /// after what comes over the new connection.
+    const CONNECTION: Connection = Connection {
+        silence: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(1),
+        socket: usize::MAX,
+        late: Duration::from_millis(100),
+    };
 
     fn new(case: &Case, scope: Scope, sabotage: Sabotage) -> Self {
         let is_paused = |process| {
@@ -76,12 +92,19 @@ impl Stage {
             case.history.events.iter().any(|event| pauses(&event.what))
         };
         Self {
-            fleet: Fleet::of(&case.history),
+            fleet: Fleet::of(&case.history).with_connections(Self::CONNECTION),
             scope,
             sabotage,
             fencing: case.fencing,
             longest_ttl: case.longest_ttl(),
             clocks_jump: case.history.events.iter().any(|event| matches!(event.what, What::ClockJump { .. })),
+            calm: case
+                .history
+                .events
+                .iter()
+                .map(|event| ends(&event.what, event.at))
+                .max()
+                .map_or(Duration::ZERO, Duration::from_millis),
             paused: (0..case.history.processes).map(is_paused).collect(),
             ledger: Mutex::default(),
             violations: Mutex::default(),
@@ -102,10 +125,21 @@ impl Stage {
                 tokio::spawn(async move { process.run(Box::pin(stage.program(&process, holds))).await })
             })
             .collect();
-        self.fleet.befall(&case.history).await;
-        for process in playing {
-            // Its panic, if there was one, is found below, with those that no handle tells of.
-            let _ = process.await;
+        let processes = async {
+            self.fleet.befall(&case.history).await;
+            for process in playing {
+                // Its panic, if there was one, is found below, with those that no handle tells of.
+                let _ = process.await;
+            }
+        };
+        if self.scope == Scope::Orphans {
+            self.watch(processes).await;
+            let orphans = self.fleet.records(|records| self.ledger().orphans(records));
+            for orphan in orphans {
+                self.violation(Oracle::Orphans, orphan.to_string());
+            }
+        } else {
+            processes.await;
         }
         self.afterwards(case.history.seed).await;
         for panic in panics::take() {
@@ -125,6 +159,15 @@ impl Stage {
         for wait in waits.iter().filter(|wait| wait.is_too_long()) {
             self.violation(Oracle::Waiting, wait.to_string());
         }
+    }
+
+    /// Looks at the nodes while the processes are at work.
+    async fn watch(&self, processes: impl Future<Output = ()>) {
+        let (mut watch, mut processes) = (Watch::default(), pin!(processes));
+        while timeout(Watch::EVERY, &mut processes).await.is_err() {
+            watch.look(&self.fleet, &mut self.ledger());
+        }
+        watch.end(&mut self.ledger());
     }
 
     /// Puts a new fleet into service, before anything befalls it.
@@ -175,6 +218,11 @@ impl Stage {
             // Who is woken when it has just closed is gone, and those behind it poll.
             sleep(Duration::from_secs(1)).await;
         }
+        if self.scope == Scope::Orphans {
+            // A process that lives on has the time to release what it could not.
+            sleep(self.calm.saturating_sub(self.fleet.elapsed()) + Self::LIVES_ON).await;
+        }
+        self.ledger().closed.insert(process.number());
         if let Err(error) = redlock.close().await {
             self.violation(Oracle::BoundedWork, format!("process-{}: {error}", process.number() + 1));
         }
@@ -183,7 +231,7 @@ impl Stage {
         if self.sabotage == Sabotage::WorksOn {
             let _ = redlock.try_acquire("r0", Duration::from_secs(1)).await;
         }
-        sleep(Self::ALL_OVER).await;
+        sleep(Self::ALL_OVER + self.longest_ttl).await;
         judge::silent_since(self, process.number(), closed);
     }
 
@@ -306,4 +354,14 @@ impl Stage {
         let ledger = std::mem::take(&mut *self.ledger());
         Played { ledger, records: self.fleet.records(<[Record]>::to_vec), violations }
     }
+}
+
+/// When it is over, in milliseconds since the start of the fleet, if it began then.
+fn ends(what: &What, at: u64) -> u64 {
+    let lasts = match what {
+        What::Hang { millis, .. } | What::Down { millis, .. } | What::Cut { millis, .. } => *millis,
+        What::CutConnection { arrives, .. } => arrives.unwrap_or(0),
+        _ => 0,
+    };
+    at.saturating_add(lasts)
 }

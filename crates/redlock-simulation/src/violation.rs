@@ -21,11 +21,13 @@ pub enum Oracle {
     Fencing,
     /// Who waits sleeps past no release, and few are served before it.
     Waiting,
+    /// No key stays on a node that answers for longer than 2 s after its token was released or dropped.
+    Orphans,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MutualExclusion,
         Self::NoResidue,
         Self::Progress,
@@ -33,6 +35,7 @@ impl Oracle {
         Self::BoundedWork,
         Self::Fencing,
         Self::Waiting,
+        Self::Orphans,
     ];
 }
 
@@ -46,6 +49,7 @@ impl fmt::Display for Oracle {
             Self::BoundedWork => "bounded work",
             Self::Fencing => "fencing",
             Self::Waiting => "waiting",
+            Self::Orphans => "no orphans",
         })
     }
 }

@@ -4,4 +4,5 @@
 
 mod semantics;
 mod faults;
+mod connections;
 mod histories;

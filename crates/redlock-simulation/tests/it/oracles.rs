@@ -114,6 +114,12 @@ fn waiting_finds_nodes_that_wake_nobody_and_nodes_that_grant_out_of_turn() {
     finds(Oracle::Waiting, Scope::Waiting, Sabotage::GrantsOutOfTurn);
 }
 
+#[test]
+fn no_orphans_finds_a_failed_release_that_is_forgotten() {
+    let found = finds(Oracle::Orphans, Scope::Orphans, Sabotage::ForgetsFailedReleases);
+    assert!(!found.played.ledger.orphans(&found.played.records).is_empty(), "{found}");
+}
+
 /// A counter that comes back older than it was does not begin again with the clock.
 #[test]
 fn beyond_the_promise_counters_that_come_back_older_issue_a_token_twice() {

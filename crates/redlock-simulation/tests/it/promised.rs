@@ -49,6 +49,7 @@ fn one_number_makes_one_history_to_the_last_message() {
         (5, Scope::Fenced),
         (6, Scope::Guarded),
         (7, Scope::Waiting),
+        (8, Scope::Orphans),
     ] {
         let (first, second) = (case(scope, seed), case(scope, seed));
         assert_eq!(first, second);

@@ -1,0 +1,164 @@
+//! A client's connection to a node. It is made when it is first used, and replaced when the node leaves everything
+//! unanswered.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redlock_core::{NodeError, NodeErrorKind};
+use tokio::time::Instant;
+
+use crate::clock::later;
+
+/// How a client's connection to a node behaves, for [`MockNode::with_connection`](crate::MockNode::with_connection) and
+/// [`Fleet::with_connections`](crate::Fleet::with_connections). By default it behaves as in the Redis backends.
+///
+/// All requests of one client share a connection. While the node hangs, requests lie in the socket, and the node carries
+/// them out when it resumes. Once the client has given the connection up, the next request needs a new one. A node that
+/// hangs or is cut off accepts none: the request fails after the connect timeout, and never reaches the node. The node
+/// still carries out what lies in the socket of the old connection. So a release can be lost although the acquire before
+/// it takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// For how long the node may leave every request unanswered before the client gives the connection up. It does so
+    /// when a request times out, as the backends do. Default: 2 s.
+    pub silence: Duration,
+    /// How long a request waits for a new connection. Its response timeout counts from when it has one. Default: 1 s.
+    pub connect_timeout: Duration,
+    /// How many requests fit into the socket of a node that hangs. The others wait in the client while their response
+    /// timeout runs, and never reach the node if their callers give up there. Default: no limit.
+    pub socket: usize,
+    /// How late the node carries out what lies in the socket of a connection that was given up, counted from when it
+    /// resumes or can be reached again: requests over the new connection may overtake. In a [`Fleet`](crate::Fleet) it
+    /// is a random time of at most this length for each connection. Default: no time.
+    pub late: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        let (silence, connect_timeout) = (Duration::from_secs(2), Duration::from_secs(1));
+        Self { silence, connect_timeout, socket: usize::MAX, late: Duration::ZERO }
+    }
+}
+
+/// One client, and the connection that it has now.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) behavior: Connection,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Current>,
+    attempt: Option<Attempt>,
+}
+
+#[derive(Debug)]
+struct Current {
+    /// Which of the server's connections it is.
+    number: u64,
+    /// When the first request was written of those that timed out since the last answer.
+    silent_since: Option<Instant>,
+    route: Route,
+}
+
+/// What becomes of requests that are written to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// They arrive.
+    Open,
+    /// Something on the way has forgotten the connection. They arrive at this time, if ever, and no answer comes back.
+    Cut(Option<Instant>),
+}
+
+/// A connection on its way, which all requests of the meantime share; or that has failed.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    fails_at: Instant,
+    why: NodeErrorKind,
+}
+
+impl Client {
+    /// For how long after a failed connect no request tries another, as in the backends.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    pub(crate) fn new(behavior: Connection) -> Self {
+        Self { behavior, state: Mutex::default() }
+    }
+
+    /// The connection, unless it is broken.
+    pub(crate) fn current(&self, is_open: impl Fn(u64) -> bool) -> Option<u64> {
+        let mut state = self.state();
+        state.current.take_if(|current| !is_open(current.number));
+        state.current.as_ref().map(|current| current.number)
+    }
+
+    /// Until when to wait for a new connection. The pause after a failed connect is an error.
+    pub(crate) fn attempt(&self, now: Instant) -> Result<Instant, NodeError> {
+        let mut state = self.state();
+        match state.attempt {
+            Some(Attempt { fails_at, .. }) if now < fails_at => Ok(fails_at),
+            Some(Attempt { fails_at, why }) if now < later(fails_at, Self::PAUSE) => Err(NodeError::from(why).never_sent()),
+            _ => {
+                let fails_at = later(now, self.behavior.connect_timeout);
+                state.attempt = Some(Attempt { fails_at, why: NodeErrorKind::Timeout });
+                Ok(fails_at)
+            }
+        }
+    }
+
+    /// The attempt has ended before its time.
+    pub(crate) fn refused(&self, now: Instant) {
+        self.state().attempt = Some(Attempt { fails_at: now, why: NodeErrorKind::Unreachable });
+    }
+
+    /// The attempt has succeeded. All who waited for it share the connection.
+    pub(crate) fn connected(&self, connect: impl FnOnce() -> u64) -> u64 {
+        let mut state = self.state();
+        state.attempt = None;
+        let made = || Current { number: connect(), silent_since: None, route: Route::Open };
+        state.current.get_or_insert_with(made).number
+    }
+
+    /// What becomes of a request that is written now.
+    pub(crate) fn route(&self, number: u64) -> Route {
+        self.state()
+            .current
+            .as_ref()
+            .filter(|current| current.number == number)
+            .map_or(Route::Open, |current| current.route)
+    }
+
+    /// Cuts the connection in use, if there is one; neither side notices.
+    pub(crate) fn cut(&self, arrives: Option<Instant>) {
+        if let Some(current) = &mut self.state().current {
+            current.route = Route::Cut(arrives);
+        }
+    }
+
+    /// Whether the connection in use was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.state().current.as_ref().is_some_and(|current| current.route != Route::Open)
+    }
+
+    pub(crate) fn answered(&self, number: u64) {
+        if let Some(current) = self.state().current.as_mut().filter(|current| current.number == number) {
+            current.silent_since = None;
+        }
+    }
+
+    /// Whether the connection is given up now.
+    pub(crate) fn unanswered(&self, number: u64, written: Instant) -> bool {
+        let silence = self.behavior.silence;
+        let is_silent = |current: &mut Current| {
+            current.number == number && current.silent_since.get_or_insert(written).elapsed() >= silence
+        };
+        self.state().current.take_if(is_silent).is_some()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
