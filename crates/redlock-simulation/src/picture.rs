@@ -139,7 +139,7 @@ impl fmt::Display for Found {
         writeln!(f, "The smallest case that was found to break {} as well:\n\n{}", self.violation.oracle, self.case)?;
         self.played.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))?;
         writeln!(f)?;
-        const LONGEST: usize = 200;
+        const LONGEST: usize = 500;
         self.played.records.iter().take(LONGEST).try_for_each(|record| writeln!(f, "{}", Line(record)))?;
         match self.played.records.len().saturating_sub(LONGEST) {
             0 => Ok(()),

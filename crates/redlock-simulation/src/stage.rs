@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{BuildError, Lock, Redlock, TokioClock};
+use redlock_core::{BuildError, CloseError, Lock, Redlock, TokioClock};
 use redlock_mock::{Connection, Fleet, MockNode, Process, Record, SeededEntropy, What};
 use tokio::time::{sleep, timeout};
 
@@ -223,7 +223,10 @@ impl Stage {
             sleep(self.calm.saturating_sub(self.fleet.elapsed()) + Self::LIVES_ON).await;
         }
         self.ledger().closed.insert(process.number());
-        if let Err(error) = redlock.close().await {
+        // A node that fails just now may be owed releases: whether they arrive is judged by what is left on the nodes.
+        if let Err(error) = redlock.close().await
+            && !matches!(error, CloseError::Unfinished { tasks: 0, .. })
+        {
             self.violation(Oracle::BoundedWork, format!("process-{}: {error}", process.number() + 1));
         }
         let closed = self.sent();
@@ -296,6 +299,8 @@ impl Stage {
         if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| Self::locks_on(node).is_empty()) {
             self.violation(Oracle::NoResidue, "a clean release has left a key");
         }
+        // Releases that an earlier request may follow are repeated for a minute.
+        sleep(Duration::from_secs(70)).await;
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         if tasks > 0 {
             self.violation(Oracle::BoundedWork, format!("{tasks} tasks outlived their work"));
