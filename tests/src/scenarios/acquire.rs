@@ -178,7 +178,10 @@ pub(super) async fn work_under_the_lock_is_exclusive(lab: &Lab) {
                     inside.fetch_sub(1, Ordering::SeqCst);
                     // Too few nodes may have answered in time to tell, on a busy machine.
                     let released = lock.release().await;
-                    assert!(matches!(released, Ok(Release::Released) | Err(ReleaseError::Unknown { .. })), "{released:?}");
+                    assert!(
+                        matches!(released, Ok(Release::Released) | Err(ReleaseError::Unknown { .. })),
+                        "{released:?}"
+                    );
                 }
             })
         })
