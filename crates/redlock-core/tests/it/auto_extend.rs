@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::support::{holding, ms, redlock};
+use crate::support::{SameByte, holding, ms, redlock};
 
 const TTL: Duration = Duration::from_secs(30);
 /// Extends come up to a tenth sooner.
@@ -312,20 +312,20 @@ async fn a_quorum_that_confirms_in_time_is_not_kept_waiting_until_it_is_too_late
 
 #[tokio::test(start_paused = true)]
 async fn the_lock_that_ends_first_is_extended_first() {
-    // No more than 1,024 are extended at once, each for 250 ms. 4,000 that are due within a third of a second take a
-    // second, in which a short lock ends.
-    let node = MockNode::new("far").with_latency(ms(250));
-    let builder = Redlock::builder().node(node).clock(TokioClock::default()).node_timeout(ms(300));
-    let redlock = builder.build().unwrap();
+    // 1,024 locks are extended at once, which takes 150 ms. Of 4,200 that are due at the same moment, because there is no
+    // jitter, the last wait for 600 ms. The short lock is due every 230 ms, and would not live that long.
+    let node = MockNode::new("far").with_latency(ms(150));
+    let builder = Redlock::builder().node(node).clock(TokioClock::default()).entropy(SameByte(0));
+    let redlock = builder.node_timeout(ms(200)).build().unwrap();
     let kept = |ttl| AcquireOptions::new(ttl).auto_extend(AutoExtend::default());
     let mut many = tokio::task::JoinSet::new();
-    for number in 0..4_000 {
+    for number in 0..4_200 {
         let (redlock, kept) = (redlock.clone(), kept(TTL / 3));
         many.spawn(async move { redlock.acquire(format!("r{number}"), kept).await.unwrap() });
     }
     let many = many.join_all().await;
-    let lock = redlock.acquire("short", kept(ms(1_200))).await.unwrap();
-    sleep(TTL / 3).await;
+    let lock = redlock.acquire("short", kept(ms(700))).await.unwrap();
+    sleep(TTL / 6).await;
     lock.check().unwrap();
     assert!(many.iter().all(Lock::is_valid));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, BuildError, ExtendAnswer, ExtendRequest, FencingToken,
-    LockNode, LockParts, Lost, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, ResourceError, Timed,
+    LockNode, Lost, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, ResourceError, Timed,
     TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
@@ -261,6 +261,8 @@ async fn a_token_goes_along_when_a_lock_is_handed_over() {
 #[cfg(feature = "serde")]
 #[test]
 fn parts_with_and_without_a_token_are_read_again() {
+    use redlock_core::LockParts;
+
     let token = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
     for fence in [None, FencingToken::new(8)] {
         let parts = LockParts::new(["r"], token, TTL).unwrap();

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -200,8 +197,12 @@ async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_onc
 
 #[cfg(feature = "bounded-registry")]
 mod of_named_locks {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+
     use redlock_core::{NamedLocks, named::BoundedRegistry};
-    use std::sync::OnceLock;
 
     use super::*;
 

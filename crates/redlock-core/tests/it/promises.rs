@@ -10,7 +10,7 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
 
-use crate::support::{ms, redlock};
+use crate::support::{SameByte, ms, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -157,22 +157,12 @@ async fn without_randomness_no_lock_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn the_random_source_decides_the_jitter() {
-    #[derive(Debug)]
-    struct Same(u8);
-
-    impl Entropy for Same {
-        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-            bytes.fill(self.0);
-            Ok(())
-        }
-    }
-
     for byte in [0, 7, 0x5a, 0xff] {
         let nodes = MockNode::fleet(3);
         nodes.iter().for_each(|node| node.set("r", "another", None));
         let retry = Retry::attempts(2).fixed(ms(500)).jitter(ms(500));
         let Next::After(pause) = retry.next(1, Duration::ZERO, None, u64::from_ne_bytes([byte; 8])) else { panic!() };
-        let builder = Redlock::builder().nodes(nodes).clock(TokioClock::default()).entropy(Same(byte)).retry(retry);
+        let builder = Redlock::builder().nodes(nodes).clock(TokioClock::default()).entropy(SameByte(byte)).retry(retry);
         let start = Instant::now();
         builder.build().unwrap().acquire("r", TTL).await.unwrap_err();
         // tokio's timers count whole milliseconds.

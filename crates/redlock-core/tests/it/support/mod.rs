@@ -6,7 +6,7 @@ mod polls;
 
 use std::time::Duration;
 
-use redlock_core::{Lock, Redlock, RedlockBuilder, TokioClock};
+use redlock_core::{Entropy, EntropyError, Lock, Redlock, RedlockBuilder, TokioClock};
 use redlock_mock::MockNode;
 
 pub(crate) use self::polls::{drop_after, poll_in_task, poll_once};
@@ -37,4 +37,15 @@ pub(crate) fn is_free(nodes: &[MockNode]) -> bool {
 /// Counts the nodes on which `lock` holds its key.
 pub(crate) fn holding(nodes: &[MockNode], lock: &Lock) -> usize {
     nodes.iter().filter(|node| node.peek(lock.resource()).as_deref() == Some(lock.token().as_bytes())).count()
+}
+
+/// A source of random numbers that always yields this byte. With 0 no pause is shortened by jitter.
+#[derive(Debug)]
+pub(crate) struct SameByte(pub(crate) u8);
+
+impl Entropy for SameByte {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        bytes.fill(self.0);
+        Ok(())
+    }
 }

@@ -1,0 +1,33 @@
+//! A lock that travels as data.
+
+use redlock_core::{LockParts, Release};
+use redlock_mock::MockNode;
+
+use crate::support::{ms, redlock};
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_travels_as_data_and_is_checked_when_it_arrives() {
+    let nodes = MockNode::fleet(3);
+    let (here, there) = (redlock(&nodes), redlock(&nodes));
+    let lock = here.acquire_all(["b\n\u{8ba2}", "a"], ms(10_500)).await.unwrap();
+    let token = lock.token().as_str().to_owned();
+    let sent = serde_json::to_string(&lock.into_parts().await.unwrap()).unwrap();
+    assert_eq!(sent, format!(r#"{{"resources":["a","b\n{}"],"token":"{token}","ttl_ms":10500}}"#, '\u{8ba2}'));
+    let parts: LockParts = serde_json::from_str(&sent).unwrap();
+    assert_eq!(serde_json::to_string(&parts).unwrap(), sent);
+    assert_eq!(there.resume(parts).await.unwrap().release().await.unwrap(), Release::Released);
+
+    for (forged, why) in [
+        (sent.replace(r#""a","#, r#""","#), "the resource name is empty"),
+        (sent.replace(&token, &token[1..]), "the token is none that this library has made"),
+        (sent.replace(&token, &token.to_uppercase()), "the token is none that this library has made"),
+        (sent.replace("10500", "0"), "the ttl is zero"),
+        (sent.replace("10500", "604800001"), "is above"),
+        (sent.replace("10500", "-1"), "invalid value"),
+        (r#"{"resources":[],"token":"","ttl_ms":1}"#.to_owned(), "there are no resources"),
+        ("{}".to_owned(), "missing field"),
+    ] {
+        let error = serde_json::from_str::<LockParts>(&forged).unwrap_err().to_string();
+        assert!(error.contains(why) && !error.contains(&token[1..]), "{error}");
+    }
+}

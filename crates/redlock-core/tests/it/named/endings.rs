@@ -1,0 +1,123 @@
+//! Locks that expire, are lost or follow their work.
+
+use std::{sync::Arc, time::Duration};
+
+use redlock_core::{
+    AcquireOptions, AutoExtend, NamedLocks, Redlock, Release, TokioClock, UnlockError,
+    named::{MapRegistry, Registry},
+};
+use redlock_mock::MockNode;
+use tokio::time::{Instant, sleep};
+
+use super::{TTL, fleet, holding, kept};
+
+with_every_registry! {
+    an_expired_lock_is_told_and_takes_no_time,
+    an_expired_lock_is_replaced_by_the_next_of_its_holder,
+    a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now,
+    a_lock_that_others_took_is_told_already_gone,
+    a_lock_follows_its_work_until_it_is_unlocked,
+}
+
+async fn an_expired_lock_is_told_and_takes_no_time(registry: Arc<dyn Registry>) {
+    let (nodes, named) = fleet(registry);
+    let validity = named.lock("r", TTL).await.unwrap();
+    sleep(validity).await;
+    assert_eq!(named.validity("r"), Duration::ZERO);
+    sleep(Duration::from_secs(3)).await;
+    nodes.iter().for_each(MockNode::hang);
+    let start = Instant::now();
+    let error = named.unlock("r").await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let UnlockError::Expired { ago: Some(ago), .. } = error else { panic!("{error}") };
+    // Timers count in milliseconds.
+    assert!((3_000..=3_002).contains(&ago.as_millis()), "{ago:?}");
+    assert!(error.to_string().contains("the lock had ended 3.0s before"), "{error}");
+    // Once.
+    assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
+}
+
+async fn an_expired_lock_is_replaced_by_the_next_of_its_holder(registry: Arc<dyn Registry>) {
+    let (nodes, named) = fleet(registry);
+    for _ in 0..5 {
+        named.lock("r", TTL).await.unwrap();
+        assert_eq!((named.count(), holding(&nodes, "r")), (1, 3));
+        sleep(2 * TTL).await;
+    }
+    named.lock("r", TTL).await.unwrap();
+    assert_eq!(named.unlock("r").await.unwrap(), Release::Released);
+    // What came before is forgotten.
+    assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
+    assert_eq!(named.count(), 0);
+}
+
+async fn a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now(registry: Arc<dyn Registry>) {
+    let (_, named) = fleet(registry);
+    let (ours, theirs) = (named.on_behalf_of("ours"), named.on_behalf_of("theirs"));
+    for _ in 0..3 {
+        ours.lock("r", TTL).await.unwrap();
+        sleep(2 * TTL).await;
+        theirs.lock("r", TTL).await.unwrap();
+        assert_eq!(ours.validity("r"), Duration::ZERO);
+        assert!(matches!(ours.unlock("r").await, Err(UnlockError::Expired { .. })));
+        sleep(2 * TTL).await;
+        // It has expired too, so nobody holds the name.
+        assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
+    }
+}
+
+async fn a_lock_that_others_took_is_told_already_gone(registry: Arc<dyn Registry>) {
+    let (nodes, named) = fleet(registry);
+    named.lock("r", TTL).await.unwrap();
+    nodes.iter().for_each(|node| node.set("r", "another", None));
+    assert_eq!(named.unlock("r").await.unwrap(), Release::AlreadyGone);
+
+    // Also when an extend has found that out before.
+    named.lock("s", kept(20 * TTL)).await.unwrap();
+    nodes.iter().for_each(|node| node.set("s", "another", None));
+    sleep(TTL).await;
+    assert_eq!(named.validity("s"), Duration::ZERO);
+    assert_eq!(named.unlock("s").await.unwrap(), Release::AlreadyGone);
+    assert_eq!((holding(&nodes, "r"), holding(&nodes, "s")), (3, 3));
+}
+
+async fn a_lock_follows_its_work_until_it_is_unlocked(registry: Arc<dyn Registry>) {
+    let (nodes, named) = fleet(registry);
+    named.lock("r", kept(20 * TTL)).await.unwrap();
+    for _ in 0..15 {
+        sleep(TTL).await;
+        assert!(named.validity("r") > TTL / 2, "{:?}", named.validity("r"));
+    }
+    assert_eq!(named.unlock("r").await.unwrap(), Release::Released);
+    let requests = nodes[0].requests();
+    sleep(2 * TTL).await;
+    assert_eq!((nodes[0].requests(), holding(&nodes, "r")), (requests, 0));
+    // And no longer than its longest lifetime.
+    let start = Instant::now();
+    named.lock("r", kept(3 * TTL)).await.unwrap();
+    sleep(4 * TTL).await;
+    let error = named.unlock("r").await.unwrap_err();
+    let UnlockError::Expired { ago: Some(ago), .. } = error else { panic!("{error}") };
+    let lived = start.elapsed() - ago;
+    assert!(lived <= 3 * TTL && lived > 3 * TTL - TTL / 10, "{lived:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_was_lost_and_never_unlocked_leaves_no_keys_behind() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
+    let named = NamedLocks::new(&redlock, MapRegistry::default().collect_every(Duration::ZERO));
+    let hour = Duration::from_secs(3600);
+    named
+        .lock("r", AcquireOptions::new(hour).auto_extend(AutoExtend::default().max_lifetime(10 * hour)))
+        .await
+        .unwrap();
+    nodes.iter().for_each(|node| node.restart(redlock_mock::Memory::Lost));
+    // The next extend sets the keys again, and finds that the lock is lost.
+    sleep(hour / 3).await;
+    assert!(nodes.iter().all(|node| node.peek("r").is_some()) && named.validity("r").is_zero());
+    assert!(named.unlock("another").await.is_err());
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources().is_empty()));
+    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+}

@@ -1,0 +1,114 @@
+//! A lock that is handed off to the next waiter of the same process.
+
+use std::{sync::Arc, time::Duration};
+
+use redlock_core::{AcquireOptions, Release};
+use redlock_mock::{Fault, MockNode};
+use tokio::time::{Instant, sleep};
+
+use super::{TTL, patient, waits, with_latencies};
+use crate::support::{ms, redlock};
+
+#[tokio::test(start_paused = true)]
+async fn fencing_tokens_grow_from_each_holder_to_the_next_of_its_process() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Arc::new(redlock(&nodes));
+    let first = redlock.acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap();
+    let waiting: Vec<_> = (0..6)
+        .map(|_| {
+            let redlock = Arc::clone(&redlock);
+            tokio::spawn(async move { redlock.acquire("r", patient().fencing(true)).await })
+        })
+        .collect();
+    sleep(ms(20)).await;
+    let mut last = first.fencing_token();
+    first.release().await.unwrap();
+    for next in waiting {
+        let lock = next.await.unwrap().unwrap();
+        assert!(lock.fencing_token() > last, "{:?} after {last:?}", lock.fencing_token());
+        last = lock.fencing_token();
+        lock.release().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_is_not_polled_does_not_hold_up_the_release() {
+    let nodes = with_latencies(&MockNode::fleet(3), [5; 3]);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let mut successor = Box::pin(redlock.acquire("r", patient()));
+    assert!(tokio::time::timeout(ms(300), &mut successor).await.is_err());
+    let released = tokio::spawn(lock.release());
+    tokio::task::yield_now().await;
+    // It takes its turn and asks, and then something else is more important.
+    assert!(tokio::time::timeout(Duration::ZERO, &mut successor).await.is_err());
+    assert_eq!(released.await.unwrap().unwrap(), Release::Released);
+    successor.await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_went_on_is_told_released_though_nobody_heard_the_answers() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_response_timeout(ms(30))).collect();
+    let nodes = with_latencies(&nodes, [1; 3]);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(300)).await;
+    nodes[..2].iter().for_each(|node| node.inject(Fault::LoseAnswer));
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    drop(waiting.await.unwrap().0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_node_holds_up_the_next_of_the_process_only_once_and_shortly() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    // The one that would tell who comes first.
+    nodes[0].hang();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        lock.release().await.unwrap();
+        let released = Instant::now();
+        lock = redlock.acquire("r", patient()).await.unwrap();
+        waits.push(released.elapsed());
+        sleep(ms(100)).await;
+    }
+    assert!(waits.iter().all(|wait| *wait <= ms(60)), "{waits:?}");
+    assert!(waits[6..].iter().all(|wait| *wait <= ms(2)), "{waits:?}");
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_another_took_is_told_gone_though_the_next_of_the_process_waits() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(100)).await;
+    nodes.iter().for_each(|node| node.set("r", "another", Some(ms(500))));
+    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    waiting.await.unwrap().0.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_goes_on_within_its_process_was_released_however_slow_the_nodes_are() {
+    // So short that the node timeout is not much longer than the nodes take.
+    let ttl = ms(3000);
+    for latency in (24..40).map(ms) {
+        let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(latency)).collect();
+        let redlock = redlock(&nodes);
+        for _ in 0..5 {
+            let lock = redlock.acquire("r", ttl).await.unwrap();
+            let next = tokio::spawn({
+                let redlock = redlock.clone();
+                async move { redlock.acquire("r", ttl).await.map(drop) }
+            });
+            sleep(ms(300)).await;
+            // It may give up waiting for the next one's request, and then comes behind it.
+            assert_eq!(lock.release().await.unwrap(), Release::Released, "{latency:?}");
+            next.await.unwrap().unwrap();
+            sleep(ms(500)).await;
+        }
+    }
+}

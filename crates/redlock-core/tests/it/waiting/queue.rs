@@ -1,0 +1,226 @@
+//! The wait queue: who is next, and who leaves it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redlock_core::{AcquireError, AcquireOptions, Redlock, Release, Retry};
+use redlock_mock::MockNode;
+use tokio::time::{Instant, sleep};
+
+use super::{PAUSE, TTL, patient, requests, wait_in_order, waits, with_latencies};
+use crate::support::{ms, redlock};
+
+#[tokio::test(start_paused = true)]
+async fn waiters_of_several_processes_have_the_lock_in_the_order_in_which_they_came() {
+    let nodes = MockNode::fleet(3);
+    let processes: Vec<_> = (0..5).map(|_| redlock(&nodes)).collect();
+    let mut lock = processes[0].acquire("r", TTL).await.unwrap();
+    let waiting = wait_in_order(&processes[1..].iter().collect::<Vec<_>>()).await;
+    for next in waiting {
+        assert!(!next.is_finished());
+        let released = Instant::now();
+        lock.release().await.unwrap();
+        let taken;
+        (lock, taken) = next.await.unwrap();
+        assert_eq!(taken, released);
+        sleep(ms(20)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_of_one_process_follow_each_other_in_order_and_one_of_them_asks() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiting = wait_in_order(&[&redlock; 4]).await;
+    // The first of them asks, and gives back what it has not got: its own process has the lock, and will tell.
+    assert_eq!(requests(&nodes), nodes.len() * (1 + 2));
+    for next in waiting {
+        let before = requests(&nodes);
+        assert!(!next.is_finished());
+        let released = Instant::now();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        let taken;
+        (lock, taken) = next.await.unwrap();
+        assert_eq!(taken, released);
+        assert_eq!(requests(&nodes) - before, nodes.len(), "one round trip, in which the lock is left to the next");
+    }
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_processes_have_their_turn_after_four_in_a_row() {
+    let nodes = MockNode::fleet(3);
+    let (many, other) = (redlock(&nodes), redlock(&nodes));
+    let mut lock = many.acquire("r", TTL).await.unwrap();
+    let of_other = waits(&other);
+    sleep(ms(20)).await;
+    let waiting = wait_in_order(&[&many; 6]).await;
+    for (number, next) in waiting.into_iter().enumerate() {
+        if number == 4 {
+            assert!(!of_other.is_finished());
+            lock.release().await.unwrap();
+            sleep(ms(20)).await;
+            assert!(of_other.is_finished() && !next.is_finished());
+            break;
+        }
+        lock.release().await.unwrap();
+        (lock, _) = next.await.unwrap();
+    }
+    of_other.await.unwrap().0.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_died_is_passed_over() {
+    let nodes = MockNode::fleet(3);
+    let processes: Vec<_> = (0..3).map(|_| redlock(&nodes)).collect();
+    let lock = processes[0].acquire("r", TTL).await.unwrap();
+    let dies = tokio::spawn({
+        let dying = redlock(&nodes);
+        async move { dying.acquire("r", patient()).await.map(drop) }
+    });
+    sleep(ms(20)).await;
+    let waiting = waits(&processes[2]);
+    sleep(ms(20)).await;
+    assert_eq!(nodes[0].waiters("r").len(), 2);
+    // With all that it holds, and its connections.
+    dies.abort();
+    sleep(ms(20)).await;
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    assert_eq!(waiting.await.unwrap().1, released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gave_up_passes_its_turn_on() {
+    let nodes = MockNode::fleet(3);
+    let [first, second, third] = [(); 3].map(|()| redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let impatient = patient().deadline(ms(500));
+    let gives_up = tokio::spawn({
+        let second = second.clone();
+        async move { second.acquire("r", impatient).await }
+    });
+    sleep(ms(20)).await;
+    let waiting = waits(&third);
+    assert!(matches!(gives_up.await.unwrap(), Err(AcquireError::Deadline(_))));
+    // What it had asked last is given back.
+    sleep(ms(20)).await;
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    assert_eq!(waiting.await.unwrap().1, released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_of_the_process_takes_the_place_of_one_that_is_cancelled() {
+    let nodes = MockNode::fleet(3);
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let mut waiting = wait_in_order(&[&second, &second]).await;
+    let next = waiting.pop().unwrap();
+    waiting.pop().unwrap().abort();
+    sleep(ms(20)).await;
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    assert_eq!(next.await.unwrap().1, released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sleeps_at_the_head_of_the_line_keeps_nobody_from_a_free_lock() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let lock = theirs.acquire("r", TTL).await.unwrap();
+    let sleeps = ours.acquire("r", patient());
+    tokio::pin!(sleeps);
+    // Polled until it waits, and no more.
+    assert!(tokio::time::timeout(ms(20), &mut sleeps).await.is_err());
+    let waiting = waits(&ours);
+    sleep(ms(20)).await;
+    lock.release().await.unwrap();
+    let released = Instant::now();
+    let (lock, taken) = waiting.await.unwrap();
+    assert!(taken - released <= 4 * PAUSE, "{:?}", taken - released);
+    lock.release().await.unwrap();
+    drop(sleeps.await.unwrap());
+}
+
+/// A process takes the lock over and over, a millisecond from the nodes or so, and another waits for it. How often the
+/// first had it meanwhile.
+async fn passed_by(near: [u64; 3], far: [u64; 3]) -> u32 {
+    let nodes = MockNode::fleet(3);
+    let (greedy, waiter) = (redlock(&with_latencies(&nodes, near)), redlock(&with_latencies(&nodes, far)));
+    let taken = Arc::new(AtomicU32::new(0));
+    let again = Arc::clone(&taken);
+    let greedy = tokio::spawn(async move {
+        loop {
+            let lock = greedy.acquire("r", patient()).await.unwrap();
+            again.fetch_add(1, Ordering::SeqCst);
+            sleep(ms(10)).await;
+            lock.release().await.unwrap();
+        }
+    });
+    sleep(ms(25)).await;
+    let before = taken.load(Ordering::SeqCst);
+    waiter.acquire("r", patient()).await.unwrap().release().await.unwrap();
+    greedy.abort();
+    taken.load(Ordering::SeqCst) - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_at_once_stands_behind_those_who_wait_farther_away() {
+    for near in [[1, 1, 1], [5, 1, 1], [1, 5, 5]] {
+        let passed_by = passed_by(near, [8, 8, 8]).await;
+        assert!(passed_by <= 6, "{passed_by} times, {near:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
+    let nodes = with_latencies(&MockNode::fleet(3), [1; 3]);
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    // Both can be woken, and have waited a short time ago.
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&second);
+    sleep(ms(100)).await;
+    lock.release().await.unwrap();
+    waiting.await.unwrap().0.release().await.unwrap();
+    nodes[1..].iter().for_each(MockNode::stop);
+    let policy = AcquireOptions::new(TTL).retry(Retry::attempts(4).fixed(ms(300)).jitter(Duration::ZERO));
+    let made = |redlock: &Redlock| {
+        let (redlock, policy) = (redlock.clone(), policy.clone());
+        tokio::spawn(async move {
+            match redlock.acquire("r", policy).await {
+                Err(AcquireError::NoQuorum(tried) | AcquireError::Contended(tried)) => tried.made,
+                given => unreachable!("two of three nodes are down: {given:?}"),
+            }
+        })
+    };
+    for made in [made(&first), made(&second)] {
+        let made = made.await.unwrap();
+        // One of an attempt, and what another process' round cost it on the node that is left.
+        assert!((4..=8).contains(&made), "{made} rounds");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_gave_up_are_forgotten() {
+    let nodes = MockNode::fleet(3);
+    let holder = redlock(&nodes);
+    let lock = holder.acquire("r", Duration::from_secs(4 * 3600)).await.unwrap();
+    for _ in 0..100 {
+        let gives_up = redlock(&nodes);
+        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).deadline(ms(900))).await.is_err());
+        gives_up.close().await.unwrap();
+        sleep(ms(80_000)).await;
+    }
+    for node in &nodes {
+        let waiters = node.waiters("r").len();
+        assert!(waiters <= 45, "those of the last hour and no more: {waiters}");
+    }
+    lock.release().await.unwrap();
+}

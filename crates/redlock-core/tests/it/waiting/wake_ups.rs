@@ -1,0 +1,243 @@
+//! Who is notified of a release, and what happens to those who are not.
+
+use std::time::Duration;
+
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, Redlock,
+    ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+};
+use redlock_mock::{Memory, MockNode};
+use tokio::time::{Instant, sleep};
+
+use super::{PAUSE, TTL, patient, requests, wait_in_order, waits};
+use crate::support::{ms, redlock};
+
+#[tokio::test(start_paused = true)]
+async fn a_release_wakes_a_waiter_of_another_process() {
+    let nodes = MockNode::fleet(3);
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&second);
+    sleep(ms(100)).await;
+    let before = requests(&nodes);
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    let (_lock, taken) = waiting.await.unwrap();
+    assert_eq!(taken, released);
+    assert_eq!(requests(&nodes) - before, 2 * nodes.len(), "a release and an acquire on each node");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_be_woken_only_after_a_while_is_woken_all_the_same() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(80))).collect();
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&second);
+    sleep(ms(1500)).await;
+    assert!(!waiting.is_finished());
+    lock.release().await.unwrap();
+    let released = Instant::now();
+    let (_, won) = waiting.await.unwrap();
+    assert!(won - released < PAUSE / 4, "{:?}", won - released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_dropped_wakes_a_waiter_too() {
+    let nodes = MockNode::fleet(3);
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&second);
+    sleep(ms(100)).await;
+    let dropped = Instant::now();
+    drop(lock);
+    assert_eq!(waiting.await.unwrap().1, dropped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_minority_may_be_down_and_waiters_are_woken_all_the_same() {
+    for down in 0..3 {
+        let nodes = MockNode::fleet(3);
+        let (first, second) = (redlock(&nodes), redlock(&nodes));
+        nodes[down].stop();
+        let lock = first.acquire("r", TTL).await.unwrap();
+        let waiting = waits(&second);
+        sleep(ms(100)).await;
+        let released = Instant::now();
+        lock.release().await.unwrap();
+        assert_eq!(waiting.await.unwrap().1, released, "node {down} is down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_dies_while_they_wait_costs_a_pause_at_most() {
+    for down in 0..3 {
+        let nodes = MockNode::fleet(3);
+        let (first, second) = (redlock(&nodes), redlock(&nodes));
+        let lock = first.acquire("r", TTL).await.unwrap();
+        let waiting = waits(&second);
+        sleep(ms(100)).await;
+        nodes[down].stop();
+        let released = Instant::now();
+        lock.release().await.unwrap();
+        assert!(waiting.await.unwrap().1 - released < PAUSE, "node {down} died");
+        nodes[down].start(Memory::Kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_never_gives_it_back_is_waited_for_until_its_ttl_ends() {
+    let nodes = MockNode::fleet(3);
+    nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(700))));
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let start = Instant::now();
+    let mut waiting = wait_in_order(&[&first, &second]).await;
+    let last = waiting.pop().unwrap();
+    let (lock, taken) = waiting.pop().unwrap().await.unwrap();
+    assert!(taken - start < ms(710), "{:?}", taken - start);
+    lock.release().await.unwrap();
+    last.await.unwrap().0.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_listened_to_before_somebody_waits_nor_after_the_end() {
+    let nodes = MockNode::fleet(3);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    assert!(second.try_acquire("r", TTL).await.is_err());
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    assert_eq!(tasks(), 0);
+    let waiting = waits(&second);
+    sleep(ms(100)).await;
+    assert_eq!(tasks(), 1 + nodes.len());
+    lock.release().await.unwrap();
+    waiting.await.unwrap().0.release().await.unwrap();
+    second.close().await.unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(tasks(), 0);
+}
+
+/// Rounds of a waiter while others hold the lock on these nodes.
+async fn rounds_while_held_on(held: &[usize]) -> u32 {
+    let nodes = MockNode::fleet(3);
+    held.iter().filter_map(|node| nodes.get(*node)).for_each(|node| node.set("r", "other", None));
+    match redlock(&nodes).acquire("r", patient().deadline(ms(500))).await {
+        Err(AcquireError::Deadline(tried)) => tried.made,
+        given => unreachable!("nobody has given it back: {given:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_granted_where_it_is_to_be_woken_asks_once_more() {
+    let in_line = rounds_while_held_on(&[0, 1, 2]).await;
+    assert_eq!(rounds_while_held_on(&[1, 2]).await, in_line + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_has_expired_beside_its_holder_hides_no_release() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let expired = redlock.acquire("r", ms(200)).await.unwrap();
+    sleep(ms(300)).await;
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(100)).await;
+    let released = Instant::now();
+    drop(lock);
+    let (_lock, taken) = waiting.await.unwrap();
+    assert!(taken - released < PAUSE / 4, "{:?}", taken - released);
+    drop(expired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_has_expired_and_is_not_dropped_makes_nobody_deaf() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let expired = ours.acquire("r", ms(100)).await.unwrap();
+    sleep(ms(200)).await;
+    let lock = theirs.acquire("r", Duration::from_secs(3600)).await.unwrap();
+    let waiting = waits(&ours);
+    // One pause teaches it.
+    sleep(PAUSE + ms(100)).await;
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    assert_eq!(waiting.await.unwrap().1, released);
+    drop(expired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_within_a_pause_sleeps_past_no_ttl() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(100)).await;
+    // Another has it when its own process gives it back, and is gone.
+    nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(300))));
+    drop(lock);
+    let dropped = Instant::now();
+    let (_lock, taken) = waiting.await.unwrap();
+    assert!(taken - dropped < ms(400), "{:?}", taken - dropped);
+}
+
+/// A node on which nobody may listen.
+#[derive(Debug)]
+struct Deaf(MockNode);
+
+#[async_trait::async_trait]
+impl LockNode for Deaf {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
+    let deaf = MockNode::fleet(3).into_iter().map(Deaf);
+    let deaf = Redlock::builder().nodes(deaf).clock(TokioClock::default()).build().unwrap();
+    for redlock in [redlock(&MockNode::fleet(3)), deaf] {
+        let all = redlock.acquire_all(["a", "b", "c"], TTL).await.unwrap();
+        let waiting = ["a", "b"].map(|key| {
+            let redlock = redlock.clone();
+            tokio::spawn(async move { redlock.acquire(key, patient()).await.map(|lock| (lock, Instant::now())) })
+        });
+        sleep(ms(100)).await;
+        let released = Instant::now();
+        all.release().await.unwrap();
+        for waiting in waiting {
+            let (_lock, taken) = waiting.await.unwrap().unwrap();
+            assert_eq!(taken, released);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+    let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let mut waiting = wait_in_order(&[&second, &third]).await;
+    sleep(ms(200)).await;
+    lock.release().await.unwrap();
+    // Before the second, which is woken, another has it on a quorum; it wakes nobody when it goes.
+    nodes[..2].iter().for_each(|node| node.set("r", "another", None));
+    sleep(ms(300)).await;
+    nodes.iter().for_each(|node| node.remove("r"));
+    waiting.remove(0).abort();
+    let left = Instant::now();
+    let (_lock, taken) = waiting.remove(0).await.unwrap();
+    assert!(taken - left < ms(100), "{:?}", taken - left);
+}
