@@ -100,7 +100,9 @@ impl Client {
         let mut state = self.state();
         match state.attempt {
             Some(Attempt { fails_at, .. }) if now < fails_at => Ok(fails_at),
-            Some(Attempt { fails_at, why }) if now < later(fails_at, Self::PAUSE) => Err(NodeError::from(why).never_sent()),
+            Some(Attempt { fails_at, why }) if now < later(fails_at, Self::PAUSE) => {
+                Err(NodeError::from(why).never_sent())
+            }
             _ => {
                 let fails_at = later(now, self.behavior.connect_timeout);
                 state.attempt = Some(Attempt { fails_at, why: NodeErrorKind::Timeout });

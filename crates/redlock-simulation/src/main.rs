@@ -76,7 +76,7 @@ enum Only {
     Guarded,
     /// Nothing but delays, and several who wait: whoever is the next is woken.
     Waiting,
-    /// Nodes hang or are cut off for seconds: no key stays that nobody owns. Not promised yet.
+    /// Nodes hang or are cut off for seconds: no key stays that nobody owns.
     Orphans,
 }
 

@@ -36,7 +36,7 @@ pub enum Scope {
     /// waits is woken, long before its pause is over.
     Waiting,
     /// Nodes hang for seconds, one after the other or several at once, or are cut off, so that processes give their
-    /// connections up, while locks with long ttls are taken: no key stays that nobody owns. Not played by default yet.
+    /// connections up, while locks with long ttls are taken: no key stays that nobody owns.
     Orphans,
     /// Beyond: nodes forget keys when they restart.
     Restarts,

@@ -300,7 +300,7 @@ impl Stage {
             self.violation(Oracle::NoResidue, "a clean release has left a key");
         }
         // Releases that an earlier request may follow are repeated for a minute.
-        sleep(Duration::from_secs(70)).await;
+        sleep(Duration::from_secs(200)).await;
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         if tasks > 0 {
             self.violation(Oracle::BoundedWork, format!("{tasks} tasks outlived their work"));

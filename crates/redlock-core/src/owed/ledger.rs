@@ -131,10 +131,12 @@ impl Ledger {
         }
     }
 
-    /// The node has not answered the release: it is to be sent again.
-    pub(super) fn failed(&mut self, number: u64) {
-        if let Some(entry) = self.entries.get_mut(&number) {
-            entry.is_out = false;
+    /// The node has not answered the release: it is to be sent again, unless it was only a precaution.
+    pub(super) fn failed(&mut self, number: u64, now: Instant) {
+        match self.entries.get_mut(&number) {
+            Some(entry) if entry.is_settled() => self.delivered(number, now),
+            Some(entry) => entry.is_out = false,
+            None => {}
         }
     }
 
@@ -167,7 +169,7 @@ mod tests {
         ledger.add(entry(1, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
-        ledger.failed(0);
+        ledger.failed(0, now);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         ledger.delivered(0, now);
         assert_eq!((ledger.unsettled(), ledger.is_empty(), ledger.bytes), (0, true, 0));
@@ -184,7 +186,8 @@ mod tests {
             assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
             assert_eq!(ledger.unsettled(), usize::from(sent.len() < 2));
             sent.push((now - start).as_millis());
-            ledger.delivered(0, now);
+            // Once it is settled, it does not matter whether the node answers.
+            if sent.len() > 2 { ledger.failed(0, now) } else { ledger.delivered(0, now) }
         }
         assert_eq!(sent, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500, 63_500]);
         assert_eq!((ledger.is_empty(), ledger.bytes), (true, 0));
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
         assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
         assert_eq!(ledger.unsettled(), 1);
-        ledger.failed(0);
+        ledger.failed(0, now);
         assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
         assert_eq!((ledger.is_empty(), ledger.bytes), (true, 0));
     }

@@ -31,8 +31,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Owed {
     state: Mutex<State>,
-    /// Tells the task that sends them that the node answers again.
-    answers: Notify,
+    /// Wakes the task that sends them: there is a new one, or the node answers again.
+    changed: Notify,
     /// Tells whoever closes that there is nothing left.
     settled: Notify,
 }
@@ -48,7 +48,7 @@ impl Owed {
     /// How much memory one node's debt may take, for a fleet of this size: 64 MB together.
     pub(crate) fn for_one_of(members: usize) -> Self {
         let ledger = Ledger::new((64 << 20) / members.max(1));
-        Self { state: Mutex::new(State { ledger, is_served: false }), answers: Notify::new(), settled: Notify::new() }
+        Self { state: Mutex::new(State { ledger, is_served: false }), changed: Notify::new(), settled: Notify::new() }
     }
 
     /// How many releases are not delivered yet.
@@ -64,7 +64,7 @@ impl Owed {
 
     /// The node answers again after it has failed: what it is owed can be sent now.
     pub(crate) fn answers_again(&self) {
-        self.answers.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits until nothing is owed.
@@ -101,6 +101,7 @@ impl Fleet {
                 "too many releases are owed to the node: the oldest are dropped, and their keys expire by themselves"
             );
         }
+        member.owed.changed.notify_one();
         self.serve(number, runtime);
         // That runtime may have ended.
         if let Ok(current) = Handle::try_current() {
@@ -189,7 +190,7 @@ impl Serving {
             };
             match due {
                 Err(wait) => {
-                    tokio::time::sleep(wait).await;
+                    let _ = timeout(wait, member.owed.changed.notified()).await;
                 }
                 Ok(due) => {
                     let all_answered = self.send(member, due).await;
@@ -199,7 +200,7 @@ impl Serving {
                     if all_answered {
                         pause = Fleet::RETRY.0;
                     } else {
-                        let _ = timeout(pause, member.owed.answers.notified()).await;
+                        let _ = timeout(pause, member.owed.changed.notified()).await;
                         pause = (pause * 2).min(Fleet::RETRY.1);
                     }
                 }
@@ -229,7 +230,7 @@ impl Serving {
                     state.ledger.delivered(number, Instant::now());
                 }
                 Err(_) => {
-                    state.ledger.failed(number);
+                    state.ledger.failed(number, Instant::now());
                     all_answered = false;
                 }
             }

@@ -143,3 +143,18 @@ async fn a_lock_that_another_acquired_meanwhile_is_left_alone() {
     assert_eq!(keys(&nodes[2]), ["r"]);
     assert_eq!(other.release().await.unwrap(), Release::Released);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_release_does_not_wait_for_the_repetition_of_an_old_one() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    // Its release is repeated for a minute, ever later.
+    nodes[0].inject(Fault::LoseAnswer);
+    redlock.acquire("old", TTL).await.unwrap().release().await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    let lock = redlock.acquire("new", TTL).await.unwrap();
+    nodes[0].inject(Fault::LoseRequest);
+    lock.release().await.unwrap();
+    sleep(SOON + SOON).await;
+    assert_eq!(keys(&nodes[0]), [""; 0]);
+}

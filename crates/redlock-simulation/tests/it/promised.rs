@@ -77,3 +77,8 @@ fn every_random_cut_cuts_something() {
     let cuts: Vec<_> = (0..300).flat_map(cuts).collect();
     assert!(cuts.len() > 100 && !cuts.contains(&(None, None)), "{cuts:?}");
 }
+
+#[test]
+fn no_key_stays_that_nobody_owns_once_its_node_answers_again() {
+    finds_nothing(Scope::Orphans);
+}
