@@ -299,8 +299,8 @@ impl Stage {
         if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| Self::locks_on(node).is_empty()) {
             self.violation(Oracle::NoResidue, "a clean release has left a key");
         }
-        // Releases that an earlier request may follow are repeated for a minute.
-        sleep(Duration::from_secs(200)).await;
+        // What nodes are owed is forgotten ten minutes after its TTL, however bad the network is.
+        sleep(Duration::from_secs(700)).await;
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         if tasks > 0 {
             self.violation(Oracle::BoundedWork, format!("{tasks} tasks outlived their work"));
