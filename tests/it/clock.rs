@@ -49,7 +49,8 @@ async fn is_distrusted(backend: Backend) {
     assert!(error.contains("the clock has jumped: it has jumped by +") && error.contains("time service"), "{error}");
     // The third one may not have been waited for: two failures decide the round.
     assert!(error.contains("of 3 granted, 2 needed"), "{error}");
-    redlock.close().await.unwrap();
+    // The server that is stopped may be owed a release: it is not waited for.
+    let _ = tokio::time::timeout(Duration::from_millis(300), redlock.close()).await;
 
     // Others do without it at once.
     servers[1].start().await.unwrap();

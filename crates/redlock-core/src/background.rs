@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::error::WithinAsync;
@@ -27,13 +31,17 @@ impl Default for Background {
 impl Background {
     const AT_ONCE: usize = 256;
 
-    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its turn.
-    pub(crate) fn spawn_in_turn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its turn. The turn is over when `work` drops it.
+    pub(crate) fn spawn_in_turn<W: Future<Output = ()> + Send>(
+        &self,
+        runtime: &Handle,
+        work: impl FnOnce(Option<OwnedSemaphorePermit>) -> W + Send + 'static,
+    ) {
         let turns = Arc::clone(&self.turns);
         self.spawn(runtime, async move {
             // It is never closed.
-            let _turn = turns.acquire().await;
-            work.await;
+            let turn = turns.acquire_owned().await.ok();
+            work(turn).await;
         });
     }
 

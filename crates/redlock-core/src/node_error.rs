@@ -6,14 +6,25 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 #[derive(Debug, Clone)]
 pub struct NodeError {
     kind: NodeErrorKind,
-    never_sent: bool,
+    sent: Sent,
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// Whether the request was sent that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It was not: there was no connection.
+    Never,
+    /// Perhaps, over an earlier connection, whatever became of it over the next.
+    Before,
+    /// The kind of the error tells.
+    Unmarked,
 }
 
 impl NodeError {
     /// An error of `kind`, caused by `source` (the client's own error, or a text).
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, never_sent: false, source: Some(source.into().into()) }
+        Self { kind, sent: Sent::Unmarked, source: Some(source.into().into()) }
     }
 
     /// There was no answer within this time.
@@ -32,19 +43,23 @@ impl NodeError {
     /// connection. Without this mark, a request without an answer counts as one that may be carried out at any time.
     #[must_use]
     pub fn never_sent(self) -> Self {
-        Self { never_sent: true, ..self }
+        Self { sent: Sent::Never, ..self }
     }
 
     /// Marks the request as one that may have been sent after all, on an earlier connection.
     pub(crate) fn perhaps_sent(self) -> Self {
-        Self { never_sent: false, ..self }
+        Self { sent: Sent::Before, ..self }
     }
 
     /// Whether the request was not carried out, and will not be: the node has answered with an error, or it was never
     /// sent.
     pub(crate) fn is_certain(&self) -> bool {
         use NodeErrorKind::{Other, Timeout, Unreachable};
-        self.never_sent || !matches!(self.kind, Timeout | Unreachable | Other)
+        match self.sent {
+            Sent::Never => true,
+            Sent::Before => false,
+            Sent::Unmarked => !matches!(self.kind, Timeout | Unreachable | Other),
+        }
     }
 
     /// What a caller can act on.
@@ -85,7 +100,7 @@ impl Error for NodeError {
 
 impl From<NodeErrorKind> for NodeError {
     fn from(kind: NodeErrorKind) -> Self {
-        Self { kind, never_sent: false, source: None }
+        Self { kind, sent: Sent::Unmarked, source: None }
     }
 }
 

@@ -77,7 +77,7 @@ async fn without_a_quorum_the_command_is_not_run() {
     for server in &stage.servers[1..] {
         server.stop().await.unwrap();
     }
-    for options in [&["--try"][..], &["--wait", "500ms"]] {
+    for options in [&["--try"][..], &["--wait", "3s"]] {
         let outcome = outcome(stage.run("a", options, &["touch", "ran"])).await;
         assert_eq!(outcome.code, 122, "{}", outcome.stderr);
         assert!(outcome.stderr.contains("unreachable"), "{}", outcome.stderr);

@@ -87,9 +87,10 @@ impl Drop for Claim {
         // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the claim's
         // own runtime has ended, the requests are dropped with the task, and what they would release is owed.
         let requests = self.0.release();
-        self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move {
+        self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
             let on_time = Instant::now() + claimed.node_timeout;
-            requests.finish(on_time, Claimed::RELEASE_LIMIT, let_go).await;
+            // A node that hangs holds the turn up as briefly as it holds up whoever waits for the key.
+            requests.finish(on_time, Claimed::RELEASE_LIMIT, (let_go, turn)).await;
         });
     }
 }
@@ -162,7 +163,8 @@ impl Claimed {
                 let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&claimed)));
                 let _order = claimed.turn_to_release(lane).await;
                 if lane.succeeded.load(Ordering::SeqCst) {
-                    owes.settled();
+                    // An extend that the node has not answered may still set the key once the successor has released it.
+                    owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
                 if !lane.used.load(Ordering::SeqCst) && waker != Some(member) {

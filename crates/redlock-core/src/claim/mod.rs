@@ -193,6 +193,8 @@ impl Claim {
         for lane in &claim.0.lanes {
             lane.used.store(true, Ordering::SeqCst);
             lane.perhaps.store(true, Ordering::SeqCst);
+            // An extend of the other process may be unanswered.
+            lane.uncertain.store(1, Ordering::SeqCst);
         }
         claim
     }

@@ -135,7 +135,14 @@ impl Ledger {
     pub(super) fn failed(&mut self, number: u64, now: Instant) {
         match self.entries.get_mut(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
-            Some(entry) => entry.is_out = false,
+            Some(entry) => {
+                entry.is_out = false;
+                // To the end: one that fails again and again must not keep the others waiting.
+                if let Some(entry) = self.entries.remove(&number) {
+                    self.entries.insert(self.next_number, entry);
+                    self.next_number += 1;
+                }
+            }
             None => {}
         }
     }
@@ -170,8 +177,8 @@ mod tests {
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
         ledger.failed(0, now);
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
-        ledger.delivered(0, now);
+        assert_eq!(numbers(&ledger.take_due(now, 9)), [1]);
+        ledger.delivered(1, now);
         assert_eq!((ledger.unsettled(), ledger.is_empty(), ledger.bytes), (0, true, 0));
     }
 

@@ -6,11 +6,12 @@
 mod ledger;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -31,8 +32,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Owed {
     state: Mutex<State>,
-    /// Wakes the task that sends them: there is a new one, or the node answers again.
-    changed: Notify,
+    /// Wakes the task that sends them, if it has nothing to send just now: there is a new one.
+    arrived: Notify,
+    /// Ends its pause after a failure: the node answers again.
+    answers: Notify,
     /// Tells whoever closes that there is nothing left.
     settled: Notify,
 }
@@ -48,7 +51,12 @@ impl Owed {
     /// How much memory one node's debt may take, for a fleet of this size: 64 MB together.
     pub(crate) fn for_one_of(members: usize) -> Self {
         let ledger = Ledger::new((64 << 20) / members.max(1));
-        Self { state: Mutex::new(State { ledger, is_served: false }), changed: Notify::new(), settled: Notify::new() }
+        Self {
+            state: Mutex::new(State { ledger, is_served: false }),
+            arrived: Notify::new(),
+            answers: Notify::new(),
+            settled: Notify::new(),
+        }
     }
 
     /// How many releases are not delivered yet.
@@ -64,7 +72,7 @@ impl Owed {
 
     /// The node answers again after it has failed: what it is owed can be sent now.
     pub(crate) fn answers_again(&self) {
-        self.changed.notify_one();
+        self.answers.notify_one();
     }
 
     /// Waits until nothing is owed.
@@ -101,7 +109,7 @@ impl Fleet {
                 "too many releases are owed to the node: the oldest are dropped, and their keys expire by themselves"
             );
         }
-        member.owed.changed.notify_one();
+        member.owed.arrived.notify_one();
         self.serve(number, runtime);
         // That runtime may have ended.
         if let Ok(current) = Handle::try_current() {
@@ -125,6 +133,7 @@ impl Fleet {
             let settled = async {
                 // In short steps: a node may begin to fail while it is waited for.
                 while timeout(Self::RETRY.1, member.owed.until_settled()).await.is_err() {
+                    self.serve(number, &Handle::current());
                     if member.is_failing() && started.elapsed() >= FAILING {
                         return;
                     }
@@ -190,7 +199,7 @@ impl Serving {
             };
             match due {
                 Err(wait) => {
-                    let _ = timeout(wait, member.owed.changed.notified()).await;
+                    let _ = timeout(wait, member.owed.arrived.notified()).await;
                 }
                 Ok(due) => {
                     let all_answered = self.send(member, due).await;
@@ -200,7 +209,7 @@ impl Serving {
                     if all_answered {
                         pause = Fleet::RETRY.0;
                     } else {
-                        let _ = timeout(pause, member.owed.changed.notified()).await;
+                        let _ = timeout(pause, member.owed.answers.notified()).await;
                         pause = (pause * 2).min(Fleet::RETRY.1);
                     }
                 }
@@ -216,8 +225,14 @@ impl Serving {
             .map(|(number, entry)| async move {
                 let request = ReleaseRequest::new(entry.keys, entry.token);
                 let answer = self.fleet.call(member, NodeRequest::Release, member.node.release(&request));
-                let answer = timeout(LATE_LIMIT, answer).await;
-                (number, member.observe(answer.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)))))
+                // A backend that panics is a node that fails.
+                let answer = timeout(LATE_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await;
+                let answer = match answer {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(NodeError::new(NodeErrorKind::Other, "the node panicked")),
+                    Err(_) => Err(NodeError::no_answer(LATE_LIMIT)),
+                };
+                (number, member.observe(answer))
             })
             .collect();
         let mut all_answered = true;
