@@ -62,24 +62,23 @@ pub(super) async fn a_list_says_whether_too_many_nodes_are_missing(lab: &Lab) {
 }
 
 pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
-    let fill = "for i = 1, 5000 do redis.call('SET', 'other' .. i, i) end";
+    let fill = "for i = 1, 2000 do redis.call('SET', 'other' .. i, i) end";
     let server = lab.site(0);
     server.command(&["EVAL", fill, "0"]).await.unwrap();
-    let fill = "for i = 1, 3000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
+    let fill = "for i = 1, 500 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
+    server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
+    // A list may last 4 s, and says that it is not complete if a busy machine takes longer.
+    let is_whole = async || {
+        let listing = lab.redlock(1).list().await.unwrap();
+        assert!(listing.names().all(|name| name.starts_with("lock")));
+        listing.is_complete() && listing.names().count() == 500
+    };
+    assert!(eventually(is_whole).await);
+
+    let fill = "for i = 501, 20000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
     server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
     let listing = lab.redlock(1).list().await.unwrap();
-    assert_eq!(listing.names().count(), 3000);
-    assert!(listing.is_complete() && listing.names().all(|name| name.starts_with("lock")));
-
-    let fill = "for i = 3001, 20000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
-    server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
-    // A busy machine may take longer than a list may last.
-    let is_cut = async || {
-        let listing = lab.redlock(1).list().await.unwrap();
-        assert!(!listing.is_complete());
-        listing.names().count() >= Redlock::LISTED
-    };
-    assert!(eventually(is_cut).await);
+    assert!(!listing.is_complete() && listing.names().count() > 0, "more than a list may hold");
 }
 
 pub(super) async fn a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_not_look(lab: &Lab) {
