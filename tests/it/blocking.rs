@@ -19,9 +19,8 @@ fn work([ours, theirs]: [Redlock; 2]) {
     // Between the calls the worker extends it.
     thread::sleep(2 * TTL);
     lock.check().unwrap();
-    // On a busy machine, nodes may take longer for a first connection than one round waits.
-    assert!((0..50).any(|_| theirs.try_acquire("b", TTL).unwrap_err().is_contended()));
-    assert!((0..50).any(|_| theirs.is_locked("a").is_ok_and(|locked| locked)));
+    assert!(theirs.try_acquire("b", TTL).unwrap_err().is_contended());
+    assert!(theirs.is_locked("a").unwrap());
     let lock = theirs.resume(lock.into_parts().unwrap()).unwrap();
     assert_eq!(lock.release().unwrap(), Release::Released);
     assert_eq!(ours.using("a", TTL, |lock| lock.resource().to_owned()).unwrap(), "a");
@@ -36,8 +35,11 @@ fn work([ours, theirs]: [Redlock; 2]) {
 async fn code_without_async_locks_through_both_clients() {
     let servers = Servers::from_env().await.unwrap().start(3, &ServerOptions::new()).await.unwrap();
     let urls = || servers.iter().map(Server::url);
-    let redis_rs = Redlock::new(redlock_redis_rs::RedisNode::open_all(urls()).unwrap()).unwrap();
-    let fred = Redlock::new(redlock_fred::RedisNode::open_all(urls()).unwrap()).unwrap();
+    // What is tested here does not depend on how soon a node answers.
+    let builder = || redlock_core::Redlock::builder().node_timeout(Duration::from_millis(900));
+    let redis_rs = builder().nodes(redlock_redis_rs::RedisNode::open_all(urls()).unwrap());
+    let fred = builder().nodes(redlock_fred::RedisNode::open_all(urls()).unwrap());
+    let [redis_rs, fred] = [redis_rs, fred].map(|builder| Redlock::try_from(builder.build().unwrap()).unwrap());
     locks_without_async([redis_rs.clone(), fred.clone()]).await;
     locks_without_async([fred, redis_rs]).await;
 }

@@ -51,7 +51,7 @@ struct Cli {
 enum Task {
     /// Check and test all that gates a change, against real Redis servers.
     ///
-    /// About 15 minutes on two cores the first time, compiling included, then 6. The last lines say what was left out and
+    /// About 20 minutes on two cores the first time, compiling included, then 10. The last lines say what was left out and
     /// how to run it; `--thorough` leaves nothing out.
     ///
     /// Each step is named, numbered and timed, and all are summed up at the end. Missing tools and servers are set up

@@ -1,7 +1,7 @@
 //! `cargo xtask test-all`: the steps, in two lanes.
 //!
-//! What compiles and computes runs in one lane, what waits for servers beside it in the other: the tests on servers use
-//! a tenth of a core each. Everything that the first lane runs is niced, so that no test misses its time for it.
+//! One lane compiles and computes, the other runs the tests on servers, which mostly wait. With `--overlap` they run
+//! beside each other, the first one niced; else the tests on servers have the machine to themselves.
 
 use std::{
     process::{Command, ExitCode},
@@ -49,6 +49,10 @@ pub(crate) struct Selection {
     /// Go on after a step that fails.
     #[arg(long)]
     keep_going: bool,
+
+    /// Run the tests on servers beside the steps that compile: sooner done, and harder on tests that depend on time.
+    #[arg(long)]
+    overlap: bool,
 }
 
 /// Which steps a step runs beside.
@@ -80,6 +84,8 @@ struct Session<'a> {
 const OLDEST: (&str, Backend) = ("redis-6.2", Backend::RedisRs);
 const NEWEST: (&str, Backend) = ("valkey-8.1", Backend::Fred);
 
+const BUILD: &str = "build of all tests";
+
 pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Result<ExitCode> {
     let started = Instant::now();
     let mut plan = Plan::from_env(&selection.flavour)?;
@@ -95,10 +101,10 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
     let session = Session { workspace, built: OnceLock::new(), servers: OnceLock::new() };
     let steps = steps(selection, plan);
     let all = steps.len() + 1;
-    println!("{all} steps; those on servers run beside those that compile");
+    println!("{all} steps");
     let report = Mutex::new(Report::default());
     let begun = Mutex::new(0);
-    let (servers, compute): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.lane == Lane::Servers);
+    let (servers, mut compute): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.lane == Lane::Servers);
     let lane = |steps: Vec<Step<'a>>, prefix: bool| {
         for step in steps {
             let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,10 +132,19 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
             let _ = session.built.set(None);
         }
     };
-    thread::scope(|scope| {
-        scope.spawn(|| lane(servers, true));
+    if selection.overlap {
+        thread::scope(|scope| {
+            scope.spawn(|| lane(servers, true));
+            lane(compute, false);
+        });
+    } else {
+        let built = compute.iter().position(|step| step.name == BUILD).map_or(0, |build| build + 1);
+        let rest = compute.split_off(built);
         lane(compute, false);
-    });
+        lane(servers, true);
+        set_prefix("");
+        lane(rest, false);
+    }
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     if interrupt::is_set() {
         leftovers::sweep();
@@ -154,7 +169,7 @@ fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
     let mut steps = vec![
         compute("tidy", |session| Ok(tidy::run(session.workspace)?.into())),
         compute("fmt", |session| plain(session, &["fmt", "--all", "--check"])),
-        compute("build of all tests", |session| {
+        compute(BUILD, |session| {
             let built = Built::all(session.workspace);
             let (built, result) = match built {
                 Ok(built) => (Some(built), Ok(String::new().into())),
@@ -328,7 +343,7 @@ fn run_tests<'p>(
 /// Tests on servers mostly wait: several of them share a core.
 fn wait_in_parallel(command: &mut Command) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    command.env("RUST_TEST_THREADS", (3 * cores).to_string());
+    command.env("RUST_TEST_THREADS", (2 * cores).to_string());
 }
 
 fn conformance(session: &Session<'_>, backends: &[Backend], servers: &Environment) -> Result<Done> {

@@ -76,10 +76,12 @@ pub(super) async fn a_node_that_restarts_empty_makes_no_second_holder(lab: &Lab)
     lab.mend(2).await;
     lab.restart(1).await;
     // Two nodes know of no lock, but of no guard either.
-    let once = AcquireOptions::new(LONG).deadline(Duration::from_secs(5));
-    let error = theirs.acquire("r", once).await.unwrap_err();
-    let quarantined = quarantines(&error).into_iter().flatten().count();
-    assert!(quarantined > 0 && error.to_string().contains("in quarantine"), "{error}");
+    // The last round before a deadline may be too short for an answer, on a busy machine.
+    let is_quarantined = async || {
+        let error = theirs.try_acquire("r", LONG).await.unwrap_err();
+        quarantines(&error).into_iter().flatten().count() > 0 && error.to_string().contains("in quarantine")
+    };
+    assert!(eventually(is_quarantined).await);
     assert!(lock.is_valid());
     drop(lock);
     close([ours, theirs]).await;
