@@ -151,7 +151,7 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
         report.add_not_run("leftovers".to_owned(), "");
     } else {
         let (took, result) = announced("leftovers", &format!("[{all}/{all}] "), leftovers::check);
-        report.add("leftovers".to_owned(), took, result.map(Into::into));
+        report.add("leftovers".to_owned(), took, result);
     }
     report.took = Some(started.elapsed());
     println!("\n{}{report}", left_out(selection));

@@ -82,7 +82,6 @@ mod tests {
             name: name.to_owned(),
             manifest: format!("/w/crates/{name}/Cargo.toml").into(),
             dependencies: dependencies.iter().map(dependency).collect(),
-            ..Package::default()
         }
     }
 
