@@ -89,7 +89,7 @@ impl Drop for Claim {
         let requests = self.0.release();
         self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
             let on_time = Instant::now() + claimed.node_timeout;
-            // A node that hangs holds the turn up as briefly as it holds up whoever waits for the key.
+            // The turn ends after 50 ms at most, so that a hung node does not delay other releases.
             requests.finish(on_time, Claimed::RELEASE_LIMIT, (let_go, turn)).await;
         });
     }

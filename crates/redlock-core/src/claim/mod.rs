@@ -54,7 +54,7 @@ pub(crate) struct Claimed {
     pub(crate) fence: OnceLock<FencingToken>,
     pub(crate) standing: Standing,
     node_timeout: Duration,
-    /// The longest ttl that was asked for, in milliseconds.
+    /// The longest TTL of all acquires and extends so far, in milliseconds.
     longest_ttl: AtomicU64,
     lanes: Box<[Lane]>,
     /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has

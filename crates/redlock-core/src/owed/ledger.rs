@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    /// Whoever was sending is gone: nothing is out any more.
+    /// The sending task has ended: no release is out any more.
     pub(super) fn nothing_is_out(&mut self) {
         self.entries.values_mut().for_each(|entry| entry.is_out = false);
     }

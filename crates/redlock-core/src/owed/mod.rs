@@ -178,7 +178,7 @@ impl Serving {
         let Some(member) = fleet.members.get(self.number) else { return };
         let mut pause = Fleet::RETRY.0;
         loop {
-            // A node that fails is asked with one release, one that answers with many at once.
+            // One release at a time while the node fails, many once it answers.
             let most = if member.is_failing() { 1 } else { Fleet::WINDOW };
             let due = {
                 let mut state = member.owed.state();
