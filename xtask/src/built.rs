@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    command::{cargo_behind, follow},
+    command::{behind, cargo_behind, follow},
     silence,
     workspace::Workspace,
 };
@@ -90,6 +90,11 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
+    }
+
+    /// The same, where tests that wait for a TTL to pass run beside it and must get the processor first.
+    pub(crate) fn command_behind(&self) -> Command {
+        behind(&self.command())
     }
 }
 

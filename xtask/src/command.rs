@@ -39,20 +39,28 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// Cargo, where something else runs beside it: tests that wait for a TTL to pass must get the processor first.
+/// Cargo, where tests that wait for a TTL to pass run beside it and must get the processor first.
 pub(crate) fn cargo_behind(workspace: &Workspace) -> Command {
-    let cargo = cargo(workspace);
+    let mut command = behind(&cargo(workspace));
+    // Where everything is compiled once, what incremental compilation prepares is never used.
+    if env::var_os("CI").is_some() && env::var_os("CARGO_INCREMENTAL").is_none() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
+    command
+}
+
+/// The same program, which leaves the processor to others.
+pub(crate) fn behind(program: &Command) -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(cargo.get_program()).current_dir(&workspace.root);
-    for (name, value) in cargo.get_envs() {
+    command.args(["-n", "19"]).arg(program.get_program()).args(program.get_args());
+    if let Some(folder) = program.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in program.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
-    }
-    // Where everything is compiled once, what incremental compilation prepares is never used.
-    if env::var_os("CI").is_some() && env::var_os("CARGO_INCREMENTAL").is_none() {
-        command.env("CARGO_INCREMENTAL", "0");
     }
     command
 }
@@ -64,10 +72,10 @@ pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command
     command
 }
 
-/// The simulation, optimized: it plays some hundred thousand histories.
+/// The simulation. The default profile optimizes what it needs.
 pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--profile", "simulation", "--package", "redlock-simulation", "--"]).args(args);
+    command.args(["run", "--package", "redlock-simulation", "--"]).args(args);
     command
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test-all`: the steps, in two lanes.
 //!
-//! One lane compiles and computes, the other runs the tests on servers, which mostly wait. With `--overlap` they run
-//! beside each other, the first one niced; else the tests on servers have the machine to themselves.
+//! One lane compiles and computes, the other runs the tests on servers, which mostly wait. They run beside each other,
+//! the first one niced. With `--one-by-one` the tests on servers have the machine to themselves.
 
 use std::{
     process::{Command, ExitCode},
@@ -50,9 +50,9 @@ pub(crate) struct Selection {
     #[arg(long)]
     keep_going: bool,
 
-    /// Run the tests on servers beside the steps that compile: sooner done, and harder on tests that depend on time.
+    /// Run one step after another. Takes longer; for a machine that is slow or busy.
     #[arg(long)]
-    overlap: bool,
+    one_by_one: bool,
 }
 
 /// Which steps a step runs beside.
@@ -132,18 +132,18 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
             let _ = session.built.set(None);
         }
     };
-    if selection.overlap {
-        thread::scope(|scope| {
-            scope.spawn(|| lane(servers, true));
-            lane(compute, false);
-        });
-    } else {
+    if selection.one_by_one {
         let built = compute.iter().position(|step| step.name == BUILD).map_or(0, |build| build + 1);
         let rest = compute.split_off(built);
         lane(compute, false);
         lane(servers, true);
         set_prefix("");
         lane(rest, false);
+    } else {
+        thread::scope(|scope| {
+            scope.spawn(|| lane(servers, true));
+            lane(compute, false);
+        });
     }
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     if interrupt::is_set() {
@@ -183,16 +183,12 @@ fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
                 program.is_test && (program.kind != "test" || fast::PACKAGES.contains(&&*program.package))
             };
             let programs = session.built()?.those(in_memory)?;
-            run_tests(programs.into_iter().map(|program| (program, fast::SKIPPED)), &Environment::default())
-        }),
-        compute("every order of messages", |session| {
-            let program = session.built()?.test("redlock-core", "it")?;
-            run_tests([(program, fast::MODELS)], &Environment::default())
+            run_tests(programs.into_iter().map(Program::command_behind))
         }),
         compute("clippy", |session| {
             plain(session, &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),
-        compute("simulation", move |session| simulation(session, if thorough { "200000" } else { "20000" })),
+        compute("simulation", move |session| simulation(session.built()?, if thorough { "200000" } else { "20000" })),
         compute("docs", |session| {
             let mut command = cargo_behind(session.workspace);
             command.args(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -236,7 +232,13 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
                 || program.name == conformance::TARGET
         };
         let programs = built.those(|program| program.is_test && program.kind == "test" && !is_elsewhere(program))?;
-        run_tests(programs.into_iter().map(|program| (program, &[][..])), session.default_servers()?)
+        let servers = session.default_servers()?;
+        run_tests(programs.into_iter().map(|program| {
+            let mut command = program.command();
+            command.envs(servers.iter());
+            wait_in_parallel(&mut command);
+            command
+        }))
     }));
     for flavour in chosen {
         // In the short run each server is for one client.
@@ -291,14 +293,9 @@ fn left_out(selection: &Selection) -> &'static str {
 
 const SIMULATION: &str = "redlock-simulation";
 
-/// Optimized: some ten times quicker.
-fn simulation(session: &Session<'_>, histories: &str) -> Result<Done> {
-    let mut tests = cargo_behind(session.workspace);
-    tests.args(["test", "--profile", "simulation", "--package", SIMULATION, "--test", "it"]);
-    let tally = run_command(&mut tests)?.all_ran()?;
-    let mut search = cargo_behind(session.workspace);
-    search.args(["run", "--profile", "simulation", "--package", SIMULATION, "--", "--histories", histories]);
-    run_command(&mut search)?;
+fn simulation(built: &Built, histories: &str) -> Result<Done> {
+    let tally = run_command(&mut built.test(SIMULATION, "it")?.command_behind())?.all_ran()?;
+    run_command(built.program(SIMULATION, SIMULATION)?.command_behind().args(["--histories", histories]))?;
     Ok(format!("{tally}, {histories} histories").into())
 }
 
@@ -316,22 +313,14 @@ fn plain(session: &Session<'_>, args: &[&str]) -> Result<Done> {
     Ok(String::new().into())
 }
 
-/// Runs test programs one after another, each with these arguments, and goes on after one that fails.
-fn run_tests<'p>(
-    programs: impl IntoIterator<Item = (&'p Program, &'p [&'p str])>,
-    servers: &Environment,
-) -> Result<Done> {
+/// Runs test programs one after another, and goes on after one that fails.
+fn run_tests(programs: impl IntoIterator<Item = Command>) -> Result<Done> {
     let mut tally = Tally::default();
     let mut failed = Vec::new();
-    for (program, args) in programs {
-        let mut command = program.command();
-        command.args(args).envs(servers.iter());
-        if !servers.is_empty() {
-            wait_in_parallel(&mut command);
-        }
-        match run_command(&mut command) {
+    for mut program in programs {
+        match run_command(&mut program) {
             Ok(counted) => tally = tally + counted,
-            Err(error) => failed.push(format!("{} {} ({error:#})", program.package, program.name)),
+            Err(error) => failed.push(format!("{error:#}")),
         }
     }
     if !failed.is_empty() {

@@ -133,10 +133,6 @@ impl fmt::Display for Obtained {
 pub(crate) struct Environment(Vec<(&'static str, String)>);
 
 impl Environment {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
