@@ -1,17 +1,23 @@
 //! The watchdog: extends locks while they are held, in one task for all locks of a runtime.
+//!
+//! On a runtime with several workers, a thread of the watchdog starts or wakes that task when a lock is due: the alarm.
+//! Without it, a task that blocks its worker would stop all extends, however many workers are idle. Tokio runs the task
+//! that a worker woke last only on that worker, and no other worker needs to be watching the timers.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::{
-    runtime::Id,
+    runtime::{Handle, Id, RuntimeFlavor},
     select,
     sync::Notify,
     time::{Instant, sleep_until},
@@ -28,20 +34,33 @@ pub(crate) struct Watchdog(Arc<Shifts>);
 
 #[derive(Debug, Default)]
 struct Shifts {
-    /// The locks of each runtime that has a task for them.
-    by_runtime: Mutex<HashMap<Id, Shift>>,
+    state: Mutex<State>,
+    /// Wakes the alarm, which has to ring earlier than it thought.
+    earlier: Condvar,
     numbers: AtomicU64,
 }
 
-/// The locks of one runtime. Their task ends with the last of them.
 #[derive(Debug, Default)]
+struct State {
+    /// The locks of each runtime that has any.
+    by_runtime: HashMap<Id, Shift>,
+    /// When the alarm rings next. None if its thread does not run.
+    rings: Option<Instant>,
+}
+
+/// The locks of one runtime.
+#[derive(Debug)]
 struct Shift {
+    runtime: Handle,
+    /// Whether the alarm starts the task when a lock is due. Otherwise the task stays until there are no locks left.
+    has_alarm: bool,
+    has_task: bool,
     locks: HashMap<u64, Watched>,
     /// When each is to be extended next, but for those below and those that are being extended now.
     due: BTreeSet<(Instant, u64)>,
     /// Those for which it is time, by the end of their validity.
     overdue: BTreeSet<(Instant, u64)>,
-    /// Tells the task that the first of these has changed, or that there are no locks left.
+    /// Wakes the task: a lock is due, or due earlier than the others, or there are no locks left.
     changed: Arc<Notify>,
 }
 
@@ -75,6 +94,9 @@ impl Watchdog {
     /// How many locks are extended at the same moment. When more are due, those go first whose validity ends first.
     const AT_ONCE: usize = 1024;
 
+    /// How long the alarm sleeps while all locks are being extended. It is told when one is due.
+    const LINGERS: Duration = Duration::from_secs(10);
+
     /// Extends this lock from now on; nothing if there is no use in it.
     pub(crate) fn watch(&self, claimed: &Arc<Claimed>, schedule: Schedule, acquired: Duration) -> Option<Watch> {
         let now = Instant::now();
@@ -82,49 +104,139 @@ impl Watchdog {
             Watched { claimed: Arc::clone(claimed), schedule, acquired, next: Turn { due: now, ends: now } };
         watched.next = watched.turn(now, Duration::ZERO, Schedule::first)?;
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let watch = Watch { watchdog: self.clone(), runtime: claimed.runtime.id(), number };
-        let is_first = {
-            let mut shifts = self.shifts();
-            let is_first = !shifts.contains_key(&watch.runtime);
-            shifts.entry(watch.runtime).or_default().insert(number, watched);
-            is_first
-        };
-        if is_first {
-            // If the runtime has ended, this is dropped at once, and the shift with it.
-            claimed.runtime.spawn(OnDuty { watchdog: self.clone(), runtime: watch.runtime, is_over: false }.run());
-        }
-        Some(watch)
+        let runtime = claimed.runtime.id();
+        let mut state = self.state();
+        let shift = state.by_runtime.entry(runtime).or_insert_with(|| Shift::new(&claimed.runtime));
+        let is_first = shift.insert(number, watched);
+        let start = if is_first { self.arrange(&mut state, runtime) } else { None };
+        drop(state);
+        self.start(start, runtime);
+        Some(Watch { watchdog: self.clone(), runtime, number })
     }
 
-    fn shifts(&self) -> MutexGuard<'_, HashMap<Id, Shift>> {
-        self.0.by_runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Makes sure that somebody looks when the first lock of this runtime is due. Returns where to start a task for it.
+    fn arrange(&self, state: &mut State, runtime: Id) -> Option<Handle> {
+        let State { by_runtime, rings } = state;
+        let shift = by_runtime.get_mut(&runtime)?;
+        let due = shift.next_due()?;
+        if shift.has_alarm {
+            match rings {
+                Some(rings) if *rings <= due => return None,
+                Some(rings) => {
+                    *rings = due;
+                    self.0.earlier.notify_one();
+                    return None;
+                }
+                None => {
+                    let watchdog = self.clone();
+                    let alarm = thread::Builder::new().name("redlock-extend".to_owned());
+                    if alarm.spawn(move || watchdog.ring()).is_ok() {
+                        *rings = Some(due);
+                        return None;
+                    }
+                    // Without a thread, a task that stays is better than nothing.
+                    shift.has_alarm = false;
+                }
+            }
+        }
+        shift.wake()
+    }
+
+    /// The alarm: wakes or starts the task of each runtime that has a lock that is due. Ends when no lock is left.
+    fn ring(self) {
+        let mut state = self.state();
+        loop {
+            let now = Instant::now();
+            let mut start = Vec::new();
+            let mut next = None;
+            let mut is_over = true;
+            for (runtime, shift) in state.by_runtime.iter_mut().filter(|(_, shift)| shift.has_alarm) {
+                is_over = false;
+                if shift.next_due().is_some_and(|due| due <= now) {
+                    start.extend(shift.wake().map(|handle| (handle, *runtime)));
+                }
+                // What is due already is taken by the task, as soon as it can.
+                next = [next, shift.due_after(now)].into_iter().flatten().min();
+            }
+            if start.is_empty() {
+                let next = next.unwrap_or(now + Self::LINGERS);
+                state.rings = (!is_over).then_some(next);
+                if is_over {
+                    return;
+                }
+                let sleeps = self.0.earlier.wait_timeout(state, next.saturating_duration_since(now));
+                (state, _) = sleeps.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(state);
+            start.into_iter().for_each(|(handle, runtime)| self.start(Some(handle), runtime));
+            state = self.state();
+        }
+    }
+
+    /// Not under the lock: if the runtime has ended, the task is dropped at once, and the shift with it.
+    fn start(&self, runtime: Option<Handle>, id: Id) {
+        if let Some(runtime) = runtime {
+            runtime.spawn(OnDuty { watchdog: self.clone(), runtime: id, is_over: false }.run());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut shifts = self.watchdog.shifts();
-        let removed = shifts.get_mut(&self.runtime).and_then(|shift| shift.remove(self.number));
-        drop(shifts);
+        let mut state = self.watchdog.state();
+        let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { return };
+        let removed = shift.remove(self.number);
+        if shift.locks.is_empty() && !shift.has_task {
+            state.by_runtime.remove(&self.runtime);
+        }
+        drop(state);
         drop(removed);
     }
 }
 
 impl Shift {
-    fn insert(&mut self, number: u64, watched: Watched) {
+    fn new(runtime: &Handle) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            // With one worker there is nobody else to run the task.
+            has_alarm: runtime.runtime_flavor() != RuntimeFlavor::CurrentThread,
+            has_task: false,
+            locks: HashMap::new(),
+            due: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Whether it is the first to be due.
+    fn insert(&mut self, number: u64, watched: Watched) -> bool {
         let due = watched.next.due;
         self.due.insert((due, number));
-        if self.next_due() == Some(due) {
-            self.changed.notify_one();
-        }
         self.locks.insert(number, watched);
+        self.next_due() == Some(due)
+    }
+
+    /// Wakes the task, or returns where to start it.
+    fn wake(&mut self) -> Option<Handle> {
+        if self.has_task {
+            self.changed.notify_one();
+            return None;
+        }
+        self.has_task = true;
+        Some(self.runtime.clone())
     }
 
     fn remove(&mut self, number: u64) -> Option<Watched> {
         let watched = self.locks.remove(&number)?;
         self.due.remove(&(watched.next.due, number));
         self.overdue.remove(&(watched.next.ends, number));
-        if self.locks.is_empty() {
+        // A task that the alarm starts ends by itself. It is not woken here, or it might wait for this worker.
+        if self.locks.is_empty() && !self.has_alarm {
             self.changed.notify_one();
         }
         Some(watched)
@@ -132,6 +244,11 @@ impl Shift {
 
     fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    fn due_after(&self, now: Instant) -> Option<Instant> {
+        let later = (Bound::Excluded((now, u64::MAX)), Bound::Unbounded);
+        self.due.range(later).next().map(|(due, _)| *due)
     }
 
     /// Takes a lock that is to be extended now.
@@ -149,13 +266,13 @@ impl Shift {
 
     /// The lock was extended, and is to be extended again then, or never. Unless it was given back meanwhile.
     fn put_back(&mut self, number: u64, next: Option<Turn>) {
-        let Some(next) = next else {
-            self.remove(number);
-            return;
-        };
-        if let Some(watched) = self.locks.get_mut(&number) {
-            watched.next = next;
-            self.due.insert((next.due, number));
+        match (next, self.locks.get_mut(&number)) {
+            (Some(next), Some(watched)) => {
+                watched.next = next;
+                self.due.insert((next.due, number));
+            }
+            (None, _) => drop(self.remove(number)),
+            (Some(_), None) => {}
         }
     }
 }
@@ -172,23 +289,31 @@ impl OnDuty {
         let mut extending = FuturesUnordered::new();
         loop {
             let (changed, next_due) = {
-                let mut shifts = self.watchdog.shifts();
-                let Some(shift) = shifts.get_mut(&self.runtime) else { break };
+                let mut state = self.watchdog.state();
+                let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { break };
                 if shift.locks.is_empty() {
-                    shifts.remove(&self.runtime);
+                    state.by_runtime.remove(&self.runtime);
                     break;
                 }
                 while extending.len() < Watchdog::AT_ONCE {
                     let Some((number, watched)) = shift.take_due() else { break };
                     extending.push(async move { (number, watched.extend().await) });
                 }
+                if shift.has_alarm && extending.is_empty() {
+                    shift.has_task = false;
+                    break;
+                }
                 let is_busy = extending.len() == Watchdog::AT_ONCE;
-                (Arc::clone(&shift.changed), shift.next_due().filter(|_| !is_busy))
+                (Arc::clone(&shift.changed), shift.next_due().filter(|_| !is_busy && !shift.has_alarm))
             };
             select! {
                 Some((number, next)) = extending.next(), if !extending.is_empty() => {
-                    if let Some(shift) = self.watchdog.shifts().get_mut(&self.runtime) {
+                    let mut state = self.watchdog.state();
+                    if let Some(shift) = state.by_runtime.get_mut(&self.runtime) {
                         shift.put_back(number, next);
+                        if shift.has_alarm {
+                            self.watchdog.arrange(&mut state, self.runtime);
+                        }
                     }
                 }
                 () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
@@ -203,9 +328,9 @@ impl Drop for OnDuty {
     /// The runtime has ended, or a seam panicked: these locks end with their validity, and whoever waits is told.
     fn drop(&mut self) {
         if !self.is_over {
-            let ended = self.watchdog.shifts().remove(&self.runtime);
+            let ended = self.watchdog.state().by_runtime.remove(&self.runtime);
             let locks = ended.as_ref().map_or(0, |shift| shift.locks.len());
-            tracing::error!(locks, panicked = std::thread::panicking(), "locks are not extended any more");
+            tracing::error!(locks, panicked = thread::panicking(), "locks are not extended any more");
             drop(ended);
         }
     }

@@ -230,6 +230,46 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
     });
 }
 
+#[test]
+fn a_task_that_blocks_its_worker_costs_no_lock_while_another_worker_is_free() {
+    // Real time: threads block in it.
+    let ttl = ms(1_500);
+    for workers in [2, 4] {
+        let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
+        let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+        let options = AcquireOptions::new(ttl).auto_extend(AutoExtend::default());
+        let blocked = |number: usize| {
+            let (redlock, options) = (redlock.clone(), options.clone());
+            async move {
+                let lock = redlock.acquire(format!("r{number}"), options).await.unwrap();
+                std::thread::sleep(2 * ttl);
+                lock.check().map(drop)
+            }
+        };
+        let tasks: Vec<_> = (1..workers).map(|number| runtime.spawn(blocked(number))).collect();
+        for task in tasks {
+            let checked = runtime.block_on(task).unwrap();
+            assert!(checked.is_ok(), "{workers} workers: {checked:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_that_come_and_go_on_several_workers_are_extended_while_they_are_held() {
+    let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+    let options = AcquireOptions::new(ms(1_500)).auto_extend(AutoExtend::default());
+    for round in 0..3 {
+        let long = redlock.acquire("long", options.clone()).await.unwrap();
+        let start = Instant::now();
+        while start.elapsed() < ms(2_000) {
+            redlock.acquire("short", options.clone()).await.unwrap().release().await.unwrap();
+            sleep(ms(50)).await;
+        }
+        assert!(long.is_valid(), "round {round}");
+        long.release().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_back() {
     let (_, lock) = kept_lock(&MockNode::fleet(3)).await;
