@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-/// An answer, and what the node's clock read when it was given.
+/// An answer, what the node's clock read when it was given, and whether the request was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed<A> {
     /// The answer.
     pub answer: A,
     /// The node's time since 1970, if the node told it.
     pub clock: Option<Duration>,
+    /// Whether the same request was sent before, on a connection that broke. The node may have carried it out, or may
+    /// carry it out later.
+    pub sent_again: bool,
 }
 
 impl<A> From<A> for Timed<A> {
     /// The answer of a node that does not tell its time.
     fn from(answer: A) -> Self {
-        Self { answer, clock: None }
+        Self { answer, clock: None, sent_again: false }
     }
 }
 

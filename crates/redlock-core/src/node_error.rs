@@ -51,6 +51,11 @@ impl NodeError {
         Self { sent: Sent::Before, ..self }
     }
 
+    /// Whether the request was sent before, on a connection that broke.
+    pub(crate) fn is_of_second_copy(&self) -> bool {
+        self.sent == Sent::Before
+    }
+
     /// Whether the request was not carried out, and will not be: the node has answered with an error, or it was never
     /// sent.
     pub(crate) fn is_certain(&self) -> bool {

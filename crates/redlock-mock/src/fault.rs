@@ -21,6 +21,9 @@ pub enum Fault {
     DelayRequest(Duration),
     /// The request is carried out at once, the answer arrives so much later.
     DelayAnswer(Duration),
+    /// The connection breaks, and the client sends the request again over a new one, whose answer the caller gets. The
+    /// node carries out the first copy before that, or so much after it.
+    SendAgain(Duration),
     /// The node does nothing, and answers with an error.
     Fail(NodeErrorKind),
     /// The node stops before it reads the request, as by [`MockNode::stop`](crate::MockNode::stop).

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer,
-    RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
+    ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, NodeFacts, OpenAnswer, OpenRequest,
+    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
     algorithm::{ClockReading, Vote},
 };
 use tokio::time::Instant;
@@ -36,7 +36,8 @@ impl LockNode for MockNode {
                 && request.guard.is_none();
             Ok(Timed { clock: answer.clock.filter(|_| !is_timeless), ..answer })
         };
-        self.request(entry, acquire, vote).await
+        let (answer, sent_again) = self.request(entry, acquire, vote).await?;
+        Ok(Timed { sent_again, ..answer })
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
@@ -48,7 +49,8 @@ impl LockNode for MockNode {
             _ => Vote::Refused,
         };
         let extend = move |keys: &mut Keys, now| Ok(timed(keys.extend(&request, now)?, keys, now));
-        self.request(entry, extend, vote).await
+        let (answer, sent_again) = self.request(entry, extend, vote).await?;
+        Ok(Timed { sent_again, ..answer })
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
@@ -58,12 +60,22 @@ impl LockNode for MockNode {
             answer if answer.is_released() => Vote::Granted,
             _ => Vote::Refused,
         };
-        self.request(entry, move |keys, now| keys.release(&request, now), vote).await
+        let (answer, sent_again) = self.request(entry, move |keys, now| keys.release(&request, now), vote).await?;
+        if sent_again && !answer.is_released() {
+            // As in the backends: the first copy may have deleted the keys.
+            return Err(NodeError::new(
+                NodeErrorKind::Unreachable,
+                "the connection broke before the release was answered",
+            ));
+        }
+        Ok(answer)
     }
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted).await
+        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted)
+            .await
+            .map(first)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
@@ -74,7 +86,7 @@ impl LockNode for MockNode {
             locks.truncate(request.enough);
             Ok(ListAnswer::new(locks, is_complete))
         };
-        self.request(None, tell, |_| Vote::Granted).await
+        self.request(None, tell, |_| Vote::Granted).await.map(first)
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
@@ -84,12 +96,12 @@ impl LockNode for MockNode {
             RaiseAnswer::Confirmed => Vote::Granted,
             _ => Vote::Refused,
         };
-        self.request(entry, move |keys, now| keys.raise(&request, now), vote).await
+        self.request(entry, move |keys, now| keys.raise(&request, now), vote).await.map(first)
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.open(&request, now), |_| Vote::Granted).await
+        self.request(None, move |keys, now| keys.open(&request, now), |_| Vote::Granted).await.map(first)
     }
 
     async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
@@ -103,7 +115,7 @@ impl LockNode for MockNode {
             let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok((facts, unix_time(now)))
         };
-        let (mut facts, reads) = self.request(None, read, |_| Vote::Granted).await?;
+        let ((mut facts, reads), _) = self.request(None, read, |_| Vote::Granted).await?;
         facts.clock = Some(ClockReading::new(reads, sent, request.asked.elapsed()));
         Ok(facts)
     }
@@ -111,5 +123,10 @@ impl LockNode for MockNode {
 
 /// An answer with what the node's clock reads.
 fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
-    Timed { answer, clock: Some(keys.time(now)) }
+    Timed { answer, clock: Some(keys.time(now)), sent_again: false }
+}
+
+/// The answer, where it does not matter how often the request was sent.
+fn first<A>((answer, _): (A, bool)) -> A {
+    answer
 }

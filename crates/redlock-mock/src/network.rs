@@ -18,7 +18,8 @@ pub struct Weather {
     pub lost_requests: u16,
     /// How many of a thousand answers are lost.
     pub lost_answers: u16,
-    /// How many of a thousand requests arrive twice, the second time after the time of another request.
+    /// How many of a thousand requests arrive twice, the second time after the time of another request: the client sent
+    /// them again over a new connection.
     pub duplicates: u16,
 }
 
@@ -50,6 +51,9 @@ impl Journey {
             Fault::LoseAnswer => self.back = None,
             Fault::DelayRequest(delay) => self.delay_request(*delay),
             Fault::DelayAnswer(delay) => self.back = self.back.map(|back| back.saturating_add(*delay)),
+            Fault::SendAgain(first) if !first.is_zero() => {
+                self.again = self.there.map(|way| way.saturating_add(*first))
+            }
             _ => {}
         }
     }
@@ -68,6 +72,11 @@ impl Journey {
     /// The connection was cut: the request arrives after so long, if ever, and the answer is lost.
     pub(crate) fn cut(&mut self, arrives: Option<Duration>) {
         *self = Self { there: arrives, again: None, back: None };
+    }
+
+    /// Whether the request arrives twice.
+    pub(crate) fn is_sent_again(&self) -> bool {
+        self.again.is_some()
     }
 
     pub(crate) fn back(&self) -> Option<Duration> {

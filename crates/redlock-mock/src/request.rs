@@ -28,13 +28,13 @@ impl MockNode {
         Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer. Also returns whether it was sent twice.
     pub(crate) async fn request<A: Send + 'static>(
         &self,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
         vote: impl Fn(&A) -> Vote,
-    ) -> Result<A, NodeError> {
+    ) -> Result<(A, bool), NodeError> {
         let answered = self.request_once(entry.clone(), operation);
         let answer = match &self.link {
             Some(link) => link.gate.follow(answered).await,
@@ -42,7 +42,7 @@ impl MockNode {
         };
         if let Some(entry) = entry {
             entry.learned(match &answer {
-                Ok(answer) => vote(answer),
+                Ok((answer, _)) => vote(answer),
                 Err(_) => Vote::Failed,
             });
         }
@@ -53,7 +53,7 @@ impl MockNode {
         &self,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-    ) -> Result<A, NodeError> {
+    ) -> Result<(A, bool), NodeError> {
         let connection = match &self.client {
             Some(client) => Some((client, self.connect(client).await?)),
             None => None,
@@ -127,14 +127,14 @@ impl MockNode {
         connection: Option<(&Arc<Client>, u64)>,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-    ) -> Result<A, NodeError> {
+    ) -> Result<(A, bool), NodeError> {
         if let Some((client, number)) = connection {
             self.fits(client, number).await;
         }
         let now = Instant::now();
         let mut journey = self.link.as_ref().map_or(Journey::NONE, Link::journey);
         journey.delay_request(self.latency);
-        let answer = {
+        let (answer, sent_again) = {
             let mut server = self.server();
             server.requests += 1;
             let fault = server.faults.pop_front().unwrap_or(Fault::None);
@@ -148,6 +148,7 @@ impl MockNode {
                 return Err(NodeError::from(NodeErrorKind::Unreachable).never_sent());
             }
             journey.meet(&fault);
+            let sent_again = journey.is_sent_again() || matches!(fault, Fault::SendAgain(_));
             if let Some((client, number)) = connection
                 && let Route::Cut(arrives) = client.route(number)
             {
@@ -159,7 +160,13 @@ impl MockNode {
             let (sender, answer) = oneshot::channel();
             let sender = Mutex::new(Some(sender));
             let carry_out: server::Operation = Arc::new(move |keys, true_time, node_time| {
-                let answer = if let Fault::Fail(kind) = fault { Err(kind.into()) } else { operation(keys, node_time) };
+                let answer = match fault {
+                    Fault::Fail(kind) => Err(kind.into()),
+                    Fault::SendAgain(Duration::ZERO) => {
+                        operation(keys, node_time).and_then(|_| operation(keys, node_time))
+                    }
+                    _ => operation(keys, node_time),
+                };
                 if let (Some(entry), Ok(_)) = (&entry, &answer) {
                     entry.carried_out(true_time);
                 }
@@ -170,7 +177,7 @@ impl MockNode {
             });
             server.receive(journey.arrivals(now), connection.map(|(_, number)| number), &carry_out);
             server.settle(now);
-            answer
+            (answer, sent_again)
         };
         match journey.arrivals(now).min() {
             None => std::future::pending().await,
@@ -190,6 +197,6 @@ impl MockNode {
         if let Some(link) = &self.link {
             link.answer_arrives().await;
         }
-        answer
+        Ok((answer?, sent_again))
     }
 }

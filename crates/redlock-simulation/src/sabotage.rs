@@ -169,12 +169,14 @@ impl LockNode for Saboteur {
             self.set(counters, 0);
         }
         let answer = self.node.acquire(&request).await;
-        if let (Some(counters), Ok(Timed { answer: AcquireAnswer::Granted { counter: Some(counter), .. }, clock })) =
-            (counters, &answer)
+        if let (
+            Some(counters),
+            Ok(Timed { answer: AcquireAnswer::Granted { counter: Some(counter), .. }, clock, sent_again }),
+        ) = (counters, &answer)
             && self.sabotage == Sabotage::CountsNothing
         {
             self.set(counters, counter - 1);
-            return Ok(Timed { answer: AcquireAnswer::counted(counter - 1), clock: *clock });
+            return Ok(Timed { answer: AcquireAnswer::counted(counter - 1), clock: *clock, sent_again: *sent_again });
         }
         if self.sabotage == Sabotage::NeverExpires && answer.is_ok() {
             request.keys.iter().for_each(|key| self.node.set(key.as_str(), request.token.as_bytes(), None));

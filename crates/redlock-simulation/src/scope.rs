@@ -270,8 +270,8 @@ fn outages() -> impl Strategy<Value = Case> {
     });
     let outage = prop_oneof![3 => hangs, 3 => rolling, 2 => partition, 1 => forgotten];
     let way = || (0..5_u16, 0..5_u16).prop_map(|(least, more)| (least, least + more));
-    let weather = (way(), way()).prop_map(|(request, answer)| {
-        let weather = Weather { request, answer, lost_requests: 0, lost_answers: 0, duplicates: 0 };
+    let weather = (way(), way(), 0..100_u16).prop_map(|(request, answer, duplicates)| {
+        let weather = Weather { request, answer, lost_requests: 0, lost_answers: 0, duplicates };
         Event { at: 0, what: What::Weather { process: None, node: None, weather } }
     });
     let ttl = || prop_oneof![1_000..5_000_u64, 5_000..60_000_u64];

@@ -174,8 +174,9 @@ impl<C: RedisClient> Node<C> {
     }
 
     async fn acquire_by_script(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let [verdict, clock, detail] = self.call_waiting(&mut Call::acquire(request)).await?.reply.integers()?;
-        Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock) })
+        let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request)).await?;
+        let [verdict, clock, detail] = reply.integers()?;
+        Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock), sent_again })
     }
 
     fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<Answered, NodeError>> + Send {
@@ -194,7 +195,8 @@ impl<C: RedisClient> Node<C> {
             Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
                 *call = call.without_waiters();
                 // Rare: in a box, so that all other calls are smaller.
-                let answered = Box::pin(self.call(call)).await?;
+                let mut answered = Box::pin(self.call(call)).await?;
+                answered.sent_again |= error.is_of_second_copy();
                 // Anything else may pass.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
                 if is_lasting && !self.no_waiters.swap(true, Ordering::Relaxed) {
@@ -316,18 +318,21 @@ impl<C: RedisClient> LockNode for Node<C> {
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         let Some(set) = Call::set(request) else { return self.acquire_by_script(request).await };
-        match self.call(&set).await?.reply {
-            Reply::Done => Ok(AcquireAnswer::granted().into()),
+        let Answered { reply, sent_again } = self.call(&set).await?;
+        let timed = match reply {
+            Reply::Done => AcquireAnswer::granted().into(),
             // The script tells who has it: this token too, if the command was sent twice.
             // In a box: all other acquires are smaller for it.
-            Reply::Nothing => Box::pin(self.acquire_by_script(request)).await,
-            other => Err(other.unexpected()),
-        }
+            Reply::Nothing => Box::pin(self.acquire_by_script(request)).await?,
+            other => return Err(other.unexpected()),
+        };
+        Ok(Timed { sent_again: sent_again || timed.sent_again, ..timed })
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
-        let [verdict, clock, _] = self.call(&Call::extend(request)).await?.reply.integers()?;
-        Ok(Timed { answer: ExtendAnswer::from_script(verdict), clock: script::clock(clock) })
+        let Answered { reply, sent_again } = self.call(&Call::extend(request)).await?;
+        let [verdict, clock, _] = reply.integers()?;
+        Ok(Timed { answer: ExtendAnswer::from_script(verdict), clock: script::clock(clock), sent_again })
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {

@@ -61,7 +61,7 @@ impl Claim {
                 if member.owed.is_unserved() {
                     claimed.fleet.serve(number, &claimed.runtime);
                 }
-                let answer = answer?;
+                let Timed { answer, sent_again, .. } = answer?;
                 // A lock that goes on within a process is told no time.
                 if request.wants_clock && request.predecessor.is_none() {
                     member.told_clock(now);
@@ -70,6 +70,7 @@ impl Claim {
                 if let Some(before) = left_by {
                     // Answered, it was the predecessor's until now, or it was not.
                     before.succeeded.store(follows, Ordering::SeqCst);
+                    before.maybe_succeeded.store(sent_again, Ordering::SeqCst);
                     before.offered.store(false, Ordering::SeqCst);
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
@@ -130,7 +131,7 @@ impl Claimed {
                 request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
                 let answer = claimed.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;
                 setting.answered(&answer);
-                let answer = answer?;
+                let Timed { answer, .. } = answer?;
                 if answer == ExtendAnswer::Healed {
                     lane.restored_by.fetch_max(number, Ordering::SeqCst);
                 }
@@ -148,15 +149,15 @@ impl Claimed {
         member: &Member,
         request: NodeRequest,
         answer: impl Future<Output = Result<Timed<A>, NodeError>>,
-    ) -> Result<A, NodeError> {
+    ) -> Result<Timed<A>, NodeError> {
         let sent = self.fleet.clock.now();
-        let Timed { answer, clock } = member.observe(self.fleet.call(member, request, answer).await)?;
+        let timed = member.observe(self.fleet.call(member, request, answer).await)?;
         // The time of a cluster is that of whichever member has the keys.
-        if let Some(clock) = clock.filter(|_| !member.node.is_cluster()) {
+        if let Some(clock) = timed.clock.filter(|_| !member.node.is_cluster()) {
             let reading = Reading { sent, received: self.fleet.clock.now(), clock };
             member.watch_clock(reading, &self.fleet.drift);
         }
-        Ok(answer)
+        Ok(timed)
     }
 
     /// Whether a grant counts: with fencing it has a counter, and a clock that has jumped may not be trusted.

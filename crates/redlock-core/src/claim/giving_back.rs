@@ -15,6 +15,7 @@ use super::{Claim, Claimed, Lane};
 use crate::{
     answer::ReleaseAnswer,
     fleet::{Fleet, Member},
+    node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     owed::Entry,
     request::{ReleaseRequest, Wake},
@@ -195,6 +196,10 @@ impl Claimed {
                     // The successor took it over meanwhile; or its answer was lost, or it has not looked at it yet.
                     Ok(_) if [&lane.succeeded, &lane.offered].iter().any(|flag| flag.load(Ordering::SeqCst)) => {
                         Ok(ReleaseAnswer::Released)
+                    }
+                    Ok(answer) if !answer.is_released() && lane.maybe_succeeded.load(Ordering::SeqCst) => {
+                        let what = "the connection broke before the next holder in this process had its answer";
+                        Err(NodeError::new(NodeErrorKind::Unreachable, what))
                     }
                     answer => answer,
                 }

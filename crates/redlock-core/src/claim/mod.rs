@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     algorithm::FencingToken,
+    answer::Timed,
     fleet::{Fleet, Member, Terms},
     loss::Loss,
     node_error::{NodeError, NodeErrorKind},
@@ -95,6 +96,8 @@ struct Lane {
     offered: AtomicBool,
     /// Whether the keys are the successor's now: there is nothing to be given back.
     succeeded: AtomicBool,
+    /// Whether the successor's request was sent twice: only the answer to the first copy would tell whose the keys were.
+    maybe_succeeded: AtomicBool,
 }
 
 impl Lane {
@@ -123,9 +126,11 @@ struct Setting<'l> {
 }
 
 impl Setting<'_> {
-    fn answered<A: Verdict>(self, answer: &Result<A, NodeError>) {
+    fn answered<A: Verdict>(self, answer: &Result<Timed<A>, NodeError>) {
         let is_there = match answer {
-            Ok(answer) => !answer.is_refusal(),
+            // The first copy may lie in the socket of the connection that broke.
+            Ok(Timed { sent_again: true, .. }) => return,
+            Ok(Timed { answer, .. }) => !answer.is_refusal(),
             Err(error) if error.is_certain() => self.before,
             Err(_) => return,
         };

@@ -270,10 +270,13 @@ async fn answers_are_read() {
     let extended = async |integers| answering(Reply::Integers(integers)).extend(&extend()).await.unwrap();
     assert_eq!(acquired([-3, 0, 0]).await, AcquireAnswer::granted().into());
     let clock = Some(Duration::from_micros(5));
-    assert_eq!(acquired([-3, 5, 7]).await, Timed { answer: AcquireAnswer::counted(7), clock });
-    assert_eq!(acquired([-5, 5, 7]).await, Timed { answer: AcquireAnswer::quarantined(ms(7)), clock });
+    assert_eq!(acquired([-3, 5, 7]).await, Timed { answer: AcquireAnswer::counted(7), clock, sent_again: false });
+    assert_eq!(
+        acquired([-5, 5, 7]).await,
+        Timed { answer: AcquireAnswer::quarantined(ms(7)), clock, sent_again: false }
+    );
     assert_eq!(acquired([9, 0, 0]).await, AcquireAnswer::held(Some(ms(9))).into());
-    assert_eq!(extended([-4, 5, 0]).await, Timed { answer: ExtendAnswer::Healed, clock });
+    assert_eq!(extended([-4, 5, 0]).await, Timed { answer: ExtendAnswer::Healed, clock, sent_again: false });
     assert_eq!(extended([9, 0, 0]).await, ExtendAnswer::held(Some(ms(9))).into());
     let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), Counters::new(resource(), ms(5)), 8);
     assert_eq!(integer(-3).raise(&raise).await.unwrap(), RaiseAnswer::Confirmed);

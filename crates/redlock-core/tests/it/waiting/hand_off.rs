@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redlock_core::{AcquireOptions, Release};
+use redlock_core::{AcquireOptions, Release, ReleaseError};
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};
 
@@ -56,6 +56,29 @@ async fn a_lock_that_went_on_is_told_released_though_nobody_heard_the_answers() 
     sleep(ms(300)).await;
     nodes[..2].iter().for_each(|node| node.inject(Fault::LoseAnswer));
     assert_eq!(lock.release().await.unwrap(), Release::Released);
+    drop(waiting.await.unwrap().0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_off_whose_requests_were_sent_twice_is_unknown_and_no_loss() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let waiting = std::sync::Mutex::new(None);
+    let twice = || nodes.iter().for_each(|node| node.inject(Fault::SendAgain(Duration::ZERO)));
+    let done = redlock.using("r", TTL, async |_| {
+        *waiting.lock().unwrap() = Some(waits(&redlock));
+        sleep(ms(300)).await;
+        twice();
+        "done"
+    });
+    assert_eq!(done.await.unwrap(), "done");
+    let waiting = waiting.into_inner().unwrap().unwrap();
+    let (lock, _) = waiting.await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(300)).await;
+    twice();
+    let released = lock.release().await;
+    assert!(matches!(released, Err(ReleaseError::Unknown { .. })), "{released:?}");
     drop(waiting.await.unwrap().0);
 }
 
