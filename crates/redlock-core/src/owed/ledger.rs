@@ -1,17 +1,25 @@
 //! What one node still owes an answer for: plain data, with the time as an argument.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{resources::Resources, token::Token};
 
-/// Releases that were not delivered to one node, oldest first.
+/// Releases that were not delivered to one node.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// By the number of their arrival.
     entries: BTreeMap<u64, Entry>,
     next_number: u64,
+    /// Those that are not out, by the time from which they may be sent.
+    waiting: BTreeSet<(Instant, u64)>,
+    /// Those whose key has not expired, by the time when it has.
+    expiring: BTreeSet<(Instant, u64)>,
+    unsettled: usize,
     bytes: usize,
     most_bytes: usize,
 }
@@ -63,14 +71,22 @@ impl Entry {
 
     fn bytes(&self) -> usize {
         let names: usize = self.keys.iter().map(|key| key.as_str().len()).sum();
-        // The entry itself, its place in the map, and the allocations of its names.
-        size_of::<Self>() + 64 + names + 48 * self.keys.len()
+        // The entry itself, its places in the map and the sets, and the allocations of its names.
+        size_of::<Self>() + 160 + names + 48 * self.keys.len()
     }
 }
 
 impl Ledger {
     pub(super) fn new(most_bytes: usize) -> Self {
-        Self { entries: BTreeMap::new(), next_number: 0, bytes: 0, most_bytes }
+        Self {
+            entries: BTreeMap::new(),
+            next_number: 0,
+            waiting: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+            unsettled: 0,
+            bytes: 0,
+            most_bytes,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,77 +95,102 @@ impl Ledger {
 
     /// How many releases are not delivered yet.
     pub(super) fn unsettled(&self) -> usize {
-        self.entries.values().filter(|entry| !entry.is_settled()).count()
+        self.unsettled
     }
 
     /// Adds a release. Returns how many of the oldest had to make room for it.
     pub(super) fn add(&mut self, entry: Entry) -> usize {
-        self.bytes += entry.bytes();
-        self.entries.insert(self.next_number, entry);
+        let number = self.next_number;
         self.next_number += 1;
+        self.bytes += entry.bytes();
+        self.unsettled += usize::from(!entry.is_settled());
+        self.waiting.insert((entry.from, number));
+        self.expiring.insert((entry.until, number));
+        self.entries.insert(number, entry);
         let mut dropped = 0;
         while self.bytes > self.most_bytes && self.entries.len() > 1 {
-            let Some((_, oldest)) = self.entries.pop_first() else { break };
-            self.bytes -= oldest.bytes();
+            let Some((oldest, _)) = self.entries.first_key_value() else { break };
+            self.remove(*oldest);
             dropped += 1;
         }
         dropped
     }
 
-    /// The releases to send now, oldest first, at most `most`; from here on they are out. Those whose key has expired are
-    /// forgotten.
+    /// The releases to send now, those first that have waited longest, at most `most`; from here on they are out. Those
+    /// whose key has expired are forgotten.
     pub(super) fn take_due(&mut self, now: Instant, most: usize) -> Vec<(u64, Entry)> {
-        let bytes = &mut self.bytes;
-        self.entries.retain(|_, entry| {
-            let is_over = entry.until <= now && !entry.is_out;
-            *bytes -= if is_over { entry.bytes() } else { 0 };
-            !is_over
-        });
-        let due = self.entries.iter_mut().filter(|(_, entry)| !entry.is_out && entry.from <= now).take(most);
-        due.map(|(number, entry)| {
-            entry.is_out = true;
-            (*number, entry.clone())
-        })
-        .collect()
+        while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
+            match self.entries.get(&number) {
+                // Its answer is awaited.
+                Some(entry) if entry.is_out => drop(self.expiring.pop_first()),
+                _ => self.remove(number),
+            }
+        }
+        let mut due = Vec::new();
+        while due.len() < most {
+            let Some((_, number)) = self.waiting.first().copied().filter(|(from, _)| *from <= now) else { break };
+            self.waiting.pop_first();
+            if let Some(entry) = self.entries.get_mut(&number) {
+                entry.is_out = true;
+                due.push((number, entry.clone()));
+            }
+        }
+        due
     }
 
     /// How long until the next release is due. None if there is nothing to send.
     pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
-        let waiting = self.entries.values().filter(|entry| !entry.is_out);
-        waiting.map(|entry| entry.from.saturating_duration_since(now)).min()
+        self.waiting.first().map(|(from, _)| from.saturating_duration_since(now))
     }
 
     /// The node has answered the release. It is forgotten, or sent once more later.
     pub(super) fn delivered(&mut self, number: u64, now: Instant) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
+        let was_settled = entry.is_settled();
         entry.delivered += 1;
+        self.unsettled -= usize::from(!was_settled && entry.is_settled());
         if entry.delivered < entry.wanted {
-            entry.is_out = false;
-            entry.from = now + Entry::PAUSE * (1 << (entry.delivered - 1));
-        } else if let Some(entry) = self.entries.remove(&number) {
-            self.bytes -= entry.bytes();
+            let pause = Entry::PAUSE * (1 << (entry.delivered - 1));
+            self.send_from(number, now + pause, now);
+        } else {
+            self.remove(number);
         }
     }
 
     /// The node has not answered the release: it is to be sent again, unless it was only a precaution.
     pub(super) fn failed(&mut self, number: u64, now: Instant) {
-        match self.entries.get_mut(&number) {
+        match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
-            Some(entry) => {
-                entry.is_out = false;
-                // To the end: one that fails again and again must not keep the others waiting.
-                if let Some(entry) = self.entries.remove(&number) {
-                    self.entries.insert(self.next_number, entry);
-                    self.next_number += 1;
-                }
-            }
+            // Behind those that wait: one that fails again and again must not hold up the others.
+            Some(_) => self.send_from(number, now, now),
             None => {}
         }
     }
 
     /// The sending task has ended: no release is out any more.
     pub(super) fn nothing_is_out(&mut self) {
-        self.entries.values_mut().for_each(|entry| entry.is_out = false);
+        for (number, entry) in &mut self.entries {
+            entry.is_out = false;
+            self.waiting.insert((entry.from, *number));
+        }
+    }
+
+    fn send_from(&mut self, number: u64, from: Instant, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        (entry.is_out, entry.from) = (false, from);
+        if entry.until <= now {
+            self.remove(number);
+        } else {
+            self.waiting.insert((from, number));
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(entry) = self.entries.remove(&number) else { return };
+        self.waiting.remove(&(entry.from, number));
+        self.expiring.remove(&(entry.until, number));
+        self.unsettled -= usize::from(!entry.is_settled());
+        self.bytes -= entry.bytes();
     }
 }
 
@@ -177,8 +218,8 @@ mod tests {
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
         ledger.failed(0, now);
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [1]);
-        ledger.delivered(1, now);
+        assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
+        ledger.delivered(0, now);
         assert_eq!((ledger.unsettled(), ledger.is_empty(), ledger.bytes), (0, true, 0));
     }
 
@@ -208,9 +249,19 @@ mod tests {
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
         assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
         assert_eq!(ledger.unsettled(), 1);
-        ledger.failed(0, now);
-        assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
-        assert_eq!((ledger.is_empty(), ledger.bytes), (true, 0));
+        ledger.failed(0, now + secs(10));
+        assert_eq!((ledger.is_empty(), ledger.bytes, ledger.unsettled()), (true, 0, 0));
+        assert!(ledger.expiring.is_empty() && ledger.waiting.is_empty());
+    }
+
+    #[test]
+    fn one_that_fails_goes_behind_the_others() {
+        let (mut ledger, now) = (Ledger::new(1 << 20), Instant::now());
+        ledger.add(entry(1, now, 10, false));
+        ledger.add(entry(2, now, 10, false));
+        assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
+        ledger.failed(0, now + secs(1));
+        assert_eq!(numbers(&ledger.take_due(now + secs(1), 2)), [1, 0]);
     }
 
     #[test]
