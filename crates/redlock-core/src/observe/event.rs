@@ -107,6 +107,16 @@ pub enum Event<'a> {
         /// What it said.
         outcome: NodeOutcome<'a>,
     },
+    /// The number of releases has changed that a node has not answered. They are sent again until it answers.
+    #[non_exhaustive]
+    ReleasesOwed {
+        /// The node's [name](crate::LockNode::name).
+        node: &'a str,
+        /// How many there were when this was last reported.
+        before: usize,
+        /// How many there are now.
+        now: usize,
+    },
 }
 
 /// Why a lock was not acquired.

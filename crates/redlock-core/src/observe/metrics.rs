@@ -26,6 +26,7 @@ use crate::{error::ExtendError, loss::Loss, resources::Resources};
 /// | `redlock.extend.margin` | histogram, s | | what was left of the validity when an extend was confirmed |
 /// | `redlock.losses` | counter | `redlock.reason`: `expired`, `gone`, `lifetime_over` | locks that were lost before they were given back |
 /// | `redlock.exclusivity.breaches` | counter | | locks that a quorum did not hold any more while they were valid: another may have had them too |
+/// | `redlock.releases.owed` | gauge | `server.address`, `server.port` | releases that a node has not answered, and that are sent again until it does |
 /// | `db.client.operation.duration` | histogram, s | `db.system.name`: `redis`; `db.operation.name`: `redlock.acquire`, `.extend`, `.release`, `.raise`, `.inspect`; `server.address`, `server.port`; `redlock.outcome`: `done`, `refused`, `failed`, `unanswered`; if it failed `error.type`: [a word](crate::NodeErrorKind::as_str) | each request to a node, by the name of [OpenTelemetry's conventions] |
 ///
 /// ```
@@ -56,6 +57,7 @@ const EXTENDS: &str = "redlock.extends";
 const EXTEND_MARGIN: &str = "redlock.extend.margin";
 const LOSSES: &str = "redlock.losses";
 const BREACHES: &str = "redlock.exclusivity.breaches";
+const RELEASES_OWED: &str = "redlock.releases.owed";
 const NODE_DURATION: &str = "db.client.operation.duration";
 
 const OUTCOME: &str = "redlock.outcome";
@@ -78,6 +80,7 @@ impl Metrics {
         }
         describe_histogram!(ACQUIRE_ATTEMPTS, Unit::Count, "How many rounds calls to acquire made.");
         describe_gauge!(LOCKS_HELD, Unit::Count, "How many locks callers have now.");
+        describe_gauge!(RELEASES_OWED, Unit::Count, "Releases that a node has not answered.");
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
         describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
         describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
@@ -132,6 +135,10 @@ impl Observer for Metrics {
             }
             Event::Breached { resources, .. } => counter!(BREACHES, self.labels(resources, None)).increment(1),
             Event::NodeAsked { node, request, took, outcome } => asked(node, request, took, outcome),
+            Event::ReleasesOwed { node, before, now } => {
+                // By the difference: other instances of this process use the same node.
+                gauge!(RELEASES_OWED, server(node)).increment(now as f64 - before as f64);
+            }
         }
     }
 }
@@ -144,15 +151,19 @@ impl Metrics {
     }
 }
 
-fn asked(node: &str, request: NodeRequest, took: Duration, outcome: NodeOutcome<'_>) {
+fn server(node: &str) -> Vec<Label> {
     let (host, port) = address(node);
-    let mut labels = vec![
+    let host = Label::new("server.address", SharedString::from_owned(host.to_owned()));
+    std::iter::once(host).chain(port.map(|port| Label::new("server.port", port.to_string()))).collect()
+}
+
+fn asked(node: &str, request: NodeRequest, took: Duration, outcome: NodeOutcome<'_>) {
+    let mut labels = server(node);
+    labels.extend([
         Label::from_static_parts("db.system.name", "redis"),
         Label::from_static_parts("db.operation.name", request.as_str()),
-        Label::new("server.address", SharedString::from_owned(host.to_owned())),
         Label::from_static_parts(OUTCOME, outcome.as_str()),
-    ];
-    labels.extend(port.map(|port| Label::new("server.port", port.to_string())));
+    ]);
     if let NodeOutcome::Failed(error) = outcome {
         labels.push(Label::from_static_parts("error.type", error.kind().as_str()));
     }

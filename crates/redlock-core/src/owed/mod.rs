@@ -23,7 +23,7 @@ use self::ledger::Ledger;
 use crate::{
     fleet::{Fleet, Member},
     node_error::{NodeError, NodeErrorKind},
-    observe::NodeRequest,
+    observe::{Event, NodeRequest},
     request::ReleaseRequest,
     round_trip::LATE_LIMIT,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Owed {
 #[derive(Debug)]
 struct State {
     ledger: Ledger,
+    /// How many releases observers believe to be owed.
+    reported: usize,
     /// Whether a task sends what is owed.
     is_served: bool,
 }
@@ -52,7 +54,7 @@ impl Owed {
     pub(crate) fn for_one_of(members: usize) -> Self {
         let ledger = Ledger::new((64 << 20) / members.max(1));
         Self {
-            state: Mutex::new(State { ledger, is_served: false }),
+            state: Mutex::new(State { ledger, reported: 0, is_served: false }),
             arrived: Notify::new(),
             answers: Notify::new(),
             settled: Notify::new(),
@@ -109,11 +111,25 @@ impl Fleet {
                 "too many releases are owed to the node: the oldest are dropped, and their keys expire by themselves"
             );
         }
+        self.report_owed(member);
         member.owed.arrived.notify_one();
         self.serve(number, runtime);
         // That runtime may have ended.
         if let Ok(current) = Handle::try_current() {
             self.serve(number, &current);
+        }
+    }
+
+    fn report_owed(&self, member: &Member) {
+        if !self.observers.are_there() {
+            return;
+        }
+        let mut state = member.owed.state();
+        let now = state.ledger.unsettled();
+        let before = std::mem::replace(&mut state.reported, now);
+        drop(state);
+        if before != now {
+            self.observers.tell(&Event::ReleasesOwed { node: member.node.name(), before, now });
         }
     }
 
@@ -203,6 +219,7 @@ impl Serving {
                 }
                 Ok(due) => {
                     let all_answered = self.send(member, due).await;
+                    fleet.report_owed(member);
                     if member.owed.count() == 0 {
                         member.owed.settled.notify_waiters();
                     }
@@ -216,6 +233,8 @@ impl Serving {
             }
         }
         member.owed.settled.notify_waiters();
+        // Some may have expired.
+        fleet.report_owed(member);
     }
 
     /// Sends these releases at once. Whether the node has answered all of them.

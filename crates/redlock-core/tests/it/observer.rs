@@ -49,6 +49,8 @@ impl Observer for Diary {
                 *self.answers.lock().unwrap().entry(answer).or_default() += 1;
                 return;
             }
+            // See `owed`.
+            Event::ReleasesOwed { .. } => return,
             other => panic!("{other:?}"),
         };
         self.lines.lock().unwrap().push(line);

@@ -1,8 +1,11 @@
 //! Releases that a node did not answer are delivered once it does.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use redlock_core::{CloseError, Release};
+use redlock_core::{CloseError, Event, Observer, Redlock, Release, TokioClock};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, sleep};
 
@@ -66,6 +69,31 @@ async fn an_acquire_that_a_node_carries_out_after_the_release_leaves_nothing_beh
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_copy_of_a_request_that_was_sent_twice_leaves_nothing_behind() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    for request in ["acquire", "extend"] {
+        let twice = || nodes[0].inject(Fault::SendAgain(Duration::from_secs(7)));
+        if request == "acquire" {
+            twice();
+        }
+        let mut lock = redlock.acquire("r", TTL).await.unwrap();
+        if request == "extend" {
+            twice();
+            lock.extend(TTL).await.unwrap();
+        }
+        drop(lock);
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(keys(&nodes[0]), [""; 0], "{request}");
+        sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(keys(&nodes[0]), ["r"], "{request}");
+        // It keeps the key for no longer than it took to arrive.
+        sleep(Duration::from_secs(7)).await;
+        assert!(nodes.iter().all(|node| keys(node).is_empty()), "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_releases_are_delivered_within_five_seconds() {
     let nodes: Vec<_> =
         MockNode::fleet(3).into_iter().map(|node| node.with_latency(Duration::from_millis(1))).collect();
@@ -102,6 +130,40 @@ async fn closing_waits_briefly_for_a_node_that_fails_and_counts_what_it_is_owed(
     nodes[1].start(Memory::Kept);
     redlock.close().await.unwrap();
     assert_eq!(keys(&nodes[1]), [""; 0]);
+}
+
+/// Notes how many releases each node is owed.
+#[derive(Debug, Clone, Default)]
+struct Noted(Arc<Mutex<Vec<(String, usize, usize)>>>);
+
+impl Observer for Noted {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::ReleasesOwed { node, before, now, .. } = *event {
+            self.0.lock().unwrap().push((node.to_owned(), before, now));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_learn_how_many_releases_a_node_is_owed() {
+    let nodes = MockNode::fleet(3);
+    let noted = Noted::default();
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).observer(noted.clone());
+    let redlock = redlock.build().unwrap();
+    let locks = [redlock.acquire("a", TTL).await.unwrap(), redlock.acquire("b", TTL).await.unwrap()];
+    nodes[2].stop();
+    for lock in locks {
+        lock.release().await.unwrap();
+    }
+    sleep(SOON).await;
+    nodes[2].start(Memory::Kept);
+    redlock.close().await.unwrap();
+    let name = redlock_core::LockNode::name(&nodes[2]).to_owned();
+    let noted = noted.0.lock().unwrap().clone();
+    assert_eq!(noted.iter().filter(|(node, ..)| *node != name).count(), 0, "{noted:?}");
+    assert_eq!(noted.iter().map(|(_, _, now)| *now).max(), Some(2), "{noted:?}");
+    let change: i64 = noted.iter().map(|(_, before, now)| *now as i64 - *before as i64).sum();
+    assert_eq!((change, noted.last().map(|(_, _, now)| *now)), (0, Some(0)), "{noted:?}");
 }
 
 #[tokio::test(start_paused = true)]
