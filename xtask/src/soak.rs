@@ -27,9 +27,12 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// A short one, for `test-all`.
+/// Two short ones, for `test-all`: with every fault, and with long TTLs, which show keys that nobody owns.
 pub(crate) fn briefly(workspace: &Workspace, built: &Built, servers: &Environment, minutes: &str) -> Result<String> {
     run_command(&mut command(workspace, built, servers, &["--minutes", minutes])?)?;
+    let out = workspace.target.join("soak-rolling").display().to_string();
+    let rolling = ["--minutes", minutes, "--nodes", "3", "--rolling", "--longest-ttl", "60", "--idle-limit", "8"];
+    run_command(command(workspace, built, servers, &rolling)?.arg("--out").arg(out))?;
     Ok(format!("{}", workspace.target.join("soak/timeline.svg").display()))
 }
 
@@ -37,10 +40,8 @@ pub(crate) fn briefly(workspace: &Workspace, built: &Built, servers: &Environmen
 /// slow because of its servers and its waiting, not because of its code.
 fn command(workspace: &Workspace, built: &Built, servers: &Environment, args: &[impl AsRef<OsStr>]) -> Result<Command> {
     let mut command = built.program("redlock-tests", "soak")?.command();
-    command.args(args).envs(servers.iter());
-    if !args.iter().any(|arg| arg.as_ref().to_string_lossy().starts_with("--out")) {
-        command.arg("--out").arg(workspace.target.join("soak"));
-    }
+    // Before the arguments, which may say otherwise.
+    command.arg("--out").arg(workspace.target.join("soak")).args(args).envs(servers.iter());
     Ok(command)
 }
 

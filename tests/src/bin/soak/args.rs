@@ -12,7 +12,7 @@ use redlock_tests::backend::Backend;
 /// before they answer, so that a restarted one remembers.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask soak", bin_name = "cargo xtask soak", version, after_help = EXAMPLES)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, args_override_self = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
@@ -47,6 +47,19 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) without_memory: bool,
 
+    /// One node after the other hangs or is cut off, for 1 to 8 s, and nothing else fails. A majority always responds, so
+    /// that a lock that nobody holds can always be acquired.
+    #[arg(long, conflicts_with = "without_memory")]
+    pub(crate) rolling: bool,
+
+    /// The longest TTL of a lock, in seconds. From 2 s on, no TTL is below 1 s: a key that nobody owns is then noticed.
+    #[arg(long, value_name = "SECONDS", default_value = "1.2", value_parser = ttl)]
+    longest_ttl: f64,
+
+    /// Fail if a lock was free and wanted for longer than this and not acquired, in seconds, while a majority responded.
+    #[arg(long, value_name = "SECONDS", value_parser = ttl)]
+    idle_limit: Option<f64>,
+
     /// Where the picture and the log go.
     #[arg(long, value_name = "FOLDER", default_value = "target/soak")]
     pub(crate) out: PathBuf,
@@ -73,6 +86,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) resources: usize,
     #[arg(long)]
     pub(crate) seed: u64,
+    #[arg(long)]
+    pub(crate) longest_ttl_ms: u64,
     /// The soak's process id: a worker does not outlive it.
     #[arg(long)]
     pub(crate) parent: u32,
@@ -83,17 +98,28 @@ Examples:
   cargo xtask soak                              one minute on five servers
   cargo xtask soak --minutes 60 --nodes 7
   cargo xtask soak --minutes 0.5 --seed 42      the same plan of faults again
+  cargo xtask soak --minutes 10 --nodes 3 --rolling --longest-ttl 60 --idle-limit 1.5
+                                                is every lock released, whichever node is away?
   cargo xtask soak --without-memory             what it looks like when locks fail
 
 The picture is target/soak/timeline.svg, the log beside it is log.txt. The servers come from where the tests have
 theirs: see `cargo xtask test-all --help`.
 
 Exit codes:
-  0 no two holds overlapped    1 some did, or too little happened to tell    2 bad input    130 interrupted";
+  0 no two holds overlapped    1 some did, a lock was idle for too long, or too little happened to tell
+  2 bad input    130 interrupted";
 
 impl Args {
     pub(crate) fn lasts(&self) -> Duration {
         Duration::from_secs_f64(self.minutes * 60.0)
+    }
+
+    pub(crate) fn longest_ttl(&self) -> Duration {
+        Duration::from_secs_f64(self.longest_ttl)
+    }
+
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        self.idle_limit.map(Duration::from_secs_f64)
     }
 
     pub(crate) fn nodes(&self) -> usize {
@@ -117,6 +143,11 @@ fn minutes(text: &str) -> Result<f64, String> {
     let minutes: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     // A week, so that no sum of times overflows.
     if (0.05..=10_080.0).contains(&minutes) { Ok(minutes) } else { Err("want 0.05 to 10080".to_owned()) }
+}
+
+fn ttl(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.2..=3_600.0).contains(&seconds) { Ok(seconds) } else { Err("want 0.2 to 3600".to_owned()) }
 }
 
 /// Which client a process uses: the two by turns.

@@ -51,6 +51,7 @@ impl Member {
             ("--urls", urls.join(",")),
             ("--tasks", args.tasks().to_string()),
             ("--resources", args.resources().to_string()),
+            ("--longest-ttl-ms", args.longest_ttl().as_millis().to_string()),
             ("--parent", process::id().to_string()),
         ];
         let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();

@@ -42,6 +42,8 @@ pub(crate) struct NodePlan {
     pub(crate) kinds: Vec<NodeFault>,
     /// Every so many episodes a majority fails at once.
     pub(crate) storm_every: usize,
+    /// Only one node fails at a time, each in its turn, and for longer.
+    pub(crate) rolling: bool,
 }
 
 impl NodePlan {
@@ -51,6 +53,15 @@ impl NodePlan {
         let mut kinds = Bag::default();
         let minority = self.nodes.div_ceil(2) - 1;
         (1..).map(move |number: usize| {
+            if self.rolling {
+                let fault = Fault {
+                    whom: number % self.nodes,
+                    kind: kinds.draw(&self.kinds, &mut random),
+                    delay: Duration::ZERO,
+                    lasts: millis(&mut random, 1_000, 8_000),
+                };
+                return Episode { quiet: millis(&mut random, 100, 1_500), faults: vec![fault] };
+            }
             let is_storm = number.is_multiple_of(self.storm_every);
             let (how_many, longest) = match is_storm {
                 // Shorter: nobody gets a lock meanwhile.
@@ -122,7 +133,14 @@ mod tests {
     use super::*;
 
     fn plan(nodes: usize) -> NodePlan {
-        NodePlan { nodes, kinds: NodeFault::ALL.to_vec(), storm_every: 5 }
+        NodePlan { nodes, kinds: NodeFault::ALL.to_vec(), storm_every: 5, rolling: false }
+    }
+
+    #[test]
+    fn rolling_faults_take_one_node_after_the_other() {
+        let episodes = NodePlan { rolling: true, ..plan(3) }.episodes(1).take(6);
+        let whom: Vec<_> = episodes.flat_map(|episode| episode.faults).map(|fault| fault.whom).collect();
+        assert_eq!(whom, [1, 2, 0, 1, 2, 0]);
     }
 
     #[test]

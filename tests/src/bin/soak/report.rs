@@ -11,7 +11,7 @@ use crate::{
     args::{Args, backend_of},
     hold::Hold,
     judge::{Violation, closest},
-    liveness::longest_idle,
+    liveness::{Idle, longest_idle},
     log::{Event, NodeFault, What, Who},
     readable,
 };
@@ -27,11 +27,18 @@ pub(crate) fn introduce(args: &Args, seed: u64, servers: &Servers) {
         readable(args.lasts()),
     );
     println!(
-        "nodes are {}, processes are paused and killed",
-        match (args.without_memory, servers.can_cut_off()) {
-            (true, _) => "killed and restarted WITHOUT THEIR KEYS, beyond what Redlock can stand",
-            (false, true) => "hung, killed, restarted and cut off",
-            (false, false) => "hung, killed and restarted (only containers can be cut off)",
+        "{}",
+        match (args.without_memory, args.rolling, servers.can_cut_off()) {
+            (true, ..) => {
+                "nodes are killed and restarted WITHOUT THEIR KEYS, beyond what Redlock can stand; processes are paused \
+                 and killed"
+            }
+            (_, true, true) => "one node after the other hangs or is cut off",
+            (_, true, false) => "one node after the other hangs (only containers can be cut off)",
+            (.., true) => "nodes are hung, killed, restarted and cut off, processes are paused and killed",
+            (.., false) => {
+                "nodes are hung, killed and restarted (only containers can be cut off), processes are paused and killed"
+            }
         }
     );
     // What follows is mostly waited for.
@@ -166,7 +173,7 @@ impl Report<'_> {
             faults.paused,
             faults.killed
         );
-        if let Some(idle) = longest_idle(self.events, self.holds, self.args.nodes()) {
+        if let Some(idle) = self.longest_idle() {
             println!(
                 "longest time a lock was free and wanted, and not acquired while a majority responded: {} (resource {}, from \
                  {:.1} s on)",
@@ -188,7 +195,14 @@ impl Report<'_> {
     /// Says what follows from it. Tells whether all is well.
     pub(crate) fn conclude(&self) -> bool {
         let missing = self.missing();
+        let is_live = match (self.args.idle_limit(), self.longest_idle()) {
+            (Some(limit), Some(idle)) => idle.lasted() <= limit,
+            _ => true,
+        };
         match (self.violations, missing.as_slice()) {
+            ([], []) if !is_live => {
+                println!("No two holds overlapped, but A FREE LOCK COULD NOT BE ACQUIRED for too long.")
+            }
             ([], []) => println!("No two holds of one resource overlapped."),
             ([], missing) => println!("This proves nothing: {}.", missing.join(", ")),
             (_, _) if self.args.without_memory => {
@@ -196,7 +210,11 @@ impl Report<'_> {
             }
             (_, _) => println!("TWO HELD ONE LOCK, or nodes lost one: look at the picture and the log."),
         }
-        self.violations.is_empty() && missing.is_empty()
+        self.violations.is_empty() && missing.is_empty() && is_live
+    }
+
+    fn longest_idle(&self) -> Option<Idle> {
+        longest_idle(self.events, self.holds, self.args.nodes())
     }
 
     /// What a run must have seen to prove anything.

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     if !args.without_memory {
         options = options.keep_memory();
     }
-    let mut kinds = vec![NodeFault::Killed, NodeFault::Restarted];
+    let mut kinds = if args.rolling { Vec::new() } else { vec![NodeFault::Killed, NodeFault::Restarted] };
     if !args.without_memory {
         kinds.push(NodeFault::Hung);
         if servers.can_cut_off() {
@@ -40,7 +40,12 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let nodes = servers.start(args.nodes(), &options).await?;
-    let plan = NodePlan { nodes: nodes.len(), kinds, storm_every: if args.without_memory { 2 } else { 5 } };
+    let plan = NodePlan {
+        nodes: nodes.len(),
+        kinds,
+        storm_every: if args.without_memory { 2 } else { 5 },
+        rolling: args.rolling,
+    };
 
     let log = Arc::new(Log::default());
     let urls: Vec<_> = nodes.iter().map(Server::url).collect();
@@ -109,7 +114,10 @@ impl Stage<'_> {
         }
         let mut troubles = JoinSet::new();
         troubles.spawn(befall_nodes(Arc::clone(&nodes), plan, self.seed, Arc::clone(&self.log), stopped.clone()));
-        troubles.spawn(befall_processes(Arc::clone(&crew), !self.seed, stopped));
+        // The keys of a process that is killed or paused are its own until their TTL ends.
+        if !self.args.rolling {
+            troubles.spawn(befall_processes(Arc::clone(&crew), !self.seed, stopped));
+        }
         let watched = tokio::select! {
             watched = self.watch(&crew) => watched,
             Some(ended) = troubles.join_next() => ended.unwrap_or_else(|panic| Err(panic.into())),

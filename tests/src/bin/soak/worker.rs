@@ -35,6 +35,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<()> {
             who: Who::Task { process: args.number, task },
             redlock: redlock.clone(),
             resources: args.resources,
+            longest_ttl: args.longest_ttl_ms,
             journal: Arc::clone(&journal),
             random: Rng::with_seed(args.seed.wrapping_add(task as u64)),
             stopped: stopped.clone(),
@@ -109,14 +110,18 @@ struct Section {
 }
 
 impl Section {
-    fn random(random: &mut Rng, resources: usize) -> Self {
+    fn random(random: &mut Rng, resources: usize, longest_ttl: u64) -> Self {
+        let shortest_ttl = if longest_ttl < 2_000 { 120 } else { 1_000 };
+        let ttl = millis(random, shortest_ttl, longest_ttl);
+        // Nobody else can do anything meanwhile.
+        let to_the_end = if ttl < Duration::from_secs(2) { 4 } else { 400 };
         Self {
             resource: random.usize(0..resources),
-            ttl: millis(random, 120, 1_200),
+            ttl,
             patience: millis(random, 100, 4_000),
             drops_the_call: random.u8(0..4) == 0,
-            extends: if random.u8(0..6) == 0 { random.u32(1..=3) } else { 0 },
-            held: if random.u8(0..4) == 0 { None } else { Some(millis(random, 1, 100)) },
+            extends: if random.u8(0..6) == 0 && ttl < Duration::from_secs(2) { random.u32(1..=3) } else { 0 },
+            held: if random.u16(0..to_the_end) == 0 { None } else { Some(millis(random, 1, 100)) },
             drops_the_lock: random.u8(0..4) == 0,
         }
     }
@@ -127,6 +132,8 @@ struct Worker {
     who: Who,
     redlock: Redlock,
     resources: usize,
+    /// In milliseconds.
+    longest_ttl: u64,
     journal: Arc<Journal>,
     random: Rng,
     stopped: watch::Receiver<bool>,
@@ -135,7 +142,7 @@ struct Worker {
 impl Worker {
     async fn work(mut self) {
         while !*self.stopped.borrow() {
-            let section = Section::random(&mut self.random, self.resources);
+            let section = Section::random(&mut self.random, self.resources, self.longest_ttl);
             if let Some(lock) = self.acquire(&section).await {
                 self.hold(lock, &section).await;
             }
