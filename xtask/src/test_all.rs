@@ -4,6 +4,7 @@
 //! the first one niced. With `--one-by-one` the tests on servers have the machine to themselves.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     process::{Command, ExitCode},
     sync::{Mutex, OnceLock, PoisonError},
     thread,
@@ -108,13 +109,13 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
     let lane = |steps: Vec<Step<'a>>, prefix: bool| {
         for step in steps {
             let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
-            if interrupt::is_set() || (lock().failed() > 0 && !selection.keep_going) {
-                lock().add_not_run(step.name, "");
-                continue;
-            }
             if step.needs_build {
                 // Before the step begins, so that its time is its own.
                 session.built.wait();
+            }
+            if interrupt::is_set() || (lock().failed() > 0 && !selection.keep_going) {
+                lock().add_not_run(step.name, "");
+                continue;
             }
             let place = {
                 let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,11 +125,19 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
             if prefix {
                 set_prefix(&format!("{} | ", step.name));
             }
-            let (took, result) = announced(&step.name, &place, || (step.run)(&session));
+            // The other lane must not wait for ever for a step that panicked.
+            let run = AssertUnwindSafe(|| (step.run)(&session));
+            let run = || catch_unwind(run).unwrap_or_else(|_| bail!("the step panicked: see above"));
+            let (took, result) = announced(&step.name, &place, run);
+            if step.name == BUILD {
+                let _ = session.built.set(None);
+            }
             lock().add(step.name, took, result);
         }
-        // Whoever still waits for these waits in vain.
-        if !prefix {
+        // Nobody else makes these.
+        if prefix {
+            let _ = session.servers.set(None);
+        } else {
             let _ = session.built.set(None);
         }
     };

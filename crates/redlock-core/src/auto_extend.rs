@@ -17,7 +17,7 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::{
-    runtime::{Handle, Id, RuntimeFlavor},
+    runtime::{Handle, Id},
     select,
     sync::Notify,
     time::{Instant, sleep_until},
@@ -29,8 +29,15 @@ use crate::{
 };
 
 /// Extends locks while they are held, each on the runtime on which it was acquired.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Watchdog(Arc<Shifts>);
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.state().is_over = true;
+        self.0.earlier.notify_one();
+    }
+}
 
 #[derive(Debug, Default)]
 struct Shifts {
@@ -46,6 +53,8 @@ struct State {
     by_runtime: HashMap<Id, Shift>,
     /// When the alarm rings next. None if its thread does not run.
     rings: Option<Instant>,
+    /// Whether there will be no more locks.
+    is_over: bool,
 }
 
 /// The locks of one runtime.
@@ -85,18 +94,12 @@ struct Turn {
 /// Keeps one lock, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    watchdog: Watchdog,
+    shifts: Arc<Shifts>,
     runtime: Id,
     number: u64,
 }
 
 impl Watchdog {
-    /// How many locks are extended at the same moment. When more are due, those go first whose validity ends first.
-    const AT_ONCE: usize = 1024;
-
-    /// How long the alarm sleeps while all locks are being extended. It is told when one is due.
-    const LINGERS: Duration = Duration::from_secs(10);
-
     /// Extends this lock from now on; nothing if there is no use in it.
     pub(crate) fn watch(&self, claimed: &Arc<Claimed>, schedule: Schedule, acquired: Duration) -> Option<Watch> {
         let now = Instant::now();
@@ -105,18 +108,29 @@ impl Watchdog {
         watched.next = watched.turn(now, Duration::ZERO, Schedule::first)?;
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let runtime = claimed.runtime.id();
-        let mut state = self.state();
+        let mut state = self.0.state();
         let shift = state.by_runtime.entry(runtime).or_insert_with(|| Shift::new(&claimed.runtime));
         let is_first = shift.insert(number, watched);
-        let start = if is_first { self.arrange(&mut state, runtime) } else { None };
+        let start = if is_first { self.0.arrange(&mut state, runtime) } else { None };
         drop(state);
-        self.start(start, runtime);
-        Some(Watch { watchdog: self.clone(), runtime, number })
+        self.0.start(start, runtime);
+        Some(Watch { shifts: Arc::clone(&self.0), runtime, number })
     }
+}
+
+impl Shifts {
+    /// How many locks are extended at the same moment. When more are due, those go first whose validity ends first.
+    const AT_ONCE: usize = 1024;
+
+    /// While extends are out, the alarm wakes a worker this often: one that waits for the answers may be blocked.
+    const STEP: Duration = Duration::from_millis(50);
+
+    /// How long the alarm stays when there is no lock. Locks that come and go would start a thread each.
+    const LINGERS: Duration = Duration::from_secs(10);
 
     /// Makes sure that somebody looks when the first lock of this runtime is due. Returns where to start a task for it.
-    fn arrange(&self, state: &mut State, runtime: Id) -> Option<Handle> {
-        let State { by_runtime, rings } = state;
+    fn arrange(self: &Arc<Self>, state: &mut State, runtime: Id) -> Option<Handle> {
+        let State { by_runtime, rings, .. } = state;
         let shift = by_runtime.get_mut(&runtime)?;
         let due = shift.next_due()?;
         if shift.has_alarm {
@@ -124,13 +138,13 @@ impl Watchdog {
                 Some(rings) if *rings <= due => return None,
                 Some(rings) => {
                     *rings = due;
-                    self.0.earlier.notify_one();
+                    self.earlier.notify_one();
                     return None;
                 }
                 None => {
-                    let watchdog = self.clone();
+                    let shifts = Arc::clone(self);
                     let alarm = thread::Builder::new().name("redlock-extend".to_owned());
-                    if alarm.spawn(move || watchdog.ring()).is_ok() {
+                    if alarm.spawn(move || shifts.ring()).is_ok() {
                         *rings = Some(due);
                         return None;
                     }
@@ -142,53 +156,53 @@ impl Watchdog {
         shift.wake()
     }
 
-    /// The alarm: wakes or starts the task of each runtime that has a lock that is due. Ends when no lock is left.
-    fn ring(self) {
+    /// The alarm: wakes or starts the task of each runtime that has a lock that is due, and wakes those that wait for
+    /// answers. Ends some time after the last lock.
+    fn ring(self: &Arc<Self>) {
         let mut state = self.state();
+        let mut last_lock = Instant::now();
         loop {
             let now = Instant::now();
             let mut start = Vec::new();
-            let mut next = None;
-            let mut is_over = true;
+            let mut next = now + Self::LINGERS;
             for (runtime, shift) in state.by_runtime.iter_mut().filter(|(_, shift)| shift.has_alarm) {
-                is_over = false;
-                if shift.next_due().is_some_and(|due| due <= now) {
+                last_lock = now;
+                if shift.has_task || shift.next_due().is_some_and(|due| due <= now) {
                     start.extend(shift.wake().map(|handle| (handle, *runtime)));
+                    next = next.min(now + Self::STEP);
                 }
-                // What is due already is taken by the task, as soon as it can.
-                next = [next, shift.due_after(now)].into_iter().flatten().min();
+                next = shift.due_after(now).map_or(next, |due| due.min(next));
             }
-            if start.is_empty() {
-                let next = next.unwrap_or(now + Self::LINGERS);
-                state.rings = (!is_over).then_some(next);
-                if is_over {
-                    return;
-                }
-                let sleeps = self.0.earlier.wait_timeout(state, next.saturating_duration_since(now));
-                (state, _) = sleeps.unwrap_or_else(PoisonError::into_inner);
-                continue;
+            if !start.is_empty() {
+                drop(state);
+                start.into_iter().for_each(|(handle, runtime)| self.start(Some(handle), runtime));
+                state = self.state();
             }
-            drop(state);
-            start.into_iter().for_each(|(handle, runtime)| self.start(Some(handle), runtime));
-            state = self.state();
+            if state.is_over || now.saturating_duration_since(last_lock) >= Self::LINGERS {
+                state.rings = None;
+                return;
+            }
+            state.rings = Some(next);
+            let sleeps = self.earlier.wait_timeout(state, next.saturating_duration_since(Instant::now()));
+            (state, _) = sleeps.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Not under the lock: if the runtime has ended, the task is dropped at once, and the shift with it.
-    fn start(&self, runtime: Option<Handle>, id: Id) {
+    fn start(self: &Arc<Self>, runtime: Option<Handle>, id: Id) {
         if let Some(runtime) = runtime {
-            runtime.spawn(OnDuty { watchdog: self.clone(), runtime: id, is_over: false }.run());
+            runtime.spawn(OnDuty { shifts: Arc::clone(self), runtime: id, is_over: false }.run());
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut state = self.watchdog.state();
+        let mut state = self.shifts.state();
         let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { return };
         let removed = shift.remove(self.number);
         if shift.locks.is_empty() && !shift.has_task {
@@ -204,7 +218,7 @@ impl Shift {
         Self {
             runtime: runtime.clone(),
             // With one worker there is nobody else to run the task.
-            has_alarm: runtime.runtime_flavor() != RuntimeFlavor::CurrentThread,
+            has_alarm: runtime.metrics().num_workers() > 1,
             has_task: false,
             locks: HashMap::new(),
             due: BTreeSet::new(),
@@ -279,7 +293,7 @@ impl Shift {
 
 /// The task of one shift.
 struct OnDuty {
-    watchdog: Watchdog,
+    shifts: Arc<Shifts>,
     runtime: Id,
     is_over: bool,
 }
@@ -289,13 +303,13 @@ impl OnDuty {
         let mut extending = FuturesUnordered::new();
         loop {
             let (changed, next_due) = {
-                let mut state = self.watchdog.state();
+                let mut state = self.shifts.state();
                 let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { break };
                 if shift.locks.is_empty() {
                     state.by_runtime.remove(&self.runtime);
                     break;
                 }
-                while extending.len() < Watchdog::AT_ONCE {
+                while extending.len() < Shifts::AT_ONCE {
                     let Some((number, watched)) = shift.take_due() else { break };
                     extending.push(async move { (number, watched.extend().await) });
                 }
@@ -303,16 +317,16 @@ impl OnDuty {
                     shift.has_task = false;
                     break;
                 }
-                let is_busy = extending.len() == Watchdog::AT_ONCE;
+                let is_busy = extending.len() == Shifts::AT_ONCE;
                 (Arc::clone(&shift.changed), shift.next_due().filter(|_| !is_busy && !shift.has_alarm))
             };
             select! {
                 Some((number, next)) = extending.next(), if !extending.is_empty() => {
-                    let mut state = self.watchdog.state();
+                    let mut state = self.shifts.state();
                     if let Some(shift) = state.by_runtime.get_mut(&self.runtime) {
                         shift.put_back(number, next);
                         if shift.has_alarm {
-                            self.watchdog.arrange(&mut state, self.runtime);
+                            self.shifts.arrange(&mut state, self.runtime);
                         }
                     }
                 }
@@ -328,7 +342,7 @@ impl Drop for OnDuty {
     /// The runtime has ended, or a seam panicked: these locks end with their validity, and whoever waits is told.
     fn drop(&mut self) {
         if !self.is_over {
-            let ended = self.watchdog.state().by_runtime.remove(&self.runtime);
+            let ended = self.shifts.state().by_runtime.remove(&self.runtime);
             let locks = ended.as_ref().map_or(0, |shift| shift.locks.len());
             tracing::error!(locks, panicked = thread::panicking(), "locks are not extended any more");
             drop(ended);

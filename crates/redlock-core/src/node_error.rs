@@ -51,6 +51,11 @@ impl NodeError {
         Self { sent: Sent::Before, ..self }
     }
 
+    /// The error of a second request, of which the first was `sent_again` or not.
+    pub(crate) fn after(self, sent_again: bool) -> Self {
+        if sent_again { self.perhaps_sent() } else { self }
+    }
+
     /// Whether the request was sent before, on a connection that broke.
     pub(crate) fn is_of_second_copy(&self) -> bool {
         self.sent == Sent::Before

@@ -22,7 +22,7 @@ impl LockNode for MockNode {
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         let entry = self.note(Operation::Acquire, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |timed: &Timed<AcquireAnswer>| match timed.answer {
+        let vote = |timed: &Timed<AcquireAnswer>, _| match timed.answer {
             AcquireAnswer::Granted { .. } => Vote::Granted,
             AcquireAnswer::Quarantined { .. } => Vote::Failed,
             _ => Vote::Refused,
@@ -43,7 +43,7 @@ impl LockNode for MockNode {
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
         let entry = self.note(Operation::Extend, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |timed: &Timed<ExtendAnswer>| match timed.answer {
+        let vote = |timed: &Timed<ExtendAnswer>, _| match timed.answer {
             ExtendAnswer::Extended => Vote::Granted,
             ExtendAnswer::Healed => Vote::Restored,
             _ => Vote::Refused,
@@ -56,8 +56,9 @@ impl LockNode for MockNode {
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
         let entry = self.note(Operation::Release, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |answer: &ReleaseAnswer| match answer {
+        let vote = |answer: &ReleaseAnswer, sent_again| match answer {
             answer if answer.is_released() => Vote::Granted,
+            _ if sent_again => Vote::Failed,
             _ => Vote::Refused,
         };
         let (answer, sent_again) = self.request(entry, move |keys, now| keys.release(&request, now), vote).await?;
@@ -73,7 +74,7 @@ impl LockNode for MockNode {
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_| Vote::Granted)
+        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_, _| Vote::Granted)
             .await
             .map(first)
     }
@@ -86,13 +87,13 @@ impl LockNode for MockNode {
             locks.truncate(request.enough);
             Ok(ListAnswer::new(locks, is_complete))
         };
-        self.request(None, tell, |_| Vote::Granted).await.map(first)
+        self.request(None, tell, |_, _| Vote::Granted).await.map(first)
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
         let entry = self.note(Operation::Raise, &request.keys, &request.token);
         let request = request.clone();
-        let vote = |answer: &RaiseAnswer| match answer {
+        let vote = |answer: &RaiseAnswer, _| match answer {
             RaiseAnswer::Confirmed => Vote::Granted,
             _ => Vote::Refused,
         };
@@ -101,7 +102,7 @@ impl LockNode for MockNode {
 
     async fn open(&self, request: &OpenRequest) -> Result<OpenAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.open(&request, now), |_| Vote::Granted).await.map(first)
+        self.request(None, move |keys, now| keys.open(&request, now), |_, _| Vote::Granted).await.map(first)
     }
 
     async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
@@ -115,7 +116,7 @@ impl LockNode for MockNode {
             let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok((facts, unix_time(now)))
         };
-        let ((mut facts, reads), _) = self.request(None, read, |_| Vote::Granted).await?;
+        let ((mut facts, reads), _) = self.request(None, read, |_, _| Vote::Granted).await?;
         facts.clock = Some(ClockReading::new(reads, sent, request.asked.elapsed()));
         Ok(facts)
     }

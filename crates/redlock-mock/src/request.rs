@@ -28,12 +28,12 @@ impl MockNode {
         Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
     }
 
-    /// Sends a request and waits for its answer. Also returns whether it was sent twice.
+    /// Sends a request and waits for its answer. Also returns whether it was sent twice, as `vote` is told.
     pub(crate) async fn request<A: Send + 'static>(
         &self,
         entry: Option<Entry>,
         operation: impl Fn(&mut Keys, Instant) -> Result<A, NodeError> + Send + Sync + 'static,
-        vote: impl Fn(&A) -> Vote,
+        vote: impl Fn(&A, bool) -> Vote,
     ) -> Result<(A, bool), NodeError> {
         let answered = self.request_once(entry.clone(), operation);
         let answer = match &self.link {
@@ -42,7 +42,7 @@ impl MockNode {
         };
         if let Some(entry) = entry {
             entry.learned(match &answer {
-                Ok((answer, _)) => vote(answer),
+                Ok((answer, sent_again)) => vote(answer, *sent_again),
                 Err(_) => Vote::Failed,
             });
         }

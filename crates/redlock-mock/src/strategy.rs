@@ -154,7 +154,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::LoseAnswer),
         delay().prop_map(Fault::DelayRequest),
         delay().prop_map(Fault::DelayAnswer),
-        delay().prop_map(Fault::SendAgain),
+        prop_oneof![Just(Duration::ZERO), delay()].prop_map(Fault::SendAgain),
         Just(Fault::Restart(Memory::Kept)),
         prop_oneof![Just(NodeErrorKind::OutOfMemory), Just(NodeErrorKind::Loading), Just(NodeErrorKind::ReadOnly)]
             .prop_map(Fault::Fail),

@@ -195,8 +195,9 @@ impl<C: RedisClient> Node<C> {
             Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
                 *call = call.without_waiters();
                 // Rare: in a box, so that all other calls are smaller.
-                let mut answered = Box::pin(self.call(call)).await?;
-                answered.sent_again |= error.is_of_second_copy();
+                let sent_again = error.is_of_second_copy();
+                let mut answered = Box::pin(self.call(call)).await.map_err(|error| error.after(sent_again))?;
+                answered.sent_again |= sent_again;
                 // Anything else may pass.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
                 if is_lasting && !self.no_waiters.swap(true, Ordering::Relaxed) {
@@ -323,7 +324,9 @@ impl<C: RedisClient> LockNode for Node<C> {
             Reply::Done => AcquireAnswer::granted().into(),
             // The script tells who has it: this token too, if the command was sent twice.
             // In a box: all other acquires are smaller for it.
-            Reply::Nothing => Box::pin(self.acquire_by_script(request)).await?,
+            Reply::Nothing => {
+                Box::pin(self.acquire_by_script(request)).await.map_err(|error| error.after(sent_again))?
+            }
             other => return Err(other.unexpected()),
         };
         Ok(Timed { sent_again: sent_again || timed.sent_again, ..timed })

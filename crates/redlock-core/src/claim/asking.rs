@@ -70,7 +70,8 @@ impl Claim {
                 if let Some(before) = left_by {
                     // Answered, it was the predecessor's until now, or it was not.
                     before.succeeded.store(follows, Ordering::SeqCst);
-                    before.maybe_succeeded.store(sent_again, Ordering::SeqCst);
+                    let is_granted = matches!(answer, AcquireAnswer::Granted { .. });
+                    before.maybe_succeeded.store(sent_again && is_granted, Ordering::SeqCst);
                     before.offered.store(false, Ordering::SeqCst);
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {

@@ -108,6 +108,8 @@ pub enum Event<'a> {
         outcome: NodeOutcome<'a>,
     },
     /// The number of releases has changed that a node has not answered. They are sent again until it answers.
+    ///
+    /// Several threads may report at the same time, in any order: the sum of all differences is right.
     #[non_exhaustive]
     ReleasesOwed {
         /// The node's [name](crate::LockNode::name).

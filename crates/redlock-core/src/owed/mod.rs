@@ -181,6 +181,18 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    /// What is owed then is delivered by nobody.
+    fn drop(&mut self) {
+        for member in &self.members {
+            let before = member.owed.state().reported;
+            if before > 0 {
+                self.observers.tell(&Event::ReleasesOwed { node: member.node.name(), before, now: 0 });
+            }
+        }
+    }
+}
+
 /// The task that delivers what one node is owed.
 struct Serving {
     fleet: Arc<Fleet>,
@@ -215,6 +227,8 @@ impl Serving {
             };
             match due {
                 Err(wait) => {
+                    // Some may have expired.
+                    fleet.report_owed(member);
                     let _ = timeout(wait, member.owed.arrived.notified()).await;
                 }
                 Ok(due) => {
@@ -233,7 +247,6 @@ impl Serving {
             }
         }
         member.owed.settled.notify_waiters();
-        // Some may have expired.
         fleet.report_owed(member);
     }
 
