@@ -10,7 +10,7 @@ fn finds(oracle: Oracle, scope: Scope, sabotage: Sabotage) -> Found {
     let found = found.unwrap_or_else(|| panic!("{oracle} finds nothing: {scope:?}, {sabotage:?}"));
     assert!(found.played.violations.iter().any(|violation| violation.oracle == oracle), "{found}");
     let (events, holds) = (found.case.history.events.len(), found.case.programs.iter().flatten().count());
-    assert!(events + holds <= 16, "not shrunk: {found}");
+    assert!(events + holds <= 24, "not shrunk: {found}");
     found
 }
 
