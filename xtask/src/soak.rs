@@ -40,6 +40,8 @@ pub(crate) fn briefly(workspace: &Workspace, built: &Built, servers: &Environmen
 /// slow because of its servers and its waiting, not because of its code.
 fn command(workspace: &Workspace, built: &Built, servers: &Environment, args: &[impl AsRef<OsStr>]) -> Result<Command> {
     let mut command = built.program("redlock-tests", "soak")?.command();
+    // Where the caller is: `--out` may be relative.
+    command.current_dir(".");
     // Before the arguments, which may say otherwise.
     command.arg("--out").arg(workspace.target.join("soak")).args(args).envs(servers.iter());
     Ok(command)
