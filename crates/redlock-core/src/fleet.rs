@@ -45,7 +45,7 @@ pub(crate) struct Fleet {
     pub(crate) guard: Option<Guard>,
     /// For how long a node whose clock has jumped is not trusted.
     pub(crate) distrust: Option<Duration>,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
     pub(crate) watchdog: Watchdog,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Release, Retry, TtlError};
-use redlock_mock::{Fault, Memory, MockNode};
+use redlock_core::{
+    AcquireError, AcquireOptions, BuildError, ExtendError, Loss, Redlock, Release, Retry, TokioClock, TtlError,
+};
+use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
 use tokio::time::Instant;
 
 use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
@@ -11,6 +13,45 @@ use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_on_simulated_nodes_expires_in_their_time_without_any_setting() {
+    let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.validity(), ms(9_898));
+    tokio::time::sleep(TTL + ms(1)).await;
+    assert!(!lock.is_valid());
+    redlock.try_acquire("r", TTL).await.unwrap().check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_a_simulated_process_expires_by_the_clock_of_the_process() {
+    let fleet = Fleet::new(3, 1, 7);
+    let history = History {
+        nodes: 3,
+        processes: 1,
+        seed: 7,
+        events: vec![Event { at: 0, what: What::ProcessClockRate { process: 0, ppm: 1_000_000 } }],
+    };
+    fleet.befall(&history).await;
+    let lock = Redlock::new(fleet.processes()[0].nodes().to_vec()).unwrap().acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(TTL / 2).await;
+    assert!(!lock.is_valid(), "this clock runs twice as fast");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_whose_clocks_differ_are_refused_unless_a_clock_is_set() {
+    let fleet = Fleet::new(3, 2, 7);
+    let [first, second] = [0, 1].map(|process| fleet.processes()[process].nodes());
+    let mixed = || Redlock::builder().node(first[0].clone()).node(second[1].clone());
+    let error = mixed().build().unwrap_err();
+    assert!(matches!(&error, BuildError::DifferentClocks { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "nodes node-1 and node-2 have different clocks: take nodes of one process, or set a clock"
+    );
+    mixed().clock(TokioClock::default()).build().unwrap();
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_minority_costs_no_time() {
