@@ -187,6 +187,9 @@ impl ReleaseError {
 
 /// A blocking call was made within async code, whose runtime it would stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a blocking call within async code would stop its runtime: use the async `redlock_core::Redlock` here")]
+#[error(
+    "a blocking call within async code would stop its runtime: make it in `tokio::task::spawn_blocking`, or use the async \
+     `redlock_core::Redlock`"
+)]
 #[non_exhaustive]
 pub struct WithinAsync;
