@@ -44,15 +44,15 @@ pub(crate) struct Acquire<'a> {
 /// Tells of a call that is dropped before it is over.
 struct Told<'a> {
     acquire: &'a Acquire<'a>,
-    rounds: u32,
+    attempts: u32,
     is_over: bool,
 }
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        let Self { acquire, rounds, is_over } = *self;
+        let Self { acquire, attempts, is_over } = *self;
         if !is_over && acquire.fleet.observers.are_there() {
-            acquire.not_acquired(rounds, acquire.elapsed(), NotAcquired::Cancelled);
+            acquire.not_acquired(attempts, acquire.elapsed(), NotAcquired::Cancelled);
         }
     }
 }
@@ -108,43 +108,44 @@ impl<'a> Acquire<'a> {
             "redlock.acquire",
             resource = %self.resources,
             ttl_ms = self.terms.ttl.sent_millis(),
-            rounds = field::Empty,
+            attempts = field::Empty,
             waited_ms = field::Empty,
         );
-        let mut told = Told { acquire: &self, rounds: 0, is_over: false };
-        let acquired = self.rounds(&mut told.rounds).instrument(span.clone()).await;
+        let mut told = Told { acquire: &self, attempts: 0, is_over: false };
+        let acquired = self.attempts(&mut told.attempts).instrument(span.clone()).await;
         told.is_over = true;
-        let (made, waited) = (told.rounds, self.elapsed());
+        let (attempts, waited) = (told.attempts, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
         // Without a check, which tells of a loss: that comes after this.
         let validity = |lock: &Lock| lock.shared().standing.validity(self.fleet.clock.now());
-        span.record("rounds", made).record("waited_ms", waited_ms).in_scope(|| match &acquired {
-            Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?validity(lock), "acquired"),
-            Err(error) => tracing::debug!(rounds = made, waited_ms, %error, "not acquired"),
+        span.record("attempts", attempts).record("waited_ms", waited_ms).in_scope(|| match &acquired {
+            Ok(lock) => tracing::debug!(attempts, waited_ms, validity = ?validity(lock), "acquired"),
+            Err(error) => tracing::debug!(attempts, waited_ms, %error, "not acquired"),
         });
         let observers = &self.fleet.observers;
         match &acquired {
             Ok(lock) if observers.are_there() => {
                 let (resources, validity) = (lock.resources(), validity(lock));
-                observers.tell(&Event::Acquired { resources, rounds: made, waited, validity });
+                observers.tell(&Event::Acquired { resources, attempts, waited, validity });
             }
             Ok(_) => {}
-            Err(error) => self.not_acquired(made, waited, NotAcquired::Failed(error)),
+            Err(error) => self.not_acquired(attempts, waited, NotAcquired::Failed(error)),
         }
         acquired
     }
 
-    fn not_acquired(&self, rounds: u32, waited: Duration, why: NotAcquired<'_>) {
-        self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, rounds, waited, why });
+    fn not_acquired(&self, attempts: u32, waited: Duration, why: NotAcquired<'_>) {
+        self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Rounds, each when its turn comes. Who waits behind others of this process asks no node, and its attempts pass all the
-    /// same.
-    async fn rounds(&self, made: &mut u32) -> Result<Lock, AcquireError> {
+    /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node, and
+    /// its attempts pass all the same.
+    async fn attempts(&self, attempts: &mut u32) -> Result<Lock, AcquireError> {
         let (mut place, mut turn) = self.place();
-        let mut attempt: u32 = 0;
+        let made = &mut 0;
         loop {
-            attempt = attempt.saturating_add(1);
+            *attempts = attempts.saturating_add(1);
+            let attempt = *attempts;
             let lost = match turn.take() {
                 None => None,
                 Some(turn) => {
@@ -163,11 +164,11 @@ impl<'a> Acquire<'a> {
                     Ok(lock) => return Ok(lock),
                     Err(next) => turn = next,
                 },
-                (Next::Stop(stop), Some(lost)) => return Err(self.failed(*made, lost, stop)),
+                (Next::Stop(stop), Some(lost)) => return Err(self.failed(attempt, lost, stop)),
                 // Its turn never came. A round of its own tells why.
                 (Next::Stop(stop), None) => {
                     let last = self.round(Turn::Due, &mut place, made).await?;
-                    return last.map_err(|lost| self.failed(*made, lost, stop));
+                    return last.map_err(|lost| self.failed(attempt, lost, stop));
                 }
             }
         }
@@ -361,10 +362,10 @@ impl<'a> Acquire<'a> {
         self.fleet.clock.now().saturating_sub(self.called)
     }
 
-    fn failed(&self, made: u32, round: LostRound, stop: Stop) -> AcquireError {
+    fn failed(&self, attempts: u32, round: LostRound, stop: Stop) -> AcquireError {
         let LostRound { lost, votes: last_round, .. } = round;
         let elapsed = self.elapsed();
-        let tried = Box::new(Attempts { resources: self.resources.clone(), made, elapsed, lost, last_round });
+        let tried = Box::new(Attempts { resources: self.resources.clone(), made: attempts, elapsed, lost, last_round });
         // The deadline may also have cut the last attempt off.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {

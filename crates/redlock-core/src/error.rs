@@ -77,8 +77,7 @@ impl AcquireError {
 pub struct Attempts {
     /// What was to be locked.
     pub resources: Resources,
-    /// How many rounds were made. More than attempts, if some were made within a pause: since the call was woken, or began
-    /// to listen. Fewer, if it waited behind others of this process.
+    /// How many attempts were made, the first one included, as [`Retry::attempts`](crate::Retry::attempts) counts them.
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,
@@ -90,8 +89,8 @@ pub struct Attempts {
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rounds = if self.made == 1 { "round" } else { "rounds" };
-        write!(f, "{} {rounds} in {}; in the last {}", self.made, Readable(self.elapsed), self.last_round)
+        let attempts = if self.made == 1 { "attempt" } else { "attempts" };
+        write!(f, "{} {attempts} in {}; in the last {}", self.made, Readable(self.elapsed), self.last_round)
     }
 }
 

@@ -261,7 +261,7 @@ impl Stage {
                 judge::fenced(self, &lock, number, hold.resources(), before, from);
                 self.held(process, lock, hold, since).await;
             }
-            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &names, since, &error),
+            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &hold, &names, since, &error),
             Some(Err(_)) | None => {}
         }
     }

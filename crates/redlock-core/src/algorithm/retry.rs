@@ -70,10 +70,11 @@ impl Retry {
         Self::attempts(1)
     }
 
-    /// Up to so many attempts in all, the first included; 0 counts as 1.
+    /// Makes up to this many attempts in all, the first one included. 0 counts as 1.
     ///
-    /// What is counted are the pauses between them. Who stands in line behind others of its process asks no node, and its
-    /// attempts pass all the same; who is woken within a pause asks again within the same attempt.
+    /// Errors, events and metrics count attempts in the same way. An attempt ends with the pause that follows it: a call
+    /// that is notified of a release during a pause asks the nodes again within the same attempt, and a call that waits
+    /// behind others of its process asks none, and its attempts pass all the same.
     pub fn attempts(attempts: u32) -> Self {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
     }
