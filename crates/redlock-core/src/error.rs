@@ -25,7 +25,7 @@ pub enum AcquireError {
     /// process was suspended. All attempts are made.
     #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
     TooSlow(Box<Attempts>),
-    /// The deadline passed; [`Attempts::lost`] tells why the last round was lost.
+    /// The deadline passed. [`Attempts::lost`] tells why the lock could not be acquired before it.
     #[error("could not lock {name} before the deadline; {0}", name = .0.resources)]
     Deadline(Box<Attempts>),
     /// A resource name, or so many of them, cannot be locked. Nothing was sent.
@@ -81,9 +81,9 @@ pub struct Attempts {
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,
-    /// Why the last round was lost.
+    /// Why the last round was lost that the deadline did not cut short, or the last one if it cut all.
     pub lost: Lost,
-    /// What every node answered in the last round.
+    /// What every node answered in that round.
     pub last_round: Box<Votes>,
 }
 

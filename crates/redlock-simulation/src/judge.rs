@@ -120,7 +120,13 @@ pub(crate) fn refused_honestly(
     let votes = tried.last_round.nodes();
     let count = |of: fn(&NodeAnswer) -> bool| votes.iter().filter(|vote| of(&vote.answer)).count();
     let failed = count(|answer| {
-        matches!(answer, NodeAnswer::Failed(_) | NodeAnswer::Silent { .. } | NodeAnswer::Quarantined { .. })
+        matches!(
+            answer,
+            NodeAnswer::Failed(_)
+                | NodeAnswer::Silent { .. }
+                | NodeAnswer::CutShort { .. }
+                | NodeAnswer::Quarantined { .. }
+        )
     });
     let accounted_for = match tried.lost {
         Lost::Contended => {
@@ -182,7 +188,7 @@ pub(crate) fn refused_honestly(
                     NodeAnswer::Failed(_) => {
                         not_raised(sent) || sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed)
                     }
-                    NodeAnswer::Silent { after } => {
+                    NodeAnswer::Silent { after } | NodeAnswer::CutShort { after } => {
                         sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
                     }
                     NodeAnswer::NotAwaited => true,
@@ -190,7 +196,10 @@ pub(crate) fn refused_honestly(
                 }
             })
         };
-        if !rounds(records, process, since).last().is_none_or(is_told_of) {
+        // The deadline may have cut the last rounds short.
+        let rounds = rounds(records, process, since);
+        let told = if matches!(error, AcquireError::Deadline(_)) { 0 } else { rounds.len().saturating_sub(1) };
+        if !rounds.is_empty() && !rounds.iter().skip(told).any(is_told_of) {
             stage.dishonest(format!("that is not what the process learned in its last round: {error}"));
         }
     });

@@ -55,7 +55,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
     nodes.iter().for_each(MockNode::hang);
     let (acquired, elapsed) = call.await.unwrap();
     let AcquireError::Deadline(tried) = acquired.unwrap_err() else { unreachable!() };
-    assert_eq!((tried.made, tried.lost, elapsed), (2, Lost::NoQuorum, ms(250)));
+    assert_eq!((tried.made, tried.lost, elapsed), (2, Lost::Contended, ms(250)));
 }
 
 #[tokio::test(start_paused = true)]

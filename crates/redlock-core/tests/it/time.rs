@@ -299,6 +299,69 @@ async fn a_short_deadline_is_used_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_stays_held_is_waited_for_until_the_deadline_is_over() {
+    for deadline in [30, 100, 1_000].map(ms) {
+        let nodes = MockNode::fleet(3);
+        nodes.iter().for_each(|node| node.set("r", "another", None));
+        let start = Instant::now();
+        let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(deadline)).await.unwrap_err();
+        assert_eq!(start.elapsed(), deadline);
+        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended(), "{error}");
+        assert!(error.to_string().contains("node-3 held by another"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_released_shortly_before_the_deadline_is_acquired() {
+    for released_at in [60, 80, 98].map(ms) {
+        let nodes = MockNode::fleet(3);
+        let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+        let start = Instant::now();
+        let release = async {
+            tokio::time::sleep(released_at).await;
+            lock.release().await
+        };
+        let here = redlock(&nodes);
+        let (acquired, _) = tokio::join!(here.acquire("r", AcquireOptions::new(TTL).deadline(ms(100))), release);
+        acquired.unwrap().check().unwrap();
+        assert!(start.elapsed() <= released_at + ms(1), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
+    for (is_held, cause) in [(true, "held by another"), (false, "failed (unreachable)")] {
+        let nodes = MockNode::fleet(3);
+        match is_held {
+            true => nodes.iter().for_each(|node| node.set("r", "another", None)),
+            false => nodes.iter().for_each(MockNode::stop),
+        }
+        let redlock = redlock(&nodes);
+        let acquire = redlock.acquire("r", AcquireOptions::new(TTL).deadline(ms(250)));
+        let hang = async {
+            // After the first rounds, and before the last.
+            tokio::time::sleep(ms(40)).await;
+            nodes.iter().for_each(|node| node.start(Memory::Kept));
+            nodes.iter().for_each(MockNode::hang);
+        };
+        let (acquired, ()) = tokio::join!(acquire, hang);
+        let error = acquired.unwrap_err();
+        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended() == is_held, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("node-1 {cause}")) && !text.contains("answer"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_the_time_to_answer_is_not_said_to_be_silent() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
+    let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(ms(50))).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("node-1 had not answered after 50"), "{text}");
+    assert!(text.ends_with("; allow more time, or look for a slow node"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hung_node_does_not_shorten_a_deadline() {
     let nodes = MockNode::fleet(3);
     nodes[0].hang();

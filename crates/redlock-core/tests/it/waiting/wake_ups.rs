@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, Redlock,
-    ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
+    Redlock, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep};
@@ -124,8 +124,9 @@ async fn rounds_while_held_on(held: &[usize]) -> usize {
     held.iter().filter_map(|node| nodes.get(*node)).for_each(|node| node.set("r", "other", None));
     let rounds = Rounds::default();
     let redlock = builder(&nodes).observer(rounds.clone()).build().unwrap();
-    let error = redlock.acquire("r", patient().deadline(ms(500))).await.unwrap_err();
-    assert!(matches!(error, AcquireError::Deadline(_)), "nobody has given it back: {error}");
+    let twice = Retry::attempts(2).fixed(ms(450)).jitter(Duration::ZERO);
+    let error = redlock.acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Contended(_)), "nobody has given it back: {error}");
     rounds.count()
 }
 
