@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     algorithm::{AutoExtendError, Lost, TtlError},
     entropy::EntropyError,
+    readable::Readable,
     resource::ResourceError,
     resources::Resources,
     slots::SlotsError,
-    votes::{Readable, Votes},
+    votes::Votes,
 };
 
 /// A lock could not be taken. Whatever was set on some of the nodes is being given back in the background.
@@ -187,8 +188,8 @@ impl ReleaseError {
 /// A blocking call was made within async code, whose runtime it would stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a blocking call within async code would stop its runtime: make it in `tokio::task::spawn_blocking`, or use the async \
-     `redlock_core::Redlock`"
+    "a blocking call within async code would stop its runtime: make it in `tokio::task::spawn_blocking`, or use the \
+     async `redlock_core::Redlock`"
 )]
 #[non_exhaustive]
 pub struct WithinAsync;

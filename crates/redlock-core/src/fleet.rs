@@ -59,7 +59,7 @@ impl Fleet {
     pub(crate) fn terms(&self, ttl: Duration) -> Result<Terms, TtlError> {
         let ttl = Ttl::new(ttl)?;
         if let Some(longest) = self.guard.as_ref().map(|guard| guard.longest).filter(|longest| *longest < ttl) {
-            return Err(TtlError::AboveGuard { ttl: ttl.trusted(), longest: longest.trusted() });
+            return Err(TtlError::AboveGuard { ttl: ttl.given(), longest: longest.given() });
         }
         let node_timeout = self.node_timeout.of(ttl, &self.drift)?;
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })

@@ -7,6 +7,7 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
     fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
+    readable::Readable,
     round_trip::RoundTrip,
 };
 
@@ -338,43 +339,6 @@ impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
             Ok(answer) if answer.is_released() => Self::Granted,
             Ok(_) => Self::NotHeld,
             Err(error) => Self::Failed(error),
-        }
-    }
-}
-
-/// A duration as a person writes it: `1.2s`, `45.6ms`, `200ms`.
-pub(crate) struct Readable(pub(crate) Duration);
-
-impl fmt::Display for Readable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() {
-            return f.write_str("0s");
-        }
-        let (amount, unit) = match self.0.as_secs_f64() {
-            seconds if seconds >= 1.0 => (seconds, "s"),
-            seconds if seconds >= 1e-3 => (seconds * 1e3, "ms"),
-            seconds => (seconds * 1e6, "us"),
-        };
-        let decimals = if amount >= 99.95 { 0 } else { 1 };
-        write!(f, "{amount:.decimals$}{unit}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        for (nanos, text) in [
-            (0, "0s"),
-            (1_500, "1.5us"),
-            (45_600_000, "45.6ms"),
-            (200_000_000, "200ms"),
-            (1_234_000_000, "1.2s"),
-            (600_000_000_000, "600s"),
-        ] {
-            assert_eq!(Readable(Duration::from_nanos(nanos)).to_string(), text);
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, BuildError, ExtendError, Loss, Redlock, Release, Retry, TokioClock, TtlError,
+    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, Loss, Redlock, Release, Retry, TokioClock,
+    TtlError,
 };
 use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
 use tokio::time::Instant;
@@ -357,7 +358,7 @@ async fn a_node_without_the_time_to_answer_is_not_said_to_be_silent() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
     let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(ms(50))).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("node-1 had not answered after 50"), "{text}");
+    assert!(text.contains("node-1 had not answered after 50ms, when the time was over"), "{text}");
     assert!(text.ends_with("; allow more time, or look for a slow node"), "{text}");
 }
 
@@ -425,6 +426,24 @@ async fn a_ttl_must_outlast_a_slow_node() {
         "the ttl of 40ms is too short: a node may take 50ms to answer and 2.4ms are kept for clock drift; use a longer \
          ttl or a shorter node timeout"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_prints_the_ttl_as_it_was_given_and_times_in_short() {
+    let nodes = MockNode::fleet(3);
+    let guarded = builder(&nodes).restart_guard(Duration::from_micros(60_500)).build().unwrap();
+    for (redlock, ttl, text) in [
+        (&redlock(&nodes), 1_500, "the ttl of 1.5ms is too short: a node may take 50ms to answer and 2ms are kept"),
+        (&guarded, 61_250, "the ttl of 61.25ms is above 60.5ms, the longest that the restart guard was told of"),
+    ] {
+        let error = redlock.acquire("r", Duration::from_micros(ttl)).await.unwrap_err();
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+    let max_lifetime = ms(999);
+    let options = AcquireOptions::new(Duration::from_micros(1_000_500));
+    let kept = options.auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
+    let error = redlock(&nodes).acquire("r", kept).await.unwrap_err();
+    assert_eq!(error.to_string(), "the longest lifetime of 999ms is below the ttl of 1.0005s: take a shorter ttl");
 }
 
 #[tokio::test(start_paused = true)]
