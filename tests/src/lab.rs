@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use redlock_core::{CloseError, LockNode, Redlock, RedlockBuilder, TokioClock};
+use redlock_core::{CloseError, LockNode, Redlock, RedlockBuilder};
 use redlock_mock::{Memory, MockNode};
 
 use crate::{
@@ -112,7 +112,7 @@ impl Lab {
     pub fn builder(&self, count: usize) -> RedlockBuilder {
         let builder = Redlock::builder().nodes(self.nodes(count));
         if self.backend == Backend::Mock {
-            return builder.clock(TokioClock::default());
+            return builder;
         }
         // On a busy machine a node may take long to get its turn, and what these scenarios
         // promise does not depend on it. Below the response timeout of the clients, which errors differ by.

@@ -44,23 +44,28 @@ pub(crate) struct Acquire<'a> {
 /// Tells of a call that is dropped before it is over.
 struct Told<'a> {
     acquire: &'a Acquire<'a>,
-    rounds: u32,
+    attempts: u32,
     is_over: bool,
 }
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        let Self { acquire, rounds, is_over } = *self;
+        let Self { acquire, attempts, is_over } = *self;
         if !is_over && acquire.fleet.observers.are_there() {
-            acquire.not_acquired(rounds, acquire.elapsed(), NotAcquired::Cancelled);
+            acquire.not_acquired(attempts, acquire.elapsed(), NotAcquired::Cancelled);
         }
     }
 }
 
-/// A round that was lost, and what is known from it.
-struct LostRound {
+/// Why a round was lost, as the error of the call tells it.
+struct Failure {
     lost: Lost,
     votes: Box<Votes>,
+}
+
+/// A round that was lost, and what follows from it.
+struct LostRound {
+    lost: Lost,
     /// What the round took, to be given back.
     claim: Claim,
     /// When the holders' ttls will have ended.
@@ -108,73 +113,82 @@ impl<'a> Acquire<'a> {
             "redlock.acquire",
             resource = %self.resources,
             ttl_ms = self.terms.ttl.sent_millis(),
-            rounds = field::Empty,
+            attempts = field::Empty,
             waited_ms = field::Empty,
         );
-        let mut told = Told { acquire: &self, rounds: 0, is_over: false };
-        let acquired = self.rounds(&mut told.rounds).instrument(span.clone()).await;
+        let mut told = Told { acquire: &self, attempts: 0, is_over: false };
+        let acquired = self.attempts(&mut told.attempts).instrument(span.clone()).await;
         told.is_over = true;
-        let (made, waited) = (told.rounds, self.elapsed());
+        let (attempts, waited) = (told.attempts, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
         // Without a check, which tells of a loss: that comes after this.
         let validity = |lock: &Lock| lock.shared().standing.validity(self.fleet.clock.now());
-        span.record("rounds", made).record("waited_ms", waited_ms).in_scope(|| match &acquired {
-            Ok(lock) => tracing::debug!(rounds = made, waited_ms, validity = ?validity(lock), "acquired"),
-            Err(error) => tracing::debug!(rounds = made, waited_ms, %error, "not acquired"),
+        span.record("attempts", attempts).record("waited_ms", waited_ms).in_scope(|| match &acquired {
+            Ok(lock) => tracing::debug!(attempts, waited_ms, validity = ?validity(lock), "acquired"),
+            Err(error) => tracing::debug!(attempts, waited_ms, %error, "not acquired"),
         });
         let observers = &self.fleet.observers;
         match &acquired {
             Ok(lock) if observers.are_there() => {
                 let (resources, validity) = (lock.resources(), validity(lock));
-                observers.tell(&Event::Acquired { resources, rounds: made, waited, validity });
+                observers.tell(&Event::Acquired { resources, attempts, waited, validity });
             }
             Ok(_) => {}
-            Err(error) => self.not_acquired(made, waited, NotAcquired::Failed(error)),
+            Err(error) => self.not_acquired(attempts, waited, NotAcquired::Failed(error)),
         }
         acquired
     }
 
-    fn not_acquired(&self, rounds: u32, waited: Duration, why: NotAcquired<'_>) {
-        self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, rounds, waited, why });
+    fn not_acquired(&self, attempts: u32, waited: Duration, why: NotAcquired<'_>) {
+        self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Rounds, each when its turn comes. Who waits behind others of this process asks no node, and its attempts pass all the
-    /// same.
-    async fn rounds(&self, made: &mut u32) -> Result<Lock, AcquireError> {
+    /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node,
+    /// and its attempts pass all the same.
+    async fn attempts(&self, attempts: &mut u32) -> Result<Lock, AcquireError> {
         let (mut place, mut turn) = self.place();
-        let mut attempt: u32 = 0;
+        let (mut failure, mut is_last) = (None, false);
         loop {
-            attempt = attempt.saturating_add(1);
+            *attempts = attempts.saturating_add(1);
+            let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
+            // Its turn never came. A round of its own tells why.
+            turn = turn.or_else(|| (is_last && !was_last).then_some(Turn::Due));
             let lost = match turn.take() {
                 None => None,
                 Some(turn) => {
                     // The last attempt is no time to let others come first.
                     let may_yield = place.is_some() && turn.cause().yields();
-                    let turn = if may_yield && self.is_last(attempt) { Turn::Due } else { turn };
-                    match self.round(turn, &mut place, made).await? {
+                    let turn = if may_yield && is_last { Turn::Due } else { turn };
+                    match self.round(turn, &mut place, &mut failure).await? {
                         Ok(lock) => return Ok(lock),
                         lost => lost.err(),
                     }
                 }
             };
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
-            match (self.retry.next(attempt, self.elapsed(), free_after, self.fleet.random()?), lost) {
-                (Next::After(pause), lost) => match self.pause(pause, lost, &mut place, made).await? {
+            let stop = match self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?) {
+                Next::Stop(stop) => stop,
+                Next::After(pause) => match self.pause(pause, lost, &mut place, &mut failure).await? {
                     Ok(lock) => return Ok(lock),
-                    Err(next) => turn = next,
+                    Err(next) if !self.left().is_zero() => {
+                        turn = next;
+                        continue;
+                    }
+                    Err(_) => Stop::Deadline,
                 },
-                (Next::Stop(stop), Some(lost)) => return Err(self.failed(*made, lost, stop)),
-                // Its turn never came. A round of its own tells why.
-                (Next::Stop(stop), None) => {
-                    let last = self.round(Turn::Due, &mut place, made).await?;
-                    return last.map_err(|lost| self.failed(*made, lost, stop));
-                }
+            };
+            match failure.take() {
+                Some(failure) => return Err(self.failed(*attempts, failure, stop)),
+                // The deadline passed at once, as after a suspension.
+                None => turn = Some(Turn::Due),
             }
         }
     }
 
     fn is_last(&self, attempt: u32) -> bool {
-        matches!(self.retry.next(attempt, self.elapsed(), None, 0), Next::Stop(_))
+        // The clock is read only if there is a deadline.
+        let elapsed = self.retry.ends_after().map_or(Duration::ZERO, |_| self.elapsed());
+        self.retry.is_last(attempt, elapsed)
     }
 
     /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
@@ -193,14 +207,13 @@ impl<'a> Acquire<'a> {
         pause: Duration,
         mut lost: Option<LostRound>,
         place: &mut Option<Place<'a>>,
-        made: &mut u32,
+        failure: &mut Option<Failure>,
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
         let mut asking = Asking::default();
         loop {
             let mut again = None;
             if let Some(lost) = lost.take() {
-                tracing::debug!(why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
                 let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
                 // What nodes have not given back by then follows in the background.
                 let patience = left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
@@ -247,7 +260,7 @@ impl<'a> Acquire<'a> {
             if turn.cause() == Cause::Woken {
                 asking = Asking::default();
             }
-            match self.round(turn, place, made).await? {
+            match self.round(turn, place, failure).await? {
                 Ok(lock) => return Ok(Ok(lock)),
                 round => lost = round.err(),
             }
@@ -259,10 +272,8 @@ impl<'a> Acquire<'a> {
         &self,
         turn: Turn,
         place: &mut Option<Place<'a>>,
-        made: &mut u32,
+        failure: &mut Option<Failure>,
     ) -> Result<Result<Lock, LostRound>, AcquireError> {
-        *made = made.saturating_add(1);
-
         // 0. Who comes behind others has to be told when its turn comes.
         if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
             self.fleet.listening.open(self.fleet, &self.runtime, self.left()).await;
@@ -286,7 +297,7 @@ impl<'a> Acquire<'a> {
         let mut ballot = Ballot::new(self.fleet);
         let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
             None => {
-                let is_likely_held = *made > 1 && turn.cause() != Cause::Woken;
+                let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
                 ballot.decide(&mut ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref())).await
             }
             // Who may come behind others asks the node first on which they stand in line.
@@ -324,16 +335,16 @@ impl<'a> Acquire<'a> {
             }
             Decision::Lost(lost) => {
                 place.iter_mut().for_each(Place::asked);
-                Ok(Err(LostRound {
-                    lost,
-                    free_after: ballot.free_after(),
-                    cause: turn.cause(),
-                    queued_on: queueing
-                        .and_then(|queueing| queueing.heard_on())
-                        .filter(|node| !ballot.has_failed(*node)),
-                    votes: Box::new(ballot.close(verb, took())),
-                    claim,
-                }))
+                let (free_after, is_cut) = (ballot.free_after(), ballot.is_cut());
+                let queued_on = queueing.and_then(|queueing| queueing.heard_on());
+                let queued_on = queued_on.filter(|node| !ballot.has_failed(*node));
+                let votes = Box::new(ballot.close(verb));
+                tracing::debug!(why = ?lost, %votes, "round lost");
+                // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.
+                if !is_cut || failure.is_none() {
+                    *failure = Some(Failure { lost, votes });
+                }
+                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, claim }))
             }
         }
     }
@@ -361,10 +372,10 @@ impl<'a> Acquire<'a> {
         self.fleet.clock.now().saturating_sub(self.called)
     }
 
-    fn failed(&self, made: u32, round: LostRound, stop: Stop) -> AcquireError {
-        let LostRound { lost, votes: last_round, .. } = round;
+    fn failed(&self, attempts: u32, failure: Failure, stop: Stop) -> AcquireError {
+        let Failure { lost, votes: last_round } = failure;
         let elapsed = self.elapsed();
-        let tried = Box::new(Attempts { resources: self.resources.clone(), made, elapsed, lost, last_round });
+        let tried = Box::new(Attempts { resources: self.resources.clone(), made: attempts, elapsed, lost, last_round });
         // The deadline may also have cut the last attempt off.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {

@@ -25,8 +25,10 @@
 //! A small runtime of its own, one thread, does what has to go on between calls: extends, late nodes, and what dropped
 //! locks give back.
 //!
-//! Called from async code it would stop that runtime, so every call refuses to: the error says `within async code`, and
-//! nothing is sent. That holds for `spawn_blocking` as well; use the async [`Redlock`](crate::Redlock) there.
+//! In an async task a blocking call would stop the thread that runs other tasks too. There every call fails with an
+//! error that says `within async code`, and sends nothing. Make the call in
+//! [`spawn_blocking`](tokio::task::spawn_blocking) or [`block_in_place`](tokio::task::block_in_place), or use the async
+//! [`Redlock`](crate::Redlock).
 
 mod lock;
 mod redlock;

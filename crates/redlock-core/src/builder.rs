@@ -32,7 +32,7 @@ pub struct RedlockBuilder {
     fencing_retention: Duration,
     restart_guard: Option<Duration>,
     distrust: Option<Duration>,
-    clock: Box<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     entropy: Box<dyn Entropy>,
     observers: Vec<Arc<dyn Observer>>,
 }
@@ -50,7 +50,7 @@ impl Default for RedlockBuilder {
             fencing_retention: Self::FENCING_RETENTION,
             restart_guard: None,
             distrust: None,
-            clock: Box::new(SystemClock),
+            clock: None,
             entropy: Box::new(OsEntropy),
             observers: Vec::new(),
         }
@@ -172,9 +172,10 @@ impl RedlockBuilder {
         self
     }
 
-    /// The clock for validity. Default: [`SystemClock`]. For tests with virtual time: [`TokioClock`](crate::TokioClock).
+    /// Sets the clock for validity. Default: the [clock of the nodes](LockNode::clock), if they are simulated, and
+    /// [`SystemClock`] otherwise.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Box::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -194,8 +195,8 @@ impl RedlockBuilder {
     ///
     /// # Errors
     ///
-    /// If there are no nodes, two nodes have one name, the node timeout is zero, the key prefix leaves no room for a name,
-    /// or a time for fencing or the restart guard cannot be used.
+    /// If there are no nodes, two nodes have one name or clocks that differ, the node timeout is zero, the key prefix
+    /// leaves no room for a name, or a time for fencing or the restart guard cannot be used.
     pub fn build(self) -> Result<Redlock, BuildError> {
         let nodes = NonZeroUsize::new(self.nodes.len()).ok_or(BuildError::NoNodes)?;
         let mut names = HashSet::new();
@@ -216,6 +217,10 @@ impl RedlockBuilder {
         if self.fencing_retention < Ttl::MIN || self.fencing_retention > Self::LONGEST_RETENTION {
             return Err(BuildError::FencingRetention { retention: self.fencing_retention });
         }
+        let clock = match &self.clock {
+            Some(clock) => Arc::clone(clock),
+            None => self.clock_of_nodes()?.unwrap_or_else(|| Arc::new(SystemClock)),
+        };
         let guard = self.restart_guard.map(|longest| self.guard(longest)).transpose()?;
         Ok(Redlock::from(Fleet {
             quorum: Quorum::of(nodes),
@@ -231,7 +236,7 @@ impl RedlockBuilder {
             fencing_retention: self.fencing_retention,
             guard,
             distrust: self.distrust,
-            clock: self.clock,
+            clock,
             entropy: self.entropy,
             background: Background::default(),
             watchdog: Watchdog::default(),
@@ -241,6 +246,15 @@ impl RedlockBuilder {
 
     /// A century: a bound for what is sent.
     const LONGEST_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+    fn clock_of_nodes(&self) -> Result<Option<Arc<dyn Clock>>, BuildError> {
+        let mut clocks = self.nodes.iter().filter_map(|node| Some((node.name(), node.clock()?)));
+        let Some((first, clock)) = clocks.next() else { return Ok(None) };
+        match clocks.find(|(_, other)| !Arc::ptr_eq(other, &clock)) {
+            Some((other, _)) => Err(BuildError::DifferentClocks { first: first.to_owned(), other: other.to_owned() }),
+            None => Ok(Some(clock)),
+        }
+    }
 
     fn guard(&self, longest: Duration) -> Result<Guard, BuildError> {
         let longest = Ttl::new(longest).map_err(|reason| BuildError::RestartGuard { reason })?;
@@ -262,6 +276,14 @@ pub enum BuildError {
     DuplicateNode {
         /// The name.
         name: String,
+    },
+    /// Two nodes are simulated with [clocks](LockNode::clock) that differ, for example of two processes of one fleet.
+    #[error("nodes {first} and {other} have different clocks: take nodes of one process, or set a clock")]
+    DifferentClocks {
+        /// The name of one of them.
+        first: String,
+        /// The name of the other.
+        other: String,
     },
     /// The node timeout is zero: no node could ever answer in time.
     #[error("the node timeout is zero: no node could answer in time")]

@@ -9,12 +9,12 @@ use crate::{
     fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
+    readable::Readable,
     redlock::Redlock,
     request::DescribeRequest,
     resource::Resource,
     resources::Resources,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
-    votes::Readable,
 };
 
 /// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.

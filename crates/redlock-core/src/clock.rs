@@ -31,14 +31,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// tokio's clock, which tests can pause and advance. For tests with virtual time.
+/// Tokio's clock, which tests can pause and advance.
 ///
-/// ```
-/// # use redlock_core::{BuildError, Redlock, TokioClock};
-/// # use redlock_mock::MockNode;
-/// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).clock(TokioClock::default()).build()?;
-/// # Ok::<(), BuildError>(())
-/// ```
+/// A `Redlock` over the nodes of `redlock-mock` uses it by itself. Set it for a [`LockNode`](crate::LockNode) of your
+/// own that is tested in virtual time, or return it from [`LockNode::clock`](crate::LockNode::clock).
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -52,7 +48,12 @@ impl Default for TokioClock {
 
 impl Clock for TokioClock {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        // Each paused runtime has a time of its own. In another one it may be earlier than `start`, and this clock must
+        // not stand still there.
+        const AT_START: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let now = tokio::time::Instant::now();
+        let before = self.start.saturating_duration_since(now);
+        (AT_START + now.saturating_duration_since(self.start)).saturating_sub(before)
     }
 }
 
@@ -73,5 +74,22 @@ mod tests {
         let before = clock.now();
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(clock.now() - before, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn tokios_clock_goes_on_in_a_runtime_whose_time_is_earlier() {
+        let paused = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (earlier, later) = (paused(), paused());
+        let hour = Duration::from_secs(3600);
+        let clock = later.block_on(async {
+            tokio::time::advance(hour).await;
+            TokioClock::default()
+        });
+        let passed = earlier.block_on(async {
+            let before = clock.now();
+            tokio::time::advance(hour / 2).await;
+            clock.now() - before
+        });
+        assert_eq!(passed, hour / 2);
     }
 }

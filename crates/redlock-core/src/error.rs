@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     algorithm::{AutoExtendError, Lost, TtlError},
     entropy::EntropyError,
+    readable::Readable,
     resource::ResourceError,
     resources::Resources,
     slots::SlotsError,
-    votes::{Readable, Votes},
+    votes::Votes,
 };
 
 /// A lock could not be taken. Whatever was set on some of the nodes is being given back in the background.
@@ -25,7 +26,7 @@ pub enum AcquireError {
     /// process was suspended. All attempts are made.
     #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
     TooSlow(Box<Attempts>),
-    /// The deadline passed; [`Attempts::lost`] tells why the last round was lost.
+    /// The deadline passed. [`Attempts::lost`] tells why the lock could not be acquired before it.
     #[error("could not lock {name} before the deadline; {0}", name = .0.resources)]
     Deadline(Box<Attempts>),
     /// A resource name, or so many of them, cannot be locked. Nothing was sent.
@@ -77,21 +78,20 @@ impl AcquireError {
 pub struct Attempts {
     /// What was to be locked.
     pub resources: Resources,
-    /// How many rounds were made. More than attempts, if some were made within a pause: since the call was woken, or began
-    /// to listen. Fewer, if it waited behind others of this process.
+    /// How many attempts were made, the first one included, as [`Retry::attempts`](crate::Retry::attempts) counts them.
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,
-    /// Why the last round was lost.
+    /// Why the last round was lost that the deadline did not cut short, or the last one if it cut all.
     pub lost: Lost,
-    /// What every node answered in the last round.
+    /// What every node answered in that round.
     pub last_round: Box<Votes>,
 }
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rounds = if self.made == 1 { "round" } else { "rounds" };
-        write!(f, "{} {rounds} in {}; in the last {}", self.made, Readable(self.elapsed), self.last_round)
+        let attempts = if self.made == 1 { "attempt" } else { "attempts" };
+        write!(f, "{} {attempts} in {}; in the last {}", self.made, Readable(self.elapsed), self.last_round)
     }
 }
 
@@ -187,6 +187,9 @@ impl ReleaseError {
 
 /// A blocking call was made within async code, whose runtime it would stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a blocking call within async code would stop its runtime: use the async `redlock_core::Redlock` here")]
+#[error(
+    "a blocking call within async code would stop its runtime: make it in `tokio::task::spawn_blocking`, or use the \
+     async `redlock_core::Redlock`"
+)]
 #[non_exhaustive]
 pub struct WithinAsync;

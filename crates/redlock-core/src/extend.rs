@@ -12,7 +12,7 @@ use crate::{
     loss::Loss,
     observe::Event,
     standing::End,
-    votes::{Ballot, Votes},
+    votes::{Ballot, Votes, Waited},
 };
 
 impl Claimed {
@@ -49,12 +49,13 @@ impl Claimed {
         let number = self.next_extend();
         let mut answers = self.ask_to_extend(&terms, number);
         let mut ballot = Ballot::new(&self.fleet);
-        let decision = match timeout(left.saturating_sub(Self::TIMERS), ballot.decide(&mut answers)).await {
+        let until_ended = left.saturating_sub(Self::TIMERS);
+        let decision = match timeout(until_ended, ballot.decide(&mut answers)).await {
             Ok(decision) => decision,
             Err(_) => {
                 // A quorum that waits only for who else had lost the keys waits no longer than it can count.
                 if ballot.round().granted() >= self.fleet.quorum.needed() {
-                    ballot.end();
+                    ballot.end(Waited { after: until_ended, is_cut: true });
                 }
                 ballot.decide(&mut answers).await
             }
@@ -82,7 +83,7 @@ impl Claimed {
             Decision::Lost(lost) => {
                 let resources = self.resources.clone();
                 let gone = ballot.round().gone_from_quorum();
-                let votes = Arc::new(ballot.close("extended", now.saturating_sub(started)));
+                let votes = Arc::new(ballot.close("extended"));
                 let error = match lost {
                     Lost::TooSlow => ExtendError::TooSlow { resources, votes },
                     _ if gone => {

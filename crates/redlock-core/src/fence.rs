@@ -52,7 +52,7 @@ impl Claim {
                     }
                     None => {
                         fencing.give_up();
-                        ballot.end();
+                        ballot.end(answers.waited());
                     }
                 }
             }

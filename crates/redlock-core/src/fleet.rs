@@ -45,7 +45,7 @@ pub(crate) struct Fleet {
     pub(crate) guard: Option<Guard>,
     /// For how long a node whose clock has jumped is not trusted.
     pub(crate) distrust: Option<Duration>,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
     pub(crate) watchdog: Watchdog,
@@ -59,7 +59,7 @@ impl Fleet {
     pub(crate) fn terms(&self, ttl: Duration) -> Result<Terms, TtlError> {
         let ttl = Ttl::new(ttl)?;
         if let Some(longest) = self.guard.as_ref().map(|guard| guard.longest).filter(|longest| *longest < ttl) {
-            return Err(TtlError::AboveGuard { ttl: ttl.trusted(), longest: longest.trusted() });
+            return Err(TtlError::AboveGuard { ttl: ttl.given(), longest: longest.given() });
         }
         let node_timeout = self.node_timeout.of(ttl, &self.drift)?;
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })

@@ -37,7 +37,7 @@ impl Redlock {
     /// let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
     ///
     /// let inspection = redlock.inspect("invoice:42").await?;
-    /// println!("{inspection}"); // "invoice:42" is held by 5f0c6c1b... (10.0s left): on 3 of 3 nodes, 2 needed
+    /// println!("{inspection}"); // "invoice:42" is held by 5f0c6c1b... (10s left): on 3 of 3 nodes, 2 needed
     /// # assert!(inspection.to_string().starts_with("\"invoice:42\" is held by "));
     /// let holder = inspection.holder().ok_or("nobody")?;
     /// assert_eq!(holder.value(), lock.token().as_bytes());
@@ -84,7 +84,7 @@ impl Redlock {
 
         // 4. What they hold, as of now.
         let took = fleet.clock.now().saturating_sub(started);
-        Ok(Inspection::new(fleet, resource, heard, took))
+        Ok(Inspection::new(fleet, resource, heard, took, node_timeout))
     }
 
     /// Whether anybody holds the lock on `resource`: whether a quorum of the nodes holds one token.

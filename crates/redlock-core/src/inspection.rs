@@ -8,8 +8,8 @@ use crate::{
     fleet::Fleet,
     holder::Holder,
     node_error::{NodeError, NodeErrorKind},
+    readable::Readable,
     resource::{Named, Resource},
-    votes::Readable,
 };
 
 /// What the nodes held under one name when [`Redlock::inspect`](crate::Redlock::inspect) asked them.
@@ -61,12 +61,13 @@ pub enum Sight {
 }
 
 impl Inspection {
-    /// What each node answered, if it did. All of it `took` so long.
+    /// What each node answered, if it did within the node timeout. All of it `took` so long.
     pub(crate) fn new(
         fleet: &Fleet,
         resource: Resource,
         answers: impl IntoIterator<Item = Option<Result<InspectAnswer, NodeError>>>,
         took: Duration,
+        node_timeout: Duration,
     ) -> Self {
         let sight = |answer| match answer {
             Some(Ok(InspectAnswer::Absent)) => Sight::Absent,
@@ -75,7 +76,7 @@ impl Inspection {
                 Sight::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
             }
             Some(Err(error)) => Sight::Failed(error),
-            None => Sight::Silent { after: took },
+            None => Sight::Silent { after: node_timeout },
         };
         let view = |(name, answer)| NodeView { node: name, sight: sight(answer) };
         let names = fleet.members.iter().map(|member| member.node.name().to_owned());

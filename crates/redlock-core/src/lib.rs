@@ -111,6 +111,7 @@ mod background;
 mod owed;
 mod clock;
 mod entropy;
+mod readable;
 
 #[cfg(feature = "metrics")]
 pub use self::observe::Metrics;

@@ -128,12 +128,12 @@ impl Lock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redlock_core::{Loss, Redlock, TokioClock};
+    /// use redlock_core::{Loss, Redlock};
     /// use redlock_mock::MockNode;
     ///
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).clock(TokioClock::default()).build()?;
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
     /// let lock = redlock.acquire("report", Duration::from_secs(10)).await?;
     /// tokio::select! {
     ///     loss = lock.lost() => assert!(matches!(loss, Loss::Expired { .. })), // after nearly ten seconds

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::{
     algorithm::NodeFacts,
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    clock::Clock,
     node_error::{NodeError, NodeErrorKind},
     request::{
         AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
@@ -56,6 +57,15 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// it is not.
     fn is_cluster(&self) -> bool {
         false
+    }
+
+    /// Returns the clock that a [`Redlock`](crate::Redlock) over this node must use, for a simulated node whose keys
+    /// expire in virtual time. Default: none, for a node in real time.
+    ///
+    /// Nodes that share a time return clones of one [`Arc`]: the [builder](crate::RedlockBuilder::build) refuses nodes
+    /// whose clocks differ. A node that wraps another one returns the clock of that one.
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        None
     }
 
     /// Sets the keys to the token, with the ttl as their expiry, if none of them holds another value. A key that holds
@@ -128,6 +138,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     fn is_cluster(&self) -> bool {
         (**self).is_cluster()
+    }
+
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        (**self).clock()
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {

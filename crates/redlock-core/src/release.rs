@@ -17,8 +17,6 @@ impl Claim {
 
     async fn release_now(self) -> Result<Option<Loss>, ReleaseError> {
         let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
-        let started = fleet.clock.now();
-
         // 0. The next in line of this process may take it over at once, in one round trip instead of two.
         self.leave_to_successor().await;
 
@@ -40,7 +38,7 @@ impl Claim {
                 break false;
             }
         };
-        let votes = ballot.close("released", fleet.clock.now().saturating_sub(started));
+        let votes = ballot.close("released");
         if gone {
             let loss = Loss::Gone { resources, votes: Arc::new(votes) };
             tracing::warn!(%loss, "was already gone when it was to be released");

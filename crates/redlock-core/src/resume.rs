@@ -110,7 +110,7 @@ impl Redlock {
                 }
                 None => {
                     resumption.close();
-                    ballot.end();
+                    ballot.end(answers.waited());
                 }
             }
             // They may tell that more is left.
@@ -124,7 +124,7 @@ impl Redlock {
         };
 
         // 4. It goes on, or it is given back on all nodes; where that is not known, it is left as it is.
-        let votes = Box::new(ballot.close("still held it", took()));
+        let votes = Box::new(ballot.close("still held it"));
         let claim = || {
             let (resources, token) = (parts.resources().clone(), *parts.token());
             Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     fleet::{Debt, Fleet},
     node_error::{NodeError, NodeErrorKind},
+    votes::Waited,
 };
 
 /// What one node is asked, and its answer.
@@ -113,6 +114,7 @@ pub(crate) struct RoundTrip<A: Send + 'static> {
     runtime: Handle,
     answers: VecDeque<(usize, Result<A, NodeError>)>,
     patience: Pin<Box<Sleep>>,
+    waited: Waited,
     on_time: Instant,
     late_limit: Duration,
     meanwhile: Option<Box<dyn Send>>,
@@ -126,6 +128,7 @@ impl<A: Send + 'static> RoundTrip<A> {
             requests,
             runtime: Handle::current(),
             patience: Box::pin(sleep(patience)),
+            waited: Waited { after: patience, is_cut: patience < node_timeout },
             on_time: Instant::now() + node_timeout,
             late_limit,
             meanwhile: None,
@@ -160,6 +163,11 @@ impl<A: Send + 'static> RoundTrip<A> {
             self.patience.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// How long a node was waited for that has not answered when the patience is over.
+    pub(crate) fn waited(&self) -> Waited {
+        self.waited
     }
 
     /// An answer that is already there.

@@ -7,6 +7,7 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
     fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
+    readable::Readable,
     round_trip::RoundTrip,
 };
 
@@ -58,9 +59,14 @@ pub enum NodeAnswer {
     NotHeld,
     /// The node answered with an error, or could not be asked.
     Failed(NodeError),
-    /// The node did not answer in time.
+    /// The node did not answer within the node timeout.
     Silent {
         /// How long the round waited.
+        after: Duration,
+    },
+    /// The node had not answered when the time of the call was over, before the node timeout.
+    CutShort {
+        /// How long the round could wait.
         after: Duration,
     },
     /// The round was decided before the node answered.
@@ -96,6 +102,7 @@ impl Votes {
         self.nodes.iter().find_map(|node| match &node.answer {
             NodeAnswer::Failed(error) => error.kind().advice(),
             NodeAnswer::Silent { .. } => NodeErrorKind::Timeout.advice(),
+            NodeAnswer::CutShort { .. } => Some("allow more time, or look for a slow node"),
             _ => None,
         })
     }
@@ -123,6 +130,9 @@ impl fmt::Display for Votes {
                 NodeAnswer::NotHeld => f.write_str("no longer held it")?,
                 NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
                 NodeAnswer::Silent { after } => write!(f, "did not answer within {}", Readable(*after))?,
+                NodeAnswer::CutShort { after } => {
+                    write!(f, "had not answered after {}, when the time was over", Readable(*after))?;
+                }
                 NodeAnswer::NotAwaited => f.write_str("not waited for")?,
             }
         }
@@ -139,14 +149,22 @@ pub(crate) struct Ballot<'a> {
     fleet: &'a Fleet,
     round: Round,
     answers: Vec<Option<NodeAnswer>>,
-    /// Whether the time for answers is over.
-    closed: bool,
+    /// How long answers were waited for, once the time for them is over.
+    waited: Option<Waited>,
+}
+
+/// How long a round waited for the nodes that did not answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waited {
+    pub(crate) after: Duration,
+    /// Whether that was less than the node timeout.
+    pub(crate) is_cut: bool,
 }
 
 impl<'a> Ballot<'a> {
     pub(crate) fn new(fleet: &'a Fleet) -> Self {
         let answers = fleet.members.iter().map(|_| None).collect();
-        Self { fleet, round: Round::new(fleet.quorum), answers, closed: false }
+        Self { fleet, round: Round::new(fleet.quorum), answers, waited: None }
     }
 
     /// How the round stands.
@@ -190,15 +208,20 @@ impl<'a> Ballot<'a> {
     {
         match answers.next().await {
             Some((member, answer)) => self.count(member, answer),
-            None => self.end(),
+            None => self.end(answers.waited()),
         }
-        !self.closed
+        self.waited.is_none()
     }
 
     /// There are no more answers to wait for.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, waited: Waited) {
         self.round.close();
-        self.closed = true;
+        self.waited = Some(waited);
+    }
+
+    /// Whether answers are missing only because the time for them was cut short.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.waited.is_some_and(|waited| waited.is_cut)
     }
 
     /// Which members have refused.
@@ -245,11 +268,16 @@ impl<'a> Ballot<'a> {
         }
     }
 
-    /// The result, `after` so long. `verb` is what a node did that granted, in the past tense.
-    pub(crate) fn close(self, verb: &'static str, after: Duration) -> Votes {
+    /// The result. `verb` is what a node did that granted, in the past tense.
+    pub(crate) fn close(self, verb: &'static str) -> Votes {
+        let missing = || match self.waited {
+            None => NodeAnswer::NotAwaited,
+            Some(Waited { after, is_cut: true }) => NodeAnswer::CutShort { after },
+            Some(Waited { after, is_cut: false }) => NodeAnswer::Silent { after },
+        };
         let nodes = self.fleet.members.iter().zip(self.answers).map(|(member, answer)| NodeVote {
             node: member.node.name().to_owned(),
-            answer: answer.unwrap_or(if self.closed { NodeAnswer::Silent { after } } else { NodeAnswer::NotAwaited }),
+            answer: answer.unwrap_or_else(missing),
         });
         Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() }
     }
@@ -262,7 +290,11 @@ impl NodeAnswer {
             Self::Granted => Vote::Granted,
             Self::Restored => Vote::Restored,
             Self::Held { .. } | Self::Queued | Self::NotHeld | Self::Beyond { .. } => Vote::Refused,
-            Self::Quarantined { .. } | Self::Failed(_) | Self::Silent { .. } | Self::NotAwaited => Vote::Failed,
+            Self::Quarantined { .. }
+            | Self::Failed(_)
+            | Self::Silent { .. }
+            | Self::CutShort { .. }
+            | Self::NotAwaited => Vote::Failed,
         }
     }
 }
@@ -307,43 +339,6 @@ impl From<Result<ReleaseAnswer, NodeError>> for NodeAnswer {
             Ok(answer) if answer.is_released() => Self::Granted,
             Ok(_) => Self::NotHeld,
             Err(error) => Self::Failed(error),
-        }
-    }
-}
-
-/// A duration as a person writes it: `1.2s`, `45.6ms`, `200ms`.
-pub(crate) struct Readable(pub(crate) Duration);
-
-impl fmt::Display for Readable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() {
-            return f.write_str("0s");
-        }
-        let (amount, unit) = match self.0.as_secs_f64() {
-            seconds if seconds >= 1.0 => (seconds, "s"),
-            seconds if seconds >= 1e-3 => (seconds * 1e3, "ms"),
-            seconds => (seconds * 1e6, "us"),
-        };
-        let decimals = if amount >= 99.95 { 0 } else { 1 };
-        write!(f, "{amount:.decimals$}{unit}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        for (nanos, text) in [
-            (0, "0s"),
-            (1_500, "1.5us"),
-            (45_600_000, "45.6ms"),
-            (200_000_000, "200ms"),
-            (1_234_000_000, "1.2s"),
-            (600_000_000_000, "600s"),
-        ] {
-            assert_eq!(Readable(Duration::from_nanos(nanos)).to_string(), text);
         }
     }
 }

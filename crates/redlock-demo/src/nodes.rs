@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, CloseError, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
-    NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Resource, Timed,
+    AcquireAnswer, AcquireRequest, Clock, CloseError, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+    LockNode, NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Resource, Timed,
 };
 use redlock_mock::MockNode;
 use redlock_redis_rs::RedisNode;
@@ -183,6 +183,10 @@ struct Linked {
 impl LockNode for Linked {
     fn name(&self) -> &str {
         self.node.name()
+    }
+
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.node.clock()
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {

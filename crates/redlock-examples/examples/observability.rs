@@ -32,7 +32,7 @@ const ACCOUNTS: u64 = 3;
 /// cannot be added up over processes.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Buckets for rounds.
+/// Buckets for attempts.
 const ROUNDS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 55.0];
 
 #[tokio::main]

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use redlock_core::Clock;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    clock::later,
+    clock::{ProcessClock, later},
     connection::Connection,
     event::What,
     gate::Gate,
@@ -45,11 +46,13 @@ impl Fleet {
         let nodes = MockNode::fleet(nodes);
         let process = |process| {
             let gate = Arc::<Gate>::default();
+            let process_clock = ProcessClock::new();
+            let clock: Arc<dyn Clock> = Arc::new(process_clock.clone());
             let linked = nodes.iter().enumerate().map(|(number, node)| {
-                let (network, gate, log) = (Arc::clone(&network), Arc::clone(&gate), log.clone());
-                node.linked(Link { process, node: number, network, gate, log })
+                let (network, gate) = (Arc::clone(&network), Arc::clone(&gate));
+                node.linked(Link { process, node: number, network, gate, log: log.clone(), clock: Arc::clone(&clock) })
             });
-            Process::new(process, linked.collect(), Arc::clone(&gate), seed)
+            Process::new(process, linked.collect(), process_clock, Arc::clone(&gate), seed)
         };
         let processes = (0..processes).map(process).collect();
         Self { start, nodes, processes, network, log }

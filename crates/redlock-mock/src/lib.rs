@@ -1,18 +1,18 @@
 //! In-memory nodes for [`redlock_core`], with faults as plain data: for tests of code that takes distributed locks,
 //! without a Redis.
 //!
-//! A [`MockNode`] answers as the scripts of a real node do, keeps its keys on tokio's clock, so that tests can pause
-//! and advance time, and fails as it is told:
+//! A [`MockNode`] answers as the scripts of a real node do and fails as it is told. It keeps its keys on Tokio's clock,
+//! which tests can pause and advance, and a `Redlock` over such nodes uses that clock too:
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::{AcquireError, Redlock, TokioClock};
+//! use redlock_core::{AcquireError, Redlock};
 //! use redlock_mock::{Fault, MockNode};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let nodes = MockNode::fleet(3);
-//! let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build()?;
+//! let redlock = Redlock::new(nodes.clone())?;
 //!
 //! // A minority may be down; the others still lock.
 //! nodes[0].stop();

@@ -1,12 +1,12 @@
 //! What the driver asks a node in memory.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+    AcquireAnswer, AcquireRequest, Clock, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
     ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, NodeFacts, OpenAnswer, OpenRequest,
-    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
+    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, TokioClock, WakeUps,
     algorithm::{ClockReading, Vote},
 };
 use tokio::time::Instant;
@@ -17,6 +17,11 @@ use crate::{clock::unix_time, keys::Keys, node::MockNode, record::Operation};
 impl LockNode for MockNode {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        static TOKIO: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(TokioClock::default()));
+        Some(Arc::clone(self.link.as_ref().map_or(&*TOKIO, |link| &link.clock)))
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {

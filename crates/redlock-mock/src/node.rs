@@ -10,7 +10,7 @@ use std::{
 };
 
 use redlock_core::{
-    InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
+    Clock, InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
     algorithm::{NodeRole, ServerVersion},
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) network: Arc<Mutex<Network>>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) log: Log,
+    /// The clock of the process.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl MockNode {

@@ -20,9 +20,9 @@ pub struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(number: usize, nodes: Arc<[MockNode]>, gate: Arc<Gate>, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, nodes: Arc<[MockNode]>, clock: ProcessClock, gate: Arc<Gate>, seed: u64) -> Self {
         let entropy = SeededEntropy::new(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { number, nodes, clock: ProcessClock::new(), entropy, gate }
+        Self { number, nodes, clock, entropy, gate }
     }
 
     /// The same process, with a connection of its own to each node.
@@ -50,7 +50,7 @@ impl Process {
 
     /// A `Redlock` of this process: over all nodes, by its clock, with random numbers that are the same in every run.
     pub fn redlock(&self) -> RedlockBuilder {
-        Redlock::builder().nodes(self.nodes.iter().cloned()).clock(self.clock.clone()).entropy(self.entropy.clone())
+        Redlock::builder().nodes(self.nodes.iter().cloned()).entropy(self.entropy.clone())
     }
 
     /// Random numbers that are the same in every run.

@@ -102,8 +102,15 @@ pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
     stage.took(call.process, call.to - call.from, bound.min(patience), "an acquire");
 }
 
-/// An error says of each node what this process learned from it.
-pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], since: usize, error: &AcquireError) {
+/// An error counts the attempts, and says of each node what this process learned from it.
+pub(crate) fn refused_honestly(
+    stage: &Stage,
+    process: usize,
+    hold: &Hold,
+    names: &[String],
+    since: usize,
+    error: &AcquireError,
+) {
     let Some(tried) = error.attempts() else {
         return stage.dishonest(format!("an error that nothing accounts for: {error}"));
     };
@@ -113,7 +120,13 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
     let votes = tried.last_round.nodes();
     let count = |of: fn(&NodeAnswer) -> bool| votes.iter().filter(|vote| of(&vote.answer)).count();
     let failed = count(|answer| {
-        matches!(answer, NodeAnswer::Failed(_) | NodeAnswer::Silent { .. } | NodeAnswer::Quarantined { .. })
+        matches!(
+            answer,
+            NodeAnswer::Failed(_)
+                | NodeAnswer::Silent { .. }
+                | NodeAnswer::CutShort { .. }
+                | NodeAnswer::Quarantined { .. }
+        )
     });
     let accounted_for = match tried.lost {
         Lost::Contended => {
@@ -138,44 +151,56 @@ pub(crate) fn refused_honestly(stage: &Stage, process: usize, names: &[String], 
     if !stage.clocks_jump && votes.iter().any(|vote| is_jump(&vote.answer)) {
         stage.dishonest(format!("no clock has jumped: {error}"));
     }
+    if let Retry::Attempts(attempts, _) = hold.retry
+        && tried.made != attempts.max(1)
+    {
+        stage.dishonest(format!("of {attempts} attempts, {} are said to have been made: {error}", tried.made));
+    }
+    // A round in which no node may be asked any more leaves no record.
+    let is_refused_here = |answer: &NodeAnswer| match answer {
+        NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::Timeout,
+        answer => matches!(answer, NodeAnswer::NotAwaited),
+    };
+    if votes.iter().all(|vote| is_refused_here(&vote.answer)) {
+        return;
+    }
     stage.fleet.records(|records| {
+        let is_told_of = |token: &Token| {
+            let of_token = || records.iter().filter(|record| record.token == *token);
+            let is_raised = of_token().any(|record| record.operation == Operation::Raise);
+            // It was asked for the lock, and nothing more was sent there.
+            let not_raised =
+                |sent: Option<&Record>| is_raised && sent.is_some_and(|record| record.operation == Operation::Acquire);
+            votes.iter().enumerate().all(|(node, vote)| {
+                // The last raise if there was one, else the acquire.
+                let sent = of_token().rfind(|record| {
+                    record.node == node && matches!(record.operation, Operation::Acquire | Operation::Raise)
+                });
+                let learned = sent.and_then(|record| record.learned);
+                match &vote.answer {
+                    NodeAnswer::Granted => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
+                    NodeAnswer::Held { .. } | NodeAnswer::Queued | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
+                        learned.is_some_and(|(_, vote)| vote == Vote::Refused)
+                    }
+                    // The node has granted, and that was not counted.
+                    answer if is_jump(answer) => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
+                    NodeAnswer::Quarantined { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Failed),
+                    NodeAnswer::Failed(_) => {
+                        not_raised(sent) || sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed)
+                    }
+                    NodeAnswer::Silent { after } | NodeAnswer::CutShort { after } => {
+                        sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
+                    }
+                    NodeAnswer::NotAwaited => true,
+                    _ => false,
+                }
+            })
+        };
+        // The deadline may have cut the last rounds short.
         let rounds = rounds(records, process, since);
-        if rounds.len() > tried.made as usize {
-            stage.dishonest(format!("{} rounds were made: {error}", rounds.len()));
-        }
-        // A round in which no node may be asked any more leaves no record.
-        let Some(token) = rounds.last().filter(|_| rounds.len() == tried.made as usize) else { return };
-        let of_token = || records.iter().filter(|record| record.token == *token);
-        let is_raised = of_token().any(|record| record.operation == Operation::Raise);
-        // It was asked for the lock, and nothing more was sent there.
-        let not_raised =
-            |sent: Option<&Record>| is_raised && sent.is_some_and(|record| record.operation == Operation::Acquire);
-        for (node, vote) in votes.iter().enumerate() {
-            // The last raise if there was one, else the acquire.
-            let sent = of_token().rfind(|record| {
-                record.node == node && matches!(record.operation, Operation::Acquire | Operation::Raise)
-            });
-            let learned = sent.and_then(|record| record.learned);
-            let honest = match &vote.answer {
-                NodeAnswer::Granted => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
-                NodeAnswer::Held { .. } | NodeAnswer::Queued | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
-                    learned.is_some_and(|(_, vote)| vote == Vote::Refused)
-                }
-                // The node has granted, and that was not counted.
-                answer if is_jump(answer) => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
-                NodeAnswer::Quarantined { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Failed),
-                NodeAnswer::Failed(_) => {
-                    not_raised(sent) || sent.is_none() || learned.is_some_and(|(_, vote)| vote == Vote::Failed)
-                }
-                NodeAnswer::Silent { after } => {
-                    sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
-                }
-                NodeAnswer::NotAwaited => true,
-                _ => false,
-            };
-            if !honest {
-                stage.dishonest(format!("of {} the process learned {learned:?}: {error}", vote.node));
-            }
+        let told = if matches!(error, AcquireError::Deadline(_)) { 0 } else { rounds.len().saturating_sub(1) };
+        if !rounds.is_empty() && !rounds.iter().skip(told).any(is_told_of) {
+            stage.dishonest(format!("that is not what the process learned in its last round: {error}"));
         }
     });
 }

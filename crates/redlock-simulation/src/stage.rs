@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{BuildError, CloseError, Lock, Redlock, TokioClock};
+use redlock_core::{BuildError, CloseError, Lock, Redlock};
 use redlock_mock::{Connection, Fleet, MockNode, Process, Record, SeededEntropy, What};
 use tokio::time::{sleep, timeout};
 
@@ -172,7 +172,7 @@ impl Stage {
 
     /// Puts a new fleet into service, before anything befalls it.
     async fn open(&self) {
-        let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned()).clock(TokioClock::default());
+        let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned());
         let opened = match builder.restart_guard(self.sabotage.quarantine(self.longest_ttl)).build() {
             Ok(redlock) => redlock.initialize().await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -261,7 +261,7 @@ impl Stage {
                 judge::fenced(self, &lock, number, hold.resources(), before, from);
                 self.held(process, lock, hold, since).await;
             }
-            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &names, since, &error),
+            Some(Ok(Err(error))) => judge::refused_honestly(self, number, &hold, &names, since, &error),
             Some(Err(_)) | None => {}
         }
     }
@@ -280,12 +280,10 @@ impl Stage {
             return;
         }
         let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned());
-        let late =
-            match builder.clock(TokioClock::default()).entropy(SeededEntropy::new(!seed)).fencing(self.fencing).build()
-            {
-                Ok(late) => late,
-                Err(error) => return self.violation(Oracle::Progress, format!("nobody can come afterwards: {error}")),
-            };
+        let late = match builder.entropy(SeededEntropy::new(!seed)).fencing(self.fencing).build() {
+            Ok(late) => late,
+            Err(error) => return self.violation(Oracle::Progress, format!("nobody can come afterwards: {error}")),
+        };
         for (resource, name) in ["r0", "r1"].into_iter().enumerate() {
             let (from, before) = (self.fleet.elapsed(), self.ledger().issued.len());
             match late.try_acquire(name, Duration::from_secs(1)).await {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Drift, Ttl};
+use crate::readable::Readable;
 
 /// How a lock is extended while it is held, without anybody asking (the field's "watchdog").
 ///
@@ -61,7 +62,7 @@ impl AutoExtend {
         }
         let max_lifetime = self.longest(ttl.trusted());
         if max_lifetime < ttl.trusted() {
-            return Err(AutoExtendError::LifetimeTooShort { max_lifetime, ttl: ttl.trusted() });
+            return Err(AutoExtendError::LifetimeTooShort { max_lifetime, ttl: ttl.given() });
         }
         Ok(Schedule { ttl, drift, node_timeout, period, max_lifetime })
     }
@@ -171,8 +172,9 @@ pub enum AutoExtendError {
     },
     /// The period leaves no time for an extend before the validity ends.
     #[error(
-        "the auto-extend period of {period:?} is not below {longest:?}, the validity less a node timeout: take a third \
-         of the ttl, or a longer ttl"
+        "the auto-extend period of {period:?} is not below {longest}, the validity less a node timeout: take a third \
+         of the ttl, or a longer ttl",
+        longest = Readable(*longest)
     )]
     PeriodTooLong {
         /// The period.
@@ -189,7 +191,10 @@ pub enum AutoExtendError {
         ttl: Duration,
     },
     /// The lock has lived for its longest lifetime already. It is kept as it was before.
-    #[error("the lock is {age:?} old, and its longest lifetime is {max_lifetime:?}: it cannot be extended further")]
+    #[error(
+        "the lock is {age} old, and its longest lifetime is {max_lifetime:?}: it cannot be extended further",
+        age = Readable(*age)
+    )]
     LifetimeOver {
         /// How old the lock is.
         age: Duration,

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::Drift;
+use crate::readable::Readable;
 
 /// What a node's clock read, somewhere between two readings of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub enum Jump {
 impl fmt::Display for Jump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forwards(by) => write!(f, "+{by:.1?}"),
-            Self::Backwards(by) => write!(f, "-{by:.1?}"),
+            Self::Forwards(by) => write!(f, "+{}", Readable(*by)),
+            Self::Backwards(by) => write!(f, "-{}", Readable(*by)),
         }
     }
 }

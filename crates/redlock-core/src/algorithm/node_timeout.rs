@@ -47,7 +47,7 @@ impl NodeTimeout {
             Self::Fixed(timeout) => timeout,
         };
         if drift.validity(ttl, node_timeout).is_zero() {
-            return Err(TtlError::TooShort { ttl: ttl.trusted(), node_timeout, drift: drift.of(ttl) });
+            return Err(TtlError::TooShort { ttl: ttl.given(), node_timeout, drift: drift.of(ttl) });
         }
         Ok(node_timeout)
     }

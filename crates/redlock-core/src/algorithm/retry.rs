@@ -45,7 +45,7 @@ pub enum Next {
 pub enum Stop {
     /// All attempts are made.
     Attempts,
-    /// The deadline does not leave time for another round.
+    /// The deadline has passed.
     Deadline,
 }
 
@@ -70,10 +70,11 @@ impl Retry {
         Self::attempts(1)
     }
 
-    /// Up to so many attempts in all, the first included; 0 counts as 1.
+    /// Makes up to this many attempts in all, the first one included. 0 counts as 1.
     ///
-    /// What is counted are the pauses between them. Who stands in line behind others of its process asks no node, and its
-    /// attempts pass all the same; who is woken within a pause asks again within the same attempt.
+    /// Errors, events and metrics count attempts in the same way. An attempt ends with the pause that follows it: a
+    /// call that is notified of a release during a pause asks the nodes again within the same attempt. A call that
+    /// waits behind others of its process asks no node, and its attempts pass all the same.
     pub fn attempts(attempts: u32) -> Self {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
     }
@@ -127,10 +128,18 @@ impl Retry {
         self.deadline
     }
 
-    /// What follows the loss of this attempt (counted from 1), so long after the call.
+    /// Whether no other attempt follows this one (counted from 1) that has the time for a whole round.
+    #[must_use]
+    pub fn is_last(&self, attempt: u32, elapsed: Duration) -> bool {
+        let leaves_none = |deadline| self.spare(deadline, elapsed).is_zero();
+        self.attempts.is_some_and(|attempts| attempt >= attempts.get()) || self.deadline.is_some_and(leaves_none)
+    }
+
+    /// Returns what follows the loss of this attempt (counted from 1), so long after the call.
     ///
-    /// The last pause before a deadline is cut so that one more round fits in. `free_after` is when the lock may be free
-    /// at the latest, where it is known. `random` decides the jitter.
+    /// A pause before a deadline is cut so that one more round fits in. What is left after that round is waited for:
+    /// the lock may still be released. `free_after` is when the lock may be free at the latest, where it is known.
+    /// `random` decides the jitter.
     #[must_use]
     pub fn next(&self, attempt: u32, elapsed: Duration, free_after: Option<Duration>, random: u64) -> Next {
         if self.attempts.is_some_and(|attempts| attempt >= attempts.get()) {
@@ -138,11 +147,16 @@ impl Retry {
         }
         let pause = self.pause(attempt, random).min(free_after.unwrap_or(Duration::MAX));
         let Some(deadline) = self.deadline else { return Next::After(pause) };
-        let last_start = deadline - Self::LAST_ROUND.min(deadline / 2);
-        match last_start.saturating_sub(elapsed) {
-            Duration::ZERO => Next::Stop(Stop::Deadline),
-            spare => Next::After(pause.min(spare)),
+        match (deadline.saturating_sub(elapsed), self.spare(deadline, elapsed)) {
+            (Duration::ZERO, _) => Next::Stop(Stop::Deadline),
+            (left, Duration::ZERO) => Next::After(pause.min(left)),
+            (_, spare) => Next::After(pause.min(spare)),
         }
+    }
+
+    /// What is left until the last round before a deadline has to begin.
+    fn spare(&self, deadline: Duration, elapsed: Duration) -> Duration {
+        (deadline - Self::LAST_ROUND.min(deadline / 2)).saturating_sub(elapsed)
     }
 
     fn pause(&self, attempt: u32, random: u64) -> Duration {
@@ -272,20 +286,24 @@ mod tests {
     }
 
     #[test]
-    fn the_last_pause_leaves_time_for_a_round() {
+    fn the_last_pause_leaves_time_for_a_round_and_the_rest_is_waited_for() {
         let retry = Retry::until(ms(1000)).jitter(Duration::ZERO);
         let next = |elapsed| retry.next(1, ms(elapsed), None, 0);
         assert_eq!(next(700), Next::After(ms(200)));
         assert_eq!(next(900), Next::After(ms(50)));
-        assert_eq!(next(950), Next::Stop(Stop::Deadline));
+        assert_eq!(next(952), Next::After(ms(48)));
+        assert_eq!(retry.next(1, ms(952), Some(ms(20)), 0), Next::After(ms(20)));
+        assert_eq!(next(1000), Next::Stop(Stop::Deadline));
         assert_eq!(next(5000), Next::Stop(Stop::Deadline));
+        assert_eq!([949, 950, 1000].map(|elapsed| retry.is_last(1, ms(elapsed))), [false, true, true]);
     }
 
     #[test]
     fn at_most_half_of_a_short_deadline_is_left_for_the_last_round() {
         let retry = Retry::until(ms(60)).jitter(Duration::ZERO);
         assert_eq!(retry.next(1, ms(1), None, 0), Next::After(ms(29)));
-        assert_eq!(retry.next(1, ms(30), None, 0), Next::Stop(Stop::Deadline));
+        assert_eq!(retry.next(1, ms(30), None, 0), Next::After(ms(30)));
+        assert_eq!(retry.next(1, ms(60), None, 0), Next::Stop(Stop::Deadline));
         assert_eq!(Retry::until(Duration::ZERO).next(1, ms(0), None, 0), Next::Stop(Stop::Deadline));
     }
 
@@ -328,14 +346,14 @@ mod tests {
                         prop_assert!(attempts.is_none_or(|attempts| made < attempts));
                         prop_assert!(pause <= ms(base + jitter).min(free_after.unwrap_or(Duration::MAX)));
                         elapsed += pause;
-                        prop_assert!(deadline.is_none_or(|deadline| elapsed < ms(deadline)), "the next round is in time");
+                        prop_assert!(deadline.is_none_or(|deadline| elapsed <= ms(deadline)), "the call ends in time");
                     }
                     Next::Stop(Stop::Attempts) => {
                         prop_assert_eq!(Some(made), attempts);
                         return Ok(());
                     }
                     Next::Stop(Stop::Deadline) => {
-                        prop_assert!(deadline.is_some_and(|deadline| elapsed + ms(50) >= ms(deadline)));
+                        prop_assert!(deadline.is_some_and(|deadline| elapsed >= ms(deadline)));
                         return Ok(());
                     }
                 }
@@ -348,16 +366,15 @@ mod tests {
             deadline in duration(), elapsed in duration(), free_after in prop::option::of(duration()),
             attempt in any::<u32>(), random in any::<u64>(),
         ) {
-            let last_start = deadline - ms(50).min(deadline / 2);
-            match Retry::until(deadline).next(attempt, elapsed, free_after, random) {
+            let (left, retry) = (deadline.saturating_sub(elapsed), Retry::until(deadline));
+            match retry.next(attempt, elapsed, free_after, random) {
                 Next::After(pause) => {
-                    prop_assert!(elapsed + pause <= last_start);
+                    prop_assert!(pause <= left);
                     prop_assert!(pause <= free_after.unwrap_or(Duration::MAX));
+                    let leaves_time = left - pause >= ms(50).min(deadline / 2);
+                    prop_assert!(leaves_time || retry.is_last(attempt, elapsed), "one more round fits in");
                 }
-                Next::Stop(stop) => {
-                    prop_assert_eq!(stop, Stop::Deadline);
-                    prop_assert!(elapsed >= last_start);
-                }
+                Next::Stop(stop) => prop_assert_eq!((stop, left), (Stop::Deadline, Duration::ZERO)),
             }
         }
     }

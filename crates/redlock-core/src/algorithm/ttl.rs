@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::readable::Readable;
+
 /// How long a node keeps the lock's key, unless it is extended or released: 1 ms to 7 days.
 ///
 /// Redis counts whole milliseconds. A fraction is rounded **up** when it is sent ([`Ttl::sent_millis`]), so that a key
@@ -37,6 +39,12 @@ impl Ttl {
     pub fn sent_millis(self) -> u64 {
         // At most `MAX`: far below u64.
         self.0.as_nanos().div_ceil(1_000_000) as u64
+    }
+
+    /// The ttl as it was given.
+    #[must_use]
+    pub fn given(self) -> Duration {
+        self.0
     }
 
     /// What a holder may count on: rounded down to whole milliseconds.
@@ -78,8 +86,9 @@ pub enum TtlError {
     },
     /// The ttl does not outlast one slow answer: every round with a slow node in it could end without validity.
     #[error(
-        "the ttl of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift:?} are kept for clock \
-         drift; use a longer ttl or a shorter node timeout"
+        "the ttl of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift} are kept for clock \
+         drift; use a longer ttl or a shorter node timeout",
+        drift = Readable(*drift)
     )]
     TooShort {
         /// The ttl.

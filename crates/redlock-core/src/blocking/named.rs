@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::worker::Worker;
 use crate::{AcquireError, AcquireOptions, Release, ReleaseError, UnlockError, error::WithinAsync, resource::Resource};
 
-/// [`redlock_core::NamedLocks`](crate::NamedLocks) for code without async: whose lock it is, is told by the thread, or
-/// by a label. Cheap to clone; clones share their locks.
+/// [`redlock_core::NamedLocks`](crate::NamedLocks) for code without async. A lock belongs to the thread that locked it,
+/// within Tokio's `spawn_blocking` to that one call, or to a label. Cheap to clone; clones share their locks.
 #[derive(Debug, Clone)]
 pub struct NamedLocks {
     named: crate::NamedLocks,

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{lock::Lock, named::NamedLocks, worker::Worker};
+use super::{
+    lock::Lock,
+    named::NamedLocks,
+    worker::{Worker, block_on},
+};
 use crate::{
     AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, Listing, LockNode,
     LockParts, NodesError, NodesReport, ResumeError, UsingError, UsingOptions,
@@ -189,7 +193,7 @@ impl Redlock {
         let Some(runtime) = self.worker.may_wait() else {
             return Err(ResumeError::WithinAsync { parts: Box::new(parts) });
         };
-        Ok(Lock::new(runtime.block_on(self.redlock.resume(parts))?, self.worker.clone()))
+        Ok(Lock::new(block_on(runtime, self.redlock.resume(parts))?, self.worker.clone()))
     }
 
     /// As [`crate::Redlock::close`]. Without it, what locks give back that are dropped last may be cut off.

@@ -12,6 +12,7 @@ use crate::{
     fleet::{Member, Terms},
     node_error::{NodeError, NodeErrorKind},
     observe::{NodeRequest, Verdict},
+    readable::Readable,
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
     waiting::Queueing,
@@ -176,7 +177,7 @@ impl Claimed {
         if left.is_zero() {
             return Ok(());
         }
-        let what = format!("it has jumped by {jump}: its grants do not count for {left:.1?} more");
+        let what = format!("it has jumped by {jump}: its grants do not count for {} more", Readable(left));
         Err(NodeError::new(NodeErrorKind::ClockJumped, what))
     }
 }

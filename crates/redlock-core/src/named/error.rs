@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     error::{ReleaseError, WithinAsync},
+    readable::Readable,
     resource::{Named, Resource, ResourceError},
-    votes::Readable,
 };
 
 /// A name could not be unlocked, or nobody knows whether it was. No lock of anybody else was touched.

@@ -22,8 +22,8 @@ pub enum Event<'a> {
     Acquired {
         /// What is locked.
         resources: &'a Resources,
-        /// How many rounds were made.
-        rounds: u32,
+        /// How many attempts were made, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        attempts: u32,
         /// How long the call took, pauses included.
         waited: Duration,
         /// How long the lock may be relied on.
@@ -34,8 +34,8 @@ pub enum Event<'a> {
     NotAcquired {
         /// What was to be locked.
         resources: &'a Resources,
-        /// How many rounds were made.
-        rounds: u32,
+        /// How many attempts were made, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        attempts: u32,
         /// How long the call took, pauses included.
         waited: Duration,
         /// Why.

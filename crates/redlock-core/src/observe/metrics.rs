@@ -19,7 +19,7 @@ use crate::{error::ExtendError, loss::Loss, resources::Resources};
 /// | name | kind, unit | labels | |
 /// |---|---|---|---|
 /// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `too_slow`, `deadline`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
-/// | `redlock.acquire.attempts` | histogram | the same | how many rounds they made |
+/// | `redlock.acquire.attempts` | histogram | the same | how many attempts they made |
 /// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `already_gone`, `unknown`, `dropped`, `handed_over`, `left` | how long callers had their locks |
 /// | `redlock.locks.held` | gauge | | how many locks callers have now, lost ones included |
 /// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `too_slow`, `lost`, `expired` | extends that are done |
@@ -78,7 +78,7 @@ impl Metrics {
         for (name, what) in seconds {
             describe_histogram!(name, Unit::Seconds, what);
         }
-        describe_histogram!(ACQUIRE_ATTEMPTS, Unit::Count, "How many rounds calls to acquire made.");
+        describe_histogram!(ACQUIRE_ATTEMPTS, Unit::Count, "How many attempts calls to acquire made.");
         describe_gauge!(LOCKS_HELD, Unit::Count, "How many locks callers have now.");
         describe_gauge!(RELEASES_OWED, Unit::Count, "Releases that a node has not answered.");
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
@@ -111,12 +111,12 @@ impl Metrics {
 impl Observer for Metrics {
     fn observe(&self, event: &Event<'_>) {
         match *event {
-            Event::Acquired { resources, rounds, waited, .. } => {
-                self.called(resources, "acquired", rounds, waited);
+            Event::Acquired { resources, attempts, waited, .. } => {
+                self.called(resources, "acquired", attempts, waited);
                 gauge!(LOCKS_HELD, self.labels(resources, None)).increment(1);
             }
-            Event::NotAcquired { resources, rounds, waited, why } => {
-                self.called(resources, why.as_str(), rounds, waited);
+            Event::NotAcquired { resources, attempts, waited, why } => {
+                self.called(resources, why.as_str(), attempts, waited);
             }
             Event::Resumed { resources, .. } => gauge!(LOCKS_HELD, self.labels(resources, None)).increment(1),
             Event::Ended { resources, held, ending } => {
@@ -144,10 +144,10 @@ impl Observer for Metrics {
 }
 
 impl Metrics {
-    fn called(&self, resources: &Resources, outcome: &'static str, rounds: u32, waited: Duration) {
+    fn called(&self, resources: &Resources, outcome: &'static str, attempts: u32, waited: Duration) {
         let labels = self.labels(resources, Some((OUTCOME, outcome)));
         histogram!(ACQUIRE_DURATION, labels.clone()).record(waited);
-        histogram!(ACQUIRE_ATTEMPTS, labels).record(rounds);
+        histogram!(ACQUIRE_ATTEMPTS, labels).record(attempts);
     }
 }
 

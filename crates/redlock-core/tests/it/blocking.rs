@@ -8,6 +8,10 @@ use redlock_core::{
     blocking::{Lock, Redlock},
 };
 use redlock_mock::MockNode;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::{self, LocalSet},
+};
 
 use crate::support::is_free;
 
@@ -74,7 +78,7 @@ fn a_loss_can_be_waited_for() {
 fn within_async_code_every_call_refuses_and_nothing_panics() {
     let (nodes, redlock) = fleet();
     let held: Vec<Lock> = ["a", "b"].map(|name| redlock.acquire(name, TTL).unwrap()).into();
-    for builder in [tokio::runtime::Builder::new_current_thread, tokio::runtime::Builder::new_multi_thread] {
+    for builder in [Builder::new_current_thread, Builder::new_multi_thread] {
         let sent = nodes[0].requests();
         builder().enable_all().build().unwrap().block_on(async {
             let error = redlock.acquire("r", TTL).unwrap_err();
@@ -84,7 +88,7 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
         });
         assert_eq!(nodes[0].requests(), sent);
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut held = held.into_iter();
         let mut lock = held.next().unwrap();
         assert!(matches!(lock.extend(TTL), Err(ExtendError::WithinAsync(_))));
@@ -102,6 +106,95 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
     });
     redlock.close().unwrap();
     assert!(is_free(&nodes));
+}
+
+/// Takes and releases a lock, where a blocking call may be made.
+fn works(redlock: &Redlock) {
+    let lock = redlock.acquire("r", TTL).unwrap();
+    assert!(redlock.try_acquire("r", TTL).unwrap_err().is_contended());
+    assert_eq!(lock.release().unwrap(), Release::Released);
+}
+
+fn refuses(redlock: &Redlock) {
+    assert!(matches!(redlock.acquire("r", TTL), Err(AcquireError::WithinAsync(_))));
+}
+
+fn runtimes() -> [Runtime; 2] {
+    [Builder::new_current_thread(), Builder::new_multi_thread()]
+        .map(|mut builder| builder.enable_all().build().unwrap())
+}
+
+#[test]
+fn a_blocking_call_works_wherever_tokio_lets_a_thread_block() {
+    let (_, redlock) = fleet();
+    for runtime in runtimes() {
+        let here = redlock.clone();
+        runtime.block_on(async { task::spawn_blocking(move || works(&here)).await }).unwrap();
+        let _guard = runtime.enter();
+        works(&redlock);
+    }
+    let [_, multi_thread] = runtimes();
+    multi_thread.block_on(async {
+        task::block_in_place(|| works(&redlock));
+        let here = redlock.clone();
+        multi_thread.spawn(async move { task::block_in_place(|| works(&here)) }).await.unwrap();
+        refuses(&redlock);
+    });
+}
+
+#[test]
+fn a_blocking_call_is_refused_wherever_it_would_stop_a_runtime() {
+    let (nodes, redlock) = fleet();
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let here = redlock.clone();
+            task::spawn(async move { refuses(&here) }).await.unwrap();
+            // However deep, and whatever was polled before.
+            tokio::select! {
+                () = async { (0..300).for_each(|_| refuses(&redlock)) } => {}
+                () = std::future::pending() => {}
+            }
+            let local = LocalSet::new();
+            let here = redlock.clone();
+            local.spawn_local(async move { refuses(&here) });
+            local.run_until(async { refuses(&redlock) }).await;
+            local.await;
+            // The caller of `spawn_blocking` drives a runtime of its own.
+            let here = redlock.clone();
+            task::spawn_blocking(move || {
+                Handle::current().block_on(async { refuses(&here) });
+                runtimes().iter().for_each(|runtime| runtime.block_on(async { refuses(&here) }));
+                LocalSet::new().block_on(&runtimes()[0], async { refuses(&here) });
+                works(&here);
+            })
+            .await
+            .unwrap();
+        });
+    }
+    assert!(is_free(&nodes));
+}
+
+#[test]
+fn a_blocking_call_never_panics_where_tokio_cannot_tell() {
+    let (_, redlock) = fleet();
+    for runtime in runtimes() {
+        runtime.block_on(task::unconstrained(async { works(&redlock) }));
+    }
+    // Dropped by the runtime when it ends, outside of any poll.
+    struct Leaves(Redlock);
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            let _ = self.0.acquire("r", TTL).map(|lock| lock.release().is_ok());
+        }
+    }
+    for runtime in runtimes() {
+        let leaves = Leaves(redlock.clone());
+        runtime.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(leaves);
+        });
+        runtime.block_on(task::yield_now());
+    }
 }
 
 #[test]
@@ -122,7 +215,7 @@ fn a_name_is_unlocked_by_the_thread_that_locked_it() {
     assert_eq!(named.unlock("r").unwrap(), Release::Released);
     named.lock("a", TTL).unwrap();
     named.lock("b", TTL).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         assert!(matches!(named.unlock("a"), Err(UnlockError::WithinAsync(_))));
         assert!(named.release_all().is_err());

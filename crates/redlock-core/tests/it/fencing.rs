@@ -242,7 +242,7 @@ async fn a_node_that_refused_the_lock_is_told_so_after_a_raise() {
     nodes[1].inject(Fault::None);
     nodes[1].inject(Fault::LoseAnswer);
     let error = fenced(&nodes).try_acquire("r", TTL).await.unwrap_err().to_string();
-    assert!(error.contains("node-3 held by another (5.0s left)"), "{error}");
+    assert!(error.contains("node-3 held by another (5s left)"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,7 +112,7 @@ async fn too_few_answers_are_no_guess() {
         error.to_string(),
         format!(
             "unknown whether \"r\" is held: 1 of 3 nodes answered, too few to tell: node-1 did not answer within 500ms, \
-             node-2 failed (unreachable), node-3 {beginning}... (9.0s left); look for a hung or overloaded node, or \
+             node-2 failed (unreachable), node-3 {beginning}... (9s left); look for a hung or overloaded node, or \
              raise the node timeout"
         )
     );
@@ -190,11 +190,11 @@ async fn an_inspection_is_printed_as_a_table_without_secrets() {
     nodes[4].stop();
     let inspection = redlock.inspect("r").await.unwrap();
     let table = [
-        r#""r" is held by 5f0c6c1b... of "web-3:4711" (7.0s left): on 3 of 5 nodes, 3 needed"#,
-        r#"  10.0.0.1:6379   5f0c6c1b... of "web-3:4711" (8.0s left)"#,
-        r#"  b               5f0c6c1b... of "web-3:4711" (7.0s left)"#,
-        r#"  10.0.0.13:6379  5f0c6c1b... of "web-3:4711" (9.0s left)"#,
-        r#"  c               "\x1b[2J\n"... (11 bytes) (9.0s left)"#,
+        r#""r" is held by 5f0c6c1b... of "web-3:4711" (7s left): on 3 of 5 nodes, 3 needed"#,
+        r#"  10.0.0.1:6379   5f0c6c1b... of "web-3:4711" (8s left)"#,
+        r#"  b               5f0c6c1b... of "web-3:4711" (7s left)"#,
+        r#"  10.0.0.13:6379  5f0c6c1b... of "web-3:4711" (9s left)"#,
+        r#"  c               "\x1b[2J\n"... (11 bytes) (9s left)"#,
         r#"  d               failed (unreachable)"#,
         "check that the node runs and that its address, port and TLS settings are right",
     ];

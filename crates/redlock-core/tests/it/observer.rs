@@ -26,12 +26,12 @@ struct Diary {
 impl Observer for Diary {
     fn observe(&self, event: &Event<'_>) {
         let line = match event {
-            Event::Acquired { resources, rounds, waited, validity, .. } => {
-                format!("acquired {resources} in {rounds} after {waited:?} for {validity:?}")
+            Event::Acquired { resources, attempts, waited, validity, .. } => {
+                format!("acquired {resources} in {attempts} after {waited:?} for {validity:?}")
             }
-            Event::NotAcquired { resources, rounds, waited, why, .. } => {
+            Event::NotAcquired { resources, attempts, waited, why, .. } => {
                 let is_contended = matches!(why, NotAcquired::Failed(error) if error.is_contended());
-                format!("not acquired {resources} in {rounds} after {waited:?}: {} {is_contended}", why.as_str())
+                format!("not acquired {resources} in {attempts} after {waited:?}: {} {is_contended}", why.as_str())
             }
             Event::Resumed { resources, .. } => format!("resumed {resources}"),
             Event::Extended { margin, validity, .. } => format!("extended with {margin:?} left to {validity:?}"),

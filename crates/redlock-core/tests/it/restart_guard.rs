@@ -32,7 +32,7 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
         sleep(ms(5_000)).await;
         nodes[0].restart(memory);
         let error = redlock.try_acquire("r", LONGEST).await.unwrap_err().to_string();
-        assert!(error.contains("node-1 in quarantine after a restart (10.0s left)"), "{memory:?}: {error}");
+        assert!(error.contains("node-1 in quarantine after a restart (10s left)"), "{memory:?}: {error}");
         let start = Instant::now();
         // Rarely until shortly before the end: if the quarantine ended too early, the next attempt would succeed too.
         while start.elapsed() < LONGEST - ms(100) {

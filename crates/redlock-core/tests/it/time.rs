@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireError, AcquireOptions, ExtendError, Loss, Release, Retry, TtlError};
-use redlock_mock::{Fault, Memory, MockNode};
+use redlock_core::{
+    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, Loss, Redlock, Release, Retry, TokioClock,
+    TtlError,
+};
+use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
 use tokio::time::Instant;
 
 use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
@@ -11,6 +14,45 @@ use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_on_simulated_nodes_expires_in_their_time_without_any_setting() {
+    let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.validity(), ms(9_898));
+    tokio::time::sleep(TTL + ms(1)).await;
+    assert!(!lock.is_valid());
+    redlock.try_acquire("r", TTL).await.unwrap().check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_a_simulated_process_expires_by_the_clock_of_the_process() {
+    let fleet = Fleet::new(3, 1, 7);
+    let history = History {
+        nodes: 3,
+        processes: 1,
+        seed: 7,
+        events: vec![Event { at: 0, what: What::ProcessClockRate { process: 0, ppm: 1_000_000 } }],
+    };
+    fleet.befall(&history).await;
+    let lock = Redlock::new(fleet.processes()[0].nodes().to_vec()).unwrap().acquire("r", TTL).await.unwrap();
+    tokio::time::sleep(TTL / 2).await;
+    assert!(!lock.is_valid(), "this clock runs twice as fast");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_whose_clocks_differ_are_refused_unless_a_clock_is_set() {
+    let fleet = Fleet::new(3, 2, 7);
+    let [first, second] = [0, 1].map(|process| fleet.processes()[process].nodes());
+    let mixed = || Redlock::builder().node(first[0].clone()).node(second[1].clone());
+    let error = mixed().build().unwrap_err();
+    assert!(matches!(&error, BuildError::DifferentClocks { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "nodes node-1 and node-2 have different clocks: take nodes of one process, or set a clock"
+    );
+    mixed().clock(TokioClock::default()).build().unwrap();
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_minority_costs_no_time() {
@@ -126,8 +168,9 @@ async fn there_is_no_pause_after_the_last_attempt() {
     let twice = Retry::attempts(2).fixed(ms(100)).jitter(Duration::ZERO);
     let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
     assert_eq!(start.elapsed(), ms(100));
-    // One more when it began to listen.
-    assert_eq!(error.attempts().unwrap().made, 3);
+    // Though the nodes were asked once more when the call began to listen.
+    assert!(error.to_string().contains("; 2 attempts in 100ms; "), "{error}");
+    assert_eq!(error.attempts().unwrap().made, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,6 +300,69 @@ async fn a_short_deadline_is_used_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_stays_held_is_waited_for_until_the_deadline_is_over() {
+    for deadline in [30, 100, 1_000].map(ms) {
+        let nodes = MockNode::fleet(3);
+        nodes.iter().for_each(|node| node.set("r", "another", None));
+        let start = Instant::now();
+        let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(deadline)).await.unwrap_err();
+        assert_eq!(start.elapsed(), deadline);
+        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended(), "{error}");
+        assert!(error.to_string().contains("node-3 held by another"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_released_shortly_before_the_deadline_is_acquired() {
+    for released_at in [60, 80, 98].map(ms) {
+        let nodes = MockNode::fleet(3);
+        let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
+        let start = Instant::now();
+        let release = async {
+            tokio::time::sleep(released_at).await;
+            lock.release().await
+        };
+        let here = redlock(&nodes);
+        let (acquired, _) = tokio::join!(here.acquire("r", AcquireOptions::new(TTL).deadline(ms(100))), release);
+        acquired.unwrap().check().unwrap();
+        assert!(start.elapsed() <= released_at + ms(1), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
+    for (is_held, cause) in [(true, "held by another"), (false, "failed (unreachable)")] {
+        let nodes = MockNode::fleet(3);
+        match is_held {
+            true => nodes.iter().for_each(|node| node.set("r", "another", None)),
+            false => nodes.iter().for_each(MockNode::stop),
+        }
+        let redlock = redlock(&nodes);
+        let acquire = redlock.acquire("r", AcquireOptions::new(TTL).deadline(ms(250)));
+        let hang = async {
+            // After the first rounds, and before the last.
+            tokio::time::sleep(ms(40)).await;
+            nodes.iter().for_each(|node| node.start(Memory::Kept));
+            nodes.iter().for_each(MockNode::hang);
+        };
+        let (acquired, ()) = tokio::join!(acquire, hang);
+        let error = acquired.unwrap_err();
+        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended() == is_held, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("node-1 {cause}")) && !text.contains("answer"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_the_time_to_answer_is_not_said_to_be_silent() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
+    let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(ms(50))).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("node-1 had not answered after 50ms, when the time was over"), "{text}");
+    assert!(text.ends_with("; allow more time, or look for a slow node"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hung_node_does_not_shorten_a_deadline() {
     let nodes = MockNode::fleet(3);
     nodes[0].hang();
@@ -323,6 +429,24 @@ async fn a_ttl_must_outlast_a_slow_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_prints_the_ttl_as_it_was_given_and_times_in_short() {
+    let nodes = MockNode::fleet(3);
+    let guarded = builder(&nodes).restart_guard(Duration::from_micros(60_500)).build().unwrap();
+    for (redlock, ttl, text) in [
+        (&redlock(&nodes), 1_500, "the ttl of 1.5ms is too short: a node may take 50ms to answer and 2ms are kept"),
+        (&guarded, 61_250, "the ttl of 61.25ms is above 60.5ms, the longest that the restart guard was told of"),
+    ] {
+        let error = redlock.acquire("r", Duration::from_micros(ttl)).await.unwrap_err();
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+    let max_lifetime = ms(999);
+    let options = AcquireOptions::new(Duration::from_micros(1_000_500));
+    let kept = options.auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
+    let error = redlock(&nodes).acquire("r", kept).await.unwrap_err();
+    assert_eq!(error.to_string(), "the longest lifetime of 999ms is below the ttl of 1.0005s: take a shorter ttl");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_names_every_node_and_what_to_do() {
     let nodes = MockNode::fleet(5);
     nodes[0].set("invoice:42", "another", Some(ms(1_200)));
@@ -332,7 +456,7 @@ async fn an_error_names_every_node_and_what_to_do() {
     let error = redlock(&nodes).try_acquire("invoice:42", TTL).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "could not lock \"invoice:42\": held by others; 1 round in 0s; in the last 1 of 5 granted, 3 needed: node-1 \
+        "could not lock \"invoice:42\": held by others; 1 attempt in 0s; in the last 1 of 5 granted, 3 needed: node-1 \
          held by another (1.2s left), node-2 granted, node-3 failed (authentication failed), node-4 failed \
          (unreachable), node-5 not waited for; check the user and the password in the node's URL"
     );

@@ -122,7 +122,6 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use redlock_core::TokioClock;
     use redlock_mock::MockNode;
 
     use super::*;
@@ -131,7 +130,7 @@ mod tests {
 
     async fn worked(extended: bool) -> (Result<(), UsingError>, Progress) {
         let nodes = MockNode::fleet(3);
-        let redlock = Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap();
+        let redlock = Redlock::new(nodes).unwrap();
         let job = LongJob::default();
         let work =
             async { if extended { job.run(&redlock, TTL).await } else { job.run_without_extend(&redlock, TTL).await } };

@@ -21,7 +21,7 @@ async fn a_node_that_lost_one_of_the_keys_does_not_count() {
         }
         let error = there.resume(parts).await.unwrap_err();
         assert!(matches!(error, ResumeError::Lost { .. }), "{error}");
-        let told = if another { "node-2 held by another (10.0s left)" } else { "node-2 no longer held it" };
+        let told = if another { "node-2 held by another (10s left)" } else { "node-2 no longer held it" };
         assert!(
             error.to_string().contains(&format!("1 of 3 still held it, 2 needed: node-1 no longer held it, {told}"))
         );
@@ -65,7 +65,7 @@ async fn a_lock_that_another_holds_is_lost_and_another_keeps_it() {
     let another = there.acquire("r", TTL).await.unwrap();
     let error = there.resume(parts).await.unwrap_err();
     assert!(matches!(error, ResumeError::Lost { .. }), "{error}");
-    assert!(error.to_string().contains("node-1 held by another (10.0s left)"), "{error}");
+    assert!(error.to_string().contains("node-1 held by another (10s left)"), "{error}");
     there.close().await.unwrap();
     assert_eq!(keys(&nodes).len(), 3);
     assert_eq!(another.release().await.unwrap(), Release::Released);

@@ -6,7 +6,7 @@ mod polls;
 
 use std::time::Duration;
 
-use redlock_core::{Entropy, EntropyError, Lock, Redlock, RedlockBuilder, TokioClock};
+use redlock_core::{Entropy, EntropyError, Lock, Redlock, RedlockBuilder};
 use redlock_mock::MockNode;
 
 pub(crate) use self::polls::{drop_after, poll_in_task, poll_once};
@@ -15,9 +15,9 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Starts a `Redlock` over these nodes that follows Tokio's clock, which tests pause.
+/// Starts a `Redlock` over these nodes. It follows their clock, which is Tokio's and which tests pause.
 pub(crate) fn builder(nodes: &[MockNode]) -> RedlockBuilder {
-    Redlock::builder().nodes(nodes.iter().cloned()).clock(TokioClock::default())
+    Redlock::builder().nodes(nodes.iter().cloned())
 }
 
 /// Makes a `Redlock` with the default settings. Each one stands for a process of its own.

@@ -4,9 +4,15 @@ mod wake_ups;
 mod queue;
 mod hand_off;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use redlock_core::{AcquireOptions, Lock, Redlock, Retry};
+use redlock_core::{AcquireOptions, Event, Lock, NodeRequest, Observer, Redlock, Retry};
 use redlock_mock::MockNode;
 use tokio::{
     task::JoinHandle,
@@ -41,6 +47,24 @@ async fn wait_in_order(redlocks: &[&Redlock]) -> Vec<JoinHandle<(Lock, Instant)>
         sleep(ms(20)).await;
     }
     waiting
+}
+
+/// Counts how often a `Redlock` asks the first node for a lock: its rounds.
+#[derive(Debug, Clone, Default)]
+struct Rounds(Arc<AtomicUsize>);
+
+impl Rounds {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Rounds {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event, Event::NodeAsked { node: "node-1", request: NodeRequest::Acquire, .. }) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 fn requests(nodes: &[MockNode]) -> usize {

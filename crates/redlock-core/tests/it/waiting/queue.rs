@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, AcquireOptions, Redlock, Release, Retry};
+use redlock_core::{AcquireError, AcquireOptions, Release, Retry};
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
 
-use super::{PAUSE, TTL, patient, requests, wait_in_order, waits, with_latencies};
-use crate::support::{ms, redlock};
+use super::{PAUSE, Rounds, TTL, patient, requests, wait_in_order, waits, with_latencies};
+use crate::support::{builder, ms, redlock};
 
 #[tokio::test(start_paused = true)]
 async fn waiters_of_several_processes_have_the_lock_in_the_order_in_which_they_came() {
@@ -182,7 +182,9 @@ async fn who_comes_back_at_once_stands_behind_those_who_wait_farther_away() {
 #[tokio::test(start_paused = true)]
 async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
     let nodes = with_latencies(&MockNode::fleet(3), [1; 3]);
-    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let (in_first, in_second) = (Rounds::default(), Rounds::default());
+    let [first, second] =
+        [&in_first, &in_second].map(|rounds| builder(&nodes).observer(rounds.clone()).build().unwrap());
     // Both can be woken, and have waited a short time ago.
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
@@ -191,17 +193,12 @@ async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
     waiting.await.unwrap().0.release().await.unwrap();
     nodes[1..].iter().for_each(MockNode::stop);
     let policy = AcquireOptions::new(TTL).retry(Retry::attempts(4).fixed(ms(300)).jitter(Duration::ZERO));
-    let made = |redlock: &Redlock| {
-        let (redlock, policy) = (redlock.clone(), policy.clone());
-        tokio::spawn(async move {
-            match redlock.acquire("r", policy).await {
-                Err(AcquireError::NoQuorum(tried) | AcquireError::Contended(tried)) => tried.made,
-                given => unreachable!("two of three nodes are down: {given:?}"),
-            }
-        })
-    };
-    for made in [made(&first), made(&second)] {
-        let made = made.await.unwrap();
+    let before = [in_first.count(), in_second.count()];
+    let (one, other) = tokio::join!(first.acquire("r", policy.clone()), second.acquire("r", policy));
+    // The last answers of the node that is left.
+    sleep(ms(10)).await;
+    for (acquired, made) in [(one, in_first.count() - before[0]), (other, in_second.count() - before[1])] {
+        assert!(acquired.is_err(), "two of three nodes are down");
         // One of an attempt, and what another process' round cost it on the node that is left.
         assert!((4..=8).contains(&made), "{made} rounds");
     }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, Redlock,
-    ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
+    Redlock, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep};
 
-use super::{PAUSE, TTL, patient, requests, wait_in_order, waits};
-use crate::support::{ms, redlock};
+use super::{PAUSE, Rounds, TTL, patient, requests, wait_in_order, waits};
+use crate::support::{builder, ms, redlock};
 
 #[tokio::test(start_paused = true)]
 async fn a_release_wakes_a_waiter_of_another_process() {
@@ -119,13 +119,15 @@ async fn nobody_is_listened_to_before_somebody_waits_nor_after_the_end() {
 }
 
 /// Rounds of a waiter while others hold the lock on these nodes.
-async fn rounds_while_held_on(held: &[usize]) -> u32 {
+async fn rounds_while_held_on(held: &[usize]) -> usize {
     let nodes = MockNode::fleet(3);
     held.iter().filter_map(|node| nodes.get(*node)).for_each(|node| node.set("r", "other", None));
-    match redlock(&nodes).acquire("r", patient().deadline(ms(500))).await {
-        Err(AcquireError::Deadline(tried)) => tried.made,
-        given => unreachable!("nobody has given it back: {given:?}"),
-    }
+    let rounds = Rounds::default();
+    let redlock = builder(&nodes).observer(rounds.clone()).build().unwrap();
+    let twice = Retry::attempts(2).fixed(ms(450)).jitter(Duration::ZERO);
+    let error = redlock.acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Contended(_)), "nobody has given it back: {error}");
+    rounds.count()
 }
 
 #[tokio::test(start_paused = true)]
