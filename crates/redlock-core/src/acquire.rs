@@ -343,7 +343,7 @@ impl<'a> Acquire<'a> {
         match place.take() {
             Some(place) => Some(place.won(cause)),
             None if self.keys.len() > 1 => None,
-            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first())),
+            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first(), self.fleet.clock.now())),
         }
     }
 

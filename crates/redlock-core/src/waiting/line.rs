@@ -24,8 +24,8 @@ pub(crate) struct Lines {
 #[derive(Debug, Default)]
 struct Map {
     lines: HashMap<Resource, Line>,
-    /// With so many lines, those are swept out that nobody stands in.
-    sweep_at: usize,
+    /// When lines that nobody uses are removed: with so many lines, or at this time.
+    sweep_at: (usize, Duration),
 }
 
 /// The line for one key.
@@ -76,12 +76,14 @@ impl Lines {
     /// How few lines are never swept.
     const FEW: usize = 64;
 
+    /// How long lines that nobody uses are kept at most, if others are used.
+    const SWEPT_EVERY: Duration = Duration::from_secs(10);
+
     /// Takes a place at the end of the line. Returns its number, and whether its turn has come: if it is the first, and
     /// need not wait for what a release tells.
     pub(super) fn join(&self, key: &Resource, now: Duration) -> (u64, bool) {
         let mut map = self.map();
-        map.sweep(now);
-        let line = map.lines.entry(key.clone()).or_default();
+        let line = map.line(key, now);
         line.arrived += 1;
         line.waiters.insert(line.arrived, Waiter::default());
         if line.waiters.len() == 1 {
@@ -161,8 +163,8 @@ impl Lines {
     }
 
     /// Who waits for no lock has taken it. Returns the number of the holder.
-    pub(super) fn hold(&self, key: &Resource) -> u64 {
-        self.map().lines.entry(key.clone()).or_default().hold()
+    pub(super) fn hold(&self, key: &Resource, now: Duration) -> u64 {
+        self.map().line(key, now).hold()
     }
 
     /// A lock is being given back. Who comes now is told when it has been.
@@ -283,6 +285,12 @@ impl Line {
 }
 
 impl Map {
+    /// The line for this key. Before one is made, those are removed that nobody uses.
+    fn line(&mut self, key: &Resource, now: Duration) -> &mut Line {
+        self.sweep(now);
+        self.lines.entry(key.clone()).or_default()
+    }
+
     /// Forgets a line in which nobody stands and which nobody wanted.
     fn forget(&mut self, key: &Resource) {
         if self.lines.get(key).is_some_and(|line| line.is_empty() && line.contended_until.is_zero()) {
@@ -292,9 +300,11 @@ impl Map {
 
     /// Forgets the lines in which nobody stands any more, now and then.
     fn sweep(&mut self, now: Duration) {
-        if self.lines.len() >= self.sweep_at {
+        let (lines, time) = self.sweep_at;
+        if self.lines.len() >= Lines::FEW && (self.lines.len() >= lines || now >= time) {
             self.lines.retain(|_, line| !line.is_empty() || line.is_contended(now));
-            self.sweep_at = Lines::FEW.max(2 * self.lines.len());
+            self.sweep_at = (Lines::FEW.max(2 * self.lines.len()), now + Lines::SWEPT_EVERY);
+            self.lines.shrink_to(self.sweep_at.0);
         }
     }
 }
@@ -326,5 +336,43 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         self.lines.let_go(&self.key, self.number, self.is_leaving);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u32) -> Resource {
+        Resource::new(format!("r{number}")).unwrap()
+    }
+
+    /// Takes a lock without waiting, and releases it. Another process waits for it, and is notified.
+    fn hold_and_release(lines: &Arc<Lines>, number: u32, now: Duration) {
+        let holding = Holding::at_once(lines, &key(number), now);
+        lines.given_back(&key(number), true, now);
+        drop(holding);
+    }
+
+    #[test]
+    fn a_process_that_never_waits_keeps_no_lines() {
+        let lines = Arc::new(Lines::default());
+        for number in 0..10_000 {
+            hold_and_release(&lines, number, number * Duration::from_millis(20));
+        }
+        // 50 of them were contended within the last second.
+        let kept = lines.map().lines.len();
+        assert!(kept <= 2 * Lines::FEW, "{kept} lines");
+    }
+
+    #[test]
+    fn lines_are_removed_after_a_peak_too() {
+        let lines = Arc::new(Lines::default());
+        let all: Vec<_> = (0..10_000).map(|number| Holding::at_once(&lines, &key(number), Duration::ZERO)).collect();
+        (0..10_000).for_each(|number| lines.given_back(&key(number), true, Duration::ZERO));
+        drop(all);
+        hold_and_release(&lines, 10_001, 2 * Lines::SWEPT_EVERY);
+        let map = lines.map();
+        assert!(map.lines.len() <= Lines::FEW && map.lines.capacity() <= 4 * Lines::FEW, "{} lines", map.lines.len());
     }
 }

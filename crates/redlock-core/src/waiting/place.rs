@@ -1,6 +1,6 @@
 //! The place of one call in the line for its key.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, oneshot},
@@ -193,7 +193,7 @@ impl Drop for Place<'_> {
 
 impl Holding {
     /// Who waits for no lock has taken it.
-    pub(crate) fn at_once(lines: &Arc<Lines>, key: &Resource) -> Self {
-        Self::new(lines, key, lines.hold(key))
+    pub(crate) fn at_once(lines: &Arc<Lines>, key: &Resource, now: Duration) -> Self {
+        Self::new(lines, key, lines.hold(key, now))
     }
 }
