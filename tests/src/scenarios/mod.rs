@@ -244,6 +244,7 @@ scenarios! { ON_SERVERS, true:
     waiting {
         a_user_who_may_not_wake_polls,
         a_user_may_wake_with_no_more_than_the_readme_says,
+        messages_that_nobody_reads_do_not_pile_up,
     }
     list {
         locks_are_found_among_many_other_keys,

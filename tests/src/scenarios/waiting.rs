@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, LockNode, Redlock, Release, Retry};
+use redlock_core::{AcquireOptions, ListenRequest, LockNode, Redlock, Release, Retry};
 use tokio::time::timeout;
 
 use crate::{
@@ -107,6 +107,25 @@ pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &L
     for node in 0..3 {
         assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it is somebody else's, and lives on");
     }
+}
+
+/// Publishes so many messages on a channel, in one step of the server.
+async fn flood(server: &Server, messages: u32, channel: &str, message: &str) {
+    const FLOOD: &str = "for _ = 1, ARGV[1] do redis.call('PUBLISH', ARGV[2], ARGV[3]) end";
+    server.command(&["EVAL", FLOOD, "0", &messages.to_string(), channel, message]).await.unwrap();
+}
+
+pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
+    let mut messages = lab.node(0).listen(&ListenRequest::new("channel".into())).await.unwrap();
+    flood(lab.site(0), 20_000, "channel", "r").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut heard = 0;
+    while timeout(Duration::from_millis(500), messages.next()).await.is_ok_and(|message| message.is_some()) {
+        heard += 1;
+    }
+    assert!(heard < 20_000, "all {heard} were kept");
+    lab.site(0).command(&["PUBLISH", "channel", "end"]).await.unwrap();
+    assert_eq!(messages.next().await.as_deref(), Some(&b"end"[..]), "it still listens");
 }
 
 pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
