@@ -178,11 +178,11 @@ impl<'a> Acquire<'a> {
     }
 
     /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
-    fn place(&self) -> (Option<Place<'a>>, Option<Turn>) {
+    fn place(&self) -> (Option<Place<'_>>, Option<Turn>) {
         if self.keys.len() > 1 || self.retry.is_once() {
             return (None, Some(Turn::Arrived));
         }
-        let (place, turn) = Place::take(self.fleet, self.keys.first());
+        let (place, turn) = Place::take(self.fleet, &self.runtime, self.keys.first());
         (Some(place), turn)
     }
 
@@ -192,7 +192,7 @@ impl<'a> Acquire<'a> {
         &self,
         pause: Duration,
         mut lost: Option<LostRound>,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<Place<'_>>,
         made: &mut u32,
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
@@ -258,7 +258,7 @@ impl<'a> Acquire<'a> {
     async fn round(
         &self,
         turn: Turn,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<Place<'_>>,
         made: &mut u32,
     ) -> Result<Result<Lock, LostRound>, AcquireError> {
         *made = made.saturating_add(1);
@@ -339,7 +339,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Those of this process who wait for the key are told when the lock is given back.
-    fn holding(&self, cause: Cause, place: &mut Option<Place<'a>>) -> Option<Holding> {
+    fn holding(&self, cause: Cause, place: &mut Option<Place<'_>>) -> Option<Holding> {
         match place.take() {
             Some(place) => Some(place.won(cause)),
             None if self.keys.len() > 1 => None,

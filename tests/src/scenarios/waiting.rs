@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, ListenRequest, LockNode, Redlock, Release, Retry};
+use redlock_core::{
+    AcquireAnswer, AcquireOptions, AcquireRequest, ListenRequest, Lock, LockNode, Queue, Redlock,
+    Release, Resource, Retry, Token, Ttl,
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 const TTL: Duration = Duration::from_secs(30);
 /// Far longer than it takes to be woken.
 const PAUSE: Duration = Duration::from_secs(20);
+
+/// The key of those who wait for `r`.
+const WAITERS: &str = "r:redlock:waiters";
 
 /// Polls so rarely that only who is woken is on time.
 fn patient() -> AcquireOptions {
@@ -107,6 +113,46 @@ pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &L
     for node in 0..3 {
         assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it is somebody else's, and lives on");
     }
+}
+
+pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_number_of_dead_ones(lab: &Lab) {
+    const DEAD: u8 = 250;
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    for node in lab.nodes(3) {
+        for dead in 0..DEAD {
+            let token = Token::from_bytes([dead; 20]);
+            let mut request = AcquireRequest::new(Resource::new("r").unwrap(), token, Ttl::new(TTL).unwrap());
+            request.queue = Some(Queue::new(Resource::new(WAITERS).unwrap(), format!("dead:{dead}").into()));
+            assert!(matches!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::Held { .. }));
+        }
+    }
+    is_notified_by(lock, &theirs).await;
+}
+
+pub(super) async fn scores_that_no_clock_gives_block_nobody(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let scores = ["-inf", "-1e300", "-9000000000000000", "-1", "1", "9000000000000000", "inf"];
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    for node in 0..3 {
+        for score in scores {
+            lab.site(node).command(&["ZADD", WAITERS, score, &format!("planted:{score}")]).await.unwrap();
+        }
+    }
+    is_notified_by(lock, &theirs).await;
+}
+
+/// Another process waits for the lock, and gets it as soon as it is released.
+async fn is_notified_by(lock: Lock, theirs: &Redlock) {
+    let waiter = tokio::spawn({
+        let theirs = theirs.clone();
+        async move { theirs.acquire("r", patient()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiter.is_finished());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody notified it").unwrap().unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
 /// Publishes so many messages on a channel, in one step of the server.

@@ -1,7 +1,7 @@
 //! Who holds a lock in this process and who waits for it: a line for each key, first come, first served.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub(super) struct Line {
     /// By the order in which they came. The first asks the nodes, the others do not.
     waiters: BTreeMap<u64, Waiter>,
     arrived: u64,
+    /// The nodes among whose waiters this process may be.
+    joined: BTreeSet<usize>,
     succession: Succession,
     /// Until when the key counts as contended, on the fleet's clock.
     contended_until: Duration,
@@ -124,30 +126,42 @@ impl Lines {
         turn
     }
 
-    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns
-    /// one that was meant for this process and that nobody is left to take.
-    pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Option<Cause> {
+    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns the
+    /// nodes that have to be told if nobody here waits any more.
+    pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Vec<usize> {
         let mut map = self.map();
-        let line = map.lines.get_mut(key)?;
+        let Some(line) = map.lines.get_mut(key) else { return Vec::new() };
         let was_first = line.waiters.keys().next() == Some(&number);
         let mut left = line.waiters.remove(&number);
         let turn = left.as_mut().and_then(|waiter| waiter.turn.take());
-        let cause = turn.as_ref().map(Turn::cause).or(unused).filter(|cause| *cause != Cause::Follows);
-        let passed_on = match line.waiters.values_mut().next() {
-            Some(next) if was_first => {
-                // Whether or not this one was told: it may have been about to ask.
-                next.ring(if cause == Some(Cause::Woken) { Turn::Woken } else { Turn::Arrived });
-                None
-            }
-            Some(_) => None,
-            // A holder may be one whose lock has expired.
-            None => cause.filter(|cause| *cause == Cause::Woken),
-        };
+        let cause = turn.as_ref().map(Turn::cause).or(unused);
+        if was_first && let Some(next) = line.waiters.values_mut().next() {
+            // Whether or not this one was told: it may have been about to ask.
+            next.ring(if cause == Some(Cause::Woken) { Turn::Woken } else { Turn::Arrived });
+        }
+        let to_leave = if line.waiters.is_empty() { line.joined.iter().copied().collect() } else { Vec::new() };
         map.forget(key);
         drop(map);
         // A holder waits for this: not within the lines.
         drop((turn, left));
-        passed_on
+        to_leave
+    }
+
+    /// This process may be among the waiters of a node from now on.
+    pub(crate) fn joins(&self, key: &Resource, node: usize) {
+        if let Some(line) = self.map().lines.get_mut(key) {
+            line.joined.insert(node);
+        }
+    }
+
+    /// Whether this process has to leave the waiters of a node. True once after it has joined them. While somebody here waits,
+    /// it is true only if the process leaves `anyway`.
+    pub(crate) fn leaves_node(&self, key: &Resource, node: usize, anyway: bool) -> bool {
+        let mut map = self.map();
+        let Some(line) = map.lines.get_mut(key) else { return false };
+        let leaves = (anyway || line.waiters.is_empty()) && line.joined.remove(&node);
+        map.forget(key);
+        leaves
     }
 
     /// This place has won the lock: it leaves the line, and holds the key until the holding is dropped. Returns the number
@@ -190,11 +204,22 @@ impl Lines {
         map.forget(key);
     }
 
-    /// A message came: the lock is free, and this process is the next. False if nobody here wants it.
-    pub(super) fn woken(&self, key: &str) -> bool {
+    /// A message came from a node: the lock is free, and this process is the next. Returns the key if nobody here wants it and
+    /// the node has to be told.
+    ///
+    /// Anybody may publish anything: a message counts only if this process may be among the waiters of that node.
+    pub(super) fn woken(&self, key: &str, node: usize) -> Option<Resource> {
         let mut map = self.map();
-        let first = map.lines.get_mut(key).and_then(|line| line.waiters.values_mut().next());
-        first.map(|first| first.ring(Turn::Woken)).is_some()
+        let (key, _) = map.lines.get_key_value(key)?;
+        let key = key.clone();
+        let line = map.lines.get_mut(&key).filter(|line| line.joined.contains(&node))?;
+        if let Some(first) = line.waiters.values_mut().next() {
+            first.ring(Turn::Woken);
+            return None;
+        }
+        line.joined.remove(&node);
+        map.forget(&key);
+        Some(key)
     }
 
     /// From now on this process can be woken, or can no longer be: the first of each line, which was refused before, asks
@@ -253,11 +278,6 @@ impl Lines {
         }
     }
 
-    /// Whether somebody waits for this key.
-    pub(crate) fn is_waiting(&self, key: &Resource) -> bool {
-        self.map().lines.get(key).is_some_and(|line| !line.waiters.is_empty())
-    }
-
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.map().lines.values().all(|line| line.waiters.is_empty())
@@ -282,6 +302,10 @@ impl Line {
     fn is_empty(&self) -> bool {
         self.holders == 0 && self.waiters.is_empty()
     }
+
+    fn is_forgettable(&self) -> bool {
+        self.is_empty() && self.joined.is_empty() && self.contended_until.is_zero()
+    }
 }
 
 impl Map {
@@ -293,7 +317,7 @@ impl Map {
 
     /// Forgets a line in which nobody stands and which nobody wanted.
     fn forget(&mut self, key: &Resource) {
-        if self.lines.get(key).is_some_and(|line| line.is_empty() && line.contended_until.is_zero()) {
+        if self.lines.get(key).is_some_and(Line::is_forgettable) {
             self.lines.remove(key);
         }
     }
@@ -374,5 +398,21 @@ mod tests {
         hold_and_release(&lines, 10_001, 2 * Lines::SWEPT_EVERY);
         let map = lines.map();
         assert!(map.lines.len() <= Lines::FEW && map.lines.capacity() <= 4 * Lines::FEW, "{} lines", map.lines.len());
+    }
+
+    #[test]
+    fn a_message_counts_only_from_a_node_whose_waiters_were_joined() {
+        let lines = Lines::default();
+        let now = Duration::ZERO;
+        let (number, _) = lines.join(&key(1), now);
+        let turn = |lines: &Lines| lines.turn(&key(1), number, &Arc::default(), now).is_some();
+        lines.joins(&key(1), 0);
+        assert_eq!((lines.woken("r1", 1), turn(&lines)), (None, false));
+        assert_eq!((lines.woken("r2", 0), turn(&lines)), (None, false));
+        assert_eq!((lines.woken("r1", 0), turn(&lines)), (None, true));
+        assert_eq!(lines.leave(&key(1), number, None), [0]);
+        // Nobody is left: the node is told once.
+        assert_eq!((lines.woken("r1", 0), lines.woken("r1", 0)), (Some(key(1)), None));
+        assert!(lines.map().lines.is_empty());
     }
 }
