@@ -9,7 +9,7 @@ use tokio::{
 use tracing::{Instrument, field};
 
 use crate::{
-    algorithm::{Asking, Cause, Decision, Lost, Next, Retry, Schedule, Stop},
+    algorithm::{Asking, Cause, Decision, Lost, Next, Notified, Retry, Schedule, Stop},
     claim::Claim,
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
@@ -196,9 +196,9 @@ impl<'a> Acquire<'a> {
         made: &mut u32,
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
-        let mut asking = Asking::default();
+        let (mut asking, mut notified) = (Asking::default(), Notified::default());
         loop {
-            let mut again = None;
+            let (mut again, mut rest) = (None, Duration::ZERO);
             if let Some(lost) = lost.take() {
                 tracing::debug!(why = ?lost.lost, votes = %lost.votes, ?pause, "round lost");
                 let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
@@ -214,17 +214,22 @@ impl<'a> Acquire<'a> {
                 // A holder that is gone wakes nobody.
                 let free_at = lost.free_after.and_then(|free_after| Instant::now().checked_add(free_after));
                 due = due.into_iter().chain(free_at).min();
-                let is_due = lost.cause == Cause::Due;
+                let cause = lost.cause;
                 let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
                 // Who waits for a lock of its own process is told there; if it is not told for a whole pause, that one is gone.
                 let is_contended = is_contended && place.is_some();
-                if is_contended && self.fleet.lines.contended(self.keys.first(), is_due, self.fleet.clock.now()) {
+                if is_contended
+                    && self.fleet.lines.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
+                {
                     let waits = match lost.queued_on {
                         Some(node) => !claimed.was_granted_by(node),
                         // It polls where nobody can wake it.
                         None => !self.fleet.listening.open(self.fleet, &self.runtime, left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
+                }
+                if cause == Cause::Woken && again.is_none() {
+                    rest = notified.in_vain().min(left_until(due));
                 }
             }
             let turn = match (place.as_mut(), again.filter(|again| *again < left_until(due))) {
@@ -236,10 +241,15 @@ impl<'a> Acquire<'a> {
                     sleep(again).await;
                     Turn::Arrived
                 }
-                (Some(place), None) => match place.turn(due).await {
-                    Some(turn) if turn.cause() != Cause::Due => turn,
-                    due => return Ok(Err(due)),
-                },
+                (Some(place), None) => {
+                    if !rest.is_zero() {
+                        sleep(rest).await;
+                    }
+                    match place.turn(due).await {
+                        Some(turn) if turn.cause() != Cause::Due => turn,
+                        due => return Ok(Err(due)),
+                    }
+                }
             };
             if left_until(due).is_zero() {
                 return Ok(Err(Some(turn)));

@@ -9,14 +9,14 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireOptions, AcquireRequest, ListenRequest, Lock, LockNode, Queue, Redlock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ListenRequest, Lock, LockNode, Queue, Redlock,
     Release, Resource, Retry, Token, Ttl,
 };
 use tokio::time::timeout;
 
 use crate::{
     lab::{Lab, eventually},
-    servers::{Server, ServerOptions},
+    servers::{Reply, Server, ServerOptions},
 };
 
 const TTL: Duration = Duration::from_secs(30);
@@ -159,6 +159,26 @@ async fn is_notified_by(lock: Lock, theirs: &Redlock) {
 async fn flood(server: &Server, messages: u32, channel: &str, message: &str) {
     const FLOOD: &str = "for _ = 1, ARGV[1] do redis.call('PUBLISH', ARGV[2], ARGV[3]) end";
     server.command(&["EVAL", FLOOD, "0", &messages.to_string(), channel, message]).await.unwrap();
+}
+
+pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let _lock = ours.acquire("r", TTL).await.unwrap();
+    let pause = Duration::from_millis(400);
+    let three = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(pause).jitter(Duration::ZERO));
+    let waiter = tokio::spawn(async move { theirs.acquire("r", three).await });
+    while !waiter.is_finished() {
+        if let Reply::Array(waiters) = lab.site(0).command(&["ZRANGE", WAITERS, "0", "0"]).await.unwrap() {
+            for waiter in waiters {
+                flood(lab.site(0), 10, &waiter.text().unwrap(), "r").await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    match waiter.await.unwrap() {
+        Err(AcquireError::Contended(tried)) => assert!(tried.made <= 20, "{} rounds", tried.made),
+        given => panic!("it is held all the time: {given:?}"),
+    }
 }
 
 pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
