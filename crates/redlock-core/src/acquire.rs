@@ -1,4 +1,6 @@
-//! One acquire: rounds until one is won. Reads like the Redis page.
+//! One acquire: rounds until one is won.
+
+mod round;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -8,9 +10,9 @@ use tokio::{
 };
 use tracing::{Instrument, field};
 
+use self::round::{Failure, LostRound};
 use crate::{
-    algorithm::{Asking, Cause, Decision, Lost, Next, Retry, Schedule, Stop},
-    claim::Claim,
+    algorithm::{Asking, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
     lock::Lock,
@@ -18,10 +20,8 @@ use crate::{
     options::AcquireOptions,
     request::Counters,
     resources::Resources,
-    round_trip::SHORTLY,
     slots::SlotsError,
-    votes::{Ballot, Votes},
-    waiting::{Holding, Place, Queueing, Turn},
+    waiting::{Place, Turn},
 };
 
 /// One call to acquire.
@@ -55,25 +55,6 @@ impl Drop for Told<'_> {
             acquire.not_acquired(attempts, acquire.elapsed(), NotAcquired::Cancelled);
         }
     }
-}
-
-/// Why a round was lost, as the error of the call tells it.
-struct Failure {
-    lost: Lost,
-    votes: Box<Votes>,
-}
-
-/// A round that was lost, and what follows from it.
-struct LostRound {
-    lost: Lost,
-    /// What the round took, to be given back.
-    claim: Claim,
-    /// When the holders' ttls will have ended.
-    free_after: Option<Duration>,
-    /// Which node wakes us, if it refused and can.
-    queued_on: Option<usize>,
-    /// Why it was asked.
-    cause: Cause,
 }
 
 impl<'a> Acquire<'a> {
@@ -192,11 +173,11 @@ impl<'a> Acquire<'a> {
     }
 
     /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
-    fn place(&self) -> (Option<Place<'a>>, Option<Turn>) {
+    fn place(&self) -> (Option<Place<'_>>, Option<Turn>) {
         if self.keys.len() > 1 || self.retry.is_once() {
             return (None, Some(Turn::Arrived));
         }
-        let (place, turn) = Place::take(self.fleet, self.keys.first());
+        let (place, turn) = Place::take(self.fleet, &self.runtime, self.keys.first());
         (Some(place), turn)
     }
 
@@ -206,13 +187,13 @@ impl<'a> Acquire<'a> {
         &self,
         pause: Duration,
         mut lost: Option<LostRound>,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<Place<'_>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
-        let mut asking = Asking::default();
+        let (mut asking, mut notified) = (Asking::default(), Notified::default());
         loop {
-            let mut again = None;
+            let (mut again, mut rest) = (None, Duration::ZERO);
             if let Some(lost) = lost.take() {
                 let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
                 // What nodes have not given back by then follows in the background.
@@ -227,17 +208,22 @@ impl<'a> Acquire<'a> {
                 // A holder that is gone wakes nobody.
                 let free_at = lost.free_after.and_then(|free_after| Instant::now().checked_add(free_after));
                 due = due.into_iter().chain(free_at).min();
-                let is_due = lost.cause == Cause::Due;
+                let cause = lost.cause;
                 let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
                 // Who waits for a lock of its own process is told there; if it is not told for a whole pause, that one is gone.
                 let is_contended = is_contended && place.is_some();
-                if is_contended && self.fleet.lines.contended(self.keys.first(), is_due, self.fleet.clock.now()) {
+                if is_contended
+                    && self.fleet.lines.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
+                {
                     let waits = match lost.queued_on {
                         Some(node) => !claimed.was_granted_by(node),
                         // It polls where nobody can wake it.
                         None => !self.fleet.listening.open(self.fleet, &self.runtime, left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
+                }
+                if cause == Cause::Woken && again.is_none() {
+                    rest = notified.in_vain().min(left_until(due));
                 }
             }
             let turn = match (place.as_mut(), again.filter(|again| *again < left_until(due))) {
@@ -249,10 +235,15 @@ impl<'a> Acquire<'a> {
                     sleep(again).await;
                     Turn::Arrived
                 }
-                (Some(place), None) => match place.turn(due).await {
-                    Some(turn) if turn.cause() != Cause::Due => turn,
-                    due => return Ok(Err(due)),
-                },
+                (Some(place), None) => {
+                    if !rest.is_zero() {
+                        sleep(rest).await;
+                    }
+                    match place.turn(due).await {
+                        Some(turn) if turn.cause() != Cause::Due => turn,
+                        due => return Ok(Err(due)),
+                    }
+                }
             };
             if left_until(due).is_zero() {
                 return Ok(Err(Some(turn)));
@@ -264,97 +255,6 @@ impl<'a> Acquire<'a> {
                 Ok(lock) => return Ok(Ok(lock)),
                 round => lost = round.err(),
             }
-        }
-    }
-
-    /// One round: the steps of the Redis page.
-    async fn round(
-        &self,
-        turn: Turn,
-        place: &mut Option<Place<'a>>,
-        failure: &mut Option<Failure>,
-    ) -> Result<Result<Lock, LostRound>, AcquireError> {
-        // 0. Who comes behind others has to be told when its turn comes.
-        if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
-            self.fleet.listening.open(self.fleet, &self.runtime, self.left()).await;
-        }
-
-        // 1. The time, before the first byte is sent; and a token that no round has used before.
-        let started = self.fleet.clock.now();
-        let token = self.fleet.token()?;
-
-        // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
-        let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
-        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
-        let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
-        let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
-            let predecessor = turn.predecessor();
-            claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, predecessor, queueing)
-        };
-
-        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
-        //    asked waits behind that.
-        let mut ballot = Ballot::new(self.fleet);
-        let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
-            None => {
-                let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
-                ballot.decide(&mut ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref())).await
-            }
-            // Who may come behind others asks the node first on which they stand in line.
-            Some(first) => {
-                let mut answer = ask(&|node| node == first, self.patience().min(SHORTLY), true, queueing.as_ref());
-                if let Some((member, answer)) = answer.next().await {
-                    ballot.count(member, answer);
-                }
-                if ballot.refusing().next().is_some() {
-                    Decision::Lost(Lost::Contended)
-                } else {
-                    let mut answers = ask(&|node| node != first, self.patience(), false, None);
-                    answers.take_over(answer);
-                    ballot.decide(&mut answers).await
-                }
-            }
-        };
-        let took = || self.fleet.clock.now().saturating_sub(started);
-        let left = || self.terms.validity.saturating_sub(took());
-
-        // 4. A fencing token, if one is wanted: what a quorum has counted up to.
-        let mut verb = "granted";
-        if self.counters.is_some() && decision.with(left()) == Decision::Won {
-            match claim.fence(self.fleet, &mut ballot, || self.patience().min(left())).await {
-                Ok(token) => claim.shared().fenced(token),
-                Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),
-            }
-        }
-
-        // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
-        match decision.with(left()) {
-            Decision::Won => {
-                claim.hold(self.holding(turn.cause(), place));
-                Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend)))
-            }
-            Decision::Lost(lost) => {
-                place.iter_mut().for_each(Place::asked);
-                let (free_after, is_cut) = (ballot.free_after(), ballot.is_cut());
-                let queued_on = queueing.and_then(|queueing| queueing.heard_on());
-                let queued_on = queued_on.filter(|node| !ballot.has_failed(*node));
-                let votes = Box::new(ballot.close(verb));
-                tracing::debug!(why = ?lost, %votes, "round lost");
-                // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.
-                if !is_cut || failure.is_none() {
-                    *failure = Some(Failure { lost, votes });
-                }
-                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, claim }))
-            }
-        }
-    }
-
-    /// Those of this process who wait for the key are told when the lock is given back.
-    fn holding(&self, cause: Cause, place: &mut Option<Place<'a>>) -> Option<Holding> {
-        match place.take() {
-            Some(place) => Some(place.won(cause)),
-            None if self.keys.len() > 1 => None,
-            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first())),
         }
     }
 

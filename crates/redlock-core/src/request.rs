@@ -98,13 +98,21 @@ pub struct Wake {
     pub waiters: Arc<[Resource]>,
     /// Who waits no more, though it may stand among them.
     pub leaving: Option<Arc<str>>,
+    /// Whether nobody is woken for a key that was held before this request, by whichever token.
+    pub if_free: bool,
 }
 
 impl Wake {
     /// Wakes the first of each of these.
     #[must_use]
     pub fn new(waiters: impl Into<Arc<[Resource]>>, leaving: Option<Arc<str>>) -> Self {
-        Self { waiters: waiters.into(), leaving }
+        Self { waiters: waiters.into(), leaving, if_free: false }
+    }
+
+    /// Wakes nobody for a key that was held before this request: whoever holds it wakes the next.
+    #[must_use]
+    pub fn if_free(self) -> Self {
+        Self { if_free: true, ..self }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// array of a verdict, the node's `TIME` in microseconds (0 if there is a predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/acquire.lua")),
-    sha1: "db0d54395d229d753997635216ec2834e7a5ef97",
+    sha1: "3c880e68639cca76f5582b10b150bca31e521bcd",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -26,11 +26,11 @@ pub const ACQUIRE: Script = Script {
 pub const EXTEND: Script =
     Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
 
-/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, and the channel
-/// of one that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
+/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether only those
+/// who wait for a key that was free before are woken, and the channel of one that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
 pub const RELEASE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/release.lua")),
-    sha1: "f5169d91cf83c1a61f98ce108986593bd8ef7746",
+    sha1: "2328f9804a231fc7b9bc71e3061211d59ee593d9",
 };
 
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.

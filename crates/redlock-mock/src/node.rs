@@ -236,6 +236,16 @@ impl MockNode {
         self.with_keys(|keys, _| keys.waiters.of(&format!("{resource}:redlock:waiters")))
     }
 
+    /// Plants a waiter for the key, with any score, as another program would.
+    pub fn set_waiter(&self, resource: &str, channel: &str, score: i64) {
+        self.with_keys(|keys, now| keys.waiters.plant(&format!("{resource}:redlock:waiters"), channel, score, now));
+    }
+
+    /// Publishes a message on a channel, as another program would.
+    pub fn publish(&self, channel: &str, message: &str) {
+        self.with_keys(|keys, _| keys.waiters.publish(channel, message));
+    }
+
     /// How many requests were sent to the node.
     #[must_use]
     pub fn requests(&self) -> usize {

@@ -31,6 +31,11 @@ impl Line {
         self.waiters.iter().find(|(_, waiter)| waiter == channel).map(|(score, _)| *score)
     }
 
+    fn put(&mut self, score: i64, channel: &str) {
+        self.remove(channel);
+        self.waiters.insert((score, channel.to_owned()));
+    }
+
     fn remove(&mut self, channel: &str) {
         self.waiters.retain(|(_, waiter)| waiter != channel);
     }
@@ -62,14 +67,13 @@ impl Waiters {
         }
         match line.score(channel) {
             None => {
-                line.waiters.insert((micros.max(2), channel.to_owned()));
+                line.put(micros.max(2), channel);
                 line.expires = now + Self::KEPT;
                 return;
             }
-            Some(score) if score < 1 => {
-                line.remove(channel);
-                line.waiters.insert((1, channel.to_owned()));
-            }
+            Some(score) if score < 1 => line.put(1, channel),
+            // The clock went back.
+            Some(score) if score > micros => line.put(micros.max(2), channel),
             Some(_) => {}
         }
         if !yields {
@@ -83,6 +87,13 @@ impl Waiters {
         }
     }
 
+    /// Plants a waiter, as another program would.
+    pub(crate) fn plant(&mut self, line: &str, channel: &str, score: i64, now: Instant) {
+        let line = self.lines.entry(line.to_owned());
+        let line = line.or_insert_with(|| Line { waiters: BTreeSet::new(), expires: now + Self::KEPT });
+        line.put(score, channel);
+    }
+
     /// Wakes the first in the line who listens. Whether one is on its way; not if the first is `asking` itself.
     pub(crate) fn wake(&mut self, line: &str, key: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
         let now_micros = i64::try_from(micros).unwrap_or(i64::MAX);
@@ -91,16 +102,21 @@ impl Waiters {
             if asking == Some(&channel) {
                 return false;
             }
-            if score < 0 && -score > now_micros {
+            if (-(now_micros + Self::ASKS_WITHIN)..-now_micros).contains(&score) {
                 return true;
             }
             line.remove(&channel);
             if score >= 0 && publish(&mut self.channels, &channel, key) {
-                line.waiters.insert((-(now_micros + Self::ASKS_WITHIN), channel));
+                line.put(-(now_micros + Self::ASKS_WITHIN), &channel);
                 return true;
             }
         }
         false
+    }
+
+    /// Publishes a message. Whether anybody listens.
+    pub(crate) fn publish(&mut self, channel: &str, message: &str) -> bool {
+        publish(&mut self.channels, channel, message)
     }
 
     /// What is published on this channel from now on.

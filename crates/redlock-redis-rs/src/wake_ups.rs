@@ -1,25 +1,54 @@
 //! How redis-rs listens on a channel.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use redis::{RedisResult, aio::PubSub};
-use redlock_core::{NodeError, WakeUps};
-use tokio::time::timeout;
+use redis::{
+    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
+};
+use redlock_core::{NodeError, Resource, WakeUps};
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    time::timeout,
+};
 
 use crate::{connection::Connector, error::node_error};
 
 /// A connection that listens.
-pub(crate) struct Listening(PubSub);
+pub(crate) struct Listening {
+    messages: Receiver<Vec<u8>>,
+    /// The connection ends when this is dropped.
+    _connection: MultiplexedConnection,
+}
+
+impl Listening {
+    /// How many messages are buffered. Those that do not fit, and those too long for a key, are dropped: anybody may publish,
+    /// and who is not notified polls. redis-rs' own `PubSub` buffers without a bound.
+    const BUFFERED: usize = 1024;
+}
 
 impl Connector {
     /// Listens on a channel, over a connection of its own.
     pub(crate) async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Listening, NodeError> {
+        let (sender, messages) = mpsc::channel(Listening::BUFFERED);
+        let buffer = move |push: PushInfo| {
+            if let (PushKind::Message, Some(Value::BulkString(message))) = (push.kind, push.data.into_iter().nth(1))
+                && message.len() <= Resource::MAX_LEN
+            {
+                let _ = sender.try_send(message);
+            }
+            Result::<(), Infallible>::Ok(())
+        };
         let subscribed = async {
-            let mut connection = self.0.get_async_pubsub().await?;
+            let info = self.0.get_connection_info().clone();
+            // Earlier protocols have no messages beside answers.
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            let client = Client::open(info.set_redis_settings(settings))?;
+            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+            let config = config.set_push_sender(buffer);
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             connection.subscribe(channel).await?;
-            RedisResult::Ok(Listening(connection))
+            RedisResult::Ok(Listening { messages, _connection: connection })
         };
         match timeout(connect_timeout, subscribed).await {
             Ok(listening) => listening.map_err(node_error),
@@ -31,7 +60,6 @@ impl Connector {
 #[async_trait]
 impl WakeUps for Listening {
     async fn next(&mut self) -> Option<Vec<u8>> {
-        let message = self.0.on_message().next().await?;
-        Some(message.get_payload_bytes().to_vec())
+        self.messages.recv().await
     }
 }

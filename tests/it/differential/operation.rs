@@ -27,11 +27,17 @@ pub(super) enum Operation {
         retention: Duration,
         candidate: Number,
     },
-    /// With who waits no more, if somebody is to be woken.
+    /// With who waits no more, if somebody is to be woken, and whether that is only for keys that were free.
     Release {
         keys: Vec<u8>,
         token: u8,
-        wake: Option<Option<u8>>,
+        wake: Option<(Option<u8>, bool)>,
+    },
+    /// A waiter with a score that no script gives.
+    Plant {
+        key: u8,
+        process: u8,
+        score: Score,
     },
     Open {
         longest: Duration,
@@ -114,6 +120,16 @@ pub(super) enum Number {
     OfTheClock,
 }
 
+/// The score of a waiter.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Score {
+    Exactly(i64),
+    /// It came so many microseconds after the node's clock at the start.
+    Came(i64),
+    /// It was notified, and is expected to ask so many microseconds after the node's clock at the start.
+    Notified(i64),
+}
+
 /// What is put under a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
@@ -183,7 +199,12 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         waiter,
         prop::option::weighted(0.3, 0..3_u8),
     );
-    let wake = prop::option::of(prop::option::weighted(0.3, 0..3_u8));
+    let wake = prop::option::of((prop::option::weighted(0.3, 0..3_u8), any::<bool>()));
+    let score = prop_oneof![
+        prop::sample::select(vec![-9_000_000_000_000_000, -1, 0, 1, 2, 9_000_000_000_000_000]).prop_map(Score::Exactly),
+        prop::sample::select(vec![-2 * HOUR_MICROS, -HOUR_MICROS / 2, HOUR_MICROS]).prop_map(Score::Came),
+        prop::sample::select(vec![-HOUR_MICROS, HOUR_MICROS]).prop_map(Score::Notified),
+    ];
     prop_oneof![
         6 => (holder.clone(), ttl.clone(), options)
             .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessor))| {
@@ -196,6 +217,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         4 => (holder.clone(), retention, number())
             .prop_map(|((keys, token), retention, candidate)| Operation::Raise { keys, token, retention, candidate }),
         4 => (holder, wake).prop_map(|((keys, token), wake)| Operation::Release { keys, token, wake }),
+        2 => (0..3_u8, 0..3_u8, score).prop_map(|(key, process, score)| Operation::Plant { key, process, score }),
         2 => (longest, prop::option::of(any::<bool>())).prop_map(|(longest, right)| Operation::Open { longest, right }),
         1 => place().prop_map(|place| Operation::Inspect { place }),
         4 => place()

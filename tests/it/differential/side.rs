@@ -130,8 +130,15 @@ impl<'a> Side<'a> {
             Operation::Release { keys, token: holder, wake } => {
                 let mut request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
                 let lines: Vec<_> = keys.iter().map(|key| line(*key)).collect();
-                request.wake = wake.map(|leaving| Wake::new(lines, leaving.map(channel)));
+                request.wake = wake.map(|(leaving, if_free)| {
+                    let wake = Wake::new(lines, leaving.map(channel));
+                    if if_free { wake.if_free() } else { wake }
+                });
                 node.release(&request).await.map(|answer| Answer::Done(format!("{answer:?}")))
+            }
+            Operation::Plant { key, process, score } => {
+                self.plant(*key, &channel(*process), *score).await;
+                Ok(Answer::Nothing)
             }
             Operation::Open { longest, right } => {
                 let run = right.map(|right| if right { self.run.clone() } else { "another".to_owned() });
@@ -221,6 +228,21 @@ impl<'a> Side<'a> {
             0..60_000_000 => Number::OfTheClock,
             60_000_000..36_000_000_000 => Number::Ahead(ahead),
             _ => Number::Exactly(number),
+        }
+    }
+
+    /// Plants a waiter.
+    async fn plant(&self, key: u8, channel: &str, score: Score) {
+        let score = match score {
+            Score::Exactly(score) => score,
+            Score::Came(after) => self.start as i64 + after,
+            Score::Notified(after) => -(self.start as i64 + after),
+        };
+        match &self.behind {
+            Behind::Mock(mock) => mock.set_waiter(&Place::Lock(key).name(), channel, score),
+            Behind::Server(server) => {
+                server.command(&["ZADD", line(key).as_str(), &score.to_string(), channel]).await.map(drop).unwrap();
+            }
         }
     }
 

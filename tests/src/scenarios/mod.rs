@@ -94,6 +94,7 @@ scenarios! { EVERYWHERE, false:
         waiters_of_many_processes_take_turns,
         who_takes_over_from_the_holder_before_holds_all_nodes,
         a_waiters_key_of_another_type_costs_only_the_wake_up,
+        a_release_reaches_the_first_waiter_that_is_alive_behind_any_number_of_dead_ones,
     }
     extend {
         an_extended_lock_outlives_its_first_ttl,
@@ -244,6 +245,9 @@ scenarios! { ON_SERVERS, true:
     waiting {
         a_user_who_may_not_wake_polls,
         a_user_may_wake_with_no_more_than_the_readme_says,
+        scores_that_no_clock_gives_block_nobody,
+        a_flood_of_messages_costs_a_waiter_few_rounds,
+        messages_that_nobody_reads_do_not_pile_up,
     }
     list {
         locks_are_found_among_many_other_keys,

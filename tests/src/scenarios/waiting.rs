@@ -8,17 +8,23 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, LockNode, Redlock, Release, Retry};
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ListenRequest, Lock, LockNode, Queue, Redlock,
+    Release, Resource, Retry, Token, Ttl,
+};
 use tokio::time::timeout;
 
 use crate::{
     lab::{Lab, eventually},
-    servers::{Server, ServerOptions},
+    servers::{Reply, Server, ServerOptions},
 };
 
 const TTL: Duration = Duration::from_secs(30);
 /// Far longer than it takes to be woken.
 const PAUSE: Duration = Duration::from_secs(20);
+
+/// The key of those who wait for `r`.
+const WAITERS: &str = "r:redlock:waiters";
 
 /// Polls so rarely that only who is woken is on time.
 fn patient() -> AcquireOptions {
@@ -107,6 +113,85 @@ pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &L
     for node in 0..3 {
         assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it is somebody else's, and lives on");
     }
+}
+
+pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_number_of_dead_ones(lab: &Lab) {
+    const DEAD: u8 = 250;
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    for node in lab.nodes(3) {
+        for dead in 0..DEAD {
+            let token = Token::from_bytes([dead; 20]);
+            let mut request = AcquireRequest::new(Resource::new("r").unwrap(), token, Ttl::new(TTL).unwrap());
+            request.queue = Some(Queue::new(Resource::new(WAITERS).unwrap(), format!("dead:{dead}").into()));
+            assert!(matches!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::Held { .. }));
+        }
+    }
+    is_notified_by(lock, &theirs).await;
+}
+
+pub(super) async fn scores_that_no_clock_gives_block_nobody(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let scores = ["-inf", "-1e300", "-9000000000000000", "-1", "1", "9000000000000000", "inf"];
+    let lock = ours.acquire("r", TTL).await.unwrap();
+    for node in 0..3 {
+        for score in scores {
+            lab.site(node).command(&["ZADD", WAITERS, score, &format!("planted:{score}")]).await.unwrap();
+        }
+    }
+    is_notified_by(lock, &theirs).await;
+}
+
+/// Another process waits for the lock, and gets it as soon as it is released.
+async fn is_notified_by(lock: Lock, theirs: &Redlock) {
+    let waiter = tokio::spawn({
+        let theirs = theirs.clone();
+        async move { theirs.acquire("r", patient()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiter.is_finished());
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody notified it").unwrap().unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+/// Publishes so many messages on a channel, in one step of the server.
+async fn flood(server: &Server, messages: u32, channel: &str, message: &str) {
+    const FLOOD: &str = "for _ = 1, ARGV[1] do redis.call('PUBLISH', ARGV[2], ARGV[3]) end";
+    server.command(&["EVAL", FLOOD, "0", &messages.to_string(), channel, message]).await.unwrap();
+}
+
+pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
+    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let _lock = ours.acquire("r", TTL).await.unwrap();
+    let pause = Duration::from_millis(400);
+    let three = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(pause).jitter(Duration::ZERO));
+    let waiter = tokio::spawn(async move { theirs.acquire("r", three).await });
+    while !waiter.is_finished() {
+        if let Reply::Array(waiters) = lab.site(0).command(&["ZRANGE", WAITERS, "0", "0"]).await.unwrap() {
+            for waiter in waiters {
+                flood(lab.site(0), 10, &waiter.text().unwrap(), "r").await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    match waiter.await.unwrap() {
+        Err(AcquireError::Contended(tried)) => assert!(tried.made <= 20, "{} rounds", tried.made),
+        given => panic!("it is held all the time: {given:?}"),
+    }
+}
+
+pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
+    let mut messages = lab.node(0).listen(&ListenRequest::new("channel".into())).await.unwrap();
+    flood(lab.site(0), 20_000, "channel", "r").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut heard = 0;
+    while timeout(Duration::from_millis(500), messages.next()).await.is_ok_and(|message| message.is_some()) {
+        heard += 1;
+    }
+    assert!(heard < 20_000, "all {heard} were kept");
+    lab.site(0).command(&["PUBLISH", "channel", "end"]).await.unwrap();
+    assert_eq!(messages.next().await.as_deref(), Some(&b"end"[..]), "it still listens");
 }
 
 pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {

@@ -48,6 +48,31 @@ impl Asking {
     }
 }
 
+/// How long a waiter that was notified and refused all the same takes no further notification.
+///
+/// The lock may have gone to another, or anybody may have published the message. So rounds must not follow notifications one
+/// by one, whatever is published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notified {
+    in_vain: u32,
+}
+
+impl Notified {
+    /// The rest after the first one in vain.
+    pub const FIRST_REST: Duration = Duration::from_millis(20);
+
+    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect: later, it would
+    /// lose its place.
+    pub const LONGEST_REST: Duration = Duration::from_millis(80);
+
+    /// A notification was in vain. Returns the rest after it, twice as long each time up to the longest.
+    pub fn in_vain(&mut self) -> Duration {
+        let rest = Self::FIRST_REST.saturating_mul(2_u32.saturating_pow(self.in_vain)).min(Self::LONGEST_REST);
+        self.in_vain = self.in_vain.saturating_add(1);
+        rest
+    }
+}
+
 /// How many holders of one process have followed each other directly.
 ///
 /// Bounded, so that those of other processes get their turn.
@@ -97,6 +122,14 @@ mod tests {
         let nanos = |nanos| Some(Duration::from_nanos(nanos));
         // At once, within 2 ms, within 4 ms.
         assert_eq!(again, [nanos(0), nanos(1_999_999), nanos(4_000_000), None, None]);
+    }
+
+    #[test]
+    fn the_rest_after_notifications_in_vain_doubles_up_to_a_bound() {
+        let mut notified = Notified::default();
+        let rests: Vec<_> = (0..40).map(|_| notified.in_vain()).collect();
+        assert_eq!(rests[..4], [20, 40, 80, 80].map(Duration::from_millis));
+        assert_eq!(rests[39], Notified::LONGEST_REST);
     }
 
     #[test]

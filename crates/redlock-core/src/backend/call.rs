@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
             Some(wake) => Self {
                 waiters: &wake.waiters,
                 texts: [Some(wake.leaving.as_deref().unwrap_or_default()), None],
-                ..call.with([keys.len() as u64])
+                ..call.with([keys.len() as u64, wake.if_free.into()])
             },
         }
     }

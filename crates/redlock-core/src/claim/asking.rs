@@ -54,6 +54,9 @@ impl Claim {
                 request.fencing.clone_from(&claimed.counters);
                 request.guard.clone_from(&claimed.fleet.guard);
                 (request.queue, request.predecessor) = (queue, predecessor.as_ref().map(|claimed| claimed.token));
+                if request.queue.is_some() {
+                    claimed.fleet.lines.joins(claimed.keys.first(), number);
+                }
                 let now = claimed.fleet.clock.now();
                 request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
                 let answer = claimed.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;

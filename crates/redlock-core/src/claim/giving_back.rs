@@ -168,25 +168,25 @@ impl Claimed {
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
-                if !lane.used.load(Ordering::SeqCst) && waker != Some(member) {
+                let wakes = waker == Some(member);
+                let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
+                request.wake = claimed.wake(member, wakes, is_won);
+                if !lane.used.load(Ordering::SeqCst) && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
-                }
-                let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
-                if waker == Some(member) {
-                    request.wake = claimed.wake(member, is_won);
                 }
                 let answer = claimed.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await;
                 let answer = node.observe(answer);
                 if answer.is_ok() {
                     owes.delivered();
                 }
-                if let (Ok(answer), Some(_)) = (&answer, &request.wake) {
+                let wakes = wakes && request.wake.is_some();
+                if let (Ok(answer), true) = (&answer, wakes) {
                     let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));
                 }
                 let passes_on = claimed.passes_on.load(Ordering::SeqCst);
-                if request.wake.is_some() && !passes_on {
+                if wakes && !passes_on {
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.left(key));
                 }
                 if answer.is_err() && waker == Some(member) {
@@ -217,12 +217,19 @@ impl Claimed {
         }
     }
 
-    /// The first of those who wait. This process leaves their line if it has had its turn, or if nobody here waits any more.
-    fn wake(&self, member: usize, is_won: bool) -> Option<Wake> {
-        let waiters = self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>()?;
-        let is_waiting = || self.keys.iter().any(|key| self.fleet.lines.is_waiting(key));
-        let leaves = is_won || self.passes_on.load(Ordering::SeqCst) || !is_waiting();
-        Some(Wake::new(waiters, self.fleet.listening.channel(member).filter(|_| leaves).cloned()))
+    /// What a release does with the waiters on a node. It wakes the first of them if this is the node that wakes. And this
+    /// process leaves them if it has joined them, and has had its turn or waits no more.
+    fn wake(&self, member: usize, wakes: bool, is_won: bool) -> Option<Wake> {
+        let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
+        let anyway = wakes && (is_won || self.passes_on.load(Ordering::SeqCst));
+        // Calls for several keys join no waiters.
+        let leaves = || self.keys.len() == 1 && self.fleet.lines.leaves_node(self.keys.first(), member, anyway);
+        let leaving = self.fleet.listening.own_channel().filter(|_| leaves()).cloned();
+        match (wakes, leaving) {
+            (true, leaving) => Some(Wake::new(waiters()?, leaving)),
+            (false, Some(channel)) => Some(Wake::new(waiters()?, Some(channel)).if_free()),
+            (false, None) => None,
+        }
     }
 
     /// The node that was to wake somebody failed.
@@ -233,7 +240,7 @@ impl Claimed {
         let _order = self.at(next).1.enter().await;
         for key in &self.keys {
             // Who is not woken asks when its pause is over.
-            let _ = self.fleet.wake(next, key.clone(), None).await;
+            let _ = self.fleet.wake(next, key.clone()).await;
         }
     }
 }

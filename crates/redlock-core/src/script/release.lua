@@ -1,6 +1,6 @@
 -- Deletes the locks that are ours, and wakes the first who waits for each.
--- KEYS: the resources, then their waiters. ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 the channel of a
--- process that waits no more, or nothing.
+-- KEYS: the resources, then their waiters. ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 whether to wake
+-- only those who wait for a key that was free before (1: yes), 4 the channel of a process that waits no more, or nothing.
 -- Answers 1 if all of them were ours, 0 if not; and 2 more if another waits and is on its way. One that cannot be deleted keeps none of the others.
 local released, failed, woken, resources = 1, false, false, tonumber(ARGV[2]) or #KEYS
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
@@ -16,13 +16,13 @@ for i = 1, resources do
     released = 0
   end
   local waiters = KEYS[resources + i]
-  if waiters and ARGV[3] ~= '' then
-    redis.pcall('ZREM', waiters, ARGV[3])
+  if waiters and ARGV[4] ~= '' then
+    redis.pcall('ZREM', waiters, ARGV[4])
   elseif waiters and redis.pcall('ZCARD', waiters) == 0 then
     -- Most often nobody waits: the cheapest question comes first.
     waiters = nil
   end
   -- Also where another holds the key: it may be one who waits, and lost the others to us.
-  if waiters and not failure and wake(waiters, key) then woken = true end
+  if waiters and not failure and (ARGV[3] ~= '1' or not held) and wake(waiters, key) then woken = true end
 end
 return failed or released + (woken and 2 or 0)

@@ -1,26 +1,39 @@
--- Wakes the first who waits for a key. Answers whether one is on its way; not if the first is `asking` itself.
--- WAITERS is a sorted set. The score of a waiter is when it came, in us; or once it was woken, with a minus, until when it
--- is expected to ask. Those who are gone or late are passed over. Nothing here may fail an operation: these are hints.
+-- Notifies the first waiter of a key. Answers whether one is on its way; not if the first is `asking` itself.
+-- WAITERS is a sorted set. The score of a waiter is the time at which it came, in us. Once it is notified, the score is
+-- negative: the time by which it is expected to ask. That is at most 100 ms ahead. A later time was not set by this script, or
+-- the clock went back since: such a waiter must not block the others. Waiters that are gone or late are removed, however many
+-- they are: each of them costs one step once. Nothing here may fail an operation: notifications are hints.
 local function wake(waiters, key, now, asking)
-  for _ = 1, 100 do
-    local first = redis.pcall('ZRANGE', waiters, 0, 0, 'WITHSCORES')
+  -- Most often the first waiter is alive.
+  local last, within = 0, 100000
+  while true do
+    local first = redis.pcall('ZRANGE', waiters, 0, last, 'WITHSCORES')
     if first['err'] or not first[1] or first[1] == asking then return false end
     if not now or now == 0 then
       local time = redis.pcall('TIME')
       if time['err'] then return false end
       now = time[1] * 1000000 + time[2]
     end
-    local score = tonumber(first[2])
-    if score < 0 and -score > now then return true end
-    if score >= 0 then
-      local heard = redis.pcall('PUBLISH', first[1], key)
-      if type(heard) == 'number' and heard > 0 then
-        redis.pcall('ZADD', waiters, 'XX', string.format('%.0f', -(now + 100000)), first[1])
-        return true
+    local gone, found = {}, nil
+    for i = 1, #first, 2 do
+      local score = tonumber(first[i + 1])
+      if first[i] == asking then
+        found = false
+      elseif score < 0 then
+        if -score > now and -score <= now + within then found = true end
+      else
+        local heard = redis.pcall('PUBLISH', first[i], key)
+        if type(heard) == 'number' and heard > 0 then
+          redis.pcall('ZADD', waiters, 'XX', string.format('%.0f', -(now + within)), first[i])
+          found = true
+        end
       end
+      if found ~= nil then break end
+      gone[#gone + 1] = first[i]
     end
-    if redis.pcall('ZREM', waiters, first[1]) ~= 1 then return false end
+    if #gone > 0 and redis.pcall('ZREM', waiters, unpack(gone)) ~= #gone then return false end
+    if found ~= nil then return found end
+    last = 99
   end
-  return false
 end
 

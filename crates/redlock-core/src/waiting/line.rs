@@ -1,7 +1,7 @@
 //! Who holds a lock in this process and who waits for it: a line for each key, first come, first served.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,8 +24,8 @@ pub(crate) struct Lines {
 #[derive(Debug, Default)]
 struct Map {
     lines: HashMap<Resource, Line>,
-    /// With so many lines, those are swept out that nobody stands in.
-    sweep_at: usize,
+    /// When lines that nobody uses are removed: with so many lines, or at this time.
+    sweep_at: (usize, Duration),
 }
 
 /// The line for one key.
@@ -40,6 +40,8 @@ pub(super) struct Line {
     /// By the order in which they came. The first asks the nodes, the others do not.
     waiters: BTreeMap<u64, Waiter>,
     arrived: u64,
+    /// The nodes among whose waiters this process may be.
+    joined: BTreeSet<usize>,
     succession: Succession,
     /// Until when the key counts as contended, on the fleet's clock.
     contended_until: Duration,
@@ -76,12 +78,14 @@ impl Lines {
     /// How few lines are never swept.
     const FEW: usize = 64;
 
+    /// How long lines that nobody uses are kept at most, if others are used.
+    const SWEPT_EVERY: Duration = Duration::from_secs(10);
+
     /// Takes a place at the end of the line. Returns its number, and whether its turn has come: if it is the first, and
     /// need not wait for what a release tells.
     pub(super) fn join(&self, key: &Resource, now: Duration) -> (u64, bool) {
         let mut map = self.map();
-        map.sweep(now);
-        let line = map.lines.entry(key.clone()).or_default();
+        let line = map.line(key, now);
         line.arrived += 1;
         line.waiters.insert(line.arrived, Waiter::default());
         if line.waiters.len() == 1 {
@@ -122,30 +126,42 @@ impl Lines {
         turn
     }
 
-    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns
-    /// one that was meant for this process and that nobody is left to take.
-    pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Option<Cause> {
+    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns the
+    /// nodes that have to be told if nobody here waits any more.
+    pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Vec<usize> {
         let mut map = self.map();
-        let line = map.lines.get_mut(key)?;
+        let Some(line) = map.lines.get_mut(key) else { return Vec::new() };
         let was_first = line.waiters.keys().next() == Some(&number);
         let mut left = line.waiters.remove(&number);
         let turn = left.as_mut().and_then(|waiter| waiter.turn.take());
-        let cause = turn.as_ref().map(Turn::cause).or(unused).filter(|cause| *cause != Cause::Follows);
-        let passed_on = match line.waiters.values_mut().next() {
-            Some(next) if was_first => {
-                // Whether or not this one was told: it may have been about to ask.
-                next.ring(if cause == Some(Cause::Woken) { Turn::Woken } else { Turn::Arrived });
-                None
-            }
-            Some(_) => None,
-            // A holder may be one whose lock has expired.
-            None => cause.filter(|cause| *cause == Cause::Woken),
-        };
+        let cause = turn.as_ref().map(Turn::cause).or(unused);
+        if was_first && let Some(next) = line.waiters.values_mut().next() {
+            // Whether or not this one was told: it may have been about to ask.
+            next.ring(if cause == Some(Cause::Woken) { Turn::Woken } else { Turn::Arrived });
+        }
+        let to_leave = if line.waiters.is_empty() { line.joined.iter().copied().collect() } else { Vec::new() };
         map.forget(key);
         drop(map);
         // A holder waits for this: not within the lines.
         drop((turn, left));
-        passed_on
+        to_leave
+    }
+
+    /// This process may be among the waiters of a node from now on.
+    pub(crate) fn joins(&self, key: &Resource, node: usize) {
+        if let Some(line) = self.map().lines.get_mut(key) {
+            line.joined.insert(node);
+        }
+    }
+
+    /// Whether this process has to leave the waiters of a node. True once after it has joined them. While somebody here waits,
+    /// it is true only if the process leaves `anyway`.
+    pub(crate) fn leaves_node(&self, key: &Resource, node: usize, anyway: bool) -> bool {
+        let mut map = self.map();
+        let Some(line) = map.lines.get_mut(key) else { return false };
+        let leaves = (anyway || line.waiters.is_empty()) && line.joined.remove(&node);
+        map.forget(key);
+        leaves
     }
 
     /// This place has won the lock: it leaves the line, and holds the key until the holding is dropped. Returns the number
@@ -161,8 +177,8 @@ impl Lines {
     }
 
     /// Who waits for no lock has taken it. Returns the number of the holder.
-    pub(super) fn hold(&self, key: &Resource) -> u64 {
-        self.map().lines.entry(key.clone()).or_default().hold()
+    pub(super) fn hold(&self, key: &Resource, now: Duration) -> u64 {
+        self.map().line(key, now).hold()
     }
 
     /// A lock is being given back. Who comes now is told when it has been.
@@ -188,11 +204,22 @@ impl Lines {
         map.forget(key);
     }
 
-    /// A message came: the lock is free, and this process is the next. False if nobody here wants it.
-    pub(super) fn woken(&self, key: &str) -> bool {
+    /// A message came from a node: the lock is free, and this process is the next. Returns the key if nobody here wants it and
+    /// the node has to be told.
+    ///
+    /// Anybody may publish anything: a message counts only if this process may be among the waiters of that node.
+    pub(super) fn woken(&self, key: &str, node: usize) -> Option<Resource> {
         let mut map = self.map();
-        let first = map.lines.get_mut(key).and_then(|line| line.waiters.values_mut().next());
-        first.map(|first| first.ring(Turn::Woken)).is_some()
+        let (key, _) = map.lines.get_key_value(key)?;
+        let key = key.clone();
+        let line = map.lines.get_mut(&key).filter(|line| line.joined.contains(&node))?;
+        if let Some(first) = line.waiters.values_mut().next() {
+            first.ring(Turn::Woken);
+            return None;
+        }
+        line.joined.remove(&node);
+        map.forget(&key);
+        Some(key)
     }
 
     /// From now on this process can be woken, or can no longer be: the first of each line, which was refused before, asks
@@ -251,11 +278,6 @@ impl Lines {
         }
     }
 
-    /// Whether somebody waits for this key.
-    pub(crate) fn is_waiting(&self, key: &Resource) -> bool {
-        self.map().lines.get(key).is_some_and(|line| !line.waiters.is_empty())
-    }
-
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         self.map().lines.values().all(|line| line.waiters.is_empty())
@@ -280,21 +302,33 @@ impl Line {
     fn is_empty(&self) -> bool {
         self.holders == 0 && self.waiters.is_empty()
     }
+
+    fn is_forgettable(&self) -> bool {
+        self.is_empty() && self.joined.is_empty() && self.contended_until.is_zero()
+    }
 }
 
 impl Map {
+    /// The line for this key. Before one is made, those are removed that nobody uses.
+    fn line(&mut self, key: &Resource, now: Duration) -> &mut Line {
+        self.sweep(now);
+        self.lines.entry(key.clone()).or_default()
+    }
+
     /// Forgets a line in which nobody stands and which nobody wanted.
     fn forget(&mut self, key: &Resource) {
-        if self.lines.get(key).is_some_and(|line| line.is_empty() && line.contended_until.is_zero()) {
+        if self.lines.get(key).is_some_and(Line::is_forgettable) {
             self.lines.remove(key);
         }
     }
 
     /// Forgets the lines in which nobody stands any more, now and then.
     fn sweep(&mut self, now: Duration) {
-        if self.lines.len() >= self.sweep_at {
+        let (lines, time) = self.sweep_at;
+        if self.lines.len() >= Lines::FEW && (self.lines.len() >= lines || now >= time) {
             self.lines.retain(|_, line| !line.is_empty() || line.is_contended(now));
-            self.sweep_at = Lines::FEW.max(2 * self.lines.len());
+            self.sweep_at = (Lines::FEW.max(2 * self.lines.len()), now + Lines::SWEPT_EVERY);
+            self.lines.shrink_to(self.sweep_at.0);
         }
     }
 }
@@ -326,5 +360,59 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         self.lines.let_go(&self.key, self.number, self.is_leaving);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u32) -> Resource {
+        Resource::new(format!("r{number}")).unwrap()
+    }
+
+    /// Takes a lock without waiting, and releases it. Another process waits for it, and is notified.
+    fn hold_and_release(lines: &Arc<Lines>, number: u32, now: Duration) {
+        let holding = Holding::at_once(lines, &key(number), now);
+        lines.given_back(&key(number), true, now);
+        drop(holding);
+    }
+
+    #[test]
+    fn a_process_that_never_waits_keeps_no_lines() {
+        let lines = Arc::new(Lines::default());
+        for number in 0..10_000 {
+            hold_and_release(&lines, number, number * Duration::from_millis(20));
+        }
+        // 50 of them were contended within the last second.
+        let kept = lines.map().lines.len();
+        assert!(kept <= 2 * Lines::FEW, "{kept} lines");
+    }
+
+    #[test]
+    fn lines_are_removed_after_a_peak_too() {
+        let lines = Arc::new(Lines::default());
+        let all: Vec<_> = (0..10_000).map(|number| Holding::at_once(&lines, &key(number), Duration::ZERO)).collect();
+        (0..10_000).for_each(|number| lines.given_back(&key(number), true, Duration::ZERO));
+        drop(all);
+        hold_and_release(&lines, 10_001, 2 * Lines::SWEPT_EVERY);
+        let map = lines.map();
+        assert!(map.lines.len() <= Lines::FEW && map.lines.capacity() <= 4 * Lines::FEW, "{} lines", map.lines.len());
+    }
+
+    #[test]
+    fn a_message_counts_only_from_a_node_whose_waiters_were_joined() {
+        let lines = Lines::default();
+        let now = Duration::ZERO;
+        let (number, _) = lines.join(&key(1), now);
+        let turn = |lines: &Lines| lines.turn(&key(1), number, &Arc::default(), now).is_some();
+        lines.joins(&key(1), 0);
+        assert_eq!((lines.woken("r1", 1), turn(&lines)), (None, false));
+        assert_eq!((lines.woken("r2", 0), turn(&lines)), (None, false));
+        assert_eq!((lines.woken("r1", 0), turn(&lines)), (None, true));
+        assert_eq!(lines.leave(&key(1), number, None), [0]);
+        // Nobody is left: the node is told once.
+        assert_eq!((lines.woken("r1", 0), lines.woken("r1", 0)), (Some(key(1)), None));
+        assert!(lines.map().lines.is_empty());
     }
 }

@@ -81,6 +81,11 @@ impl Listening {
         }
     }
 
+    /// The channel of this process, if it ever had to wait.
+    pub(crate) fn own_channel(&self) -> Option<&Arc<str>> {
+        self.channel.get()
+    }
+
     /// The channel of this process, if the node is listened to.
     pub(crate) fn channel(&self, node: usize) -> Option<&Arc<str>> {
         self.channel.get().filter(|_| self.nodes.get(node).is_some_and(|ear| ear.is(Ear::OPEN)))
@@ -133,17 +138,6 @@ impl Listening {
         self.end.send_replace(());
     }
 
-    /// Wakes whoever waits for this key in another process, since nobody does in this one any more.
-    pub(crate) fn pass_on(&self, fleet: &Arc<Fleet>, node: usize, key: Resource) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let leaving = self.channel(node).cloned();
-        let passing = Arc::clone(fleet);
-        fleet.background.spawn(&runtime, async move {
-            let _ = timeout(LATE_LIMIT, passing.wake(node, key.clone(), leaving)).await;
-            passing.lines.left(&key);
-        });
-    }
-
     /// Names the channel. Without randomness there is none, and waiters poll.
     fn name(&self, fleet: &Fleet) -> Option<Arc<str>> {
         let mut random = [0; 16];
@@ -155,13 +149,30 @@ impl Listening {
 }
 
 impl Fleet {
-    /// Wakes the first who waits for this key if it is free, but not one that is `leaving`.
-    pub(crate) async fn wake(&self, node: usize, key: Resource, leaving: Option<Arc<str>>) -> Result<(), NodeError> {
-        let (Some(member), Some(waiters)) = (self.members.get(node), key.waiters()) else { return Ok(()) };
+    /// Wakes the first who waits for this key on a node.
+    pub(crate) async fn wake(&self, node: usize, key: Resource) -> Result<(), NodeError> {
+        let Some(waiters) = key.waiters() else { return Ok(()) };
+        self.tell_waiters(node, key, Wake::new([waiters], None)).await
+    }
+
+    /// Takes this process out of the waiters of a node, since nobody here waits for the key any more. Wakes the next waiter
+    /// if the key is free: this process may have been notified of that.
+    pub(super) async fn leave(&self, node: usize, key: Resource) {
+        let (Some(channel), Some(waiters)) = (self.listening.own_channel(), key.waiters()) else { return };
+        let wake = Wake::new([waiters], Some(Arc::clone(channel))).if_free();
+        let _ = timeout(LATE_LIMIT, self.tell_waiters(node, key.clone(), wake)).await;
+        if self.waker(None) == Some(node) {
+            self.lines.left(&key);
+        }
+    }
+
+    async fn tell_waiters(&self, node: usize, key: Resource, wake: Wake) -> Result<(), NodeError> {
+        // A node that fails is not sent more than it has to be. It removes waiters that are gone by itself.
+        let Some(member) = self.members.get(node).filter(|member| !member.is_failing()) else { return Ok(()) };
         // Nothing is held by a token that nobody has used.
         let token = self.token().map_err(|error| NodeError::new(NodeErrorKind::Other, error))?;
         let mut request = ReleaseRequest::new(key, token);
-        request.wake = Some(Wake::new([waiters], leaving));
+        request.wake = Some(wake);
         member.node.release(&request).await.map(drop)
     }
 }
@@ -227,10 +238,11 @@ impl Subscription {
     /// Tells the first who waits here; or passes the turn on to other processes.
     fn pass(&self, fleet: &Arc<Fleet>, message: &[u8]) {
         let Ok(key) = str::from_utf8(message) else { return };
-        if !fleet.lines.woken(key)
-            && let Ok(key) = Resource::new(key)
+        if let Some(key) = fleet.lines.woken(key, self.node)
+            && let Ok(runtime) = Handle::try_current()
         {
-            fleet.listening.pass_on(fleet, self.node, key);
+            let (leaving, node) = (Arc::clone(fleet), self.node);
+            fleet.background.spawn(&runtime, async move { leaving.leave(node, key).await });
         }
     }
 

@@ -1,8 +1,9 @@
 //! The place of one call in the line for its key.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
     time::{Instant, sleep_until},
 };
@@ -104,6 +105,7 @@ impl<'a> Queueing<'a> {
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     fleet: &'a Arc<Fleet>,
+    runtime: &'a Handle,
     key: Resource,
     number: u64,
     /// The turn that was taken last, until it has been used.
@@ -114,9 +116,9 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// The place at the end of the line; and its turn, if nobody waits before it.
-    pub(crate) fn take(fleet: &'a Arc<Fleet>, key: &Resource) -> (Self, Option<Turn>) {
+    pub(crate) fn take(fleet: &'a Arc<Fleet>, runtime: &'a Handle, key: &Resource) -> (Self, Option<Turn>) {
         let (number, is_first) = fleet.lines.join(key, fleet.clock.now());
-        let place = Self { fleet, key: key.clone(), number, taken: None, bell: None, is_over: false };
+        let place = Self { fleet, runtime, key: key.clone(), number, taken: None, bell: None, is_over: false };
         (place, is_first.then_some(Turn::Arrived))
     }
 
@@ -184,16 +186,21 @@ impl Drop for Place<'_> {
         if self.is_over {
             return;
         }
-        if self.fleet.lines.leave(&self.key, self.number, self.taken).is_some() {
-            let Some(node) = self.fleet.waker(None) else { return };
-            self.fleet.listening.pass_on(self.fleet, node, self.key.clone());
+        for node in self.fleet.lines.leave(&self.key, self.number, self.taken) {
+            let (fleet, key) = (Arc::clone(self.fleet), self.key.clone());
+            self.fleet.background.spawn(self.runtime, async move {
+                // Unless a release tells the node, or somebody else has begun to wait.
+                if fleet.lines.leaves_node(&key, node, false) {
+                    fleet.leave(node, key).await;
+                }
+            });
         }
     }
 }
 
 impl Holding {
     /// Who waits for no lock has taken it.
-    pub(crate) fn at_once(lines: &Arc<Lines>, key: &Resource) -> Self {
-        Self::new(lines, key, lines.hold(key))
+    pub(crate) fn at_once(lines: &Arc<Lines>, key: &Resource, now: Duration) -> Self {
+        Self::new(lines, key, lines.hold(key, now))
     }
 }

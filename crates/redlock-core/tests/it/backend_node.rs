@@ -141,7 +141,9 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     following.predecessor = Some(Token::from_bytes([8; 20]));
     let _ = node.acquire(&following).await;
     let mut waking = release();
-    waking.wake = Some(Wake::new([waiters], None));
+    waking.wake = Some(Wake::new([waiters.clone()], None));
+    let _ = node.release(&waking).await;
+    waking.wake = Some(Wake::new([waiters], Some("channel".into())).if_free());
     let _ = node.release(&waking).await;
     let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
         script: Some(script.sha1()),
@@ -175,7 +177,8 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
             texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
             ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0])
         },
-        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1]) },
+        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 0]) },
+        Sent { texts: vec!["channel".to_owned()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 1]) },
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
 }

@@ -173,6 +173,8 @@ impl Keys {
     /// Goes on past a key that is not a string, as the script does: it keeps none of the others.
     pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
         let mut answer = Ok(ReleaseAnswer::Released);
+        let is_held = |key: &&str| !matches!(self.string(key, now), Ok(None));
+        let held: Vec<_> = request.keys.iter().map(Resource::as_str).filter(is_held).collect();
         for key in request.keys.iter().map(Resource::as_str) {
             match self.string(key, now) {
                 Ok(Some(held)) if held.value == request.token.as_bytes() => self.put(key, None, now),
@@ -183,17 +185,18 @@ impl Keys {
         let mut woken = false;
         if let Some(wake) = &request.wake {
             for (key, line) in request.keys.iter().zip(&*wake.waiters) {
-                woken |= self.wake(line.as_str(), key.as_str(), wake.leaving.as_deref(), now);
+                if let Some(leaving) = &wake.leaving {
+                    self.waiters.leave(line.as_str(), leaving);
+                }
+                let may_wake = !wake.if_free || !held.contains(&key.as_str());
+                woken |= may_wake && self.wake(line.as_str(), key.as_str(), now);
             }
         }
         answer.map(|answer| answer.waking(woken))
     }
 
     /// Whether another is on its way.
-    fn wake(&mut self, line: &str, key: &str, leaving: Option<&str>, now: Instant) -> bool {
-        if let Some(leaving) = leaving {
-            self.waiters.leave(line, leaving);
-        }
+    fn wake(&mut self, line: &str, key: &str, now: Instant) -> bool {
         // Also where another holds the key: it may be one who waits, and lost the others to us.
         let micros = self.micros(now);
         self.string(key, now).is_ok() && self.waiters.wake(line, key, None, now, micros)

@@ -221,3 +221,85 @@ async fn those_who_gave_up_are_forgotten() {
     }
     lock.release().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_waited_in_vain_leave_the_waiters_of_every_node() {
+    let nodes = MockNode::fleet(3);
+    let lock = redlock(&nodes).acquire("r", Duration::from_secs(3600)).await.unwrap();
+    for _ in 0..150 {
+        let gives_up = redlock(&nodes);
+        // Longer than a pause: it has polled, and joined the waiters of every node.
+        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).deadline(ms(900))).await.is_err());
+        gives_up.close().await.unwrap();
+    }
+    assert_eq!(nodes.iter().map(|node| node.waiters("r").len()).collect::<Vec<_>>(), [0; 3]);
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cancelled_leaves_the_waiters_of_every_node() {
+    let nodes = with_latencies(&MockNode::fleet(3), [1; 3]);
+    let lock = redlock(&nodes).acquire("r", Duration::from_secs(3600)).await.unwrap();
+    // At any time: within a round, while the round is given back, and in a pause.
+    for cancelled in (0..40).map(|step| PAUSE + ms(step / 4)).chain([ms(100)]) {
+        let waiter = redlock(&nodes);
+        let call = waiter.acquire("r", AcquireOptions::new(TTL).retry(Retry::default().any_number().fixed(PAUSE)));
+        assert!(tokio::time::timeout(cancelled, call).await.is_err());
+        waiter.close().await.unwrap();
+        let waiting: Vec<_> = nodes.iter().map(|node| node.waiters("r").len()).collect();
+        assert_eq!(waiting, [0; 3], "cancelled after {cancelled:?}");
+    }
+    drop(lock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wins_after_polling_leaves_the_waiters_of_every_node() {
+    let nodes = MockNode::fleet(3);
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let waiting = waits(&second);
+    sleep(PAUSE + ms(100)).await;
+    lock.release().await.unwrap();
+    waiting.await.unwrap().0.release().await.unwrap();
+    second.close().await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.waiters("r").len()).collect::<Vec<_>>(), [0; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_a_node_that_goes_back_blocks_no_waiter() {
+    let nodes = MockNode::fleet(3);
+    let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+    let lock = first.acquire("r", TTL).await.unwrap();
+    let dies = waits(&second);
+    sleep(ms(20)).await;
+    // It is notified, and gone before it can ask. Then the clock goes back by a day.
+    dies.abort();
+    nodes[0].set_waiter("r", "notified", -(1_800_000_000_000_000));
+    nodes[0].jump_clock(-86_400_000);
+    let waiting = waits(&third);
+    sleep(ms(20)).await;
+    let released = Instant::now();
+    lock.release().await.unwrap();
+    let (lock, taken) = waiting.await.unwrap();
+    assert_eq!(taken, released);
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_came_before_the_clock_went_back_is_still_the_first() {
+    let nodes = MockNode::fleet(3);
+    let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+    let lock = first.acquire("r", Duration::from_secs(60)).await.unwrap();
+    let early = waits(&second);
+    sleep(ms(20)).await;
+    nodes.iter().for_each(|node| node.jump_clock(-3_600_000));
+    // Its next look.
+    sleep(PAUSE).await;
+    let late = waits(&third);
+    sleep(ms(20)).await;
+    lock.release().await.unwrap();
+    sleep(ms(20)).await;
+    assert!(early.is_finished() && !late.is_finished());
+    early.await.unwrap().0.release().await.unwrap();
+    late.await.unwrap().0.release().await.unwrap();
+}

@@ -243,3 +243,30 @@ async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
     let (_lock, taken) = waiting.remove(0).await.unwrap();
     assert!(taken - left < ms(100), "{:?}", taken - left);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_messages_costs_a_waiter_few_rounds_and_no_tasks() {
+    let nodes = MockNode::fleet(3);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (first, second) = (redlock(&nodes), redlock(&nodes));
+    let _lock = first.acquire("r", TTL).await.unwrap();
+    let three = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(ms(200)).jitter(Duration::ZERO));
+    let waiting = tokio::spawn(async move { second.acquire("r", three).await });
+    sleep(ms(20)).await;
+    let channel = nodes[0].waiters("r").remove(0);
+    let (before, mut most) = (tasks(), 0);
+    while !waiting.is_finished() {
+        for node in &nodes {
+            for message in ["r", "r", "not:waited:for", "r:redlock:waiters", ""] {
+                node.publish(&channel, message);
+            }
+        }
+        sleep(ms(1)).await;
+        most = most.max(tasks());
+    }
+    assert!(most <= before + 3, "{before} tasks, and {most} in the flood");
+    match waiting.await.unwrap() {
+        Err(AcquireError::Contended(tried)) => assert!(tried.made <= 3 + 2 * 5, "{} rounds", tried.made),
+        given => unreachable!("it is held all the time: {given:?}"),
+    }
+}

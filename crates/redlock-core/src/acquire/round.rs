@@ -1,0 +1,126 @@
+//! One round of an acquire: the steps of the Redis page.
+
+use std::time::Duration;
+
+use super::Acquire;
+use crate::{
+    algorithm::{Cause, Decision, Lost},
+    claim::Claim,
+    error::AcquireError,
+    lock::Lock,
+    round_trip::SHORTLY,
+    votes::{Ballot, Votes},
+    waiting::{Holding, Place, Queueing, Turn},
+};
+
+/// Why a round was lost, as the error of the call tells it.
+pub(super) struct Failure {
+    pub(super) lost: Lost,
+    pub(super) votes: Box<Votes>,
+}
+
+/// A round that was lost, and what follows from it.
+pub(super) struct LostRound {
+    pub(super) lost: Lost,
+    /// What the round took, to be given back.
+    pub(super) claim: Claim,
+    /// When the holders' ttls will have ended.
+    pub(super) free_after: Option<Duration>,
+    /// Which node wakes us, if it refused and can.
+    pub(super) queued_on: Option<usize>,
+    /// Why it was asked.
+    pub(super) cause: Cause,
+}
+
+impl Acquire<'_> {
+    /// One round: the steps of the Redis page.
+    pub(super) async fn round(
+        &self,
+        turn: Turn,
+        place: &mut Option<Place<'_>>,
+        failure: &mut Option<Failure>,
+    ) -> Result<Result<Lock, LostRound>, AcquireError> {
+        // 0. Who comes behind others has to be told when its turn comes.
+        if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
+            self.fleet.listening.open(self.fleet, &self.runtime, self.left()).await;
+        }
+
+        // 1. The time, before the first byte is sent; and a token that no round has used before.
+        let started = self.fleet.clock.now();
+        let token = self.fleet.token()?;
+
+        // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
+        let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
+        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
+        let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
+        let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
+            let predecessor = turn.predecessor();
+            claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, predecessor, queueing)
+        };
+
+        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
+        //    asked waits behind that.
+        let mut ballot = Ballot::new(self.fleet);
+        let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
+            None => {
+                let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
+                ballot.decide(&mut ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref())).await
+            }
+            // Who may come behind others asks the node first on which they stand in line.
+            Some(first) => {
+                let mut answer = ask(&|node| node == first, self.patience().min(SHORTLY), true, queueing.as_ref());
+                if let Some((member, answer)) = answer.next().await {
+                    ballot.count(member, answer);
+                }
+                if ballot.refusing().next().is_some() {
+                    Decision::Lost(Lost::Contended)
+                } else {
+                    let mut answers = ask(&|node| node != first, self.patience(), false, None);
+                    answers.take_over(answer);
+                    ballot.decide(&mut answers).await
+                }
+            }
+        };
+        let took = || self.fleet.clock.now().saturating_sub(started);
+        let left = || self.terms.validity.saturating_sub(took());
+
+        // 4. A fencing token, if one is wanted: what a quorum has counted up to.
+        let mut verb = "granted";
+        if self.counters.is_some() && decision.with(left()) == Decision::Won {
+            match claim.fence(self.fleet, &mut ballot, || self.patience().min(left())).await {
+                Ok(token) => claim.shared().fenced(token),
+                Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),
+            }
+        }
+
+        // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
+        match decision.with(left()) {
+            Decision::Won => {
+                claim.hold(self.holding(turn.cause(), place));
+                Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend)))
+            }
+            Decision::Lost(lost) => {
+                place.iter_mut().for_each(Place::asked);
+                let (free_after, is_cut) = (ballot.free_after(), ballot.is_cut());
+                let queued_on = queueing.and_then(|queueing| queueing.heard_on());
+                let queued_on = queued_on.filter(|node| !ballot.has_failed(*node));
+                let votes = Box::new(ballot.close(verb));
+                tracing::debug!(why = ?lost, %votes, "round lost");
+                // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.
+                if !is_cut || failure.is_none() {
+                    *failure = Some(Failure { lost, votes });
+                }
+                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, claim }))
+            }
+        }
+    }
+
+    /// Those of this process who wait for the key are told when the lock is given back.
+    fn holding(&self, cause: Cause, place: &mut Option<Place<'_>>) -> Option<Holding> {
+        match place.take() {
+            Some(place) => Some(place.won(cause)),
+            None if self.keys.len() > 1 => None,
+            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first(), self.fleet.clock.now())),
+        }
+    }
+}
