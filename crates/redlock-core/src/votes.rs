@@ -189,6 +189,27 @@ impl<'a> Ballot<'a> {
         }
     }
 
+    /// As [`Ballot::decide`], and does not wait for nodes that fail where another holds the keys on one that answers:
+    /// what the round holds on the others would keep everybody else from a quorum meanwhile.
+    pub(crate) async fn decide_or_give_way<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
+    where
+        A: Send,
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        loop {
+            self.count_ready(answers);
+            let mut missing = self.fleet.members.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
+            let gives_way = self.refusing().next().is_some() && missing.all(|(member, _)| !member.is_prompt());
+            if gives_way {
+                self.round.close();
+            }
+            if let Some(decision) = self.round.decision() {
+                return decision;
+            }
+            self.count_next(answers).await;
+        }
+    }
+
     /// Counts what is there already: it changes nothing of the decision, but makes the report complete.
     pub(crate) fn count_ready<A>(&mut self, answers: &mut RoundTrip<A>)
     where

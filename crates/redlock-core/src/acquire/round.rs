@@ -8,7 +8,7 @@ use crate::{
     claim::Claim,
     error::AcquireError,
     lock::Lock,
-    round_trip::SHORTLY,
+    round_trip::{RoundTrip, SHORTLY},
     votes::{Ballot, Votes},
     waiting::{Holding, Place, Queueing, Turn},
 };
@@ -61,10 +61,17 @@ impl Acquire<'_> {
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
         //    asked waits behind that.
         let mut ballot = Ballot::new(self.fleet);
+        // A call that asks only once does not give way.
+        let is_once = self.retry.is_once();
+        let decide = async |ballot: &mut Ballot<'_>, answers: &mut RoundTrip<_>| match is_once {
+            true => ballot.decide(answers).await,
+            false => ballot.decide_or_give_way(answers).await,
+        };
         let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
             None => {
                 let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
-                ballot.decide(&mut ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref())).await
+                let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
+                decide(&mut ballot, &mut answers).await
             }
             // Who may come behind others asks the node first on which they stand in line.
             Some(first) => {
@@ -77,7 +84,7 @@ impl Acquire<'_> {
                 } else {
                     let mut answers = ask(&|node| node != first, self.patience(), false, None);
                     answers.take_over(answer);
-                    ballot.decide(&mut answers).await
+                    decide(&mut ballot, &mut answers).await
                 }
             }
         };

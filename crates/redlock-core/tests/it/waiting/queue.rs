@@ -303,3 +303,25 @@ async fn a_waiter_that_came_before_the_clock_went_back_is_still_the_first() {
     early.await.unwrap().0.release().await.unwrap();
     late.await.unwrap().0.release().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_split_vote_beside_a_node_that_hangs_is_released_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[0].hang();
+    // By then the node is known to fail.
+    redlock.acquire("other", TTL).await.unwrap().release().await.unwrap();
+    sleep(ms(3_000)).await;
+    let rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
+    let waiting = waits(&redlock);
+    sleep(ms(60)).await;
+    assert!(nodes[1].resources().is_empty(), "it holds what others need for a quorum");
+    rival.release().await.unwrap();
+    let (lock, _) = waiting.await.unwrap();
+    lock.release().await.unwrap();
+    // A call that asks only once waits for the node all the same.
+    let _rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
+    let start = Instant::now();
+    redlock.try_acquire("r", TTL).await.unwrap_err();
+    assert!(start.elapsed() >= ms(90), "{:?}", start.elapsed());
+}
