@@ -243,7 +243,7 @@ scenarios! { ON_SERVERS, true:
     }
     waiting {
         a_user_who_may_not_wake_polls,
-        a_user_may_wake_with_no_more_than_the_readme_says,
+        a_user_may_wake_with_no_more_than_the_guide_says,
     }
     list {
         locks_are_found_among_many_other_keys,
