@@ -1,28 +1,27 @@
-//! The README's example, once per Redis client: only the `use` line differs.
+//! The README's quick start, once per Redis client: only the `use` line differs.
 
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 
-/// The example as the README prints it, with this `use` line.
+/// The calls of the quick start, with this `use` line.
 macro_rules! example {
     ($client:ident) => {
         mod $client {
             use std::{error::Error, time::Duration};
 
-            use redlock_core::Redlock;
+            use redlock_core::{Redlock, Release};
             use $client::RedisNode;
 
             pub(super) async fn run(urls: [&str; 3]) -> Result<(), Box<dyn Error>> {
-                let nodes = RedisNode::open_all(urls)?;
-                let redlock = Redlock::new(nodes)?;
+                let redlock = Redlock::new(RedisNode::open_all(urls)?)?;
 
                 let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
-                charge().await; // lock.validity() says how long it may be relied on
-                lock.release().await?;
+                assert!(lock.validity() < Duration::from_secs(10));
+                lock.check()?;
+                assert_eq!(lock.release().await?, Release::Released);
+
                 redlock.close().await?;
                 Ok(())
             }
-
-            async fn charge() {}
         }
     };
 }

@@ -26,7 +26,8 @@ impl Redlock {
     /// check, and for people.
     ///
     /// Waits for all nodes: for each until it answers or its client gives it up, 2 s by default, and never for longer than
-    /// 5 s. A node that fails is a finding. What a user may not ask is told as not known: see the README for the commands.
+    /// 5 s. A node that fails is a finding. What the user may not ask is reported as unknown: the guide
+    /// lists the [permissions](crate::guide::servers#permissions).
     ///
     /// ```
     /// use redlock_core::{NodeFindingKind, Redlock, Severity};

@@ -1,22 +1,41 @@
-//! The guide: what to decide before a lock goes into production, and what to do when something fails.
+//! The guide: what to decide before you use a lock in production, and what to do when something fails.
 //!
-//! | page | what it answers |
+//! | page | question |
 //! |---|---|
-//! | [`ttl`] | how long a ttl should be; what validity, drift, node timeout and auto-extend make of it |
-//! | [`nodes`] | 1, 3 or 5 nodes; what makes them independent; how to change their number |
-//! | [`persistence`] | what a node forgets when it restarts, and three ways to make that harmless |
-//! | [`fencing`] | why a lock alone cannot stop a paused holder, and what the storage has to do |
-//! | [`failures`] | what you see when something fails, and what to do then |
-//! | [`waiting`] | how callers wait, what is fair about it, and what can be tuned |
-//! | [`testing`] | tests of your own code, in virtual time, with faults as data |
-//! | [`migrating`] | from redlock-go, rslock, redsync, node-redlock, Redisson and a plain `SET NX`, while both run |
-//! | [`operation`] | what to watch, what to alert on, what to do before nodes are taken away |
+//! | [`recipes`] | How do you write the common cases? |
+//! | [`guarantees`] | What does Redlock guarantee, what does it not guarantee, and what does each option add? |
+//! | [`how_it_works`] | How does a lock work, from the call to the release? |
+//! | [`configuration`] | Which settings are there, and what are their defaults? |
+//! | [`ttl`] | Which TTL should you choose? |
+//! | [`nodes`] | How many nodes do you need, and which ones? |
+//! | [`servers`] | Which Redis servers work, what permissions do they need, and how do you check them? |
+//! | [`persistence`] | What does a node forget when it restarts, and how do you make that harmless? |
+//! | [`fencing`] | Why can a lock alone not stop a paused holder, and what does the storage have to do? |
+//! | [`failures`] | What do you see when something fails, and what should you do? What does a message mean? |
+//! | [`waiting`] | How do callers wait for a lock, and what can you tune? |
+//! | [`testing`] | How do you test your own code, without Redis and in virtual time? |
+//! | [`operation`] | What should you watch in production, and when should it alert you? |
+//! | [`migrating`] | How do you migrate from another library, while old and new processes run side by side? |
+//! | [`comparison`] | How does Redlock compare with other libraries, and how fast is it? |
 //!
-//! Each example is a test: it compiles, and runs on the nodes in memory of `redlock-mock`. Those that need a span of time
-//! run in virtual time, and take none; the page on [`testing`] tells how.
-//!
-//! The rest is elsewhere. What is promised, test by test, what is not, every setting, the rights of a Redis user and every
-//! message are tables in the README. How the code is laid out, and which invariant lives where, is in `CONTRIBUTING.md`.
+//! Each example is a test. It compiles, and runs on the in-memory nodes of `redlock-mock` if it needs nodes. Examples that
+//! need time to pass use virtual time and take none: the page on [`testing`] explains how.
+
+pub mod recipes {
+    #![doc = include_str!("guide/recipes.md")]
+}
+
+pub mod guarantees {
+    #![doc = include_str!("guide/guarantees.md")]
+}
+
+pub mod how_it_works {
+    #![doc = include_str!("guide/how_it_works.md")]
+}
+
+pub mod configuration {
+    #![doc = include_str!("guide/configuration.md")]
+}
 
 pub mod ttl {
     #![doc = include_str!("guide/ttl.md")]
@@ -24,6 +43,10 @@ pub mod ttl {
 
 pub mod nodes {
     #![doc = include_str!("guide/nodes.md")]
+}
+
+pub mod servers {
+    #![doc = include_str!("guide/servers.md")]
 }
 
 pub mod persistence {
@@ -46,10 +69,14 @@ pub mod testing {
     #![doc = include_str!("guide/testing.md")]
 }
 
+pub mod operation {
+    #![doc = include_str!("guide/operation.md")]
+}
+
 pub mod migrating {
     #![doc = include_str!("guide/migrating.md")]
 }
 
-pub mod operation {
-    #![doc = include_str!("guide/operation.md")]
+pub mod comparison {
+    #![doc = include_str!("guide/comparison.md")]
 }

@@ -27,7 +27,8 @@
 //!
 //! # Where to find what
 //!
-//! * [`guide`]: which ttl, how many nodes, what restarts do, what to do when something fails, how to test and to migrate.
+//! * [`guide`]: recipes, guarantees and limits, every setting, which TTL, how many nodes, and what to do when something
+//!   fails.
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
 //! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `list.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
 //!   [Redis page].
@@ -51,7 +52,7 @@
 //! Two holders never believe in one resource at the same time, as long as clocks run at the same rate within the
 //! [`Drift`] allowance and nodes keep their keys until they expire. A process that is paused past its validity, a node
 //! that restarts empty and a node whose clock jumps are outside of this promise: ask [`Lock::check`] right before
-//! each side effect.
+//! each side effect. The page on [guarantees](guide::guarantees) has all of it.
 //!
 //! [Redis page]: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
 

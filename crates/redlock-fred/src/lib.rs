@@ -1,27 +1,7 @@
 //! [Redlock](redlock_core) nodes over [fred].
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use std::time::Duration;
-//!
-//! use redlock_core::Redlock;
-//! use redlock_fred::RedisNode;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let nodes = RedisNode::open_all(["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"])?;
-//! let redlock = Redlock::new(nodes)?;
-//!
-//! let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
-//! // Only one process at a time is here.
-//! lock.release().await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! The crate `redlock-redis-rs` exports the same names with the same signatures: to change the Redis client, change
-//! the `use` line.
-//!
-//! How to lock, and with which ttl and how many nodes, is in the [guide](redlock_core::guide).
+//! How to lock, with which TTL and how many nodes, is in the [guide](redlock_core::guide).
 //!
 //! # Connections
 //!
@@ -38,14 +18,6 @@
 //!
 //! fred's own reconnecting is not used for it: it would send again what is long given up, tries a dead node for ever,
 //! and does not tell a command why there is no connection.
-//!
-//! # Features
-//!
-//! | feature | what it adds |
-//! |---|---|
-//! | `tls` | `rediss://` URLs, with rustls, ring and the roots of `webpki-roots` |
-//! | `cluster` | nothing: fred always speaks to clusters |
-//! | `sentinel` | credentials of their own for the sentinels |
 
 mod client;
 mod connection;
@@ -58,11 +30,6 @@ pub use self::client::RedisClient;
 
 /// One independent Redis node, reached through fred. Clones share one connection.
 pub type RedisNode = redlock_core::backend::Node<RedisClient>;
-
-/// The example of the crate's README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-pub struct Readme;
 
 #[cfg(test)]
 mod tests {

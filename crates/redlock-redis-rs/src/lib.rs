@@ -1,27 +1,7 @@
 //! [Redlock](redlock_core) nodes over [redis-rs](redis).
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use std::time::Duration;
-//!
-//! use redlock_core::Redlock;
-//! use redlock_redis_rs::RedisNode;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let nodes = RedisNode::open_all(["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"])?;
-//! let redlock = Redlock::new(nodes)?;
-//!
-//! let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
-//! // Only one process at a time is here.
-//! lock.release().await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! The crate `redlock-fred` exports the same names with the same signatures: to change the Redis client, change the
-//! `use` line.
-//!
-//! How to lock, and with which ttl and how many nodes, is in the [guide](redlock_core::guide).
+//! How to lock, with which TTL and how many nodes, is in the [guide](redlock_core::guide).
 //!
 //! # Connections
 //!
@@ -35,14 +15,6 @@
 //! [`Timeout`](redlock_core::NodeErrorKind::Timeout); one that refuses or breaks the connection, cannot be found or
 //! fails TLS as [`Unreachable`](redlock_core::NodeErrorKind::Unreachable). The client's own error is the source. A
 //! connection that answered nothing for 2 s is given up for a new one.
-//!
-//! # Features
-//!
-//! | feature | what it adds |
-//! |---|---|
-//! | `tls` | `rediss://` URLs, with rustls, ring and the roots of `webpki-roots` |
-//! | `cluster` | [`RedisNode::new`] takes a `redis::cluster_async::ClusterConnection` |
-//! | `sentinel` | `redis::sentinel` |
 
 mod client;
 mod connection;
@@ -55,11 +27,6 @@ pub use self::client::RedisClient;
 
 /// One independent Redis node, reached through redis-rs. Clones share one connection.
 pub type RedisNode = redlock_core::backend::Node<RedisClient>;
-
-/// The example of the crate's README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-pub struct Readme;
 
 #[cfg(test)]
 mod tests {

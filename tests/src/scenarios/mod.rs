@@ -244,7 +244,7 @@ scenarios! { ON_SERVERS, true:
     }
     waiting {
         a_user_who_may_not_wake_polls,
-        a_user_may_wake_with_no_more_than_the_readme_says,
+        a_user_may_wake_with_no_more_than_the_guide_says,
         scores_that_no_clock_gives_block_nobody,
         a_flood_of_messages_costs_a_waiter_few_rounds,
         messages_that_nobody_reads_do_not_pile_up,

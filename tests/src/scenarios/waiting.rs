@@ -225,7 +225,7 @@ pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_user_may_wake_with_no_more_than_the_readme_says(lab: &Lab) {
+pub(super) async fn a_user_may_wake_with_no_more_than_the_guide_says(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let rules =
         ["~lock:*", "resetchannels", "&lock:redlock:wake:*", "+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];

@@ -7,7 +7,15 @@ use super::{
 };
 
 /// The pages, from the workspace's root.
-pub(super) const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "tests/README.md"];
+pub(super) const PAGES: &[&str] = &[
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "tests/README.md",
+    "crates/redlock-cli/README.md",
+    "crates/redlock-demo/README.md",
+    "crates/redlock-examples/README.md",
+];
 
 /// A file that moves takes the links to it along. Addresses elsewhere are not looked at, nor is code.
 pub(super) fn every_link_leads_somewhere(pages: &[Source], is_there: impl Fn(&str) -> bool) -> Vec<Violation> {

@@ -122,10 +122,11 @@ mod tests {
 
     #[test]
     fn every_command_of_the_readme_and_of_the_help_is_understood() {
-        let readme = include_str!("../../../../README.md").to_owned();
+        let readme = include_str!("../../README.md");
+        let workspace = include_str!("../../../../README.md");
         let helps =
             Cli::command().get_subcommands_mut().map(|task| task.render_long_help().to_string()).collect::<String>();
-        let text = format!("{readme}\n{}\n{helps}", Cli::command().render_long_help());
+        let text = format!("{readme}\n{workspace}\n{}\n{helps}", Cli::command().render_long_help());
         let mut understood = 0;
         for line in text.lines() {
             let line = line.trim().trim_start_matches("* * * * * /usr/local/bin/");

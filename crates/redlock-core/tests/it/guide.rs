@@ -67,6 +67,8 @@ fn every_page_of_the_guide_is_compiled_and_listed() {
     for page in fs::read_dir(source.join("guide")).unwrap() {
         let page = page.unwrap().file_name().into_string().unwrap();
         let name = page.strip_suffix(".md").unwrap();
+        let text = fs::read_to_string(source.join("guide").join(&page)).unwrap();
+        assert!(text.lines().next().unwrap().ends_with('?'), "{page} does not begin with the question that it answers");
         assert!(guide.contains(&format!("include_str!(\"guide/{page}\")")), "{page} is not compiled");
         assert!(guide.contains(&format!("//! | [`{name}`] | ")), "{page} is not in the table");
         pages += 1;

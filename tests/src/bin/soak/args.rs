@@ -8,7 +8,7 @@ use redlock_tests::backend::Backend;
 /// Many processes take locks on real servers while nodes are hung, killed, restarted and cut off, and processes are
 /// paused and killed. Each writes down what it holds and until when. Two holds of one resource must never overlap.
 ///
-/// Ends with what happened and with a picture of it. Within what the README assumes: servers write each grant to disk
+/// Ends with what happened and with a picture of it. Within what the guarantee assumes: servers write each grant to disk
 /// before they answer, so that a restarted one remembers.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask soak", bin_name = "cargo xtask soak", version, after_help = EXAMPLES)]
