@@ -29,6 +29,7 @@ const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock
 const SAMPLED_IN: &[&str] = &[
     "crates/redlock-core/src/algorithm/*.rs",
     "crates/redlock-core/src/{acquire,extend,release,resume,standing}.rs",
+    "crates/redlock-core/src/acquire/*.rs",
     "crates/redlock-core/src/claim/*.rs",
     "crates/redlock-mock/src/keys/*.rs",
 ];

@@ -1,7 +1,7 @@
 //! A release is owed until it is delivered: the node has answered it, or its key has certainly expired.
 //!
 //! A release that fails, times out or is dropped on its way is entered into the ledger of its node. One task for each node
-//! with a debt sends it again until the node answers. See section "Release" of the guide's page on failures.
+//! with a debt sends it again until the node answers. See section "Release" of the guide's page `how_it_works`.
 
 mod ledger;
 
