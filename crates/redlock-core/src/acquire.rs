@@ -140,7 +140,7 @@ impl<'a> Acquire<'a> {
                     // The last attempt is no time to let others come first.
                     let may_yield = place.is_some() && turn.cause().yields();
                     let turn = if may_yield && is_last { Turn::Due } else { turn };
-                    match self.round(turn, &mut place, &mut failure).await? {
+                    match self.round(turn, is_last, &mut place, &mut failure).await? {
                         Ok(lock) => return Ok(lock),
                         lost => lost.err(),
                     }
@@ -251,7 +251,7 @@ impl<'a> Acquire<'a> {
             if turn.cause() == Cause::Woken {
                 asking = Asking::default();
             }
-            match self.round(turn, place, failure).await? {
+            match self.round(turn, false, place, failure).await? {
                 Ok(lock) => return Ok(Ok(lock)),
                 round => lost = round.err(),
             }

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -191,7 +192,9 @@ impl Shifts {
     /// Not under the lock: if the runtime has ended, the task is dropped at once, and the shift with it.
     fn start(self: &Arc<Self>, runtime: Option<Handle>, id: Id) {
         if let Some(runtime) = runtime {
-            runtime.spawn(OnDuty { shifts: Arc::clone(self), runtime: id, is_over: false }.run());
+            let task = OnDuty { shifts: Arc::clone(self), runtime: id, is_over: false }.run();
+            // What a program does with log messages may panic, and must not end the alarm.
+            let _ = catch_unwind(AssertUnwindSafe(|| runtime.spawn(task)));
         }
     }
 

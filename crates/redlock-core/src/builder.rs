@@ -10,7 +10,7 @@ use crate::{
     entropy::{Entropy, OsEntropy},
     fleet::{Fleet, Member},
     node::LockNode,
-    observe::{Observer, Observers},
+    observe::{Event, Observer, Observers},
     owner::Owner,
     redlock::Redlock,
     request::Guard,
@@ -222,7 +222,7 @@ impl RedlockBuilder {
             None => self.clock_of_nodes()?.unwrap_or_else(|| Arc::new(SystemClock)),
         };
         let guard = self.restart_guard.map(|longest| self.guard(longest)).transpose()?;
-        Ok(Redlock::from(Fleet {
+        let fleet = Fleet {
             quorum: Quorum::of(nodes),
             lines: Arc::default(),
             listening: Listening::new(self.nodes.len()),
@@ -241,7 +241,13 @@ impl RedlockBuilder {
             background: Background::default(),
             watchdog: Watchdog::default(),
             observers: Observers::new(self.observers),
-        }))
+        };
+        for member in &fleet.members {
+            // So that each node's metric is there from the start.
+            let node = member.node.name();
+            fleet.observers.tell(&Event::ReleasesOwed { node, before: 0, now: 0 });
+        }
+        Ok(Redlock::from(fleet))
     }
 
     /// A century: a bound for what is sent.

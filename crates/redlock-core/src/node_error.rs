@@ -196,7 +196,7 @@ impl NodeErrorKind {
     /// a command that failed inside a script, so the code is looked for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
-        const CODES: [(&str, NodeErrorKind); 18] = [
+        const CODES: [(&str, NodeErrorKind); 19] = [
             ("GUARD", NodeErrorKind::Guard),
             ("NOAUTH", NodeErrorKind::Authentication),
             ("Authentication required", NodeErrorKind::Authentication),
@@ -215,6 +215,7 @@ impl NodeErrorKind {
             ("BUSY", NodeErrorKind::Loading),
             ("OOM", NodeErrorKind::OutOfMemory),
             ("unknown command", NodeErrorKind::Unsupported),
+            ("NOPROTO", NodeErrorKind::Unsupported),
         ];
         CODES.iter().find(|(code, _)| text.contains(code)).map_or(Self::Other, |(_, kind)| *kind)
     }
@@ -262,6 +263,7 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
             ("GUARD the restart guard was set up here for ttls up to 7 ms", NodeErrorKind::Guard),
             ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("NOPROTO unsupported protocol version", NodeErrorKind::Unsupported),
             ("ERR whatever", NodeErrorKind::Other),
         ] {
             assert_eq!(NodeErrorKind::of_reply(text), kind, "{text}");

@@ -69,6 +69,8 @@ pub enum NodeAnswer {
         /// How long the round could wait.
         after: Duration,
     },
+    /// The node was known to fail when another holder had refused, and was not waited for.
+    KnownToFail,
     /// The round was decided before the node answered.
     NotAwaited,
 }
@@ -101,7 +103,7 @@ impl Votes {
     fn advice(&self) -> Option<&'static str> {
         self.nodes.iter().find_map(|node| match &node.answer {
             NodeAnswer::Failed(error) => error.kind().advice(),
-            NodeAnswer::Silent { .. } => NodeErrorKind::Timeout.advice(),
+            NodeAnswer::Silent { .. } | NodeAnswer::KnownToFail => NodeErrorKind::Timeout.advice(),
             NodeAnswer::CutShort { .. } => Some("allow more time, or look for a slow node"),
             _ => None,
         })
@@ -133,6 +135,7 @@ impl fmt::Display for Votes {
                 NodeAnswer::CutShort { after } => {
                     write!(f, "had not answered after {}, when the time was over", Readable(*after))?;
                 }
+                NodeAnswer::KnownToFail => f.write_str("is known to fail, and was not waited for")?,
                 NodeAnswer::NotAwaited => f.write_str("not waited for")?,
             }
         }
@@ -151,6 +154,8 @@ pub(crate) struct Ballot<'a> {
     answers: Vec<Option<NodeAnswer>>,
     /// How long answers were waited for, once the time for them is over.
     waited: Option<Waited>,
+    /// Whether nodes that fail were not waited for, since another holder had refused.
+    gave_way: bool,
 }
 
 /// How long a round waited for the nodes that did not answer.
@@ -164,7 +169,7 @@ pub(crate) struct Waited {
 impl<'a> Ballot<'a> {
     pub(crate) fn new(fleet: &'a Fleet) -> Self {
         let answers = fleet.members.iter().map(|_| None).collect();
-        Self { fleet, round: Round::new(fleet.quorum), answers, waited: None }
+        Self { fleet, round: Round::new(fleet.quorum), answers, waited: None, gave_way: false }
     }
 
     /// How the round stands.
@@ -189,8 +194,8 @@ impl<'a> Ballot<'a> {
         }
     }
 
-    /// As [`Ballot::decide`], and does not wait for nodes that fail where another holds the keys on one that answers:
-    /// what the round holds on the others would keep everybody else from a quorum meanwhile.
+    /// As [`Ballot::decide`], and does not wait for nodes that fail if the others are split between this round and another
+    /// holder: what the round holds would keep everybody else from a quorum meanwhile.
     pub(crate) async fn decide_or_give_way<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
     where
         A: Send,
@@ -199,9 +204,10 @@ impl<'a> Ballot<'a> {
         loop {
             self.count_ready(answers);
             let mut missing = self.fleet.members.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
-            let gives_way = self.refusing().next().is_some() && missing.all(|(member, _)| !member.is_prompt());
-            if gives_way {
+            let is_split = self.round.granted() > 0 && self.refusing().next().is_some();
+            if is_split && missing.all(|(member, _)| !member.is_prompt()) && self.round.decision().is_none() {
                 self.round.close();
+                self.gave_way = true;
             }
             if let Some(decision) = self.round.decision() {
                 return decision;
@@ -252,9 +258,11 @@ impl<'a> Ballot<'a> {
         answers.filter(move |(_, answer)| answer.as_ref().is_some_and(is_refusal)).map(|(member, _)| member)
     }
 
-    /// Whether this member has failed, as far as it is known.
-    pub(crate) fn has_failed(&self, member: usize) -> bool {
-        self.answers.get(member).is_some_and(|answer| matches!(answer, Some(NodeAnswer::Failed(_))))
+    /// Whether this member has answered, and not with an error.
+    pub(crate) fn has_answered(&self, member: usize) -> bool {
+        self.answers
+            .get(member)
+            .is_some_and(|answer| answer.as_ref().is_some_and(|answer| answer.vote() != Vote::Failed))
     }
 
     /// A second question, to those that have not said that they do not hold the keys: that stands.
@@ -292,6 +300,7 @@ impl<'a> Ballot<'a> {
     /// The result. `verb` is what a node did that granted, in the past tense.
     pub(crate) fn close(self, verb: &'static str) -> Votes {
         let missing = || match self.waited {
+            None if self.gave_way => NodeAnswer::KnownToFail,
             None => NodeAnswer::NotAwaited,
             Some(Waited { after, is_cut: true }) => NodeAnswer::CutShort { after },
             Some(Waited { after, is_cut: false }) => NodeAnswer::Silent { after },
@@ -315,6 +324,7 @@ impl NodeAnswer {
             | Self::Failed(_)
             | Self::Silent { .. }
             | Self::CutShort { .. }
+            | Self::KnownToFail
             | Self::NotAwaited => Vote::Failed,
         }
     }

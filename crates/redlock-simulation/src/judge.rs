@@ -125,6 +125,7 @@ pub(crate) fn refused_honestly(
             NodeAnswer::Failed(_)
                 | NodeAnswer::Silent { .. }
                 | NodeAnswer::CutShort { .. }
+                | NodeAnswer::KnownToFail
                 | NodeAnswer::Quarantined { .. }
         )
     });
@@ -159,7 +160,7 @@ pub(crate) fn refused_honestly(
     // A round in which no node may be asked any more leaves no record.
     let is_refused_here = |answer: &NodeAnswer| match answer {
         NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::Timeout,
-        answer => matches!(answer, NodeAnswer::NotAwaited),
+        answer => matches!(answer, NodeAnswer::NotAwaited | NodeAnswer::KnownToFail),
     };
     if votes.iter().all(|vote| is_refused_here(&vote.answer)) {
         return;
@@ -191,7 +192,7 @@ pub(crate) fn refused_honestly(
                     NodeAnswer::Silent { after } | NodeAnswer::CutShort { after } => {
                         sent.zip(learned).is_none_or(|(sent, (at, _))| at >= sent.sent + *after)
                     }
-                    NodeAnswer::NotAwaited => true,
+                    NodeAnswer::NotAwaited | NodeAnswer::KnownToFail => true,
                     _ => false,
                 }
             })

@@ -9,8 +9,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ListenRequest, Lock, LockNode, Queue, Redlock,
-    Release, Resource, Retry, Token, Ttl,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Event, ListenRequest, Lock, LockNode, NodeRequest,
+    Observer, Queue, Redlock, Release, Resource, Retry, Token, Ttl,
 };
 use tokio::time::timeout;
 
@@ -162,7 +162,8 @@ async fn flood(server: &Server, messages: u32, channel: &str, message: &str) {
 }
 
 pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
-    let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
+    let asked = Asked::default();
+    let (ours, theirs) = (lab.redlock(3), lab.builder(3).observer(asked.clone()).build().unwrap());
     let _lock = ours.acquire("r", TTL).await.unwrap();
     let pause = Duration::from_millis(400);
     let three = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(pause).jitter(Duration::ZERO));
@@ -175,9 +176,21 @@ pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    match waiter.await.unwrap() {
-        Err(AcquireError::Contended(tried)) => assert!(tried.made <= 20, "{} rounds", tried.made),
-        given => panic!("it is held all the time: {given:?}"),
+    let error = waiter.await.unwrap().unwrap_err();
+    assert!(matches!(error, AcquireError::Contended(_)), "it is held all the time: {error}");
+    let asked = asked.0.load(Ordering::Relaxed);
+    assert!(asked <= 60, "{asked} requests to three nodes");
+}
+
+/// Counts how often nodes are asked for a lock.
+#[derive(Debug, Clone, Default)]
+struct Asked(Arc<AtomicU64>);
+
+impl Observer for Asked {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event, Event::NodeAsked { request: NodeRequest::Acquire, .. }) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Free ports that stay a server's own, also while it is stopped.
 //!
 //! They lie below the range from which the system takes the ports of outgoing connections: a client that keeps trying
-//! to reach a stopped server must not be given that server's port as its own. Test processes keep out of each other's
-//! way by blocks: a process that holds the first port of a block owns all of it.
+//! to reach a stopped server must not be given that server's port as its own. The same holds for the port by which
+//! members of a cluster talk to each other: 10,000 above the first one. Test processes keep out of each other's way by
+//! blocks: a process that holds the first port of a block owns all of it.
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +14,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
-const FIRST: u16 = 20_000;
-const BLOCKS: u16 = 120;
+const FIRST: u16 = 10_000;
+const BLOCKS: u16 = 100;
 const PER_BLOCK: u16 = 100;
 
 static TAKEN: Mutex<Taken> = Mutex::new(Taken { blocks: Vec::new(), ports: BTreeSet::new(), cursor: 0 });
@@ -92,6 +93,7 @@ mod tests {
         let ports: Vec<_> = (0..150).map(|_| Port::free().unwrap()).collect();
         let numbers: BTreeSet<_> = ports.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), ports.len());
-        assert!(numbers.iter().all(|&number| number < 32_768));
+        let of_members: BTreeSet<_> = numbers.iter().map(|number| number + 10_000).collect();
+        assert!(of_members.iter().all(|&number| (FIRST + BLOCKS * PER_BLOCK..32_768).contains(&number)));
     }
 }

@@ -37,6 +37,7 @@ impl Acquire<'_> {
     pub(super) async fn round(
         &self,
         turn: Turn,
+        is_last: bool,
         place: &mut Option<Place<'_>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Lock, LostRound>, AcquireError> {
@@ -61,9 +62,8 @@ impl Acquire<'_> {
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
         //    asked waits behind that.
         let mut ballot = Ballot::new(self.fleet);
-        // A call that asks only once does not give way.
-        let is_once = self.retry.is_once();
-        let decide = async |ballot: &mut Ballot<'_>, answers: &mut RoundTrip<_>| match is_once {
+        // The last attempt does not give way.
+        let decide = async |ballot: &mut Ballot<'_>, answers: &mut RoundTrip<_>| match is_last {
             true => ballot.decide(answers).await,
             false => ballot.decide_or_give_way(answers).await,
         };
@@ -110,7 +110,7 @@ impl Acquire<'_> {
                 place.iter_mut().for_each(Place::asked);
                 let (free_after, is_cut) = (ballot.free_after(), ballot.is_cut());
                 let queued_on = queueing.and_then(|queueing| queueing.heard_on());
-                let queued_on = queued_on.filter(|node| !ballot.has_failed(*node));
+                let queued_on = queued_on.filter(|node| ballot.has_answered(*node));
                 let votes = Box::new(ballot.close(verb));
                 tracing::debug!(why = ?lost, %votes, "round lost");
                 // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.

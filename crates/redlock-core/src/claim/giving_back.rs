@@ -60,7 +60,7 @@ impl Claim {
     pub(crate) async fn give_back(self, passes_on: bool) {
         self.0.passes_on.store(passes_on, Ordering::SeqCst);
         self.0.is_quiet.store(!passes_on, Ordering::SeqCst);
-        let mut awaited: Vec<_> = self.0.fleet.members.iter().map(|member| !member.is_failing()).collect();
+        let mut awaited: Vec<_> = self.0.fleet.members.iter().map(Member::is_prompt).collect();
         let mut answers = self.ask_to_release();
         while awaited.contains(&true) {
             let Some((member, _)) = answers.next().await else { break };

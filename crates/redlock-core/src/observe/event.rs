@@ -107,7 +107,8 @@ pub enum Event<'a> {
         /// What it said.
         outcome: NodeOutcome<'a>,
     },
-    /// The number of releases has changed that a node has not answered. They are sent again until it answers.
+    /// The number of releases has changed that a node has not answered. They are sent again until it answers. Also told
+    /// once for each node when the [`Redlock`](crate::Redlock) is built: there are none yet.
     ///
     /// Several threads may report at the same time, in any order: the sum of all differences is right.
     #[non_exhaustive]

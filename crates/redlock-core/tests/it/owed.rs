@@ -138,7 +138,9 @@ struct Noted(Arc<Mutex<Vec<(String, usize, usize)>>>);
 
 impl Observer for Noted {
     fn observe(&self, event: &Event<'_>) {
-        if let Event::ReleasesOwed { node, before, now, .. } = *event {
+        if let Event::ReleasesOwed { node, before, now, .. } = *event
+            && before != now
+        {
             self.0.lock().unwrap().push((node.to_owned(), before, now));
         }
     }
