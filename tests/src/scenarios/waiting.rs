@@ -179,7 +179,8 @@ pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
     let error = waiter.await.unwrap().unwrap_err();
     assert!(matches!(error, AcquireError::Contended(_)), "it is held all the time: {error}");
     let asked = asked.0.load(Ordering::Relaxed);
-    assert!(asked <= 60, "{asked} requests to three nodes");
+    // Three attempts, and in each pause one round after each rest.
+    assert!(asked <= 120, "{asked} requests to three nodes");
 }
 
 /// Counts how often nodes are asked for a lock.

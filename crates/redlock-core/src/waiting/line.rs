@@ -26,6 +26,8 @@ struct Map {
     lines: HashMap<Resource, Line>,
     /// When lines that nobody uses are removed: with so many lines, or at this time.
     sweep_at: (usize, Duration),
+    /// How many messages were passed on that nobody here waited for, and since when that is counted.
+    passed_on: (usize, Duration),
 }
 
 /// The line for one key.
@@ -204,22 +206,18 @@ impl Lines {
         map.forget(key);
     }
 
-    /// A message came from a node: the lock is free, and this process is the next. Returns the key if nobody here wants it and
+    /// A message came from a node: the lock is free, and this process is the next. Returns whether nobody here wants it and
     /// the node has to be told.
     ///
-    /// Anybody may publish anything: a message counts only if this process may be among the waiters of that node.
-    pub(super) fn woken(&self, key: &str, node: usize) -> Option<Resource> {
+    /// Anybody may publish anything, so a node is told only so often. The message may be right although this process has left
+    /// the waiters: what it had sent before that may have arrived later.
+    pub(super) fn woken(&self, key: &str, now: Duration) -> bool {
         let mut map = self.map();
-        let (key, _) = map.lines.get_key_value(key)?;
-        let key = key.clone();
-        let line = map.lines.get_mut(&key).filter(|line| line.joined.contains(&node))?;
-        if let Some(first) = line.waiters.values_mut().next() {
+        if let Some(first) = map.lines.get_mut(key).and_then(|line| line.waiters.values_mut().next()) {
             first.ring(Turn::Woken);
-            return None;
+            return false;
         }
-        line.joined.remove(&node);
-        map.forget(&key);
-        Some(key)
+        map.passes_on(now)
     }
 
     /// From now on this process can be woken, or can no longer be: the first of each line, which was refused before, asks
@@ -309,6 +307,18 @@ impl Line {
 }
 
 impl Map {
+    /// How many messages are passed on that nobody here waits for, and in which time.
+    const PASSES: (usize, Duration) = (8, Duration::from_millis(100));
+
+    fn passes_on(&mut self, now: Duration) -> bool {
+        let (most, within) = Self::PASSES;
+        if now.saturating_sub(self.passed_on.1) >= within {
+            self.passed_on = (0, now);
+        }
+        self.passed_on.0 += 1;
+        self.passed_on.0 <= most
+    }
+
     /// The line for this key. Before one is made, those are removed that nobody uses.
     fn line(&mut self, key: &Resource, now: Duration) -> &mut Line {
         self.sweep(now);
@@ -401,18 +411,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_counts_only_from_a_node_whose_waiters_were_joined() {
+    fn a_message_that_nobody_waits_for_is_passed_on_but_not_without_bound() {
         let lines = Lines::default();
         let now = Duration::ZERO;
         let (number, _) = lines.join(&key(1), now);
         let turn = |lines: &Lines| lines.turn(&key(1), number, &Arc::default(), now).is_some();
+        assert_eq!((lines.woken("r1", now), turn(&lines)), (false, true));
         lines.joins(&key(1), 0);
-        assert_eq!((lines.woken("r1", 1), turn(&lines)), (None, false));
-        assert_eq!((lines.woken("r2", 0), turn(&lines)), (None, false));
-        assert_eq!((lines.woken("r1", 0), turn(&lines)), (None, true));
         assert_eq!(lines.leave(&key(1), number, None), [0]);
-        // Nobody is left: the node is told once.
-        assert_eq!((lines.woken("r1", 0), lines.woken("r1", 0)), (Some(key(1)), None));
-        assert!(lines.map().lines.is_empty());
+        let passed_on = |now| (0..1_000).filter(|_| lines.woken("r1", now)).count();
+        assert_eq!((passed_on(now), passed_on(now), passed_on(now + Map::PASSES.1)), (8, 0, 8));
     }
 }

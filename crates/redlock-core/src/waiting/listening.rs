@@ -237,9 +237,9 @@ impl Subscription {
 
     /// Tells the first who waits here; or passes the turn on to other processes.
     fn pass(&self, fleet: &Arc<Fleet>, message: &[u8]) {
-        let Ok(key) = str::from_utf8(message) else { return };
-        if let Some(key) = fleet.lines.woken(key, self.node)
-            && let Ok(runtime) = Handle::try_current()
+        let Some(key) = str::from_utf8(message).ok().filter(|key| key.starts_with(&*fleet.key_prefix)) else { return };
+        if fleet.lines.woken(key, fleet.clock.now())
+            && let (Ok(key), Ok(runtime)) = (Resource::new(key), Handle::try_current())
         {
             let (leaving, node) = (Arc::clone(fleet), self.node);
             fleet.background.spawn(&runtime, async move { leaving.leave(node, key).await });
