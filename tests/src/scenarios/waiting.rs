@@ -95,9 +95,9 @@ pub(super) async fn who_takes_over_from_the_holder_before_holds_all_nodes(lab: &
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let lock = timeout(PAUSE / 2, waiter).await.expect("nobody told it").unwrap().unwrap();
     assert_ne!(lock.token().as_str(), before);
-    lab.until_held_by(3, "r").await;
     for node in 0..3 {
-        assert_eq!(lab.value(node, "r").await.as_deref(), Some(lock.token().as_str()));
+        // The last node may still hold it for the holder before.
+        assert!(eventually(async || lab.value(node, "r").await.as_deref() == Some(lock.token().as_str())).await);
         assert!(lab.remaining(node, "r").await.unwrap() > TTL / 2, "it has a ttl of its own");
     }
     assert_eq!(lock.release().await.unwrap(), Release::Released);
