@@ -51,8 +51,8 @@ struct Cli {
 enum Task {
     /// Check and test all that gates a change, against real Redis servers.
     ///
-    /// About 15 minutes on two cores the first time, compiling included, then 10. The last lines say what was left out and
-    /// how to run it; `--thorough` includes it.
+    /// About 15 minutes on two cores the first time, compiling included, then 10. The last lines say what was left
+    /// out and how to run it; `--thorough` includes it.
     ///
     /// Each step is named, numbered and timed, and all are summed up at the end. Missing tools and servers are set up
     /// under `target/` where possible; otherwise the step fails and says what to do. A test that prints nothing for ten

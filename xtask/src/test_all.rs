@@ -302,8 +302,8 @@ fn left_out(selection: &Selection) -> &'static str {
 
 const SIMULATION: &str = "redlock-simulation";
 
-/// The histories of the short run are the same each time: what gates a change must not depend on chance. The thorough run
-/// plays others each time.
+/// The histories of the short run are the same each time: what gates a change must not depend on chance. The thorough
+/// run plays others each time.
 fn simulation(built: &Built, thorough: bool) -> Result<Done> {
     let (histories, seed) = if thorough { ("200000", &[][..]) } else { ("20000", &["--seed", "500000"][..]) };
     let tally = run_command(&mut built.test(SIMULATION, "it")?.command_behind())?.all_ran()?;

@@ -84,9 +84,9 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// token that was issued, and never lowers one.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
-    /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that waits no more is taken out of
-    /// the waiters of each key, and the first waiter that listens is woken, of some requests only if the key was free before.
-    /// The [answer](ReleaseAnswer::waking) tells whether there is one.
+    /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that waits no more is
+    /// taken out of the waiters of each key, and the first waiter that listens is woken, of some requests only if the
+    /// key was free before. The [answer](ReleaseAnswer::waking) tells whether there is one.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Listens on a channel, over a connection that all waiters of the process share. Answers once it does.

@@ -26,8 +26,9 @@ pub const ACQUIRE: Script = Script {
 pub const EXTEND: Script =
     Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
 
-/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether only those
-/// who wait for a key that was free before are woken, and the channel of one that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
+/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
+/// only those who wait for a key that was free before are woken, and the channel of one that waits no more, or
+/// nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
 pub const RELEASE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/release.lua")),
     sha1: "2328f9804a231fc7b9bc71e3061211d59ee593d9",

@@ -194,8 +194,8 @@ impl<'a> Ballot<'a> {
         }
     }
 
-    /// As [`Ballot::decide`], and does not wait for nodes that fail if the others are split between this round and another
-    /// holder: what the round holds would keep everybody else from a quorum meanwhile.
+    /// As [`Ballot::decide`], and does not wait for nodes that fail if the others are split between this round and
+    /// another holder: what the round holds would keep everybody else from a quorum meanwhile.
     pub(crate) async fn decide_or_give_way<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
     where
         A: Send,

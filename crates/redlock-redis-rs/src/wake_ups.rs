@@ -22,8 +22,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// How many messages are buffered. Those that do not fit, and those too long for a key, are dropped: anybody may publish,
-    /// and who is not notified polls. redis-rs' own `PubSub` buffers without a bound.
+    /// How many messages are buffered. Those that do not fit, and those too long for a key, are dropped: anybody may
+    /// publish, and who is not notified polls. redis-rs' own `PubSub` buffers without a bound.
     const BUFFERED: usize = 1024;
 }
 

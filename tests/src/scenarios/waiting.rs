@@ -43,16 +43,7 @@ pub(super) async fn a_release_wakes_a_waiter_of_another_process(lab: &Lab) {
 async fn a_release_wakes(ours: &Redlock, theirs: &Redlock) {
     for _ in 0..3 {
         let lock = ours.acquire("r", TTL).await.unwrap();
-        let waiter = tokio::spawn({
-            let theirs = theirs.clone();
-            async move { theirs.acquire("r", patient()).await }
-        });
-        // Long enough for it to be refused, to listen, and to stand in line.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(!waiter.is_finished());
-        assert_eq!(lock.release().await.unwrap(), Release::Released);
-        let lock = timeout(PAUSE / 2, waiter).await.expect("nobody woke it").unwrap().unwrap();
-        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        is_notified_by(lock, theirs).await;
     }
 }
 
@@ -148,6 +139,7 @@ async fn is_notified_by(lock: Lock, theirs: &Redlock) {
         let theirs = theirs.clone();
         async move { theirs.acquire("r", patient()).await }
     });
+    // Long enough for it to be refused, to listen, and to join the waiters.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiter.is_finished());
     assert_eq!(lock.release().await.unwrap(), Release::Released);

@@ -59,8 +59,8 @@ impl Acquire<'_> {
             claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, predecessor, queueing)
         };
 
-        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else they are
-        //    asked waits behind that.
+        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else
+        //    they are asked waits behind that.
         let mut ballot = Ballot::new(self.fleet);
         // The last attempt does not give way.
         let decide = async |ballot: &mut Ballot<'_>, answers: &mut RoundTrip<_>| match is_last {

@@ -2,9 +2,10 @@
 //!
 //! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
-//! loss. [`Cause`], [`Asking`], [`Notified`] and [`Succession`] tell how waiters take turns. A lock that is held is extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a
-//! [`Resumption`] tells whether a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its
-//! [`FencingToken`]. What is wrong with the nodes themselves is a list of [`NodeFinding`]s.
+//! loss. [`Cause`], [`Asking`], [`Notified`] and [`Succession`] tell how waiters take turns. A lock that is held is
+//! extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a [`Resumption`] tells whether
+//! a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its [`FencingToken`]. What is
+//! wrong with the nodes themselves is a list of [`NodeFinding`]s.
 
 mod ttl;
 mod quorum;

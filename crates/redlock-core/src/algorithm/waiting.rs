@@ -50,8 +50,8 @@ impl Asking {
 
 /// How long a waiter that was notified and refused all the same takes no further notification.
 ///
-/// The lock may have gone to another, or anybody may have published the message. So rounds must not follow notifications one
-/// by one, whatever is published.
+/// The lock may have gone to another, or anybody may have published the message. So rounds must not follow
+/// notifications one by one, whatever is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notified {
     in_vain: u32,
@@ -61,8 +61,8 @@ impl Notified {
     /// The rest after the first one in vain.
     pub const FIRST_REST: Duration = Duration::from_millis(20);
 
-    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect: later, it would
-    /// lose its place.
+    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect:
+    /// later, it would lose its place.
     pub const LONGEST_REST: Duration = Duration::from_millis(80);
 
     /// A notification was in vain. Returns the rest after it, twice as long each time up to the longest.

@@ -217,8 +217,8 @@ impl Claimed {
         }
     }
 
-    /// What a release does with the waiters on a node. It wakes the first of them if this is the node that wakes. And this
-    /// process leaves them if it has joined them, and has had its turn or waits no more.
+    /// What a release does with the waiters on a node. It wakes the first of them if this is the node that wakes. And
+    /// this process leaves them if it has joined them, and has had its turn or waits no more.
     fn wake(&self, member: usize, wakes: bool, is_won: bool) -> Option<Wake> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
         let anyway = wakes && (is_won || self.passes_on.load(Ordering::SeqCst));

@@ -96,7 +96,8 @@ struct Lane {
     offered: AtomicBool,
     /// Whether the keys are the successor's now: there is nothing to be given back.
     succeeded: AtomicBool,
-    /// Whether the successor's request was sent twice: only the answer to the first copy would tell whose the keys were.
+    /// Whether the successor's request was sent twice: only the answer to the first copy would tell whose the keys
+    /// were.
     maybe_succeeded: AtomicBool,
 }
 

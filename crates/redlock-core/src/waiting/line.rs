@@ -128,8 +128,8 @@ impl Lines {
         turn
     }
 
-    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use. Returns the
-    /// nodes that have to be told if nobody here waits any more.
+    /// Leaves the line. The next is the first then, and has the turn that this one did not take, or did not use.
+    /// Returns the nodes that have to be told if nobody here waits any more.
     pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Vec<usize> {
         let mut map = self.map();
         let Some(line) = map.lines.get_mut(key) else { return Vec::new() };
@@ -156,8 +156,8 @@ impl Lines {
         }
     }
 
-    /// Whether this process has to leave the waiters of a node. True once after it has joined them. While somebody here waits,
-    /// it is true only if the process leaves `anyway`.
+    /// Whether this process has to leave the waiters of a node. True once after it has joined them. While somebody
+    /// here waits, it is true only if the process leaves `anyway`.
     pub(crate) fn leaves_node(&self, key: &Resource, node: usize, anyway: bool) -> bool {
         let mut map = self.map();
         let Some(line) = map.lines.get_mut(key) else { return false };
@@ -206,11 +206,11 @@ impl Lines {
         map.forget(key);
     }
 
-    /// A message came from a node: the lock is free, and this process is the next. Returns whether nobody here wants it and
-    /// the node has to be told.
+    /// A message came from a node: the lock is free, and this process is the next. Returns whether nobody here wants
+    /// it and the node has to be told.
     ///
-    /// Anybody may publish anything, so a node is told only so often. The message may be right although this process has left
-    /// the waiters: what it had sent before that may have arrived later.
+    /// Anybody may publish anything, so a node is told only so often. The message may be right although this process
+    /// has left the waiters: what it had sent before that may have arrived later.
     pub(super) fn woken(&self, key: &str, now: Duration) -> bool {
         let mut map = self.map();
         if let Some(first) = map.lines.get_mut(key).and_then(|line| line.waiters.values_mut().next()) {

@@ -155,8 +155,8 @@ impl Fleet {
         self.tell_waiters(node, key, Wake::new([waiters], None)).await
     }
 
-    /// Takes this process out of the waiters of a node, since nobody here waits for the key any more. Wakes the next waiter
-    /// if the key is free: this process may have been notified of that.
+    /// Takes this process out of the waiters of a node, since nobody here waits for the key any more. Wakes the next
+    /// waiter if the key is free: this process may have been notified of that.
     pub(super) async fn leave(&self, node: usize, key: Resource) {
         let (Some(channel), Some(waiters)) = (self.listening.own_channel(), key.waiters()) else { return };
         let wake = Wake::new([waiters], Some(Arc::clone(channel))).if_free();

@@ -8,8 +8,8 @@ use redlock_tests::backend::Backend;
 /// Many processes take locks on real servers while nodes are hung, killed, restarted and cut off, and processes are
 /// paused and killed. Each writes down what it holds and until when. Two holds of one resource must never overlap.
 ///
-/// Ends with what happened and with a picture of it. Within what the guarantee assumes: servers write each grant to disk
-/// before they answer, so that a restarted one remembers.
+/// Ends with what happened and with a picture of it. Within what the guarantee assumes: servers write each grant to
+/// disk before they answer, so that a restarted one remembers.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask soak", bin_name = "cargo xtask soak", version, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, args_override_self = true)]
@@ -47,8 +47,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) without_memory: bool,
 
-    /// One node after the other hangs or is cut off, for 1 to 8 s, and nothing else fails. A majority always responds, so
-    /// that a lock that nobody holds can always be acquired.
+    /// One node after the other hangs or is cut off, for 1 to 8 s, and nothing else fails. A majority always
+    /// responds, so that a lock that nobody holds can always be acquired.
     #[arg(long, conflicts_with = "without_memory")]
     pub(crate) rolling: bool,
 
@@ -56,7 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "1.2", value_parser = ttl)]
     longest_ttl: f64,
 
-    /// Fail if a lock was free and wanted for longer than this and not acquired, in seconds, while a majority responded.
+    /// Fail if a lock was free and wanted for longer than this and not acquired, in seconds, while a majority
+    /// responded.
     #[arg(long, value_name = "SECONDS", value_parser = ttl)]
     idle_limit: Option<f64>,
 
