@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::{
     interrupt,
-    report::Tally,
+    report::{Failures, Tally},
     silence::{self, Silence},
     workspace::Workspace,
 };
@@ -89,12 +89,17 @@ pub(crate) fn set_prefix(prefix: &str) {
     PREFIX.with_borrow_mut(|own| prefix.clone_into(own));
 }
 
-/// Runs to the end with the output shown, and counts the tests that it tells of. What hangs is ended.
+/// Runs to the end with the output shown, and counts the tests that it tells of. What hangs is ended. The error says
+/// which tests failed, and why.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     let mut tally = Tally::default();
-    let status = show(command, Some(silence::BOUND), |line| tally.read_line(line))?;
+    let mut failures = Failures::default();
+    let status = show(command, Some(silence::BOUND), |line| {
+        tally.read_line(line);
+        failures.read_line(line);
+    })?;
     if !status.success() {
-        bail!("`{}` failed ({status})", text(command));
+        bail!("`{}` failed ({status}){failures}", text(command));
     }
     Ok(tally)
 }

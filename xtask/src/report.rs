@@ -58,6 +58,37 @@ impl std::ops::Add for Tally {
     }
 }
 
+/// What a test program prints about its failed tests.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    lines: Vec<String>,
+    inside: bool,
+}
+
+impl Failures {
+    /// More than this is only in the output above.
+    const LINES: usize = 120;
+
+    /// Keeps what is printed between `failures:` and the closing line.
+    pub(crate) fn read_line(&mut self, line: &str) {
+        let line = line.trim_end();
+        if line == "failures:" {
+            self.inside = true;
+        } else if line.contains("test result:") {
+            self.inside = false;
+        } else if self.inside && self.lines.len() < Self::LINES && !line.is_empty() {
+            self.lines.push(line.to_owned());
+        }
+    }
+}
+
+/// Nothing, or one line for each that was kept, each after a line break.
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))
+    }
+}
+
 /// How a step ended that did not fail.
 #[derive(Debug)]
 pub(crate) enum Done {
@@ -160,7 +191,7 @@ impl fmt::Display for Report {
             let time = time.map_or_else(|| "-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
             let (outcome, note) = match outcome {
                 Outcome::Passed(note) => ("passed", note.clone()),
-                // The whole text stood where the step failed.
+                // The whole text follows below the table.
                 Outcome::Failed(error) => {
                     ("FAILED", error.lines().next().unwrap_or_default().chars().take(80).collect())
                 }
@@ -171,6 +202,13 @@ impl fmt::Display for Report {
         }
         let all = self.took.unwrap_or_else(|| self.rows.iter().filter_map(|row| row.time).sum());
         writeln!(f, "{:<width$}  {:<7}  {:>6.1} s", "all", "", all.as_secs_f64())?;
+        for Row { step, outcome, .. } in &self.rows {
+            if let Outcome::Failed(error) = outcome
+                && error.contains('\n')
+            {
+                writeln!(f, "\n{step}: {error}\n")?;
+            }
+        }
         write!(f, "{} passed, {} failed", self.passed(), self.failed())
     }
 }
@@ -216,8 +254,21 @@ mod tests {
              clippy  FAILED      3.0 s  no\n\
              docs    not run         -\n\
              all                 3.1 s\n\
+             \n\
+             clippy: no\n\
+             more\n\
+             \n\
              1 passed, 1 failed"
         );
+    }
+
+    #[test]
+    fn the_failed_tests_are_named_with_their_panics() {
+        let mut failures = Failures::default();
+        let printed = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nb panicked\n\nfailures:\n    b\n\n\
+                       test result: FAILED. 1 passed; 1 failed; 0 ignored\nnothing more";
+        printed.lines().for_each(|line| failures.read_line(line));
+        assert_eq!(failures.to_string(), "\n---- b stdout ----\nb panicked\n    b");
     }
 
     #[test]
