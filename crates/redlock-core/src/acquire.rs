@@ -1,5 +1,6 @@
 //! One acquire: rounds until one is won.
 
+mod reserve;
 mod round;
 
 use std::{future::pending, sync::Arc, time::Duration};
@@ -37,6 +38,8 @@ pub(crate) struct Acquire<'a> {
     retry: Retry,
     /// How the lock is extended while it is held.
     auto_extend: Option<Schedule>,
+    /// Whether this call reserves one name for a call that waits for several.
+    is_reservation: bool,
     /// When the call was made.
     called: Duration,
 }
@@ -84,6 +87,7 @@ impl<'a> Acquire<'a> {
             runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
             retry: options.policy(&fleet.retry),
             auto_extend,
+            is_reservation: false,
             called: fleet.clock.now(),
         })
     }
@@ -124,9 +128,22 @@ impl<'a> Acquire<'a> {
         self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node,
-    /// and its attempts pass all the same.
+    /// Attempts until one wins the lock. For several names, after an attempt that found one of them locked, the next
+    /// attempts wait in line for each name.
     async fn attempts(&self, attempts: &mut u32) -> Result<Lock, AcquireError> {
+        loop {
+            if let Some(lock) = self.attempts_at_once(attempts).await? {
+                return Ok(lock);
+            }
+            if let Some(lock) = self.attempts_in_order(attempts).await? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node,
+    /// and its attempts pass all the same. `None` if one of several names was locked, and time is left to wait in line.
+    async fn attempts_at_once(&self, attempts: &mut u32) -> Result<Option<Lock>, AcquireError> {
         let (mut place, mut turn) = self.place();
         let (mut failure, mut is_last) = (None, false);
         loop {
@@ -141,17 +158,21 @@ impl<'a> Acquire<'a> {
                     let may_yield = place.is_some() && turn.cause().yields();
                     let turn = if may_yield && is_last { Turn::Due } else { turn };
                     match self.round(turn, is_last, &mut place, &mut failure).await? {
-                        Ok(lock) => return Ok(lock),
+                        Ok(lock) => return Ok(Some(lock)),
                         lost => lost.err(),
                     }
                 }
             };
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
+            let is_contended = lost.as_ref().is_some_and(|lost| lost.lost == Lost::Contended);
             let stop = match self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?) {
                 Next::Stop(stop) => stop,
                 Next::After(pause) => match self.pause(pause, lost, &mut place, &mut failure).await? {
-                    Ok(lock) => return Ok(lock),
+                    Ok(lock) => return Ok(Some(lock)),
                     Err(next) if !self.left().is_zero() => {
+                        if is_contended && self.waits_in_order(*attempts) {
+                            return Ok(None);
+                        }
                         turn = next;
                         continue;
                     }

@@ -31,7 +31,7 @@ impl Claimed {
             && self.still_wanted().is_ok()
         {
             let left = self.check().unwrap_or_default();
-            self.fleet.observers.tell(&Event::NotExtended { resources: &self.resources, left, error });
+            self.tell(&Event::NotExtended { resources: &self.resources, left, error });
         }
         extended
     }
@@ -77,7 +77,7 @@ impl Claimed {
                 let validity = self.standing.validity(now);
                 tracing::debug!(resource = %self.resources, ?validity, "extended");
                 let margin = ended.saturating_sub(now);
-                self.fleet.observers.tell(&Event::Extended { resources: &self.resources, margin, validity });
+                self.tell(&Event::Extended { resources: &self.resources, margin, validity });
                 Ok(validity)
             }
             Decision::Lost(lost) => {
@@ -107,8 +107,8 @@ impl Claimed {
         }
         let resources = self.resources.clone();
         if !left.is_zero() {
-            self.fleet.observers.tell(&Event::Breached { resources: &resources, left });
+            self.tell(&Event::Breached { resources: &resources, left });
         }
-        self.fleet.observers.tell(&Event::Lost { loss: &Loss::Gone { resources, votes: Arc::clone(votes) } });
+        self.tell(&Event::Lost { loss: &Loss::Gone { resources, votes: Arc::clone(votes) } });
     }
 }

@@ -285,6 +285,12 @@ impl Lock {
         released
     }
 
+    /// Several names that were locked by reservations are locked by this one now. Those of this process who wait for a
+    /// name wait for this lock, and the reservation is given back where nodes still know it.
+    pub(crate) fn take_over(&self, reservation: Lock) {
+        self.claim.take_over(reservation.claim);
+    }
+
     /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.
     pub(crate) fn abandon(self) {
         drop(self.watch);

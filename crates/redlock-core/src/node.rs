@@ -74,7 +74,7 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// With [fencing](AcquireRequest::fencing) it counts each grant, in the same step. With a [guard](AcquireRequest::guard)
     /// it grants nothing for a while after each start of the server, which may have forgotten locks.
     ///
-    /// A key that holds the token of the [predecessor](AcquireRequest::predecessor) counts as absent. With a
+    /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted and does not stay is taken
     /// out. A node that keeps no waiters leaves the queue aside.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;

@@ -132,8 +132,9 @@ pub struct AcquireRequest {
     pub guard: Option<Guard>,
     /// Where to wait if the key cannot be had; for one key only.
     pub queue: Option<Queue>,
-    /// Whose keys are as good as free: a holder that leaves them to this one.
-    pub predecessor: Option<Token>,
+    /// For each key, in their order, a token that is as good as none: that of a holder that leaves the key to this one.
+    /// Empty if there is no such holder.
+    pub predecessors: Arc<[Token]>,
     /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
     /// shorter way. [`AcquireRequest::new`] says that it is.
     pub wants_clock: bool,
@@ -150,7 +151,7 @@ impl AcquireRequest {
             fencing: None,
             guard: None,
             queue: None,
-            predecessor: None,
+            predecessors: Arc::default(),
             wants_clock: true,
         }
     }
@@ -158,8 +159,8 @@ impl AcquireRequest {
     /// Whether a free key need only be set: nothing is counted, told or handed over, and nobody comes first.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        let Self { keys, fencing, guard, queue, predecessor, wants_clock, .. } = self;
-        let has_options = fencing.is_some() || guard.is_some() || predecessor.is_some() || *wants_clock;
+        let Self { keys, fencing, guard, queue, predecessors, wants_clock, .. } = self;
+        let has_options = fencing.is_some() || guard.is_some() || !predecessors.is_empty() || *wants_clock;
         keys.len() == 1 && !has_options && !queue.as_ref().is_some_and(|queue| queue.yields)
     }
 }

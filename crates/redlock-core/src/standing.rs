@@ -131,7 +131,7 @@ impl Claimed {
         };
         drop(state);
         if is_news {
-            self.fleet.observers.tell(&Event::Lost { loss: &loss });
+            self.tell(&Event::Lost { loss: &loss });
         }
         Err(loss)
     }

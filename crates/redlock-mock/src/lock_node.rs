@@ -35,7 +35,7 @@ impl LockNode for MockNode {
         let acquire = move |keys: &mut Keys, now| {
             let answer = timed(keys.acquire(&request, now)?, keys, now);
             // As the script does, which asks for no time then.
-            let is_timeless = request.predecessor.is_some()
+            let is_timeless = !request.predecessors.is_empty()
                 && request.queue.is_none()
                 && request.fencing.is_none()
                 && request.guard.is_none();

@@ -13,7 +13,7 @@ pub(super) enum Operation {
         longest: Option<Duration>,
         /// The process that asks, whether it yields, and whether it stands in line also when it is granted.
         waiter: Option<(u8, bool, bool)>,
-        predecessor: Option<u8>,
+        predecessors: Vec<u8>,
     },
     Extend {
         keys: Vec<u8>,
@@ -197,7 +197,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         prop::option::of(retention.clone()),
         prop::option::weighted(0.3, longest.clone()),
         waiter,
-        prop::option::weighted(0.3, 0..3_u8),
+        prop::option::weighted(0.3, [0..3_u8, 0..3_u8, 0..3_u8]),
     );
     let wake = prop::option::of((prop::option::weighted(0.3, 0..3_u8), any::<bool>()));
     let score = prop_oneof![
@@ -207,10 +207,12 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         6 => (holder.clone(), ttl.clone(), options)
-            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessor))| {
+            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessors))| {
                 // Who asks for several keys does not wait in line.
                 let waiter = waiter.filter(|_| keys.len() == 1);
-                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessor }
+                // One for each key, or none.
+                let predecessors = predecessors.iter().flatten().copied().take(keys.len()).collect();
+                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessors }
             }),
         5 => (holder.clone(), ttl.clone(), prop::option::of((retention.clone(), number())))
             .prop_map(|((keys, token), ttl, fencing)| Operation::Extend { keys, token, ttl, fencing }),

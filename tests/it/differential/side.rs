@@ -84,7 +84,7 @@ impl<'a> Side<'a> {
     pub(super) async fn carry_out(&self, operation: &Operation) -> Answer {
         let node = self.node;
         let answer = match operation {
-            Operation::Acquire { keys, token: holder, ttl, retention, longest, waiter, predecessor } => {
+            Operation::Acquire { keys, token: holder, ttl, retention, longest, waiter, predecessors } => {
                 let mut request =
                     AcquireRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
                 request.fencing = retention.map(|retention| counters(keys, retention));
@@ -93,7 +93,7 @@ impl<'a> Side<'a> {
                 request.queue = process.map(|((process, yields, stays), key)| {
                     Queue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
                 });
-                request.predecessor = predecessor.map(token);
+                request.predecessors = predecessors.iter().map(|number| token(*number)).collect();
                 // As likely as not: a plain command does what the script does.
                 request.wants_clock = ttl.as_secs() % 120 == 0;
                 node.acquire(&request).await.map(|timed| match timed.answer {

@@ -112,6 +112,32 @@ pub(super) async fn names_in_any_order_never_deadlock(lab: &Lab) {
     assert_eq!(done.load(Ordering::SeqCst), 15);
 }
 
+pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_each(lab: &Lab) {
+    let mut queued = tokio::task::JoinSet::new();
+    for name in ["a", "b"] {
+        for redlock in [lab.redlock(3), lab.redlock(3)] {
+            for _ in 0..4 {
+                let redlock = redlock.clone();
+                queued.spawn(async move {
+                    loop {
+                        let retry = Retry::until(Duration::from_secs(60));
+                        let lock = redlock.acquire(name, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        let _ = lock.release().await;
+                    }
+                });
+            }
+        }
+    }
+    let redlock = lab.redlock(3);
+    for _ in 0..3 {
+        let retry = Retry::until(Duration::from_secs(30));
+        let lock = redlock.acquire_all(["b", "a"], AcquireOptions::new(TTL).retry(retry)).await.unwrap();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+    queued.shutdown().await;
+}
+
 pub(super) async fn duplicates_count_once(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire_all(["a", "b", "a"], TTL).await.unwrap();

@@ -116,6 +116,7 @@ scenarios! { EVERYWHERE, false:
         many_locks_are_extended_as_one,
         a_lost_round_over_many_leaves_nothing_behind,
         names_in_any_order_never_deadlock,
+        several_names_are_locked_in_time_next_to_queued_locks_of_each,
         duplicates_count_once,
     }
     inspect {

@@ -23,7 +23,8 @@ pub struct Call<'a> {
     token: Option<&'a Token>,
     numbers: [u64; 6],
     count: usize,
-    texts: [Option<&'a str>; 2],
+    text: Option<&'a str>,
+    predecessors: &'a [Token],
 }
 
 impl<'a> Call<'a> {
@@ -38,10 +39,10 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn acquire(request: &'a AcquireRequest) -> Self {
-        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessor, wants_clock: _ } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, wants_clock: _ } = request;
         let ttl = ttl.sent_millis();
         let call = Self::new(script::ACQUIRE, keys.as_slice(), Some(token));
-        let is_waiting = queue.is_some() || predecessor.is_some();
+        let is_waiting = queue.is_some() || !predecessors.is_empty();
         if fencing.is_none() && guard.is_none() && !is_waiting {
             return call.with([ttl]);
         }
@@ -62,7 +63,8 @@ impl<'a> Call<'a> {
         let channel = queue.as_ref().map_or("", |queue| &queue.channel);
         Self {
             waiters: queue.as_ref().map_or(&[], |queue| slice::from_ref(&queue.waiters)),
-            texts: [Some(channel), predecessor.as_ref().map(Token::as_str)],
+            text: Some(channel),
+            predecessors,
             ..call.with([ttl, resources, retention, longest, yields.into(), stays.into()])
         }
     }
@@ -87,7 +89,7 @@ impl<'a> Call<'a> {
             None => call,
             Some(wake) => Self {
                 waiters: &wake.waiters,
-                texts: [Some(wake.leaving.as_deref().unwrap_or_default()), None],
+                text: Some(wake.leaving.as_deref().unwrap_or_default()),
                 ..call.with([keys.len() as u64, wake.if_free.into()])
             },
         }
@@ -109,7 +111,7 @@ impl<'a> Call<'a> {
     pub(super) fn open(request: &'a OpenRequest) -> Self {
         let Guard { marker, longest } = &request.guard;
         let call = Self::new(script::OPEN, slice::from_ref(marker), None).with([longest.sent_millis()]);
-        Self { texts: [request.run.as_deref(), None], ..call }
+        Self { text: request.run.as_deref(), ..call }
     }
 
     fn new(script: Script, resources: &'a [Resource], token: Option<&'a Token>) -> Self {
@@ -122,7 +124,8 @@ impl<'a> Call<'a> {
             token,
             numbers: [0; 6],
             count: 0,
-            texts: [None; 2],
+            text: None,
+            predecessors: &[],
         }
     }
 
@@ -138,8 +141,7 @@ impl<'a> Call<'a> {
 
     /// The same without waiters: nobody is put among them, and nobody is woken.
     pub(super) fn without_waiters(self) -> Self {
-        let [channel, predecessor] = self.texts;
-        Self { waiters: &[], texts: [channel.map(|_| ""), predecessor], ..self }
+        Self { waiters: &[], text: self.text.map(|_| ""), ..self }
     }
 
     /// The script. None: it is `SET key token NX PX number`, with the only key, the token and the only number.
@@ -180,7 +182,7 @@ impl<'a> Call<'a> {
 
     /// Its last arguments, if it takes texts.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.texts.into_iter().flatten()
+        self.text.into_iter().chain(self.predecessors.iter().map(Token::as_str))
     }
 }
 

@@ -15,29 +15,31 @@ use crate::{
     readable::Readable,
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
-    waiting::Queueing,
+    waiting::{Queueing, Turn},
 };
 
 impl Claim {
     /// Asks those nodes for the lock that are `among` them. Waits for at most `patience`. Of one that is likely held it wants
     /// to be told more than that.
     ///
-    /// Of a predecessor it takes over the keys, on each node after all that was sent there for that one. With a queue, it
-    /// is put among the waiters: of the node that wakes it, and of all if it polls.
+    /// It takes over the keys that its turn leaves to it, on each node after everything that a predecessor has sent there.
+    /// With a queue, it is put among the waiters: of the node that wakes it, and of all if it polls.
     pub(crate) fn ask_to_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,
         terms: &Terms,
         patience: Duration,
         is_likely_held: bool,
-        predecessor: Option<&Arc<Claimed>>,
+        turn: &Turn,
         queue: Option<&Queueing<'_>>,
     ) -> RoundTrip<AcquireAnswer> {
         let ttl = terms.ttl;
+        let taken_over = turn.taken_over();
         let nodes = (0..self.0.lanes.len()).filter(|node| among(*node));
         let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
             let claimed = Arc::clone(&self.0);
-            let (predecessor, queue) = (predecessor.cloned(), queue.and_then(|queue| queue.on(number)));
+            let (predecessor, queue) = (turn.predecessor().cloned(), queue.and_then(|queue| queue.on(number)));
+            let taken_over = Arc::clone(&taken_over);
             Box::pin(async move {
                 let (member, lane) = claimed.at(number);
                 member.admit()?;
@@ -53,7 +55,7 @@ impl Claim {
                 let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing.clone_from(&claimed.counters);
                 request.guard.clone_from(&claimed.fleet.guard);
-                (request.queue, request.predecessor) = (queue, predecessor.as_ref().map(|claimed| claimed.token));
+                (request.queue, request.predecessors) = (queue, taken_over);
                 if request.queue.is_some() {
                     claimed.fleet.lines.joins(claimed.keys.first(), number);
                 }
@@ -67,7 +69,7 @@ impl Claim {
                 }
                 let Timed { answer, sent_again, .. } = answer?;
                 // A lock that goes on within a process is told no time.
-                if request.wants_clock && request.predecessor.is_none() {
+                if request.wants_clock && request.predecessors.is_empty() {
                     member.told_clock(now);
                 }
                 let follows = matches!(answer, AcquireAnswer::Granted { follows: true, .. });

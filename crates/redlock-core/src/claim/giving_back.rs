@@ -22,6 +22,7 @@ use crate::{
     resource::Resource,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
     standing::End,
+    waiting::Holding,
 };
 
 impl Claim {
@@ -44,7 +45,7 @@ impl Claim {
         // A quarantined node must not grant what it may have forgotten; and one that is watched is asked for its time.
         let Fleet { guard, distrust, .. } = &*claimed.fleet;
         let may_follow = claimed.keys.len() == 1 && guard.is_none() && distrust.is_none();
-        if !may_follow || claimed.holding().is_none() || claimed.check().is_err() {
+        if !may_follow || claimed.holding().is_empty() || claimed.check().is_err() {
             return;
         }
         // Before that one asks: nothing is set any more, and nobody relies on it.
@@ -151,11 +152,9 @@ impl Claimed {
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
     fn release(self: &Arc<Self>) -> Requests<ReleaseAnswer> {
-        if let Some(holding) = self.holding().as_mut() {
-            holding.leaves();
-        }
+        self.holding().iter_mut().for_each(Holding::leaves);
         let waker = self.fleet.waker(None).filter(|_| !self.is_quiet.load(Ordering::SeqCst));
-        let is_won = self.holding().is_some();
+        let is_won = !self.holding().is_empty();
         self.requests(|claimed, member| {
             let owes = Owes { claimed: Arc::clone(&claimed), member, is_settled: false };
             Box::pin(async move {

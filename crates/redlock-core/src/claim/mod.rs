@@ -4,6 +4,7 @@ mod asking;
 mod giving_back;
 
 use std::{
+    mem,
     sync::{
         Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -23,7 +24,7 @@ use crate::{
     fleet::{Fleet, Member, Terms},
     loss::Loss,
     node_error::{NodeError, NodeErrorKind},
-    observe::Verdict,
+    observe::{Event, Verdict},
     request::Counters,
     resources::Resources,
     round_trip::{Request, Requests},
@@ -69,8 +70,10 @@ pub(crate) struct Claimed {
     is_quiet: AtomicBool,
     /// Whether it was a turn that was of no use, and goes to the next who waits.
     passes_on: AtomicBool,
-    /// The key is held in this process, and those who wait for it here are told when it is not.
-    holding: StdMutex<Option<Holding>>,
+    /// Whether it only reserves a name for a call that waits for several: nobody is told of it.
+    pub(crate) is_reservation: bool,
+    /// The keys that count as held in this process. Those who wait for them here are told when they are not.
+    holding: StdMutex<Vec<Holding>>,
 }
 
 /// What one token has sent to one node.
@@ -171,14 +174,31 @@ impl Claim {
             released: AtomicBool::new(false),
             is_quiet: AtomicBool::new(false),
             passes_on: AtomicBool::new(false),
-            holding: StdMutex::new(None),
+            is_reservation: false,
+            holding: StdMutex::default(),
         });
         Self(shared)
     }
 
+    /// The same, of which nobody is told. Only before it is shared.
+    pub(crate) fn as_reservation(mut self) -> Self {
+        if let Some(claimed) = Arc::get_mut(&mut self.0) {
+            claimed.is_reservation = true;
+        }
+        self
+    }
+
     /// The round is won. The key is held in this process until the claim has been given back.
     pub(crate) fn hold(&self, holding: Option<Holding>) {
-        *self.0.holding() = holding;
+        self.0.holding().extend(holding);
+    }
+
+    /// The round has taken over the keys of this claim, which is given back without waking anybody: whoever waits for
+    /// them waits for this one.
+    pub(crate) fn take_over(&self, reservation: Self) {
+        reservation.0.is_quiet.store(true, Ordering::SeqCst);
+        let holding = mem::take(&mut *reservation.0.holding());
+        self.0.holding().extend(holding);
     }
 
     /// What another process has taken and left to this one. It may be on any node.
@@ -244,11 +264,18 @@ impl Claim {
 impl Claimed {
     /// The key is not held any more: those of this process who wait for it are told.
     fn let_go(&self) {
-        let holding = self.holding().take();
+        let holding = mem::take(&mut *self.holding());
         drop(holding);
     }
 
-    fn holding(&self) -> StdMutexGuard<'_, Option<Holding>> {
+    /// Tells whoever observes the fleet, unless this is a reservation.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        if !self.is_reservation {
+            self.fleet.observers.tell(event);
+        }
+    }
+
+    fn holding(&self) -> StdMutexGuard<'_, Vec<Holding>> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -18,7 +18,7 @@ impl Hold {
     /// Nothing if nobody is told.
     pub(crate) fn new(claimed: &Arc<Claimed>, since: Duration) -> Option<Self> {
         let hold = || Self { claimed: Arc::clone(claimed), since, ending: Ending::Dropped };
-        claimed.fleet.observers.are_there().then(hold)
+        (claimed.fleet.observers.are_there() && !claimed.is_reservation).then(hold)
     }
 
     /// Whether the lock is valid, as it is about to be given back. What it has lost is told now, or never.

@@ -3,7 +3,7 @@
 -- ARGV: 1 token, 2 ttl in ms; or these and 3 how many of KEYS are resources, 4 for how long a counter is kept in ms (0: no
 -- fencing), 5 the longest ttl in use in ms (0: no restart guard), 6 whether to yield to those who wait already (1: yes),
 -- 7 whether to stand in line also when granted (1: yes), 8 the channel on which the asking process is woken (empty: it does
--- not wait), 9 the token of the predecessor, if any.
+-- not wait), from 9 on the token of the predecessor of each resource, if there are any.
 -- Answers { verdict, TIME in us (0: not permitted, or not asked for a successor), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
 -- hold this token now, -7 when so they do and were the predecessor's until now, -5 in quarantine, -6 when they are free but
 -- another waiter comes first, else the greatest remaining ttl in ms of those that another holds, as PTTL gives it (-1: none,
@@ -11,9 +11,9 @@
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
 if redis.replicate_commands then redis.replicate_commands() end
 local resources, retention, longest = tonumber(ARGV[3]) or #KEYS, tonumber(ARGV[4]) or 0, tonumber(ARGV[5]) or 0
-local last, waiters, channel, predecessor = #KEYS, false, ARGV[8] or '', ARGV[9]
+local last, waiters, channel, follows = #KEYS, false, ARGV[8] or '', ARGV[9] ~= nil
 -- A lock that goes on within a process needs none, unless it is counted.
-local is_timeless = predecessor and channel == '' and retention + longest == 0
+local is_timeless = follows and channel == '' and retention + longest == 0
 local time = is_timeless and { 0, 0 } or redis.pcall('TIME')
 local now = time['err'] and 0 or time[1] * 1000000 + time[2]
 if time['err'] and retention + longest > 0 then return time end
@@ -50,7 +50,7 @@ if longest > 0 then
   if left > 0 then return { -5, now, math.ceil(left / 1000) } end
 end
 
-local refused, is_new, follows, mode = false, false, true, {}
+local refused, is_new, mode = false, false, {}
 for i = 1, resources do
   local held = redis.pcall('GET', KEYS[i])
   if type(held) == 'table' then return held end
@@ -59,7 +59,7 @@ for i = 1, resources do
   mode[i] = 'NX'
   if not held then is_new, follows = true, false
   elseif held == ARGV[1] then follows = false
-  elseif held == predecessor then is_new, mode[i] = true, 'XX'
+  elseif held == ARGV[8 + i] then is_new, mode[i] = true, 'XX'
   else
     local remaining = redis.call('PTTL', KEYS[i])
     if not refused or remaining == -1 or (refused ~= -1 and remaining > refused) then refused = remaining end

@@ -15,6 +15,7 @@ use crate::{
     fleet::{Fleet, Member},
     request::Queue,
     resource::Resource,
+    token::Token,
 };
 
 /// When to ask the nodes, and why.
@@ -28,19 +29,30 @@ pub(crate) enum Turn {
     Due,
     /// The holder leaves the lock to it.
     Follows(Predecessor),
+    /// Each name is reserved for it, by a lock with this token.
+    Reserved(Arc<[Token]>),
 }
 
 impl Turn {
     pub(crate) fn cause(&self) -> Cause {
         match self {
-            Self::Arrived => Cause::Arrived,
+            Self::Arrived | Self::Reserved(_) => Cause::Arrived,
             Self::Woken => Cause::Woken,
             Self::Due => Cause::Due,
             Self::Follows(_) => Cause::Follows,
         }
     }
 
-    /// Whose keys are taken over.
+    /// The token of each key that is taken over.
+    pub(crate) fn taken_over(&self) -> Arc<[Token]> {
+        match self {
+            Self::Follows(predecessor) => Arc::new([predecessor.claimed.token]),
+            Self::Reserved(tokens) => Arc::clone(tokens),
+            Self::Arrived | Self::Woken | Self::Due => Arc::default(),
+        }
+    }
+
+    /// The holder that waits for the requests of this turn.
     pub(crate) fn predecessor(&self) -> Option<&Arc<Claimed>> {
         match self {
             Self::Follows(predecessor) => Some(&predecessor.claimed),

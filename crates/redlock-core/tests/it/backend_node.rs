@@ -138,7 +138,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     queued.queue = queued.queue.map(|queue| queue.yielding(false).staying(true));
     let _ = node.acquire(&queued).await;
     let mut following = acquire();
-    following.predecessor = Some(Token::from_bytes([8; 20]));
+    following.predecessors = [Token::from_bytes([8; 20])].into();
     let _ = node.acquire(&following).await;
     let mut waking = release();
     waking.wake = Some(Wake::new([waiters.clone()], None));

@@ -82,7 +82,7 @@ impl Keys {
     const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
-        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessor, .. } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, .. } = request;
         let since = guard.as_ref().map(|guard| self.guarded_since(guard, now)).transpose()?.unwrap_or(0);
         if let Some(guard) = guard {
             let left = (since + guard.longest.sent_millis() * 1000).saturating_sub(self.micros(now));
@@ -90,7 +90,7 @@ impl Keys {
                 return Ok(AcquireAnswer::quarantined(Duration::from_millis(left.div_ceil(1000))));
             }
         }
-        let standing = self.standing(keys, token, predecessor.as_ref(), now)?;
+        let standing = self.standing(keys, token, predecessors, now)?;
         // By the plain command, which knows nothing of waiters.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
         if let Some(queue) = queue.as_ref().filter(|_| !is_set)
@@ -149,7 +149,7 @@ impl Keys {
 
     pub(crate) fn extend(&mut self, request: &ExtendRequest, now: Instant) -> Result<ExtendAnswer, NodeError> {
         let ExtendRequest { keys, token, ttl, fencing, .. } = request;
-        let absent = match self.standing(keys, token, None, now)? {
+        let absent = match self.standing(keys, token, &[], now)? {
             Standing::Free { absent, .. } => absent,
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
         };
@@ -279,14 +279,14 @@ impl Keys {
         &self,
         keys: &'k Resources,
         token: &Token,
-        predecessor: Option<&Token>,
+        predecessors: &[Token],
         now: Instant,
     ) -> Result<Standing<'k>, NodeError> {
-        let (mut absent, mut others, mut follows) = (Vec::new(), Vec::new(), true);
-        for key in keys.iter().map(Resource::as_str) {
+        let (mut absent, mut others, mut follows) = (Vec::new(), Vec::new(), !predecessors.is_empty());
+        for (number, key) in keys.iter().map(Resource::as_str).enumerate() {
             let held = self.string(key, now)?;
-            let is_predecessors =
-                held.as_ref().is_some_and(|held| predecessor.is_some_and(|before| held.value == before.as_bytes()));
+            let predecessor = predecessors.get(number).map(Token::as_bytes);
+            let is_predecessors = held.as_ref().is_some_and(|held| predecessor == Some(held.value));
             match held {
                 Some(held) if held.value == token.as_bytes() => follows = false,
                 Some(_) if is_predecessors => absent.push(key),

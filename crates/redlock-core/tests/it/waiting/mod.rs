@@ -1,5 +1,6 @@
 //! Waiting for a lock: in the wait queue, notified by the holder, and by polling where nobody notifies.
 
+mod several;
 mod wake_ups;
 mod queue;
 mod hand_off;
