@@ -11,7 +11,10 @@ use tokio::{
 };
 use tracing::{Instrument, field};
 
-use self::round::{Failure, LostRound};
+use self::{
+    reserve::Reservations,
+    round::{Failure, LostRound},
+};
 use crate::{
     algorithm::{Asking, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     error::{AcquireError, Attempts},
@@ -38,6 +41,8 @@ pub(crate) struct Acquire<'a> {
     retry: Retry,
     /// How the lock is extended while it is held.
     auto_extend: Option<Schedule>,
+    /// How each of several names is reserved while the call waits for the others, if it is.
+    reserve: Option<Schedule>,
     /// Whether this call reserves one name for a call that waits for several.
     is_reservation: bool,
     /// When the call was made.
@@ -78,14 +83,16 @@ impl<'a> Acquire<'a> {
         SlotsError::check(fleet, &resources, &keys, counters.as_ref())?;
         let terms = fleet.terms(options.ttl)?;
         let auto_extend = options.auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
+        let retry = options.policy(&fleet.retry);
         Ok(Self {
             fleet,
+            reserve: reserve::schedule(fleet, &keys, &terms, &retry),
             resources,
             keys,
             counters,
             terms,
             runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
-            retry: options.policy(&fleet.retry),
+            retry,
             auto_extend,
             is_reservation: false,
             called: fleet.clock.now(),
@@ -128,61 +135,89 @@ impl<'a> Acquire<'a> {
         self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Attempts until one wins the lock. For several names, after an attempt that found one of them locked, the next
-    /// attempts wait in line for each name.
+    /// Attempts until one wins the lock. A call for several names that finds one of them locked waits for each in turn.
     async fn attempts(&self, attempts: &mut u32) -> Result<Lock, AcquireError> {
+        *attempts = 1;
+        let (mut failure, mut reservations) = (None, None);
         loop {
-            if let Some(lock) = self.attempts_at_once(attempts).await? {
+            if let Some(lock) = self.ask_until_won(attempts, &mut failure, reservations.take()).await? {
                 return Ok(lock);
             }
-            if let Some(lock) = self.attempts_in_order(attempts).await? {
-                return Ok(lock);
-            }
+            // Boxed, as below, so that a call for one name does not carry the space for it.
+            reservations = Some(Box::pin(self.reserve(attempts, &mut failure)).await?);
         }
     }
 
     /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node,
-    /// and its attempts pass all the same. `None` if one of several names was locked, and time is left to wait in line.
-    async fn attempts_at_once(&self, attempts: &mut u32) -> Result<Option<Lock>, AcquireError> {
+    /// and its attempts pass all the same. `None` if the names have to be reserved now, or if this is a reservation and
+    /// no further attempt follows.
+    async fn ask_until_won(
+        &self,
+        attempts: &mut u32,
+        failure: &mut Option<Failure>,
+        reservations: Option<Reservations>,
+    ) -> Result<Option<Lock>, AcquireError> {
         let (mut place, mut turn) = self.place();
-        let (mut failure, mut is_last) = (None, false);
+        let mut may_reserve = reservations.is_none();
+        let mut reservations = reservations.unwrap_or_default();
+        turn = if reservations.is_empty() { turn } else { Some(reservations.turn()) };
+        let mut is_last = false;
         loop {
-            *attempts = attempts.saturating_add(1);
             let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
+            if is_last && self.is_reservation {
+                return Ok(None);
+            }
             // Its turn never came. A round of its own tells why.
             turn = turn.or_else(|| (is_last && !was_last).then_some(Turn::Due));
-            let lost = match turn.take() {
+            let mut lost = match turn.take() {
                 None => None,
                 Some(turn) => {
                     // The last attempt is no time to let others come first.
                     let may_yield = place.is_some() && turn.cause().yields();
                     let turn = if may_yield && is_last { Turn::Due } else { turn };
-                    match self.round(turn, is_last, &mut place, &mut failure).await? {
-                        Ok(lock) => return Ok(Some(lock)),
+                    match self.round(turn, is_last, &mut place, failure).await? {
+                        Ok(lock) => return Ok(Some(reservations.taken_over_by(lock))),
                         lost => lost.err(),
                     }
                 }
             };
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
-            let is_contended = lost.as_ref().is_some_and(|lost| lost.lost == Lost::Contended);
+            if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
+                let is_contended = lost.lost == Lost::Contended;
+                self.give_back(lost).await;
+                if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
+                    sleep(again).await;
+                    turn = Some(reservations.turn());
+                    continue;
+                }
+                Box::pin(self.release(std::mem::take(&mut reservations))).await;
+            }
+            let is_contended = |lost: &mut LostRound| lost.lost == Lost::Contended;
+            let reserves = may_reserve && !is_last && self.reserve.is_some();
+            if let Some(lost) = lost.take_if(|lost| reserves && is_contended(lost)) {
+                self.give_back(lost).await;
+                return Ok(None);
+            }
             let stop = match self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?) {
                 Next::Stop(stop) => stop,
-                Next::After(pause) => match self.pause(pause, lost, &mut place, &mut failure).await? {
+                Next::After(pause) => match self.pause(pause, lost, &mut place, failure).await? {
                     Ok(lock) => return Ok(Some(lock)),
                     Err(next) if !self.left().is_zero() => {
-                        if is_contended && self.waits_in_order(*attempts) {
-                            return Ok(None);
-                        }
-                        turn = next;
+                        *attempts = attempts.saturating_add(1);
+                        (turn, may_reserve) = (next, true);
                         continue;
                     }
                     Err(_) => Stop::Deadline,
                 },
             };
             match failure.take() {
+                _ if self.is_reservation => return Ok(None),
                 Some(failure) => return Err(self.failed(*attempts, failure, stop)),
                 // The deadline passed at once, as after a suspension.
-                None => turn = Some(Turn::Due),
+                None => {
+                    *attempts = attempts.saturating_add(1);
+                    turn = Some(Turn::Due);
+                }
             }
         }
     }
@@ -277,6 +312,12 @@ impl<'a> Acquire<'a> {
                 round => lost = round.err(),
             }
         }
+    }
+
+    /// Gives back what a round for several names took, so that the next one does not meet it. What nodes have not given
+    /// back in time follows in the background.
+    async fn give_back(&self, lost: LostRound) {
+        let _ = timeout(Self::GIVING_BACK.min(self.left() / 2), lost.claim.give_back(false)).await;
     }
 
     /// How long the round may wait for a node: no longer than the caller wants to wait.

@@ -64,15 +64,6 @@ impl AcquireError {
         }
     }
 
-    /// The same for a call that asked for more names than this part of it.
-    pub(crate) fn asked_for(mut self, all: &Resources) -> Self {
-        if let Self::Contended(tried) | Self::NoQuorum(tried) | Self::TooSlow(tried) | Self::Deadline(tried) = &mut self
-        {
-            tried.resources = all.clone();
-        }
-        self
-    }
-
     /// Whether others hold the lock: all is well, only this caller does not have it. True as well when the deadline
     /// passed while others held it.
     #[must_use]

@@ -285,10 +285,22 @@ impl Lock {
         released
     }
 
-    /// Several names that were locked by reservations are locked by this one now. Those of this process who wait for a
-    /// name wait for this lock, and the reservation is given back where nodes still know it.
-    pub(crate) fn take_over(&self, reservation: Lock) {
+    /// Moves the local waiters of a reservation to this lock, which has taken over its name. The reservation is released
+    /// in the background and notifies nobody.
+    pub(crate) fn take_over(&self, reservation: Self) {
         self.claim.take_over(reservation.claim);
+    }
+
+    /// Sends nothing for this lock any more that sets its keys.
+    pub(crate) fn close(&mut self) {
+        self.watch = None;
+        self.claim.close();
+    }
+
+    /// Releases the lock and notifies the next waiter. Waits for the nodes that are not known to fail.
+    pub(crate) async fn give_back(self) {
+        drop(self.watch);
+        self.claim.give_back(true).await;
     }
 
     /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.

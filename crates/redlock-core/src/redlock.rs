@@ -104,11 +104,15 @@ impl Redlock {
         Acquire::new(&self.fleet, Resource::new(resource)?, once)?.run().await
     }
 
-    /// Takes the lock on all these resources in one atomic step, waiting while others hold any of them. The [`Lock`] is
-    /// over all of them: extended and given back together.
+    /// Locks all these resources in one atomic step, and waits while others hold any of them. The [`Lock`] is over all
+    /// of them: extended and released together.
     ///
-    /// Each node grants all of them or none, so callers whose resources overlap exclude each other and never deadlock,
-    /// in whatever order they name them. Duplicates count once; at most [`Resources::MAX`] can be taken together.
+    /// Each node grants all of them or none, so calls whose resources overlap exclude each other. They never deadlock,
+    /// in whatever order they list the names. Duplicates count once; at most [`Resources::MAX`] can be locked together.
+    ///
+    /// If one of them is locked, the call waits in the queue of each name, in the order of their bytes, and keeps the
+    /// names whose turn has come locked while it waits for the next: for twice the TTL at most. So it does not starve
+    /// next to calls for one of the names, and a task that holds one of them and waits for another gets it in the end.
     ///
     /// A node that is a Redis Cluster keeps them in one step only if they share a hash slot: give their names a common
     /// hash tag, as `{account}:from` and `{account}:to`.

@@ -132,8 +132,8 @@ pub struct AcquireRequest {
     pub guard: Option<Guard>,
     /// Where to wait if the key cannot be had; for one key only.
     pub queue: Option<Queue>,
-    /// For each key, in their order, a token that is as good as none: that of a holder that leaves the key to this one.
-    /// Empty if there is no such holder.
+    /// For the first keys, in their order, a token that counts as absent: that of a holder that leaves the key to this
+    /// one. Usually empty.
     pub predecessors: Arc<[Token]>,
     /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
     /// shorter way. [`AcquireRequest::new`] says that it is.

@@ -13,11 +13,11 @@ use crate::{
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
-/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the token of each key's predecessor. Answers an
+/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the first keys' predecessors. Answers an
 /// array of a verdict, the node's `TIME` in microseconds (0 if there is a predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script = Script {
     source: concat!(include_str!("script/wake.lua"), include_str!("script/acquire.lua")),
-    sha1: "297eb273bb9ed3e277898342f95587a412bcbc8b",
+    sha1: "44e48ff2c6cceb6c33a8a659fd449a8890a7020c",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how

@@ -1,29 +1,90 @@
-//! Waiting for several names: in line for each of them, one after the other.
+//! Waiting for several names: each of them is reserved in turn, and then all are locked in one round.
 
-use super::Acquire;
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::{Acquire, Failure};
 use crate::{
-    algorithm::AutoExtend, error::AcquireError, lock::Lock, resource::Resource, resources::Resources, waiting::Turn,
+    algorithm::{AutoExtend, Retry, Schedule},
+    error::AcquireError,
+    fleet::{Fleet, Terms},
+    lock::Lock,
+    resource::Resource,
+    resources::Resources,
+    waiting::Turn,
 };
 
-impl Acquire<'_> {
-    /// Whether the attempt after this one (counted from 1) waits in line for each of several names.
-    ///
-    /// The last attempt asks for all names at once. So does every attempt where the clocks of the nodes are watched: a
-    /// node is not asked for its time when a lock is taken over.
-    pub(super) fn waits_in_order(&self, attempt: u32) -> bool {
-        self.keys.len() > 1 && self.fleet.distrust.is_none() && !self.is_last(attempt.saturating_add(1))
+/// How long a call waits for one name while it keeps the names before it: twice the TTL, or a second if that is longer.
+///
+/// Calls for several names reserve in the same order and do not block each other. But a task may hold one of the names
+/// and wait for another: it gets its turn after this time.
+fn longest_wait(terms: &Terms) -> Duration {
+    terms.ttl.given().saturating_mul(2).max(Duration::from_secs(1))
+}
+
+/// How reservations are extended. `None` if the call reserves nothing: it is for one name, its TTL is too short to
+/// extend a lock, or the clocks of the nodes are watched. A node is not asked for its time when a lock is taken over.
+pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &Retry) -> Option<Schedule> {
+    if keys.len() == 1 || fleet.distrust.is_some() {
+        return None;
+    }
+    let all = longest_wait(terms).saturating_mul(u32::try_from(keys.len()).unwrap_or(u32::MAX));
+    // The nodes free the names soon after the call should have ended, although its task may not run.
+    let longest = all.min(retry.ends_after().unwrap_or(Duration::MAX)).max(terms.ttl.given());
+    fleet.schedule(AutoExtend::default().max_lifetime(longest), terms).ok()
+}
+
+/// The names that a call has reserved so far, in their order. Each is a lock of its own. Safety does not depend on
+/// them: the round that locks all names takes each name over from its reservation, or asks for it where that was lost.
+#[derive(Default)]
+pub(super) struct Reservations {
+    locks: Vec<Lock>,
+    /// How many rounds for all names were lost.
+    in_vain: u32,
+}
+
+impl Reservations {
+    /// How often all names are asked for in one attempt: others may have split the nodes among them.
+    const MOST: u32 = 3;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.locks.is_empty()
     }
 
-    /// Reserves the names one after the other, waiting in line for each, and then locks them all in one round.
-    ///
-    /// Calls for several names never wait for each other in a circle, because all of them reserve in the order of the
-    /// names. A reservation is a lock of its own. It decides nothing: the last round takes the names over from it on
-    /// each node, or asks for them where it was lost. `None` if that round was lost.
-    pub(super) async fn attempts_in_order(&self, attempts: &mut u32) -> Result<Option<Lock>, AcquireError> {
-        let Ok(schedule) = self.fleet.schedule(AutoExtend::default(), &self.terms) else { return Ok(None) };
-        let mut reservations = Vec::with_capacity(self.keys.len());
+    /// The turn in which all names are asked for. Nothing extends the reservations from now on.
+    pub(super) fn turn(&mut self) -> Turn {
+        self.locks.iter_mut().for_each(Lock::close);
+        Turn::Reserved(self.locks.iter().map(Lock::token).copied().collect::<Arc<[_]>>())
+    }
+
+    /// After which pause all names are asked for once more after a lost round, if they are.
+    pub(super) fn asks_again(&mut self, is_contended: bool, random: u64) -> Option<Duration> {
+        self.in_vain += 1;
+        let longest = Duration::from_millis(2) * self.in_vain;
+        (is_contended && self.in_vain < Self::MOST).then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
+    }
+
+    /// This lock has won all names.
+    pub(super) fn taken_over_by(self, lock: Lock) -> Lock {
+        self.locks.into_iter().for_each(|reservation| lock.take_over(reservation));
+        lock
+    }
+}
+
+impl Acquire<'_> {
+    /// Reserves the names in their order, and waits in the queue of each. Returns those that were reserved before the
+    /// last attempt, or before one of them took too long.
+    pub(super) async fn reserve(
+        &self,
+        attempts: &mut u32,
+        failure: &mut Option<Failure>,
+    ) -> Result<Reservations, AcquireError> {
+        let mut reserved = Reservations::default();
         for (resource, key) in self.resources.iter().zip(&self.keys) {
             let one = |name: &Resource| Resources::from(name.clone());
+            let until = self.elapsed().saturating_add(longest_wait(&self.terms));
             let reservation = Acquire {
                 fleet: self.fleet,
                 runtime: self.runtime.clone(),
@@ -31,19 +92,23 @@ impl Acquire<'_> {
                 keys: one(key),
                 counters: None,
                 terms: self.terms,
-                retry: self.retry.clone(),
-                auto_extend: Some(schedule),
+                retry: self.retry.clone().deadline(until.min(self.retry.ends_after().unwrap_or(until))),
+                auto_extend: self.reserve,
+                reserve: None,
                 is_reservation: true,
                 called: self.called,
             };
-            match reservation.attempts_at_once(attempts).await {
-                Ok(lock) => reservations.extend(lock),
-                Err(error) => return Err(error.asked_for(&self.resources)),
+            match reservation.ask_until_won(attempts, failure, None).await? {
+                Some(lock) => reserved.locks.push(lock),
+                None => break,
             }
         }
-        let tokens = reservations.iter().map(Lock::token).copied().collect();
-        let Ok(lock) = self.round(Turn::Reserved(tokens), true, &mut None, &mut None).await? else { return Ok(None) };
-        reservations.into_iter().for_each(|reservation| lock.take_over(reservation));
-        Ok(Some(lock))
+        Ok(reserved)
+    }
+
+    /// Releases reservations that are of no use any more, and notifies whoever waits for these names.
+    pub(super) async fn release(&self, reservations: Reservations) {
+        let patience = Self::GIVING_BACK.min(self.left() / 2);
+        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Lock::give_back))).await;
     }
 }

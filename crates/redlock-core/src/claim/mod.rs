@@ -70,7 +70,7 @@ pub(crate) struct Claimed {
     is_quiet: AtomicBool,
     /// Whether it was a turn that was of no use, and goes to the next who waits.
     passes_on: AtomicBool,
-    /// Whether it only reserves a name for a call that waits for several: nobody is told of it.
+    /// Whether it only reserves a name for a call that waits for several. Observers do not hear of it.
     pub(crate) is_reservation: bool,
     /// The keys that count as held in this process. Those who wait for them here are told when they are not.
     holding: StdMutex<Vec<Holding>>,
@@ -180,7 +180,7 @@ impl Claim {
         Self(shared)
     }
 
-    /// The same, of which nobody is told. Only before it is shared.
+    /// Marks it as a reservation. Only before it is shared.
     pub(crate) fn as_reservation(mut self) -> Self {
         if let Some(claimed) = Arc::get_mut(&mut self.0) {
             claimed.is_reservation = true;
@@ -193,12 +193,17 @@ impl Claim {
         self.0.holding().extend(holding);
     }
 
-    /// The round has taken over the keys of this claim, which is given back without waking anybody: whoever waits for
-    /// them waits for this one.
+    /// Moves the local waiters of `reservation` to this claim, which holds its keys now. The reservation is released
+    /// without notifying anybody.
     pub(crate) fn take_over(&self, reservation: Self) {
         reservation.0.is_quiet.store(true, Ordering::SeqCst);
         let holding = mem::take(&mut *reservation.0.holding());
         self.0.holding().extend(holding);
+    }
+
+    /// Sends nothing any more that sets the keys.
+    pub(crate) fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
     }
 
     /// What another process has taken and left to this one. It may be on any node.

@@ -3,7 +3,7 @@
 -- ARGV: 1 token, 2 ttl in ms; or these and 3 how many of KEYS are resources, 4 for how long a counter is kept in ms (0: no
 -- fencing), 5 the longest ttl in use in ms (0: no restart guard), 6 whether to yield to those who wait already (1: yes),
 -- 7 whether to stand in line also when granted (1: yes), 8 the channel on which the asking process is woken (empty: it does
--- not wait), from 9 on the token of the predecessor of each resource, if there are any.
+-- not wait), from 9 on the tokens of the predecessors of the first resources, if there are any.
 -- Answers { verdict, TIME in us (0: not permitted, or not asked for a successor), counter or rest of the quarantine in ms }. Verdict: -3 when all keys
 -- hold this token now, -7 when so they do and were the predecessor's until now, -5 in quarantine, -6 when they are free but
 -- another waiter comes first, else the greatest remaining ttl in ms of those that another holds, as PTTL gives it (-1: none,

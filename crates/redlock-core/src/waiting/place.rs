@@ -29,7 +29,7 @@ pub(crate) enum Turn {
     Due,
     /// The holder leaves the lock to it.
     Follows(Predecessor),
-    /// Each name is reserved for it, by a lock with this token.
+    /// The first of its names are reserved for it, by locks with these tokens.
     Reserved(Arc<[Token]>),
 }
 
@@ -43,7 +43,7 @@ impl Turn {
         }
     }
 
-    /// The token of each key that is taken over.
+    /// The tokens whose keys are taken over, in the order of the keys.
     pub(crate) fn taken_over(&self) -> Arc<[Token]> {
         match self {
             Self::Follows(predecessor) => Arc::new([predecessor.claimed.token]),
