@@ -184,7 +184,7 @@ impl<'a> Acquire<'a> {
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
                 let is_contended = lost.lost == Lost::Contended;
-                self.give_back(lost).await;
+                Box::pin(self.give_back(lost)).await;
                 if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
                     sleep(again).await;
                     turn = Some(reservations.turn());
@@ -195,7 +195,7 @@ impl<'a> Acquire<'a> {
             let is_contended = |lost: &mut LostRound| lost.lost == Lost::Contended;
             let reserves = may_reserve && !is_last && self.reserve.is_some();
             if let Some(lost) = lost.take_if(|lost| reserves && is_contended(lost)) {
-                self.give_back(lost).await;
+                Box::pin(self.give_back(lost)).await;
                 return Ok(None);
             }
             let stop = match self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?) {

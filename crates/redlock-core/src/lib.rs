@@ -33,6 +33,7 @@
 //! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `list.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
 //!   [Redis page].
 //! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
+//! * [`Redlock::lead`]: leader election.
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
 //! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
 //!   another process.
@@ -66,6 +67,7 @@ mod lock;
 mod lock_parts;
 mod loss;
 mod using;
+mod lead;
 mod inspection;
 mod holder;
 mod nodes_report;

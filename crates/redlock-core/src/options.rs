@@ -56,6 +56,16 @@ impl AcquireOptions {
         Self { fencing: Some(fencing), ..self }
     }
 
+    /// The same, with these values where nothing else was asked for.
+    pub(crate) fn or(self, retry: Retry, auto_extend: AutoExtend, fencing: bool) -> Self {
+        Self {
+            retry: self.retry.or_else(|| self.deadline.is_none().then_some(retry)),
+            auto_extend: self.auto_extend.or(Some(auto_extend)),
+            fencing: self.fencing.or(Some(fencing)),
+            ..self
+        }
+    }
+
     /// The retry policy of this call.
     pub(crate) fn policy(self, default: &Retry) -> Retry {
         match (self.retry, self.deadline) {

@@ -53,7 +53,7 @@ impl Acquire<'_> {
         // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
-        let claim = if self.is_reservation { claim.as_reservation() } else { claim };
+        let claim = if self.is_reservation { claim.into_reservation() } else { claim };
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, &turn, queueing)

@@ -181,7 +181,7 @@ impl Claim {
     }
 
     /// Marks it as a reservation. Only before it is shared.
-    pub(crate) fn as_reservation(mut self) -> Self {
+    pub(crate) fn into_reservation(mut self) -> Self {
         if let Some(claimed) = Arc::get_mut(&mut self.0) {
             claimed.is_reservation = true;
         }

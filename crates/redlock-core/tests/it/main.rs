@@ -21,6 +21,7 @@ mod bounds;
 mod using;
 mod auto_extend;
 mod hand_over;
+mod lead;
 mod named;
 #[cfg(feature = "blocking")]
 mod blocking;

@@ -177,7 +177,7 @@ async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_onc
             }
             let _ = lock.release().await;
         };
-        let called = async { tokio::join!(work, async { waiter.await.map(drop) }) };
+        let called = Box::pin(async { tokio::join!(work, async { waiter.await.map(drop) }) });
         let _ = tokio::time::timeout(ms(drop_after), called).await;
         redlock.close().await.unwrap();
         let names = names.take();

@@ -28,7 +28,8 @@ impl Idle {
 /// The longest time in which a lock was idle.
 ///
 /// It counts while no hold of the lock is valid, a task that is neither paused nor killed waits for it, and at most a
-/// minority of the nodes fails. It starts anew whenever one of these ends.
+/// minority of the nodes fails or does not answer the soak itself: the disk of a busy machine may hold up a server. It
+/// starts anew whenever one of these ends.
 pub(crate) fn longest_idle(events: &[Event], holds: &[Hold], nodes: usize) -> Option<Idle> {
     let mut scene = Scene { nodes, ..Scene::default() };
     let mut longest: Option<Idle> = None;
@@ -71,6 +72,7 @@ fn changes<'a>(events: &'a [Event], holds: &[Hold]) -> Vec<(Duration, Change<'a>
 struct Scene {
     nodes: usize,
     failing: BTreeSet<Who>,
+    silent: BTreeSet<Who>,
     /// Processes that cannot ask now.
     absent: BTreeSet<usize>,
     /// What each task waits for.
@@ -97,6 +99,8 @@ impl Scene {
         match (&event.what, event.who) {
             (What::Fails(_), node) => drop(self.failing.insert(node)),
             (What::Well, node) => drop(self.failing.remove(&node)),
+            (What::Silent, node) => drop(self.silent.insert(node)),
+            (What::Answers, node) => drop(self.silent.remove(&node)),
             (What::Paused, Who::Process(process)) => drop(self.absent.insert(process)),
             (What::Killed, Who::Process(process)) => {
                 self.absent.insert(process);
@@ -115,7 +119,7 @@ impl Scene {
 
     /// The resources that could be acquired now, and are not.
     fn idle(&self) -> impl Iterator<Item = usize> {
-        let majority_responds = self.failing.len() <= (self.nodes - 1) / 2;
+        let majority_responds = self.failing.union(&self.silent).count() <= (self.nodes - 1) / 2;
         let wanted = self.wanted.iter().filter(|((process, _), _)| !self.absent.contains(process));
         wanted
             .map(|(_, resource)| *resource)
@@ -161,6 +165,19 @@ mod tests {
             (700, OTHER, holds_it("b", 1_500)),
         ];
         assert_eq!(longest(&events), Some((500, 700)));
+    }
+
+    #[test]
+    fn a_lock_is_not_idle_while_a_majority_fails_or_does_not_answer() {
+        let events = [
+            (0, TASK, What::Wants(0)),
+            (10, Who::Node(0), What::Fails(NodeFault::Hung)),
+            (20, Who::Node(0), What::Silent),
+            (30, Who::Node(1), What::Silent),
+            (900, Who::Node(1), What::Answers),
+            (1_000, TASK, holds_it("a", 1_500)),
+        ];
+        assert_eq!(longest(&events), Some((900, 1_000)));
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub(crate) enum What {
     Starting,
     /// A node is well again.
     Well,
+    /// A node did not answer a write of the soak itself in time, whether or not it should.
+    Silent,
+    /// It answers such writes again.
+    Answers,
 
     /// A process begins, for the first time or again.
     Begins,
@@ -131,6 +135,8 @@ impl fmt::Display for Event {
             What::Fails(fault) => write!(f, "fails {}", fault.name()),
             What::Starting => f.write_str("starting"),
             What::Well => f.write_str("well"),
+            What::Silent => f.write_str("silent"),
+            What::Answers => f.write_str("answers"),
             What::Begins => f.write_str("begins"),
             What::Paused => f.write_str("paused"),
             What::Resumed => f.write_str("resumed"),
@@ -169,6 +175,8 @@ fn parse(words: &mut SplitWhitespace<'_>) -> Result<Event> {
         }
         "starting" => What::Starting,
         "well" => What::Well,
+        "silent" => What::Silent,
+        "answers" => What::Answers,
         "begins" => What::Begins,
         "paused" => What::Paused,
         "resumed" => What::Resumed,
@@ -230,6 +238,8 @@ mod tests {
             (Who::Node(4), What::Fails(NodeFault::CutOff)),
             (Who::Node(4), What::Starting),
             (Who::Node(4), What::Well),
+            (Who::Node(4), What::Silent),
+            (Who::Node(4), What::Answers),
             (Who::Process(3), What::Begins),
             (Who::Process(3), What::Paused),
             (Who::Process(3), What::Resumed),

@@ -91,6 +91,8 @@ pub(crate) struct Faults {
     pub(crate) killed: usize,
     /// How often a majority of the nodes failed at the same time.
     pub(crate) majorities: usize,
+    /// How often a node did not answer the soak in time although nothing had been done to it.
+    pub(crate) stalls: usize,
 }
 
 impl Faults {
@@ -111,6 +113,7 @@ impl Faults {
         let mut failing = BTreeSet::new();
         for event in events {
             match event.what {
+                What::Silent if !failing.contains(&event.who) => self.stalls += 1,
                 What::Fails(_) if failing.insert(event.who) && failing.len() == nodes / 2 + 1 => self.majorities += 1,
                 What::Well => drop(failing.remove(&event.who)),
                 _ => {}
@@ -166,10 +169,11 @@ impl Report<'_> {
         let faults = self.faults();
         let kinds = faults.of_nodes.iter().map(|(kind, count)| format!("{} {count}", kind.name().replace('-', " ")));
         println!(
-            "\nfaults survived: {}\n  nodes: {}, a majority at once {}\n  processes: paused {}, killed {}",
+            "\nfaults survived: {}\n  nodes: {}, a majority at once {}, stalled by themselves {}\n  processes: paused {}, killed {}",
             faults.all(),
             kinds.collect::<Vec<_>>().join(", "),
             faults.majorities,
+            faults.stalls,
             faults.paused,
             faults.killed
         );

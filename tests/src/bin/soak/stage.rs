@@ -16,7 +16,7 @@ use crate::{
     faults::{self, Fault, NodePlan, ProcessFault},
     hold::holds,
     judge::judge,
-    log::{Log, NodeFault, What, Who, now},
+    log::{Event, Log, NodeFault, What, Who, now},
     picture::Picture,
     report::{self, Report},
 };
@@ -113,6 +113,15 @@ impl Stage<'_> {
             member.start().await?;
         }
         let mut troubles = JoinSet::new();
+        for number in 0..nodes.len() {
+            let (nodes, log, stop) = (Arc::clone(&nodes), Arc::clone(&self.log), stopped.clone());
+            troubles.spawn(async move {
+                match nodes.get(number) {
+                    Some(node) => listen_to(node, Who::Node(number), &log, stop).await,
+                    None => Ok(()),
+                }
+            });
+        }
         troubles.spawn(befall_nodes(Arc::clone(&nodes), plan, self.seed, Arc::clone(&self.log), stopped.clone()));
         // The keys of a process that is killed or paused are its own until their TTL ends.
         if !self.args.rolling {
@@ -218,6 +227,24 @@ async fn befall_node(node: &Server, fault: &Fault<NodeFault>, log: &Log, mut sto
         }
     }
     log.note(who, What::Well);
+    Ok(())
+}
+
+/// Notes when a node does not answer a write of the soak itself, and when it does again.
+async fn listen_to(node: &Server, who: Who, log: &Log, mut stop: Stop) -> Result<()> {
+    const EVERY: Duration = Duration::from_millis(100);
+    const IN_TIME: Duration = Duration::from_millis(200);
+    let mut was_silent = false;
+    while quiet(EVERY, &mut stop).await {
+        let sent = now();
+        let answers = node.command_within(IN_TIME, &["SET", "soak:heartbeat", "1"]).await.is_ok();
+        match (was_silent, answers) {
+            (false, false) => log.add(Event { at: sent, who, what: What::Silent }),
+            (true, true) => log.note(who, What::Answers),
+            _ => {}
+        }
+        was_silent = !answers;
+    }
     Ok(())
 }
 
