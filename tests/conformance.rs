@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 /// several share a core. `RUST_TEST_THREADS` overrides it, as in every test binary.
 fn default_threads() -> usize {
     let set = env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
-    set.unwrap_or_else(|| 2 * thread::available_parallelism().map_or(1, usize::from))
+    set.unwrap_or_else(|| 4 * thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Needs no server, and so is in the mock's column.
