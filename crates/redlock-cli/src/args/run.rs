@@ -24,10 +24,12 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) take: TakeArgs,
 
-    /// Hold the lock for at least so long, counted from when it was asked for, also if the command ends sooner. [default: 0s]
+    /// Hold the lock until this time after it was acquired, even if the command ends sooner, and no longer than both.
+    /// [default: 0s]
     ///
-    /// For what is to run once in a while, as a cron job on several hosts: with clocks that are some seconds apart, a short
-    /// command would have ended on one host before the other begins. The lock is left to expire; redlock does not wait.
+    /// For a cron job on several hosts: without it, a short job would end on one host before the clock of another host
+    /// starts the same job again. If the command ends sooner, redlock waits and then releases the lock. A signal ends
+    /// this wait: the lock then expires by itself.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
 

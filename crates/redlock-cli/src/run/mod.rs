@@ -8,5 +8,6 @@ mod dead;
 mod signals;
 mod backstop;
 mod ending;
+mod holding;
 
 pub(crate) use self::{backstop::run as backstop, signals::Signals, steps::run};

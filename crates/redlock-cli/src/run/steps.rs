@@ -11,6 +11,7 @@ use super::{
     command::{Command, Swept},
     deadlines::Deadlines,
     ending::{Ending, Why},
+    holding::Holding,
     signals::Signals,
     supervision::Supervision,
 };
@@ -30,9 +31,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     let deadlines = Deadlines::new(args.take.ttl, args.grace).map_err(|error| Failure::of(&error))?;
     let fleet = Fleet::open(&args.fleet, say)?;
-    let (at_least, longest) = (args.at_least.unwrap_or_default(), fleet.longest_ttl());
-    if at_least > longest {
-        let what = format!("--at-least {at_least:?} is longer than nodes keep a lock: give {longest:?} at most");
+    let (at_least, max_lifetime) = (args.at_least.unwrap_or_default(), args.max_lifetime.unwrap_or(Duration::MAX));
+    if at_least > max_lifetime {
+        let what = format!("--at-least {at_least:?} is longer than --max-lifetime {max_lifetime:?}");
         return Err(Failure::new(Exit::FAILED, what));
     }
     let redlock = fleet.holder(args.take.owner.clone(), Owner::this_process())?;
@@ -40,7 +41,6 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
 
     // 1. The lock, unless a signal comes first.
     let began = Instant::now();
-    let max_lifetime = args.max_lifetime.unwrap_or(Duration::MAX);
     let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
     let taken = select! {
         biased;
@@ -58,6 +58,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             return Err(not_taken(error.into(), &args));
         }
     };
+    let held_until = Instant::now().checked_add(at_least);
     say.event(
         "acquired",
         &format!(
@@ -76,7 +77,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     // 2. The command.
     let ending = run_command(&args, deadlines, began, &mut lock, &mut signals, say).await;
 
-    // 3. The lock back, or left for as long as it is to be held at least.
+    // 3. The lock is released, at the earliest when `--at-least` is over.
     let ending = match ending {
         Ok(ending) => ending,
         Err(failure) => {
@@ -85,9 +86,11 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let rest = at_least.saturating_sub(began.elapsed());
     let exit = match ending.why {
-        Why::ItsOwn if !rest.is_zero() => leave(lock, rest, &args, ending, say).await,
+        Why::ItsOwn if args.at_least.is_some() => {
+            let holding = Holding { until: held_until, longest_ttl: fleet.longest_ttl(), on_loss: args.on_loss, say };
+            holding.run(lock, ending.status.into(), &mut signals).await
+        }
         _ => give_back(lock, &args, ending, say).await,
     };
     close(&redlock).await;
@@ -174,34 +177,6 @@ fn backstop(args: &RunArgs, say: &Say) -> Option<Backstop> {
 fn valid_until(lock: &Lock) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some((now + lock.validity()).as_secs().to_string())
-}
-
-/// Leaves the lock to expire, not before so long.
-async fn leave(mut lock: Lock, rest: Duration, args: &RunArgs, ending: Ending, say: &Say) -> Exit {
-    let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
-    let left = match extended {
-        Ok(()) => lock.into_parts().await.map(drop).map_err(|loss| Failure::new(Exit::LOST, chain(&loss))),
-        Err(error) => Err(Failure::from(error)),
-    };
-    match left {
-        Ok(()) => {
-            let text = format!("the lock is left for {} ms more (--at-least)", rest.as_millis());
-            say.event("left", &text, json!({ "resource": args.name, "for_ms": millis(rest) }));
-            ending.status.into()
-        }
-        Err(Failure { exit: Exit::LOST, what, .. }) if args.on_loss == OnLoss::Kill => {
-            say.notable(
-                "lost",
-                &format!("{what}: another may have held it before the command had ended"),
-                json!({ "resource": args.name, "exit_code": Exit::LOST.0 }),
-            );
-            Exit::LOST
-        }
-        Err(Failure { what, .. }) => {
-            say.warning(&format!("the lock could not be held for --at-least: {what}"));
-            ending.status.into()
-        }
-    }
 }
 
 /// Gives the lock back, and tells whether it was held to the end.

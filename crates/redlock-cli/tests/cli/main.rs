@@ -7,6 +7,7 @@ mod stage;
 mod run;
 mod usage;
 mod race;
+mod at_least;
 mod loss;
 mod signals;
 mod processes;

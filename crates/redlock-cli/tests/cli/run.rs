@@ -54,6 +54,7 @@ async fn bad_usage_is_125_and_nothing_is_run() {
         (&["--ttl", "10s", "--grace", "5s"], "leaves no time for extends"),
         (&["--ttl", "8d"], "604800"),
         (&["--max-lifetime", "2s", "--ttl", "3s"], "longest lifetime"),
+        (&["--at-least", "2h", "--max-lifetime", "1h"], "longer than --max-lifetime"),
         (&["--nodes", "http://a"], "scheme"),
         (&["--nodes", "redis://a,redis://a"], "given twice"),
         (&["--config", "nowhere.toml"], "cannot read the configuration file nowhere.toml"),

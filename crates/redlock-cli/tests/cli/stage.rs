@@ -59,6 +59,20 @@ impl Stage {
         assert!(eventually(async || !self.read(name).is_empty()).await, "{name} is not written");
     }
 
+    /// Waits until a file contains this text.
+    pub(crate) async fn until_said(&self, name: &str, text: &str) {
+        assert!(
+            eventually(async || self.read(name).contains(text)).await,
+            "{text} is not in {name}: {}",
+            self.read(name)
+        );
+    }
+
+    /// A new file for the standard error of the program.
+    pub(crate) fn log(&self, name: &str) -> fs::File {
+        fs::File::create(self.file(name)).unwrap()
+    }
+
     /// The program on these nodes, in the folder.
     pub(crate) fn redlock<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = bare(args);
@@ -94,10 +108,6 @@ impl Stage {
 
     pub(crate) async fn until_held(&self, key: &str) {
         assert!(eventually(async || self.holding(key).await == self.servers.len()).await, "{key} is not held");
-    }
-
-    pub(crate) async fn until_free(&self, key: &str) {
-        assert!(eventually(async || self.holding(key).await == 0).await, "{key} is held");
     }
 
     /// Pauses all servers right after an extend. When the first key expires, since 1970.

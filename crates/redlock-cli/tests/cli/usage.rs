@@ -64,20 +64,6 @@ async fn no_time_to_wait_is_one_try() {
 }
 
 #[tokio::test]
-async fn what_no_node_would_keep_for_so_long_is_refused_before_the_command_runs() {
-    let stage = Stage::new(1).await;
-    fs::write(stage.file("redlock.toml"), "restart_guard = \"10s\"\n").unwrap();
-    for (options, longest) in [
-        (&["--at-least", "8d"][..], "give 604800s at most"),
-        (&["--at-least", "11s", "--config", "redlock.toml"], "give 10s at most"),
-    ] {
-        let told = outcome(stage.run("a", options, &["touch", "ran"])).await;
-        assert!(told.code == 125 && told.stderr.contains(longest), "{}: {}", told.code, told.stderr);
-        assert!(!stage.file("ran").exists());
-    }
-}
-
-#[tokio::test]
 async fn output_for_which_there_is_no_room_is_a_failure_and_output_that_nobody_reads_is_none() {
     let stage = Stage::new(3).await;
     for task in [&["status", "a"][..], &["status", "a", "--json"], &["doctor"], &["watch", "a"], &["man"]] {

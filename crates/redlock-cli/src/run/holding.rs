@@ -1,0 +1,115 @@
+//! `--at-least`: the lock after its command has ended, until its time is over.
+
+use std::time::{Duration, Instant};
+
+use redlock_core::{ExtendError, Lock, Release};
+use serde_json::json;
+use tokio::{select, time::sleep};
+
+use super::signals::Signals;
+use crate::{args::OnLoss, exit::Exit, failure::chain, say::Say};
+
+/// The shortest TTL of an extend that is there to see whether the nodes still hold the lock.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How a lock is held after its command has ended.
+#[derive(Debug)]
+pub(super) struct Holding<'a> {
+    /// When it is released; nothing if that is beyond what the clock can count.
+    pub(super) until: Option<Instant>,
+    /// The longest TTL that the nodes accept.
+    pub(super) longest_ttl: Duration,
+    pub(super) on_loss: OnLoss,
+    pub(super) say: &'a Say,
+}
+
+impl Holding<'_> {
+    /// Holds the lock until its time is over, then releases it. `exit` is the command's exit code.
+    pub(super) async fn run(self, mut lock: Lock, exit: Exit, signals: &mut Signals) -> Exit {
+        // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
+        let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
+        match confirmed {
+            Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) => {
+                return self.was_lost(&lock, &error, exit);
+            }
+            // Too few nodes answered: it is still extended in the background.
+            Ok(_) | Err(_) => {}
+        }
+        let rest = self.rest();
+        if !rest.is_zero() {
+            let text = format!("the command has ended; the lock is held for {} ms more (--at-least)", rest.as_millis());
+            self.say.event("holding", &text, json!({ "resource": lock.resource(), "for_ms": millis(rest) }));
+        }
+        let lost = lock.lost();
+        select! {
+            biased;
+            loss = lost => {
+                self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
+                exit
+            }
+            () = self.time_is_over() => self.release(lock, exit).await,
+            _ = signals.next() => self.leave(lock, exit).await,
+        }
+    }
+
+    /// How much of the time is left.
+    fn rest(&self) -> Duration {
+        self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    async fn time_is_over(&self) {
+        loop {
+            let rest = self.rest();
+            if rest.is_zero() {
+                return;
+            }
+            sleep(rest.min(Duration::from_secs(3600))).await;
+        }
+    }
+
+    async fn release(&self, lock: Lock, exit: Exit) -> Exit {
+        let name = lock.resource().to_owned();
+        match lock.release().await {
+            Ok(Release::Released) => {
+                self.say.event("released", &format!("released {name:?}"), json!({ "resource": name }))
+            }
+            Ok(_) => self.say.warning(&format!("the lock on {name:?} was lost before --at-least was over")),
+            Err(error) => self.say.warning(&chain(&error)),
+        }
+        exit
+    }
+
+    /// This process has to end: the nodes keep the lock for the rest of the time.
+    async fn leave(&self, mut lock: Lock, exit: Exit) -> Exit {
+        let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
+        let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
+        let for_ms = millis(lock.validity());
+        let left = match extended {
+            Ok(()) => lock.into_parts().await.map(drop).map_err(|loss| chain(&loss)),
+            Err(error) => Err(chain(&error)),
+        };
+        match left {
+            Ok(()) => {
+                let text = format!("a signal came: the lock expires in {for_ms} ms (--at-least)");
+                self.say.event("left", &text, json!({ "resource": name, "for_ms": for_ms }));
+            }
+            Err(what) => self.say.warning(&format!("the lock could not be held for --at-least: {what}")),
+        }
+        exit
+    }
+
+    /// The lock was lost before the command had ended.
+    fn was_lost(&self, lock: &Lock, error: &ExtendError, exit: Exit) -> Exit {
+        let what = format!("{}: another host may have held it before the command ended", chain(error));
+        if self.on_loss == OnLoss::Warn {
+            self.say.warning(&what);
+            return exit;
+        }
+        self.say.notable("lost", &what, json!({ "resource": lock.resource(), "exit_code": Exit::LOST.0 }));
+        Exit::LOST
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

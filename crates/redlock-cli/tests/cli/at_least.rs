@@ -1,0 +1,71 @@
+//! `--at-least`: a name is locked until its time is over, and no longer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::stage::{Stage, finished, outcome, send};
+
+/// A job that two hosts start in the same minute, with a TTL that is much longer than the minute.
+const MINUTE: [&str; 4] = ["--at-least", "6s", "-E", "0"];
+
+#[tokio::test]
+async fn of_several_minutes_each_runs_once_however_long_the_job_takes() {
+    let stage = Stage::new(3).await;
+    for (minute, job) in ["true", "sleep 3", "sleep 8", "true"].into_iter().enumerate() {
+        let minute = format!("minute-{minute}");
+        let script = format!("echo ran >> {minute}; {job}");
+        let first = stage.attempt("job", &MINUTE, &["sh", "-c", &script]).spawn().unwrap();
+        // Before the minute of the first host is over, the clock of the second host reaches it.
+        stage.until_written(&minute).await;
+        let second = outcome(stage.attempt("job", &MINUTE, &["sh", "-c", &script])).await;
+        assert!(second.code == 0 && second.stderr.contains("held by"), "{}", second.stderr);
+        assert_eq!(finished(first).await.code, 0);
+        assert_eq!((stage.read(&minute).as_str(), stage.holding("job").await), ("ran\n", 0));
+    }
+}
+
+#[tokio::test]
+async fn a_short_command_holds_the_lock_until_the_time_is_over_and_says_for_how_long() {
+    let stage = Stage::new(3).await;
+    for (ttl, options) in [("30s", &[][..]), ("5m", &[]), ("1s", &["--max-lifetime", "1m"])] {
+        let began = Instant::now();
+        let held = ["run", "a", "-v", "--at-least", "3s", "--node-timeout", "500ms", "--ttl", ttl];
+        let held = outcome(stage.redlock([&held[..], options, &["--", "sh", "-c", "exit 3"]].concat())).await;
+        assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+        assert_eq!((held.code, stage.holding("a").await), (3, 0), "{ttl}: {}", held.stderr);
+        let told =
+            held.stderr.lines().find_map(|line| line.split_once("the lock is held for ")?.1.split_once(" ms more"));
+        let told: u64 = told.unwrap_or_else(|| panic!("{}", held.stderr)).0.parse().unwrap();
+        assert!(told <= 3000 && held.stderr.contains("released \"a\""), "{}", held.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
+    let stage = Stage::new(3).await;
+    let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
+    let child = command.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_said("log", "the lock is held for").await;
+    send(&child, "TERM");
+    assert_eq!(finished(child).await.code, 3, "{}", stage.read("log"));
+    assert!(stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
+    for server in &stage.servers {
+        assert!(server.command(&["PTTL", "a"]).await.unwrap().integer().unwrap() > 40_000);
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_lost_after_the_command_has_ended_is_reported() {
+    let stage = Stage::new(3).await;
+    let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
+    let child = command.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_said("log", "the lock is held for").await;
+    for server in &stage.servers {
+        server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
+    }
+    assert_eq!(finished(child).await.code, 3, "{}", stage.read("log"));
+    assert!(stage.read("log").contains("could not be held for --at-least"), "{}", stage.read("log"));
+    // The lock of the other holder is left alone.
+    assert_eq!(stage.holding("a").await, 3);
+}
