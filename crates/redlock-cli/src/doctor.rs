@@ -13,7 +13,7 @@ use redlock_core::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{args::DoctorArgs, exit::Exit, failure::Failure, fleet::Fleet, hold::closed, paint::Paint, say::Say};
+use crate::{args::DoctorArgs, close::closed, exit::Exit, failure::Failure, fleet::Fleet, paint::Paint, say::Say};
 
 /// How often a node is asked for its latency, once it is connected. The quickest answer counts.
 const ASKED: u32 = 3;
@@ -33,8 +33,8 @@ pub(crate) async fn run(args: &DoctorArgs, say: &Say) -> Result<Exit, Failure> {
         Some(Severity::Error) => Exit(2),
     };
     let paint = Paint::of(&io::stdout());
-    let told = say.result(|| text(&report, &latencies, paint), || data(&report, &latencies, exit));
-    closed(&redlock, told.map(|()| exit)).await
+    let told = say.result(|| text(&report, &latencies, paint), || data(&report, &latencies, exit)).await;
+    closed(&redlock, args.fleet.close_timeout, say, told.map(|()| exit)).await
 }
 
 /// How long each node takes to answer, in the order of the nodes; nothing of those that do not.

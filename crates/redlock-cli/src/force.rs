@@ -6,28 +6,33 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Finding, Inspection, LockParts, Release, ResumeError, Sight};
+use redlock_core::{Finding, Inspection, LockParts, Redlock, Release, ResumeError, Sight};
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
-use crate::{args::ReleaseArgs, exit::Exit, failure::Failure, fleet::Fleet, hold::closed, say::Say};
+use crate::{args::ReleaseArgs, close::closed, exit::Exit, failure::Failure, fleet::Fleet, say::Say};
 
-/// Shows who holds the lock, asks, and deletes that holder's keys: whoever took it meanwhile keeps it.
+/// Shows who holds the lock, asks, and deletes that holder's keys. A lock that another holder acquires meanwhile stays.
 pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
+    let outcome = release_with(&redlock, args, say).await;
+    closed(&redlock, args.fleet.close_timeout, say, outcome).await
+}
+
+async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
     let inspection = redlock.inspect(&args.name).await?;
     let tokens = tokens(&inspection)?;
     if tokens.is_empty() {
-        let outcome = match inspection.finding() {
-            Finding::Unknown => Err(Failure::new(Exit::UNREACHABLE, inspection.to_string())),
-            _ => {
-                say.event("free", &format!("{:?} is free", args.name), json!({ "resource": args.name }));
-                Ok(Exit::SUCCESS)
-            }
-        };
-        return closed(&redlock, outcome).await;
+        if matches!(inspection.finding(), Finding::Unknown) {
+            return Err(Failure::new(Exit::UNREACHABLE, inspection.to_string()));
+        }
+        say.event("free", &format!("{:?} is free", args.name), json!({ "resource": args.name }));
+        return Ok(Exit::SUCCESS);
     }
     if !args.yes {
-        confirm(&inspection)?;
+        // On another thread, so that signals are still handled.
+        let asked = spawn_blocking(move || confirm(&inspection)).await;
+        asked.map_err(|error| Failure::of(&error))??;
     }
     for token in tokens {
         let parts =
@@ -39,11 +44,11 @@ pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failu
             },
             // No quorum holds this one. What there is of it is deleted in the background, which `closed` waits for.
             Err(ResumeError::Lost { .. } | ResumeError::Expired { .. }) => {}
-            Err(error) => return closed(&redlock, Err(error.into())).await,
+            Err(error) => return Err(error.into()),
         }
     }
     say.notable("released", &format!("released {:?} by force", args.name), json!({ "resource": args.name }));
-    closed(&redlock, Ok(Exit::SUCCESS)).await
+    Ok(Exit::SUCCESS)
 }
 
 /// The tokens on the nodes. Those of other libraries are left to these.

@@ -9,6 +9,7 @@ use tokio::select;
 use crate::{
     args::{AcquireArgs, ExtendArgs, FleetArgs, ReleaseArgs},
     attempt::take,
+    close::closed,
     exit::Exit,
     failure::Failure,
     fleet::Fleet,
@@ -16,25 +17,26 @@ use crate::{
     say::Say,
 };
 
-/// The ttl that stands for that of a lock which is given back: it decides only how long nodes are waited for.
+/// The TTL of a lock that is released: it decides only how long nodes are waited for.
 const ANY_TTL: Duration = Duration::from_secs(30);
 
-/// Takes a lock and prints its token.
+/// Acquires a lock and prints its token.
 pub(crate) async fn acquire(args: AcquireArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.holder(args.take.owner.clone(), the_caller())?;
+    let outcome = acquire_with(&redlock, &args, say).await;
+    closed(&redlock, args.fleet.close_timeout, say, outcome).await
+}
+
+async fn acquire_with(redlock: &Redlock, args: &AcquireArgs, say: &Say) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
-    let taken = select! {
+    let lock = select! {
         biased;
-        // What was set on nodes by then is given back.
-        signal = signals.next() => return closed(&redlock, Ok(Exit::of_signal(signal.as_raw()))).await,
-        taken = take(&redlock, &args.name, &args.take, AcquireOptions::new(args.take.ttl)) => taken,
-    };
-    let lock = match taken {
-        Ok(lock) => lock,
-        Err(error) => return closed(&redlock, Err(error.into())).await,
+        // What was set on nodes by then is released.
+        signal = signals.next() => return Ok(Exit::of_signal(signal.as_raw())),
+        taken = take(redlock, &args.name, &args.take, AcquireOptions::new(args.take.ttl)) => taken?,
     };
     let (token, fencing_token) = (*lock.token(), lock.fencing_token());
-    let printed = say.try_result(
+    let printing = say.try_result(
         || fencing_token.map_or_else(|| token.as_str().to_owned(), |number| format!("{}\n{number}", token.as_str())),
         || {
             json!({
@@ -46,67 +48,66 @@ pub(crate) async fn acquire(args: AcquireArgs, say: &Say) -> Result<Exit, Failur
             })
         },
     );
+    let printed = select! {
+        biased;
+        printed = printing => printed,
+        signal = signals.next() => {
+            let _ = lock.release().await;
+            return Ok(Exit::of_signal(signal.as_raw()));
+        }
+    };
     if let Err(error) = printed {
-        // Nobody could ever give it back.
+        // Nobody could ever release it.
         let _ = lock.release().await;
-        return closed(&redlock, Err(Failure::new(Exit::FAILED, format!("the token cannot be printed: {error}"))))
-            .await;
+        return Err(Failure::new(Exit::FAILED, format!("the token cannot be printed: {error}")));
     }
-    // Not given back at the end of this process.
+    // Not released at the end of this process.
     let left = lock.into_parts().await;
-    let outcome = left.map(|_parts| Exit::SUCCESS).map_err(|loss| Failure::new(Exit::LOST, loss.to_string()));
-    closed(&redlock, outcome).await
+    left.map(|_parts| Exit::SUCCESS).map_err(|loss| Failure::new(Exit::LOST, loss.to_string()))
 }
 
 /// Extends a lock by its token.
 pub(crate) async fn extend(args: &ExtendArgs, say: &Say) -> Result<Exit, Failure> {
     let parts = parts(&args.name, args.ttl)?;
     let redlock = redlock(&args.fleet, say)?;
-    let mut lock = match redlock.resume(parts).await {
-        Ok(lock) => lock,
-        Err(error) => return closed(&redlock, Err(error.into())).await,
-    };
+    let outcome = extend_with(&redlock, parts, args, say).await;
+    closed(&redlock, args.fleet.close_timeout, say, outcome).await
+}
+
+async fn extend_with(redlock: &Redlock, parts: LockParts, args: &ExtendArgs, say: &Say) -> Result<Exit, Failure> {
+    let mut lock = redlock.resume(parts).await?;
     let extended = lock.extend(args.ttl).await;
-    let handed_on = lock.into_parts().await;
-    let validity = match (extended, handed_on) {
-        (Ok(validity), Ok(_)) => validity,
-        (Err(error), _) => return closed(&redlock, Err(error.into())).await,
-        (_, Err(loss)) => return closed(&redlock, Err(Failure::new(Exit::LOST, loss.to_string()))).await,
-    };
+    // Not released at the end of this process.
+    let left = lock.into_parts().await;
+    let validity = extended?;
+    let _ = left.map_err(|loss| Failure::new(Exit::LOST, loss.to_string()))?;
     let told = say.result(
         || millis(validity).to_string(),
         || json!({ "resource": args.name, "ttl_ms": millis(args.ttl), "valid_ms": millis(validity) }),
     );
-    if let Err(failure) = told {
+    if let Err(failure) = told.await {
         // It is extended all the same.
         say.warning(&failure.what);
     }
-    closed(&redlock, Ok(Exit::SUCCESS)).await
+    Ok(Exit::SUCCESS)
 }
 
-/// Gives a lock back by its token.
+/// Releases a lock by its token.
 pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
     let parts = parts(&args.name, ANY_TTL)?;
     let redlock = redlock(&args.fleet, say)?;
-    let released = match redlock.resume(parts).await {
-        Ok(lock) => lock.release().await.map_err(Failure::from),
-        Err(error) => return closed(&redlock, Err(error.into())).await,
-    };
-    let outcome = match released {
-        Ok(Release::Released) => {
+    let outcome = release_with(&redlock, parts, args, say).await;
+    closed(&redlock, args.fleet.close_timeout, say, outcome).await
+}
+
+async fn release_with(redlock: &Redlock, parts: LockParts, args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
+    match redlock.resume(parts).await?.release().await? {
+        Release::Released => {
             say.event("released", &format!("released {:?}", args.name), json!({ "resource": args.name }));
             Ok(Exit::SUCCESS)
         }
-        Ok(_) => Err(Failure::new(Exit::LOST, format!("the lock on {:?} was already gone", args.name))),
-        Err(failure) => Err(failure),
-    };
-    closed(&redlock, outcome).await
-}
-
-/// Waits for what is given back in the background.
-pub(crate) async fn closed(redlock: &Redlock, outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
-    let _ = tokio::time::timeout(Duration::from_secs(2), redlock.close()).await;
-    outcome
+        _ => Err(Failure::new(Exit::LOST, format!("the lock on {:?} was already gone", args.name))),
+    }
 }
 
 fn redlock(args: &FleetArgs, say: &Say) -> Result<Redlock, Failure> {

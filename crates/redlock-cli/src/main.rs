@@ -18,7 +18,9 @@ mod fleet;
 mod config;
 
 mod attempt;
+mod close;
 mod say;
+mod stderr;
 mod paint;
 mod secret;
 mod failure;
@@ -29,17 +31,22 @@ use std::{
 };
 
 use clap::{Parser as _, error::ErrorKind};
+use tokio::{runtime::Builder, select};
+#[cfg(feature = "demo")]
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
 
 use crate::{
     args::{Cli, Task},
     exit::Exit,
     failure::Failure,
+    run::Signals,
     say::Say,
 };
 
-// One thread: the command is this thread's child, and signals, the lock and the clock are looked at in turn.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
@@ -59,32 +66,59 @@ async fn main() -> ExitCode {
     };
     let say = Say::new(cli.json, cli.verbose);
     say.log();
-    perform(cli, &say).await.unwrap_or_else(|failure| say.failure(&failure)).into()
+    let exit = work(cli, &say).unwrap_or_else(|failure| say.failure(&failure));
+    say.flush();
+    exit.into()
+}
+
+fn work(cli: Cli, say: &Say) -> Result<Exit, Failure> {
+    // One thread: the command is this thread's child, and signals, the lock and the clock are looked at in turn.
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Failure::of(&error))?;
+    let done = runtime.block_on(perform(cli, say));
+    // A name server that hangs, or a reader that is stalled, must not delay the end.
+    runtime.shutdown_background();
+    done
 }
 
 async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
     match cli.task {
-        // On the heap: the runs of all tasks would share one large frame otherwise.
+        // These handle signals themselves. On the heap: all tasks would share one large frame otherwise.
         Task::Run(args) => Box::pin(run::run(args, say)).await,
-        Task::Doctor(args) => Box::pin(doctor::run(&args, say)).await,
-        Task::Status(args) => Box::pin(status::run(&args, say)).await,
-        Task::Watch(args) => Box::pin(watch::run(&args, say)).await,
         Task::Acquire(args) => Box::pin(hold::acquire(args, say)).await,
-        Task::Extend(args) => Box::pin(hold::extend(&args, say)).await,
-        Task::Release(args) if args.force => Box::pin(force::release(&args, say)).await,
-        Task::Release(args) => Box::pin(hold::release(&args, say)).await,
-        #[cfg(feature = "demo")]
-        Task::Demo(_) if say.is_json() => {
-            Err(Failure::new(Exit::FAILED, "the demo is for people and tells nothing as JSON: leave out `--json`"))
-        }
-        // It has threads of its own.
-        #[cfg(feature = "demo")]
-        Task::Demo(args) => {
-            let shown = tokio::task::spawn_blocking(|| redlock_demo::run(args)).await;
-            shown.map(Exit).map_err(|error| Failure::of(&error))
-        }
-        Task::Completions { shell } => pages::completions(shell),
+        Task::Watch(args) => Box::pin(watch::run(&args, say)).await,
         Task::Backstop => Ok(run::backstop()),
-        Task::Man { task } => pages::manual(task.as_deref()),
+        // It has threads of its own, and handles Ctrl-C.
+        #[cfg(feature = "demo")]
+        Task::Demo(args) => demo(args, say).await,
+        Task::Doctor(args) => until_signal(doctor::run(&args, say)).await,
+        Task::Status(args) => until_signal(status::run(&args, say)).await,
+        Task::Extend(args) => until_signal(hold::extend(&args, say)).await,
+        Task::Release(args) if args.force => until_signal(force::release(&args, say)).await,
+        Task::Release(args) => until_signal(hold::release(&args, say)).await,
+        Task::Completions { shell } => until_signal(pages::completions(shell)).await,
+        Task::Man { task } => until_signal(pages::manual(task.as_deref())).await,
+    }
+}
+
+/// Does this unless a signal comes first. Without a handler, a process with the ID 1 would not get the signal.
+async fn until_signal(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
+    select! {
+        biased;
+        done = Box::pin(task) => done,
+        signal = signals.next() => Ok(Exit::of_signal(signal.as_raw())),
+    }
+}
+
+#[cfg(feature = "demo")]
+async fn demo(args: redlock_demo::Args, say: &Say) -> Result<Exit, Failure> {
+    if say.is_json() {
+        return Err(Failure::new(Exit::FAILED, "the demo is for people and has no JSON output: leave out `--json`"));
+    }
+    let terminate = SignalKind::terminate();
+    let mut terminated = signal(terminate).map_err(|error| Failure::of(&error))?;
+    select! {
+        shown = spawn_blocking(|| redlock_demo::run(args)) => shown.map(Exit).map_err(|error| Failure::of(&error)),
+        _ = terminated.recv() => Ok(Exit::of_signal(terminate.as_raw_value())),
     }
 }

@@ -1,23 +1,26 @@
 //! `redlock completions` and `redlock man`, from the same source as `--help`.
 
-use std::io::{self, Write as _};
-
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::{args::Cli, exit::Exit, failure::Failure, say::printed};
+use crate::{
+    args::Cli,
+    exit::Exit,
+    failure::Failure,
+    say::{print, printed},
+};
 
 /// Prints the completions for a shell.
-pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
+pub(crate) async fn completions(shell: Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "redlock", &mut script);
-    print(&script)
+    printed(print(script).await).map(|()| Exit::SUCCESS)
 }
 
 /// Prints the page of a command, or of the program.
-pub(crate) fn manual(task: Option<&str>) -> Result<Exit, Failure> {
-    print(&page(task)?)
+pub(crate) async fn manual(task: Option<&str>) -> Result<Exit, Failure> {
+    printed(print(page(task)?).await).map(|()| Exit::SUCCESS)
 }
 
 fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
@@ -47,11 +50,6 @@ fn named(whole: &Command, task: &str) -> Result<Command, Failure> {
 
 fn is_listed(command: &Command) -> bool {
     !command.is_hide_set() && command.get_name() != "help"
-}
-
-fn print(text: &[u8]) -> Result<Exit, Failure> {
-    let mut stdout = io::stdout().lock();
-    printed(stdout.write_all(text).and_then(|()| stdout.flush())).map(|()| Exit::SUCCESS)
 }
 
 #[cfg(test)]

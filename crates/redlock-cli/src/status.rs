@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     args::StatusArgs,
+    close::closed,
     exit::Exit,
     failure::{Failure, chain},
     fleet::Fleet,
-    hold::closed,
     paint::Paint,
     say::Say,
 };
@@ -37,7 +37,8 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
         || if all.is_empty() { "no locks are held".to_owned() } else { lines() },
         || all.iter().map(data).collect(),
     );
-    closed(&redlock, told.map(|()| exit)).await
+    let told = told.await;
+    closed(&redlock, args.fleet.close_timeout, say, told.map(|()| exit)).await
 }
 
 /// Looks at all of these, several at once, and tells of them in the same order.

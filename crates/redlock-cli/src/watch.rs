@@ -1,16 +1,12 @@
 //! `redlock watch`: who holds a lock, over and over.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use redlock_core::Inspection;
-use tokio::{
-    select,
-    signal::unix::{SignalKind, signal},
-    time,
-};
+use tokio::{select, time};
 
 use crate::{
     args::WatchArgs,
@@ -18,7 +14,8 @@ use crate::{
     failure::Failure,
     fleet::Fleet,
     paint::Paint,
-    say::{Say, printed},
+    run::Signals,
+    say::{Say, print, printed},
     status,
 };
 
@@ -36,17 +33,23 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     let mut ticks = time::interval(args.every);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     // Listened to all the time: one that comes during a look must not be lost.
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| Failure::of(&error))?;
+    let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
     loop {
         let look = async {
             ticks.tick().await;
             redlock.inspect(&args.name).await
         };
         let inspection = select! {
-            _ = interrupts.recv() => return Ok(Exit::SUCCESS),
+            _ = signals.next() => return Ok(Exit::SUCCESS),
             inspection = look => inspection?,
         };
-        if let Err(error) = view.show(&inspection) {
+        let Some(text) = view.next(&inspection) else { continue };
+        let shown = select! {
+            biased;
+            shown = print(text) => shown,
+            _ = signals.next() => return Ok(Exit::SUCCESS),
+        };
+        if let Err(error) = shown {
             return printed(Err(error)).map(|()| Exit::SUCCESS);
         }
     }
@@ -71,24 +74,22 @@ impl View {
         Self { json: say.is_json(), live, paint: Paint::of(&stdout), last: None, height: 0 }
     }
 
-    fn show(&mut self, inspection: &Inspection) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
+    /// What is to be written now; nothing if nothing has changed.
+    fn next(&mut self, inspection: &Inspection) -> Option<String> {
         if self.live {
             let text = status::text(inspection, self.paint);
             let up = if self.height > 0 { format!("\x1b[{}A", self.height) } else { String::new() };
             self.height = text.lines().count();
             // Lines are cut at the terminal's width, so that each is one.
-            write!(stdout, "{up}\x1b[J\x1b[?7l{text}\n\x1b[?7h")?;
-            return stdout.flush();
+            return Some(format!("{up}\x1b[J\x1b[?7l{text}\n\x1b[?7h"));
         }
         let now = steady(inspection);
         if self.last.as_ref() == Some(&now) {
-            return Ok(());
+            return None;
         }
-        let line = if self.json { status::data(inspection).to_string() } else { status::text(inspection, self.paint) };
         self.last = Some(now);
-        writeln!(stdout, "{line}")?;
-        stdout.flush()
+        let line = if self.json { status::data(inspection).to_string() } else { status::text(inspection, self.paint) };
+        Some(format!("{line}\n"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a user asks of the distributed lock. How it is done is in `acquire.rs`, `extend.rs` and `release.rs`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -198,16 +198,33 @@ impl Redlock {
     ///
     /// As [`Redlock::acquire`].
     pub async fn close(&self) -> Result<(), CloseError> {
+        self.close_within(3 * LATE_LIMIT).await
+    }
+
+    /// [Closes](Self::close) in at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::close`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
+    pub async fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
         self.fleet.listening.close();
         let fleet = &self.fleet;
         if fleet.background.is_idle() && !fleet.owes() {
             return Ok(());
         }
         let started = Instant::now();
-        let finished = fleet.background.finish(3 * LATE_LIMIT).await;
+        let finished = fleet.background.finish(limit).await;
         let owed = match finished {
             Err(CloseError::NoRuntime) => return finished,
-            _ => fleet.settle(3 * LATE_LIMIT, started.elapsed()).await,
+            _ => fleet.settle(limit, started.elapsed()).await,
         };
         match finished {
             Ok(()) if owed.is_empty() => Ok(()),

@@ -30,6 +30,11 @@ pub(crate) struct FleetArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) node_timeout: Option<Duration>,
 
+    /// How long to wait at the end for nodes that have not confirmed a release yet. What they do not release expires
+    /// with its TTL; -v reports it.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "200ms")]
+    pub(crate) close_timeout: Duration,
+
     /// The Redis client.
     #[cfg(feature = "fred")]
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]

@@ -28,12 +28,11 @@ impl Holding<'_> {
     pub(super) async fn run(self, mut lock: Lock, exit: Exit, signals: &mut Signals) -> Exit {
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
-        match confirmed {
-            Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) => {
-                return self.was_lost(&lock, &error, exit);
-            }
-            // Too few nodes answered: it is still extended in the background.
-            Ok(_) | Err(_) => {}
+        // If too few nodes answered, it is still extended in the background.
+        if let Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) =
+            confirmed
+        {
+            return self.was_lost(&lock, &error, exit);
         }
         let rest = self.rest();
         if !rest.is_zero() {

@@ -5,14 +5,17 @@ use std::{fs, io};
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
 };
+
+/// How many signals wait to be handled.
+const WAITING: usize = 64;
 
 /// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
 #[derive(Debug)]
 pub(crate) struct Signals {
-    came: mpsc::UnboundedReceiver<Signal>,
-    come: mpsc::UnboundedSender<Signal>,
+    came: mpsc::Receiver<Signal>,
+    come: mpsc::Sender<Signal>,
     ignored: u64,
 }
 
@@ -24,7 +27,7 @@ impl Signals {
 
     /// Begins to listen to those that end.
     pub(crate) fn listen() -> io::Result<Self> {
-        let (come, came) = mpsc::unbounded_channel();
+        let (come, came) = mpsc::channel(WAITING);
         let mut signals = Self { came, come, ignored: ignored() };
         signals.add(&Self::ENDING)?;
         Ok(signals)
@@ -48,7 +51,14 @@ impl Signals {
         for wanted in wanted.iter().copied().filter(|wanted| !is_in(self.ignored, *wanted)) {
             let mut stream = signal(SignalKind::from_raw(wanted.as_raw()))?;
             let come = self.come.clone();
-            tokio::spawn(async move { while stream.recv().await.is_some() && come.send(wanted).is_ok() {} });
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    // More of them than wait already would say nothing new: the system merges signals too.
+                    if let Err(TrySendError::Closed(_)) = come.try_send(wanted) {
+                        return;
+                    }
+                }
+            });
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
-//! The steps of `redlock run`: take the lock, run the command, give the lock back, tell how it went.
+//! The steps of `redlock run`: acquire the lock, run the command, release the lock, report how it went.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use redlock_core::{AcquireOptions, AutoExtend, FencingToken, Lock, Owner, Redlock, Release};
+use redlock_core::{AcquireOptions, AutoExtend, FencingToken, Lock, Owner, Release};
 use serde_json::json;
-use tokio::{select, time::timeout};
+use tokio::select;
 
 use super::{
     backstop::Backstop,
     command::{Command, Swept},
-    deadlines::Deadlines,
+    deadlines::{Deadlines, Due},
     ending::{Ending, Why},
     holding::Holding,
     signals::Signals,
@@ -18,14 +18,12 @@ use super::{
 use crate::{
     args::{OnLoss, RunArgs},
     attempt::take,
+    close::close,
     exit::Exit,
     failure::{Failure, chain},
     fleet::Fleet,
     say::Say,
 };
-
-/// How long the end of redlock waits for nodes that are late with what is given back.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs a command under a lock.
 pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
@@ -46,7 +44,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
         biased;
         signal = signals.next() => {
             say.event("interrupted", "a signal came before the lock", json!({ "resource": args.name, "signal": signal.as_raw() }));
-            close(&redlock).await;
+            close(&redlock, args.fleet.close_timeout, say).await;
             return Ok(Exit::of_signal(signal.as_raw()));
         }
         taken = take(&redlock, &args.name, &args.take, options) => taken,
@@ -54,7 +52,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     let mut lock = match taken {
         Ok(lock) => lock,
         Err(error) => {
-            close(&redlock).await;
+            close(&redlock, args.fleet.close_timeout, say).await;
             return Err(not_taken(error.into(), &args));
         }
     };
@@ -82,7 +80,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
         Ok(ending) => ending,
         Err(failure) => {
             let _ = lock.release().await;
-            close(&redlock).await;
+            close(&redlock, args.fleet.close_timeout, say).await;
             return Err(failure);
         }
     };
@@ -93,7 +91,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
         }
         _ => give_back(lock, &args, ending, say).await,
     };
-    close(&redlock).await;
+    close(&redlock, args.fleet.close_timeout, say).await;
     say.event("ended", &format!("exit code {}", exit.0), json!({ "resource": args.name, "exit_code": exit.0 }));
     Ok(exit)
 }
@@ -124,6 +122,11 @@ async fn run_command(
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
     ];
     let mut backstop = backstop(args, say);
+    let left = ready(lock, deadlines)?;
+    if let Some(backstop) = &mut backstop {
+        backstop.allow(deadlines.unattended(left)).await;
+    }
+    ready(lock, deadlines)?;
     let started = Command::start(&args.command, environment, !args.foreground);
     if let (Some(backstop), Ok(command)) = (&mut backstop, &started) {
         backstop.guard(command).await;
@@ -162,6 +165,19 @@ async fn run_command(
         backstop.done().await;
     }
     Ok(ending)
+}
+
+/// How long the lock is valid, if the command may start. The lock may have expired since it was acquired, for example while
+/// this process was stopped.
+fn ready(lock: &Lock, deadlines: Deadlines) -> Result<Duration, Failure> {
+    match lock.check() {
+        Ok(left) if matches!(deadlines.of_work(left), Due::Nothing(_)) => Ok(left),
+        Ok(left) => {
+            let what = format!("the lock on {:?} is valid for {} ms only", lock.resource(), left.as_millis());
+            Err(Failure::new(Exit::LOST, format!("{what}: the command did not run")))
+        }
+        Err(loss) => Err(Failure::new(Exit::LOST, format!("{}: the command did not run", chain(&loss)))),
+    }
 }
 
 /// What ends the command if this process cannot; nothing if the command is to go on without a lock.
@@ -234,11 +250,29 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exi
     }
 }
 
-/// Waits for nodes that are late, for a while.
-async fn close(redlock: &Redlock) {
-    let _ = timeout(LAST_WORDS, redlock.close()).await;
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use redlock_core::Redlock;
+    use redlock_mock::MockNode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_starts_only_while_there_is_time_to_work() {
+        let ttl = Duration::from_secs(10);
+        let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
+        let lock = redlock.acquire("a", ttl).await.unwrap();
+        let deadlines = Deadlines::new(ttl, None).unwrap();
+        assert!(ready(&lock, deadlines).is_ok());
+        for (passes, what) in [(8, "ms only"), (2, "its validity has ended")] {
+            tokio::time::advance(Duration::from_secs(passes)).await;
+            let failure = ready(&lock, deadlines).unwrap_err();
+            assert!(failure.exit == Exit::LOST && failure.what.contains(what), "{failure:?}");
+            assert!(failure.what.ends_with("the command did not run"), "{failure:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod race;
 mod at_least;
 mod loss;
 mod signals;
+mod stalled;
 mod processes;
 mod terminal;
 mod secrets;

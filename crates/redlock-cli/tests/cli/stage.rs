@@ -82,13 +82,13 @@ impl Stage {
 
     /// `redlock run` with a ttl of 3 s, and a node timeout that a machine with much to do can keep.
     pub(crate) fn run<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
-        let run = ["run", name, "--ttl", "3s", "--node-timeout", "250ms"];
+        let run = ["run", name, "--ttl", "3s", "--node-timeout", "250ms", "--close-timeout", "2s"];
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
     /// `redlock run --try`: there is one round, so that a node must have the time to answer on any machine.
     pub(crate) fn attempt<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
-        let run = ["run", name, "--try", "--node-timeout", "2s"];
+        let run = ["run", name, "--try", "--node-timeout", "2s", "--close-timeout", "2s"];
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
@@ -191,6 +191,16 @@ pub(crate) fn send_to(pid: u32, signal: &str) {
 pub(crate) fn state(pid: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
     stat.rsplit_once(") ")?.1.chars().next().filter(|state| *state != 'Z' && *state != 'X')
+}
+
+/// Waits until a program handles this signal, whose number is given.
+pub(crate) async fn until_handled(pid: u32, signal: u32) {
+    let handles = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+        caught.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    };
+    assert!(eventually(async || handles()).await, "signal {signal} is not handled");
 }
 
 /// The process id of the second process of a redlock.

@@ -1,0 +1,26 @@
+//! The end of a `Redlock`: nodes that are late with what is released.
+
+use std::time::Duration;
+
+use redlock_core::Redlock;
+use serde_json::json;
+
+use crate::{exit::Exit, failure::Failure, say::Say};
+
+/// Waits for nodes that are late with what was released, for `patience` at most, and reports what they have not confirmed.
+pub(crate) async fn close(redlock: &Redlock, patience: Duration, say: &Say) {
+    if let Err(error) = redlock.close_within(patience).await {
+        say.event("unfinished", &error.to_string(), json!({ "error": error.to_string() }));
+    }
+}
+
+/// The same, after which there is this outcome.
+pub(crate) async fn closed(
+    redlock: &Redlock,
+    patience: Duration,
+    say: &Say,
+    outcome: Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    close(redlock, patience, say).await;
+    outcome
+}
