@@ -15,6 +15,8 @@ impl Exit {
     pub(crate) const LOST: Self = Self(121);
     /// Too few nodes answered.
     pub(crate) const UNREACHABLE: Self = Self(122);
+    /// The lock was lost, and redlock was not permitted to end the command.
+    pub(crate) const NOT_ENDED: Self = Self(123);
     /// The longest lifetime was over; as of timeout(1).
     pub(crate) const LIFETIME_OVER: Self = Self(124);
     /// Bad usage, or this program itself failed; as of env(1), nice(1) and timeout(1), and so the next two.

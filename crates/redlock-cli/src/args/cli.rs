@@ -115,7 +115,7 @@ mod tests {
             assert!(own.contains(code), "{code}");
         }
         assert!(run.contains("SIGKILL before it does"), "{run}");
-        for code in ["120", "121", "122", "124", "125", "126", "127", "128+N"] {
+        for code in ["120", "121", "122", "123", "124", "125", "126", "127", "128+N"] {
             assert!(run.contains(code), "{code}");
         }
     }

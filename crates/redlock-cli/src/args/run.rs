@@ -123,6 +123,7 @@ Exit codes:
   120  others hold the lock; the command was not run (-E gives another code)
   121  the lock was lost: the command was ended, or the lock was found gone when it was given back
   122  too few nodes answered; the command was not run
+  123  the lock was lost, and redlock was not permitted to end the command (it runs as another user)
   124  --max-lifetime was over: the command was ended
   125  bad usage, or redlock itself failed; the command was not run
   126  the command cannot be executed

@@ -1,16 +1,15 @@
 //! A second process that ends the command should redlock itself be killed, or stand still for too long.
 
 use std::{
-    env,
-    io::{self, BufRead as _},
+    env, fs, io,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
     time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     process::{Pid, Signal, kill_process, kill_process_group},
     time::{ClockId, clock_gettime},
 };
@@ -32,11 +31,16 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The longest wait without a look at the clock, for which suspended time counts.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// The change of a deadline below which it is the same.
+const SAME: Duration = Duration::from_millis(10);
+
 /// The other process. Dropped without [`Backstop::done`], as when this process dies, it kills the command.
 #[derive(Debug)]
 pub(super) struct Backstop {
     process: Child,
     words: ChildStdin,
+    /// Until when the command may run, as it was said last.
+    until: Duration,
 }
 
 impl Backstop {
@@ -47,7 +51,7 @@ impl Backstop {
         process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = process.spawn()?;
         let words = process.stdin.take().ok_or_else(|| io::Error::other("it takes no words"))?;
-        Ok(Self { process, words })
+        Ok(Self { process, words, until: Duration::ZERO })
     }
 
     /// Tells it what to kill.
@@ -56,22 +60,35 @@ impl Backstop {
         self.say(&format!("{what} {}\n", command.pid().as_raw_nonzero())).await;
     }
 
-    /// Tells it that the command may run for so long from now.
+    /// Tells it that the command may run for this time from now.
     pub(super) async fn allow(&mut self, time: Duration) {
-        self.say(&format!("until {}\n", (clock() + time).as_nanos())).await;
+        let until = clock() + time;
+        // What has hardly changed is not said again: a process that is stopped does not read for a long time.
+        if until.abs_diff(self.until) >= SAME {
+            self.until = until;
+            self.say(&format!("until {}\n", until.as_nanos())).await;
+        }
+    }
+
+    /// Its process ID, until it was waited for.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.process.id()?).ok()?)
     }
 
     /// Tells it that the command has ended.
     pub(super) async fn done(mut self) {
         self.say("done\n").await;
-        let Self { mut process, words } = self;
+        let Self { mut process, words, .. } = self;
         drop(words);
         let _ = timeout(PATIENCE, process.wait()).await;
     }
 
-    /// If it is gone, the command goes on without it.
+    /// If it is gone, the command continues without it.
     async fn say(&mut self, word: &str) {
-        let _ = timeout(PATIENCE, self.words.write_all(word.as_bytes())).await;
+        // A word is written whole or not at all. One that does not fit is never read: what was said before must not count.
+        if timeout(PATIENCE, self.words.write_all(word.as_bytes())).await.is_err() {
+            let _ = self.process.start_kill();
+        }
     }
 }
 
@@ -79,12 +96,10 @@ impl Backstop {
 pub(crate) fn run() -> Exit {
     // What ends redlock must not end this one before: it ends when its standard input does.
     let _deaf = Signals::listen();
-    let (tell, told) = channel();
-    thread::spawn(move || {
-        let words = io::stdin().lock().lines().map_while(Result::ok);
-        words.map_while(|word| Word::read(&word)).try_for_each(|word| tell.send(word))
-    });
-    if let Some(victim) = watch(&told, clock) {
+    // What `ps` shows by default; the name of the file would be `exe`.
+    let _ = fs::write("/proc/self/comm", "redlock-watch");
+    let mut inbox = Inbox { bytes: Vec::new() };
+    if let Some(victim) = watch(|patience| inbox.next(patience), clock) {
         match victim {
             Victim::Group(leader) => {
                 let _ = kill_process_group(leader, Signal::KILL);
@@ -100,20 +115,58 @@ pub(crate) fn run() -> Exit {
     Exit::SUCCESS
 }
 
-/// What is to be killed, if anything is, once it is.
-fn watch(told: &Receiver<Word>, clock: impl Fn() -> Duration) -> Option<Victim> {
+/// What is to be killed, if anything is, once it is. `next` is what the other process says within a time.
+fn watch(mut next: impl FnMut(Duration) -> Said, clock: impl Fn() -> Duration) -> Option<Victim> {
     let (mut victim, mut until) = (None, Duration::MAX);
     loop {
-        let left = until.saturating_sub(clock());
-        if left.is_zero() {
-            return victim;
+        // All that was said counts before the time does: this process may have been stopped.
+        match next(until.saturating_sub(clock()).min(LOOK)) {
+            Said::Word(Word::Guard(whom)) => victim = Some(whom),
+            Said::Word(Word::Until(time)) => until = time,
+            Said::Word(Word::Done) => return None,
+            Said::Nothing if clock() < until => {}
+            Said::Nothing | Said::Closed => return victim,
         }
-        match told.recv_timeout(left.min(LOOK)) {
-            Ok(Word::Guard(whom)) => victim = Some(whom),
-            Ok(Word::Until(time)) => until = time,
-            Ok(Word::Done) => return None,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return victim,
+    }
+}
+
+/// What the other process has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Word(Word),
+    /// Nothing in the time.
+    Nothing,
+    /// It has ended, or says what nobody understands.
+    Closed,
+}
+
+/// Words on standard input, of which the last may be unfinished.
+#[derive(Debug)]
+struct Inbox {
+    bytes: Vec<u8>,
+}
+
+impl Inbox {
+    fn next(&mut self, patience: Duration) -> Said {
+        loop {
+            if let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<_> = self.bytes.drain(..=end).collect();
+                let word = str::from_utf8(&line).ok().and_then(|line| Word::read(line.trim_end()));
+                return word.map_or(Said::Closed, Said::Word);
+            }
+            let stdin = io::stdin();
+            let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+            match poll(&mut polled, Timespec::try_from(patience).ok().as_ref()) {
+                Ok(0) => return Said::Nothing,
+                Err(Errno::INTR) => continue,
+                Ok(_) | Err(_) => {}
+            }
+            let mut bytes = [0; 1024];
+            match rustix::io::read(&stdin, &mut bytes) {
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Ok(0) | Err(_) => return Said::Closed,
+                Ok(count) => self.bytes.extend(bytes.iter().take(count)),
+            }
         }
     }
 }
@@ -163,15 +216,18 @@ fn this_program() -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, collections::VecDeque};
+
     use super::*;
 
+    /// These words, one after the other, then the end if there is one.
+    fn saying(words: &[&str], is_closed: bool) -> impl FnMut(Duration) -> Said {
+        let mut words: VecDeque<_> = words.iter().map(|word| Said::Word(Word::read(word).unwrap())).collect();
+        move |_| words.pop_front().unwrap_or(if is_closed { Said::Closed } else { Said::Nothing })
+    }
+
     fn watched(words: &[&str], now: u64) -> Option<Victim> {
-        let (tell, told) = channel();
-        for word in words {
-            tell.send(Word::read(word).unwrap()).unwrap();
-        }
-        drop(tell);
-        watch(&told, || Duration::from_nanos(now))
+        watch(saying(words, true), || Duration::from_nanos(now))
     }
 
     fn pid(number: i32) -> Pid {
@@ -188,18 +244,19 @@ mod tests {
 
     #[test]
     fn the_last_word_counts_and_when_it_is_over_the_command_is_killed() {
-        let (tell, told) = channel();
-        for word in ["group 7", "until 5", "until 12"] {
-            tell.send(Word::read(word).unwrap()).unwrap();
-        }
         // One nanosecond passes with each look: it is over at 12, and nobody says that it is done.
-        let now = std::cell::Cell::new(0);
+        let now = Cell::new(0);
         let clock = || {
             now.set(now.get() + 1);
             Duration::from_nanos(now.get())
         };
-        assert_eq!(watch(&told, clock), Some(Victim::Group(pid(7))));
-        assert_eq!(now.get(), 12);
+        assert_eq!(watch(saying(&["group 7", "until 5", "until 12"], false), clock), Some(Victim::Group(pid(7))));
+        assert!((12..=13).contains(&now.get()), "{now:?}");
+    }
+
+    #[test]
+    fn what_was_said_while_this_process_was_stopped_counts_before_the_time_does() {
+        assert_eq!(watched(&["group 7", "until 5", "until 70", "done"], 60), None);
     }
 
     #[test]

@@ -1,14 +1,9 @@
 //! The command: a process, and all in its process group.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    io::{self, ErrorKind},
-    process::ExitStatus,
-    time::Duration,
-};
+use std::{ffi::OsString, fs::File, io, process::ExitStatus, time::Duration};
 
 use rustix::{
+    io::Errno,
     process::{
         Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, kill_process, kill_process_group,
         test_kill_process_group, waitid,
@@ -16,11 +11,11 @@ use rustix::{
     termios::tcgetpgrp,
 };
 use tokio::{
-    process::{Child, Command as Process},
+    process::Child,
     time::{Instant, sleep},
 };
 
-use super::{dead, signals::Signals};
+use super::{dead, signals::Signals, start::start};
 use crate::{exit::Exit, failure::Failure};
 
 /// A command that runs.
@@ -38,22 +33,10 @@ impl Command {
     /// Starts a command with the standard input, output and error of this process.
     pub(super) fn start(
         words: &[OsString],
-        environment: Vec<(&str, Option<String>)>,
+        environment: &[(&str, Option<String>)],
         leads: bool,
     ) -> Result<Self, Failure> {
-        let (program, args) = words.split_first().ok_or_else(|| Failure::new(Exit::FAILED, "there is no command"))?;
-        let mut process = Process::new(program);
-        process.args(args);
-        for (name, text) in environment {
-            match text {
-                Some(text) => process.env(name, text),
-                None => process.env_remove(name),
-            };
-        }
-        if leads {
-            process.process_group(0);
-        }
-        let started = process.spawn().map_err(|error| cannot(program, &error))?;
+        let started = start(words, environment, leads)?;
         let pid = started.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or_else(|| Failure::new(Exit::FAILED, "the command has no process id"))?;
         // Whatever standard input is: the keys of a terminal reach all in the group in its foreground.
@@ -75,24 +58,26 @@ impl Command {
         self.child.wait().await
     }
 
-    /// Sends a signal to the command, and to all in its group if that is its own. That it has ended is no error.
-    pub(super) fn signal(&self, signal: Signal) {
-        if self.leads {
-            let _ = kill_process_group(self.pid, signal);
-        }
+    /// Sends a signal to the command, and to its process group if it leads one. Returns whether that is permitted; that it
+    /// has ended is no error.
+    #[must_use]
+    pub(super) fn signal(&self, signal: Signal) -> bool {
+        let mut is_permitted = !self.leads || kill_process_group(self.pid, signal) != Err(Errno::PERM);
         // Once it was waited for, its process id may be another's.
         let is_there = self.child.id().is_some();
         if is_there && (!self.leads || has_left(self.pid)) {
-            let _ = kill_process(self.pid, signal);
+            is_permitted &= kill_process(self.pid, signal) != Err(Errno::PERM);
         }
+        is_permitted
     }
 
-    /// Passes a signal on that this process got.
-    pub(super) fn pass_on(&self, signal: Signal) {
+    /// Forwards a signal that this process got. Returns whether that is permitted.
+    #[must_use]
+    pub(super) fn pass_on(&self, signal: Signal) -> bool {
         // The keys Ctrl-C and Ctrl-\ and a new size of the window: the terminal has told the command already.
         let of_terminal = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&signal);
         match signal {
-            _ if of_terminal && self.is_in_foreground() => {}
+            _ if of_terminal && self.is_in_foreground() => true,
             _ if Signals::ENDING.contains(&signal) => self.tell_to_end(signal),
             _ => self.signal(signal),
         }
@@ -104,10 +89,11 @@ impl Command {
         foreground == Some(getpgrp())
     }
 
-    /// Tells the command to end; one that is stopped has to go on to hear it.
-    pub(super) fn tell_to_end(&self, signal: Signal) {
-        self.signal(signal);
-        self.signal(Signal::CONT);
+    /// Sends a signal that ends the command. A command that is stopped has to continue to handle it.
+    #[must_use]
+    pub(super) fn tell_to_end(&self, signal: Signal) -> bool {
+        let is_permitted = self.signal(signal);
+        self.signal(Signal::CONT) && is_permitted
     }
 
     /// Whether the command is stopped because it wants to use the terminal, which is for the foreground group only.
@@ -118,18 +104,22 @@ impl Command {
         by.is_some_and(|by| [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&by))
     }
 
-    /// Ends what the command has left in its group: by SIGTERM, and by SIGKILL after so long.
+    /// Ends what the command has left in its group: by SIGTERM, and by SIGKILL after this time.
     pub(super) async fn sweep(&self, grace: Duration) -> Swept {
         if !self.leads || !self.has_members() {
             return Swept::Clean;
         }
-        self.tell_to_end(Signal::TERM);
+        if !self.tell_to_end(Signal::TERM) {
+            return Swept::Left;
+        }
         if self.gone_within(grace).await {
             return Swept::Ended;
         }
-        self.signal(Signal::KILL);
-        self.gone_within(Duration::from_millis(100)).await;
-        Swept::Killed
+        if self.signal(Signal::KILL) && self.gone_within(Duration::from_secs(1)).await {
+            Swept::Killed
+        } else {
+            Swept::Left
+        }
     }
 
     async fn gone_within(&self, patience: Duration) -> bool {
@@ -147,7 +137,7 @@ impl Command {
 
     fn has_members(&self) -> bool {
         // Those that are dead count until their parent has waited for them, and some parents never do.
-        test_kill_process_group(self.pid).is_ok() && !dead::are_all_of(self.pid)
+        test_kill_process_group(self.pid) != Err(Errno::SRCH) && !dead::are_all_of(self.pid)
     }
 }
 
@@ -165,14 +155,6 @@ pub(super) enum Swept {
     Ended,
     /// Processes that had to be killed.
     Killed,
-}
-
-fn cannot(program: &OsString, error: &io::Error) -> Failure {
-    let name = program.to_string_lossy();
-    match error.kind() {
-        ErrorKind::NotFound => {
-            Failure::new(Exit::NOT_FOUND, format!("{name}: command not found; look at PATH, or give its path"))
-        }
-        _ => Failure::new(Exit::CANNOT_EXECUTE, format!("{name}: the command cannot be executed: {error}")),
-    }
+    /// Processes that this one may not signal.
+    Left,
 }

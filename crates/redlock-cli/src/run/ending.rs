@@ -9,12 +9,14 @@ use redlock_core::Loss;
 pub(super) struct Ending {
     pub(super) status: ExitStatus,
     pub(super) why: Why,
+    /// Whether redlock was not permitted to signal it.
+    pub(super) is_foreign: bool,
 }
 
 /// Why it has ended.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// By itself, or by a signal that somebody sent.
+    /// By itself, or by a signal from elsewhere.
     ItsOwn,
     /// It was ended by redlock: the lock could not be kept.
     Lost(Option<Loss>),

@@ -6,7 +6,7 @@ use redlock_core::{ExtendError, Lock, Release};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
-use super::signals::Signals;
+use super::{orphans, signals::Signals};
 use crate::{args::OnLoss, exit::Exit, failure::chain, say::Say};
 
 /// The shortest TTL of an extend that is there to see whether the nodes still hold the lock.
@@ -62,7 +62,8 @@ impl Holding<'_> {
             if rest.is_zero() {
                 return;
             }
-            sleep(rest.min(Duration::from_secs(3600))).await;
+            sleep(rest.min(Duration::from_secs(1))).await;
+            orphans::reap(&[]);
         }
     }
 

@@ -4,6 +4,8 @@ mod steps;
 mod supervision;
 mod deadlines;
 mod command;
+mod start;
+mod orphans;
 mod dead;
 mod signals;
 mod backstop;

@@ -12,6 +12,7 @@ use super::{
     deadlines::{Deadlines, Due},
     ending::{Ending, Why},
     holding::Holding,
+    orphans,
     signals::Signals,
     supervision::Supervision,
 };
@@ -114,20 +115,21 @@ async fn run_command(
     say: &Say,
 ) -> Result<Ending, Failure> {
     signals.listen_to_all().map_err(|error| Failure::of(&error))?;
-    let environment = vec![
+    let environment = [
         ("REDLOCK_RESOURCE", Some(lock.resource().to_owned())),
         ("REDLOCK_TOKEN", Some(lock.token().as_str().to_owned())),
         ("REDLOCK_VALID_UNTIL", valid_until(lock)),
         // Not that of a lock around this one.
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
     ];
+    orphans::adopt();
     let mut backstop = backstop(args, say);
     let left = ready(lock, deadlines)?;
     if let Some(backstop) = &mut backstop {
         backstop.allow(deadlines.unattended(left)).await;
     }
     ready(lock, deadlines)?;
-    let started = Command::start(&args.command, environment, !args.foreground);
+    let started = Command::start(&args.command, &environment, !args.foreground);
     if let (Some(backstop), Ok(command)) = (&mut backstop, &started) {
         backstop.guard(command).await;
     }
@@ -144,8 +146,9 @@ async fn run_command(
         on_loss: args.on_loss,
         lifetime_over,
         say,
+        is_foreign: false,
     };
-    let ending = supervision.run().await.map_err(|error| Failure::of(&error))?;
+    let mut ending = supervision.run().await.map_err(|error| Failure::of(&error))?;
 
     // A tenth of the time that is left stays for the release.
     let left = lock.validity().saturating_sub(deadlines.margin());
@@ -157,12 +160,21 @@ async fn run_command(
             "processes that the command had left were ended",
             json!({ "resource": args.name, "signal": "SIGTERM" }),
         ),
-        // Of a command that was killed, it need not be told.
+        // Of a command that was killed, nobody expects anything else.
         Swept::Killed if !matches!(ending.why, Why::ItsOwn) => {}
         Swept::Killed => say.warning("processes that the command had left did not end, and were killed"),
+        Swept::Left => {
+            ending.is_foreign = true;
+            say.warning("processes that the command started cannot be ended: they may continue without the lock");
+        }
     }
     if let Some(backstop) = backstop {
         backstop.done().await;
+    }
+    let left = orphans::left();
+    // Those in the process group were swept, and reported.
+    if !left.is_empty() && !ending.is_foreign {
+        say.warning(&format!("still running, without the lock: {}", left.join(", ")));
     }
     Ok(ending)
 }
@@ -199,6 +211,14 @@ fn valid_until(lock: &Lock) -> Option<String> {
 async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exit {
     let name = args.name.as_str();
     let released = lock.release().await;
+    if ending.is_foreign && !matches!(ending.why, Why::ItsOwn) {
+        say.notable(
+            "not-ended",
+            &format!("the command on {name:?} may have run without the lock: redlock was not permitted to end it"),
+            json!({ "resource": name, "exit_code": Exit::NOT_ENDED.0 }),
+        );
+        return Exit::NOT_ENDED;
+    }
     match ending.why {
         Why::LifetimeOver => {
             say.notable(

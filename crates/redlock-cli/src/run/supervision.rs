@@ -1,20 +1,25 @@
 //! A command that runs, watched over: signals go on to it, and it ends before its lock can be another's.
 
 use std::{
-    io,
+    io, mem,
     time::{Duration, Instant},
 };
 
 use redlock_core::{Lock, Loss};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use super::{
     backstop::Backstop,
     command::Command,
     deadlines::{Deadlines, Due},
     ending::{Ending, Why},
+    orphans,
     signals::Signals,
 };
 use crate::{args::OnLoss, failure::chain, say::Say};
@@ -39,6 +44,8 @@ pub(super) struct Supervision<'a> {
     /// When the lock is given up at the latest.
     pub(super) lifetime_over: Option<Instant>,
     pub(super) say: &'a Say,
+    /// Whether redlock was not permitted to signal the command.
+    pub(super) is_foreign: bool,
 }
 
 /// How far it is with the command.
@@ -59,6 +66,7 @@ impl Supervision<'_> {
     pub(super) async fn run(mut self) -> io::Result<Ending> {
         let mut stage = Stage::Working;
         let mut told_of_terminal = false;
+        let mut children = signal(SignalKind::child())?;
         loop {
             if !told_of_terminal && self.command.wants_terminal() {
                 told_of_terminal = true;
@@ -84,9 +92,12 @@ impl Supervision<'_> {
                         Stage::Working | Stage::Warned => Why::ItsOwn,
                         Stage::Told { why, .. } | Stage::Killed { why } => why,
                     };
-                    return Ok(Ending { status: status?, why });
+                    return Ok(Ending { status: status?, why, is_foreign: self.is_foreign });
                 }
                 signal = self.signals.next() => self.pass_on(signal),
+                _ = children.recv() => {
+                    orphans::reap(&[Some(self.command.pid()), self.backstop.as_ref().and_then(|backstop| backstop.pid())]);
+                }
                 // A quorum may say that the lock is gone, long before its validity ends.
                 _ = &mut lost, if works => {}
                 () = sleep(pause) => {}
@@ -150,15 +161,9 @@ impl Supervision<'_> {
             Why::LifetimeOver => "is kept no longer: --max-lifetime is over",
             _ => "could not be extended",
         };
-        let text = format!(
-            "the lock on {:?} {reason}; it is valid for {} ms more: the command gets SIGTERM",
-            self.lock.resource(),
-            left.as_millis()
-        );
-        let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": millis(left) });
-        // The signal first, here and below: who reads what is said may be slow.
-        self.command.tell_to_end(Signal::TERM);
-        self.say.notable("ending", &text, data);
+        let text =
+            format!("the lock on {:?} {reason}; it is valid for {} ms more", self.lock.resource(), left.as_millis());
+        self.end(Signal::TERM, "ending", &text);
         Stage::Told { kill: None, why }
     }
 
@@ -167,10 +172,7 @@ impl Supervision<'_> {
         match loss {
             // Nodes say so, and another may have it already: a moment to end, no more.
             Loss::Gone { .. } => {
-                let text = format!("{}: the command gets SIGTERM", chain(&loss));
-                let data = json!({ "resource": self.lock.resource(), "signal": "SIGTERM", "valid_ms": 0 });
-                self.command.tell_to_end(Signal::TERM);
-                self.say.notable("ending", &text, data);
+                self.end(Signal::TERM, "ending", &chain(&loss));
                 Stage::Told { kill: Some(Instant::now() + self.deadlines.margin()), why: Why::Lost(Some(loss)) }
             }
             // This process stood still, or was late: there is no time left at all.
@@ -182,12 +184,31 @@ impl Supervision<'_> {
     }
 
     fn kill(&mut self, why: Why) -> Stage {
-        let text = format!("the command on {:?} gets SIGKILL: it has not ended in time", self.lock.resource());
-        let left = self.lock.validity();
-        let data = json!({ "resource": self.lock.resource(), "signal": "SIGKILL", "valid_ms": millis(left) });
-        self.command.signal(Signal::KILL);
-        self.say.notable("killed", &text, data);
+        let text = format!("the command on {:?} has not ended in time", self.lock.resource());
+        self.end(Signal::KILL, "killed", &text);
         Stage::Killed { why }
+    }
+
+    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow.
+    fn end(&mut self, signal: Signal, event: &str, why: &str) {
+        let is_kill = signal == Signal::KILL;
+        let is_sent = if is_kill { self.command.signal(signal) } else { self.command.tell_to_end(signal) };
+        if !is_sent {
+            return self.not_permitted(&format!("{why}: "));
+        }
+        let (name, left) = (if is_kill { "SIGKILL" } else { "SIGTERM" }, millis(self.lock.validity()));
+        let data = json!({ "resource": self.lock.resource(), "signal": name, "valid_ms": left });
+        self.say.notable(event, &format!("{why}: the command gets {name}"), data);
+    }
+
+    fn not_permitted(&mut self, why: &str) {
+        if !mem::replace(&mut self.is_foreign, true) {
+            let text = format!(
+                "{why}redlock is not permitted to signal the command, which runs as another user and may continue without \
+                 the lock: write `sudo redlock run` instead of `redlock run sudo`"
+            );
+            self.say.notable("not-permitted", &text, json!({ "resource": self.lock.resource() }));
+        }
     }
 
     fn why(&self, loss: Option<Loss>) -> Why {
@@ -201,17 +222,20 @@ impl Supervision<'_> {
     }
 
     /// A signal that redlock got.
-    fn pass_on(&self, signal: Signal) {
+    fn pass_on(&mut self, signal: Signal) {
         if signal != Signal::TSTP {
-            return self.command.pass_on(signal);
+            if !self.command.pass_on(signal) {
+                self.not_permitted("");
+            }
+            return;
         }
         // The command is stopped before this process and for longer: nobody extends its lock meanwhile.
-        self.command.signal(Signal::STOP);
+        let _ = self.command.signal(Signal::STOP);
         let _ = kill_process(getpid(), Signal::STOP);
-        // Here this process goes on. What has to be ended must not run on first.
+        // Here this process continues. What has to be ended must not run on first.
         let left = self.lock.check().unwrap_or_default();
         if self.on_loss == OnLoss::Warn || self.deadlines.lets_go_on(left) {
-            self.command.signal(Signal::CONT);
+            let _ = self.command.signal(Signal::CONT);
         }
     }
 }

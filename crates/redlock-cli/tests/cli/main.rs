@@ -12,6 +12,8 @@ mod loss;
 mod signals;
 mod stalled;
 mod processes;
+mod init;
+mod privileges;
 mod terminal;
 mod secrets;
 

@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use redlock_tests::lab::eventually;
 
-use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, state};
+use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, send_to, state};
 
 /// A command that does not listen to SIGTERM, and nor does what it has started.
 fn deaf() -> String {
@@ -42,7 +42,7 @@ async fn what_is_dead_and_waited_for_by_nobody_is_not_left_behind() {
         }
         sleep 1; exit 6";
     let ended = outcome(stage.run("a", &["--grace", "1s"], &["perl", "-e", script])).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (6, ""));
+    assert_eq!((ended.code, ended.stderr.contains("were killed")), (6, false), "{}", ended.stderr);
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", stage.read("dead"))).unwrap();
     assert!(stat.contains(") Z "), "{stat}");
 }
@@ -117,6 +117,37 @@ async fn a_redlock_that_stands_still_has_its_command_killed_before_the_keys_expi
     send(&redlock, "CONT");
     let outcome = finished(redlock).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_second_process_that_was_stopped_for_long_leaves_the_command_of_a_valid_lock_alone() {
+    let stage = Stage::new(3).await;
+    let script = "echo > ready; until [ -e end ]; do sleep 0.02; done; exit 3";
+    let redlock = stage.run_script("a", &[], script).spawn().unwrap();
+    stage.until_written("ready").await;
+    let backstop: u32 = backstop_of(redlock.id().unwrap()).unwrap().parse().unwrap();
+    send_to(backstop, "STOP");
+    // Longer than the lock would be valid without extends.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    send_to(backstop, "CONT");
+    // It acts on what it was told, and waits again.
+    assert!(eventually(async || state(&backstop.to_string()) == Some('S')).await);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    std::fs::write(stage.file("end"), "").unwrap();
+    let ended = finished(redlock).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (3, ""));
+}
+
+#[tokio::test]
+async fn the_second_process_has_a_name_in_ps() {
+    let stage = Stage::new(3).await;
+    let redlock = stage.run_script("a", &[], "echo > ready; sleep 60").spawn().unwrap();
+    stage.until_written("ready").await;
+    let backstop = backstop_of(redlock.id().unwrap()).unwrap();
+    let name = || std::fs::read_to_string(format!("/proc/{backstop}/comm")).unwrap_or_default();
+    assert!(eventually(async || name() == "redlock-watch\n").await, "{}", name());
+    send(&redlock, "TERM");
+    assert_eq!(finished(redlock).await.code, 143);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `redlock run` where all is well, and where it does not come to the command.
 
-use std::{process::Stdio, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
 use redlock_tests::servers::Server;
 use tokio::{io::AsyncWriteExt as _, time::Instant};
@@ -42,6 +42,36 @@ async fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
     assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
     let executable_not = outcome(stage.run("a", &[], &["./plain"])).await;
     assert_eq!((executable_not.code, executable_not.stderr.contains("cannot be executed")), (126, true));
+    assert_eq!(stage.holding("a").await, 0);
+}
+
+#[tokio::test]
+async fn a_script_runs_as_under_env_and_what_it_lacks_is_named() {
+    let stage = Stage::new(3).await;
+    let script = |name: &str, text: &str| {
+        std::fs::write(stage.file(name), text).unwrap();
+        std::fs::set_permissions(stage.file(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("plain", "echo \"$1 $REDLOCK_RESOURCE\"; exit 3");
+    let by_path = outcome(stage.run("a", &[], &["./plain", "x y"])).await;
+    assert_eq!((by_path.code, by_path.stdout.as_str()), (3, "x y a\n"), "{}", by_path.stderr);
+    let mut by_name = stage.run("a", &[], &["plain", "x y"]);
+    let path = format!("{}:{}", stage.file(".").display(), std::env::var("PATH").unwrap());
+    by_name.env("PATH", path);
+    let by_name = outcome(by_name).await;
+    assert_eq!((by_name.code, by_name.stdout.as_str()), (3, "x y a\n"), "{}", by_name.stderr);
+
+    script("lacks", "#!/no/such/interpreter -x\n");
+    script("windows", "#!/bin/sh\r\necho\r\n");
+    script("foreign", "\x7fELF\0\0\0\0of another machine");
+    for (name, what) in [
+        ("./lacks", "its interpreter \"/no/such/interpreter\" was not found"),
+        ("./windows", "its interpreter \"/bin/sh\\r\" was not found"),
+        ("./foreign", "Exec format error"),
+    ] {
+        let told = outcome(stage.run("a", &[], &[name])).await;
+        assert!(told.code == 126 && told.stderr.contains(what), "{}: {}", told.code, told.stderr);
+    }
     assert_eq!(stage.holding("a").await, 0);
 }
 

@@ -203,6 +203,12 @@ pub(crate) async fn until_handled(pid: u32, signal: u32) {
     assert!(eventually(async || handles()).await, "signal {signal} is not handled");
 }
 
+/// The children of a process.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
 /// The process id of the second process of a redlock.
 pub(crate) fn backstop_of(redlock: u32) -> Option<String> {
     let is_it = |process: &std::path::Path| {

@@ -1,0 +1,40 @@
+//! Processes that outlive their parents. On Linux they become children of this process, as if it had the process ID 1.
+
+use std::fs;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+/// Makes processes whose parents have ended children of this one: they are waited for, and seen if they are left.
+pub(super) fn adopt() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// Waits for children that have ended, so that they do not stay as zombies; not for `ours`, which are waited for elsewhere.
+pub(super) fn reap(ours: &[Option<Pid>]) {
+    for child in children().filter(|child| !ours.contains(&Some(*child))) {
+        let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+/// The children that still run, as `name (process ID)`.
+pub(super) fn left() -> Vec<String> {
+    reap(&[]);
+    let name = |child: Pid| {
+        let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        format!("{} (process {child})", name.trim_end())
+    };
+    children().map(name).collect()
+}
+
+fn children() -> impl Iterator<Item = Pid> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children: Vec<_> =
+        children.flat_map(|pids| pids.split_whitespace().filter_map(pid).collect::<Vec<_>>()).collect();
+    children.into_iter()
+}
+
+fn pid(digits: &str) -> Option<Pid> {
+    Pid::from_raw(digits.parse().ok()?)
+}

@@ -1,0 +1,72 @@
+//! A command that runs as another user, whom this one may not signal.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+use tokio::process::Command;
+
+use crate::stage::{Stage, finished, send_to, state};
+
+/// A program that becomes root whoever starts it, as sudo(8) does; nothing where the tests do not run as root.
+fn becomes_root(stage: &Stage) -> Option<String> {
+    let program = stage.file("as-root");
+    fs::copy("/usr/bin/setpriv", &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.contains("\nUid:\t0\t0\t").then(|| program.to_str().unwrap().to_owned())
+}
+
+/// The program as somebody else than root.
+fn as_nobody(stage: &Stage, options: &[&str], command: &[&str]) -> Command {
+    fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut redlock = Command::new("setpriv");
+    redlock.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_redlock")]);
+    redlock.args(["run", "a", "--ttl", "3s", "--node-timeout", "250ms"]).args(options).arg("--").args(command);
+    redlock.env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));
+    redlock.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    redlock
+}
+
+#[tokio::test]
+async fn a_command_of_another_user_is_not_said_to_be_ended() {
+    let stage = Stage::new(3).await;
+    // A user other than root has nobody else's program to start.
+    let Some(root) = becomes_root(&stage) else { return };
+    let script = "echo $$ > pid; exec sleep 60";
+    for wrapper in [&[][..], &["sh", "-c", "\"$@\" & wait", "sh"]] {
+        let command = [wrapper, &[&root, "--reuid", "0", "sh", "-c", script]].concat();
+        let mut redlock = as_nobody(&stage, &[], &command);
+        let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
+        stage.until_written("pid").await;
+        stage.until_held("a").await;
+        for server in &stage.servers {
+            server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
+        }
+        let what = if wrapper.is_empty() { "not permitted to signal" } else { "cannot be ended" };
+        stage.until_said("log", what).await;
+        let pid: u32 = stage.read("pid").trim().parse().unwrap();
+        assert!(state(&pid.to_string()).is_some());
+        send_to(pid, "KILL");
+        let ended = finished(redlock).await;
+        let log = stage.read("log");
+        assert_eq!((ended.code, log.contains("was ended")), (123, false), "{log}");
+        assert!(log.contains("may have run without the lock"), "{log}");
+        fs::remove_file(stage.file("pid")).unwrap();
+        for server in &stage.servers {
+            server.command(&["DEL", "a"]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signal_that_cannot_be_forwarded_is_reported() {
+    let stage = Stage::new(3).await;
+    let Some(root) = becomes_root(&stage) else { return };
+    let script = "echo $$ > pid; until [ -e end ]; do sleep 0.02; done; exit 3";
+    let mut redlock = as_nobody(&stage, &[], &[&root, "--reuid", "0", "sh", "-c", script]);
+    let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_written("pid").await;
+    send_to(redlock.id().unwrap(), "TERM");
+    stage.until_said("log", "`sudo redlock run`").await;
+    fs::write(stage.file("end"), "").unwrap();
+    assert_eq!(finished(redlock).await.code, 3, "{}", stage.read("log"));
+}
