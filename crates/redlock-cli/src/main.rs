@@ -22,6 +22,7 @@ mod close;
 mod say;
 mod stderr;
 mod paint;
+mod table;
 mod secret;
 mod failure;
 

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use redlock_core::{Finding, Holder, Inspection, Redlock, Sight};
+use redlock_core::{Finding, Holder, Inspection, Listing, Redlock, Sight};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,35 +13,74 @@ use crate::{
     fleet::Fleet,
     paint::Paint,
     say::Say,
+    table::table,
 };
 
-/// Tells who holds these locks.
+/// A named lock is not held.
+const NOT_HELD: Exit = Exit(1);
+
+/// Shows who holds these locks, or all locks that are held.
 pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
-    let mut exit = Exit::SUCCESS;
-    let mut all = Vec::new();
-    if args.name.is_empty() {
-        all = inspect(&redlock, held(&redlock, say, &mut exit).await?).await?;
-        // Those were given back meanwhile.
-        all.retain(|inspection| *inspection.finding() != Finding::Free);
-    }
-    for name in &args.name {
-        all.push(redlock.inspect(name).await?);
-    }
-    if all.iter().any(|inspection| *inspection.finding() == Finding::Unknown) {
-        exit = Exit::UNREACHABLE;
-    }
-    let paint = Paint::of(&io::stdout());
-    let lines = || all.iter().map(|inspection| text(inspection, paint)).collect::<Vec<_>>().join("\n");
-    let told = say.result(
-        || if all.is_empty() { "no locks are held".to_owned() } else { lines() },
-        || all.iter().map(data).collect(),
-    );
-    let told = told.await;
-    closed(&redlock, args.fleet.close_timeout, say, told.map(|()| exit)).await
+    let outcome = if args.name.is_empty() { all(&redlock, args, say).await } else { named(&redlock, args, say).await };
+    closed(&redlock, args.fleet.close_timeout, say, outcome).await
 }
 
-/// Looks at all of these, several at once, and tells of them in the same order.
+async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
+    let locks = inspect(redlock, args.name.clone()).await?;
+    let exit = match () {
+        () if locks.iter().any(is_unknown) => Exit::UNREACHABLE,
+        () if locks.iter().all(|lock| matches!(lock.finding(), Finding::Held(_))) => Exit::SUCCESS,
+        () => NOT_HELD,
+    };
+    if !args.quiet {
+        let paint = Paint::of(&io::stdout());
+        let lines = || locks.iter().map(|lock| text(lock, paint)).collect::<Vec<_>>().join("\n");
+        say.result(lines, || report(&locks, None)).await?;
+    }
+    Ok(exit)
+}
+
+async fn all(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
+    let listing = redlock.list_within(args.list_timeout).await?;
+    let mut locks = inspect(redlock, listing.names().map(str::to_owned).collect()).await?;
+    // Those were released meanwhile.
+    locks.retain(|lock| *lock.finding() != Finding::Free);
+    if !args.quiet {
+        let paint = Paint::of(&io::stdout());
+        let lines = || {
+            let mut lines = match () {
+                () if locks.is_empty() && listing.is_complete() => vec!["no locks are held".to_owned()],
+                () if locks.is_empty() => Vec::new(),
+                () if say.is_verbose() => locks.iter().map(|lock| text(lock, paint)).collect(),
+                () => table(["NAME", "HOLDER", "LEFT", "NODES"], locks.iter().map(row)),
+            };
+            lines.extend(listing.failed().map(|(node, error)| format!("{node} failed: {}", chain(error))));
+            if !listing.is_complete() {
+                lines.push(paint.bad(&incomplete(&listing)));
+            }
+            lines.join("\n")
+        };
+        say.result(lines, || report(&locks, Some(&listing))).await?;
+    }
+    let is_known = listing.is_complete() && !locks.iter().any(is_unknown);
+    Ok(if is_known { Exit::SUCCESS } else { Exit::UNREACHABLE })
+}
+
+fn incomplete(listing: &Listing) -> String {
+    let cause = if listing.failed().next().is_some() {
+        "too many nodes failed"
+    } else {
+        "there are too many keys or locks; raise --list-timeout, or use a key prefix"
+    };
+    format!("the list is incomplete: {cause}. You can still give the names of locks")
+}
+
+fn is_unknown(lock: &Inspection) -> bool {
+    *lock.finding() == Finding::Unknown
+}
+
+/// Looks at all of these, several at once, and reports them in the same order.
 async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection>, Failure> {
     const AT_ONCE: usize = 32;
     let mut looked = Vec::new();
@@ -57,19 +96,48 @@ async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection
     Ok(looked)
 }
 
-/// The names of all locks that any node holds.
-async fn held(redlock: &Redlock, say: &Say, exit: &mut Exit) -> Result<Vec<String>, Failure> {
-    let listing = redlock.list().await?;
-    for (node, error) in listing.failed() {
-        say.warning(&format!("{node} tells no locks: {}", chain(error)));
+/// A lock on one line.
+fn row(lock: &Inspection) -> [String; 4] {
+    let (holder, left) = match lock.finding() {
+        Finding::Held(holder) => (label(holder), holder.remaining().map_or("no expiry".to_owned(), readable)),
+        Finding::Free => ("free".to_owned(), "-".to_owned()),
+        Finding::Split => ("nobody: no quorum".to_owned(), "-".to_owned()),
+        Finding::Unknown => ("unknown".to_owned(), "-".to_owned()),
+    };
+    let name = lock.resource().escape_debug().to_string();
+    [name, holder, left, format!("{} of {}", agreeing(lock), lock.nodes().len())]
+}
+
+/// Who this is, as people call it.
+pub(crate) fn label(holder: &Holder) -> String {
+    holder.owner().map_or_else(|| holder.to_string(), str::to_owned)
+}
+
+/// A time as people read it: `29 s`, `4 min`.
+pub(crate) fn readable(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        seconds @ ..=119 => format!("{seconds} s"),
+        seconds @ ..=7199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
-    if !listing.is_complete() {
-        *exit = Exit::UNREACHABLE;
-        say.warning(
-            "there may be more locks than these: too many nodes have not told, or there are too many; give names",
-        );
-    }
-    Ok(listing.names().map(str::to_owned).collect())
+}
+
+/// On how many nodes the holder holds the lock.
+fn agreeing(lock: &Inspection) -> usize {
+    let Some(holder) = lock.holder() else { return 0 };
+    let is_there = |sight: &Sight| matches!(sight, Sight::Held(there) if there.value() == holder.value());
+    lock.nodes().iter().filter(|view| is_there(&view.sight)).count()
+}
+
+/// All of it for programs.
+fn report(locks: &[Inspection], listing: Option<&Listing>) -> Value {
+    let failed = listing.into_iter().flat_map(Listing::failed);
+    json!({
+        "complete": listing.is_none_or(Listing::is_complete),
+        "locks": locks.iter().map(data).collect::<Vec<_>>(),
+        "failed": failed.map(|(node, error)| json!({ "node": node, "error": chain(error) })).collect::<Vec<_>>(),
+    })
 }
 
 /// The first line, on the whole, stands out; one on each node follows.
@@ -87,10 +155,6 @@ pub(crate) fn text(inspection: &Inspection, paint: Paint) -> String {
 /// The same for programs. No token is in it.
 pub(crate) fn data(inspection: &Inspection) -> Value {
     let finding = inspection.finding();
-    let held_by = |holder: &Holder| {
-        let on = |sight: &Sight| matches!(sight, Sight::Held(there) if there.value() == holder.value());
-        inspection.nodes().iter().filter(|view| on(&view.sight)).count()
-    };
     json!({
         "resource": inspection.resource(),
         "state": match finding {
@@ -101,7 +165,7 @@ pub(crate) fn data(inspection: &Inspection) -> Value {
         },
         "owner": inspection.holder().and_then(Holder::owner),
         "remaining_ms": inspection.holder().and_then(Holder::remaining).map(millis),
-        "agreeing": inspection.holder().map_or(0, held_by),
+        "agreeing": agreeing(inspection),
         "needed": inspection.needed(),
         "nodes": inspection.nodes().iter().map(|view| {
             let (state, holder, error) = match &view.sight {

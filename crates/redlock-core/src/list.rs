@@ -1,6 +1,6 @@
 //! All locks that are held: the steps of the driver.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -24,8 +24,8 @@ impl Redlock {
     ///
     /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
     /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
-    /// that hold nobody up, and looks at the beginning of each string behind the prefix; after some seconds it tells what it has
-    /// found by then, and the list is not complete. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
+    /// that hold nobody up, and looks at the beginning of each string behind the prefix; after 4 s it tells what it has
+    /// found by then, and the list is not complete: see [`Redlock::list_within`]. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
     /// nodes of a Redis Cluster are not listed.
     ///
     /// ```
@@ -56,16 +56,35 @@ impl Redlock {
     ///
     /// If the runtime has no timers (`enable_time`).
     pub async fn list(&self) -> Result<Listing, InspectError> {
+        self.list_within(Duration::from_secs(4)).await
+    }
+
+    /// [Lists](Self::list) all locks, and each node may take up to `limit` for that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::list`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::list`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::list`].
+    pub async fn list_within(&self, limit: Duration) -> Result<Listing, InspectError> {
         Handle::try_current().map_err(|_| InspectError::NoRuntime)?;
         let fleet = &self.fleet;
-        let request = Arc::new(ListRequest::new(&*fleet.key_prefix, Self::LISTED));
+        let request = Arc::new(ListRequest::new(&*fleet.key_prefix, Self::LISTED, limit));
         let requests = Requests::new(fleet, |member| {
             let (fleet, request) = (Arc::clone(fleet), Arc::clone(&request));
             Box::pin(async move { fleet.list(member, &request).await })
         });
-        let mut answers = RoundTrip::new(requests, LATE_LIMIT, LATE_LIMIT, LATE_LIMIT);
+        // Longer than the nodes take, so that nothing continues for nobody.
+        let patience = limit.saturating_add(Duration::from_secs(1));
+        let mut answers = RoundTrip::new(requests, patience, patience, LATE_LIMIT);
 
-        let silent = || Err(NodeError::no_answer(LATE_LIMIT));
+        let silent = || Err(NodeError::no_answer(patience));
         let mut heard: Vec<_> = fleet.members.iter().map(|_| silent()).collect();
         while let Some((member, answer)) = answers.next().await {
             if let Some(slot) = heard.get_mut(member) {

@@ -247,13 +247,15 @@ pub struct ListRequest {
     pub prefix: String,
     /// How many are enough, if there are more. It may tell some more.
     pub enough: usize,
+    /// How long the node may take. It answers with what it has found by then.
+    pub limit: Duration,
 }
 
 impl ListRequest {
     /// A request for the locks whose keys begin with `prefix`.
     #[must_use]
-    pub fn new(prefix: impl Into<String>, enough: usize) -> Self {
-        Self { prefix: prefix.into(), enough }
+    pub fn new(prefix: impl Into<String>, enough: usize, limit: Duration) -> Self {
+        Self { prefix: prefix.into(), enough, limit }
     }
 }
 

@@ -72,7 +72,7 @@ Examples:
 
 Exit codes (`redlock run --help` tells those of run):
     0  done; of doctor: nothing worse than a notice
-    1  doctor: a warning
+    1  doctor: a warning; of status: a lock is not held
     2  doctor: an error
   120  others hold the lock, and it was not waited for any longer
   121  the lock is lost, or was before

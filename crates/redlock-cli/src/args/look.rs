@@ -16,17 +16,27 @@ pub(crate) struct DoctorArgs {
     pub(crate) fleet: FleetArgs,
 }
 
-/// Tell who holds locks, for how long, and on which nodes.
+/// Show who holds locks, for how long, and on how many nodes.
 ///
-/// Changes nothing, and shows no token whole. Without names, all locks that this program or its library has taken are looked
-/// for among the keys of the nodes, behind the key prefix if there is one; for that a user of the nodes needs SCAN and
-/// GETRANGE.
-/// Exits with 0 whether or not a lock is held, and with 122 if too few nodes answered to tell.
+/// Changes nothing, and never prints a whole token. Without names, lists all locks that are held: each node goes over its
+/// keys, those behind the key prefix if there is one. The user of the nodes then needs SCAN and GETRANGE. The output says if
+/// the list is incomplete.
+///
+/// Exit codes: with names, 0 if all these locks are held and 1 if one of them is not; without names, 0. In both cases 122
+/// if too few nodes answered.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The names of the locks [default: all that are held].
     #[arg(value_name = "NAME")]
     pub(crate) name: Vec<String>,
+
+    /// Print nothing: the exit code has the answer. [default: print]
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// How long a node may take to list its locks.
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "10s")]
+    pub(crate) list_timeout: Duration,
 
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,

@@ -136,6 +136,15 @@ impl Redlock {
         self.worker.wait(self.redlock.list()).ok_or(WithinAsync)?
     }
 
+    /// As [`crate::Redlock::list_within`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`InspectError::WithinAsync`].
+    pub fn list_within(&self, limit: Duration) -> Result<Listing, InspectError> {
+        self.worker.wait(self.redlock.list_within(limit)).ok_or(WithinAsync)?
+    }
+
     /// As [`crate::Redlock::inspect`].
     ///
     /// # Errors
@@ -203,6 +212,15 @@ impl Redlock {
     /// As there, and within async code.
     pub fn close(&self) -> Result<(), CloseError> {
         self.worker.wait(self.redlock.close()).ok_or(WithinAsync)?
+    }
+
+    /// As [`crate::Redlock::close_within`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and within async code.
+    pub fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
+        self.worker.wait(self.redlock.close_within(limit)).ok_or(WithinAsync)?
     }
 
     fn acquired(&self, acquire: impl Future<Output = Result<crate::Lock, AcquireError>>) -> Result<Lock, AcquireError> {
