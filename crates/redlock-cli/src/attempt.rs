@@ -1,55 +1,141 @@
-//! How a lock is taken: waiting for it, or only if nobody has it.
+//! How a lock is acquired: waiting for it, or only if it is free.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use redlock_core::{AcquireError, AcquireOptions, Finding, Lock, Redlock};
+use redlock_core::{AcquireError, AcquireOptions, Finding, Inspection, Lock, NodeAnswer, Redlock, Retry};
+use serde_json::json;
+use tokio::{select, time::sleep};
 
-use crate::args::TakeArgs;
+use crate::{
+    args::TakeArgs,
+    exit::Exit,
+    failure::{Failure, chain},
+    say::Say,
+    status::{label, readable},
+};
 
-/// For how long those who all ask at the same moment ask again, so that one of them has it at last.
+/// For how long callers that all ask at the same moment ask again, so that one of them gets the lock.
 const TIES: Duration = Duration::from_secs(3);
 
-/// Takes the lock.
+/// After this time, a message says what is waited for.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Acquires the lock. `quiet` leaves out the message about the holder that is waited for.
 pub(crate) async fn take(
     redlock: &Redlock,
     name: &str,
     args: &TakeArgs,
     options: AcquireOptions,
-) -> Result<Lock, AcquireError> {
+    quiet: bool,
+    say: &Say,
+) -> Result<Lock, Failure> {
     let options = options.fencing(args.fencing);
-    // No time to wait is no time for a round either: what is meant is one that does not wait.
-    if args.once || args.wait.is_zero() {
-        take_if_free(redlock, name, options).await
-    } else {
-        redlock.acquire(name, options.deadline(args.wait)).await
+    let taken = match args.wait {
+        _ if args.once => take_if_free(redlock, name, options).await,
+        // A round needs time. What is meant is a round that does not wait.
+        Some(Duration::ZERO) => take_if_free(redlock, name, options).await,
+        wait => {
+            let options = match wait {
+                Some(wait) => options.deadline(wait),
+                None => options.retry(Retry::default().any_number()),
+            };
+            let mut taken = pin!(redlock.acquire(name, options));
+            select! {
+                biased;
+                taken = &mut taken => taken,
+                () = say_what_is_waited_for(redlock, name, quiet, say) => taken.await,
+            }
+        }
+    };
+    match taken {
+        Ok(lock) => Ok(lock),
+        Err(error) => Err(not_taken(redlock, name, error, say).await),
     }
 }
 
-/// Takes the lock unless another has it. One round could be lost by all who ask at the same moment, each with some of the
-/// nodes; then nobody has it, and another round follows.
+async fn say_what_is_waited_for(redlock: &Redlock, name: &str, quiet: bool, say: &Say) {
+    sleep(SILENCE).await;
+    if quiet {
+        return;
+    }
+    let Ok(inspection) = redlock.inspect(name).await else { return };
+    let owner = inspection.holder().map(label);
+    let (text, data) = match held_by(&inspection) {
+        Some(held_by) => (format!("waiting: {held_by}"), json!({ "resource": name, "owner": owner })),
+        None if *inspection.finding() == Finding::Unknown => {
+            let text = format!("waiting for {name:?}: too few nodes answer (`redlock doctor` checks them)");
+            (text, json!({ "resource": name, "owner": null }))
+        }
+        // Free by now.
+        None => return,
+    };
+    say.notable("waiting", &text, data);
+}
+
+/// `lock "deploy" is held by web-3:4711 (29 s left)`.
+fn held_by(inspection: &Inspection) -> Option<String> {
+    let holder = inspection.holder()?;
+    let left = holder.remaining().map_or("no expiry".to_owned(), |left| format!("{} left", readable(left)));
+    Some(format!("lock {:?} is held by {} ({left})", inspection.resource(), label(holder)))
+}
+
+/// Why the lock was not acquired: who holds it, if another holder does.
+async fn not_taken(redlock: &Redlock, name: &str, error: AcquireError, say: &Say) -> Failure {
+    if !error.is_contended() {
+        return error.into();
+    }
+    let held_by = redlock.inspect(name).await.ok().as_ref().and_then(held_by);
+    let what = match held_by {
+        Some(held_by) if say.is_verbose() => format!("{held_by}; {}", chain(&error)),
+        Some(held_by) => held_by,
+        None => chain(&error),
+    };
+    Failure::new(Exit::HELD, what)
+}
+
+/// Acquires the lock unless another holder has it. If several callers ask at the same moment, each may get some of the
+/// nodes: then nobody has the lock, and they ask again. Nodes that are slow to answer get one more chance.
 async fn take_if_free(redlock: &Redlock, name: &str, options: AcquireOptions) -> Result<Lock, AcquireError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
+    let mut may_be_silent = true;
     loop {
         let error = match redlock.try_acquire(name, options.clone()).await {
             Err(error) if error.is_contended() && started.elapsed() < TIES => error,
+            Err(error) if may_be_silent && has_silent_nodes(&error) => {
+                may_be_silent = false;
+                continue;
+            }
             taken => return taken,
         };
         match redlock.inspect(name).await {
             Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
-            // Others tie, or have just given up; or too few nodes tell.
+            // Others tie, or have just given up; or too few nodes answer.
             Ok(_) => {}
             Err(_) => return Err(error),
         }
-        tokio::time::sleep(jittered(pause)).await;
+        sleep(jittered(pause)).await;
         pause = (pause * 2).min(Duration::from_millis(200));
     }
 }
 
-/// The pause and up to as much again: those who tie must not meet again.
+fn has_silent_nodes(error: &AcquireError) -> bool {
+    let nodes = error.attempts().map(|attempts| attempts.last_round.nodes()).unwrap_or_default();
+    nodes.iter().any(|node| matches!(node.answer, NodeAnswer::Silent { .. }))
+}
+
+/// The pause and up to as much again: callers that tie must not meet again.
 fn jittered(pause: Duration) -> Duration {
+    pause + random(pause)
+}
+
+/// A random time up to `longest`.
+pub(crate) fn random(longest: Duration) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
     // The standard library's hasher has a random key of its own.
     let random = RandomState::new().hash_one(0_u8) % 1024;
-    pause + pause.mul_f64(random as f64 / 1024.0)
+    longest.mul_f64(random as f64 / 1024.0)
 }

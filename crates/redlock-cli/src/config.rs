@@ -1,7 +1,9 @@
 //! The configuration file.
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -16,6 +18,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub(crate) struct Config {
     pub(crate) nodes: Vec<String>,
     pub(crate) key_prefix: Option<String>,
+    /// The certificates for `rediss://` URLs, as the options of the command line with these names.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     #[serde(deserialize_with = "time")]
     pub(crate) node_timeout: Option<Duration>,
     #[serde(deserialize_with = "label")]
@@ -28,7 +34,15 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        let cannot = |error| ConfigError::Read { path: path.to_owned(), error };
+        let mut file = File::open(path).map_err(cannot)?;
+        let data = file.metadata().map_err(cannot)?;
+        // Another user could name other nodes, and run the command on all hosts at the same time.
+        if data.is_file() && data.permissions().mode() & 0o002 != 0 {
+            return Err(ConfigError::Writable { path: path.to_owned() });
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(cannot)?;
         Self::parse(&text).map_err(|what| ConfigError::Malformed { path: path.to_owned(), what })
     }
 
@@ -73,6 +87,8 @@ fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D:
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}: {error}", .path.display())]
     Read { path: PathBuf, error: io::Error },
+    #[error("all users can write the configuration file {}: chmod o-w it", .path.display())]
+    Writable { path: PathBuf },
     #[error("the configuration file {}: {what}", .path.display())]
     Malformed { path: PathBuf, what: String },
 }

@@ -8,6 +8,7 @@ use crate::{
     args::FleetArgs,
     config::{self, Config, ConfigError},
     say::Say,
+    tls::{Tls, TlsError, TlsFiles},
 };
 
 /// The nodes that were named.
@@ -28,7 +29,7 @@ impl Fleet {
         let (urls, source) = if !args.nodes.is_empty() {
             (args.nodes.iter().flat_map(|nodes| apart(nodes)).collect(), Source::Argument)
         } else if let Some(nodes) = set("REDLOCK_NODES") {
-            (apart(nodes.to_str().ok_or(FleetError::NoText)?).collect(), Source::Environment)
+            (apart(unquoted(nodes.to_str().ok_or(FleetError::NoText)?)).collect(), Source::Environment)
         } else {
             (config.nodes, Source::File)
         };
@@ -49,7 +50,9 @@ impl Fleet {
             }
             Source::Environment | Source::File => {}
         }
-        let nodes = open(urls, args).map_err(|error| FleetError::Url { error, place: source })?;
+        let files = TlsFiles { ca: args.ca.clone(), cert: args.cert.clone(), key: args.key.clone() };
+        let tls = files.or(TlsFiles { ca: config.ca, cert: config.cert, key: config.key }).read()?;
+        let nodes = open(urls, tls.as_ref(), args, source)?;
         Ok(Self {
             nodes,
             key_prefix: args.key_prefix.clone().or(config.key_prefix).unwrap_or_default(),
@@ -97,18 +100,38 @@ fn set(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|text| !text.is_empty())
 }
 
+/// The text without quotes around it, which the env files of Docker leave there.
+fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    let within = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).unwrap_or(text)
+}
+
 /// URLs that stand between commas or white space: lists are put together by scripts, and lines broken by people.
 fn apart(urls: &str) -> impl Iterator<Item = String> {
     urls.split(|c: char| c == ',' || c.is_whitespace()).filter(|url| !url.is_empty()).map(str::to_owned)
 }
 
 #[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
-fn open(urls: Vec<NodeUrl>, args: &FleetArgs) -> Result<Vec<Arc<dyn LockNode>>, NodeUrlError> {
+fn open(
+    urls: Vec<NodeUrl>,
+    tls: Option<&Tls>,
+    args: &FleetArgs,
+    place: Source,
+) -> Result<Vec<Arc<dyn LockNode>>, FleetError> {
+    let fail = |error| FleetError::Url { error, place };
     #[cfg(feature = "fred")]
     if args.client == crate::args::RedisClient::Fred {
-        return Ok(shared(redlock_fred::RedisNode::open_all(urls)?));
+        return match tls {
+            Some(_) => Err(TlsError::Client.into()),
+            None => Ok(shared(redlock_fred::RedisNode::open_all(urls).map_err(fail)?)),
+        };
     }
-    Ok(shared(redlock_redis_rs::RedisNode::open_all(urls)?))
+    let open = |url| match tls {
+        Some(tls) => tls.open(url),
+        None => redlock_redis_rs::RedisNode::open(url),
+    };
+    Ok(shared(urls.into_iter().map(open).collect::<Result<_, _>>().map_err(fail)?))
 }
 
 fn shared(nodes: Vec<impl LockNode>) -> Vec<Arc<dyn LockNode>> {
@@ -147,4 +170,6 @@ pub(crate) enum FleetError {
     Url { error: NodeUrlError, place: Source },
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }

@@ -15,6 +15,7 @@ mod force;
 mod pages;
 
 mod fleet;
+mod tls;
 mod config;
 
 mod attempt;

@@ -58,10 +58,11 @@ Nodes, in this order: --nodes, REDLOCK_NODES, `nodes` in the file that --config 
   export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://:password@10.0.0.3
 A password belongs into the environment or the file: an argument shows in `ps`. The file is TOML:
   nodes = [\"redis://10.0.0.1\", \"redis://10.0.0.2\", \"redis://:password@10.0.0.3\"]
-  key_prefix = \"lock:\"        # these four may be left out
+  key_prefix = \"lock:\"        # all of these may be left out
   node_timeout = \"200ms\"
   owner = \"billing\"
   restart_guard = \"60s\"
+  ca = \"/etc/redlock/ca.pem\"  # for rediss:// URLs; likewise cert and key
 
 Examples:
   redlock demo

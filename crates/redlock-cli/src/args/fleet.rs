@@ -30,6 +30,19 @@ pub(crate) struct FleetArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) node_timeout: Option<Duration>,
 
+    /// For rediss:// URLs: a PEM file with the authorities to trust; `system` trusts those of the system.
+    /// [default: the file's, or the public authorities of Mozilla]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// For rediss:// URLs: a PEM file with the client certificate. [default: the file's, or none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// For rediss:// URLs: a PEM file with the key of the client certificate. [default: the file's, or none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
     /// How long to wait at the end for nodes that have not confirmed a release yet. What they do not release expires
     /// with its TTL; -v reports it.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "200ms")]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use redlock_core::Owner;
 
-/// A time, as `30s`, `5m` or `1h 30m`.
+/// A time, for example `30s`, `5m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}: want a number with its unit, as 30s, 5m or 500ms"))
+    humantime::parse_duration(text).map_err(|_| "give a number and a unit, for example 30s, 5m or 500ms".to_owned())
 }
 
 /// A label for people.
@@ -24,7 +23,7 @@ mod tests {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for text in ["30", "", "s", "-1s", "1 fortnight"] {
-            assert!(duration(text).unwrap_err().contains("want a number with its unit"), "{text}");
+            assert!(duration(text).unwrap_err().contains("give a number and a unit"), "{text}");
         }
     }
 

@@ -65,8 +65,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 
-    /// The command and its arguments.
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// The command and its arguments. Options of redlock come before it. If it could be taken for one, put `--` before it.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -78,9 +78,9 @@ pub(crate) struct TakeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,
 
-    /// How long to wait while others hold the lock, or nodes fail; 0s is the same as --try.
-    #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "10s")]
-    pub(crate) wait: Duration,
+    /// How long to wait while another holder has the lock, or nodes fail; 0s is the same as --try. [default: forever]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) wait: Option<Duration>,
 
     /// Do not wait while others hold the lock. [default: wait]
     ///
@@ -156,7 +156,7 @@ mod tests {
     fn a_name_and_a_command_are_enough() {
         let args = parse("a -- true").unwrap();
         assert_eq!((args.name.as_str(), args.command.as_slice()), ("a", &["true".into()][..]));
-        assert_eq!((args.take.ttl, args.take.wait), (Duration::from_secs(30), Duration::from_secs(10)));
+        assert_eq!((args.take.ttl, args.take.wait), (Duration::from_secs(30), None));
         assert!(!args.take.once && !args.take.fencing && !args.foreground && !args.quiet && args.take.owner.is_none());
         assert_eq!((args.at_least, args.max_lifetime, args.grace), (None, None, None));
         assert_eq!((args.on_loss, args.conflict_exit_code), (OnLoss::Kill, 120));
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((args.at_least, args.max_lifetime), (Some(at_least), Some(lifetime)));
         assert_eq!((args.grace, args.on_loss), (Some(Duration::from_secs(3)), OnLoss::Warn));
         assert_eq!(args.conflict_exit_code, 0);
-        assert_eq!(parse("a --wait 1s -- true").unwrap().take.wait, Duration::from_secs(1));
+        assert_eq!(parse("a --wait 1s -- true").unwrap().take.wait, Some(Duration::from_secs(1)));
     }
 
     #[test]
@@ -184,12 +184,15 @@ mod tests {
         let args = parse("a --ttl 2s -- cmd --ttl -x -- y").unwrap();
         assert_eq!(args.command, ["cmd", "--ttl", "-x", "--", "y"]);
         assert_eq!(args.take.ttl, Duration::from_secs(2));
+        let args = parse("--try a --ttl 2s cmd --ttl -x -- y").unwrap();
+        assert_eq!(args.command, ["cmd", "--ttl", "-x", "--", "y"]);
+        assert!(args.take.ttl == Duration::from_secs(2) && args.take.once && args.name == "a");
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert_eq!(parse("a").unwrap_err(), ErrorKind::MissingRequiredArgument);
-        assert_eq!(parse("a true").unwrap_err(), ErrorKind::UnknownArgument);
+        assert_eq!(parse("a --no-such-option true").unwrap_err(), ErrorKind::UnknownArgument);
         assert_eq!(parse("--try --wait 1s a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
         assert_eq!(parse("--ttl 30 a -- true").unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parse("-E 256 a -- true").unwrap_err(), ErrorKind::ValueValidation);

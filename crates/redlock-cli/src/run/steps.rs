@@ -48,16 +48,17 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             close(&redlock, args.fleet.close_timeout, say).await;
             return Ok(Exit::of_signal(signal.as_raw()));
         }
-        taken = take(&redlock, &args.name, &args.take, options) => taken,
+        taken = take(&redlock, &args.name, &args.take, options, args.quiet, say) => taken,
     };
     let mut lock = match taken {
         Ok(lock) => lock,
         Err(error) => {
             close(&redlock, args.fleet.close_timeout, say).await;
-            return Err(not_taken(error.into(), &args));
+            return Err(not_taken(error, &args));
         }
     };
-    let held_until = Instant::now().checked_add(at_least);
+    let acquired = Instant::now();
+    let held_until = acquired.checked_add(at_least);
     say.event(
         "acquired",
         &format!(
@@ -74,7 +75,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     );
 
     // 2. The command.
-    let ending = run_command(&args, deadlines, began, &mut lock, &mut signals, say).await;
+    let ending = run_command(&args, deadlines, acquired, &mut lock, &mut signals, say).await;
 
     // 3. The lock is released, at the earliest when `--at-least` is over.
     let ending = match ending {
@@ -109,7 +110,7 @@ fn not_taken(failure: Failure, args: &RunArgs) -> Failure {
 async fn run_command(
     args: &RunArgs,
     deadlines: Deadlines,
-    began: Instant,
+    acquired: Instant,
     lock: &mut Lock,
     signals: &mut Signals,
     say: &Say,
@@ -134,9 +135,10 @@ async fn run_command(
         backstop.guard(command).await;
     }
     let mut command = started?;
-    // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says.
-    let lifetime_over =
-        args.max_lifetime.and_then(|lifetime| began.checked_add(lifetime.checked_sub(args.take.ttl / 15)?));
+    // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says. The
+    // lifetime counts from the start of the round that acquired the lock.
+    let early = args.take.ttl / 10;
+    let lifetime_over = args.max_lifetime.and_then(|lifetime| acquired.checked_add(lifetime.checked_sub(early)?));
     let supervision = Supervision {
         lock: &mut *lock,
         command: &mut command,

@@ -16,6 +16,7 @@ mod init;
 mod privileges;
 mod terminal;
 mod secrets;
+mod tls;
 
 mod demo;
 mod doctor;

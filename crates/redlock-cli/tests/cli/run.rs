@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 use redlock_tests::servers::Server;
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 
-use crate::stage::{Stage, bare, finished, now, outcome};
+use crate::stage::{Stage, bare, finished, now, outcome, send};
 
 #[tokio::test]
 async fn standard_input_and_output_are_the_command_s() {
@@ -79,7 +79,7 @@ async fn a_script_runs_as_under_env_and_what_it_lacks_is_named() {
 async fn bad_usage_is_125_and_nothing_is_run() {
     let stage = Stage::new(3).await;
     for (options, what) in [
-        (&["--ttl", "30"][..], "want a number with its unit"),
+        (&["--ttl", "30"][..], "give a number and a unit"),
         (&["--ttl", "999ms"], "leaves no time to end the command"),
         (&["--ttl", "10s", "--grace", "5s"], "leaves no time for extends"),
         (&["--ttl", "8d"], "604800"),
@@ -177,6 +177,28 @@ async fn who_finds_it_locked_does_not_run_and_says_so_by_a_code_of_its_choice() 
     // Another name is free.
     assert_eq!(outcome(stage.attempt("b", &[], &["true"])).await.code, 0);
     assert_eq!(finished(holder).await.code, 0);
+}
+
+#[tokio::test]
+async fn the_holder_is_named_and_the_nodes_only_if_that_is_wanted() {
+    let stage = Stage::new(3).await;
+    let holder = stage.run("a", &["--owner", "web-3"], &["sleep", "60"]).spawn().unwrap();
+    stage.until_held("a").await;
+    let told = outcome(stage.attempt("a", &[], &["true"])).await;
+    let line = told.stderr.strip_prefix("redlock: lock \"a\" is held by web-3 (").unwrap_or_else(|| panic!("{told:?}"));
+    assert!(line.ends_with(" left)\n") && told.stderr.lines().count() == 1, "{told:?}");
+    let told = outcome(stage.attempt("a", &["-v"], &["true"])).await;
+    let port = stage.servers[0].port().to_string();
+    assert!(told.stderr.contains("is held by web-3 (") && told.stderr.contains(&port), "{told:?}");
+
+    // By default it waits until the lock is free, and says for whom.
+    let mut waiter = stage.run("a", &[], &["echo", "ran"]);
+    let waiter = waiter.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_said("log", "redlock: waiting: lock \"a\" is held by web-3 (").await;
+    send(&holder, "TERM");
+    assert_eq!(finished(holder).await.code, 143);
+    let waited = finished(waiter).await;
+    assert_eq!((waited.code, waited.stdout.as_str()), (0, "ran\n"), "{}", stage.read("log"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     process::Stdio,
 };
 
@@ -25,6 +25,49 @@ async fn urls_stand_between_commas_and_white_space_however_many() {
             assert!(told.stdout.contains("3 of 3 nodes answered"), "{between:?}: {}", told.stdout);
         }
     }
+}
+
+#[tokio::test]
+async fn quotes_around_the_urls_are_left_out() {
+    let stage = Stage::new(3).await;
+    for quote in ["\"", "'"] {
+        let mut command = bare(["status", "a"]);
+        command.env("REDLOCK_NODES", format!("{quote}{}{quote}", stage.nodes()));
+        let told = outcome(command).await;
+        assert!(told.stdout.contains("3 of 3 nodes answered"), "{quote}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_file_that_others_may_write_is_refused() {
+    let stage = Stage::new(1).await;
+    let file = stage.file("redlock.toml");
+    fs::write(&file, format!("nodes = [{:?}]\n", stage.servers[0].url())).unwrap();
+    for (mode, code) in [(0o602, 125), (0o646, 125), (0o644, 1), (0o600, 1)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let told = outcome(stage.redlock(["status", "a", "--config", "redlock.toml"])).await;
+        assert_eq!((told.code, told.stderr.contains("all users can write")), (code, code == 125), "{mode:o}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_needs_no_dashes_before_it() {
+    let stage = Stage::new(3).await;
+    let told = outcome(stage.redlock([
+        "run",
+        "--try",
+        "a",
+        "--node-timeout",
+        "2s",
+        "sh",
+        "-c",
+        "echo $0 $1",
+        "-x",
+        "--",
+        "-y",
+    ]));
+    let told = told.await;
+    assert_eq!((told.code, told.stdout.as_str()), (0, "-x --\n"), "{}", told.stderr);
 }
 
 #[tokio::test]

@@ -1,0 +1,97 @@
+//! TLS with certificates of the user's own: a private authority, and a client certificate.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use redlock_core::{NodeAddress, NodeUrl, NodeUrlError};
+use redlock_redis_rs::{
+    RedisNode,
+    redis::{
+        Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
+        io::tcp::TcpSettings,
+    },
+};
+
+/// The `--ca` that stands for the authorities that the system trusts.
+const SYSTEM: &str = "system";
+
+/// The files that were named.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct TlsFiles {
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// The certificates to use for each node with a `rediss://` URL.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    certificates: TlsCertificates,
+}
+
+impl TlsFiles {
+    /// These files, and those of `other` that are not named here.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { ca: self.ca.or(other.ca), cert: self.cert.or(other.cert), key: self.key.or(other.key) }
+    }
+
+    /// What the files contain; nothing if none is named.
+    pub(crate) fn read(self) -> Result<Option<Tls>, TlsError> {
+        let client_tls = match (self.cert, self.key) {
+            (None, None) if self.ca.is_none() => return Ok(None),
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(ClientTlsConfig { client_cert: read(&cert)?, client_key: read(&key)? }),
+            (Some(_), None) => return Err(TlsError::Missing("--key")),
+            (None, Some(_)) => return Err(TlsError::Missing("--cert")),
+        };
+        let root_cert = match self.ca {
+            Some(ca) if ca == Path::new(SYSTEM) => {
+                Some(read(&openssl_probe::probe().cert_file.ok_or(TlsError::NoSystem)?)?)
+            }
+            ca => ca.as_deref().map(read).transpose()?,
+        };
+        Ok(Some(Tls { certificates: TlsCertificates { client_tls, root_cert } }))
+    }
+}
+
+impl Tls {
+    /// Opens a node. Sends nothing.
+    pub(crate) fn open(&self, url: NodeUrl) -> Result<RedisNode, NodeUrlError> {
+        let NodeAddress::Tcp { host, port, tls: true } = url.address.clone() else { return RedisNode::open(url) };
+        url.check(true)?;
+        let mut login = RedisConnectionInfo::default().set_db(url.db.into());
+        if let Some(user) = &url.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &url.password {
+            login = login.set_password(password);
+        }
+        let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+        let client = address.into_connection_info().and_then(|info| {
+            let info = info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true));
+            Client::build_with_tls(info, self.certificates.clone())
+        });
+        let node = RedisNode::new(client.map_err(|error| url.rejected(error))?).with_name(url.name());
+        Ok(node.with_connect_timeout(url.connect_timeout).with_response_timeout(url.response_timeout))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
+}
+
+/// The certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read {}: {error}", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{0} is missing: a client certificate needs both --cert and --key")]
+    Missing(&'static str),
+    #[error("no certificates of this system were found: set SSL_CERT_FILE, or name a file with --ca")]
+    NoSystem,
+    #[cfg(feature = "fred")]
+    #[error("--ca, --cert and --key are not available with --client fred")]
+    Client,
+}
