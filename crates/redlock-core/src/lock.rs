@@ -265,6 +265,16 @@ impl Lock {
         Ok(parts)
     }
 
+    /// How much is left of this time, counted from the acquire.
+    pub(crate) fn rest_of(&self, time: Duration) -> Duration {
+        time.saturating_sub(self.shared().fleet.clock.now().saturating_sub(self.acquired))
+    }
+
+    /// Extends the lock by its TTL from now on.
+    pub(crate) async fn renew(&self) -> Result<Duration, ExtendError> {
+        self.shared().extend(self.terms.ttl.given()).await
+    }
+
     /// As [`Lock::release`], and tells why the lock was already gone.
     pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
         drop(self.watch);

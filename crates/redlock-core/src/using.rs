@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::select;
+use tokio::{select, time::sleep};
 
 use crate::{error::AcquireError, lock::Lock, loss::Loss, options::AcquireOptions, redlock::Redlock};
 
@@ -23,6 +23,7 @@ use crate::{error::AcquireError, lock::Lock, loss::Loss, options::AcquireOptions
 pub struct UsingOptions {
     acquire: AcquireOptions,
     on_loss: OnLoss,
+    pub(crate) at_least: Duration,
 }
 
 /// What becomes of the work when its lock is lost.
@@ -47,6 +48,15 @@ impl UsingOptions {
         Self { on_loss, ..self }
     }
 
+    /// Holds the lock until this time after it was acquired, even if the work ends sooner. Default: zero.
+    ///
+    /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it, short
+    /// work would end on one host before another host starts the same work again. The call returns when the time is over.
+    /// If it is dropped before, the lock is released.
+    pub fn at_least(self, at_least: Duration) -> Self {
+        Self { at_least, ..self }
+    }
+
     /// How the lock is taken and kept.
     pub(crate) fn kept(&self) -> AcquireOptions {
         let auto_extend = self.acquire.auto_extend.unwrap_or_default();
@@ -62,7 +72,7 @@ impl From<Duration> for UsingOptions {
 
 impl From<AcquireOptions> for UsingOptions {
     fn from(acquire: AcquireOptions) -> Self {
-        Self { acquire, on_loss: OnLoss::default() }
+        Self { acquire, on_loss: OnLoss::default(), at_least: Duration::ZERO }
     }
 }
 
@@ -127,7 +137,7 @@ impl Redlock {
     ) -> Result<T, UsingError> {
         let options = options.into();
         let lock = self.acquire(resource, options.kept()).await?;
-        lock.cover(options.on_loss, work).await
+        lock.cover(options.on_loss, options.at_least, work).await
     }
 
     /// Runs `work` under the lock on all these resources; see [`Redlock::using`] and [`Redlock::acquire_all`].
@@ -151,13 +161,18 @@ impl Redlock {
     ) -> Result<T, UsingError> {
         let options = options.into();
         let lock = self.acquire_all(resources, options.kept()).await?;
-        lock.cover(options.on_loss, work).await
+        lock.cover(options.on_loss, options.at_least, work).await
     }
 }
 
 impl Lock {
-    /// Runs `work`, and gives the lock back.
-    async fn cover<T>(self, on_loss: OnLoss, work: impl AsyncFnOnce(&Self) -> T) -> Result<T, UsingError> {
+    /// Runs `work`, and releases the lock.
+    async fn cover<T>(
+        self,
+        on_loss: OnLoss,
+        at_least: Duration,
+        work: impl AsyncFnOnce(&Self) -> T,
+    ) -> Result<T, UsingError> {
         let value = {
             let mut lost = pin!(self.lost());
             let mut work = pin!(work(&self));
@@ -171,10 +186,37 @@ impl Lock {
                 value = &mut work => value,
             }
         };
-        self.check().map_err(UsingError::Lost)?;
-        match self.settle().await {
-            Ok(Some(loss)) => Err(UsingError::Lost(loss)),
-            Ok(None) | Err(_) => Ok(value),
+        self.settle_after(at_least).await.map_err(UsingError::Lost)?;
+        Ok(value)
+    }
+
+    /// Releases the lock, but not before `at_least` after it was acquired.
+    ///
+    /// # Errors
+    ///
+    /// If the lock was lost before this call.
+    pub(crate) async fn settle_after(self, at_least: Duration) -> Result<(), Loss> {
+        self.check()?;
+        if self.rest_of(at_least).is_zero() {
+            return match self.settle().await {
+                Ok(Some(loss)) => Err(loss),
+                Ok(None) | Err(_) => Ok(()),
+            };
         }
+        // Whether the lock was held until now must be known now: later, the nodes cannot say.
+        let _ = self.renew().await;
+        self.check()?;
+        let over = async {
+            // A clock of the caller's own may be slower than the timers.
+            while !self.rest_of(at_least).is_zero() {
+                sleep(self.rest_of(at_least)).await;
+            }
+        };
+        select! {
+            _ = self.lost() => {}
+            () = over => {}
+        }
+        let _ = self.settle().await;
+        Ok(())
     }
 }

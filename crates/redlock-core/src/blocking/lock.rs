@@ -119,12 +119,11 @@ impl Lock {
         self.worker.wait(self.lock.release()).ok_or(WithinAsync)?
     }
 
-    /// Runs `work`, and gives the lock back.
-    pub(super) fn cover<T>(self, work: impl FnOnce(&Self) -> T) -> Result<T, UsingError> {
+    /// Runs `work`, and releases the lock, but not before `at_least` after it was acquired.
+    pub(super) fn cover<T>(self, at_least: Duration, work: impl FnOnce(&Self) -> T) -> Result<T, UsingError> {
         let value = work(&self);
-        self.check().map_err(UsingError::Lost)?;
-        match self.worker.wait(self.lock.settle()) {
-            Some(Ok(Some(loss))) => Err(UsingError::Lost(loss)),
+        match self.worker.wait(self.lock.settle_after(at_least)) {
+            Some(Err(loss)) => Err(UsingError::Lost(loss)),
             _ => Ok(value),
         }
     }

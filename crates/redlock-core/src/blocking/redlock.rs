@@ -97,7 +97,8 @@ impl Redlock {
         options: impl Into<UsingOptions>,
         work: impl FnOnce(&Lock) -> T,
     ) -> Result<T, UsingError> {
-        self.acquire(resource, options.into().kept())?.cover(work)
+        let options = options.into();
+        self.acquire(resource, options.kept())?.cover(options.at_least, work)
     }
 
     /// As [`crate::Redlock::using_all`]; as for the loss, see [`Redlock::using`].
@@ -115,7 +116,8 @@ impl Redlock {
         options: impl Into<UsingOptions>,
         work: impl FnOnce(&Lock) -> T,
     ) -> Result<T, UsingError> {
-        self.acquire_all(resources, options.into().kept())?.cover(work)
+        let options = options.into();
+        self.acquire_all(resources, options.kept())?.cover(options.at_least, work)
     }
 
     /// As [`crate::Redlock::initialize`].

@@ -164,3 +164,45 @@ async fn a_release_that_too_few_nodes_answer_does_not_cost_the_value() {
         .await;
     assert_eq!(value.unwrap(), 42);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
+    for ttl in [TTL / 10, 6 * TTL] {
+        let nodes = MockNode::fleet(3);
+        let redlock = redlock(&nodes);
+        let began = Instant::now();
+        let used = redlock.using("r", UsingOptions::new(ttl).at_least(2 * TTL), async |_| 42);
+        let rival = async {
+            sleep(2 * TTL - TTL / 10).await;
+            redlock.try_acquire("r", TTL).await.unwrap_err()
+        };
+        let (value, rival) = tokio::join!(used, rival);
+        assert!(value.unwrap() == 42 && rival.is_contended());
+        assert!(began.elapsed() >= 2 * TTL && began.elapsed() < 2 * TTL + TTL / 10, "{:?}", began.elapsed());
+        assert!(is_free(&nodes), "{ttl:?}");
+
+        // Work that takes longer is not held up.
+        let used = redlock.using("r", UsingOptions::new(ttl).at_least(TTL), async |_| sleep(3 * TTL).await);
+        used.await.unwrap();
+        assert!(is_free(&nodes) && began.elapsed() < 5 * TTL + TTL / 5, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let forget = || nodes.iter().for_each(|node| node.set("r", "another", None));
+    let options = UsingOptions::new(TTL).at_least(9 * TTL);
+    let lost = redlock.using("r", options.clone(), async |_| forget()).await;
+    assert!(matches!(lost, Err(UsingError::Lost(Loss::Gone { .. }))), "{lost:?}");
+
+    nodes.iter().for_each(|node| node.remove("r"));
+    let used = redlock.using("r", options, async |_| 42);
+    let later = async {
+        sleep(2 * TTL).await;
+        forget();
+    };
+    let (value, ()) = tokio::join!(used, later);
+    assert_eq!(value.unwrap(), 42);
+}
