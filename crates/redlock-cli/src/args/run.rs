@@ -1,6 +1,6 @@
 //! What `redlock run` asks for.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use redlock_core::Owner;
@@ -32,6 +32,16 @@ pub(crate) struct RunArgs {
     /// this wait: the lock then expires by itself.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
+
+    /// Wait for a random time up to this before asking for the lock, so that jobs of many hosts do not all start in the same
+    /// second. [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub(crate) jitter: Option<Duration>,
+
+    /// Add this run to counters in a file, for the textfile collector of the Prometheus node exporter. The name of the file
+    /// has to end with `.prom`. [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 
     /// Keep the lock for so long at most, and end the command by then; with `--on-loss warn` it goes on without the lock.
     /// [default: for as long as the command runs]

@@ -10,6 +10,7 @@ mod dead;
 mod signals;
 mod backstop;
 mod ending;
+mod metrics_file;
 mod holding;
 
 pub(crate) use self::{backstop::run as backstop, signals::Signals, steps::run};

@@ -1,10 +1,17 @@
 //! The steps of `redlock run`: acquire the lock, run the command, release the lock, report how it went.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    io::{self, ErrorKind},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use redlock_core::{AcquireOptions, AutoExtend, FencingToken, Lock, Owner, Release};
 use serde_json::json;
-use tokio::select;
+use tokio::{
+    select,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use super::{
     backstop::Backstop,
@@ -12,13 +19,14 @@ use super::{
     deadlines::{Deadlines, Due},
     ending::{Ending, Why},
     holding::Holding,
+    metrics_file::{self, Run},
     orphans,
     signals::Signals,
     supervision::Supervision,
 };
 use crate::{
     args::{OnLoss, RunArgs},
-    attempt::take,
+    attempt::{random, take},
     close::close,
     exit::Exit,
     failure::{Failure, chain},
@@ -26,8 +34,29 @@ use crate::{
     say::Say,
 };
 
+/// How long the end waits for `--metrics-file` to be written.
+const WRITING: Duration = Duration::from_secs(1);
+
 /// Runs a command under a lock.
 pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
+    let mut came_to = None;
+    let outcome = run_under_lock(&args, say, &mut came_to).await;
+    if let (Some(file), Some(run)) = (args.metrics_file, came_to) {
+        let (path, name) = (file.clone(), args.name);
+        // A file system that hangs must not delay the end.
+        let adding = spawn_blocking(move || metrics_file::add(&path, &name, run));
+        let added = match timeout(WRITING, adding).await {
+            Ok(added) => added.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Err(_) => Err(ErrorKind::TimedOut.into()),
+        };
+        if let Err(error) = added {
+            say.warning(&format!("cannot write the metrics to {}: {error}", file.display()));
+        }
+    }
+    outcome
+}
+
+async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) -> Result<Exit, Failure> {
     let deadlines = Deadlines::new(args.take.ttl, args.grace).map_err(|error| Failure::of(&error))?;
     let fleet = Fleet::open(&args.fleet, say)?;
     let (at_least, max_lifetime) = (args.at_least.unwrap_or_default(), args.max_lifetime.unwrap_or(Duration::MAX));
@@ -39,8 +68,12 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
 
     // 1. The lock, unless a signal comes first.
+    let taking = async {
+        sleep(random(args.jitter.unwrap_or_default())).await;
+        let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
+        take(&redlock, &args.name, &args.take, options, args.quiet, say).await
+    };
     let began = Instant::now();
-    let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
     let taken = select! {
         biased;
         signal = signals.next() => {
@@ -48,13 +81,16 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             close(&redlock, args.fleet.close_timeout, say).await;
             return Ok(Exit::of_signal(signal.as_raw()));
         }
-        taken = take(&redlock, &args.name, &args.take, options, args.quiet, say) => taken,
+        taken = taking => taken,
     };
     let mut lock = match taken {
         Ok(lock) => lock,
         Err(error) => {
             close(&redlock, args.fleet.close_timeout, say).await;
-            return Err(not_taken(error, &args));
+            if error.exit == Exit::HELD {
+                *came_to = Some(Run::Skipped);
+            }
+            return Err(not_taken(error, args));
         }
     };
     let acquired = Instant::now();
@@ -75,7 +111,7 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
     );
 
     // 2. The command.
-    let ending = run_command(&args, deadlines, acquired, &mut lock, &mut signals, say).await;
+    let ending = run_command(args, deadlines, acquired, &mut lock, &mut signals, say).await;
 
     // 3. The lock is released, at the earliest when `--at-least` is over.
     let ending = match ending {
@@ -91,8 +127,9 @@ pub(crate) async fn run(args: RunArgs, say: &Say) -> Result<Exit, Failure> {
             let holding = Holding { until: held_until, longest_ttl: fleet.longest_ttl(), on_loss: args.on_loss, say };
             holding.run(lock, ending.status.into(), &mut signals).await
         }
-        _ => give_back(lock, &args, ending, say).await,
+        _ => give_back(lock, args, ending, say).await,
     };
+    *came_to = Some(Run::Ran { held: acquired.elapsed(), is_lost: [Exit::LOST, Exit::NOT_ENDED].contains(&exit) });
     close(&redlock, args.fleet.close_timeout, say).await;
     say.event("ended", &format!("exit code {}", exit.0), json!({ "resource": args.name, "exit_code": exit.0 }));
     Ok(exit)

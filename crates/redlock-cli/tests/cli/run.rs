@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 use redlock_tests::servers::Server;
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 
-use crate::stage::{Stage, bare, finished, now, outcome, send};
+use crate::stage::{Stage, bare, finished, now, outcome, send, until_handled};
 
 #[tokio::test]
 async fn standard_input_and_output_are_the_command_s() {
@@ -263,6 +263,41 @@ async fn events_are_told_as_json_on_standard_error() {
     let failed = outcome(stage.run("a", &["--json", "--try"], &["true"])).await;
     let event: serde_json::Value = serde_json::from_str(failed.stderr.trim()).unwrap();
     assert_eq!((event["event"].as_str(), event["exit_code"].as_u64()), (Some("failed"), Some(122)));
+}
+
+#[tokio::test]
+async fn runs_and_skips_are_counted_in_a_file() {
+    let stage = Stage::new(3).await;
+    let counted = ["--metrics-file", "redlock.prom"];
+    for code in [0, 3] {
+        let ran = outcome(stage.run_script("a", &counted, &format!("exit {code}"))).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, ""));
+    }
+    let holder = stage.run("a", &[], &["sleep", "60"]).spawn().unwrap();
+    stage.until_held("a").await;
+    assert_eq!(outcome(stage.attempt("a", &counted, &["true"])).await.code, 120);
+    let text = stage.read("redlock.prom");
+    for line in ["redlock_runs_total{resource=\"a\"} 2", "redlock_skips_total{resource=\"a\"} 1"] {
+        assert!(text.lines().any(|there| there == line), "{line}: {text}");
+    }
+    let held = text.lines().find_map(|line| line.strip_prefix("redlock_held_seconds_total{resource=\"a\"} "));
+    assert!(held.unwrap().parse::<f64>().unwrap() > 0.0, "{text}");
+    drop(holder);
+
+    let told = outcome(stage.run_script("b", &["--metrics-file", "no/such/folder.prom"], "exit 3")).await;
+    assert!(told.code == 3 && told.stderr.contains("cannot write the metrics"), "{told:?}");
+}
+
+#[tokio::test]
+async fn with_jitter_the_lock_is_asked_for_later_and_a_signal_ends_that_wait() {
+    let stage = Stage::new(3).await;
+    let told = outcome(stage.run("a", &["--jitter", "20ms"], &["echo", "ran"])).await;
+    assert_eq!((told.code, told.stdout.as_str()), (0, "ran\n"), "{}", told.stderr);
+    let waiting = stage.run("a", &["--jitter", "1000h"], &["touch", "ran"]).spawn().unwrap();
+    until_handled(waiting.id().unwrap(), 15).await;
+    send(&waiting, "TERM");
+    assert_eq!(finished(waiting).await.code, 143);
+    assert!(!stage.file("ran").exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,114 @@
+//! `--metrics-file`: what runs came to, for the textfile collector of the Prometheus node exporter.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The counters, and what they count.
+const COUNTERS: [(&str, &str); 4] = [
+    ("redlock_runs_total", "Commands that ran under the lock."),
+    ("redlock_skips_total", "Runs that were skipped because another holder had the lock."),
+    ("redlock_losses_total", "Locks that were lost before their commands had ended."),
+    ("redlock_held_seconds_total", "How long the lock was held."),
+];
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Run {
+    /// The command ran, and the lock was held for this time.
+    Ran { held: Duration, is_lost: bool },
+    /// Another holder had the lock.
+    Skipped,
+}
+
+/// Adds a run to the counters in a file.
+pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
+    // Runs of several names may share the file. It is replaced whole, so that nobody ever reads a half of it.
+    let lock = File::options().create(true).append(true).open(beside(file, "lock"))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    let mut counters = match fs::read_to_string(file) {
+        Ok(text) => read(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
+    let added = match run {
+        Run::Ran { held, is_lost } => [1.0, 0.0, f64::from(u8::from(is_lost)), held.as_secs_f64()],
+        Run::Skipped => [0.0, 1.0, 0.0, 0.0],
+    };
+    for ((name, _), more) in COUNTERS.iter().zip(added) {
+        *counters.entry(((*name).to_owned(), escaped(resource))).or_insert(0.0) += more;
+    }
+    let new = beside(file, "new");
+    let mut written = File::create(&new)?;
+    written.write_all(text(&counters).as_bytes())?;
+    fs::rename(new, file)
+}
+
+type Counters = BTreeMap<(String, String), f64>;
+
+/// A file beside this one that the collector does not read.
+fn beside(file: &Path, extension: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
+fn read(text: &str) -> Counters {
+    let counter = |line: &str| {
+        let (name, rest) = line.split_once("{resource=\"")?;
+        let (resource, value) = rest.rsplit_once("\"} ")?;
+        Some(((name.to_owned(), resource.to_owned()), value.trim().parse().ok()?))
+    };
+    text.lines().filter_map(counter).collect()
+}
+
+fn text(counters: &Counters) -> String {
+    let mut text = String::new();
+    for (name, help) in COUNTERS {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for ((_, resource), value) in counters.iter().filter(|((counter, _), _)| counter == name) {
+            let _ = writeln!(text, "{name}{{resource=\"{resource}\"}} {value}");
+        }
+    }
+    text
+}
+
+/// The value of a label, as the format wants it.
+fn escaped(resource: &str) -> String {
+    resource.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_add_up_and_names_are_kept_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("redlock.prom");
+        let held = Duration::from_millis(1500);
+        add(&file, "a", Run::Ran { held, is_lost: false }).unwrap();
+        add(&file, "a", Run::Ran { held, is_lost: true }).unwrap();
+        add(&file, "\"b\"\n", Run::Skipped).unwrap();
+        add(&file, "\"b\"\n", Run::Skipped).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        for line in [
+            "# TYPE redlock_runs_total counter",
+            "redlock_runs_total{resource=\"a\"} 2",
+            "redlock_losses_total{resource=\"a\"} 1",
+            "redlock_held_seconds_total{resource=\"a\"} 3",
+            "redlock_skips_total{resource=\"\\\"b\\\"\\n\"} 2",
+            "redlock_runs_total{resource=\"\\\"b\\\"\\n\"} 0",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line}: {text}");
+        }
+    }
+}
