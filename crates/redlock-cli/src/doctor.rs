@@ -76,10 +76,14 @@ fn text(report: &NodesReport, latencies: &[Option<Duration>], paint: Paint) -> S
     let summary = report.to_string();
     let mut lines = vec![paint.bold(summary.lines().next().unwrap_or_default())];
     let width = report.nodes().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let slowest = latencies.iter().flatten().max().copied().unwrap_or_default();
     for ((name, facts), latency) in report.nodes().zip(latencies) {
         let (state, latency) = match latency {
-            Some(latency) => (paint.good("answers"), format!("in {:>6.2} ms", latency.as_secs_f64() * 1000.0)),
-            None => (paint.bad("silent "), format!("{:12}", "")),
+            Some(latency) => {
+                let bar = bar(*latency, slowest);
+                (paint.good("answers"), format!("in {:>6.2} ms {bar:BAR$}", latency.as_secs_f64() * 1000.0))
+            }
+            None => (paint.bad("silent "), format!("{:width$}", "", width = 13 + BAR)),
         };
         let line = format!("  {name:<width$}  {state} {latency}  {}", paint.dim(&facts.map(about).unwrap_or_default()));
         lines.push(line.trim_end().to_owned());
@@ -91,6 +95,15 @@ fn text(report: &NodesReport, latencies: &[Option<Duration>], paint: Paint) -> S
         }
     }
     lines.join("\n")
+}
+
+/// The longest bar.
+const BAR: usize = 10;
+
+/// A latency beside that of the slowest node.
+fn bar(latency: Duration, slowest: Duration) -> String {
+    let share = latency.as_secs_f64() / slowest.as_secs_f64().max(f64::MIN_POSITIVE);
+    "#".repeat((share * BAR as f64).ceil() as usize)
 }
 
 /// What is worth a glance.
@@ -152,6 +165,13 @@ fn snake_case(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_a_node_is_slow() {
+        let ms = Duration::from_millis;
+        assert_eq!((bar(ms(1), ms(100)).len(), bar(ms(50), ms(100)).len(), bar(ms(100), ms(100)).len()), (1, 5, 10));
+        assert_eq!(bar(Duration::ZERO, Duration::ZERO), "");
+    }
 
     #[test]
     fn kinds_are_named_as_data_is() {

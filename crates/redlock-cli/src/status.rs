@@ -53,7 +53,7 @@ async fn all(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Fa
                 () if locks.is_empty() && listing.is_complete() => vec!["no locks are held".to_owned()],
                 () if locks.is_empty() => Vec::new(),
                 () if say.is_verbose() => locks.iter().map(|lock| text(lock, paint)).collect(),
-                () => table(["NAME", "HOLDER", "LEFT", "NODES"], locks.iter().map(row)),
+                () => rows(&locks),
             };
             lines.extend(listing.failed().map(|(node, error)| format!("{node} failed: {}", chain(error))));
             if !listing.is_complete() {
@@ -81,7 +81,7 @@ fn is_unknown(lock: &Inspection) -> bool {
 }
 
 /// Looks at all of these, several at once, and reports them in the same order.
-async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection>, Failure> {
+pub(crate) async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection>, Failure> {
     const AT_ONCE: usize = 32;
     let mut looked = Vec::new();
     for names in names.chunks(AT_ONCE) {
@@ -94,6 +94,11 @@ async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection
         }
     }
     Ok(looked)
+}
+
+/// Locks, each on one line, below a head.
+pub(crate) fn rows(locks: &[Inspection]) -> Vec<String> {
+    table(["NAME", "HOLDER", "LEFT", "NODES"], locks.iter().map(row))
 }
 
 /// A lock on one line.

@@ -1,11 +1,12 @@
-//! `redlock watch`: who holds a lock, over and over.
+//! `redlock watch`: who holds locks, over and over.
 
 use std::{
+    collections::{HashMap, VecDeque},
     io::{self, IsTerminal as _},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use redlock_core::Inspection;
+use redlock_core::{Finding, Inspection};
 use tokio::{select, time};
 
 use crate::{
@@ -16,20 +17,23 @@ use crate::{
     paint::Paint,
     run::Signals,
     say::{Say, print, printed},
-    status,
+    status::{self, label},
 };
 
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Shows the lock until Ctrl-C.
+/// How many changes the view on a terminal shows.
+const HISTORY: usize = 8;
+
+/// Shows the locks until a signal comes, for example by Ctrl-C.
 pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     if args.every < SHORTEST {
         let what = format!("--every {:?} would keep the nodes busy: give {SHORTEST:?} at least", args.every);
         return Err(Failure::new(Exit::FAILED, what));
     }
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
-    let mut view = View::new(say);
+    let mut view = View::new(args.every, say);
     let mut ticks = time::interval(args.every);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     // Listened to all the time: one that comes during a look must not be lost.
@@ -37,13 +41,16 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     loop {
         let look = async {
             ticks.tick().await;
-            redlock.inspect(&args.name).await
+            status::inspect(&redlock, args.name.clone()).await
         };
-        let inspection = select! {
+        let locks = select! {
             _ = signals.next() => return Ok(Exit::SUCCESS),
-            inspection = look => inspection?,
+            locks = look => locks?,
         };
-        let Some(text) = view.next(&inspection) else { continue };
+        let text = view.next(&locks);
+        if text.is_empty() {
+            continue;
+        }
         let shown = select! {
             biased;
             shown = print(text) => shown,
@@ -58,42 +65,75 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
 /// What has been shown.
 #[derive(Debug)]
 struct View {
+    every: Duration,
     json: bool,
     live: bool,
     paint: Paint,
-    /// What was said last, without times that run.
-    last: Option<String>,
-    /// How many lines stand on the terminal.
+    /// What was shown last of each lock, without times, which always change.
+    last: HashMap<String, String>,
+    /// The latest changes, the latest first.
+    history: VecDeque<String>,
+    /// How many lines are on the terminal.
     height: usize,
 }
 
 impl View {
-    fn new(say: &Say) -> Self {
+    fn new(every: Duration, say: &Say) -> Self {
         let stdout = io::stdout();
         let live = stdout.is_terminal() && !say.is_json();
-        Self { json: say.is_json(), live, paint: Paint::of(&stdout), last: None, height: 0 }
+        let (last, history) = (HashMap::new(), VecDeque::new());
+        Self { every, json: say.is_json(), live, paint: Paint::of(&stdout), last, history, height: 0 }
     }
 
     /// What is to be written now; nothing if nothing has changed.
-    fn next(&mut self, inspection: &Inspection) -> Option<String> {
-        if self.live {
-            let text = status::text(inspection, self.paint);
-            let up = if self.height > 0 { format!("\x1b[{}A", self.height) } else { String::new() };
-            self.height = text.lines().count();
-            // Lines are cut at the terminal's width, so that each is one.
-            return Some(format!("{up}\x1b[J\x1b[?7l{text}\n\x1b[?7h"));
+    fn next(&mut self, locks: &[Inspection]) -> String {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        if !self.live {
+            let changed = locks.iter().filter(|lock| is_news(&mut self.last, lock, steady(lock)));
+            let line = |lock| match self.json {
+                true => format!("{}\n", status::data(lock)),
+                false => format!("{now} {}\n", status::text(lock, self.paint)),
+            };
+            return changed.map(line).collect();
         }
-        let now = steady(inspection);
-        if self.last.as_ref() == Some(&now) {
-            return None;
+        for lock in locks {
+            if is_news(&mut self.last, lock, holder(lock)) {
+                self.history.push_front(format!("{now}  {}  {}", lock.resource().escape_debug(), holder(lock)));
+            }
         }
-        self.last = Some(now);
-        let line = if self.json { status::data(inspection).to_string() } else { status::text(inspection, self.paint) };
-        Some(format!("{line}\n"))
+        self.history.truncate(HISTORY);
+        let mut lines = vec![self.paint.dim(&format!("{now}, every {:?}; Ctrl-C quits", self.every)), String::new()];
+        match locks {
+            [lock] => lines.extend(status::text(lock, self.paint).lines().map(str::to_owned)),
+            locks => lines.extend(status::rows(locks)),
+        }
+        lines.extend([String::new(), self.paint.dim("history")]);
+        lines.extend(self.history.iter().cloned());
+        let up = if self.height > 0 { format!("\x1b[{}A", self.height) } else { String::new() };
+        self.height = lines.len();
+        // Lines are cut at the terminal's width, so that each is one.
+        format!("{up}\x1b[J\x1b[?7l{}\n\x1b[?7h", lines.join("\n"))
     }
 }
 
-/// What is said of the lock, but for times, which always change.
+/// Whether this is not what was shown of the lock last. From now on it is.
+fn is_news(last: &mut HashMap<String, String>, lock: &Inspection, now: String) -> bool {
+    let is_news = last.get(lock.resource()) != Some(&now);
+    last.insert(lock.resource().to_owned(), now);
+    is_news
+}
+
+/// Who holds the lock, in some words.
+fn holder(lock: &Inspection) -> String {
+    match lock.finding() {
+        Finding::Held(holder) => format!("held by {}", label(holder)),
+        Finding::Free => "free".to_owned(),
+        Finding::Split => "held by nobody: no quorum".to_owned(),
+        Finding::Unknown => "unknown: too few nodes answer".to_owned(),
+    }
+}
+
+/// What is shown of a lock, but for times, which always change.
 fn steady(inspection: &Inspection) -> String {
     let mut data = status::data(inspection);
     forget_times(&mut data);

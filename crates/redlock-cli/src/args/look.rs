@@ -42,13 +42,15 @@ pub(crate) struct StatusArgs {
     pub(crate) fleet: FleetArgs,
 }
 
-/// See who holds a lock, over and over, until Ctrl-C.
+/// Show who holds locks, over and over, until Ctrl-C.
 ///
-/// On a terminal the view is drawn in place; otherwise, and with --json, what has changed is printed line by line.
+/// On a terminal, the view is drawn in place, with the latest changes below. Otherwise, and with --json, each change is a
+/// line.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// The name of the lock.
-    pub(crate) name: String,
+    /// The names of the locks.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
 
     /// The time from one look to the next; at least 100ms.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "1s")]
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn a_watch_looks_every_second_unless_told_otherwise() {
         let Ok(Task::Watch(args)) = parse(&["watch", "a"]) else { panic!() };
-        assert_eq!((args.name.as_str(), args.every), ("a", Duration::from_secs(1)));
+        assert_eq!((args.name, args.every), (vec!["a".to_owned()], Duration::from_secs(1)));
         let Ok(Task::Watch(args)) = parse(&["watch", "a", "--every", "200ms"]) else { panic!() };
         assert_eq!(args.every, Duration::from_millis(200));
     }

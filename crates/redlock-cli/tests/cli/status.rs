@@ -1,6 +1,6 @@
 //! `redlock status` and `redlock watch`.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -158,6 +158,22 @@ async fn a_watch_tells_each_change_once() {
     assert!(tokio::time::timeout(Duration::from_millis(500), lines.next_line()).await.is_err());
     send(&watch, "INT");
     assert_eq!(finished(watch).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_watch_on_a_terminal_shows_several_locks_the_latest_changes_and_how_to_quit() {
+    let stage = Stage::new(3).await;
+    let line = format!("exec {} watch a b --every 100ms", env!("CARGO_BIN_EXE_redlock"));
+    let mut terminal = Command::new("env");
+    terminal.args(["--default-signal", "script", "-qfec", &line]).arg(stage.file("screen"));
+    terminal.env("REDLOCK_NODES", stage.nodes()).env("SHELL", "/bin/sh");
+    let terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    stage.until_said("screen", "Ctrl-C quits").await;
+    stage.until_said("screen", "a     free    -     0 of 3").await;
+    let holder = stage.run("b", &["--owner", "web-3"], &["sleep", "60"]).spawn().unwrap();
+    stage.until_said("screen", "b  held by web-3").await;
+    stage.until_said("screen", "3 of 3").await;
+    drop((terminal, holder));
 }
 
 /// A look may fall between two nodes: then the same is told of the whole, and something else of a node.
