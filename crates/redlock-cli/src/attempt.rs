@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redlock_core::{AcquireError, AcquireOptions, Finding, Inspection, Lock, NodeAnswer, Redlock, Retry};
+use redlock_core::{
+    AcquireError, AcquireOptions, Finding, Inspection, Lock, NodeAnswer, NodeErrorKind, Redlock, Retry,
+};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
@@ -17,7 +19,7 @@ use crate::{
     status::{label, readable},
 };
 
-/// For how long callers that all ask at the same moment ask again, so that one of them gets the lock.
+/// For how long callers ask again that tie with others, or whose nodes do not answer.
 const TIES: Duration = Duration::from_secs(3);
 
 /// After this time, a message says what is waited for.
@@ -97,25 +99,20 @@ async fn not_taken(redlock: &Redlock, name: &str, error: AcquireError, say: &Say
 }
 
 /// Acquires the lock unless another holder has it. If several callers ask at the same moment, each may get some of the
-/// nodes: then nobody has the lock, and they ask again. Nodes that are slow to answer get one more chance.
+/// nodes: then nobody has the lock, and they ask again. So they do if nodes are slow to answer.
 async fn take_if_free(redlock: &Redlock, name: &str, options: AcquireOptions) -> Result<Lock, AcquireError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
-    let mut may_be_silent = true;
     loop {
-        let error = match redlock.try_acquire(name, options.clone()).await {
-            Err(error) if error.is_contended() && started.elapsed() < TIES => error,
-            Err(error) if may_be_silent && has_silent_nodes(&error) => {
-                may_be_silent = false;
-                continue;
-            }
+        match redlock.try_acquire(name, options.clone()).await {
+            Err(error) if started.elapsed() < TIES && error.is_contended() => match redlock.inspect(name).await {
+                Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
+                // Others tie, or have just given up; or too few nodes answer.
+                Ok(_) => {}
+                Err(_) => return Err(error),
+            },
+            Err(error) if started.elapsed() < TIES && has_silent_nodes(&error) => {}
             taken => return taken,
-        };
-        match redlock.inspect(name).await {
-            Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
-            // Others tie, or have just given up; or too few nodes answer.
-            Ok(_) => {}
-            Err(_) => return Err(error),
         }
         sleep(jittered(pause)).await;
         pause = (pause * 2).min(Duration::from_millis(200));
@@ -124,7 +121,11 @@ async fn take_if_free(redlock: &Redlock, name: &str, options: AcquireOptions) ->
 
 fn has_silent_nodes(error: &AcquireError) -> bool {
     let nodes = error.attempts().map(|attempts| attempts.last_round.nodes()).unwrap_or_default();
-    nodes.iter().any(|node| matches!(node.answer, NodeAnswer::Silent { .. }))
+    nodes.iter().any(|node| match &node.answer {
+        NodeAnswer::Silent { .. } => true,
+        NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::Timeout,
+        _ => false,
+    })
 }
 
 /// The pause and up to as much again: callers that tie must not meet again.

@@ -5,18 +5,18 @@ use clap_complete::Shell;
 
 use super::{AcquireArgs, DoctorArgs, ExtendArgs, ReleaseArgs, RunArgs, StatusArgs, WatchArgs};
 
-/// Run a command under a distributed lock over N independent Redis nodes, and see who holds which.
+/// Run a command under a distributed lock over N independent Redis nodes, and see who holds which lock.
 ///
-/// A lock is held when a majority of the nodes has granted it. `redlock run` takes one, keeps it while the command runs,
-/// and ends the command before the lock can be another's.
+/// A lock is held when a majority of the nodes has granted it. `redlock run` acquires a lock, extends it while the command
+/// runs, and ends the command before another host can get the lock.
 #[derive(Debug, Parser)]
 #[command(name = "redlock", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    /// Tell results as JSON; `run` tells its events so, one a line, on standard error [default: text].
+    /// Print results as JSON. `run` prints its events as JSON, one per line, on standard error [default: text].
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Tell each step on standard error; twice: also what the library does [default: failures and warnings].
+    /// Print each step on standard error; -vv also what the library does [default: failures and warnings].
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -48,7 +48,7 @@ pub(crate) enum Task {
         #[arg(value_name = "COMMAND")]
         task: Option<String>,
     },
-    /// Kill the command of a `redlock run` that has died.
+    /// Kill the command of a `redlock run` that has died. For redlock itself.
     #[command(hide = true)]
     Backstop,
 }
@@ -56,7 +56,7 @@ pub(crate) enum Task {
 const AFTER_HELP: &str = "\
 Nodes, in this order: --nodes, REDLOCK_NODES, `nodes` in the file that --config or REDLOCK_CONFIG names.
   export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://:password@10.0.0.3
-A password belongs into the environment or the file: an argument shows in `ps`. The file is TOML:
+Put passwords into the environment or the file: arguments are visible in `ps`. The file is TOML:
   nodes = [\"redis://10.0.0.1\", \"redis://10.0.0.2\", \"redis://:password@10.0.0.3\"]
   key_prefix = \"lock:\"        # all of these may be left out
   node_timeout = \"200ms\"
@@ -71,16 +71,16 @@ Examples:
   redlock run migrate --wait 10m -- ./migrate up
   redlock status nightly migrate
 
-Exit codes (`redlock run --help` tells those of run):
+Exit codes (those of run are in `redlock run --help`):
     0  done; of doctor: nothing worse than a notice
     1  doctor: a warning; of status: a lock is not held
     2  doctor: an error
-  120  others hold the lock, and it was not waited for any longer
-  121  the lock is lost, or was before
+  120  another holder has the lock
+  121  the lock was lost
   122  too few nodes answered
   125  bad usage, or redlock itself failed
 
-Colours are left out if NO_COLOR is set, or the output is no terminal.";
+There are no colors if NO_COLOR is set, or if the output is not a terminal.";
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,9 @@ use super::parse;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Nodes")]
 pub(crate) struct FleetArgs {
-    /// URLs of independent Redis nodes, 3 or 5 of them; given here, REDLOCK_NODES and the file's are not looked at.
+    /// URLs of independent Redis nodes, usually 3 or 5. They replace those of REDLOCK_NODES and of the file.
     ///
-    /// An argument shows in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the file.
+    /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the file.
     #[arg(long, value_name = "URL,URL,...", value_delimiter = ',')]
     pub(crate) nodes: Vec<String>,
 
@@ -20,13 +20,13 @@ pub(crate) struct FleetArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// What stands before each name in its key on the nodes; the same for all who are to exclude each other.
-    /// [default: the file's, or nothing]
+    /// The prefix of all keys on the nodes. It must be the same on all hosts that exclude each other.
+    /// [default: the file's, or none]
     #[arg(long, value_name = "TEXT")]
     pub(crate) key_prefix: Option<String>,
 
-    /// How long a round waits for a node whose vote it needs.
-    /// [default: the file's, or a fiftieth of the ttl, within 50ms and 500ms]
+    /// How long to wait for the answer of a node.
+    /// [default: the file's, or a fiftieth of the TTL, within 50ms and 500ms]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) node_timeout: Option<Duration>,
 

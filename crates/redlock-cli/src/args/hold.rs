@@ -1,4 +1,4 @@
-//! What `redlock acquire`, `extend` and `release` ask for.
+//! The arguments of `redlock acquire`, `extend` and `release`.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use clap::Args;
 
 use super::{FleetArgs, TakeArgs, parse};
 
-/// Take a lock for a script and print its token.
+/// Acquire a lock for a script and print its token.
 ///
-/// Prints the token, and with --fencing the fencing token on a second line. Nothing extends the lock: it ends with its ttl
-/// unless `redlock extend` is called before. Where a command can be run under the lock, `redlock run` is safer: it ends the
-/// command when the lock cannot be kept.
+/// Prints the token, and with --fencing the fencing token on a second line. Nothing extends the lock: it expires with its TTL
+/// unless `redlock extend` is called before. If you can run a command under the lock, `redlock run` is safer: it ends the
+/// command when the lock is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
   ...
   redlock release deploy")]
 pub(crate) struct AcquireArgs {
-    /// What is locked.
+    /// The name of the lock.
     pub(crate) name: String,
 
     #[command(flatten)]
@@ -31,16 +31,16 @@ pub(crate) struct AcquireArgs {
     pub(crate) fleet: FleetArgs,
 }
 
-/// Extend a lock that `acquire` has taken, for its ttl from now.
+/// Extend a lock that `acquire` has acquired, for its TTL from now.
 ///
-/// The token is taken from REDLOCK_TOKEN, since an argument shows in `ps`; and of a lock with a fencing token that too, from
-/// REDLOCK_FENCING_TOKEN. A lock that is lost is not revived. Prints for how long the lock is valid, in milliseconds.
+/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`, and the fencing token, if there is one, from
+/// REDLOCK_FENCING_TOKEN. A lost lock is not revived. Prints for how long the lock is valid, in milliseconds.
 #[derive(Debug, Args)]
 pub(crate) struct ExtendArgs {
-    /// What is locked.
+    /// The name of the lock.
     pub(crate) name: String,
 
-    /// How long the nodes keep the lock from now on.
+    /// The time, from now, after which the nodes delete the lock.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,
 
@@ -48,18 +48,18 @@ pub(crate) struct ExtendArgs {
     pub(crate) fleet: FleetArgs,
 }
 
-/// Give a lock back that `acquire` has taken.
+/// Release a lock that `acquire` has acquired.
 ///
-/// The token is taken from REDLOCK_TOKEN, since an argument shows in `ps`. Only the lock with that token is given back, and
-/// never that of another.
+/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`. Releases only the lock with that token, never
+/// that of another holder.
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArgs {
-    /// What is locked.
+    /// The name of the lock.
     pub(crate) name: String,
 
-    /// Take the lock from whoever holds it, after a question. No token is needed. [default: no]
+    /// Release the lock of any holder, after a question. Needs no token. [default: no]
     ///
-    /// For a holder that is known to be gone. One that works on does not notice before its next extend.
+    /// For a holder that is known to be dead. A holder that still works does not notice before its next extend.
     #[arg(long)]
     pub(crate) force: bool,
 

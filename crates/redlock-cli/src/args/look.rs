@@ -1,4 +1,4 @@
-//! What `redlock doctor`, `status` and `watch` ask for.
+//! The arguments of `redlock doctor`, `status` and `watch`.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::{FleetArgs, parse};
 
 /// Check the nodes: what is wrong with them, why, and what to do about it.
 ///
-/// Asks every node what it is, and changes nothing: whether two are one server, which are replicas, may evict locks or forget
-/// them at a restart, and more. Exits with 0 if there is nothing worse than a notice, 1 for a warning, 2 for an error.
+/// Finds, for example, two URLs of one server, replicas, and nodes that may evict locks or lose them at a restart. Changes
+/// nothing. Exits with 0 if there is nothing worse than a notice, with 1 for a warning and with 2 for an error.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct WatchArgs {
     #[arg(required = true, value_name = "NAME")]
     pub(crate) name: Vec<String>,
 
-    /// The time from one look to the next; at least 100ms.
+    /// The time between two updates; at least 100ms.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "1s")]
     pub(crate) every: Duration,
 

@@ -9,23 +9,23 @@ use super::{FleetArgs, parse};
 
 /// Run a command under a lock.
 ///
-/// Takes the lock, runs the command with the standard input, output and error of redlock, extends the lock while the command
-/// runs, and gives it back. Should it not be possible to extend the lock, the command is ended while the lock is still valid:
+/// Acquires the lock, runs the command with the standard input, output and error of redlock, extends the lock while the
+/// command runs, and releases it. If the lock cannot be extended, redlock ends the command while the lock is still valid:
 /// SIGTERM a grace time before the validity ends, SIGKILL before it does. So no two hosts run it at the same time.
 ///
-/// The command is told REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: who has it can release the lock), REDLOCK_VALID_UNTIL (the
-/// second since 1970 until which the lock is valid if it is never extended) and, with --fencing, REDLOCK_FENCING_TOKEN.
+/// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release the
+/// lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended) and, with
+/// --fencing, REDLOCK_FENCING_TOKEN.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArgs {
-    /// What is locked.
+    /// The name of the lock.
     pub(crate) name: String,
 
     #[command(flatten)]
     pub(crate) take: TakeArgs,
 
-    /// Hold the lock until this time after it was acquired, even if the command ends sooner, and no longer than both.
-    /// [default: 0s]
+    /// Hold the lock until this time after it was acquired, even if the command ends sooner. [default: 0s]
     ///
     /// For a cron job on several hosts: without it, a short job would end on one host before the clock of another host
     /// starts the same job again. If the command ends sooner, redlock waits and then releases the lock. A signal ends
@@ -43,32 +43,32 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
 
-    /// Keep the lock for so long at most, and end the command by then; with `--on-loss warn` it goes on without the lock.
-    /// [default: for as long as the command runs]
+    /// The longest time to hold the lock. The command is ended by then; with `--on-loss warn` it continues without the lock.
+    /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) max_lifetime: Option<Duration>,
 
-    /// What becomes of the command when the lock cannot be kept.
+    /// What happens to the command when the lock is lost.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub(crate) on_loss: OnLoss,
 
-    /// How long before SIGKILL the command gets SIGTERM; at most half the ttl less the margin of SIGKILL.
-    /// [default: a sixth of the ttl, at most 10s]
+    /// The time between SIGTERM and SIGKILL, when the lock cannot be extended. At most half the TTL less the margin of
+    /// SIGKILL. [default: a sixth of the TTL, at most 10s]
     ///
-    /// SIGKILL follows a tenth of the ttl before the validity ends, within 100ms and 1s.
+    /// SIGKILL is sent a tenth of the TTL before the validity ends; not less than 100ms, not more than 1s.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) grace: Option<Duration>,
 
-    /// Leave the command in redlock's own process group, so that it may read from the terminal. Only the command itself is
-    /// signalled then, and not the processes that it has started, as with timeout(1). [default: a group of its own]
+    /// Leave the command in redlock's own process group, so that it can read from the terminal. Then only the command gets
+    /// signals, not the processes that it started, as with timeout(1). [default: a process group of its own]
     #[arg(long)]
     pub(crate) foreground: bool,
 
-    /// The exit code when others hold the lock; 0 where that is no failure, as in a cron job on several hosts.
+    /// The exit code if another holder has the lock. Use 0 if that is no failure, for example in a cron job on several hosts.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 120)]
     pub(crate) conflict_exit_code: u8,
 
-    /// Say nothing when others hold the lock. [default: a line on standard error]
+    /// Print nothing if another holder has the lock. [default: a line on standard error]
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
@@ -80,11 +80,11 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-/// How a lock is taken.
+/// How a lock is acquired.
 #[derive(Debug, Args)]
 pub(crate) struct TakeArgs {
-    /// How long the nodes keep the lock if it is not extended; of run, at least 1s. The time after which others go on when this host
-    /// is gone.
+    /// The time after which the nodes delete the lock if nobody extends it, for example because this host has crashed. For
+    /// `run`, at least 1s.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,
 
@@ -92,32 +92,32 @@ pub(crate) struct TakeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 
-    /// Do not wait while others hold the lock. [default: wait]
+    /// Do not wait if another holder has the lock. [default: wait]
     ///
-    /// Where several ask at the same moment and none gets a majority, they ask again until one has it.
+    /// If several hosts ask at the same moment and none gets a majority, they ask again until one of them has the lock.
     #[arg(long = "try", conflicts_with = "wait")]
     pub(crate) once: bool,
 
-    /// Ask for a fencing token: a number that grows with each holder of this name. [default: none]
+    /// Get a fencing token: a number that grows with each holder of this name. [default: none]
     ///
-    /// All that lock the name must do so with fencing. Let the storage refuse writes with a number below the greatest that
-    /// it has seen.
+    /// Everybody who locks this name must use --fencing. The storage has to refuse writes with a number below the greatest
+    /// number that it has seen.
     #[arg(long)]
     pub(crate) fencing: bool,
 
-    /// Whom the lock belongs to, for `redlock status`; up to 64 printable bytes.
-    /// [default: the file's, or host and process id]
+    /// The owner of the lock, for `redlock status`: up to 64 printable bytes.
+    /// [default: the file's, or host and process ID]
     #[arg(long, value_name = "TEXT", value_parser = parse::owner)]
     pub(crate) owner: Option<Owner>,
 }
 
-/// What becomes of the command when the lock cannot be kept.
+/// What happens to the command when the lock is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum OnLoss {
-    /// It is ended before the validity ends.
+    /// It is ended, before the validity of the lock ends.
     #[default]
     Kill,
-    /// It goes on without the lock, and a warning is told.
+    /// It continues without the lock, and redlock prints a warning.
     Warn,
 }
 
@@ -130,22 +130,24 @@ Examples:
 
 Exit codes:
   0..  that of the command
-  120  others hold the lock; the command was not run (-E gives another code)
-  121  the lock was lost: the command was ended, or the lock was found gone when it was given back
-  122  too few nodes answered; the command was not run
+  120  another holder has the lock; the command did not run (-E sets another code)
+  121  the lock was lost: the command was ended, did not run, or may have overlapped with that of another holder
+  122  too few nodes answered; the command did not run
   123  the lock was lost, and redlock was not permitted to end the command (it runs as another user)
   124  --max-lifetime was over: the command was ended
-  125  bad usage, or redlock itself failed; the command was not run
+  125  bad usage, or redlock itself failed; the command did not run
   126  the command cannot be executed
   127  the command was not found
   128+N  signal N ended the command, or redlock while it waited
 
-Signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go on to the command; not those that a terminal
-sends to a command in the foreground by itself. Signals that are ignored when redlock starts stay so, as under nohup. While redlock is stopped by
-SIGTSTP (Ctrl-Z) so is the command; it goes on only if the lock is still valid then. Processes that the command has left in
-its process group when it ends are ended too, since they would go on without the lock. Should redlock itself be killed, or
-stand still while the validity ends, a second process of its own kills the command. A command in a process group of its
-own that reads from the terminal is stopped by it (SIGTTIN): give --foreground.";
+Signals: redlock forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH to the command, except those that
+the terminal has already sent to it. Signals that are ignored when redlock starts stay ignored, as under nohup. If redlock is
+stopped by SIGTSTP (Ctrl-Z), so is the command; it continues only if the lock is still valid then.
+
+When the command ends, redlock also ends the processes that are left in its process group, because they would run without
+the lock. Processes that left the group keep running: redlock names them. If redlock itself is killed, or is stopped until
+the validity ends, a second process kills the command. A command in a process group of its own is stopped when it reads from
+the terminal (SIGTTIN): use --foreground.";
 
 #[cfg(test)]
 mod tests {

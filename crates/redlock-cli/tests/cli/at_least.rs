@@ -50,9 +50,12 @@ async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
     send(&child, "TERM");
     assert_eq!(finished(child).await.code, 3, "{}", stage.read("log"));
     assert!(stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
+    // A node that is late may not have got the last extend: a quorum has.
+    let mut keeping = 0;
     for server in &stage.servers {
-        assert!(server.command(&["PTTL", "a"]).await.unwrap().integer().unwrap() > 40_000);
+        keeping += usize::from(server.command(&["PTTL", "a"]).await.unwrap().integer().unwrap() > 40_000);
     }
+    assert!(keeping >= 2, "{keeping} nodes keep the lock");
 }
 
 #[tokio::test]

@@ -115,3 +115,19 @@ async fn a_release_that_a_hung_node_does_not_confirm_is_reported_and_not_waited_
     assert_eq!((told.code, told.stderr.as_str()), (0, ""));
     stage.servers[2].resume().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_majority_that_is_slow_for_a_moment_does_not_make_a_job_run_nowhere() {
+    let stage = Stage::new(3).await;
+    for server in &stage.servers[1..] {
+        server.pause().await.unwrap();
+    }
+    let tried = stage.attempt("a", &["--ttl", "1m"], &["echo", "ran"]).spawn().unwrap();
+    // The first round gives up after a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for server in &stage.servers[1..] {
+        server.resume().await.unwrap();
+    }
+    let tried = finished(tried).await;
+    assert_eq!((tried.code, tried.stdout.as_str()), (0, "ran\n"), "{}", tried.stderr);
+}
