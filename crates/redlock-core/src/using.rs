@@ -203,6 +203,12 @@ impl Lock {
                 Ok(None) | Err(_) => Ok(()),
             };
         }
+        // Rare: in a box, so that all other calls are smaller.
+        Box::pin(self.settle_later(at_least)).await
+    }
+
+    /// Holds the lock until `at_least` after it was acquired, then releases it.
+    async fn settle_later(self, at_least: Duration) -> Result<(), Loss> {
         // Whether the lock was held until now must be known now: later, the nodes cannot say.
         let _ = self.renew().await;
         self.check()?;

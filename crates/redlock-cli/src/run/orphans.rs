@@ -4,35 +4,35 @@ use std::fs;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-/// Makes processes whose parents have ended children of this one: they are waited for, and seen if they are left.
-pub(super) fn adopt() {
+/// Makes processes whose parents have ended children of this one: they are waited for, and seen if they are left. Returns
+/// the children that it has already, for example those of the shell that became this process.
+pub(super) fn adopt() -> Vec<Pid> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    children()
 }
 
 /// Waits for children that have ended, so that they do not stay as zombies; not for `ours`, which are waited for elsewhere.
 pub(super) fn reap(ours: &[Option<Pid>]) {
-    for child in children().filter(|child| !ours.contains(&Some(*child))) {
+    for child in children().into_iter().filter(|child| !ours.contains(&Some(*child))) {
         let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 
-/// The children that still run, as `name (process ID)`.
-pub(super) fn left() -> Vec<String> {
+/// The children that still run, but for `known`, as `name (process ID)`.
+pub(super) fn left(known: &[Pid]) -> Vec<String> {
     reap(&[]);
     let name = |child: Pid| {
         let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
         format!("{} (process {child})", name.trim_end())
     };
-    children().map(name).collect()
+    children().into_iter().filter(|child| !known.contains(child)).map(name).collect()
 }
 
-fn children() -> impl Iterator<Item = Pid> {
+fn children() -> Vec<Pid> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    let children: Vec<_> =
-        children.flat_map(|pids| pids.split_whitespace().filter_map(pid).collect::<Vec<_>>()).collect();
-    children.into_iter()
+    children.flat_map(|pids| pids.split_whitespace().filter_map(pid).collect::<Vec<_>>()).collect()
 }
 
 fn pid(digits: &str) -> Option<Pid> {

@@ -160,7 +160,7 @@ async fn run_command(
         // Not that of a lock around this one.
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
     ];
-    orphans::adopt();
+    let mut known = orphans::adopt();
     let mut backstop = backstop(args, say);
     let left = ready(lock, deadlines)?;
     if let Some(backstop) = &mut backstop {
@@ -208,9 +208,10 @@ async fn run_command(
         }
     }
     if let Some(backstop) = backstop {
+        known.extend(backstop.pid());
         backstop.done().await;
     }
-    let left = orphans::left();
+    let left = orphans::left(&known);
     // Those in the process group were swept, and reported.
     if !left.is_empty() && !ending.is_foreign {
         say.warning(&format!("still running, without the lock: {}", left.join(", ")));

@@ -75,3 +75,16 @@ async fn a_process_that_left_the_group_and_still_runs_is_reported() {
     let what = format!("still running, without the lock: sleep (process {})", pid.trim());
     assert!(told.code == 3 && told.stderr.contains(&what), "{}: {}", told.code, told.stderr);
 }
+
+#[tokio::test]
+async fn processes_of_the_shell_that_became_redlock_are_not_the_command_s() {
+    let stage = Stage::new(3).await;
+    let redlock = env!("CARGO_BIN_EXE_redlock");
+    let script = format!("sleep 60 >&- 2>&- & echo $! > pid; exec {redlock} run a --node-timeout 500ms -- true");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let told = outcome(shell).await;
+    send_to(stage.read("pid").trim().parse().unwrap(), "KILL");
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+}
