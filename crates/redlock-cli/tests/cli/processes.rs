@@ -3,12 +3,18 @@
 use std::{process::Stdio, time::Duration};
 
 use redlock_tests::lab::eventually;
+use tokio::process::Child;
 
 use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, send_to, state};
 
 /// A command that does not listen to SIGTERM, and nor does what it has started.
 fn deaf() -> String {
     format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"))
+}
+
+async fn until_it_waits(redlock: &Child) {
+    let pid = redlock.id().unwrap().to_string();
+    assert!(eventually(async || state(&pid) == Some('S')).await, "it never waits");
 }
 
 #[tokio::test]
@@ -55,6 +61,8 @@ async fn a_command_that_goes_into_another_group_ends_with_its_lock_all_the_same(
     for signal in ["TERM", "KILL"] {
         let redlock = stage.run("a", &["--wait", "20s"], &["perl", "-e", script]).spawn().unwrap();
         stage.until_written("pid").await;
+        // The second process knows of the command once redlock waits again.
+        until_it_waits(&redlock).await;
         send(&redlock, signal);
         assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it lives on");
         drop(redlock);
@@ -82,6 +90,7 @@ async fn a_redlock_that_is_killed_takes_the_command_with_it() {
         let mut redlock = stage.run_script("a", &[options, &["--wait", "20s"]].concat(), &deaf()).spawn().unwrap();
         stage.until_written("beat-of-child").await;
         stage.until_held("a").await;
+        until_it_waits(&redlock).await;
         redlock.kill().await.unwrap();
         for file in killed {
             assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} lives on");
