@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::token::Token;
+
 /// An answer, what the node's clock read when it was given, and whether the request was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed<A> {
@@ -200,7 +202,8 @@ pub enum InspectAnswer {
     /// The key exists.
     #[non_exhaustive]
     Held {
-        /// Its value: a token, of this library or of another.
+        /// Its value: a token, of this library or of another. Of a value that is longer than any token of this
+        /// library, the first 106 bytes.
         token: Vec<u8>,
         /// How long the key still lives, if it expires at all.
         remaining: Option<Duration>,
@@ -211,6 +214,8 @@ impl InspectAnswer {
     /// The key holds this value, for so long at most.
     #[must_use]
     pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
-        Self::Held { token: token.into(), remaining }
+        let mut token = token.into();
+        token.truncate(Token::MAX_LEN + 1);
+        Self::Held { token, remaining }
     }
 }

@@ -18,8 +18,8 @@ impl Holder {
         Self { value: value.into(), remaining }
     }
 
-    /// The key's value, whole: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and
-    /// not to be printed.
+    /// The key's value: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and not to be
+    /// printed. Of a value that is longer than any token of this library, the first 106 bytes.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value
@@ -53,6 +53,7 @@ impl fmt::Display for Holder {
         // Another library's token may be shorter than ours. What is as short as what is shown is no secret.
         match len {
             ..=SHOWN => write!(f, "\"{}\"", beginning(len)),
+            _ if len > Token::MAX_LEN => write!(f, "\"{}\"... (more than {} bytes)", beginning(SHOWN), Token::MAX_LEN),
             _ => write!(f, "\"{}\"... ({len} bytes)", beginning(SHOWN.min(len / 2))),
         }
     }
@@ -96,6 +97,7 @@ mod tests {
             assert_eq!(shown(value), text);
         }
         assert_eq!(shown([0xff, 0]), r#""\xff\x00""#);
+        assert_eq!(shown([b'x'; 106]), r#""xxxxxxxx"... (more than 105 bytes)"#);
         // Of our length, and not ours.
         assert_eq!(shown(DIGITS.to_uppercase()), r#""5F0C6C1B"... (40 bytes)"#);
         assert_eq!(shown(format!("{DIGITS}:a\nb")), r#""5f0c6c1b"... (44 bytes)"#);

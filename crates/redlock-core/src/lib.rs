@@ -83,6 +83,7 @@ mod node;
 mod request;
 mod answer;
 mod node_error;
+mod secrets;
 mod resource;
 mod resources;
 mod slots;

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use crate::secrets::{cleaned, without_echo};
+
 /// Why a node did not answer, or answered with an error.
 #[derive(Debug, Clone)]
 pub struct NodeError {
@@ -23,8 +25,20 @@ enum Sent {
 
 impl NodeError {
     /// An error of `kind`, caused by `source` (the client's own error, or a text).
+    ///
+    /// What `source` says may come from a server, which may say anything. If it repeats what it was sent, contains
+    /// something that looks like a token, or is longer than 500 bytes, its text without that takes its place.
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, sent: Sent::Unmarked, source: Some(source.into().into()) }
+        Self { kind, sent: Sent::Unmarked, source: Some(source.into().into()) }.without(&[])
+    }
+
+    /// The same error, in which none of these secrets can be read, nor a part of them.
+    pub(crate) fn without(self, secrets: &[&str]) -> Self {
+        let text = self.source.as_ref().and_then(|source| cleaned(&**source, secrets));
+        match text {
+            Some(text) => Self { source: Some(Box::<dyn Error + Send + Sync>::from(text).into()), ..self },
+            None => self,
+        }
     }
 
     /// There was no answer within this time.
@@ -155,7 +169,7 @@ impl NodeErrorKind {
             Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some(
-                "allow the user EVAL, EVALSHA, SET, GET, DEL and PTTL on the locks' keys, TIME, INCR, DECR and PEXPIRE for fencing, TIME and INFO for \
+                "allow the user EVAL, EVALSHA, SET, GETRANGE, DEL and PTTL on the locks' keys, TIME, INCR, DECR and PEXPIRE for fencing, TIME and INFO for \
                  the restart guard, and SELECT if a database is given",
             ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
@@ -217,6 +231,8 @@ impl NodeErrorKind {
             ("unknown command", NodeErrorKind::Unsupported),
             ("NOPROTO", NodeErrorKind::Unsupported),
         ];
+        // What follows is no code, whatever the names of locks are.
+        let text = without_echo(text);
         CODES.iter().find(|(code, _)| text.contains(code)).map_or(Self::Other, |(_, kind)| *kind)
     }
 }
@@ -263,6 +279,7 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", NodeErrorKind::OutOfMemory),
             ("GUARD the restart guard was set up here for ttls up to 7 ms", NodeErrorKind::Guard),
             ("ERR unknown command 'EVALSHA'", NodeErrorKind::Unsupported),
+            ("ERR unknown command 'EVALSHA', with args beginning with: 'NOAUTH'", NodeErrorKind::Unsupported),
             ("NOPROTO unsupported protocol version", NodeErrorKind::Unsupported),
             ("ERR whatever", NodeErrorKind::Other),
         ] {
@@ -309,6 +326,17 @@ mod tests {
         let source = error.source().unwrap().downcast_ref::<std::io::Error>();
         assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::TimedOut));
         assert!(NodeError::from(NodeErrorKind::Other).source().is_none());
+    }
+
+    #[test]
+    fn an_error_that_shows_a_secret_keeps_only_its_text() {
+        let token = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
+        let echo = std::io::Error::other(format!("ERR got {token} and correct horse"));
+        let error = NodeError::new(NodeErrorKind::Other, echo).without(&["correct horse"]);
+        assert_eq!(error.chain(), "error: ERR got ... and ...");
+        assert!(!format!("{error:?}").contains("horse"));
+        let long = NodeError::new(NodeErrorKind::Other, "x".repeat(1_000_000));
+        assert!(long.chain().len() < 600 && format!("{long:?}").len() < 700);
     }
 
     #[test]

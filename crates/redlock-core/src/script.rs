@@ -16,37 +16,53 @@ use crate::{
 /// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the first keys' predecessors. Answers an
 /// array of a verdict, the node's `TIME` in microseconds (0 if there is a predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script = Script {
-    source: concat!(include_str!("script/wake.lua"), include_str!("script/acquire.lua")),
-    sha1: "44e48ff2c6cceb6c33a8a659fd449a8890a7020c",
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/wake.lua"),
+        include_str!("script/acquire.lua")
+    ),
+    sha1: "ba7aacff183eff055b221e8517631e021bfbdf89",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
 /// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
 /// node's `TIME` in microseconds.
-pub const EXTEND: Script =
-    Script { source: include_str!("script/extend.lua"), sha1: "0a8cdfe5aad546cc658ef56a7374acbfaf29512e" };
+pub const EXTEND: Script = Script {
+    source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
+    sha1: "9903ed44e940360f216accc6f58e5f7de7747184",
+};
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
 /// only those who wait for a key that was free before are woken, and the channel of one that waits no more, or
 /// nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
 pub const RELEASE: Script = Script {
-    source: concat!(include_str!("script/wake.lua"), include_str!("script/release.lua")),
-    sha1: "2328f9804a231fc7b9bc71e3061211d59ee593d9",
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/wake.lua"),
+        include_str!("script/release.lua")
+    ),
+    sha1: "3e210966f72024fea48772cab96a0416a254f56e",
 };
 
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
-pub const INSPECT: Script =
-    Script { source: include_str!("script/inspect.lua"), sha1: "5b56d0082d995c0f56ee8d7f3e9dc1366235555b" };
+pub const INSPECT: Script = Script {
+    source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
+    sha1: "75ac75399e46f3ad6b1f8486f42254d74645b1f8",
+};
 
 /// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
 /// milliseconds and the candidate. Answers an integer.
-pub const RAISE: Script =
-    Script { source: include_str!("script/raise.lua"), sha1: "8cd83bc48cf3bf09156b05d07eb7b770e7684aeb" };
+pub const RAISE: Script = Script {
+    source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
+    sha1: "c323efed60acc7ebeceecc5b88eea286ce2c920c",
+};
 
 /// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
 /// without that it only asks. Answers an array of the run (bytes) and an integer.
-pub const OPEN: Script =
-    Script { source: include_str!("script/open.lua"), sha1: "64e0d561216aa139237c4d043a11f28de612eaca" };
+pub const OPEN: Script = Script {
+    source: concat!(include_str!("script/read.lua"), include_str!("script/open.lua")),
+    sha1: "5b7f1f11f9e9ac089ef75caf8cb5f44fb361ce00",
+};
 
 /// A Lua script and its hash.
 #[derive(Debug, Clone, Copy)]

@@ -54,6 +54,15 @@ impl backend::RedisClient for RedisClient {
         &self.name
     }
 
+    fn secrets(&self) -> Vec<String> {
+        match &self.link {
+            Link::Own(connection) => passwords(connection.client().config()),
+            Link::Given(clients) => {
+                clients.first().map(|given| passwords(&given.client.client_config())).unwrap_or_default()
+            }
+        }
+    }
+
     fn is_cluster(&self) -> bool {
         self.is_cluster
     }
@@ -213,6 +222,15 @@ fn tls(url: &NodeUrl) -> Result<Option<fred::types::config::TlsConfig>, NodeUrlE
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Some(TlsConnector::from(tls).into()))
+}
+
+fn passwords(config: &Config) -> Vec<String> {
+    let of_sentinels = match &config.server {
+        #[cfg(feature = "sentinel")]
+        ServerConfig::Sentinel { password, .. } => password.clone(),
+        _ => None,
+    };
+    config.password.clone().into_iter().chain(of_sentinels).collect()
 }
 
 /// The address, as errors and logs print it: for a cluster, or for sentinels, those of all that are known.

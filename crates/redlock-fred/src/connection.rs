@@ -48,6 +48,10 @@ impl Connector {
         Self(config)
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.0
+    }
+
     /// A client without a reconnect policy: its connection ends when it breaks.
     fn client(&self, connect_timeout: Duration) -> Client {
         let connection = ConnectionConfig {
@@ -143,7 +147,7 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
         Value::Map(map) => several(map.inner().into_iter().flat_map(|(name, value)| [name.into(), value]).collect()),
         other => match other.as_bytes() {
             Some(bytes) => Ok(vec![String::from_utf8_lossy(bytes).into_owned()]),
-            None => other.convert().map(|word| vec![word]).map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
+            None => other.convert().map(|word| vec![word]).map_err(|_| unexpected()),
         },
     }
 }
@@ -209,12 +213,14 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
         ref ok if ok.is_ok() => Ok(Reply::Done),
         other => match integers(&other) {
             Some(integers) => Ok(Reply::Integers(integers)),
-            None => other
-                .convert()
-                .map(|(token, pttl)| Reply::Holder(token, pttl))
-                .map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
+            None => other.convert().map(|(token, pttl)| Reply::Holder(token, pttl)).map_err(|_| unexpected()),
         },
     }
+}
+
+/// The error of a conversion may show a value, which may be a token.
+fn unexpected() -> NodeError {
+    NodeError::new(NodeErrorKind::Other, "unexpected answer: neither a number nor a key's value")
 }
 
 fn integers(value: &Value) -> Option<[i64; 3]> {

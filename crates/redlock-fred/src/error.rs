@@ -1,5 +1,7 @@
 //! What fred reports, as a [`NodeError`].
 
+use std::io;
+
 use fred::error::{Error, ErrorKind};
 use redlock_core::{NodeError, NodeErrorKind};
 
@@ -16,7 +18,16 @@ pub(crate) fn node_error(error: Error) -> NodeError {
         ErrorKind::Tls => NodeErrorKind::Unreachable,
         _ => NodeErrorKind::of_reply(error.details()),
     };
-    NodeError::new(kind, error)
+    match os_error(&error) {
+        Some(os_error) => NodeError::new(kind, os_error),
+        None => NodeError::new(kind, error),
+    }
+}
+
+/// The operating system's error, which fred keeps only as its `Debug` output: `Os { code: 111, kind: ...`.
+fn os_error(error: &Error) -> Option<io::Error> {
+    let code = error.details().strip_prefix("Os { code: ")?.split(',').next()?.parse().ok()?;
+    Some(io::Error::from_raw_os_error(code))
 }
 
 /// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
@@ -78,6 +89,16 @@ mod tests {
             assert!(is_broken(&error), "{error}");
             assert_eq!(node_error(error.clone()).kind(), NodeErrorKind::Unreachable, "{error}");
         }
+    }
+
+    #[test]
+    fn an_error_of_the_operating_system_is_told_in_its_words() {
+        let refused = io::Error::from_raw_os_error(111);
+        let error = node_error(Error::from(io::Error::from_raw_os_error(111)));
+        assert_eq!(error.kind(), NodeErrorKind::Unreachable);
+        assert_eq!(error.source().unwrap().to_string(), refused.to_string());
+        let other = node_error(Error::from(io::Error::other("Os")));
+        assert!(other.source().is_some_and(|source| source.is::<Error>()));
     }
 
     #[test]

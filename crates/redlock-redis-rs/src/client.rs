@@ -59,6 +59,14 @@ impl backend::RedisClient for RedisClient {
         &self.name
     }
 
+    fn secrets(&self) -> Vec<String> {
+        match &self.link {
+            Link::Own(connection) => connection.client().passwords(),
+            // They do not show theirs.
+            _ => Vec::new(),
+        }
+    }
+
     #[cfg(feature = "cluster")]
     fn is_cluster(&self) -> bool {
         matches!(self.link, Link::Cluster(_))

@@ -23,6 +23,11 @@ impl Connector {
         name_tls_provider(&client);
         Self(client)
     }
+
+    /// The password, if there is one.
+    pub(crate) fn passwords(&self) -> Vec<String> {
+        self.0.get_connection_info().redis_settings().password().map(str::to_owned).into_iter().collect()
+    }
 }
 
 impl Connect for Connector {
@@ -95,7 +100,8 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
         Value::Map(pairs) => several(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()),
         Value::Attribute { data, .. } => words(*data),
         Value::ServerError(error) => Err(node_error(error.into())),
-        other => Err(NodeError::new(NodeErrorKind::Other, format!("unexpected answer {other:?}"))),
+        // Its text may hold a value, which may be a token. So may the text of a conversion that fails.
+        _ => Err(unexpected()),
     }
 }
 
@@ -178,11 +184,15 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
         Value::Int(integer) => Ok(Reply::Integer(integer)),
         other => match integers(&other) {
             Some(integers) => Ok(Reply::Integers(integers)),
-            None => redis::from_redis_value(other)
-                .map(|(token, pttl)| Reply::Holder(token, pttl))
-                .map_err(|error| NodeError::new(NodeErrorKind::Other, error)),
+            None => {
+                redis::from_redis_value(other).map(|(token, pttl)| Reply::Holder(token, pttl)).map_err(|_| unexpected())
+            }
         },
     }
+}
+
+fn unexpected() -> NodeError {
+    NodeError::new(NodeErrorKind::Other, "unexpected answer: neither a number nor a key's value")
 }
 
 fn integers(value: &Value) -> Option<[i64; 3]> {

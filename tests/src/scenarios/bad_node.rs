@@ -1,7 +1,7 @@
 //! Nodes that answer, but not as a lock needs it: the error says what an operator can act on, and a quorum of good
 //! nodes does without them.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use redlock_core::{
     AcquireAnswer, AcquireRequest, LockNode, NodeErrorKind, Redlock, Release, Resource, Resources, Token, Ttl,
@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     lab::{Lab, eventually},
+    log::Log,
     servers::{Reply, ServerOptions},
 };
 
@@ -130,19 +131,80 @@ pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
     alone.try_acquire("r", TTL).await.unwrap_err();
 }
 
+/// Everything that a user could print after these failures: errors, their causes, and the log.
+async fn printed_after_failures(url: &str, lab: &Lab, token: Token) -> String {
+    let log = Log::of_this_process();
+    let (mark, node) = (log.mark(), lab.open(url));
+    let key = Resource::new("r").unwrap();
+    let mut keys = Resources::new(["r", "s"]).unwrap();
+    let mut printed = String::new();
+    for _ in 0..2 {
+        let request = AcquireRequest::new(keys, token, Ttl::new(TTL).unwrap());
+        let error = node.acquire(&request).await.unwrap_err();
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            printed += &format!("{error} {error:?}\n");
+            cause = error.source();
+        }
+        keys = key.clone().into();
+    }
+    let redlock = Redlock::builder().node(Arc::clone(&node)).node_timeout(Duration::from_secs(5)).build().unwrap();
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    let inspection = redlock.inspect("r").await.unwrap();
+    let report = redlock.check_nodes().await.unwrap();
+    printed + &format!("{error} {error:?} {inspection} {inspection:?} {report} {report:?} {}", log.since(mark))
+}
+
+fn shows_no_secret(printed: &str, token: Token) {
+    assert!(!printed.contains(&token.as_str()[..8]), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let longest = printed.split(|char: char| !char.is_ascii_hexdigit()).map(str::len).max();
+    assert!(longest < Some(20), "this may be a token: {printed}");
+}
+
+pub(super) async fn no_message_of_a_server_shows_a_token_or_a_password(lab: &Lab) {
+    let token = Token::from_bytes([0xc5; 20]);
+    // Redis repeats the arguments of a command that it does not have.
+    let without_scripts =
+        ServerOptions::new().args(["--rename-command", "EVALSHA", "", "--rename-command", "EVAL", ""]);
+    let server = lab.server(&without_scripts).await;
+    let printed = printed_after_failures(&server.url(), lab, token).await;
+    assert!(printed.contains("unknown command"), "{printed}");
+    shows_no_secret(&printed, token);
+    // Whatever a server sends: also the login.
+    let echo = answering(|request| format!("-ERR do not know {}\r\n", request.replace("\r\n", " "))).await;
+    shows_no_secret(&printed_after_failures(&echo, lab, token).await, token);
+    let login = echo.replace("redis://", "redis://clerk:hunter2@");
+    shows_no_secret(&printed_after_failures(&login, lab, token).await, token);
+}
+
+pub(super) async fn a_message_of_a_server_is_cut_at_500_characters(lab: &Lab) {
+    let node = lab.open(&answering(|_| format!("-ERR {}\r\n", "long ".repeat(20_000))).await);
+    let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
+    let error = redlock.try_acquire("r", TTL).await.unwrap_err();
+    let printed = format!("{error} {error:?}");
+    assert!(printed.contains("long long") && printed.len() < 3_000, "{} characters: {printed}", printed.len());
+}
+
 /// A server that answers everything with the same words; greetings of clients too, as a loading Redis does.
 async fn parrot(answer: &'static str) -> String {
+    answering(move |_| answer.to_owned()).await
+}
+
+/// A server that answers each command of a request with the same words.
+async fn answering(answer: impl Fn(&str) -> String + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
+            let answer = answer.clone();
             tokio::spawn(async move {
                 let mut request = [0; 4096];
                 while let Ok(read @ 1..) = connection.read(&mut request).await {
                     // One answer per command: each starts with `*` at the beginning of a line.
                     let text = String::from_utf8_lossy(&request[..read]).into_owned();
                     let commands = text.split("\r\n").filter(|line| line.starts_with('*')).count().max(1);
-                    if connection.write_all(answer.repeat(commands).as_bytes()).await.is_err() {
+                    if connection.write_all(answer(&text).repeat(commands).as_bytes()).await.is_err() {
                         break;
                     }
                 }

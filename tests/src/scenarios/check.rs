@@ -165,7 +165,7 @@ pub(super) async fn what_a_user_may_not_ask_is_told_as_unknown(lab: &Lab) {
         let redlock = Redlock::builder().nodes([node()]).key_prefix("lock:").build().unwrap();
         redlock.check_nodes().await.unwrap()
     };
-    const LOCKS: &[&str] = &["+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];
+    const LOCKS: &[&str] = &["+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"];
     const LOOKS: &[&str] = &["+info", "+time", "+config|get", "+cluster|nodes"];
     let report = allow(LOCKS).await;
     is_told(&report, Kind::Unknown, Severity::Notice, &node());

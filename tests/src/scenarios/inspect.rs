@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use redlock_core::{Finding, InspectError, Release, Sight};
+use redlock_core::{
+    AcquireRequest, Counters, ExtendRequest, Finding, InspectAnswer, InspectError, InspectRequest, RaiseRequest,
+    Release, ReleaseAnswer, ReleaseRequest, Resource, Resources, Sight, Token, Ttl,
+};
 
 use crate::lab::Lab;
 
@@ -127,4 +130,40 @@ pub(super) async fn a_key_of_another_type_is_told(lab: &Lab) {
     }
     let error = redlock.is_locked("r").await.unwrap_err().to_string();
     assert!(error.contains("the key holds another type") && error.contains("choose another resource name"), "{error}");
+}
+
+pub(super) async fn a_huge_value_is_neither_fetched_nor_compared(lab: &Lab) {
+    const SIZE: &str = "100000000";
+    let (node, server) = (lab.node(0), lab.site(0));
+    for key in ["r", "counter"] {
+        server.command(&["SETRANGE", key, SIZE, "x"]).await.unwrap();
+    }
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+
+    let (key, token, ttl) = (Resource::new("r").unwrap(), Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
+    let looked = node.inspect(&InspectRequest::new(key.clone())).await.unwrap();
+    let InspectAnswer::Held { token: shown, .. } = &looked else { panic!("{looked:?}") };
+    assert_eq!(shown.len(), 106);
+    let keys = Resources::new(["r", "s"]).unwrap();
+    for keys in [Resources::from(key.clone()), keys] {
+        let answer = node.acquire(&AcquireRequest::new(keys, token, ttl)).await.unwrap().answer;
+        assert!(matches!(answer, redlock_core::AcquireAnswer::Held { .. }), "{answer:?}");
+    }
+    let answer = node.extend(&ExtendRequest::new(key.clone(), token, ttl)).await.unwrap().answer;
+    assert!(matches!(answer, redlock_core::ExtendAnswer::Held { .. }), "{answer:?}");
+    assert_eq!(node.release(&ReleaseRequest::new(key, token)).await.unwrap(), ReleaseAnswer::NotHeld);
+
+    // In place of a fencing counter it is an error, and stays.
+    let counters = || Counters::new(Resource::new("counter").unwrap(), TTL);
+    let free = Resource::new("free").unwrap();
+    let mut fenced = AcquireRequest::new(Resources::new(["free", "also"]).unwrap(), token, ttl);
+    fenced.fencing = Some(counters());
+    node.acquire(&fenced).await.unwrap_err();
+    lab.set(0, "free", token.as_str(), Some(TTL)).await;
+    node.raise(&RaiseRequest::new(free, token, counters(), 8)).await.unwrap_err();
+
+    let told = server.command(&["INFO", "all"]).await.unwrap().text().unwrap();
+    assert!(!told.contains("cmdstat_get:"), "a script has fetched a whole value");
+    let sent: u64 = told.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")?.parse().ok()).unwrap();
+    assert!(sent < 1_000_000, "{sent} bytes were sent");
 }

@@ -102,7 +102,7 @@ pub(super) async fn a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_no
     let listing = allow(&["+scan", "+getrange"]).await;
     assert!(listing.is_complete() && listing.names().eq(["lock:a"]), "{listing:?}");
 
-    for rules in [&["+scan"][..], &["+getrange"], &["+eval", "+evalsha", "+set", "+get", "+del", "+pttl"]] {
+    for rules in [&["+scan"][..], &["+getrange"], &["+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"]] {
         let listing = allow(rules).await;
         assert!(!listing.is_complete() && listing.names().next().is_none(), "{rules:?}: {listing:?}");
         let (_, error) = listing.failed().next().unwrap();

@@ -242,6 +242,11 @@ scenarios! { ON_SERVERS, true:
         a_loading_node_is_told,
         an_unknown_host_is_told,
         a_server_that_is_not_redis_is_told,
+        no_message_of_a_server_shows_a_token_or_a_password,
+        a_message_of_a_server_is_cut_at_500_characters,
+    }
+    inspect {
+        a_huge_value_is_neither_fetched_nor_compared,
     }
     waiting {
         a_user_who_may_not_wake_polls,

@@ -202,7 +202,7 @@ pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
 
 pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
-    const SCRIPTS: &[&str] = &["+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];
+    const SCRIPTS: &[&str] = &["+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"];
     for rules in [
         // Neither the key of the waiters nor a channel.
         &["~r", "resetchannels"][..],
@@ -234,7 +234,7 @@ pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
 pub(super) async fn a_user_may_wake_with_no_more_than_the_guide_says(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let rules =
-        ["~lock:*", "resetchannels", "&lock:redlock:wake:*", "+eval", "+evalsha", "+set", "+get", "+del", "+pttl"];
+        ["~lock:*", "resetchannels", "&lock:redlock:wake:*", "+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"];
     let waking =
         ["+subscribe", "+publish", "+time", "+zadd", "+zcard", "+zrange", "+zrem", "+zremrangebyscore", "+pexpire"];
     clerk(lab, &server, &[&rules[..], &waking].concat()).await;

@@ -231,10 +231,14 @@ impl Reply {
         }
     }
 
-    /// The error for an answer that the script cannot give.
+    /// The error for an answer that the script cannot give. It does not show a value, which may be a token.
     #[must_use]
     pub fn unexpected(&self) -> NodeError {
-        NodeError::new(NodeErrorKind::Other, format!("unexpected answer {self:?}"))
+        let what = match self {
+            Self::Holder(value, pttl) => format!("a value of {} bytes and {pttl}", value.len()),
+            other => format!("{other:?}"),
+        };
+        NodeError::new(NodeErrorKind::Other, format!("unexpected answer {what}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{Node, RedisClient, node::forbids_key};
+use super::{Node, RedisClient, describe::forbids_key};
 use crate::{
     answer::ListAnswer,
     node_error::{NodeError, NodeErrorKind},

@@ -7,6 +7,7 @@
 mod node;
 mod connection;
 mod call;
+mod describe;
 mod facts;
 mod listing;
 

@@ -1,7 +1,6 @@
 //! A node over any Redis client.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -12,12 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{
-    Answered, Call, Reply,
-    facts::{read_cluster, read_info, read_parameter, read_time, snapshot_failed},
-};
+use super::{Answered, Call, Reply};
 use crate::{
-    algorithm::{ClockReading, NodeFacts, ScriptFailure},
+    algorithm::NodeFacts,
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
@@ -26,8 +22,8 @@ use crate::{
         AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
         RaiseRequest, ReleaseRequest,
     },
-    resource::Resource,
     script,
+    token::Token,
 };
 
 /// A Redis client that nodes are made of.
@@ -41,6 +37,17 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
 
     /// Where the client connects to, without user and password; something unique if it does not tell.
     fn name(&self) -> &str;
+
+    /// The passwords that the client logs in with. No error of the node shows them, whatever the server sends. Default:
+    /// none are known.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether the client has never been connected yet, so that the first answer takes longer. Default: it has.
+    fn is_new(&self) -> bool {
+        false
+    }
 
     /// Whether the client talks to a Redis Cluster. Default: it does not.
     fn is_cluster(&self) -> bool {
@@ -179,8 +186,19 @@ impl<C: RedisClient> Node<C> {
         Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock), sent_again })
     }
 
-    fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<Answered, NodeError>> + Send {
-        self.client.call(call, self.connect_timeout, self.response_timeout)
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Answered, NodeError> {
+        let answered = self.client.call(call, self.connect_timeout, self.response_timeout).await;
+        answered.map_err(|error| {
+            let tokens: Vec<_> = call.token().map(Token::as_str).into_iter().chain(call.texts()).collect();
+            self.clean(error, &tokens)
+        })
+    }
+
+    /// The error, without the client's passwords and these tokens.
+    fn clean(&self, error: NodeError, tokens: &[&str]) -> NodeError {
+        let passwords = self.client.secrets();
+        let secrets: Vec<_> = passwords.iter().map(String::as_str).chain(tokens.iter().copied()).collect();
+        error.without(&secrets)
     }
 
     /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
@@ -211,99 +229,8 @@ impl<C: RedisClient> Node<C> {
     }
 
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
-        self.client.command(words, self.connect_timeout, self.response_timeout).await
-    }
-
-    /// All that the node tells, in as few steps as there are: a script, which connects; what every server has; and what
-    /// only members of a cluster have.
-    async fn facts(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
-        let mut facts = NodeFacts { no_script: self.try_script(&request.probe).await?, ..NodeFacts::default() };
-
-        let sent = request.asked.elapsed();
-        let clock = async { (self.ask(&["TIME"]).await, request.asked.elapsed()) };
-        let (clock, info, sync, save, stop) = tokio::join!(
-            clock,
-            self.ask(&["INFO"]),
-            self.ask(&["CONFIG", "GET", "appendfsync"]),
-            self.ask(&["CONFIG", "GET", "save"]),
-            self.ask(&["CONFIG", "GET", "stop-writes-on-bgsave-error"]),
-        );
-        let (time, answered) = clock;
-        let untold = &mut facts.untold;
-        let time = told("TIME", time, untold)?;
-        let info = told("INFO", info, untold)?.unwrap_or_default().concat();
-        let [sync, save, stop] = [
-            told("CONFIG GET", sync, untold)?.unwrap_or_default(),
-            told("CONFIG GET", save, untold)?.unwrap_or_default(),
-            told("CONFIG GET", stop, untold)?.unwrap_or_default(),
-        ];
-        facts.clock = time.and_then(|time| Some(ClockReading::new(read_time(&time)?, sent, answered)));
-        read_info(&mut facts, &info);
-        facts.append_sync = read_parameter(&sync).map(str::to_owned);
-        facts.snapshots = read_parameter(&save).map(|save| !save.is_empty());
-        let stops = facts.snapshots == Some(true) && read_parameter(&stop) == Some("yes");
-        if stops && snapshot_failed(&info) {
-            facts.writes_stopped.get_or_insert("it cannot write its snapshot".to_owned());
-        }
-
-        if facts.cluster.is_some() || self.client.is_cluster() {
-            let nodes = self.ask(&["CLUSTER", "NODES"]).await;
-            let mut cluster =
-                read_cluster(&told("CLUSTER NODES", nodes, &mut facts.untold)?.unwrap_or_default().concat());
-            cluster.reached_as_cluster = self.client.is_cluster();
-            facts.cluster = Some(cluster);
-        }
-        Ok(facts)
-    }
-
-    /// Runs the script that looks at a key. Why it did not run, if the node answered.
-    async fn try_script(&self, probe: &Resource) -> Result<Option<ScriptFailure>, NodeError> {
-        let request = InspectRequest::new(probe.clone());
-        let error = match self.call(&Call::inspect(&request)).await {
-            Ok(_) => return Ok(None),
-            // The script ran.
-            Err(error) if error.kind() == NodeErrorKind::WrongType => return Ok(None),
-            Err(error) => answer(error)?,
-        };
-        let chain = error.chain();
-        let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
-        failure.advice = error.kind().advice();
-        failure.only_this_key = forbids_key(&error);
-        Ok(Some(failure))
-    }
-}
-
-/// The answer, or nothing if it is an error of this command alone, which is then noted.
-fn told(
-    command: &'static str,
-    answered: Result<Vec<String>, NodeError>,
-    untold: &mut BTreeSet<&'static str>,
-) -> Result<Option<Vec<String>>, NodeError> {
-    match answered {
-        Ok(words) => Ok(Some(words)),
-        Err(error) => {
-            answer(error)?;
-            untold.insert(command);
-            Ok(None)
-        }
-    }
-}
-
-/// Whether the user may not touch that key. (Whoever may not run the command is told so of each key.)
-pub(super) fn forbids_key(error: &NodeError) -> bool {
-    let chain = error.chain();
-    // Redis says `one of the keys`, or `a key`.
-    error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key")
-}
-
-/// An error that the node answered to one command; all others are errors of the whole node.
-fn answer(error: NodeError) -> Result<NodeError, NodeError> {
-    match error.kind() {
-        NodeErrorKind::Timeout
-        | NodeErrorKind::Unreachable
-        | NodeErrorKind::Authentication
-        | NodeErrorKind::Loading => Err(error),
-        _ => Ok(error),
+        let answered = self.client.command(words, self.connect_timeout, self.response_timeout).await;
+        answered.map_err(|error| self.clean(error, &[]))
     }
 }
 
@@ -370,7 +297,8 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
-        self.client.listen(&request.channel, self.connect_timeout).await
+        let listening = self.client.listen(&request.channel, self.connect_timeout).await;
+        listening.map_err(|error| self.clean(error, &[]))
     }
 
     async fn describe(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {

@@ -29,7 +29,7 @@ if longest > 0 then
   -- Another run of the server may have forgotten locks, all of them or the latest: nobody can tell.
   local marker = KEYS[last]
   last = last - 1
-  local info, held = redis.pcall('INFO', 'server'), redis.pcall('GET', marker)
+  local info, held = redis.pcall('INFO', 'server'), read(marker)
   if type(info) == 'table' then return info end
   if type(held) == 'table' then return held end
   local run = string.match(info, 'run_id:(%x+)')
@@ -52,7 +52,7 @@ end
 
 local refused, is_new, mode = false, false, {}
 for i = 1, resources do
-  local held = redis.pcall('GET', KEYS[i])
+  local held = read(KEYS[i])
   if type(held) == 'table' then return held end
   -- A key that is ours was set by a request that the client sent again after it lost the answer. NX leaves it as it is,
   -- and is a write all the same: a replica, to which our key was copied, must not grant.
@@ -108,7 +108,7 @@ if retention > 0 and is_new and last == resources + 1 then
 elseif retention > 0 then
   counter = since
   for i = resources + 1, last do
-    local kept = redis.pcall('GET', KEYS[i]) or '0'
+    local kept = read(KEYS[i]) or '0'
     if type(kept) == 'table' then return kept end
     if kept ~= '0' and not string.match(kept, '^[1-9]%d*$') then
       return redis.error_reply('ERR a fencing counter is none')

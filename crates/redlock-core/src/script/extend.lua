@@ -12,7 +12,7 @@ local now = time['err'] and 0 or time[1] * 1000000 + time[2]
 
 local refused = false
 for i = 1, resources do
-  local held = redis.pcall('GET', KEYS[i])
+  local held = read(KEYS[i])
   if type(held) == 'table' then return held end
   if held and held ~= ARGV[1] then
     local remaining = redis.call('PTTL', KEYS[i])
@@ -24,7 +24,7 @@ if refused then return { refused, now } end
 for i = resources + 1, #KEYS do
   -- A counter that the node lost begins above all that were counted before, which may be more than ours; one that is
   -- behind must not be the start of a smaller token.
-  local kept = redis.pcall('GET', KEYS[i])
+  local kept = read(KEYS[i])
   if type(kept) == 'table' then return kept end
   if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
   local counter = string.format('%.0f', math.max(tonumber(kept or now), tonumber(ARGV[5])))

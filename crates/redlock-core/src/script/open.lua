@@ -4,7 +4,7 @@
 -- asked is not opened: it may have forgotten locks.
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
 if redis.replicate_commands then redis.replicate_commands() end
-local info, held = redis.pcall('INFO', 'server'), redis.pcall('GET', KEYS[1])
+local info, held = redis.pcall('INFO', 'server'), read(KEYS[1])
 if type(info) == 'table' then return info end
 if type(held) == 'table' then return held end
 local run = string.match(info, 'run_id:(%x+)')

@@ -4,13 +4,13 @@
 -- Answers -3 when all counters are the candidate now, -2 if a lock is not ours or a counter is gone, else the greatest
 -- counter, which is above the candidate.
 for i = 1, ARGV[2] do
-  local held = redis.pcall('GET', KEYS[i])
+  local held = read(KEYS[i])
   if type(held) == 'table' then return held end
   if held ~= ARGV[1] then return -2 end
 end
 local greatest = 0
 for i = ARGV[2] + 1, #KEYS do
-  local kept = redis.pcall('GET', KEYS[i])
+  local kept = read(KEYS[i])
   if type(kept) == 'table' then return kept end
   -- It may have been raised above the candidate for another, and lost since.
   if not kept then return -2 end

@@ -7,7 +7,7 @@ local released, failed, woken, resources = 1, false, false, tonumber(ARGV[2]) or
 if redis.replicate_commands and resources < #KEYS then redis.replicate_commands() end
 for i = 1, resources do
   local key = KEYS[i]
-  local held = redis.pcall('GET', key)
+  local held = read(key)
   local deleted = held == ARGV[1] and redis.pcall('DEL', key) or 0
   local failure = type(held) == 'table' and held or type(deleted) == 'table' and deleted
   if failure then

@@ -1,0 +1,108 @@
+//! What a node reports about itself, and whether it runs scripts.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Call, Node, RedisClient,
+    facts::{read_cluster, read_info, read_parameter, read_time, snapshot_failed},
+};
+use crate::{
+    algorithm::{ClockReading, NodeFacts, ScriptFailure},
+    node_error::{NodeError, NodeErrorKind},
+    request::{DescribeRequest, InspectRequest},
+    resource::Resource,
+};
+
+impl<C: RedisClient> Node<C> {
+    /// All that the node tells, in as few steps as there are: a script, which connects; what every server has; and what
+    /// only members of a cluster have.
+    pub(super) async fn facts(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
+        let mut facts = NodeFacts { no_script: self.try_script(&request.probe).await?, ..NodeFacts::default() };
+
+        let sent = request.asked.elapsed();
+        let clock = async { (self.ask(&["TIME"]).await, request.asked.elapsed()) };
+        let (clock, info, sync, save, stop) = tokio::join!(
+            clock,
+            self.ask(&["INFO"]),
+            self.ask(&["CONFIG", "GET", "appendfsync"]),
+            self.ask(&["CONFIG", "GET", "save"]),
+            self.ask(&["CONFIG", "GET", "stop-writes-on-bgsave-error"]),
+        );
+        let (time, answered) = clock;
+        let untold = &mut facts.untold;
+        let time = told("TIME", time, untold)?;
+        let info = told("INFO", info, untold)?.unwrap_or_default().concat();
+        let [sync, save, stop] = [
+            told("CONFIG GET", sync, untold)?.unwrap_or_default(),
+            told("CONFIG GET", save, untold)?.unwrap_or_default(),
+            told("CONFIG GET", stop, untold)?.unwrap_or_default(),
+        ];
+        facts.clock = time.and_then(|time| Some(ClockReading::new(read_time(&time)?, sent, answered)));
+        read_info(&mut facts, &info);
+        facts.append_sync = read_parameter(&sync).map(str::to_owned);
+        facts.snapshots = read_parameter(&save).map(|save| !save.is_empty());
+        let stops = facts.snapshots == Some(true) && read_parameter(&stop) == Some("yes");
+        if stops && snapshot_failed(&info) {
+            facts.writes_stopped.get_or_insert("it cannot write its snapshot".to_owned());
+        }
+
+        if facts.cluster.is_some() || self.client().is_cluster() {
+            let nodes = self.ask(&["CLUSTER", "NODES"]).await;
+            let mut cluster =
+                read_cluster(&told("CLUSTER NODES", nodes, &mut facts.untold)?.unwrap_or_default().concat());
+            cluster.reached_as_cluster = self.client().is_cluster();
+            facts.cluster = Some(cluster);
+        }
+        Ok(facts)
+    }
+
+    /// Runs the script that looks at a key. Why it did not run, if the node answered.
+    async fn try_script(&self, probe: &Resource) -> Result<Option<ScriptFailure>, NodeError> {
+        let request = InspectRequest::new(probe.clone());
+        let error = match self.call(&Call::inspect(&request)).await {
+            Ok(_) => return Ok(None),
+            // The script ran.
+            Err(error) if error.kind() == NodeErrorKind::WrongType => return Ok(None),
+            Err(error) => answer(error)?,
+        };
+        let chain = error.chain();
+        let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
+        failure.advice = error.kind().advice();
+        failure.only_this_key = forbids_key(&error);
+        Ok(Some(failure))
+    }
+}
+
+/// The answer, or nothing if it is an error of this command alone, which is then noted.
+fn told(
+    command: &'static str,
+    answered: Result<Vec<String>, NodeError>,
+    untold: &mut BTreeSet<&'static str>,
+) -> Result<Option<Vec<String>>, NodeError> {
+    match answered {
+        Ok(words) => Ok(Some(words)),
+        Err(error) => {
+            answer(error)?;
+            untold.insert(command);
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the user may not touch that key. (Whoever may not run the command is told so of each key.)
+pub(super) fn forbids_key(error: &NodeError) -> bool {
+    let chain = error.chain();
+    // Redis says `one of the keys`, or `a key`.
+    error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key")
+}
+
+/// An error that the node answered to one command; all others are errors of the whole node.
+fn answer(error: NodeError) -> Result<NodeError, NodeError> {
+    match error.kind() {
+        NodeErrorKind::Timeout
+        | NodeErrorKind::Unreachable
+        | NodeErrorKind::Authentication
+        | NodeErrorKind::Loading => Err(error),
+        _ => Ok(error),
+    }
+}

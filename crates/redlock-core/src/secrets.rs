@@ -1,0 +1,163 @@
+//! Removes from a server's message what nobody may read: tokens, passwords, and more text than an error needs.
+
+use std::{error::Error, ops::Range};
+
+/// The longest message that is kept, in bytes.
+const LONGEST: usize = 500;
+
+/// The shortest part of a secret that is removed. `Debug` of a token shows as much.
+const PART: usize = 8;
+
+/// As many hex digits in a row may be a token, or what is left of one. No message needs them.
+const DIGITS: usize = 20;
+
+/// Redis repeats after this what it was sent, and cuts it somewhere.
+const ECHO: &str = ", with args beginning with";
+
+/// The message without its echo of what the server was sent.
+pub(crate) fn without_echo(message: &str) -> &str {
+    message.split_once(ECHO).map_or(message, |(message, _)| message)
+}
+
+/// The text of an error and all its causes, if something had to be removed from it or from its `Debug` output. An error
+/// that may be kept gives nothing.
+pub(crate) fn cleaned(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<String> {
+    let is_clean = |text: &str| scrubbed(text, secrets) == text;
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !texts.last().is_some_and(|last| last.ends_with(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    let message = texts.join(": ");
+    let may_be_kept = texts.iter().all(|text| is_clean(text)) && is_clean(&format!("{error:?}"));
+    (!may_be_kept).then(|| scrubbed(&message, secrets))
+}
+
+/// The message without these secrets, without what looks like a token, and not longer than `LONGEST`.
+fn scrubbed(message: &str, secrets: &[&str]) -> String {
+    let message = without_echo(message).as_bytes();
+    // A secret that reaches over the end of what is kept must still be recognized.
+    let message = message.get(..4 * LONGEST).unwrap_or(message);
+    let mut hidden = vec![false; message.len()];
+    let mut hide = |range: Range<usize>| hidden.iter_mut().take(range.end).skip(range.start).for_each(|h| *h = true);
+
+    for secret in secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| !secret.is_empty()) {
+        for part in secret.windows(secret.len().min(PART)) {
+            for (start, _) in message.windows(part.len()).enumerate().filter(|(_, window)| *window == part) {
+                let range = start..start + part.len();
+                if part.len() > 3 || stands_alone(message, &range) {
+                    hide(range);
+                }
+            }
+        }
+    }
+
+    let mut start = 0;
+    for run in message.split(|byte| !byte.is_ascii_hexdigit()) {
+        if run.len() >= DIGITS {
+            hide(start..start + run.len());
+        }
+        start += run.len() + 1;
+    }
+
+    let mut shown = Vec::with_capacity(message.len().min(LONGEST));
+    for (byte, is_hidden) in message.iter().zip(&hidden) {
+        match is_hidden {
+            false => shown.push(*byte),
+            true if shown.ends_with(HIDDEN) => {}
+            true => shown.extend(HIDDEN),
+        }
+    }
+    let mut shown = String::from_utf8_lossy(&shown).into_owned();
+    if shown.len() > LONGEST {
+        let end = (0..=LONGEST - HIDDEN.len()).rev().find(|end| shown.is_char_boundary(*end));
+        shown.truncate(end.unwrap_or_default());
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// What is shown in place of what was removed.
+const HIDDEN: &[u8] = b"...";
+
+/// Whether no letter or digit is next to it. A secret of one to three characters is also a part of many words.
+fn stands_alone(message: &[u8], range: &Range<usize>) -> bool {
+    let is_word = |index: Option<usize>| {
+        index.and_then(|index| message.get(index)).is_some_and(|byte| byte.is_ascii_alphanumeric())
+    };
+    !is_word(range.start.checked_sub(1)) && !is_word(Some(range.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
+
+    #[test]
+    fn the_echo_of_a_command_is_cut_off() {
+        let echo = format!("ERR unknown command 'EVALSHA', with args beginning with: '1' '{TOKEN}' 'secret");
+        assert_eq!(scrubbed(&echo, &[]), "ERR unknown command 'EVALSHA'");
+        assert_eq!(
+            without_echo("ERR unknown command `X`, with args beginning with: `NOAUTH`"),
+            "ERR unknown command `X`"
+        );
+    }
+
+    #[test]
+    fn a_token_is_removed_wherever_it_stands() {
+        for (message, shown) in [
+            (format!("ERR no '{TOKEN}' here"), "ERR no '...' here"),
+            (format!("ERR {TOKEN}{TOKEN}"), "ERR ..."),
+            (format!("{}:web-3", &TOKEN[..20]), "...:web-3"),
+            (format!("{} and 9007199254740991", &TOKEN[..19]), "5f0c6c1be1c8b4b4e0d and 9007199254740991"),
+        ] {
+            assert_eq!(scrubbed(&message, &[]), shown);
+        }
+    }
+
+    #[test]
+    fn a_known_secret_is_removed_and_every_part_of_it() {
+        for (secret, message, shown) in [
+            (TOKEN, "ERR 'x5f0c6c1b'".to_owned(), "ERR 'x...'"),
+            (TOKEN, format!("cut: {}", &TOKEN[11..20]), "cut: ..."),
+            ("correct horse", "ERR AUTH correct hor".to_owned(), "ERR AUTH ..."),
+            ("hunter2", "xhunter2y hunter".to_owned(), "x...y hunter"),
+            ("a", "a bad 'a' at (a)".to_owned(), "... bad '...' at (...)"),
+            ("\u{8ba2}\u{5355}\u{8ba2}\u{5355}", "AUTH \u{8ba2}\u{5355}\u{8ba2}\u{5355}!".to_owned(), "AUTH ...!"),
+            ("", "ERR as it is".to_owned(), "ERR as it is"),
+        ] {
+            assert_eq!(scrubbed(&message, &[secret]), shown, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_cut_at_500_bytes_and_hides_what_reaches_over_the_end() {
+        let exact = "x".repeat(LONGEST);
+        assert_eq!(scrubbed(&exact, &[]), exact);
+        let long = scrubbed(&"\u{e9}".repeat(100_000), &[]);
+        assert!(long.len() <= LONGEST && long.ends_with("..."), "{long}");
+        let over = format!("{}{TOKEN}", "x".repeat(LONGEST - 4));
+        assert!(!scrubbed(&over, &[TOKEN]).contains("5f"));
+    }
+
+    #[test]
+    fn an_error_that_shows_nothing_is_kept() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("harmless")]
+        struct OnlyInDebug(#[expect(dead_code, reason = "printed by Debug")] String);
+
+        assert_eq!(cleaned(&Outer(std::io::Error::other("refused")), &[TOKEN]), None);
+        let inner = Outer(std::io::Error::other(format!("got {TOKEN}")));
+        assert_eq!(cleaned(&inner, &[]).as_deref(), Some("outer: got ..."));
+        assert_eq!(cleaned(&OnlyInDebug("hunter2".to_owned()), &["hunter2"]).as_deref(), Some("harmless"));
+    }
+}
