@@ -1,10 +1,10 @@
 //! A node that is a Redis Cluster: single locks anywhere, many as one within a hash slot.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireRequest, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release, Resources, Token, Ttl,
-    algorithm::hash_slot,
+    AcquireError, AcquireRequest, Holder, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release, Resources,
+    Token, Ttl, algorithm::hash_slot,
 };
 use redlock_fred::fred::{
     clients::Client,
@@ -19,20 +19,59 @@ use redlock_tests::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// A cluster of one server, which has all slots.
-async fn cluster() -> Server {
+const SLOTS: usize = 16384;
+
+/// A cluster of so many primaries, each of which has its part of the slots.
+async fn cluster_of(primaries: usize) -> Vec<Server> {
     let options = ServerOptions::new()
         .args(["--cluster-enabled", "yes", "--cluster-config-file", "{folder}/nodes.conf"])
         .args(["--cluster-announce-ip", "127.0.0.1"]);
-    let server = Servers::from_env().await.unwrap().start_one(&options).await.unwrap();
-    let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
-    let add: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
-    server.command(&add).await.unwrap();
-    let is_ok = async || {
-        server.command(&["CLUSTER", "INFO"]).await.unwrap().text().is_some_and(|info| info.contains("cluster_state:ok"))
-    };
-    assert!(eventually(is_ok).await);
-    server
+    let servers = Servers::from_env().await.unwrap().start(primaries, &options).await.unwrap();
+    for (index, server) in servers.iter().enumerate() {
+        let slots = index * SLOTS / primaries..(index + 1) * SLOTS / primaries;
+        let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+        let add: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+        server.command(&add).await.unwrap();
+        let epoch = (index + 1).to_string();
+        server.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await.unwrap();
+        server.command(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]).await.unwrap();
+    }
+    let size = format!("cluster_size:{primaries}\r");
+    for server in &servers {
+        let is_ok = async || {
+            let info = server.command(&["CLUSTER", "INFO"]).await.unwrap().text().unwrap();
+            info.contains("cluster_state:ok") && info.contains(&size)
+        };
+        assert!(eventually(is_ok).await);
+    }
+    servers
+}
+
+/// A cluster of one server, which has all slots.
+async fn cluster() -> Server {
+    cluster_of(1).await.remove(0)
+}
+
+/// Every operation reaches the member that has the key, whichever it is.
+async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone) {
+    let builder = || Redlock::builder().node(node.clone()).node_timeout(Duration::from_secs(5));
+    let (redlock, other) = (builder().fencing(true).build().unwrap(), builder().build().unwrap());
+    let mut members = BTreeSet::new();
+    for number in 0..24 {
+        let name = format!("lock-{number}");
+        let mut lock = redlock.try_acquire(&*name, TTL).await.unwrap();
+        lock.extend(2 * TTL).await.unwrap();
+        let looked = other.inspect(&name).await.unwrap();
+        assert_eq!(looked.holder().map(Holder::value), Some(lock.token().as_bytes()), "{looked}");
+        assert!(other.try_acquire(&*name, TTL).await.unwrap_err().is_contended());
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        members.insert(usize::from(hash_slot(&name)) * servers.len() / SLOTS);
+    }
+    assert_eq!(members.len(), servers.len(), "the names are on one member");
+
+    let guarded = builder().key_prefix("{app}:").restart_guard(TTL).build().unwrap();
+    guarded.initialize().await.unwrap();
+    assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().release().await.unwrap(), Release::Released);
 }
 
 async fn locks(server: &Server, node: impl LockNode + Clone) {
@@ -91,6 +130,22 @@ async fn redis_rs_locks_on_a_cluster() {
     let connection = client.get_async_connection().await.unwrap();
     locks(&server, redlock_redis_rs::RedisNode::new(connection)).await;
     assert!(!redlock_redis_rs::RedisNode::open(server.url()).unwrap().is_cluster());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_reaches_every_member_of_a_cluster() {
+    let servers = cluster_of(3).await;
+    let client = ClusterClient::new(vec![servers[0].url()]).unwrap();
+    let connection = client.get_async_connection().await.unwrap();
+    every_member_is_reached(&servers, redlock_redis_rs::RedisNode::new(connection)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fred_reaches_every_member_of_a_cluster() {
+    let servers = cluster_of(3).await;
+    let hosts = vec![("127.0.0.1", servers[0].port())];
+    let config = Config { server: ServerConfig::new_clustered(hosts), ..Config::default() };
+    every_member_is_reached(&servers, redlock_fred::RedisNode::new(config)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ use fred::{
 };
 use redlock_core::{
     NodeError, NodeErrorKind,
+    algorithm::hash_slot,
     backend::{Call, Connect, Failure, Reply},
 };
 use tokio::{
@@ -157,24 +158,31 @@ pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Dura
     let sent = Instant::now();
     let within = |timeout| client.with_options(&once(timeout));
     let Some(script) = call.script() else {
-        let set_command = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
+        let set_command = CustomCommand::new_static("SET", slot(client, call), false);
         return within(response_timeout).custom(set_command, set(call)).await;
     };
-    match within(response_timeout).custom(eval("EVALSHA"), args(script.sha1(), call)).await {
+    match within(response_timeout).custom(eval("EVALSHA", client, call), args(script.sha1(), call)).await {
         Err(error) if is_no_script(&error) => {
             // To fred, no time at all would be no bound.
             let left = response_timeout.saturating_sub(sent.elapsed()).max(Duration::from_millis(1));
-            within(left).custom(eval("EVAL"), args(script.source(), call)).await
+            within(left).custom(eval("EVAL", client, call), args(script.source(), call)).await
         }
         answer => answer,
     }
 }
 
 /// A custom command: fred's own `evalsha` and `eval` ignore the options.
-fn eval(name: &'static str) -> CustomCommand {
-    // The first key. In a cluster all of them are in one slot.
-    const KEY: ClusterHash = ClusterHash::Offset(2);
-    CustomCommand::new_static(name, KEY, false)
+fn eval(name: &'static str, client: &Client, call: &Call<'_>) -> CustomCommand {
+    CustomCommand::new_static(name, slot(client, call), false)
+}
+
+/// Which member of a cluster has the keys, all of which are in one slot. Of a custom command fred looks only at a slot
+/// that is given: by any other rule it hashes the first argument, which of a script is no key.
+fn slot(client: &Client, call: &Call<'_>) -> ClusterHash {
+    match call.keys().next().filter(|_| client.is_clustered()) {
+        Some(key) => ClusterHash::Custom(hash_slot(key.as_str())),
+        None => ClusterHash::FirstKey,
+    }
 }
 
 fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
