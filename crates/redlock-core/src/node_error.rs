@@ -53,6 +53,13 @@ impl NodeError {
         Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}")).never_sent()
     }
 
+    /// There was no TLS connection within this time. The handshake does not end where the other side expects plain text.
+    #[must_use]
+    pub fn no_tls_connection(within: Duration) -> Self {
+        let text = format!("no connection over TLS within {within:?}: does the port speak TLS?");
+        Self::new(NodeErrorKind::Timeout, text).never_sent()
+    }
+
     /// Marks the request as one that was never sent, so that the node cannot carry it out later: there was no
     /// connection. Without this mark, a request without an answer counts as one that may be carried out at any time.
     #[must_use]
@@ -137,6 +144,8 @@ pub enum NodeErrorKind {
     Timeout,
     /// The node cannot be reached: refused, reset, unknown host, TLS failure.
     Unreachable,
+    /// The node rejects the connection: it has as many clients as it may have (`maxclients`), or is in protected mode.
+    Rejected,
     /// The node wants another user or password.
     Authentication,
     /// The user may not run the command (`NOPERM`): `EVALSHA` and `EVAL` are needed.
@@ -154,6 +163,8 @@ pub enum NodeErrorKind {
     Guard,
     /// The node's clock has jumped, and its grants do not count for a while, as the caller has chosen.
     ClockJumped,
+    /// The node has no database of that number.
+    Database,
     /// The node cannot do this at all.
     Unsupported,
     /// Anything else; see the source.
@@ -167,6 +178,9 @@ impl NodeErrorKind {
         match self {
             Self::Timeout => Some("look for a hung or overloaded node, or raise the node timeout"),
             Self::Unreachable => Some("check that the node runs and that its address, port and TLS settings are right"),
+            Self::Rejected => Some(
+                "raise the node's maxclients and look for clients that leave connections open; or leave protected mode",
+            ),
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some(
                 "allow the user EVAL, EVALSHA, SET, GETRANGE, DEL and PTTL on the locks' keys, TIME, INCR, DECR and PEXPIRE for fencing, TIME and INFO for \
@@ -180,6 +194,7 @@ impl NodeErrorKind {
             Self::OutOfMemory => Some("raise the node's maxmemory, or give the locks a node of their own"),
             Self::Guard => Some("set the same longest ttl wherever these nodes are used"),
             Self::ClockJumped => Some("look at the node's time service"),
+            Self::Database => Some("choose a lower database number, or raise the node's `databases`"),
             Self::Unsupported | Self::Other => None,
         }
     }
@@ -191,6 +206,7 @@ impl NodeErrorKind {
         match self {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
+            Self::Rejected => "rejected",
             Self::Authentication => "authentication",
             Self::Permission => "permission",
             Self::WrongType => "wrong_type",
@@ -199,6 +215,7 @@ impl NodeErrorKind {
             Self::OutOfMemory => "out_of_memory",
             Self::Guard => "guard",
             Self::ClockJumped => "clock_jumped",
+            Self::Database => "database",
             Self::Unsupported => "unsupported",
             Self::Other => "_OTHER",
         }
@@ -210,8 +227,11 @@ impl NodeErrorKind {
     /// a command that failed inside a script, so the code is looked for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
-        const CODES: [(&str, NodeErrorKind); 19] = [
+        const CODES: [(&str, NodeErrorKind); 22] = [
             ("GUARD", NodeErrorKind::Guard),
+            ("max number of clients reached", NodeErrorKind::Rejected),
+            ("running in protected mode", NodeErrorKind::Rejected),
+            ("DB index is out of range", NodeErrorKind::Database),
             ("NOAUTH", NodeErrorKind::Authentication),
             ("Authentication required", NodeErrorKind::Authentication),
             ("WRONGPASS", NodeErrorKind::Authentication),
@@ -242,6 +262,7 @@ impl fmt::Display for NodeErrorKind {
         f.write_str(match self {
             Self::Timeout => "no answer in time",
             Self::Unreachable => "unreachable",
+            Self::Rejected => "connection rejected",
             Self::Authentication => "authentication failed",
             Self::Permission => "permission denied",
             Self::WrongType => "the key holds another type",
@@ -250,6 +271,7 @@ impl fmt::Display for NodeErrorKind {
             Self::OutOfMemory => "out of memory",
             Self::Guard => "another restart guard",
             Self::ClockJumped => "the clock has jumped",
+            Self::Database => "no such database",
             Self::Unsupported => "not supported",
             Self::Other => "error",
         })
@@ -263,6 +285,9 @@ mod tests {
     #[test]
     fn the_kind_of_a_reply_is_found_wherever_its_code_stands() {
         for (text, kind) in [
+            ("ERR max number of clients reached", NodeErrorKind::Rejected),
+            ("DENIED Redis is running in protected mode because", NodeErrorKind::Rejected),
+            ("ERR DB index is out of range", NodeErrorKind::Database),
             ("NOAUTH Authentication required.", NodeErrorKind::Authentication),
             ("WRONGPASS invalid username-password pair or user is disabled.", NodeErrorKind::Authentication),
             ("ERR invalid password", NodeErrorKind::Authentication),
@@ -292,6 +317,8 @@ mod tests {
         for (kind, text, advice) in [
             (NodeErrorKind::Timeout, "no answer in time", "raise the node timeout"),
             (NodeErrorKind::Unreachable, "unreachable", "check that the node runs"),
+            (NodeErrorKind::Rejected, "connection rejected", "maxclients"),
+            (NodeErrorKind::Database, "no such database", "a lower database number"),
             (NodeErrorKind::Authentication, "authentication failed", "the user and the password"),
             (NodeErrorKind::Permission, "permission denied", "EVAL, EVALSHA"),
             (NodeErrorKind::WrongType, "the key holds another type", "another resource name"),

@@ -17,6 +17,7 @@ use url::Url;
 /// |---|---|---|
 /// | `connect_timeout` | bound on connecting, as `200ms` or `1s` | 1 s |
 /// | `response_timeout` | bound on one answer | 1 s |
+/// | `keepalive` | idle time after which TCP checks the connection, or `off` | 30 s |
 /// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the greater of the last two is the response timeout | |
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +34,8 @@ pub struct NodeUrl {
     pub connect_timeout: Duration,
     /// The bound on one answer.
     pub response_timeout: Duration,
+    /// After how long without traffic TCP checks a connection. None: it never does.
+    pub keepalive: Option<Duration>,
 }
 
 /// Where a node listens.
@@ -71,6 +74,7 @@ impl fmt::Debug for NodeUrl {
             .field("db", &self.db)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
+            .field("keepalive", &self.keepalive)
             .finish()
     }
 }
@@ -80,6 +84,10 @@ impl NodeUrl {
     /// continents, short enough that a hung node is given up within a second. It costs no acquire any time: the
     /// driver goes on after its own, shorter, node timeout.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// The time without traffic after which TCP checks a connection, unless the URL says otherwise. It keeps paths open that
+    /// forget idle connections, and finds a dead server within a minute.
+    pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
 
     /// Reads a URL.
     ///
@@ -97,6 +105,7 @@ impl NodeUrl {
             db: 0,
             connect_timeout: Self::DEFAULT_TIMEOUT,
             response_timeout: Self::DEFAULT_TIMEOUT,
+            keepalive: Some(Self::DEFAULT_KEEPALIVE),
         };
         if let NodeAddress::Tcp { .. } = node.address {
             match url.path().trim_matches('/') {
@@ -110,6 +119,8 @@ impl NodeUrl {
             match &*name {
                 "connect_timeout" => node.connect_timeout = duration(&value).map_err(bad)?,
                 "response_timeout" => node.response_timeout = duration(&value).map_err(bad)?,
+                "keepalive" if value == "off" => node.keepalive = None,
+                "keepalive" => node.keepalive = Some(duration(&value).map_err(bad)?),
                 "DialTimeout" => node.connect_timeout = nanoseconds(&value).map_err(bad)?,
                 "ReadTimeout" | "WriteTimeout" => {
                     go_response_timeout = go_response_timeout.max(Some(nanoseconds(&value).map_err(bad)?));
@@ -157,13 +168,22 @@ impl NodeUrl {
         Self { response_timeout, ..self }
     }
 
+    /// Sets after how long without traffic TCP checks a connection.
+    #[must_use]
+    pub fn with_keepalive(self, keepalive: Option<Duration>) -> Self {
+        Self { keepalive, ..self }
+    }
+
     /// Checks what the setters were given, for backends to call when they open a node.
     ///
     /// # Errors
     ///
     /// If a timeout is zero, or TLS is asked for and `tls` is false: the backend was built without it.
     pub fn check(&self, tls: bool) -> Result<(), NodeUrlError> {
-        if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
+        if self.connect_timeout.is_zero()
+            || self.response_timeout.is_zero()
+            || self.keepalive.is_some_and(|it| it.is_zero())
+        {
             return Err(self.error(Why::ZeroTimeout));
         }
         match self.address {
@@ -291,7 +311,8 @@ enum Why {
     #[error("the database is not a number")]
     Database,
     #[error(
-        "an option is none of connect_timeout, response_timeout, db, user, password, DialTimeout, ReadTimeout, WriteTimeout"
+        "an option is none of connect_timeout, response_timeout, keepalive, db, user, password, DialTimeout, ReadTimeout, \
+         WriteTimeout"
     )]
     Option,
     #[error("a timeout is no positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]

@@ -47,7 +47,7 @@ enum Link {
 impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
-        Ok(Self { name: url.name(), ..Self::from(config(url)?) })
+        Ok(Self { name: url.name(), ..Self::own(config(url)?, url.keepalive) })
     }
 
     fn name(&self) -> &str {
@@ -61,6 +61,10 @@ impl backend::RedisClient for RedisClient {
                 clients.first().map(|given| passwords(&given.client.client_config())).unwrap_or_default()
             }
         }
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(&self.link, Link::Own(connection) if connection.is_new())
     }
 
     fn is_cluster(&self) -> bool {
@@ -113,7 +117,7 @@ impl backend::RedisClient for RedisClient {
 
 impl From<Config> for RedisClient {
     fn from(config: Config) -> Self {
-        Self::new(&config.clone(), Link::Own(Box::new(Connection::new(Connector::new(config)))))
+        Self::own(config, Some(NodeUrl::DEFAULT_KEEPALIVE))
     }
 }
 
@@ -131,6 +135,11 @@ impl From<Pool> for RedisClient {
 }
 
 impl RedisClient {
+    /// A client with a connection of its own.
+    fn own(config: Config, keepalive: Option<Duration>) -> Self {
+        Self::new(&config.clone(), Link::Own(Box::new(Connection::new(Connector::new(config, keepalive)))))
+    }
+
     fn new(config: &Config, link: Link) -> Self {
         Self { name: name(config), is_cluster: config.server.is_clustered(), link }
     }

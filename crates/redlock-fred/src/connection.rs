@@ -20,6 +20,7 @@ use redlock_core::{
     algorithm::hash_slot,
     backend::{Call, Connect, Failure, Reply},
 };
+use socket2::TcpKeepalive;
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
@@ -28,7 +29,11 @@ use tokio::{
 use crate::error::{is_broken, is_no_script, node_error};
 
 /// Connects by a configuration.
-pub(crate) struct Connector(Config);
+pub(crate) struct Connector {
+    config: Config,
+    /// After how long without traffic TCP checks the connection.
+    keepalive: Option<Duration>,
+}
 
 /// A client that is connected. fred's task goes on with the connection whoever holds the client, until it is aborted.
 pub(crate) struct Connected {
@@ -43,14 +48,18 @@ impl Drop for Connected {
 }
 
 impl Connector {
-    pub(crate) fn new(mut config: Config) -> Self {
+    pub(crate) fn new(mut config: Config, keepalive: Option<Duration>) -> Self {
         // Tells the first connect error instead of trying on.
         config.fail_fast = true;
-        Self(config)
+        if config.username.is_some() {
+            // Without a password, fred would log in as nobody.
+            config.password.get_or_insert_default();
+        }
+        Self { config, keepalive }
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.0
+        &self.config
     }
 
     /// A client without a reconnect policy: its connection ends when it breaks.
@@ -59,10 +68,25 @@ impl Connector {
             connection_timeout: connect_timeout,
             internal_command_timeout: connect_timeout,
             max_command_attempts: 1,
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+            tcp: self.tcp(),
             ..ConnectionConfig::default()
         };
-        Client::new(self.0.clone(), None, Some(connection), None)
+        Client::new(self.config.clone(), None, Some(connection), None)
+    }
+
+    /// A dead server is noticed after twice the idle time.
+    fn tcp(&self) -> TcpConfig {
+        let tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+        let Some(idle) = self.keepalive else { return tcp };
+        let keepalive = TcpKeepalive::new().with_time(idle);
+        #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "windows"))]
+        let keepalive = keepalive.with_interval((idle / 3).max(Duration::from_secs(1)));
+        TcpConfig {
+            keepalive: Some(keepalive),
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            user_timeout: Some(2 * idle),
+            ..tcp
+        }
     }
 }
 
@@ -74,13 +98,21 @@ impl Connect for Connector {
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<Arc<Connected>, NodeError>> + Send + 'static {
         let client = self.client(connect_timeout);
+        #[cfg(feature = "tls")]
+        let is_tls = self.config.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_tls = false;
+        let no_connection = move || match is_tls {
+            true => NodeError::no_tls_connection(connect_timeout),
+            false => NodeError::no_connection(connect_timeout),
+        };
         async move {
             let connecting = client.clone();
             let mut connecting = Box::pin(async move { connecting.init().await });
             match timeout(connect_timeout, &mut connecting).await {
                 Ok(Ok(task)) => Ok(Arc::new(Connected { client, task })),
                 Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Err(node_error(error)),
-                Ok(Err(_)) => Err(NodeError::no_connection(connect_timeout)),
+                Ok(Err(_)) => Err(no_connection()),
                 Err(_) => {
                     // Dropped half-way, fred would go on connecting with nobody left to close the connection.
                     tokio::spawn(async move {
@@ -88,7 +120,7 @@ impl Connect for Connector {
                             task.abort();
                         }
                     });
-                    Err(NodeError::no_connection(connect_timeout))
+                    Err(no_connection())
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::{
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
     aio::{ConnectionManager, MultiplexedConnection},
-    io::tcp::TcpSettings,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 #[cfg(feature = "cluster")]
 use redis::{
@@ -52,7 +52,7 @@ impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
         let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
-        Ok(Self { name: url.name(), ..Self::from(client) })
+        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(Connector::new(client)))) })
     }
 
     fn name(&self) -> &str {
@@ -65,6 +65,10 @@ impl backend::RedisClient for RedisClient {
             // They do not show theirs.
             _ => Vec::new(),
         }
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(&self.link, Link::Own(connection) if connection.is_new())
     }
 
     #[cfg(feature = "cluster")]
@@ -134,6 +138,7 @@ impl From<Client> for RedisClient {
             ConnectionAddr::TcpTls { host, port, .. } => NodeAddress::Tcp { host, port, tls: true }.to_string(),
             other => other.to_string(),
         };
+        let client = with_default_keepalive(client);
         Self { name, link: Link::Own(Box::new(Connection::new(Connector::new(client)))) }
     }
 }
@@ -164,6 +169,30 @@ impl fmt::Debug for RedisClient {
     }
 }
 
+/// The client, with keepalive unless its settings have another.
+fn with_default_keepalive(client: Client) -> Client {
+    let info = client.get_connection_info();
+    let tcp = info.tcp_settings();
+    if tcp.keepalive().is_some() {
+        return client;
+    }
+    let tcp = kept_alive(tcp.clone(), NodeUrl::DEFAULT_KEEPALIVE);
+    Client::open(info.clone().set_tcp_settings(tcp)).unwrap_or(client)
+}
+
+/// A dead server is noticed after twice the idle time.
+fn kept_alive(tcp: TcpSettings, idle: Duration) -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(idle);
+    #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "windows"))]
+    let keepalive = keepalive.with_interval((idle / 3).max(Duration::from_secs(1)));
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let tcp = match tcp.user_timeout() {
+        None => tcp.set_user_timeout(2 * idle),
+        Some(_) => tcp,
+    };
+    tcp.set_keepalive(keepalive)
+}
+
 /// One member for all commands about the node: by itself the client sends some to all members, others to any.
 #[cfg(feature = "cluster")]
 fn primary_of_slot_0() -> RoutingInfo {
@@ -187,5 +216,6 @@ fn connection_info(url: &NodeUrl) -> redis::RedisResult<ConnectionInfo> {
         login = login.set_password(password);
     }
     let tcp = TcpSettings::default().set_nodelay(true);
+    let tcp = url.keepalive.into_iter().fold(tcp, kept_alive);
     Ok(address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisConnectionInfo, RedisResult, Value,
     aio::{ConnectionManager, MultiplexedConnection},
 };
 use redlock_core::{
@@ -12,7 +12,10 @@ use redlock_core::{
 };
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::error::{is_broken, is_no_script, node_error};
+use crate::{
+    error::{is_broken, is_login, is_no_script, node_error},
+    greeting::greeting,
+};
 
 /// Connects by a client's settings.
 pub(crate) struct Connector(pub(crate) Client);
@@ -21,7 +24,7 @@ impl Connector {
     pub(crate) fn new(client: Client) -> Self {
         #[cfg(feature = "tls")]
         name_tls_provider(&client);
-        Self(client)
+        Self(names_its_user(client))
     }
 
     /// The password, if there is one.
@@ -41,8 +44,23 @@ impl Connect for Connector {
         async move {
             // The bounds are set here and in each call instead.
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-            match timeout(connect_timeout, client.get_multiplexed_async_connection_with_config(&config)).await {
-                Ok(connection) => connection.map_err(node_error),
+            let connecting = async {
+                let first = client.get_multiplexed_async_connection_with_config(&config).await;
+                let Err(error) = first else { return first.map_err(node_error) };
+                // A server without a password refuses one, unless it is that of a user.
+                if let Some(client) = is_login(&error).then(|| as_default_user(&client)).flatten()
+                    && let Ok(connection) = client.get_multiplexed_async_connection_with_config(&config).await
+                {
+                    return Ok(connection);
+                }
+                match greeting(&client, &error).await {
+                    Some(reply) => Err(NodeError::new(NodeErrorKind::of_reply(&reply), reply)),
+                    None => Err(node_error(error)),
+                }
+            };
+            match timeout(connect_timeout, connecting).await {
+                Ok(connection) => connection,
+                Err(_) if is_tls(&client) => Err(NodeError::no_tls_connection(connect_timeout)),
                 Err(_) => Err(NodeError::no_connection(connect_timeout)),
             }
         }
@@ -64,6 +82,32 @@ impl Connect for Connector {
     ) -> Result<Vec<String>, Failure> {
         answered(timeout(response_timeout, plain(command).query_async(&mut connection)).await, words, response_timeout)
     }
+}
+
+fn is_tls(client: &Client) -> bool {
+    matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+}
+
+/// The client, with an empty password where it names a user without one: redis-rs would log in as nobody.
+fn names_its_user(client: Client) -> Client {
+    let login = client.get_connection_info().redis_settings();
+    match (login.username(), login.password()) {
+        (Some(_), None) => with_login(&client, login.clone().set_password("")).unwrap_or(client),
+        _ => client,
+    }
+}
+
+/// The client that logs in as the user `default`, if it has only a password.
+fn as_default_user(client: &Client) -> Option<Client> {
+    let login = client.get_connection_info().redis_settings();
+    match (login.username(), login.password()) {
+        (None, Some(_)) => with_login(client, login.clone().set_username("default")),
+        _ => None,
+    }
+}
+
+fn with_login(client: &Client, login: RedisConnectionInfo) -> Option<Client> {
+    Client::open(client.get_connection_info().clone().set_redis_settings(login)).ok()
 }
 
 /// What an answer is, or what its absence means for the connection.
@@ -208,8 +252,7 @@ fn integers(value: &Value) -> Option<[i64; 3]> {
 fn name_tls_provider(client: &Client) {
     use rustls::crypto::{CryptoProvider, ring};
 
-    let tls = matches!(client.get_connection_info().addr(), redis::ConnectionAddr::TcpTls { .. });
-    if tls && CryptoProvider::get_default().is_none() {
+    if is_tls(client) && CryptoProvider::get_default().is_none() {
         // It fails if another thread has just named one, which is as good.
         let _ = ring::default_provider().install_default();
     }

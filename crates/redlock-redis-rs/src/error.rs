@@ -21,6 +21,11 @@ pub(crate) fn is_no_script(error: &RedisError) -> bool {
     reply(error).contains("NOSCRIPT")
 }
 
+/// Whether the server refuses the user or the password. redis-rs does not pass on what it says.
+pub(crate) fn is_login(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+}
+
 /// Whether the connection cannot be used any more.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
     // After a reply that cannot be read, the stream is out of step.

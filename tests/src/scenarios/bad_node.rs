@@ -8,7 +8,7 @@ use redlock_core::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
@@ -131,6 +131,36 @@ pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
     alone.try_acquire("r", TTL).await.unwrap_err();
 }
 
+pub(super) async fn a_server_with_too_many_clients_is_told(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    let _only_client = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    server.command(&["CONFIG", "SET", "maxclients", "1"]).await.unwrap();
+    check(lab, &server.url(), NodeErrorKind::Rejected).await;
+}
+
+pub(super) async fn a_server_in_protected_mode_is_told(lab: &Lab) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let denied = b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n";
+            let _ = connection.write_all(denied).await;
+        }
+    });
+    check(lab, &url, NodeErrorKind::Rejected).await;
+}
+
+pub(super) async fn a_database_that_does_not_exist_is_told(lab: &Lab) {
+    check(lab, &format!("redis://127.0.0.1:{}/99", lab.site(4).port()), NodeErrorKind::Database).await;
+}
+
+pub(super) async fn a_port_without_tls_is_told(lab: &Lab) {
+    let url = format!("rediss://127.0.0.1:{}", lab.site(4).port());
+    let alone = Redlock::builder().node(lab.open(&url)).node_timeout(Duration::from_secs(5)).build().unwrap();
+    let error = alone.try_acquire("r", TTL).await.unwrap_err().to_string();
+    assert!(error.contains("TLS"), "{error}");
+}
+
 /// Everything that a user could print after these failures: errors, their causes, and the log.
 async fn printed_after_failures(url: &str, lab: &Lab, token: Token) -> String {
     let log = Log::of_this_process();
@@ -152,7 +182,7 @@ async fn printed_after_failures(url: &str, lab: &Lab, token: Token) -> String {
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
     let inspection = redlock.inspect("r").await.unwrap();
     let report = redlock.check_nodes().await.unwrap();
-    printed + &format!("{error} {error:?} {inspection} {inspection:?} {report} {report:?} {}", log.since(mark))
+    printed + &format!("{error} {error:?} {inspection} {inspection:?} {report} {}", log.since(mark))
 }
 
 fn shows_no_secret(printed: &str, token: Token) {

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, LockNode, Redlock, Release, ReleaseError, Resource,
-    Token, Ttl,
+    AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, ListenRequest, LockNode, NodeErrorKind, Redlock,
+    Release, ReleaseError, Resource, Token, Ttl,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -172,4 +172,97 @@ pub(super) async fn a_node_outlives_the_runtime_that_connected_it(lab: &Lab) {
         let granted = tokio::task::spawn_blocking(move || on_a_runtime_of_its_own.join()).await.unwrap().unwrap();
         assert!(granted);
     }
+}
+
+pub(super) async fn a_user_without_a_password_never_becomes_another_user(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    let port = server.port();
+    server.command(&["ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all"]).await.unwrap();
+    server.command(&["ACL", "SETUSER", "closed", "on", ">hunter2", "~*", "+@all"]).await.unwrap();
+    for url in [format!("redis://open@127.0.0.1:{port}"), format!("redis://open:@127.0.0.1:{port}")] {
+        let redlock = Redlock::new([lab.open(&url)]).unwrap();
+        let lock = redlock.try_acquire("r", TTL).await.unwrap();
+        let clients = server.command(&["CLIENT", "LIST"]).await.unwrap().text().unwrap();
+        assert!(clients.contains("user=open"), "{clients}");
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+    for url in [format!("redis://closed@127.0.0.1:{port}"), format!("redis://nobody:@127.0.0.1:{port}")] {
+        let request = InspectRequest::new(Resource::new("r").unwrap());
+        let error = lab.open(&url).inspect(&request).await.unwrap_err();
+        assert_eq!(error.kind(), NodeErrorKind::Authentication, "{error:?}");
+    }
+}
+
+pub(super) async fn a_password_for_a_server_without_one_is_no_error(lab: &Lab) {
+    let node = lab.open(&format!("redis://:hunter2@127.0.0.1:{}", lab.site(0).port()));
+    let lock = Redlock::new([node]).unwrap().try_acquire("r", TTL).await.unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+pub(super) async fn idle_connections_are_kept_alive(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new()).await;
+    for (options, kept_alive) in [("", true), ("?keepalive=1h", true), ("?keepalive=off", false)] {
+        let node = lab.open(&format!("{}{options}", server.url()));
+        let _listening = node.listen(&ListenRequest::new("channel".into())).await.unwrap();
+        node.inspect(&InspectRequest::new(Resource::new("r").unwrap())).await.unwrap();
+        let timers = || async { keepalive_timers(server.port()).is_some_and(|timers| timers == [kept_alive; 2]) };
+        assert!(eventually(timers).await, "{options:?}: {:?}", keepalive_timers(server.port()));
+        drop((node, _listening));
+        assert!(eventually(|| async { keepalive_timers(server.port()).is_some_and(|timers| timers.is_empty()) }).await);
+    }
+}
+
+/// Of each connection to this port, whether the system checks it while it is idle; nothing while one is in use.
+fn keepalive_timers(port: u16) -> Option<Vec<bool>> {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let mut timers = Vec::new();
+    for line in table.lines() {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        if let [_, _, to, ESTABLISHED, _, timer, ..] = columns[..]
+            && to.ends_with(&remote)
+        {
+            match timer.split(':').next() {
+                Some("00") => timers.push(false),
+                Some("02") => timers.push(true),
+                _ => return None,
+            }
+        }
+    }
+    Some(timers)
+}
+
+pub(super) async fn a_name_that_leads_to_another_server_is_followed(lab: &Lab) {
+    let (before, after) = (lab.server(&ServerOptions::new()).await, lab.server(&ServerOptions::new()).await);
+    let leads_to = Arc::new(AtomicU16::new(before.port()));
+    let redlock = Redlock::new([lab.open(&name(Arc::clone(&leads_to)).await)]).unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+
+    leads_to.store(after.port(), Ordering::SeqCst);
+    before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();
+    let acquired = eventually(async || match redlock.try_acquire("r", TTL).await {
+        Ok(lock) => {
+            assert!(after.command(&["GET", "r"]).await.unwrap().text().is_some());
+            lock.release().await.is_ok()
+        }
+        Err(_) => false,
+    });
+    assert!(acquired.await, "the connection to the server that is a replica now is kept");
+}
+
+/// A name that leads new connections to this port; those that exist stay where they are.
+async fn name(leads_to: Arc<AtomicU16>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let port = leads_to.load(Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    url
 }

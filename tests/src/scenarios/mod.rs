@@ -242,6 +242,10 @@ scenarios! { ON_SERVERS, true:
         a_loading_node_is_told,
         an_unknown_host_is_told,
         a_server_that_is_not_redis_is_told,
+        a_server_with_too_many_clients_is_told,
+        a_server_in_protected_mode_is_told,
+        a_database_that_does_not_exist_is_told,
+        a_port_without_tls_is_told,
         no_message_of_a_server_shows_a_token_or_a_password,
         a_message_of_a_server_is_cut_at_500_characters,
     }
@@ -282,6 +286,10 @@ scenarios! { ON_SERVERS, true:
         a_broken_connection_is_made_anew,
         a_lost_answer_raises_no_false_alarm,
         no_password_is_ever_printed,
+        a_user_without_a_password_never_becomes_another_user,
+        a_password_for_a_server_without_one_is_no_error,
+        idle_connections_are_kept_alive,
+        a_name_that_leads_to_another_server_is_followed,
         a_node_outlives_the_runtime_that_connected_it,
     }
 }

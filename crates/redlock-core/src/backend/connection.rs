@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,14 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// For how long after a failed connect no command tries another: under load, every lock would try a node that is down. A
 /// release of that time is owed to the node.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How old a connection is at least that is given up because the server is not the right one any more: a name may lead
+/// to another server by now, but one that does not is not asked all the time.
+const RESOLVED_AGAIN: Duration = Duration::from_secs(1);
+
+/// For how long a command waits for a connection that its client should have given up already. The client's own error
+/// says more.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// How a Redis client connects, and what it does with a connection.
 pub trait Connect: Send + Sync + 'static {
@@ -96,12 +107,15 @@ pub struct Connection<C: Connect> {
     client: C,
     /// Locked only to look or to swap, never across an `await`.
     current: Mutex<Option<Current<C>>>,
+    /// Whether the first connection was made, or has failed.
+    has_tried: Arc<AtomicBool>,
 }
 
 struct Current<C: Connect> {
     attempt: Attempt<C>,
     /// When the first command was sent of those that timed out since the last answer.
     silent_since: Option<Instant>,
+    made: Instant,
 }
 
 /// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
@@ -117,7 +131,7 @@ type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
     pub fn new(client: C) -> Self {
-        Self { client, current: Mutex::new(None) }
+        Self { client, current: Mutex::new(None), has_tried: Arc::default() }
     }
 
     /// The client that connects.
@@ -125,11 +139,19 @@ impl<C: Connect> Connection<C> {
         &self.client
     }
 
+    /// Whether the first connection has been neither made nor refused yet.
+    pub fn is_new(&self) -> bool {
+        !self.has_tried.load(Ordering::Relaxed)
+    }
+
     /// Runs a script, or the plain command that a [`Call`] without a script is.
     ///
     /// A connection that turns out to be broken is made again at once, and the same sent again: the node may have
     /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For 10 ms after a connect
     /// that failed no other is tried: its error is the answer.
+    ///
+    /// If the server says that it is a replica, is loading, or wants a password, the name may lead to another server by
+    /// now. The connection is then replaced, at most once a second.
     ///
     /// # Errors
     ///
@@ -209,6 +231,7 @@ impl<C: Connect> Connection<C> {
                     }
                     Err(Failure::Answered(error)) => {
                         self.answered(&attempt);
+                        self.look_for_another_server(&attempt, error.kind());
                         return Err(Unanswered::Failed(error));
                     }
                     Err(Failure::Silent(error)) => {
@@ -237,7 +260,7 @@ impl<C: Connect> Connection<C> {
             Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
             _ => {
                 let attempt = self.connect(connect_timeout);
-                *current = Some(Current { attempt: attempt.clone(), silent_since: None });
+                *current = Some(Current { attempt: attempt.clone(), silent_since: None, made: Instant::now() });
                 attempt
             }
         }
@@ -246,8 +269,10 @@ impl<C: Connect> Connection<C> {
     fn connect(&self, connect_timeout: Duration) -> Attempt<C> {
         let (sender, receiver) = watch::channel(None);
         let connecting = self.client.connect(connect_timeout);
+        let has_tried = Arc::clone(&self.has_tried);
         tokio::spawn(async move {
             let connection = connecting.await.map_err(|error| (error, Instant::now()));
+            has_tried.store(true, Ordering::Relaxed);
             let connected = connection.is_ok();
             sender.send_replace(Some(connection));
             if connected {
@@ -269,6 +294,15 @@ impl<C: Connect> Connection<C> {
             && silent.silent_since.get_or_insert(sent).elapsed() >= SILENCE
         {
             *current = None;
+        }
+    }
+
+    /// Gives up the connection to a server that cannot be the right one any more.
+    fn look_for_another_server(&self, attempt: &Attempt<C>, answer: NodeErrorKind) {
+        use NodeErrorKind::{Authentication, Loading, ReadOnly};
+        if matches!(answer, Authentication | Loading | ReadOnly) {
+            let is_old = |current: &mut Current<C>| current.made.elapsed() >= RESOLVED_AGAIN;
+            self.current().take_if(|current| current.attempt.is(attempt) && is_old(current));
         }
     }
 
@@ -296,7 +330,7 @@ impl<C: Connect> Attempt<C> {
         let connected = match connected {
             Some(connected) => connected,
             // Rare: in a box, so that all other commands are smaller.
-            None => match Box::pin(timeout(connect_timeout, self.0.wait_for(Option::is_some))).await {
+            None => match Box::pin(timeout(connect_timeout + GRACE, self.0.wait_for(Option::is_some))).await {
                 Ok(connected) => connected.ok()?.clone()?,
                 // The runtime that connects may stand still, and then nobody there ends it in time.
                 Err(_) => return Some(Err(NodeError::no_connection(connect_timeout))),

@@ -55,6 +55,16 @@ fn timeouts_can_be_set_each_by_itself() {
 }
 
 #[test]
+fn keepalive_is_on_unless_it_is_switched_off() {
+    assert_eq!(parse("redis://a").keepalive, Some(Duration::from_secs(30)));
+    assert_eq!(parse("redis://a?keepalive=5s").keepalive, Some(Duration::from_secs(5)));
+    assert_eq!(parse("redis://a?keepalive=off").keepalive, None);
+    assert_eq!(parse("redis://a").with_keepalive(None).keepalive, None);
+    assert!(NodeUrl::parse("redis://a?keepalive=0s").is_err());
+    assert!(parse("redis://a").with_keepalive(Some(Duration::ZERO)).check(false).is_err());
+}
+
+#[test]
 fn a_url_may_be_owned_or_borrowed_or_read_already() {
     let owned = "redis://a".to_owned();
     let read = NodeUrl::parse_all([&owned]).unwrap();

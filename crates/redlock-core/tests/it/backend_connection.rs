@@ -26,6 +26,8 @@ use crate::support::{ms, poll_in_task};
 enum Fate {
     Answer,
     Error,
+    /// An error of this kind for an answer.
+    Answers(NodeErrorKind),
     /// No answer within the response timeout.
     Silence,
     /// No answer yet, for so long.
@@ -100,7 +102,8 @@ impl Fake {
         let broken = || Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, "reset"));
         match fate {
             Fate::Answer => Ok(()),
-            Fate::Error => Err(Failure::Answered(NodeErrorKind::Loading.into())),
+            Fate::Error => Err(Failure::Answered(NodeErrorKind::WrongType.into())),
+            Fate::Answers(kind) => Err(Failure::Answered(kind.into())),
             Fate::Silence => {
                 sleep(response_timeout).await;
                 Err(Failure::Silent(NodeError::no_answer(response_timeout)))
@@ -145,6 +148,10 @@ impl RedisClient for Client {
 
     fn name(&self) -> &str {
         "fake"
+    }
+
+    fn is_new(&self) -> bool {
+        self.0.is_new()
     }
 
     async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
@@ -237,7 +244,7 @@ async fn a_plain_command_shares_the_connection_and_is_sent_again_when_it_breaks(
     fake.fates([Fate::Break]);
     ask().await.unwrap();
     assert_eq!(fake.counts(), (2, 3));
-    for (fate, kind) in [(Fate::Error, NodeErrorKind::Loading), (Fate::Silence, NodeErrorKind::Timeout)] {
+    for (fate, kind) in [(Fate::Error, NodeErrorKind::WrongType), (Fate::Silence, NodeErrorKind::Timeout)] {
         fake.fates([fate]);
         assert_eq!(ask().await.unwrap_err().kind(), kind);
     }
@@ -281,9 +288,33 @@ async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
     let fake = Fake::default();
     let node = node(&fake);
     fake.fates([Fate::Error]);
-    assert_eq!(call(&node).await, Err(NodeErrorKind::Loading));
+    assert_eq!(call(&node).await, Err(NodeErrorKind::WrongType));
     call(&node).await.unwrap();
     assert_eq!(fake.counts(), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_the_wrong_one_is_left_at_most_once_a_second() {
+    use NodeErrorKind::{Authentication, Loading, OutOfMemory, Permission, ReadOnly, WrongType};
+    for (kind, is_left) in [
+        (ReadOnly, true),
+        (Loading, true),
+        (Authentication, true),
+        (Permission, false),
+        (OutOfMemory, false),
+        (WrongType, false),
+    ] {
+        let fake = Fake::default();
+        let node = node(&fake);
+        fake.fates([Fate::Answers(kind); 20]);
+        for _ in 0..20 {
+            assert_eq!(call(&node).await, Err(kind));
+            sleep(ms(250)).await;
+        }
+        // Ten times in five seconds: after 1000 ms, 1250 ms later the next, and so on.
+        let connected = if is_left { 4 } else { 1 };
+        assert_eq!(fake.counts(), (connected, 20), "{kind}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
