@@ -161,7 +161,7 @@ impl<'a> Acquire<'a> {
         let mut may_reserve = reservations.is_none();
         let mut reservations = reservations.unwrap_or_default();
         turn = if reservations.is_empty() { turn } else { Some(reservations.turn()) };
-        let mut is_last = false;
+        let (mut is_last, mut was_hopeless) = (false, false);
         loop {
             let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
             if is_last && self.is_reservation {
@@ -181,6 +181,8 @@ impl<'a> Acquire<'a> {
                     }
                 }
             };
+            // Nodes whose configuration makes a quorum impossible are asked once more, and not until the time is over.
+            let is_hopeless = lost.is_some() && failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
                 let is_contended = lost.lost == Lost::Contended;
@@ -198,7 +200,12 @@ impl<'a> Acquire<'a> {
                 Box::pin(self.give_back(lost)).await;
                 return Ok(None);
             }
-            let stop = match self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?) {
+            let next = match is_hopeless && was_hopeless {
+                true => Next::Stop(Stop::Attempts),
+                false => self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?),
+            };
+            was_hopeless = is_hopeless;
+            let stop = match next {
                 Next::Stop(stop) => stop,
                 Next::After(pause) => match self.pause(pause, lost, &mut place, failure).await? {
                     Ok(lock) => return Ok(Some(lock)),
@@ -322,7 +329,7 @@ impl<'a> Acquire<'a> {
 
     /// How long the round may wait for a node: no longer than the caller wants to wait.
     fn patience(&self) -> Duration {
-        self.terms.node_timeout.min(self.left())
+        self.fleet.patience(self.terms.node_timeout, self.terms.first_answer_within()).min(self.left())
     }
 
     /// What is left until the deadline.

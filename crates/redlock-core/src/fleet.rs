@@ -65,6 +65,16 @@ impl Fleet {
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })
     }
 
+    /// How long a node is waited for, of which some have never been connected yet: a node timeout that was set is not
+    /// extended.
+    pub(crate) fn patience(&self, node_timeout: Duration, longest: Duration) -> Duration {
+        let connects = self.members.iter().filter_map(|member| member.node.connects_within()).max();
+        match (self.node_timeout, connects) {
+            (NodeTimeout::Auto, Some(connects)) => node_timeout.max(connects.min(longest)),
+            _ => node_timeout,
+        }
+    }
+
     /// When a lock on these terms is extended.
     pub(crate) fn schedule(&self, options: AutoExtend, terms: &Terms) -> Result<Schedule, AutoExtendError> {
         options.schedule(terms.ttl, self.drift, terms.node_timeout)
@@ -213,6 +223,13 @@ impl Member {
             Ok(_) => {}
         }
         answer
+    }
+}
+
+impl Terms {
+    /// The longest time that the first answer of a node may take: enough is left of the TTL after that.
+    pub(crate) fn first_answer_within(&self) -> Duration {
+        self.ttl.trusted() / 3
     }
 }
 

@@ -72,7 +72,8 @@ impl Redlock {
             let (fleet, key) = (Arc::clone(fleet), keys.first().clone());
             Box::pin(async move { fleet.look(member, &key).await })
         });
-        let mut answers = RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT);
+        let patience = fleet.patience(node_timeout, LATE_LIMIT);
+        let mut answers = RoundTrip::new(requests, patience, node_timeout, LATE_LIMIT);
 
         // 3. Every answer that comes in time. What is late is finished in the background.
         let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
@@ -84,7 +85,7 @@ impl Redlock {
 
         // 4. What they hold, as of now.
         let took = fleet.clock.now().saturating_sub(started);
-        Ok(Inspection::new(fleet, resource, heard, took, node_timeout))
+        Ok(Inspection::new(fleet, resource, heard, took, patience))
     }
 
     /// Whether anybody holds the lock on `resource`: whether a quorum of the nodes holds one token.

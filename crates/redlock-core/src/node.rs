@@ -1,6 +1,6 @@
 //! The seam: what the driver asks of one independent Redis, and what it may answer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -57,6 +57,15 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// it is not.
     fn is_cluster(&self) -> bool {
         false
+    }
+
+    /// Returns how long the first answer of the node may take because there is no connection yet. None once the first
+    /// connection was made or has failed, and for a node that needs none. Default: none.
+    ///
+    /// An automatic [node timeout](crate::RedlockBuilder::node_timeout) is extended by this, up to a third of the TTL:
+    /// connecting takes several round trips.
+    fn connects_within(&self) -> Option<Duration> {
+        None
     }
 
     /// Returns the clock that a [`Redlock`](crate::Redlock) over this node must use, for a simulated node whose keys
@@ -139,6 +148,10 @@ impl<T: LockNode + ?Sized> LockNode for Arc<T> {
 
     fn is_cluster(&self) -> bool {
         (**self).is_cluster()
+    }
+
+    fn connects_within(&self) -> Option<Duration> {
+        (**self).connects_within()
     }
 
     fn clock(&self) -> Option<Arc<dyn Clock>> {

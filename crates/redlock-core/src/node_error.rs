@@ -172,6 +172,12 @@ pub enum NodeErrorKind {
 }
 
 impl NodeErrorKind {
+    /// Whether the same request fails again until somebody changes the configuration of the node, or of the client.
+    pub(crate) fn is_lasting(self) -> bool {
+        use NodeErrorKind::{Authentication, Database, Guard, Permission, Unsupported};
+        matches!(self, Authentication | Permission | Database | Guard | Unsupported)
+    }
+
     /// What an operator can do about it, where there is something to do.
     #[must_use]
     pub fn advice(self) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! A lock of another process goes on in this one: the steps of the driver.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
@@ -9,7 +9,7 @@ use crate::{
     algorithm::{Resumed, Resumption, TtlError},
     claim::Claim,
     error::WithinAsync,
-    fleet::Fleet,
+    fleet::{Fleet, Terms},
     holds::Holds,
     lock::Lock,
     lock_parts::LockParts,
@@ -97,7 +97,7 @@ impl Redlock {
         let took = || fleet.clock.now().saturating_sub(started);
 
         // 2. All nodes at once.
-        let mut answers = ask_for(fleet, &keys, parts.token(), terms.node_timeout);
+        let mut answers = ask_for(fleet, &keys, parts.token(), &terms);
 
         // 3. What they hold, until it decides.
         let mut resumption = Resumption::new(fleet.quorum, fleet.drift, terms.ttl);
@@ -155,7 +155,7 @@ impl Redlock {
 ///
 /// Key by key, which is as good as in one step: a key that holds the token when it is looked at holds it for as long as
 /// the node says, since only who has the token could shorten that.
-fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, node_timeout: Duration) -> RoundTrip<Holds> {
+fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> RoundTrip<Holds> {
     let requests = Requests::new(fleet, |member| {
         let (fleet, keys, token) = (Arc::clone(fleet), keys.clone(), *token);
         Box::pin(async move {
@@ -163,7 +163,8 @@ fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, node_timeout: Du
             Holds::of(join_all(looks).await, &token)
         })
     });
-    RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
+    let patience = fleet.patience(terms.node_timeout, terms.first_answer_within());
+    RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
 }
 
 /// A lock of another process does not go on in this one.

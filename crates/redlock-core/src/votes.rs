@@ -99,6 +99,13 @@ impl Votes {
         &self.nodes
     }
 
+    /// Whether no quorum is possible until somebody changes the configuration of nodes, or of this client.
+    pub(crate) fn are_hopeless(&self) -> bool {
+        let fails_again =
+            |node: &&NodeVote| matches!(&node.answer, NodeAnswer::Failed(error) if error.kind().is_lasting());
+        self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
+    }
+
     /// What an operator can do: about the first failed node for which there is something to do.
     fn advice(&self) -> Option<&'static str> {
         self.nodes.iter().find_map(|node| match &node.answer {

@@ -161,6 +161,14 @@ pub(super) async fn a_port_without_tls_is_told(lab: &Lab) {
     assert!(error.contains("TLS"), "{error}");
 }
 
+pub(super) async fn what_no_retry_can_cure_is_tried_twice(lab: &Lab) {
+    let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
+    let alone = Redlock::builder().node(lab.open(&format!("redis://:hunter2@127.0.0.1:{}", server.port())));
+    let alone = alone.node_timeout(Duration::from_secs(5)).build().unwrap();
+    let error = alone.acquire("r", TTL).await.unwrap_err();
+    assert_eq!(error.attempts().unwrap().made, 2, "{error}");
+}
+
 /// Everything that a user could print after these failures: errors, their causes, and the log.
 async fn printed_after_failures(url: &str, lab: &Lab, token: Token) -> String {
     let log = Log::of_this_process();

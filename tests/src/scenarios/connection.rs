@@ -266,3 +266,36 @@ async fn name(leads_to: Arc<AtomicU16>) -> String {
     });
     url
 }
+
+pub(super) async fn a_node_far_away_grants_the_first_attempt(lab: &Lab) {
+    // Connecting takes two or more round trips, and the automatic node timeout for this TTL is 200 ms.
+    let url = far_away(lab.site(0).port(), Duration::from_millis(75)).await;
+    let redlock = Redlock::new([lab.open(&format!("{url}?connect_timeout=9s"))]).unwrap();
+    let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap();
+    drop(lock);
+    redlock.close().await.unwrap();
+}
+
+/// Passes everything on to a server and back, each time so much later.
+async fn far_away(port: u16, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+            for (mut from, mut to) in [(from_client, to_server), (from_server, to_client)] {
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+                        tokio::time::sleep(delay).await;
+                        if to.write_all(&bytes[..read]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    url
+}

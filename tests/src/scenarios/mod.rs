@@ -246,6 +246,7 @@ scenarios! { ON_SERVERS, true:
         a_server_in_protected_mode_is_told,
         a_database_that_does_not_exist_is_told,
         a_port_without_tls_is_told,
+        what_no_retry_can_cure_is_tried_twice,
         no_message_of_a_server_shows_a_token_or_a_password,
         a_message_of_a_server_is_cut_at_500_characters,
     }
@@ -290,6 +291,7 @@ scenarios! { ON_SERVERS, true:
         a_password_for_a_server_without_one_is_no_error,
         idle_connections_are_kept_alive,
         a_name_that_leads_to_another_server_is_followed,
+        a_node_far_away_grants_the_first_attempt,
         a_node_outlives_the_runtime_that_connected_it,
     }
 }

@@ -2,14 +2,12 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{Answered, Call, Reply};
 use crate::{
@@ -105,9 +103,9 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// Whether the waiters beside a key cannot be had: the user may not touch them, or the server is one of a cluster. They
-    /// are left aside, and poll.
-    no_waiters: Arc<AtomicBool>,
+    /// When the node last refused the waiters beside a key: the user may not access them, or the server is one member of a
+    /// cluster. Waiters then poll.
+    waiters_refused: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<C: RedisClient> Node<C> {
@@ -149,7 +147,7 @@ impl<C: RedisClient> Node<C> {
             client: Arc::new(client),
             connect_timeout: NodeUrl::DEFAULT_TIMEOUT,
             response_timeout: NodeUrl::DEFAULT_TIMEOUT,
-            no_waiters: Arc::default(),
+            waiters_refused: Arc::default(),
         }
     }
 
@@ -204,7 +202,7 @@ impl<C: RedisClient> Node<C> {
     /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
     /// given back all the same. Changes the call in place: a copy would make every request larger.
     async fn call_waiting(&self, call: &mut Call<'_>) -> Result<Answered, NodeError> {
-        let has_waiters = call.has_waiters() && !self.no_waiters.load(Ordering::Relaxed);
+        let has_waiters = call.has_waiters() && !self.refuses_waiters();
         if !has_waiters {
             *call = call.without_waiters();
         }
@@ -218,7 +216,8 @@ impl<C: RedisClient> Node<C> {
                 answered.sent_again |= sent_again;
                 // Anything else may pass.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
-                if is_lasting && !self.no_waiters.swap(true, Ordering::Relaxed) {
+                if is_lasting {
+                    *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     let (node, error) = (&*self.name, error.chain());
                     tracing::debug!(node, %error, "waiters poll this node: it does not take their key");
                 }
@@ -226,6 +225,13 @@ impl<C: RedisClient> Node<C> {
             }
             answered => answered,
         }
+    }
+
+    /// Whether the node has refused waiters within the last minute. Permissions may have changed since.
+    fn refuses_waiters(&self) -> bool {
+        const ASKED_AGAIN: Duration = Duration::from_secs(60);
+        let refused = *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_some_and(|refused| refused.elapsed() < ASKED_AGAIN)
     }
 
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
@@ -242,6 +248,10 @@ impl<C: RedisClient> LockNode for Node<C> {
 
     fn is_cluster(&self) -> bool {
         self.client.is_cluster()
+    }
+
+    fn connects_within(&self) -> Option<Duration> {
+        self.client.is_new().then_some(self.connect_timeout)
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
@@ -312,7 +322,7 @@ impl<C> Clone for Node<C> {
         Self {
             name: Arc::clone(&self.name),
             client: Arc::clone(&self.client),
-            no_waiters: Arc::clone(&self.no_waiters),
+            waiters_refused: Arc::clone(&self.waiters_refused),
             ..*self
         }
     }

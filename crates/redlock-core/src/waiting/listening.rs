@@ -45,7 +45,7 @@ impl Ear {
     const CLOSED: u8 = 0;
     const OPENING: u8 = 1;
     const OPEN: u8 = 2;
-    /// The node said that this cannot be: it is not asked again.
+    /// The node said that this cannot be. If it lacks a permission, it is asked again after a while.
     const DEAF: u8 = 3;
 
     fn is(&self, state: u8) -> bool {
@@ -68,6 +68,9 @@ impl Listening {
 
     /// How long a connection lasts at least that is worth to be replaced at once.
     const LASTS: Duration = Duration::from_secs(1);
+
+    /// After how long a node is asked again that does not permit to listen: its permissions may have been corrected.
+    const ASKED_AGAIN: Duration = Duration::from_secs(60);
 
     /// For how long subscriptions are kept when nobody waits any more.
     const LINGER: Duration = Duration::from_secs(10);
@@ -113,7 +116,14 @@ impl Listening {
             if !member.is_failing() && !member.node.is_cluster() && ear.is_to_be_opened() {
                 let (fleet, ended) = (Arc::downgrade(fleet), self.end.subscribe());
                 runtime.spawn(
-                    Subscription { fleet, node, channel: Arc::clone(&channel), opened: OnceLock::new() }.run(ended),
+                    Subscription {
+                        fleet,
+                        node,
+                        channel: Arc::clone(&channel),
+                        opened: OnceLock::new(),
+                        refused: OnceLock::new(),
+                    }
+                    .run(ended),
                 );
             }
         }
@@ -184,12 +194,19 @@ struct Subscription {
     channel: Arc<str>,
     /// When it began to be listened to.
     opened: OnceLock<Instant>,
+    /// Why the node refused, if it did.
+    refused: OnceLock<NodeErrorKind>,
 }
 
 impl Subscription {
     async fn run(self, mut ended: watch::Receiver<()>) {
         let listened = async {
-            let Some(mut messages) = self.open().await else { return };
+            let Some(mut messages) = self.open().await else {
+                if self.refused.get() == Some(&NodeErrorKind::Permission) {
+                    let _ = timeout(Listening::ASKED_AGAIN, ended.changed()).await;
+                }
+                return;
+            };
             loop {
                 let message = select! {
                     biased;
@@ -228,6 +245,7 @@ impl Subscription {
             Err(error) => {
                 tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll this node: nobody wakes them");
                 if matches!(error.kind(), NodeErrorKind::Unsupported | NodeErrorKind::Permission) {
+                    let _ = self.refused.set(error.kind());
                     self.becomes(&fleet, Ear::DEAF);
                 }
                 None
@@ -258,7 +276,11 @@ impl Drop for Subscription {
     /// The connection broke, nobody waits any more, or the runtime has ended.
     fn drop(&mut self) {
         let Some(fleet) = self.fleet.upgrade() else { return };
-        if let Some(ear) = fleet.listening.nodes.get(self.node).filter(|ear| !ear.is(Ear::DEAF)) {
+        // A backend that cannot listen never will.
+        if self.refused.get() == Some(&NodeErrorKind::Unsupported) {
+            return;
+        }
+        if let Some(ear) = fleet.listening.nodes.get(self.node) {
             ear.set(Ear::CLOSED);
             fleet.listening.changed.notify_waiters();
             // Who counted on it opens another; at once, unless such connections do not last.

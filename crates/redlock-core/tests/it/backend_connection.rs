@@ -318,6 +318,25 @@ async fn a_server_that_is_the_wrong_one_is_left_at_most_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_new_until_the_first_one_was_made_or_has_failed() {
+    for succeeds in [true, false] {
+        let fake = Fake::default();
+        fake.connects([Some((ms(70), succeeds))]);
+        let node = node(&fake);
+        let is_new = || node.connects_within() == Some(ms(60_000));
+        assert!(is_new());
+        let calling = tokio::spawn({
+            let node = node.clone();
+            async move { call(&node).await }
+        });
+        sleep(ms(69)).await;
+        assert!(is_new());
+        assert_eq!(calling.await.unwrap().is_ok(), succeeds);
+        assert_eq!(node.connects_within(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_answers_nothing_for_two_seconds_is_given_up() {
     let fake = Fake::default();
     let node = node(&fake).with_response_timeout(ms(999));

@@ -360,6 +360,56 @@ fn a_url_that_cannot_be_used_is_an_error() {
     assert!(twice.contains("given twice"), "{twice}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_refuses_waiters_is_asked_again_after_a_minute() {
+    let fake =
+        Fake { refuses_waiters: Some((NodeErrorKind::Permission, "NOPERM")), ..Fake::answering(Reply::Integer(1)) };
+    let sent = Arc::clone(&fake.sent);
+    let node: Node<Fake> = Node::new(fake);
+    let mut request = release();
+    request.wake = Some(Wake::new([Resource::new("r:redlock:waiters").unwrap()], None));
+    for _ in 0..3 {
+        node.release(&request).await.unwrap();
+        sleep(ms(30_000)).await;
+    }
+    let keys: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.keys.len()).collect();
+    assert_eq!(keys, [2, 1, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn no_error_shows_a_token_that_was_sent() {
+    /// Repeats the token in its error.
+    struct Echo;
+
+    impl RedisClient for Echo {
+        fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+            Err(url.rejected("not needed"))
+        }
+
+        fn name(&self) -> &str {
+            "echo"
+        }
+
+        fn secrets(&self) -> Vec<String> {
+            vec!["correct horse".to_owned()]
+        }
+
+        async fn call(&self, call: &Call<'_>, _: Duration, _: Duration) -> Result<Answered, NodeError> {
+            let sent: String = call.token().map(|token| token.as_str()[..12].to_owned()).into_iter().collect();
+            Err(NodeError::new(NodeErrorKind::Other, format!("ERR what is '{sent}' and AUTH correct horse")))
+        }
+    }
+
+    let node = Node::<Echo>::new(Echo);
+    for error in [node.acquire(&acquire()).await.unwrap_err(), node.extend(&extend()).await.unwrap_err()] {
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(text, "ERR what is '...' and AUTH ...");
+        assert!(!format!("{error:?}").contains("0707"), "{error:?}");
+    }
+    let value = Reply::Holder(TOKEN.repeat(2), 7).unexpected();
+    assert!(!format!("{value:?}").contains("7, 7"), "{value:?}");
+}
+
 #[tokio::test]
 async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
     let key = Resource::new("r").unwrap();

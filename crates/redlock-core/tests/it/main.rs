@@ -35,6 +35,7 @@ mod regressions;
 
 // What operators see.
 mod inspect;
+mod lasting;
 mod check;
 mod observer;
 mod observer_alarms;

@@ -1,10 +1,16 @@
 //! Who is notified of a release, and what happens to those who are not.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
-    Redlock, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, ListenRequest, LockNode,
+    NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock, WakeUps,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep};
@@ -183,7 +189,57 @@ async fn who_is_refused_within_a_pause_sleeps_past_no_ttl() {
     assert!(taken - dropped < ms(400), "{:?}", taken - dropped);
 }
 
-/// A node on which nobody may listen.
+/// A node on which nobody may listen, until the permissions are corrected.
+#[derive(Debug)]
+struct Forbidden(MockNode, Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl LockNode for Forbidden {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+
+    async fn listen(&self, request: &ListenRequest) -> Result<Box<dyn WakeUps>, NodeError> {
+        match self.1.load(Ordering::SeqCst) {
+            true => Err(NodeErrorKind::Permission.into()),
+            false => self.0.listen(request).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_is_notified_again_a_minute_after_the_permissions_were_corrected() {
+    let (nodes, is_forbidden) = (MockNode::fleet(3), Arc::new(AtomicBool::new(true)));
+    let forbidden = nodes.iter().cloned().map(|node| Forbidden(node, Arc::clone(&is_forbidden)));
+    let theirs = Redlock::builder().nodes(forbidden).clock(TokioClock::default()).build().unwrap();
+    let ours = redlock(&nodes);
+    for is_notified in [false, true] {
+        let lock = ours.acquire("r", TTL).await.unwrap();
+        let waiting = waits(&theirs);
+        sleep(ms(100)).await;
+        let released = Instant::now();
+        lock.release().await.unwrap();
+        let (lock, taken) = waiting.await.unwrap();
+        assert_eq!(taken == released, is_notified, "{:?}", taken - released);
+        lock.release().await.unwrap();
+        is_forbidden.store(false, Ordering::SeqCst);
+        sleep(Duration::from_secs(60)).await;
+    }
+}
+
+/// A node on which nobody can listen.
 #[derive(Debug)]
 struct Deaf(MockNode);
 

@@ -1,0 +1,115 @@
+//! Nodes that fail until somebody changes their configuration, and nodes that have never been connected.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redlock_core::{
+    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
+    NodeError, NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+};
+use redlock_mock::MockNode;
+use tokio::time::Instant;
+
+use crate::support::ms;
+
+const TTL: Duration = Duration::from_secs(9);
+
+/// A node that may fail, or that may never have been connected.
+#[derive(Debug)]
+struct Node {
+    node: MockNode,
+    fails: Option<NodeErrorKind>,
+    connects_within: Option<Duration>,
+}
+
+#[async_trait]
+impl LockNode for Node {
+    fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    fn connects_within(&self) -> Option<Duration> {
+        self.connects_within
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        match self.fails {
+            Some(kind) => Err(kind.into()),
+            None => self.node.acquire(request).await,
+        }
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.node.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.node.release(request).await
+    }
+
+    async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
+        self.node.inspect(request).await
+    }
+}
+
+fn failing(kinds: [Option<NodeErrorKind>; 3]) -> Redlock {
+    let nodes = MockNode::fleet(3).into_iter().zip(kinds);
+    let nodes = nodes.map(|(node, fails)| Node { node, fails, connects_within: None });
+    Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap()
+}
+
+/// How many attempts are made to lock what a quorum of the nodes cannot grant.
+async fn attempts(kinds: [Option<NodeErrorKind>; 3]) -> u32 {
+    let error = failing(kinds).acquire("r", TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
+    error.attempts().unwrap().made
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_retry_can_cure_is_tried_once_more_and_not_until_the_end() {
+    use NodeErrorKind::{Authentication, Database, Permission, Timeout, Unreachable, Unsupported};
+    for kind in [Authentication, Permission, Unsupported, Database] {
+        assert_eq!(attempts([Some(kind), Some(Permission), None]).await, 2, "{kind}");
+        // One of them may be back.
+        assert_eq!(attempts([Some(kind), Some(Unreachable), None]).await, 20, "{kind}");
+    }
+    assert_eq!(attempts([Some(Timeout), Some(Unreachable), None]).await, 20);
+    // A quorum does without it.
+    assert!(failing([Some(Authentication), None, None]).acquire("r", TTL).await.is_ok());
+}
+
+/// A node whose first answer comes only after 400 ms. The automatic node timeout at this TTL is 180 ms.
+fn far_away(connects_within: Option<Duration>) -> RedlockBuilder {
+    let node = MockNode::new("far away").with_latency(ms(400));
+    Redlock::builder().node(Node { node, fails: None, connects_within }).clock(TokioClock::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_never_connected_is_waited_for_as_long_as_connecting_may_take() {
+    let start = Instant::now();
+    let redlock = far_away(Some(ms(1000))).build().unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    assert_eq!(start.elapsed(), ms(400));
+    assert!(redlock.inspect("r").await.unwrap().is_locked().unwrap());
+    let resumed = redlock.resume(lock.into_parts().await.unwrap()).await.unwrap();
+    drop(resumed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_waited_for_no_longer_than_a_third_of_the_ttl_or_the_node_timeout_that_was_set() {
+    for (connects_within, node_timeout, ttl, given_up) in [
+        (None, None, TTL, ms(180)),
+        (Some(ms(1000)), None, ms(900), ms(300)),
+        (Some(ms(300)), None, TTL, ms(300)),
+        (Some(ms(1000)), Some(ms(50)), TTL, ms(50)),
+    ] {
+        let builder = far_away(connects_within);
+        let builder = match node_timeout {
+            Some(node_timeout) => builder.node_timeout(node_timeout),
+            None => builder,
+        };
+        let start = Instant::now();
+        let error = builder.build().unwrap().try_acquire("r", ttl).await.unwrap_err();
+        assert_eq!(start.elapsed(), given_up, "{error}");
+    }
+}
