@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireRequest, Holder, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release, Resources,
-    Token, Ttl, algorithm::hash_slot,
+    AcquireError, AcquireRequest, Holder, InitializeError, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release,
+    Resources, Token, Ttl, algorithm::hash_slot,
 };
 use redlock_fred::fred::{
     clients::Client,
@@ -69,6 +69,8 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
     }
     assert_eq!(members.len(), servers.len(), "the names are on one member");
 
+    let scattered = builder().restart_guard(TTL).build().unwrap();
+    assert!(matches!(scattered.initialize().await.unwrap_err(), InitializeError::Slots { .. }));
     let guarded = builder().key_prefix("{app}:").restart_guard(TTL).build().unwrap();
     guarded.initialize().await.unwrap();
     assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().release().await.unwrap(), Release::Released);

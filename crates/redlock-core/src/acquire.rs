@@ -79,7 +79,6 @@ impl<'a> Acquire<'a> {
         let keys = fleet.keys(&resources)?;
         let fencing = options.fencing.unwrap_or(fleet.fencing);
         let counters = fencing.then(|| fleet.counters(&keys, options.ttl)).transpose()?;
-        fleet.check_reserved(&keys, counters.as_ref())?;
         SlotsError::check(fleet, &resources, &keys, counters.as_ref())?;
         let terms = fleet.terms(options.ttl)?;
         let auto_extend = options.auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;

@@ -80,11 +80,17 @@ impl Fleet {
         options.schedule(terms.ttl, self.drift, terms.node_timeout)
     }
 
-    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys.
+    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys. Fails if the
+    /// library uses one of them itself.
     pub(crate) fn keys(&self, resources: &Resources) -> Result<Resources, ResourceError> {
-        match &*self.key_prefix {
-            "" => Ok(resources.clone()),
-            prefix => resources.prefixed(prefix),
+        let keys = match &*self.key_prefix {
+            "" => resources.clone(),
+            prefix => resources.prefixed(prefix)?,
+        };
+        let marker = self.guard.as_ref().map(|guard| &guard.marker);
+        match keys.iter().find(|key| key.is_reserved() || Some(*key) == marker) {
+            Some(key) => Err(ResourceError::Reserved { key: key.as_str().to_owned() }),
+            None => Ok(keys),
         }
     }
 
@@ -92,17 +98,6 @@ impl Fleet {
     pub(crate) fn counters(&self, keys: &Resources, ttl: Duration) -> Result<Counters, ResourceError> {
         // No lock outlives its counter.
         Ok(Counters::new(keys.counters()?, self.fencing_retention.max(ttl)))
-    }
-
-    /// Fails if one of these keys is that of their counters, of the restart guard, or of those who wait for another.
-    pub(crate) fn check_reserved(&self, keys: &Resources, counters: Option<&Counters>) -> Result<(), ResourceError> {
-        let marker = self.guard.as_ref().map(|guard| &guard.marker);
-        let mut reserved = counters.into_iter().flat_map(|counters| &counters.keys).chain(marker);
-        let reserved = reserved.find(|reserved| keys.iter().any(|key| key == *reserved));
-        match reserved.or_else(|| keys.iter().find(|key| key.is_waiters())) {
-            Some(key) => Err(ResourceError::Reserved { key: key.as_str().to_owned() }),
-            None => Ok(()),
-        }
     }
 
     /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no more.

@@ -95,9 +95,20 @@ impl NodeUrl {
     ///
     /// If it is malformed, or has a scheme or an option that is not listed above. The error never holds the password.
     pub fn parse(text: &str) -> Result<Self, NodeUrlError> {
-        let url = Url::parse(text)
-            .map_err(|error| NodeUrlError { url: "...".to_owned(), why: Why::Malformed(error.to_string()) })?;
-        let fail = |why| NodeUrlError { url: printable(&url), why };
+        Self::read(text).map_err(|error| match is_cut_short(text) {
+            true => NodeUrlError { url: host_of(text), why: Why::NotEncoded, number: None },
+            false => error,
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, NodeUrlError> {
+        let malformed = |error: url::ParseError| Why::Malformed(error.to_string());
+        let url = Url::parse(text).map_err(|error| NodeUrlError {
+            url: host_of(text),
+            why: malformed(error),
+            number: None,
+        })?;
+        let fail = |why| NodeUrlError { url: printable(&url), why, number: None };
         let mut node = Self {
             address: address(&url).map_err(fail)?,
             user: decoded(url.username()).map_err(fail)?,
@@ -110,7 +121,7 @@ impl NodeUrl {
         if let NodeAddress::Tcp { .. } = node.address {
             match url.path().trim_matches('/') {
                 "" => {}
-                db => node.db = db.parse().map_err(|_| fail(Why::Database))?,
+                db => node.db = db.parse().map_err(|_| fail(Why::Database(db.to_owned())))?,
             }
         }
         let mut go_response_timeout = None;
@@ -125,7 +136,7 @@ impl NodeUrl {
                 "ReadTimeout" | "WriteTimeout" => {
                     go_response_timeout = go_response_timeout.max(Some(nanoseconds(&value).map_err(bad)?));
                 }
-                "db" => node.db = value.parse().map_err(|_| fail(Why::Database))?,
+                "db" => node.db = value.parse().map_err(|_| fail(Why::Database(value.into_owned())))?,
                 "user" => node.user = Some(value.into_owned()),
                 "password" | "pass" => node.password = Some(value.into_owned()),
                 _ => return Err(fail(Why::Option)),
@@ -146,10 +157,11 @@ impl NodeUrl {
         NodeUrlError: From<U::Error>,
     {
         let mut nodes: Vec<Self> = Vec::new();
-        for url in urls {
-            let node = url.try_into()?;
+        for (index, url) in urls.into_iter().enumerate() {
+            let number = |error: NodeUrlError| NodeUrlError { number: Some(index + 1), ..error };
+            let node = url.try_into().map_err(|error| number(error.into()))?;
             if nodes.iter().any(|other| other.address == node.address) {
-                return Err(node.error(Why::Twice));
+                return Err(number(node.error(Why::Twice)));
             }
             nodes.push(node);
         }
@@ -199,7 +211,7 @@ impl NodeUrl {
     }
 
     fn error(&self, why: Why) -> NodeUrlError {
-        NodeUrlError { url: self.name(), why }
+        NodeUrlError { url: self.name(), why, number: None }
     }
 
     /// The address, as errors and logs print it. Two URLs of one server have one name, whatever their databases: a
@@ -279,13 +291,41 @@ fn printable(url: &Url) -> String {
     format!("{}://{host}{port}", url.scheme())
 }
 
+/// What follows the first `/`, `?` or `#` behind the scheme is no user and no password.
+const ENDS_LOGIN: [char; 3] = ['/', '?', '#'];
+
+/// Whether the user or the password seems to end early, at a `/`, `?` or `#` that should be percent-encoded.
+fn is_cut_short(text: &str) -> bool {
+    let behind_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
+    behind_scheme.split_once(ENDS_LOGIN).is_some_and(|(login, rest)| !login.contains('@') && rest.contains('@'))
+}
+
+/// The host and the port of a URL that cannot be read, as far as they can be told from the password.
+fn host_of(text: &str) -> String {
+    let (_, host) = text.rsplit_once('@').unwrap_or_default();
+    let host = host.split(ENDS_LOGIN).next().unwrap_or_default();
+    let is_host = |char: char| char.is_ascii_alphanumeric() || ".:-_[]".contains(char);
+    if host.is_empty() || !host.chars().all(is_host) { "...".to_owned() } else { host.to_owned() }
+}
+
 /// A node URL that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use node url `{url}`: {why}")]
+#[error("cannot use node url {}`{url}`: {why}", Number(*number))]
 pub struct NodeUrlError {
     /// As much of the URL as may be printed.
     url: String,
     why: Why,
+    /// Which of several URLs it is, from 1.
+    number: Option<usize>,
+}
+
+/// The number of a URL, if it is one of several.
+struct Number(Option<usize>);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |number| write!(f, "number {number}, "))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -308,8 +348,10 @@ enum Why {
     NoTls,
     #[error("{0}")]
     Rejected(String),
-    #[error("the database is not a number")]
-    Database,
+    #[error("the database {0:?} is not a number")]
+    Database(String),
+    #[error("the user or the password seems to contain `#`, `/` or `?`: percent-encode them, for example `/` as `%2F`")]
+    NotEncoded,
     #[error(
         "an option is none of connect_timeout, response_timeout, keepalive, db, user, password, DialTimeout, ReadTimeout, \
          WriteTimeout"

@@ -16,6 +16,9 @@ impl Resource {
     /// sent to every node in every round.
     pub const MAX_LEN: usize = 64 * 1024;
 
+    /// What is behind the name in the key of its fencing counter.
+    const FENCE: &str = ":fence";
+
     /// What is behind the name in the key of those who wait for it.
     const WAITERS: &str = ":redlock:waiters";
 
@@ -43,11 +46,10 @@ impl Resource {
 
     /// The key of the fencing counter beside this key, in the same hash slot of a Redis Cluster, wherever there can be one.
     pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
-        const SUFFIX: &str = ":fence";
         // Two keys that differ in the braces alone share a counter, which is no harm: it only ever counts up.
         let counter = match hash_tag(&self.0) {
-            Some(_) => [&self.0, SUFFIX].concat(),
-            None => ["{", &self.0, "}", SUFFIX].concat(),
+            Some(_) => [&self.0, Self::FENCE].concat(),
+            None => ["{", &self.0, "}", Self::FENCE].concat(),
         };
         if counter.len() > Self::MAX_LEN {
             return Err(ResourceError::CounterTooLong { len: self.0.len() });
@@ -62,9 +64,10 @@ impl Resource {
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Whether this is such a key.
-    pub(crate) fn is_waiters(&self) -> bool {
-        self.0.ends_with(Self::WAITERS)
+    /// Whether the library may use this key itself, for the waiters or the fencing counter of another name. A lock with
+    /// that name would block the other one.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE)
     }
 
     /// The name.
@@ -136,7 +139,8 @@ pub enum ResourceError {
         /// The key's length in bytes.
         len: usize,
     },
-    /// The key is that of a fencing counter of this lock, of the restart guard, or of those who wait for a lock.
+    /// The key is that of a fencing counter, of the restart guard, or of those who wait for a lock: names that end in
+    /// `:fence` or `:redlock:waiters`.
     #[error("the key {key:?} is used for a fencing counter, the restart guard or waiters: choose another name")]
     Reserved {
         /// The key.

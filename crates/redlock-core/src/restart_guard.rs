@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    answer::OpenAnswer, error::WithinAsync, fleet::Member, node_error::NodeError, redlock::Redlock,
-    request::OpenRequest, round_trip::LATE_LIMIT,
+    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, fleet::Member, node_error::NodeError,
+    redlock::Redlock, request::OpenRequest, round_trip::LATE_LIMIT,
 };
 
 impl Redlock {
@@ -49,6 +49,11 @@ impl Redlock {
     pub async fn initialize(&self) -> Result<(), InitializeError> {
         let guard = self.fleet.guard.as_ref().ok_or(InitializeError::NoGuard)?;
         Handle::try_current().map_err(|_| InitializeError::NoRuntime)?;
+        // The marker has one slot, and locks may have any, unless the prefix of all keys has a tag.
+        let cluster = self.fleet.members.iter().find(|member| member.node.is_cluster());
+        if let Some(cluster) = cluster.filter(|_| hash_tag(&self.fleet.key_prefix).is_none()) {
+            return Err(InitializeError::Slots { node: cluster.node.name().to_owned() });
+        }
         let ask = |member: &'_ Member, run| {
             let (node, request) = (Arc::clone(&member.node), OpenRequest::new(guard.clone(), run));
             async move { (node.name().to_owned(), in_time(node.open(&request)).await) }
@@ -102,6 +107,15 @@ pub enum InitializeError {
     Failed {
         /// Which, and why.
         nodes: Vec<(String, NodeError)>,
+    },
+    /// A node is a Redis Cluster, and the keys have no common hash slot. Each acquire would be refused. Nothing was sent.
+    #[error(
+        "node {node} is a Redis Cluster, and the restart guard needs all keys in one of its hash slots: set a key prefix \
+         with a tag, for example {{tag}}:"
+    )]
+    Slots {
+        /// Which.
+        node: String,
     },
     /// The call was not made on a tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call initialize from a task of a runtime with time and io enabled")]

@@ -21,7 +21,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/acquire.lua")
     ),
-    sha1: "ba7aacff183eff055b221e8517631e021bfbdf89",
+    sha1: "9ff290fa6e69491d9c7a10142752a84f6c3229ee",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how

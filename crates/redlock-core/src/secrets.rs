@@ -153,7 +153,7 @@ mod tests {
 
         #[derive(Debug, thiserror::Error)]
         #[error("harmless")]
-        struct OnlyInDebug(#[expect(dead_code, reason = "printed by Debug")] String);
+        struct OnlyInDebug(String);
 
         assert_eq!(cleaned(&Outer(std::io::Error::other("refused")), &[TOKEN]), None);
         let inner = Outer(std::io::Error::other(format!("got {TOKEN}")));

@@ -26,7 +26,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::error::{is_broken, is_no_script, node_error};
+use crate::{
+    client::is_tls,
+    error::{is_broken, is_no_script, node_error},
+};
 
 /// Connects by a configuration.
 pub(crate) struct Connector {
@@ -98,10 +101,7 @@ impl Connect for Connector {
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<Arc<Connected>, NodeError>> + Send + 'static {
         let client = self.client(connect_timeout);
-        #[cfg(feature = "tls")]
-        let is_tls = self.config.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let is_tls = false;
+        let is_tls = is_tls(&self.config);
         let no_connection = move || match is_tls {
             true => NodeError::no_tls_connection(connect_timeout),
             false => NodeError::no_connection(connect_timeout),

@@ -207,3 +207,26 @@ pub(super) async fn a_counter_that_is_none_is_an_error_and_stays(lab: &Lab) {
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
     assert!(error.to_string().contains(&NodeErrorKind::WrongType.to_string()), "{error}");
 }
+
+pub(super) async fn a_counter_far_ahead_of_the_clock_counts_against_its_node(lab: &Lab) {
+    const DAMAGED: &str = "9007199254740990";
+    lab.set(0, "{r}:fence", DAMAGED, None).await;
+    let redlock = fenced(lab, 3);
+    let mut before = 0;
+    for _ in 0..3 {
+        let lock = redlock.try_acquire("r", TTL).await.unwrap();
+        let token = lock.fencing_token().unwrap().get();
+        assert!(before < token && token < 8_000_000_000_000_000, "{token}");
+        before = token;
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+    assert_eq!(lab.value(0, "{r}:fence").await.as_deref(), Some(DAMAGED));
+
+    let error = fenced(lab, 1).try_acquire("r", TTL).await.unwrap_err();
+    assert!(error.to_string().contains("too many nodes failed"), "{error}");
+    // Several names have several counters, of which none may be ahead.
+    let error = fenced(lab, 1).try_acquire_all(["q", "r"], TTL).await.unwrap_err();
+    assert!(error.to_string().contains("too many nodes failed"), "{error}");
+    lab.remove(0, "{r}:fence").await;
+    assert!(fenced(lab, 1).try_acquire_all(["q", "r"], TTL).await.is_ok());
+}

@@ -189,6 +189,7 @@ scenarios! { EVERYWHERE, false:
         a_node_that_forgot_its_counter_does_not_lower_the_next_token,
         nodes_that_have_counted_apart_agree_on_the_greatest,
         many_locks_have_one_token_above_those_of_each,
+        a_counter_far_ahead_of_the_clock_counts_against_its_node,
         a_minority_is_not_needed_for_a_token,
         a_counter_that_is_none_is_an_error_and_stays,
     }

@@ -76,10 +76,42 @@ fn a_url_may_be_owned_or_borrowed_or_read_already() {
 #[test]
 fn an_error_names_the_server() {
     let error = |url| NodeUrl::parse(url).unwrap_err().to_string();
-    assert_eq!(error("redis://a:7000/x"), "cannot use node url `redis://a:7000`: the database is not a number");
-    assert_eq!(error("rediss://a/x"), "cannot use node url `rediss://a`: the database is not a number");
+    assert_eq!(error("redis://a:7000/x"), "cannot use node url `redis://a:7000`: the database \"x\" is not a number");
+    assert_eq!(error("rediss://a/x"), "cannot use node url `rediss://a`: the database \"x\" is not a number");
+    assert_eq!(error("redis://:hunter2@a:99999/0").split(": ").next(), Some("cannot use node url `a:99999`"));
     let rejected = parse("redis://:hunter2@a").rejected("database 300 is above 255").to_string();
     assert_eq!(rejected, "cannot use node url `a:6379`: database 300 is above 255");
+}
+
+#[test]
+fn of_several_urls_the_wrong_one_is_named() {
+    let error = |urls: [&str; 3]| NodeUrl::parse_all(urls).unwrap_err().to_string();
+    assert_eq!(
+        error(["redis://a", "redis://:hunter2@b:x", "redis://c"]),
+        "cannot use node url number 2, `b:x`: invalid port number; write it as `redis://host:6379`"
+    );
+    assert!(error(["redis://a", "redis://b", "c"]).starts_with("cannot use node url number 3, `...`: "));
+    assert!(error(["redis://a", "redis://b", "redis://a"]).starts_with("cannot use node url number 3, `a:6379`: "));
+}
+
+#[test]
+fn a_password_that_is_not_encoded_is_recognized() {
+    for url in [
+        "redis://:hunter2/x@b:7000",
+        "redis://u:hunter2#x@b:7000/1",
+        "rediss://u:1?hunter2@b:7000",
+        "redis://u:1/hunter2@b:7000",
+    ] {
+        let error = NodeUrl::parse(url).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot use node url `b:7000`: the user or the password seems to contain `#`"),
+            "{text}"
+        );
+        assert!(!format!("{error:?} {text}").contains("hunter2"), "{error:?}");
+    }
+    // Nothing is wrong with an `@` behind the host.
+    assert_eq!(parse("redis://a?password=b@c").password.as_deref(), Some("b@c"));
 }
 
 #[test]
@@ -91,8 +123,8 @@ fn what_is_wrong_is_told_without_the_password() {
         ("redis://", "there is no host"),
         ("redis+unix://?password=hunter2", "there is no host"),
         ("redis://u:hunter2@a:99999", "invalid port number"),
-        ("redis://:hunter2@a/first", "the database is not a number"),
-        ("redis://:hunter2@a/-1", "the database is not a number"),
+        ("redis://:hunter2@a/first", "the database \"first\" is not a number"),
+        ("redis://:hunter2@a/-1", "the database \"-1\" is not a number"),
         ("redis://:hunter2@a?timeout=3", "an option is none of connect_timeout"),
         ("redis://:hunter2@a?connect_timeout=3", "a timeout is no positive duration"),
         ("redis://:hunter2@a?response_timeout=0ms", "a timeout is no positive duration"),
@@ -104,7 +136,7 @@ fn what_is_wrong_is_told_without_the_password() {
         ("redis://:hunter2", "empty host"),
         ("redis://:hunter2%40host:6379", "empty host"),
         ("redis://hunter2%40host:6379", "the host is percent-encoded"),
-        ("redis://a:12?hunter2@host/0", "an option is none of"),
+        ("redis://a:12?hunter2@host/0", "percent-encode them"),
     ] {
         let error = NodeUrl::parse(url).unwrap_err();
         assert!(error.to_string().contains(why), "{url}: {error}");
@@ -127,7 +159,7 @@ fn one_server_must_not_vote_twice() {
     let error = NodeUrl::parse_all(["redis://a", "redis://b", "tcp://A:6379/1"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot use node url `a:6379`: the same server is given twice; one server must not vote twice"
+        "cannot use node url number 3, `a:6379`: the same server is given twice; one server must not vote twice"
     );
     assert_eq!(NodeUrl::parse_all(["redis://a", "redis://a:6380"]).unwrap().len(), 2);
 }

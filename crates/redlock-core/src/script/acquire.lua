@@ -88,14 +88,16 @@ if refused then return { refused, now } end
 
 -- A counter that is not there begins above all that were counted before, here or elsewhere. One of before this run may
 -- have gone back, if the server forgot only the last of its data.
-local counter, greatest = 0, 9007199254740991
+-- One that is 100 years ahead of the clock was not counted, and would leave no room: it is this node's fault.
+local counter, greatest = 0, math.min(now + 3155760000000000, 9007199254740991)
+local ahead = 'ERR a fencing counter is more than 100 years ahead of the clock: delete its key'
 if retention > 0 and is_new and last == resources + 1 then
   -- The same as below, and faster: one counter, and a grant that is no repetition.
   local counted = redis.pcall('INCR', KEYS[last])
   if type(counted) == 'table' then return counted end
   if counted < 1 or counted > greatest then
     redis.pcall('DECR', KEYS[last])
-    return redis.error_reply('ERR a fencing counter is none, or above 2^53 - 1')
+    return redis.error_reply(counted < 1 and 'ERR a fencing counter is none' or ahead)
   end
   counter = math.max(counted == 1 and now + 1 or counted, since + 1)
   local kept
@@ -117,7 +119,7 @@ elseif retention > 0 then
   end
   -- A request that the client sent again is no second grant.
   if is_new then counter = counter + 1 end
-  if counter > greatest then return redis.error_reply('ERR a fencing counter is above 2^53 - 1') end
+  if counter > greatest then return redis.error_reply(ahead) end
   for i = resources + 1, last do
     local set = redis.pcall('SET', KEYS[i], whole(counter), 'PX', ARGV[4])
     if set['err'] then return set end

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, BuildError, ExtendAnswer, ExtendRequest, FencingToken,
-    LockNode, Lost, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, ResourceError, Timed,
-    TokioClock,
+    InspectError, LockNode, LockParts, Lost, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
+    ResourceError, ResumeError, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, advance};
@@ -228,11 +228,25 @@ async fn a_raise_keeps_counters_as_long_as_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_is_the_key_of_its_own_counter_is_refused() {
-    let redlock = fenced(&MockNode::fleet(1));
-    let error = redlock.try_acquire_all(["r", COUNTER], TTL).await.unwrap_err();
-    assert!(matches!(&error, AcquireError::Resource(ResourceError::Reserved { key }) if key == COUNTER), "{error}");
-    redlock.try_acquire_all(["r", "r:fence"], TTL).await.unwrap().release().await.unwrap();
+async fn a_name_that_the_library_may_use_itself_is_refused_in_every_call() {
+    let nodes = MockNode::fleet(1);
+    for name in [COUNTER, "x{r}y:fence", "r:fence", "r:redlock:waiters"] {
+        let prefixed = builder(&nodes).key_prefix("lock:").build().unwrap();
+        for redlock in [fenced(&nodes), support::redlock(&nodes), prefixed] {
+            let is_reserved =
+                |error: &ResourceError| matches!(error, ResourceError::Reserved { key } if key.ends_with(name));
+            let error = redlock.try_acquire_all(["r", name], TTL).await.unwrap_err();
+            assert!(matches!(&error, AcquireError::Resource(error) if is_reserved(error)), "{error}");
+            let error = redlock.acquire(name, TTL).await.unwrap_err();
+            assert!(matches!(&error, AcquireError::Resource(error) if is_reserved(error)), "{error}");
+            let error = redlock.inspect(name).await.unwrap_err();
+            assert!(matches!(&error, InspectError::Resource(error) if is_reserved(error)), "{error}");
+            let parts = LockParts::new([name], &"ab".repeat(20), TTL).unwrap();
+            let error = redlock.resume(parts).await.unwrap_err();
+            assert!(matches!(&error, ResumeError::Resource { reason, .. } if is_reserved(reason)), "{error}");
+        }
+    }
+    assert!(support::is_free(&nodes));
 }
 
 #[tokio::test(start_paused = true)]

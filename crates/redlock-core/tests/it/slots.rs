@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError,
-    Redlock, ReleaseAnswer, ReleaseRequest, ResumeError, Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, InitializeError,
+    LockNode, NodeError, Redlock, ReleaseAnswer, ReleaseRequest, ResumeError, Timed, TokioClock,
 };
 use redlock_mock::MockNode;
 
@@ -131,4 +131,22 @@ async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock
         let error = redlock.try_acquire("foo", TTL).await.unwrap_err();
         assert_eq!(!matches!(error, AcquireError::Slots(_)), is_taken, "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_over_keys_in_several_slots_is_refused_when_the_fleet_is_opened() {
+    let nodes = MockNode::fleet(3);
+    let guarded = |prefix: &str| {
+        let cluster = Cluster(nodes[2].clone());
+        let builder = Redlock::builder().node(nodes[0].clone()).node(nodes[1].clone()).node(cluster);
+        builder.key_prefix(prefix).restart_guard(TTL).build().unwrap()
+    };
+    for prefix in ["", "app:", "{}:"] {
+        let error = guarded(prefix).initialize().await.unwrap_err();
+        assert!(matches!(&error, InitializeError::Slots { node } if node == "node-3"), "{error}");
+    }
+    // Then it is asked, which this one does not support.
+    let error = guarded("{app}:").initialize().await.unwrap_err();
+    assert!(matches!(error, InitializeError::Failed { .. }), "{error}");
+    assert!(nodes[2].resources().is_empty());
 }

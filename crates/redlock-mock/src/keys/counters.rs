@@ -11,6 +11,9 @@ impl Keys {
     /// The greatest fencing counter.
     const GREATEST: u64 = FencingToken::MAX.get();
 
+    /// By how much a counter may be ahead of the clock, in microseconds: 100 years. One that is farther was not counted.
+    const AHEAD: u64 = 3_155_760_000_000_000;
+
     /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
     /// guarded then.
     pub(super) fn count(
@@ -31,7 +34,7 @@ impl Keys {
             counter = counter.max(counted.unwrap_or(begin));
         }
         let counter = counter.saturating_add(is_new.into());
-        if counter > Self::GREATEST {
+        if counter > Self::GREATEST.min(begin + Self::AHEAD) {
             return Err(NodeErrorKind::Other.into());
         }
         self.set_counters(counters, counter, Duration::ZERO, now);
