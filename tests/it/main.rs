@@ -7,6 +7,7 @@ mod servers;
 mod swap;
 mod blocking;
 mod cluster;
+mod sentinel;
 mod tls;
 mod interop;
 mod clock;

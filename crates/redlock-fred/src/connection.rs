@@ -23,15 +23,17 @@ use redlock_core::{
 use socket2::TcpKeepalive;
 use tokio::{
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
+    address::choose_address,
     client::is_tls,
     error::{is_broken, is_no_script, node_error},
 };
 
 /// Connects by a configuration.
+#[derive(Clone)]
 pub(crate) struct Connector {
     config: Config,
     /// After how long without traffic TCP checks the connection.
@@ -66,7 +68,7 @@ impl Connector {
     }
 
     /// A client without a reconnect policy: its connection ends when it breaks.
-    fn client(&self, connect_timeout: Duration) -> Client {
+    fn client(&self, config: Config, connect_timeout: Duration) -> Client {
         let connection = ConnectionConfig {
             connection_timeout: connect_timeout,
             internal_command_timeout: connect_timeout,
@@ -74,7 +76,7 @@ impl Connector {
             tcp: self.tcp(),
             ..ConnectionConfig::default()
         };
-        Client::new(self.config.clone(), None, Some(connection), None)
+        Client::new(config, None, Some(connection), None)
     }
 
     /// A dead server is noticed after twice the idle time.
@@ -100,16 +102,23 @@ impl Connect for Connector {
         &self,
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<Arc<Connected>, NodeError>> + Send + 'static {
-        let client = self.client(connect_timeout);
-        let is_tls = is_tls(&self.config);
-        let no_connection = move || match is_tls {
-            true => NodeError::no_tls_connection(connect_timeout),
-            false => NodeError::no_connection(connect_timeout),
-        };
+        let connector = self.clone();
         async move {
+            let no_connection = || match is_tls(&connector.config) {
+                true => NodeError::no_tls_connection(connect_timeout),
+                false => NodeError::no_connection(connect_timeout),
+            };
+            let deadline = Instant::now() + connect_timeout;
+            let mut config = connector.config.clone();
+            match timeout_at(deadline, choose_address(&mut config.server)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(NodeError::new(NodeErrorKind::Unreachable, error)),
+                Err(_) => return Err(NodeError::no_connection(connect_timeout)),
+            }
+            let client = connector.client(config, connect_timeout);
             let connecting = client.clone();
             let mut connecting = Box::pin(async move { connecting.init().await });
-            match timeout(connect_timeout, &mut connecting).await {
+            match timeout_at(deadline, &mut connecting).await {
                 Ok(Ok(task)) => Ok(Arc::new(Connected { client, task })),
                 Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Err(node_error(error)),
                 Ok(Err(_)) => Err(no_connection()),

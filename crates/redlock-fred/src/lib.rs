@@ -20,6 +20,7 @@
 //! fred's own reconnecting is not used for it: it would send again what is long given up, tries a dead node for ever,
 //! and does not tell a command why there is no connection.
 
+mod address;
 mod client;
 mod connection;
 mod error;

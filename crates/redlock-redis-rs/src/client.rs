@@ -1,11 +1,15 @@
 //! What [`RedisNode::new`](crate::RedisNode::new) takes: a client of redis-rs that the user configured.
 
+#[cfg(feature = "sentinel")]
+use std::sync::Arc;
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+#[cfg(feature = "sentinel")]
+use redis::sentinel::SentinelClient;
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
     aio::{ConnectionManager, MultiplexedConnection},
@@ -20,6 +24,8 @@ use redlock_core::{
     NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
     backend::{self, Answered, Call, Connection},
 };
+#[cfg(feature = "sentinel")]
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::{
@@ -32,6 +38,7 @@ use crate::{
 /// | from | connection |
 /// |---|---|
 /// | [`redis::Client`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
+/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | one of the node's own, to the primary that the sentinels name whenever it connects |
 /// | [`ConnectionManager`] | the given one. Leave its retries at 0: while they last, a dead node costs the whole timeout |
 /// | [`MultiplexedConnection`] | the given one, which never recovers once it broke: for short runs |
 /// | `redis::cluster_async::ClusterConnection` (feature `cluster`) | the given one |
@@ -52,7 +59,7 @@ impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(cfg!(feature = "tls"))?;
         let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
-        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(Connector::new(client)))) })
+        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(Connector::Client(Box::new(client))))) })
     }
 
     fn name(&self) -> &str {
@@ -139,7 +146,15 @@ impl From<Client> for RedisClient {
             other => other.to_string(),
         };
         let client = with_default_keepalive(client);
-        Self { name, link: Link::Own(Box::new(Connection::new(Connector::new(client)))) }
+        Self { name, link: Link::Own(Box::new(Connection::new(Connector::Client(Box::new(client))))) }
+    }
+}
+
+#[cfg(feature = "sentinel")]
+impl From<SentinelClient> for RedisClient {
+    fn from(sentinel: SentinelClient) -> Self {
+        let connector = Connector::Sentinel(Arc::new(Mutex::new(sentinel)));
+        Self::unnamed(Link::Own(Box::new(Connection::new(connector))))
     }
 }
 
@@ -170,7 +185,7 @@ impl fmt::Debug for RedisClient {
 }
 
 /// The client, with keepalive unless its settings have another.
-fn with_default_keepalive(client: Client) -> Client {
+pub(crate) fn with_default_keepalive(client: Client) -> Client {
     let info = client.get_connection_info();
     let tcp = info.tcp_settings();
     if tcp.keepalive().is_some() {

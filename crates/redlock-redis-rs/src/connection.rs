@@ -1,7 +1,11 @@
 //! How redis-rs connects, and runs a script or a command.
 
+#[cfg(feature = "sentinel")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "sentinel")]
+use redis::sentinel::SentinelClient;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisConnectionInfo, RedisResult, Value,
     aio::{ConnectionManager, MultiplexedConnection},
@@ -10,27 +14,63 @@ use redlock_core::{
     NodeError, NodeErrorKind, Token,
     backend::{Call, Connect, Failure, Reply},
 };
+#[cfg(feature = "sentinel")]
+use tokio::sync::Mutex;
 use tokio::time::{error::Elapsed, timeout};
 
+#[cfg(feature = "sentinel")]
+use crate::client::with_default_keepalive;
 use crate::{
     error::{is_broken, is_login, is_no_script, node_error},
     greeting::greeting,
+    resolver::Resolver,
 };
 
 /// Connects by a client's settings.
-pub(crate) struct Connector(pub(crate) Client);
+pub(crate) enum Connector {
+    /// Always to the same address.
+    Client(Box<Client>),
+    /// To the server that the sentinels name as the primary at that moment.
+    #[cfg(feature = "sentinel")]
+    Sentinel(Arc<Mutex<SentinelClient>>),
+}
 
 impl Connector {
-    pub(crate) fn new(client: Client) -> Self {
-        #[cfg(feature = "tls")]
-        name_tls_provider(&client);
-        Self(names_its_user(client))
+    /// The passwords that are known.
+    pub(crate) fn passwords(&self) -> Vec<String> {
+        match self {
+            Self::Client(client) => {
+                client.get_connection_info().redis_settings().password().map(str::to_owned).into_iter().collect()
+            }
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(_) => Vec::new(),
+        }
     }
 
-    /// The password, if there is one.
-    pub(crate) fn passwords(&self) -> Vec<String> {
-        self.0.get_connection_info().redis_settings().password().map(str::to_owned).into_iter().collect()
+    /// A client that logs in as it should.
+    pub(crate) fn client(&self) -> impl Future<Output = RedisResult<Client>> + Send + 'static {
+        let connector = match self {
+            Self::Client(client) => Self::Client(client.clone()),
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(sentinel) => Self::Sentinel(Arc::clone(sentinel)),
+        };
+        async move {
+            let client = match connector {
+                Self::Client(client) => *client,
+                #[cfg(feature = "sentinel")]
+                Self::Sentinel(sentinel) => with_default_keepalive(sentinel.lock().await.async_get_client().await?),
+            };
+            #[cfg(feature = "tls")]
+            name_tls_provider(&client);
+            Ok(names_its_user(client))
+        }
     }
+}
+
+/// The bounds are set here and in each call instead.
+pub(crate) fn unbounded() -> AsyncConnectionConfig {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    config.set_dns_resolver(Resolver)
 }
 
 impl Connect for Connector {
@@ -40,11 +80,12 @@ impl Connect for Connector {
         &self,
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<MultiplexedConnection, NodeError>> + Send + 'static {
-        let client = self.0.clone();
+        let (client, mut over_tls) = (self.client(), false);
         async move {
-            // The bounds are set here and in each call instead.
-            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+            let config = unbounded();
             let connecting = async {
+                let client = client.await.map_err(node_error)?;
+                over_tls = is_tls(&client);
                 let first = client.get_multiplexed_async_connection_with_config(&config).await;
                 let Err(error) = first else { return first.map_err(node_error) };
                 // A server without a password refuses one, unless it is that of a user.
@@ -60,7 +101,7 @@ impl Connect for Connector {
             };
             match timeout(connect_timeout, connecting).await {
                 Ok(connection) => connection,
-                Err(_) if is_tls(&client) => Err(NodeError::no_tls_connection(connect_timeout)),
+                Err(_) if over_tls => Err(NodeError::no_tls_connection(connect_timeout)),
                 Err(_) => Err(NodeError::no_connection(connect_timeout)),
             }
         }

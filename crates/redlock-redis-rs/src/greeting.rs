@@ -1,6 +1,7 @@
 //! What a server says to a client that it does not want, before it closes the connection.
 
 use redis::{Client, ConnectionAddr, RedisError};
+use redlock_core::backend::resolve;
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 /// More than any such message has.
@@ -16,7 +17,8 @@ pub(crate) async fn greeting(client: &Client, error: &RedisError) -> Option<Stri
         return None;
     }
     let mut said = Vec::new();
-    let stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+    let addresses = resolve(host, *port).await.ok()?;
+    let stream = TcpStream::connect(addresses.as_slice()).await.ok()?;
     stream.take(LONGEST).read_to_end(&mut said).await.ok()?;
     let said = String::from_utf8_lossy(&said);
     Some(said.strip_prefix('-')?.lines().next()?.to_owned())

@@ -21,6 +21,7 @@ mod client;
 mod connection;
 mod error;
 mod greeting;
+mod resolver;
 mod wake_ups;
 
 pub use redis;

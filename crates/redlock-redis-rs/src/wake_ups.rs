@@ -3,16 +3,17 @@
 use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
-use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
-};
+use redis::{Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
 use redlock_core::{NodeError, Resource, WakeUps};
 use tokio::{
     sync::mpsc::{self, Receiver},
     time::timeout,
 };
 
-use crate::{connection::Connector, error::node_error};
+use crate::{
+    connection::{Connector, unbounded},
+    error::node_error,
+};
 
 /// A connection that listens.
 pub(crate) struct Listening {
@@ -40,12 +41,11 @@ impl Connector {
             Result::<(), Infallible>::Ok(())
         };
         let subscribed = async {
-            let info = self.0.get_connection_info().clone();
+            let info = self.client().await?.get_connection_info().clone();
             // Earlier protocols have no messages beside answers.
             let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             let client = Client::open(info.set_redis_settings(settings))?;
-            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-            let config = config.set_push_sender(buffer);
+            let config = unbounded().set_push_sender(buffer);
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             connection.subscribe(channel).await?;
             RedisResult::Ok(Listening { messages, _connection: connection })

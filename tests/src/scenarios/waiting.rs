@@ -110,6 +110,7 @@ pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_
     const DEAD: u8 = 250;
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let lock = ours.acquire("r", TTL).await.unwrap();
+    lab.until_held_by(3, "r").await;
     for node in lab.nodes(3) {
         for dead in 0..DEAD {
             let token = Token::from_bytes([dead; 20]);

@@ -7,6 +7,7 @@
 mod node;
 mod connection;
 mod call;
+mod resolve;
 mod describe;
 mod facts;
 mod listing;
@@ -15,4 +16,5 @@ pub use self::{
     call::{Answered, Call, Reply},
     connection::{Connect, Connection, Failure},
     node::{Node, RedisClient},
+    resolve::resolve,
 };
