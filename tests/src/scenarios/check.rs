@@ -207,6 +207,9 @@ pub(super) async fn members_of_one_cluster_are_told(lab: &Lab) {
     assert_eq!(of(&report, Kind::SameCluster), [], "{report}");
     let names = format!("{} {}", nodes()[0].name(), nodes()[2].name());
     assert_eq!(of(&report, Kind::ClusterMember), [(Severity::Warning, names.clone())], "{report}");
+    // Neither of them has slots.
+    let printed = report.to_string();
+    assert!(printed.contains("hash slots have no owner") && !printed.contains("allow EVAL"), "{printed}");
 
     one.command(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]).await.unwrap();
     let told = async || of(&check(nodes()).await, Kind::SameCluster) == [(Severity::Error, names.clone())];

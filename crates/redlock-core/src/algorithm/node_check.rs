@@ -70,7 +70,9 @@ impl NodeFinding {
         for (name, facts) in &told {
             findings.role(name, facts.role.as_ref());
             findings.writes(name, facts.writes_stopped.as_deref());
-            findings.scripts(name, facts.no_script.as_ref());
+            // A Sentinel runs none, and that is not what is wrong with it.
+            let no_script = facts.no_script.as_ref().filter(|_| facts.role != Some(NodeRole::Sentinel));
+            findings.scripts(name, no_script);
             findings.cluster(name, facts.cluster.as_ref());
             findings.eviction(name, facts);
             findings.persistence(name, facts, usage.restart_guard);
@@ -475,6 +477,11 @@ mod tests {
         let mut one_key = failure.clone();
         one_key.only_this_key = true;
         assert_eq!(about(|facts| facts.no_script = Some(failure)), [(Severity::Error, Kind::NoScripts)]);
+        let sentinel = |facts: &mut NodeFacts| {
+            facts.role = Some(NodeRole::Sentinel);
+            facts.no_script = Some(ScriptFailure::new("probe", "ERR unknown command 'EVALSHA'"));
+        };
+        assert_eq!(about(sentinel), [(Severity::Error, Kind::NoPrimary)]);
         // The locks' keys may be others.
         assert_eq!(about(|facts| facts.no_script = Some(one_key)), [(Severity::Notice, Kind::Unknown)]);
     }

@@ -67,7 +67,14 @@ impl<C: RedisClient> Node<C> {
         };
         let chain = error.chain();
         let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
-        failure.advice = error.kind().advice();
+        failure.advice = match error.kind() {
+            NodeErrorKind::Unsupported => None,
+            // redis-rs has a name of its own for it.
+            NodeErrorKind::Other if chain.to_uppercase().contains("CLUSTERDOWN") => {
+                Some("look at the cluster: a member is down, or hash slots have no owner")
+            }
+            kind => kind.advice().or(Some("see what the server answers")),
+        };
         failure.only_this_key = forbids_key(&error);
         Ok(Some(failure))
     }
@@ -101,6 +108,8 @@ fn answer(error: NodeError) -> Result<NodeError, NodeError> {
     match error.kind() {
         NodeErrorKind::Timeout
         | NodeErrorKind::Unreachable
+        | NodeErrorKind::Rejected
+        | NodeErrorKind::Database
         | NodeErrorKind::Authentication
         | NodeErrorKind::Loading => Err(error),
         _ => Ok(error),
