@@ -305,7 +305,10 @@ pub(crate) fn released_honestly(
         // A node that was never asked to grant has nothing to release.
         let refused = releases().filter(learned(Vote::Refused)).count() + stage.fleet.nodes().len() - acquires;
         let in_time = |record: &&Record| record.carried_out.first().is_some_and(|at| *at < valid_until);
-        let gone = releases().filter(learned(Vote::Refused)).filter(in_time).count();
+        // A release that is repeated finds nothing where an earlier one was carried out, though its answer was lost.
+        let mut asked = BTreeSet::new();
+        let firsts = releases().filter(|record| !record.carried_out.is_empty() && asked.insert(record.node));
+        let gone = firsts.filter(learned(Vote::Refused)).filter(in_time).count();
         let (needed, tolerated) = (stage.quorum().needed(), stage.quorum().tolerated());
         let process = process + 1;
         match released {
