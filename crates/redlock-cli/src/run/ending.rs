@@ -11,6 +11,8 @@ pub(super) struct Ending {
     pub(super) why: Why,
     /// Whether redlock was not permitted to signal it.
     pub(super) is_foreign: bool,
+    /// Whether a signal arrived that ends it, and redlock too.
+    pub(super) is_interrupted: bool,
 }
 
 /// Why it has ended.

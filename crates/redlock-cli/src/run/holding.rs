@@ -6,7 +6,7 @@ use redlock_core::{ExtendError, Lock, Release};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
-use super::{orphans, signals::Signals};
+use super::{ending::Ending, orphans, signals::Signals};
 use crate::{args::OnLoss, exit::Exit, failure::chain, say::Say};
 
 /// The shortest TTL of an extend that is there to see whether the nodes still hold the lock.
@@ -24,8 +24,9 @@ pub(super) struct Holding<'a> {
 }
 
 impl Holding<'_> {
-    /// Holds the lock until its time is over, then releases it. `exit` is the command's exit code.
-    pub(super) async fn run(self, mut lock: Lock, exit: Exit, signals: &mut Signals) -> Exit {
+    /// Holds the lock until its time is over, then releases it. A signal that ended the command ends this wait too.
+    pub(super) async fn run(self, mut lock: Lock, ending: &Ending, signals: &mut Signals) -> Exit {
+        let exit = ending.status.into();
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
         // If too few nodes answered, it is still extended in the background.
@@ -35,6 +36,9 @@ impl Holding<'_> {
             return self.was_lost(&lock, &error, exit);
         }
         let rest = self.rest();
+        if ending.is_interrupted && !rest.is_zero() {
+            return self.leave(lock, exit).await;
+        }
         if !rest.is_zero() {
             let text = format!("the command has ended; the lock is held for {} ms more (--at-least)", rest.as_millis());
             self.say.event("holding", &text, json!({ "resource": lock.resource(), "for_ms": millis(rest) }));

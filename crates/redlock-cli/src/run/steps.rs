@@ -125,7 +125,7 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
     let exit = match ending.why {
         Why::ItsOwn if args.at_least.is_some() => {
             let holding = Holding { until: held_until, longest_ttl: fleet.longest_ttl(), on_loss: args.on_loss, say };
-            holding.run(lock, ending.status.into(), &mut signals).await
+            holding.run(lock, &ending, &mut signals).await
         }
         _ => give_back(lock, args, ending, say).await,
     };
@@ -186,6 +186,7 @@ async fn run_command(
         lifetime_over,
         say,
         is_foreign: false,
+        is_interrupted: false,
     };
     let mut ending = supervision.run().await.map_err(|error| Failure::of(&error))?;
 

@@ -46,6 +46,8 @@ pub(super) struct Supervision<'a> {
     pub(super) say: &'a Say,
     /// Whether redlock was not permitted to signal the command.
     pub(super) is_foreign: bool,
+    /// Whether a signal arrived that ends the command.
+    pub(super) is_interrupted: bool,
 }
 
 /// How far it is with the command.
@@ -92,7 +94,8 @@ impl Supervision<'_> {
                         Stage::Working | Stage::Warned => Why::ItsOwn,
                         Stage::Told { why, .. } | Stage::Killed { why } => why,
                     };
-                    return Ok(Ending { status: status?, why, is_foreign: self.is_foreign });
+                    let Self { is_foreign, is_interrupted, .. } = self;
+                    return Ok(Ending { status: status?, why, is_foreign, is_interrupted });
                 }
                 signal = self.signals.next() => self.pass_on(signal),
                 _ = children.recv() => {
@@ -224,6 +227,7 @@ impl Supervision<'_> {
     /// A signal that redlock got.
     fn pass_on(&mut self, signal: Signal) {
         if signal != Signal::TSTP {
+            self.is_interrupted |= Signals::ENDING.contains(&signal);
             if !self.command.pass_on(signal) {
                 self.not_permitted("");
             }

@@ -59,6 +59,19 @@ async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
 }
 
 #[tokio::test]
+async fn a_signal_that_ends_the_command_ends_the_wait_too() {
+    let stage = Stage::new(3).await;
+    let script = "trap 'exit 5' TERM; echo > ready; while :; do sleep 0.02; done";
+    let mut command = stage.run_script("a", &["--at-least", "10m", "-v"], script);
+    let child = command.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_written("ready").await;
+    send(&child, "TERM");
+    assert_eq!(finished(child).await.code, 5, "{}", stage.read("log"));
+    assert!(stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
+    assert!(stage.holding("a").await >= 2);
+}
+
+#[tokio::test]
 async fn a_lock_that_is_lost_after_the_command_has_ended_is_reported() {
     let stage = Stage::new(3).await;
     let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
