@@ -28,8 +28,9 @@ pub(crate) struct RunArgs {
     /// Hold the lock until this time after it was acquired, even if the command ends sooner. [default: 0s]
     ///
     /// For a cron job on several hosts: without it, a short job would end on one host before the clock of another host
-    /// starts the same job again. If the command ends sooner, redlock waits and then releases the lock. A signal ends
-    /// this wait: the lock then expires by itself.
+    /// starts the same job again. If the command ends sooner, redlock waits and then releases the lock. A signal that
+    /// ends redlock (SIGTERM, SIGINT, SIGHUP, SIGQUIT) also ends this wait. Then nothing releases the lock: it expires
+    /// when the time is over, or up to one TTL after the signal if that is later.
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
 

@@ -51,7 +51,7 @@ impl Holding<'_> {
                 exit
             }
             () = self.time_is_over() => self.release(lock, exit).await,
-            _ = signals.next() => self.leave(lock, exit).await,
+            _ = signals.next_ending() => self.leave(lock, exit).await,
         }
     }
 
@@ -83,7 +83,8 @@ impl Holding<'_> {
         exit
     }
 
-    /// This process has to end: the nodes keep the lock for the rest of the time.
+    /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry, so
+    /// that they may keep it for up to a TTL after the last one.
     async fn leave(&self, mut lock: Lock, exit: Exit) -> Exit {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };

@@ -47,6 +47,16 @@ impl Signals {
         }
     }
 
+    /// The next signal that ends redlock. Others are dropped.
+    pub(crate) async fn next_ending(&mut self) -> Signal {
+        loop {
+            let signal = self.next().await;
+            if Self::ENDING.contains(&signal) {
+                return signal;
+            }
+        }
+    }
+
     fn add(&mut self, wanted: &[Signal]) -> io::Result<()> {
         for wanted in wanted.iter().copied().filter(|wanted| !is_in(self.ignored, *wanted)) {
             let mut stream = signal(SignalKind::from_raw(wanted.as_raw()))?;

@@ -47,6 +47,12 @@ async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
     let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
     let child = command.stderr(stage.log("log")).spawn().unwrap();
     stage.until_said("log", "the lock is held for").await;
+    // These are for the command, which has ended.
+    for signal in ["WINCH", "USR1", "USR2", "TSTP"] {
+        send(&child, signal);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
     send(&child, "TERM");
     assert_eq!(finished(child).await.code, 3, "{}", stage.read("log"));
     assert!(stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
