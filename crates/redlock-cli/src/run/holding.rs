@@ -89,16 +89,20 @@ impl Holding<'_> {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
         let for_ms = millis(lock.validity());
-        let left = match extended {
-            Ok(()) => lock.into_parts().await.map(drop).map_err(|loss| chain(&loss)),
-            Err(error) => Err(chain(&error)),
-        };
-        match left {
-            Ok(()) => {
+        // A lock that could not be extended is still valid, and must not be released either.
+        match (lock.into_parts().await, extended) {
+            (Ok(_), Ok(())) => {
                 let text = format!("a signal came: the lock expires in {for_ms} ms (--at-least)");
                 self.say.event("left", &text, json!({ "resource": name, "for_ms": for_ms }));
             }
-            Err(what) => self.say.warning(&format!("the lock could not be held for --at-least: {what}")),
+            (Ok(_), Err(error)) => {
+                let what = chain(&error);
+                let text = format!("the lock may expire in {for_ms} ms already, before --at-least is over: {what}");
+                self.say.warning(&text);
+            }
+            (Err(loss), _) => {
+                self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
+            }
         }
         exit
     }

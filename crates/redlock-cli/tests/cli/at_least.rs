@@ -78,6 +78,23 @@ async fn a_signal_that_ends_the_command_ends_the_wait_too() {
 }
 
 #[tokio::test]
+async fn a_lock_that_cannot_be_extended_is_left_to_expire_and_not_released() {
+    let stage = Stage::new(3).await;
+    let script = "trap 'exit 5' TERM; echo > ready; while :; do sleep 0.02; done";
+    let run = ["run", "a", "--ttl", "20s", "--node-timeout", "500ms", "--at-least", "10m", "--", "sh", "-c", script];
+    let child = stage.redlock(run).stderr(stage.log("log")).spawn().unwrap();
+    stage.until_written("ready").await;
+    for server in &stage.servers[1..] {
+        server.pause().await.unwrap();
+    }
+    send(&child, "TERM");
+    assert_eq!(finished(child).await.code, 5, "{}", stage.read("log"));
+    assert!(stage.read("log").contains("before --at-least is over"), "{}", stage.read("log"));
+    stage.reconnect().await;
+    assert!(stage.holding("a").await >= 2, "the lock was released: {}", stage.read("log"));
+}
+
+#[tokio::test]
 async fn a_lock_that_is_lost_after_the_command_has_ended_is_reported() {
     let stage = Stage::new(3).await;
     let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
