@@ -92,6 +92,9 @@ impl Supervision<'_> {
                 status = self.command.ended() => {
                     let why = match stage {
                         Stage::Working | Stage::Warned => Why::ItsOwn,
+                        // No signal reached it, and it ended while the lock was valid.
+                        Stage::Told { kill: None, why: Why::Lost(None) }
+                            if self.is_foreign && self.lock.is_valid() => Why::ItsOwn,
                         Stage::Told { why, .. } | Stage::Killed { why } => why,
                     };
                     let Self { is_foreign, is_interrupted, .. } = self;
@@ -125,6 +128,9 @@ impl Supervision<'_> {
                 }
                 Err(loss) => self.lost(loss),
             },
+            Stage::Told { kill: None, why: Why::Lost(None) } if self.is_foreign && self.was_extended() => {
+                Stage::Working
+            }
             Stage::Told { kill, why } => {
                 let due = match self.lock.check() {
                     Ok(left) => self.deadlines.of_end(left) == Due::Kill,
@@ -157,8 +163,6 @@ impl Supervision<'_> {
 
     /// The lock is still valid, and will not be for long.
     fn tell_to_end(&mut self, left: Duration) -> Stage {
-        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go on.
-        self.lock.stop_auto_extend();
         let why = self.why(None);
         let reason = match why {
             Why::LifetimeOver => "is kept no longer: --max-lifetime is over",
@@ -166,7 +170,11 @@ impl Supervision<'_> {
         };
         let text =
             format!("the lock on {:?} {reason}; it is valid for {} ms more", self.lock.resource(), left.as_millis());
-        self.end(Signal::TERM, "ending", &text);
+        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go on. One
+        // that gets no signal goes on in any case, better with the lock than without it.
+        if self.end(Signal::TERM, "ending", &text) || matches!(why, Why::LifetimeOver) {
+            self.lock.stop_auto_extend();
+        }
         Stage::Told { kill: None, why }
     }
 
@@ -192,16 +200,23 @@ impl Supervision<'_> {
         Stage::Killed { why }
     }
 
-    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow.
-    fn end(&mut self, signal: Signal, event: &str, why: &str) {
+    /// Whether the lock was extended after all, so that the command has time to work.
+    fn was_extended(&self) -> bool {
+        matches!(self.deadlines.of_work(self.lock.validity()), Due::Nothing(_))
+    }
+
+    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow. Returns whether it was sent.
+    fn end(&mut self, signal: Signal, event: &str, why: &str) -> bool {
         let is_kill = signal == Signal::KILL;
         let is_sent = if is_kill { self.command.signal(signal) } else { self.command.tell_to_end(signal) };
         if !is_sent {
-            return self.not_permitted(&format!("{why}: "));
+            self.not_permitted(&format!("{why}: "));
+            return false;
         }
         let (name, left) = (if is_kill { "SIGKILL" } else { "SIGTERM" }, millis(self.lock.validity()));
         let data = json!({ "resource": self.lock.resource(), "signal": name, "valid_ms": left });
         self.say.notable(event, &format!("{why}: the command gets {name}"), data);
+        true
     }
 
     fn not_permitted(&mut self, why: &str) {
@@ -234,7 +249,10 @@ impl Supervision<'_> {
             return;
         }
         // The command is stopped before this process and for longer: nobody extends its lock meanwhile.
-        let _ = self.command.signal(Signal::STOP);
+        if !self.command.signal(Signal::STOP) {
+            // It continues, and needs its lock.
+            return self.not_permitted("");
+        }
         let _ = kill_process(getpid(), Signal::STOP);
         // Here this process continues. What has to be ended must not run on first.
         let left = self.lock.check().unwrap_or_default();

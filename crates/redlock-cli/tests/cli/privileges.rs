@@ -1,6 +1,6 @@
 //! A command that runs as another user, whom this one may not signal.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
@@ -16,11 +16,11 @@ fn becomes_root(stage: &Stage) -> Option<String> {
 }
 
 /// The program as somebody else than root.
-fn as_nobody(stage: &Stage, options: &[&str], command: &[&str]) -> Command {
+fn as_nobody(stage: &Stage, ttl: &str, command: &[&str]) -> Command {
     fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o777)).unwrap();
     let mut redlock = Command::new("setpriv");
     redlock.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_redlock")]);
-    redlock.args(["run", "a", "--ttl", "3s", "--node-timeout", "250ms"]).args(options).arg("--").args(command);
+    redlock.args(["run", "a", "--ttl", ttl, "--node-timeout", "250ms", "--"]).args(command);
     redlock.env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));
     redlock.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     redlock
@@ -34,7 +34,7 @@ async fn a_command_of_another_user_is_not_said_to_be_ended() {
     let script = "echo $$ > pid; exec sleep 60";
     for wrapper in [&[][..], &["sh", "-c", "\"$@\" & wait", "sh"]] {
         let command = [wrapper, &[&root, "--reuid", "0", "sh", "-c", script]].concat();
-        let mut redlock = as_nobody(&stage, &[], &command);
+        let mut redlock = as_nobody(&stage, "3s", &command);
         let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
         stage.until_written("pid").await;
         stage.until_held("a").await;
@@ -62,11 +62,44 @@ async fn a_signal_that_cannot_be_forwarded_is_reported() {
     let stage = Stage::new(3).await;
     let Some(root) = becomes_root(&stage) else { return };
     let script = "echo $$ > pid; until [ -e end ]; do sleep 0.02; done; exit 3";
-    let mut redlock = as_nobody(&stage, &[], &[&root, "--reuid", "0", "sh", "-c", script]);
+    let mut redlock = as_nobody(&stage, "3s", &[&root, "--reuid", "0", "sh", "-c", script]);
     let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
     stage.until_written("pid").await;
     send_to(redlock.id().unwrap(), "TERM");
     stage.until_said("log", "`sudo redlock run`").await;
+    fs::write(stage.file("end"), "").unwrap();
+    assert_eq!(finished(redlock).await.code, 3, "{}", stage.read("log"));
+}
+
+#[tokio::test]
+async fn redlock_is_not_stopped_if_it_may_not_stop_the_command() {
+    let stage = Stage::new(3).await;
+    let Some(root) = becomes_root(&stage) else { return };
+    let script = "echo $$ > pid; until [ -e end ]; do sleep 0.02; done; exit 3";
+    let mut redlock = as_nobody(&stage, "3s", &[&root, "--reuid", "0", "sh", "-c", script]);
+    let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_written("pid").await;
+    send_to(redlock.id().unwrap(), "TSTP");
+    stage.until_said("log", "not permitted to signal").await;
+    fs::write(stage.file("end"), "").unwrap();
+    assert_eq!(finished(redlock).await.code, 3, "{}", stage.read("log"));
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_ended_keeps_its_lock_if_the_nodes_answer_again() {
+    let stage = Stage::new(3).await;
+    let Some(root) = becomes_root(&stage) else { return };
+    let script = "echo $$ > pid; until [ -e end ]; do sleep 0.02; done; exit 3";
+    let mut redlock = as_nobody(&stage, "12s", &[&root, "--reuid", "0", "sh", "-c", script]);
+    let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
+    stage.until_written("pid").await;
+    for server in &stage.servers {
+        server.pause().await.unwrap();
+    }
+    stage.until_said("log", "not permitted to signal").await;
+    // Three seconds of the validity are left.
+    stage.reconnect().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     fs::write(stage.file("end"), "").unwrap();
     assert_eq!(finished(redlock).await.code, 3, "{}", stage.read("log"));
 }
