@@ -1,21 +1,15 @@
 //! The signals that redlock gets, for the command to get them too.
 
-use std::{fs, io};
+use std::{fs, future::poll_fn, io, task::Poll};
 
 use rustix::process::Signal;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc::{self, error::TrySendError},
-};
-
-/// How many signals wait to be handled.
-const WAITING: usize = 64;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
 #[derive(Debug)]
 pub(crate) struct Signals {
-    came: mpsc::Receiver<Signal>,
-    come: mpsc::Sender<Signal>,
+    /// Each remembers whether its signal came, however many others did. Those that end redlock are first.
+    streams: Vec<(Signal, tokio::signal::unix::Signal)>,
     ignored: u64,
 }
 
@@ -27,8 +21,7 @@ impl Signals {
 
     /// Begins to listen to those that end.
     pub(crate) fn listen() -> io::Result<Self> {
-        let (come, came) = mpsc::channel(WAITING);
-        let mut signals = Self { came, come, ignored: ignored() };
+        let mut signals = Self { streams: Vec::new(), ignored: ignored() };
         signals.add(&Self::ENDING)?;
         Ok(signals)
     }
@@ -40,11 +33,15 @@ impl Signals {
 
     /// The next signal.
     pub(crate) async fn next(&mut self) -> Signal {
-        match self.came.recv().await {
-            Some(signal) => signal,
-            // There is a sender in `self`.
-            None => std::future::pending().await,
-        }
+        poll_fn(|context| {
+            for (signal, stream) in &mut self.streams {
+                if let Poll::Ready(Some(())) = stream.poll_recv(context) {
+                    return Poll::Ready(*signal);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// The next signal that ends redlock. Others are dropped.
@@ -59,16 +56,7 @@ impl Signals {
 
     fn add(&mut self, wanted: &[Signal]) -> io::Result<()> {
         for wanted in wanted.iter().copied().filter(|wanted| !is_in(self.ignored, *wanted)) {
-            let mut stream = signal(SignalKind::from_raw(wanted.as_raw()))?;
-            let come = self.come.clone();
-            tokio::spawn(async move {
-                while stream.recv().await.is_some() {
-                    // More of them than wait already would say nothing new: the system merges signals too.
-                    if let Err(TrySendError::Closed(_)) = come.try_send(wanted) {
-                        return;
-                    }
-                }
-            });
+            self.streams.push((wanted, signal(SignalKind::from_raw(wanted.as_raw()))?));
         }
         Ok(())
     }
@@ -91,9 +79,25 @@ fn is_in(mask: u64, signal: Signal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{iter, process::Command, time::Duration};
+
+    use rustix::process::{getpid, kill_process};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_ends_redlock_is_never_dropped_because_of_others() {
+        let mut signals = Signals::listen().unwrap();
+        signals.listen_to_all().unwrap();
+        for signal in iter::repeat_n(Signal::WINCH, 200).chain([Signal::TERM]) {
+            kill_process(getpid(), signal).unwrap();
+            // Signals of one number that nobody has seen yet are one.
+            sleep(Duration::from_millis(1)).await;
+        }
+        let ended = timeout(Duration::from_secs(20), async { while signals.next().await != Signal::TERM {} }).await;
+        ended.expect("SIGTERM was dropped");
+    }
 
     #[test]
     fn a_signal_has_its_bit() {
