@@ -3,7 +3,10 @@
 use std::{fs, future::poll_fn, io, task::Poll};
 
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::yield_now,
+};
 
 /// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
 #[derive(Debug)]
@@ -54,6 +57,17 @@ impl Signals {
         }
     }
 
+    /// A signal that ends redlock, if one has come.
+    pub(crate) async fn pending_ending(&mut self) -> Option<Signal> {
+        // The runtime looks for signals only where a task waits.
+        yield_now().await;
+        poll_fn(|context| {
+            let mut ending = self.streams.iter_mut().filter(|(signal, _)| Self::ENDING.contains(signal));
+            Poll::Ready(ending.find_map(|(signal, stream)| stream.poll_recv(context).is_ready().then_some(*signal)))
+        })
+        .await
+    }
+
     fn add(&mut self, wanted: &[Signal]) -> io::Result<()> {
         for wanted in wanted.iter().copied().filter(|wanted| !is_in(self.ignored, *wanted)) {
             self.streams.push((wanted, signal(SignalKind::from_raw(wanted.as_raw()))?));
@@ -97,6 +111,19 @@ mod tests {
         }
         let ended = timeout(Duration::from_secs(20), async { while signals.next().await != Signal::TERM {} }).await;
         ended.expect("SIGTERM was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_ends_redlock_is_seen_without_waiting_and_others_stay() {
+        let mut signals = Signals::listen().unwrap();
+        signals.listen_to_all().unwrap();
+        for signal in [Signal::USR2, Signal::QUIT] {
+            kill_process(getpid(), signal).unwrap();
+        }
+        let seen = timeout(Duration::from_secs(20), async { while signals.pending_ending().await.is_none() {} }).await;
+        seen.expect("the signal was not seen");
+        let stays = timeout(Duration::from_secs(20), async { while signals.next().await != Signal::USR2 {} }).await;
+        stays.expect("the other signal was dropped");
     }
 
     #[test]

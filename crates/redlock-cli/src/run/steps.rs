@@ -166,6 +166,12 @@ async fn run_command(
     if let Some(backstop) = &mut backstop {
         backstop.allow(deadlines.unattended(left)).await;
     }
+    if let Some(signal) = signals.pending_ending().await {
+        let what = "a signal came before the command started";
+        say.event("interrupted", what, json!({ "resource": args.name, "signal": signal.as_raw() }));
+        let exit = Exit::of_signal(signal.as_raw());
+        return Err(Failure { exit, what: what.to_owned(), quiet: true });
+    }
     ready(lock, deadlines)?;
     let started = Command::start(&args.command, &environment, !args.foreground);
     if let (Some(backstop), Ok(command)) = (&mut backstop, &started) {
