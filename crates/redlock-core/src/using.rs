@@ -210,7 +210,7 @@ impl Lock {
     /// Holds the lock until `at_least` after it was acquired, then releases it.
     async fn settle_later(self, at_least: Duration) -> Result<(), Loss> {
         // Whether the lock was held until now must be known now: later, the nodes cannot say.
-        let _ = self.renew().await;
+        let is_confirmed = self.renew().await.is_ok();
         self.check()?;
         let over = async {
             // A clock of the caller's own may be slower than the timers.
@@ -218,11 +218,15 @@ impl Lock {
                 sleep(self.rest_of(at_least)).await;
             }
         };
-        select! {
-            _ = self.lost() => {}
-            () = over => {}
+        let lost = select! {
+            loss = self.lost() => Some(loss),
+            () = over => None,
+        };
+        let settled = self.settle().await;
+        match lost.or_else(|| settled.ok().flatten()) {
+            // Too few nodes answered when the work had ended: they may have lost the lock before.
+            Some(loss @ Loss::Gone { .. }) if !is_confirmed => Err(loss),
+            _ => Ok(()),
         }
-        let _ = self.settle().await;
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redlock_core::{ExtendError, Lock, Release};
+use redlock_core::{ExtendError, Lock, Loss, Release};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
@@ -29,15 +29,17 @@ impl Holding<'_> {
         let exit = ending.status.into();
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
-        // If too few nodes answered, it is still extended in the background.
+        // If too few nodes answered, it is still extended in the background. What the nodes say of it later may have happened
+        // while the command ran.
+        let is_confirmed = confirmed.is_ok();
         if let Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) =
             confirmed
         {
-            return self.was_lost(&lock, &error, exit);
+            return self.was_lost(lock.resource(), &chain(&error), exit);
         }
         let rest = self.rest();
         if ending.is_interrupted && !rest.is_zero() {
-            return self.leave(lock, exit).await;
+            return self.leave(lock, exit, is_confirmed).await;
         }
         if !rest.is_zero() {
             let text = format!("the command has ended; the lock is held for {} ms more (--at-least)", rest.as_millis());
@@ -47,11 +49,14 @@ impl Holding<'_> {
         select! {
             biased;
             loss = lost => {
+                if !is_confirmed && matches!(loss, Loss::Gone { .. }) {
+                    return self.was_lost(lock.resource(), &chain(&loss), exit);
+                }
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
                 exit
             }
-            () = self.time_is_over() => self.release(lock, exit).await,
-            _ = signals.next_ending() => self.leave(lock, exit).await,
+            () = self.time_is_over() => self.release(lock, exit, is_confirmed).await,
+            _ = signals.next_ending() => self.leave(lock, exit, is_confirmed).await,
         }
     }
 
@@ -71,11 +76,14 @@ impl Holding<'_> {
         }
     }
 
-    async fn release(&self, lock: Lock, exit: Exit) -> Exit {
+    async fn release(&self, lock: Lock, exit: Exit, is_confirmed: bool) -> Exit {
         let name = lock.resource().to_owned();
         match lock.release().await {
             Ok(Release::Released) => {
                 self.say.event("released", &format!("released {name:?}"), json!({ "resource": name }))
+            }
+            Ok(_) if !is_confirmed => {
+                return self.was_lost(&name, &format!("the lock on {name:?} was gone when it was released"), exit);
             }
             Ok(_) => self.say.warning(&format!("the lock on {name:?} was lost before --at-least was over")),
             Err(error) => self.say.warning(&chain(&error)),
@@ -85,7 +93,7 @@ impl Holding<'_> {
 
     /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry, so
     /// that they may keep it for up to a TTL after the last one.
-    async fn leave(&self, mut lock: Lock, exit: Exit) -> Exit {
+    async fn leave(&self, mut lock: Lock, exit: Exit, is_confirmed: bool) -> Exit {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
         let for_ms = millis(lock.validity());
@@ -100,6 +108,7 @@ impl Holding<'_> {
                 let text = format!("the lock may expire in {for_ms} ms already, before --at-least is over: {what}");
                 self.say.warning(&text);
             }
+            (Err(loss @ Loss::Gone { .. }), _) if !is_confirmed => return self.was_lost(&name, &chain(&loss), exit),
             (Err(loss), _) => {
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
             }
@@ -107,14 +116,14 @@ impl Holding<'_> {
         exit
     }
 
-    /// The lock was lost before the command had ended.
-    fn was_lost(&self, lock: &Lock, error: &ExtendError, exit: Exit) -> Exit {
-        let what = format!("{}: another host may have held it before the command ended", chain(error));
+    /// The lock was lost before the command had ended, or may have been.
+    fn was_lost(&self, name: &str, why: &str, exit: Exit) -> Exit {
+        let what = format!("{why}: another host may have held it before the command ended");
         if self.on_loss == OnLoss::Warn {
             self.say.warning(&what);
             return exit;
         }
-        self.say.notable("lost", &what, json!({ "resource": lock.resource(), "exit_code": Exit::LOST.0 }));
+        self.say.notable("lost", &what, json!({ "resource": name, "exit_code": Exit::LOST.0 }));
         Exit::LOST
     }
 }

@@ -1,6 +1,6 @@
 //! `--at-least`: a name is locked until its time is over, and no longer.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use tokio::time::Instant;
 
@@ -92,6 +92,35 @@ async fn a_lock_that_cannot_be_extended_is_left_to_expire_and_not_released() {
     assert!(stage.read("log").contains("before --at-least is over"), "{}", stage.read("log"));
     stage.reconnect().await;
     assert!(stage.holding("a").await >= 2, "the lock was released: {}", stage.read("log"));
+}
+
+#[tokio::test]
+async fn a_loss_that_may_have_come_before_the_command_had_ended_is_no_success() {
+    let stage = Stage::new(3).await;
+    for (on_loss, code) in [("kill", 121), ("warn", 3)] {
+        let options =
+            ["run", "a", "--ttl", "15s", "--node-timeout", "500ms", "--at-least", "10m", "--on-loss", on_loss];
+        let script = "echo > ready; until [ -e end ]; do sleep 0.02; done; exit 3";
+        let mut command = stage.redlock([&options[..], &["-v", "--", "sh", "-c", script]].concat());
+        let child = command.stderr(stage.log("log")).spawn().unwrap();
+        stage.until_written("ready").await;
+        stage.extended("a", Duration::from_secs(15)).await;
+        for server in &stage.servers {
+            server.command(&["SET", "a", "another", "PX", "60000"]).await.unwrap();
+            server.pause().await.unwrap();
+        }
+        fs::write(stage.file("end"), "").unwrap();
+        stage.until_said("log", "the lock is held for").await;
+        stage.reconnect().await;
+        assert_eq!(finished(child).await.code, code, "{}", stage.read("log"));
+        assert!(stage.read("log").contains("may have held it before the command ended"), "{}", stage.read("log"));
+        for file in ["ready", "end"] {
+            fs::remove_file(stage.file(file)).unwrap();
+        }
+        for server in &stage.servers {
+            server.command(&["DEL", "a"]).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -206,3 +206,22 @@ async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
     let (value, ()) = tokio::join!(used, later);
     assert_eq!(value.unwrap(), 42);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let used = redlock.using("r", UsingOptions::new(TTL).at_least(9 * TTL), async |_| {
+        // Nobody can say any more whether the lock was held to the end of the work.
+        for node in &nodes[1..] {
+            node.set("r", "another", None);
+            node.hang();
+        }
+    });
+    let later = async {
+        sleep(TTL / 3).await;
+        nodes.iter().for_each(MockNode::resume);
+    };
+    let (used, ()) = tokio::join!(used, later);
+    assert!(matches!(used, Err(UsingError::Lost(Loss::Gone { .. }))), "{used:?}");
+}
