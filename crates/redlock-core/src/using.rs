@@ -52,14 +52,19 @@ impl UsingOptions {
     ///
     /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it, short
     /// work would end on one host before another host starts the same work again. The call returns when the time is over.
-    /// If it is dropped before, the lock is released.
+    /// If it is dropped before, the lock is released. Above an hour, the default of [`AutoExtend::max_lifetime`] is as much
+    /// longer.
+    ///
+    /// [`AutoExtend::max_lifetime`]: crate::AutoExtend::max_lifetime
     pub fn at_least(self, at_least: Duration) -> Self {
         Self { at_least, ..self }
     }
 
     /// How the lock is taken and kept.
     pub(crate) fn kept(&self) -> AcquireOptions {
-        let auto_extend = self.acquire.auto_extend.unwrap_or_default();
+        // It may end a little sooner than its lifetime, but must not end before `at_least`.
+        let lifetime = self.at_least.saturating_add(self.acquire.ttl);
+        let auto_extend = self.acquire.auto_extend.unwrap_or_default().default_lifetime_at_least(lifetime);
         self.acquire.clone().auto_extend(auto_extend)
     }
 }

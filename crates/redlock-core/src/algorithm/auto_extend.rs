@@ -41,6 +41,14 @@ impl AutoExtend {
         Self { max_lifetime: Some(max_lifetime), ..self }
     }
 
+    /// Without a longest lifetime of the caller's, the lock is kept for this time at least.
+    pub(crate) fn default_lifetime_at_least(self, time: Duration) -> Self {
+        match self.max_lifetime {
+            None if time > Self::MAX_LIFETIME => self.max_lifetime(time),
+            _ => self,
+        }
+    }
+
     /// How long a lock with this ttl that is kept so lives at most, counted from the acquire.
     pub(crate) fn longest(self, ttl: Duration) -> Duration {
         self.max_lifetime.unwrap_or(Self::MAX_LIFETIME.max(ttl))

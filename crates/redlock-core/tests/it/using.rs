@@ -225,3 +225,17 @@ async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
     let (used, ()) = tokio::join!(used, later);
     assert!(matches!(used, Err(UsingError::Lost(Loss::Gone { .. }))), "{used:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_held_for_longer_than_an_hour_if_that_is_asked_for() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let at_least = Duration::from_secs(2 * 60 * 60);
+    let used = redlock.using("r", UsingOptions::new(TTL).at_least(at_least), async |_| ());
+    let rival = async {
+        sleep(at_least - TTL / 10).await;
+        redlock.try_acquire("r", TTL).await.unwrap_err()
+    };
+    let (used, rival) = tokio::join!(used, rival);
+    assert!(used.is_ok() && rival.is_contended(), "{used:?}: {rival}");
+}
