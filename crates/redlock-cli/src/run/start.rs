@@ -34,11 +34,14 @@ pub(super) fn start(words: &[OsString], environment: &[(&str, Option<String>)], 
     };
     let started = match spawn(Process::new(program)) {
         // As execvp(3) does, and with it flock(1), nice(1) and env(1).
-        Err(error) if is(&error, Errno::NOEXEC) && has_text(program) => {
-            let mut shell = Process::new(SHELL);
-            shell.arg(file_of(program));
-            spawn(shell)
-        }
+        Err(error) if is(&error, Errno::NOEXEC) => match file_of(program).filter(|file| has_text(file)) {
+            Some(file) => {
+                let mut shell = Process::new(SHELL);
+                shell.arg(file);
+                spawn(shell)
+            }
+            None => Err(error),
+        },
         started => started,
     };
     started.map_err(|error| cannot(program, &error))
@@ -50,7 +53,9 @@ fn cannot(program: &OsStr, error: &io::Error) -> Failure {
     let cannot = |why: &dyn std::fmt::Display| {
         Failure::new(Exit::CANNOT_EXECUTE, format!("{name}: the command cannot be executed: {why}"))
     };
-    if error.kind() == ErrorKind::NotFound && file.is_file() {
+    if error.kind() == ErrorKind::NotFound
+        && let Some(file) = file.filter(|file| file.is_file())
+    {
         // The file is there. What runs it is not.
         return match interpreter(&beginning(&file)) {
             Some(interpreter) => cannot(&format_args!("its interpreter {interpreter:?} was not found")),
@@ -69,21 +74,21 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }
 
-/// The file that the system runs, or the name if there is none.
-fn file_of(program: &OsStr) -> PathBuf {
+/// The file that the system runs. Without a path, only the folders in PATH count, not the current folder.
+fn file_of(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
-        return program.into();
+        return Some(program.into());
     }
     let is_executable =
         |file: &PathBuf| file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0);
     let path = env::var_os("PATH").unwrap_or_default();
     let mut files = env::split_paths(&path).map(|folder| folder.join(program));
-    files.find(is_executable).unwrap_or_else(|| program.into())
+    files.find(is_executable)
 }
 
 /// Whether a file may be a script: programs for other machines contain zeros.
-fn has_text(program: &OsStr) -> bool {
-    !beginning(&file_of(program)).contains(&0)
+fn has_text(file: &Path) -> bool {
+    !beginning(file).contains(&0)
 }
 
 fn beginning(file: &Path) -> Vec<u8> {

@@ -40,6 +40,10 @@ async fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
     std::fs::write(stage.file("plain"), "no program").unwrap();
     let found_not = outcome(stage.run("a", &[], &["no-such-command"])).await;
     assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
+    // Only a command with a path is looked for in the current folder.
+    std::fs::write(stage.file("no-such-command"), "").unwrap();
+    let found_not = outcome(stage.run("a", &[], &["no-such-command"])).await;
+    assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
     let executable_not = outcome(stage.run("a", &[], &["./plain"])).await;
     assert_eq!((executable_not.code, executable_not.stderr.contains("cannot be executed")), (126, true));
     assert_eq!(stage.holding("a").await, 0);
