@@ -223,7 +223,7 @@ impl Supervision<'_> {
         if !mem::replace(&mut self.is_foreign, true) {
             let text = format!(
                 "{why}redlock is not permitted to signal the command, which runs as another user and may continue without \
-                 the lock: write `sudo redlock run` instead of `redlock run sudo`"
+                 the lock: write `sudo --preserve-env=REDLOCK_NODES redlock run` instead of `redlock run ... sudo`"
             );
             self.say.notable("not-permitted", &text, json!({ "resource": self.lock.resource() }));
         }

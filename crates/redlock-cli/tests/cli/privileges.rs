@@ -66,7 +66,7 @@ async fn a_signal_that_cannot_be_forwarded_is_reported() {
     let redlock = redlock.stderr(stage.log("log")).spawn().unwrap();
     stage.until_written("pid").await;
     send_to(redlock.id().unwrap(), "TERM");
-    stage.until_said("log", "`sudo redlock run`").await;
+    stage.until_said("log", "`sudo --preserve-env=REDLOCK_NODES redlock run`").await;
     fs::write(stage.file("end"), "").unwrap();
     assert_eq!(finished(redlock).await.code, 3, "{}", stage.read("log"));
 }
