@@ -4,6 +4,8 @@ use std::process::ExitStatus;
 
 use redlock_core::Loss;
 
+use crate::exit::Exit;
+
 /// How a command has ended.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -24,4 +26,22 @@ pub(super) enum Why {
     Lost(Option<Loss>),
     /// It was ended by redlock: the longest lifetime was over.
     LifetimeOver,
+}
+
+/// What a run under the lock came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Came {
+    pub(super) exit: Exit,
+    /// Whether the lock was lost before the command had ended, or may have been.
+    pub(super) is_lost: bool,
+}
+
+impl Came {
+    pub(super) fn well(exit: Exit) -> Self {
+        Self { exit, is_lost: false }
+    }
+
+    pub(super) fn lost(exit: Exit) -> Self {
+        Self { exit, is_lost: true }
+    }
 }

@@ -6,7 +6,11 @@ use redlock_core::{ExtendError, Lock, Loss, Release};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
-use super::{ending::Ending, orphans, signals::Signals};
+use super::{
+    ending::{Came, Ending},
+    orphans,
+    signals::Signals,
+};
 use crate::{args::OnLoss, exit::Exit, failure::chain, say::Say};
 
 /// The shortest TTL of an extend that is there to see whether the nodes still hold the lock.
@@ -25,7 +29,7 @@ pub(super) struct Holding<'a> {
 
 impl Holding<'_> {
     /// Holds the lock until its time is over, then releases it. A signal that ended the command ends this wait too.
-    pub(super) async fn run(self, mut lock: Lock, ending: &Ending, signals: &mut Signals) -> Exit {
+    pub(super) async fn run(self, mut lock: Lock, ending: &Ending, signals: &mut Signals) -> Came {
         let exit = ending.status.into();
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
@@ -53,7 +57,7 @@ impl Holding<'_> {
                     return self.was_lost(lock.resource(), &chain(&loss), exit);
                 }
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
-                exit
+                Came::well(exit)
             }
             () = self.time_is_over() => self.release(lock, exit, is_confirmed).await,
             _ = signals.next_ending() => self.leave(lock, exit, is_confirmed).await,
@@ -76,7 +80,7 @@ impl Holding<'_> {
         }
     }
 
-    async fn release(&self, lock: Lock, exit: Exit, is_confirmed: bool) -> Exit {
+    async fn release(&self, lock: Lock, exit: Exit, is_confirmed: bool) -> Came {
         let name = lock.resource().to_owned();
         match lock.release().await {
             Ok(Release::Released) => {
@@ -88,12 +92,12 @@ impl Holding<'_> {
             Ok(_) => self.say.warning(&format!("the lock on {name:?} was lost before --at-least was over")),
             Err(error) => self.say.warning(&chain(&error)),
         }
-        exit
+        Came::well(exit)
     }
 
     /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry, so
     /// that they may keep it for up to a TTL after the last one.
-    async fn leave(&self, mut lock: Lock, exit: Exit, is_confirmed: bool) -> Exit {
+    async fn leave(&self, mut lock: Lock, exit: Exit, is_confirmed: bool) -> Came {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
         let for_ms = millis(lock.validity());
@@ -113,18 +117,18 @@ impl Holding<'_> {
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
             }
         }
-        exit
+        Came::well(exit)
     }
 
     /// The lock was lost before the command had ended, or may have been.
-    fn was_lost(&self, name: &str, why: &str, exit: Exit) -> Exit {
+    fn was_lost(&self, name: &str, why: &str, exit: Exit) -> Came {
         let what = format!("{why}: another host may have held it before the command ended");
         if self.on_loss == OnLoss::Warn {
             self.say.warning(&what);
-            return exit;
+            return Came::lost(exit);
         }
         self.say.notable("lost", &what, json!({ "resource": name, "exit_code": Exit::LOST.0 }));
-        Exit::LOST
+        Came::lost(Exit::LOST)
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -34,7 +35,8 @@ pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
     let lock = File::options().create(true).append(true).open(beside(file, "lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     let mut counters = match fs::read_to_string(file) {
-        Ok(text) => read(&text),
+        Ok(text) if is_ours(&text) => read(&text),
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "redlock did not write this file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => return Err(error),
     };
@@ -45,10 +47,25 @@ pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
     for ((name, _), more) in COUNTERS.iter().zip(added) {
         *counters.entry(((*name).to_owned(), escaped(resource))).or_insert(0.0) += more;
     }
-    let new = beside(file, "new");
-    let mut written = File::create(&new)?;
-    written.write_all(text(&counters).as_bytes())?;
-    fs::rename(new, file)
+    // A name that nobody can know before: another user may write to this folder.
+    let random = RandomState::new().hash_one(0_u8);
+    let new = beside(file, &format!("{random:016x}.new"));
+    let mut written = File::create_new(&new)?;
+    let replaced = written.write_all(text(&counters).as_bytes()).and_then(|()| fs::rename(&new, file));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    replaced
+}
+
+/// Whether a file contains these counters and nothing else.
+fn is_ours(text: &str) -> bool {
+    let is_ours = |line: &str| {
+        let name = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).unwrap_or(line);
+        let name = name.split([' ', '{']).next().unwrap_or_default();
+        COUNTERS.iter().any(|(counter, _)| *counter == name)
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).all(is_ours)
 }
 
 type Counters = BTreeMap<(String, String), f64>;
@@ -110,5 +127,21 @@ mod tests {
         ] {
             assert!(text.lines().any(|there| there == line), "{line}: {text}");
         }
+        let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["redlock.prom", "redlock.prom.lock"]);
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("redlock.prom");
+        for text in ["node_load1 3\n", "# HELP redlock_runs_total x\nroot:x:0:0\n"] {
+            fs::write(&file, text).unwrap();
+            assert!(add(&file, "a", Run::Skipped).is_err());
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+        fs::write(&file, "").unwrap();
+        add(&file, "a", Run::Skipped).unwrap();
     }
 }

@@ -17,7 +17,7 @@ use super::{
     backstop::Backstop,
     command::{Command, Swept},
     deadlines::{Deadlines, Due},
-    ending::{Ending, Why},
+    ending::{Came, Ending, Why},
     holding::Holding,
     metrics_file::{self, Run},
     orphans,
@@ -122,14 +122,14 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
             return Err(failure);
         }
     };
-    let exit = match ending.why {
+    let Came { exit, is_lost } = match ending.why {
         Why::ItsOwn if args.at_least.is_some() => {
             let holding = Holding { until: held_until, longest_ttl: fleet.longest_ttl(), on_loss: args.on_loss, say };
             holding.run(lock, &ending, &mut signals).await
         }
         _ => give_back(lock, args, ending, say).await,
     };
-    *came_to = Some(Run::Ran { held: acquired.elapsed(), is_lost: [Exit::LOST, Exit::NOT_ENDED].contains(&exit) });
+    *came_to = Some(Run::Ran { held: acquired.elapsed(), is_lost });
     close(&redlock, args.fleet.close_timeout, say).await;
     say.event("ended", &format!("exit code {}", exit.0), json!({ "resource": args.name, "exit_code": exit.0 }));
     Ok(exit)
@@ -255,7 +255,7 @@ fn valid_until(lock: &Lock) -> Option<String> {
 }
 
 /// Gives the lock back, and tells whether it was held to the end.
-async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exit {
+async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Came {
     let name = args.name.as_str();
     let released = lock.release().await;
     if ending.is_foreign && !matches!(ending.why, Why::ItsOwn) {
@@ -264,7 +264,7 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exi
             &format!("the command on {name:?} may have run without the lock: redlock was not permitted to end it"),
             json!({ "resource": name, "exit_code": Exit::NOT_ENDED.0 }),
         );
-        return Exit::NOT_ENDED;
+        return Came::lost(Exit::NOT_ENDED);
     }
     match ending.why {
         Why::LifetimeOver => {
@@ -273,7 +273,7 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exi
                 &format!("the command on {name:?} was ended: --max-lifetime was over; give a longer one, or none"),
                 json!({ "resource": name, "exit_code": Exit::LIFETIME_OVER.0 }),
             );
-            return Exit::LIFETIME_OVER;
+            return Came::well(Exit::LIFETIME_OVER);
         }
         Why::Lost(loss) => {
             let why = loss.map(|loss| format!(": {}", chain(&loss))).unwrap_or_default();
@@ -287,14 +287,14 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exi
                 &format!("the command on {name:?} was ended, since its lock could not be kept{why}{nodes}"),
                 json!({ "resource": name, "exit_code": Exit::LOST.0 }),
             );
-            return Exit::LOST;
+            return Came::lost(Exit::LOST);
         }
         Why::ItsOwn => {}
     }
     match released {
         Ok(Release::Released) => {
             say.event("released", &format!("released {name:?}"), json!({ "resource": name }));
-            ending.status.into()
+            Came::well(ending.status.into())
         }
         Ok(_) if args.on_loss == OnLoss::Kill => {
             say.notable(
@@ -304,15 +304,15 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Exi
                 ),
                 json!({ "resource": name, "exit_code": Exit::LOST.0 }),
             );
-            Exit::LOST
+            Came::lost(Exit::LOST)
         }
         Ok(_) => {
             say.warning(&format!("the lock on {name:?} was gone before the command had ended (--on-loss warn)"));
-            ending.status.into()
+            Came::lost(ending.status.into())
         }
         Err(error) => {
             say.warning(&error.to_string());
-            ending.status.into()
+            Came::well(ending.status.into())
         }
     }
 }
