@@ -1,23 +1,42 @@
-//! A command that runs as another user, whom this one may not signal.
+//! A command that runs as another user, whom this one may not signal. These tests need root: without it, they check nothing.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    process::Stdio,
+    time::Duration,
+};
 
 use tokio::process::Command;
 
 use crate::stage::{Stage, finished, send_to, state};
 
+/// The user and the group of nobody.
+const NOBODY: u32 = 65534;
+
 /// A program that becomes root whoever starts it, as sudo(8) does; nothing where the tests do not run as root.
 fn becomes_root(stage: &Stage) -> Option<String> {
-    let program = stage.file("as-root");
-    fs::copy("/usr/bin/setpriv", &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    status.contains("\nUid:\t0\t0\t").then(|| program.to_str().unwrap().to_owned())
+    if !status.contains("\nUid:\t0\t0\t") {
+        return None;
+    }
+    // Only root and the group of the tests may reach it.
+    let folder = stage.file("only-for-the-tests");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, None, Some(NOBODY)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
+    let program = folder.join("as-root");
+    fs::copy("/usr/bin/setpriv", &program).unwrap();
+    // A new owner clears the bit that makes it root's.
+    chown(&program, None, Some(NOBODY)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4750)).unwrap();
+    Some(program.to_str().unwrap().to_owned())
 }
 
 /// The program as somebody else than root.
 fn as_nobody(stage: &Stage, ttl: &str, command: &[&str]) -> Command {
-    fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o777)).unwrap();
+    chown(stage.file("."), None, Some(NOBODY)).unwrap();
+    fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o770)).unwrap();
     let mut redlock = Command::new("setpriv");
     redlock.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_redlock")]);
     redlock.args(["run", "a", "--ttl", ttl, "--node-timeout", "250ms", "--"]).args(command);
