@@ -5,29 +5,32 @@ use tokio::{process::Child, task::JoinSet};
 use crate::stage::{Stage, finished, outcome, send_to};
 
 /// A crontab's line, on one host.
-fn cron(stage: &Stage, minute: &str) -> Child {
+fn cron(stage: &Stage, minute: &str, log: &str) -> Child {
     let script = format!("echo ran >> {minute}");
     // So many at once make a machine slow: that a node is late is no part of this race.
-    let run = ["run", minute, "--ttl", "15s", "--node-timeout", "2s", "--try", "--at-least", "30s", "-E", "0", "-q"];
-    stage.redlock([&run[..], &["--", "sh", "-c", &script]].concat()).spawn().unwrap()
+    let run =
+        ["run", minute, "--ttl", "15s", "--node-timeout", "2s", "--try", "--at-least", "30s", "-E", "0", "-q", "-v"];
+    stage.redlock([&run[..], &["--", "sh", "-c", &script]].concat()).stderr(stage.log(log)).spawn().unwrap()
 }
 
 /// Starts the same job on so many hosts at once. The host that runs it holds the lock until all others have skipped it.
 async fn race(stage: &Stage, hosts: usize, minute: &str) {
     let (mut running, mut pids) = (JoinSet::new(), Vec::new());
-    for _ in 0..hosts {
-        let host = cron(stage, minute);
+    for number in 0..hosts {
+        let log = format!("{minute}-{number}");
+        let host = cron(stage, minute, &log);
         let pid = host.id().unwrap();
-        pids.push(pid);
-        running.spawn(async move { (pid, finished(host).await) });
+        pids.push((pid, log.clone()));
+        running.spawn(async move { (pid, log, finished(host).await) });
     }
     while let Some(host) = running.join_next().await {
-        let (pid, host) = host.unwrap();
-        assert_eq!((host.code, host.stderr.as_str()), (0, ""));
-        pids.retain(|other| *other != pid);
-        if let [last] = pids[..] {
-            stage.until_written(minute).await;
-            send_to(last, "TERM");
+        let (pid, log, host) = host.unwrap();
+        let log = stage.read(&log);
+        assert!(host.code == 0 && !log.contains("warning"), "{}: {log}", host.code);
+        pids.retain(|(other, _)| *other != pid);
+        if let [(last, log)] = &pids[..] {
+            stage.until_said(log, "the lock is held for").await;
+            send_to(*last, "TERM");
         }
     }
     assert_eq!(stage.read(minute), "ran\n", "{minute}");
