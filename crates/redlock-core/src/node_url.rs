@@ -1,8 +1,12 @@
 //! Node URLs, read once for every Redis client, so that all of them take the same ones.
 
+mod printable;
+
 use std::{convert::Infallible, fmt, time::Duration};
 
 use url::Url;
+
+use self::printable::{UNKNOWN, host_of, is_cut_short, may_hide_password, printable};
 
 /// Where a Redis node is and how to talk to it. For authors of backends; users write the URL.
 ///
@@ -95,9 +99,13 @@ impl NodeUrl {
     ///
     /// If it is malformed, or has a scheme or an option that is not listed above. The error never holds the password.
     pub fn parse(text: &str) -> Result<Self, NodeUrlError> {
-        Self::read(text).map_err(|error| match is_cut_short(text) {
-            true => NodeUrlError { url: host_of(text), why: Why::NotEncoded, number: None },
-            false => error,
+        Self::read(text).map_err(|error| match (is_cut_short(text), error.why) {
+            (true, _) => NodeUrlError { url: host_of(text), why: Why::NotEncoded, number: None },
+            (false, why) if may_hide_password(text) => {
+                let why = if let Why::Database(_) = why { Why::Database(String::new()) } else { why };
+                NodeUrlError { url: UNKNOWN.to_owned(), why, number: None }
+            }
+            (false, why) => NodeUrlError { why, ..error },
         })
     }
 
@@ -121,7 +129,7 @@ impl NodeUrl {
         if let NodeAddress::Tcp { .. } = node.address {
             match url.path().trim_matches('/') {
                 "" => {}
-                db => node.db = db.parse().map_err(|_| fail(Why::Database(db.to_owned())))?,
+                db => node.db = db.parse().map_err(|_| fail(not_a_database(db)))?,
             }
         }
         let mut go_response_timeout = None;
@@ -136,7 +144,7 @@ impl NodeUrl {
                 "ReadTimeout" | "WriteTimeout" => {
                     go_response_timeout = go_response_timeout.max(Some(nanoseconds(&value).map_err(bad)?));
                 }
-                "db" => node.db = value.parse().map_err(|_| fail(Why::Database(value.into_owned())))?,
+                "db" => node.db = value.parse().map_err(|_| fail(not_a_database(&value)))?,
                 "user" => node.user = Some(value.into_owned()),
                 "password" | "pass" => node.password = Some(value.into_owned()),
                 _ => return Err(fail(Why::Option)),
@@ -284,28 +292,14 @@ fn nanoseconds(text: &str) -> Result<Duration, ()> {
     text.parse().ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos).ok_or(())
 }
 
-/// What of a URL may be printed: no user, no password, no options, and no host that may hide them.
-fn printable(url: &Url) -> String {
-    let host = url.host_str().filter(|host| !host.contains('%')).unwrap_or("...");
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}", url.scheme())
-}
-
-/// What follows the first `/`, `?` or `#` behind the scheme is no user and no password.
-const ENDS_LOGIN: [char; 3] = ['/', '?', '#'];
-
-/// Whether the user or the password seems to end early, at a `/`, `?` or `#` that should be percent-encoded.
-fn is_cut_short(text: &str) -> bool {
-    let behind_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
-    behind_scheme.split_once(ENDS_LOGIN).is_some_and(|(login, rest)| !login.contains('@') && rest.contains('@'))
-}
-
-/// The host and the port of a URL that cannot be read, as far as they can be told from the password.
-fn host_of(text: &str) -> String {
-    let (_, host) = text.rsplit_once('@').unwrap_or_default();
-    let host = host.split(ENDS_LOGIN).next().unwrap_or_default();
-    let is_host = |char: char| char.is_ascii_alphanumeric() || ".:-_[]".contains(char);
-    if host.is_empty() || !host.chars().all(is_host) { "...".to_owned() } else { host.to_owned() }
+/// The database is not a number. It is printed only if it is short and has no special characters: it may be part of a
+/// password that is not percent-encoded.
+fn not_a_database(db: &str) -> Why {
+    /// The longest that is printed, in bytes.
+    const LONGEST: usize = 5;
+    let digits = db.strip_prefix('-').unwrap_or(db);
+    let is_harmless = db.len() <= LONGEST && digits.chars().all(|char| char.is_ascii_alphanumeric());
+    Why::Database(if is_harmless { db.to_owned() } else { String::new() })
 }
 
 /// A node URL that cannot be used.
@@ -325,6 +319,15 @@ struct Number(Option<usize>);
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |number| write!(f, "number {number}, "))
+    }
+}
+
+/// A text in quotes, if there is one.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{:?} ", self.0) }
     }
 }
 
@@ -348,7 +351,8 @@ enum Why {
     NoTls,
     #[error("{0}")]
     Rejected(String),
-    #[error("the database {0:?} is not a number")]
+    /// Empty if it may not be printed.
+    #[error("the database {}is not a number", Quoted(.0))]
     Database(String),
     #[error("the user or the password seems to contain `#`, `/` or `?`: percent-encode them, for example `/` as `%2F`")]
     NotEncoded,
