@@ -9,7 +9,33 @@ use crate::secrets::{cleaned, without_echo};
 pub struct NodeError {
     kind: NodeErrorKind,
     sent: Sent,
+    wrong_server: Option<WrongServer>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// Why the server may be the wrong one: the name of the node may lead to another one by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WrongServer {
+    /// It is a replica.
+    Replica,
+    /// It loads its data set, as a replica does that starts to follow another server. So does a server after a restart.
+    Loading,
+    /// It requires a password.
+    Password,
+}
+
+impl WrongServer {
+    /// By the code of a reply, which earlier servers wrap. `MISCONF`, `NOREPLICAS` and `BUSY` are states of the right one.
+    fn of_reply(text: &str) -> Option<Self> {
+        const CODES: [(&str, WrongServer); 4] = [
+            ("READONLY", WrongServer::Replica),
+            ("MASTERDOWN", WrongServer::Replica),
+            ("LOADING", WrongServer::Loading),
+            ("NOAUTH", WrongServer::Password),
+        ];
+        let text = without_echo(text);
+        CODES.iter().find(|(code, _)| text.contains(code)).map(|(_, why)| *why)
+    }
 }
 
 /// Whether the request was sent that has failed.
@@ -29,7 +55,19 @@ impl NodeError {
     /// What `source` says may come from a server, which may say anything. If it repeats what it was sent, contains
     /// something that looks like a token, or is longer than 500 bytes, its text without that takes its place.
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, sent: Sent::Unmarked, source: Some(source.into().into()) }.without(&[])
+        Self { source: Some(source.into().into()), ..kind.into() }.without(&[])
+    }
+
+    /// Notes what the server has replied, code first, as [`NodeErrorKind::of_reply`] takes it. A connection is made again
+    /// if the server may be the wrong one: if it is a replica, for example. For authors of backends.
+    #[must_use]
+    pub fn with_reply(self, text: &str) -> Self {
+        Self { wrong_server: WrongServer::of_reply(text), ..self }
+    }
+
+    /// Why the server may be the wrong one, if its reply says so.
+    pub(crate) fn wrong_server(&self) -> Option<WrongServer> {
+        self.wrong_server
     }
 
     /// The same error, in which none of these secrets can be read, nor a part of them.
@@ -131,7 +169,7 @@ impl Error for NodeError {
 
 impl From<NodeErrorKind> for NodeError {
     fn from(kind: NodeErrorKind) -> Self {
-        Self { kind, sent: Sent::Unmarked, source: None }
+        Self { kind, sent: Sent::Unmarked, wrong_server: None, source: None }
     }
 }
 
@@ -315,6 +353,24 @@ mod tests {
             ("ERR whatever", NodeErrorKind::Other),
         ] {
             assert_eq!(NodeErrorKind::of_reply(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_some_replies_show_that_the_server_may_be_the_wrong_one() {
+        for (text, why) in [
+            ("READONLY You can't write against a read only replica.", Some(WrongServer::Replica)),
+            ("ERR Error running script (call to f_1): @user_script:3: -READONLY You can't", Some(WrongServer::Replica)),
+            ("MASTERDOWN Link with MASTER is down", Some(WrongServer::Replica)),
+            ("LOADING Redis is loading the dataset in memory", Some(WrongServer::Loading)),
+            ("NOAUTH Authentication required.", Some(WrongServer::Password)),
+            ("MISCONF Redis is configured to save RDB snapshots", None),
+            ("NOREPLICAS Not enough good replicas to write.", None),
+            ("BUSY Redis is busy running a script.", None),
+            ("WRONGPASS invalid username-password pair", None),
+            ("ERR unknown command 'X', with args beginning with: 'NOAUTH'", None),
+        ] {
+            assert_eq!(WrongServer::of_reply(text), why, "{text}");
         }
     }
 

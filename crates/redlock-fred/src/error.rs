@@ -18,10 +18,11 @@ pub(crate) fn node_error(error: Error) -> NodeError {
         ErrorKind::Tls => NodeErrorKind::Unreachable,
         _ => NodeErrorKind::of_reply(error.details()),
     };
-    match os_error(&error) {
-        Some(os_error) => NodeError::new(kind, os_error),
-        None => NodeError::new(kind, error),
+    if let Some(os_error) = os_error(&error) {
+        return NodeError::new(kind, os_error);
     }
+    let reply = error.details().to_owned();
+    NodeError::new(kind, error).with_reply(&reply)
 }
 
 /// The operating system's error, which fred keeps only as its `Debug` output: `Os { code: 111, kind: ...`.

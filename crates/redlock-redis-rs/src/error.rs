@@ -4,6 +4,7 @@ use redis::{ErrorKind, RedisError};
 use redlock_core::{NodeError, NodeErrorKind};
 
 pub(crate) fn node_error(error: RedisError) -> NodeError {
+    let reply = reply(&error);
     let kind = match error.kind() {
         // Also a connect or a handshake that took too long.
         _ if error.is_timeout() => NodeErrorKind::Timeout,
@@ -11,9 +12,9 @@ pub(crate) fn node_error(error: RedisError) -> NodeError {
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => NodeErrorKind::Unreachable,
         ErrorKind::AuthenticationFailed => NodeErrorKind::Authentication,
         ErrorKind::RESP3NotSupported => NodeErrorKind::Unsupported,
-        _ => NodeErrorKind::of_reply(&reply(&error)),
+        _ => NodeErrorKind::of_reply(&reply),
     };
-    NodeError::new(kind, error)
+    NodeError::new(kind, error).with_reply(&reply)
 }
 
 /// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.

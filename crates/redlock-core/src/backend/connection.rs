@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Answered, Call, Reply};
-use crate::node_error::{NodeError, NodeErrorKind};
+use crate::node_error::{NodeError, NodeErrorKind, WrongServer};
 
 /// For how long a connection may leave every command without an answer before it is given up.
 ///
@@ -30,6 +30,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How old a connection is at least that is given up because the server is not the right one any more: a name may lead
 /// to another server by now, but one that does not is not asked all the time.
 const RESOLVED_AGAIN: Duration = Duration::from_secs(1);
+
+/// How much older it is at most, so that not all processes connect at the same time.
+const JITTER: Duration = Duration::from_millis(250);
+
+/// For how long a server may load its data before it counts as the wrong one. After a restart it is the right one.
+const LOADS: Duration = Duration::from_secs(3);
 
 /// For how long a command waits for a connection that its client should have given up already. The client's own error
 /// says more.
@@ -109,13 +115,19 @@ pub struct Connection<C: Connect> {
     current: Mutex<Option<Current<C>>>,
     /// Whether the first connection was made, or has failed.
     has_tried: Arc<AtomicBool>,
+    /// Whether any command has ever succeeded.
+    has_succeeded: AtomicBool,
 }
 
 struct Current<C: Connect> {
     attempt: Attempt<C>,
     /// When the first command was sent of those that timed out since the last answer.
     silent_since: Option<Instant>,
+    /// Since when the server has answered only that it loads its data.
+    loading_since: Option<Instant>,
     made: Instant,
+    /// How old the connection becomes at least, even if the server may be the wrong one.
+    stays: Duration,
 }
 
 /// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
@@ -131,7 +143,7 @@ type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
     pub fn new(client: C) -> Self {
-        Self { client, current: Mutex::new(None), has_tried: Arc::default() }
+        Self { client, current: Mutex::new(None), has_tried: Arc::default(), has_succeeded: AtomicBool::new(false) }
     }
 
     /// The client that connects.
@@ -150,8 +162,9 @@ impl<C: Connect> Connection<C> {
     /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For 10 ms after a connect
     /// that failed no other is tried: its error is the answer.
     ///
-    /// If the server says that it is a replica, is loading, or wants a password, the name may lead to another server by
-    /// now. The connection is then replaced, at most once a second.
+    /// If the server says that it is a replica, has been loading for some seconds, or requires a password although earlier
+    /// commands have succeeded, the name may lead to another server by now. The connection is then replaced, at most once
+    /// a second.
     ///
     /// # Errors
     ///
@@ -226,12 +239,12 @@ impl<C: Connect> Connection<C> {
                 let sent = Instant::now();
                 match run(connection).await {
                     Ok(reply) => {
-                        self.answered(&attempt);
+                        self.has_succeeded.store(true, Ordering::Relaxed);
+                        self.answered(&attempt, None);
                         return Ok(reply);
                     }
                     Err(Failure::Answered(error)) => {
-                        self.answered(&attempt);
-                        self.look_for_another_server(&attempt, error.kind());
+                        self.answered(&attempt, error.wrong_server());
                         return Err(Unanswered::Failed(error));
                     }
                     Err(Failure::Silent(error)) => {
@@ -260,7 +273,13 @@ impl<C: Connect> Connection<C> {
             Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
             _ => {
                 let attempt = self.connect(connect_timeout);
-                *current = Some(Current { attempt: attempt.clone(), silent_since: None, made: Instant::now() });
+                *current = Some(Current {
+                    attempt: attempt.clone(),
+                    silent_since: None,
+                    loading_since: None,
+                    made: Instant::now(),
+                    stays: RESOLVED_AGAIN + jitter(),
+                });
                 attempt
             }
         }
@@ -282,9 +301,24 @@ impl<C: Connect> Connection<C> {
         Attempt(receiver)
     }
 
-    fn answered(&self, attempt: &Attempt<C>) {
-        if let Some(current) = self.current().as_mut().filter(|current| current.attempt.is(attempt)) {
-            current.silent_since = None;
+    /// Notes an answer, and gives up the connection if the server may be the `wrong` one.
+    fn answered(&self, attempt: &Attempt<C>, wrong: Option<WrongServer>) {
+        let mut current = self.current();
+        let Some(answering) = current.as_mut().filter(|current| current.attempt.is(attempt)) else { return };
+        answering.silent_since = None;
+        let is_wrong = match wrong {
+            Some(WrongServer::Replica) => true,
+            Some(WrongServer::Password) => self.has_succeeded.load(Ordering::Relaxed),
+            Some(WrongServer::Loading) => {
+                answering.loading_since.get_or_insert_with(Instant::now).elapsed() >= LOADS
+            }
+            None => false,
+        };
+        if wrong != Some(WrongServer::Loading) {
+            answering.loading_since = None;
+        }
+        if is_wrong && answering.made.elapsed() >= answering.stays {
+            *current = None;
         }
     }
 
@@ -297,15 +331,6 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Gives up the connection to a server that cannot be the right one any more.
-    fn look_for_another_server(&self, attempt: &Attempt<C>, answer: NodeErrorKind) {
-        use NodeErrorKind::{Authentication, Loading, ReadOnly};
-        if matches!(answer, Authentication | Loading | ReadOnly) {
-            let is_old = |current: &mut Current<C>| current.made.elapsed() >= RESOLVED_AGAIN;
-            self.current().take_if(|current| current.attempt.is(attempt) && is_old(current));
-        }
-    }
-
     /// Lets go of a broken connection, unless another command has already replaced it.
     fn give_up(&self, attempt: &Attempt<C>) {
         self.current().take_if(|current| current.attempt.is(attempt));
@@ -314,6 +339,12 @@ impl<C: Connect> Connection<C> {
     fn current(&self) -> MutexGuard<'_, Option<Current<C>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn jitter() -> Duration {
+    // Without randomness there is none.
+    let random = getrandom::u32().unwrap_or_default();
+    JITTER.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 impl<C: Connect> fmt::Debug for Connection<C> {

@@ -26,8 +26,8 @@ use crate::support::{ms, poll_in_task};
 enum Fate {
     Answer,
     Error,
-    /// An error of this kind for an answer.
-    Answers(NodeErrorKind),
+    /// This error reply.
+    Replies(&'static str),
     /// No answer within the response timeout.
     Silence,
     /// No answer yet, for so long.
@@ -103,7 +103,10 @@ impl Fake {
         match fate {
             Fate::Answer => Ok(()),
             Fate::Error => Err(Failure::Answered(NodeErrorKind::WrongType.into())),
-            Fate::Answers(kind) => Err(Failure::Answered(kind.into())),
+            Fate::Replies(text) => {
+                let error = NodeError::new(NodeErrorKind::of_reply(text), text);
+                Err(Failure::Answered(error.with_reply(text)))
+            }
             Fate::Silence => {
                 sleep(response_timeout).await;
                 Err(Failure::Silent(NodeError::no_answer(response_timeout)))
@@ -293,28 +296,55 @@ async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
     assert_eq!(fake.counts(), (1, 2));
 }
 
+/// How many connections are made in five seconds in which all commands have this reply, after one that `succeeds` or not.
+async fn connections(reply: &'static str, succeeds: bool) -> usize {
+    let fake = Fake::default();
+    let node = node(&fake);
+    if succeeds {
+        call(&node).await.unwrap();
+    }
+    fake.fates([Fate::Replies(reply); 20]);
+    for _ in 0..20 {
+        assert_eq!(call(&node).await, Err(NodeErrorKind::of_reply(reply)));
+        sleep(ms(250)).await;
+    }
+    fake.counts().0
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_the_wrong_one_is_left_at_most_once_a_second() {
-    use NodeErrorKind::{Authentication, Loading, OutOfMemory, Permission, ReadOnly, WrongType};
-    for (kind, is_left) in [
-        (ReadOnly, true),
-        (Loading, true),
-        (Authentication, true),
-        (Permission, false),
-        (OutOfMemory, false),
-        (WrongType, false),
+async fn a_server_that_may_be_the_wrong_one_is_left_at_most_once_a_second() {
+    for (reply, succeeds, connected) in [
+        // Left after 1000 to 1250 ms, and 250 ms later the next connection is made.
+        ("READONLY You can't write against a read only replica.", false, 4),
+        ("MASTERDOWN Link with MASTER is down", false, 4),
+        ("NOAUTH Authentication required.", true, 4),
+        // A password that was never given is no sign of another server.
+        ("NOAUTH Authentication required.", false, 1),
+        // After three seconds.
+        ("LOADING Redis is loading the dataset in memory", true, 2),
+        ("MISCONF Redis is configured to save RDB snapshots", true, 1),
+        ("NOREPLICAS Not enough good replicas to write.", true, 1),
+        ("BUSY Redis is busy running a script.", true, 1),
+        ("NOPERM this user has no permissions", true, 1),
+        ("OOM command not allowed", true, 1),
     ] {
-        let fake = Fake::default();
-        let node = node(&fake);
-        fake.fates([Fate::Answers(kind); 20]);
-        for _ in 0..20 {
-            assert_eq!(call(&node).await, Err(kind));
+        assert_eq!(connections(reply, succeeds).await, connected, "{reply}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_loads_its_data_for_a_moment_is_kept() {
+    let fake = Fake::default();
+    let node = node(&fake);
+    for _ in 0..4 {
+        fake.fates([Fate::Replies("LOADING Redis is loading the dataset in memory"); 8]);
+        for _ in 0..8 {
+            call(&node).await.unwrap_err();
             sleep(ms(250)).await;
         }
-        // Ten times in five seconds: after 1000 ms, 1250 ms later the next, and so on.
-        let connected = if is_left { 4 } else { 1 };
-        assert_eq!(fake.counts(), (connected, 20), "{kind}");
+        call(&node).await.unwrap();
     }
+    assert_eq!(fake.counts().0, 1);
 }
 
 #[tokio::test(start_paused = true)]
