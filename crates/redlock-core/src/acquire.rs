@@ -69,6 +69,10 @@ impl<'a> Acquire<'a> {
     /// How long the next round waits at least for nodes to give back what the lost one took, were the pause shorter.
     const GIVING_BACK: Duration = Duration::from_millis(50);
 
+    /// For how long rounds fail for a reason that no retry can cure before the call ends. Passwords and permissions that are
+    /// changed on one node after the other, or in a server before a client, are in order again by then.
+    const HOPELESS: Duration = Duration::from_secs(1);
+
     /// Checks all that was asked for, and sends nothing yet.
     pub(crate) fn new(
         fleet: &'a Arc<Fleet>,
@@ -160,7 +164,7 @@ impl<'a> Acquire<'a> {
         let mut may_reserve = reservations.is_none();
         let mut reservations = reservations.unwrap_or_default();
         turn = if reservations.is_empty() { turn } else { Some(reservations.turn()) };
-        let (mut is_last, mut was_hopeless) = (false, false);
+        let (mut is_last, mut hopeless_since) = (false, None);
         loop {
             let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
             if is_last && self.is_reservation {
@@ -180,8 +184,13 @@ impl<'a> Acquire<'a> {
                     }
                 }
             };
-            // Nodes whose configuration makes a quorum impossible are asked once more, and not until the time is over.
-            let is_hopeless = lost.is_some() && failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
+            // Nodes whose configuration makes a quorum impossible are asked for a second, and not until the time is over.
+            if lost.is_some() {
+                let is_hopeless = failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
+                hopeless_since = is_hopeless.then(|| hopeless_since.unwrap_or_else(|| self.elapsed()));
+            }
+            let is_hopeless = |since: Duration| self.elapsed().saturating_sub(since) >= Self::HOPELESS;
+            let ends = lost.is_some() && hopeless_since.is_some_and(is_hopeless);
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
                 let is_contended = lost.lost == Lost::Contended;
@@ -199,11 +208,10 @@ impl<'a> Acquire<'a> {
                 Box::pin(self.give_back(lost)).await;
                 return Ok(None);
             }
-            let next = match is_hopeless && was_hopeless {
+            let next = match ends {
                 true => Next::Stop(Stop::Attempts),
                 false => self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?),
             };
-            was_hopeless = is_hopeless;
             let stop = match next {
                 Next::Stop(stop) => stop,
                 Next::After(pause) => match self.pause(pause, lost, &mut place, failure).await? {

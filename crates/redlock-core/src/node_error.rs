@@ -212,8 +212,8 @@ pub enum NodeErrorKind {
 impl NodeErrorKind {
     /// Whether the same request fails again until somebody changes the configuration of the node, or of the client.
     pub(crate) fn is_lasting(self) -> bool {
-        use NodeErrorKind::{Authentication, Database, Guard, Permission, Unsupported};
-        matches!(self, Authentication | Permission | Database | Guard | Unsupported)
+        use NodeErrorKind::{Authentication, Database, Permission, Unsupported};
+        matches!(self, Authentication | Permission | Database | Unsupported)
     }
 
     /// What an operator can do about it, where there is something to do.

@@ -36,7 +36,8 @@ impl AcquireOptions {
     }
 
     /// Ends the call so long after its start, whatever is in flight then. Without a [`retry`](Self::retry) of its own
-    /// the call makes as many attempts as fit in.
+    /// the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes makes a quorum
+    /// impossible, as [`Retry`] describes.
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Some(deadline), ..self }
     }

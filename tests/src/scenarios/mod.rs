@@ -247,7 +247,7 @@ scenarios! { ON_SERVERS, true:
         a_server_in_protected_mode_is_told,
         a_database_that_does_not_exist_is_told,
         a_port_without_tls_is_told,
-        what_no_retry_can_cure_is_tried_twice,
+        what_no_retry_can_cure_is_not_tried_until_the_end,
         no_message_of_a_server_shows_a_token_or_a_password,
         a_message_of_a_server_is_cut_at_500_characters,
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode,
-    NodeError, NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Timed,
+    TokioClock,
 };
 use redlock_mock::MockNode;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ const TTL: Duration = Duration::from_secs(9);
 struct Node {
     node: MockNode,
     fails: Option<NodeErrorKind>,
+    /// When it no longer fails.
+    until: Option<Instant>,
     connects_within: Option<Duration>,
 }
 
@@ -34,8 +37,8 @@ impl LockNode for Node {
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         match self.fails {
-            Some(kind) => Err(kind.into()),
-            None => self.node.acquire(request).await,
+            Some(kind) if self.until.is_none_or(|until| Instant::now() < until) => Err(kind.into()),
+            _ => self.node.acquire(request).await,
         }
     }
 
@@ -53,35 +56,49 @@ impl LockNode for Node {
 }
 
 fn failing(kinds: [Option<NodeErrorKind>; 3]) -> Redlock {
+    failing_until(kinds, None)
+}
+
+fn failing_until(kinds: [Option<NodeErrorKind>; 3], until: Option<Instant>) -> Redlock {
     let nodes = MockNode::fleet(3).into_iter().zip(kinds);
-    let nodes = nodes.map(|(node, fails)| Node { node, fails, connects_within: None });
+    let nodes = nodes.map(|(node, fails)| Node { node, fails, until, connects_within: None });
     Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap()
 }
 
-/// How many attempts are made to lock what a quorum of the nodes cannot grant.
-async fn attempts(kinds: [Option<NodeErrorKind>; 3]) -> u32 {
-    let error = failing(kinds).acquire("r", TTL).await.unwrap_err();
-    assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
-    error.attempts().unwrap().made
+/// After how long a call for a lock ends that a quorum of the nodes cannot grant.
+async fn ends_after(kinds: [Option<NodeErrorKind>; 3]) -> Duration {
+    let start = Instant::now();
+    let error = failing(kinds).acquire("r", AcquireOptions::new(TTL).deadline(ms(8000))).await.unwrap_err();
+    assert!(matches!(error, AcquireError::NoQuorum(_) | AcquireError::Deadline(_)), "{error}");
+    start.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_retry_can_cure_is_tried_once_more_and_not_until_the_end() {
-    use NodeErrorKind::{Authentication, Database, Permission, Timeout, Unreachable, Unsupported};
+async fn what_no_retry_can_cure_is_tried_for_a_second_and_not_until_the_end() {
+    use NodeErrorKind::{Authentication, Database, Guard, Permission, Timeout, Unreachable, Unsupported};
     for kind in [Authentication, Permission, Unsupported, Database] {
-        assert_eq!(attempts([Some(kind), Some(Permission), None]).await, 2, "{kind}");
+        let after = ends_after([Some(kind), Some(Permission), None]).await;
+        assert!(after >= ms(1000) && after < ms(1500), "{kind}: {after:?}");
         // One of them may be back.
-        assert_eq!(attempts([Some(kind), Some(Unreachable), None]).await, 20, "{kind}");
+        assert_eq!(ends_after([Some(kind), Some(Unreachable), None]).await, ms(8000), "{kind}");
     }
-    assert_eq!(attempts([Some(Timeout), Some(Unreachable), None]).await, 20);
+    assert_eq!(ends_after([Some(Timeout), Some(Unreachable), None]).await, ms(8000));
+    assert_eq!(ends_after([Some(Guard), Some(Guard), None]).await, ms(8000));
     // A quorum does without it.
     assert!(failing([Some(Authentication), None, None]).acquire("r", TTL).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn passwords_that_are_changed_within_a_second_end_no_call() {
+    let denied = Some(NodeErrorKind::Authentication);
+    let redlock = failing_until([denied, denied, denied], Some(Instant::now() + ms(700)));
+    assert!(redlock.acquire("r", TTL).await.is_ok());
 }
 
 /// A node whose first answer comes only after 400 ms. The automatic node timeout at this TTL is 180 ms.
 fn far_away(connects_within: Option<Duration>) -> RedlockBuilder {
     let node = MockNode::new("far away").with_latency(ms(400));
-    Redlock::builder().node(Node { node, fails: None, connects_within }).clock(TokioClock::default())
+    Redlock::builder().node(Node { node, fails: None, until: None, connects_within }).clock(TokioClock::default())
 }
 
 #[tokio::test(start_paused = true)]
