@@ -29,7 +29,7 @@ pub const ACQUIRE: Script = Script {
 /// node's `TIME` in microseconds.
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
-    sha1: "9903ed44e940360f216accc6f58e5f7de7747184",
+    sha1: "32ba105826bebe181c92544c5aa46e61b42ea1a6",
 };
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
@@ -54,7 +54,7 @@ pub const INSPECT: Script = Script {
 /// milliseconds and the candidate. Answers an integer.
 pub const RAISE: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
-    sha1: "c323efed60acc7ebeceecc5b88eea286ce2c920c",
+    sha1: "b900910d70478189b7f88b81d137a01591c6f48d",
 };
 
 /// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;

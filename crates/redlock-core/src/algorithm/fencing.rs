@@ -32,7 +32,8 @@ pub enum Fence {
 ///
 /// Each node keeps a counter beside the key, and adds one to it in the same step in which it sets the key. The greatest
 /// counter among the nodes that granted is the candidate. Nodes at exactly the candidate confirm it, and a quorum of
-/// them issues it as the token. The others are raised to it.
+/// them issues it as the token. The others are raised to it. A counter that is centuries above the others is no candidate,
+/// and its node confirms none: which candidate is chosen does not matter for what follows.
 ///
 /// Why no token is issued twice: two quorums share a node. That node was at the token while it had the one holder's
 /// key, and again while it had the other's. In between it has set the other's key, and so has counted on. Why a token
@@ -72,6 +73,10 @@ enum Known {
 }
 
 impl Fencing {
+    /// By how much a counter may be above the median of those that are known, in microseconds: 100 years. Counters begin at
+    /// the clocks of their nodes, and one that is farther ahead comes from a wrong clock, or from damaged data.
+    const AHEAD: u64 = 3_155_760_000_000_000;
+
     /// Nothing is known yet.
     #[must_use]
     pub fn new(quorum: Quorum) -> Self {
@@ -132,7 +137,7 @@ impl Fencing {
     /// the next candidate when that is impossible.
     #[must_use]
     pub fn decision(&self) -> Option<Fence> {
-        let greatest = self.nodes.iter().filter_map(Node::counter).max();
+        let greatest = self.greatest();
         for candidate in [self.candidate, greatest].into_iter().flatten() {
             if self.count(|node| node.counter() == Some(candidate)) >= self.quorum.needed() {
                 return FencingToken::new(candidate).map(Fence::Issued);
@@ -144,7 +149,7 @@ impl Fencing {
                 return None;
             }
         }
-        let failed = self.count(|node| node.known == Known::Failed);
+        let failed = self.count(|node| node.known == Known::Failed || node.counter() > greatest);
         let lost = if failed > self.quorum.tolerated() { Lost::NoQuorum } else { Lost::Contended };
         let willing = self.count(Node::is_willing);
         // As long as a node has the key, only this holder's raises move its counter. So those that granted are never
@@ -166,6 +171,15 @@ impl Fencing {
     pub fn to_raise(&self, candidate: u64) -> impl Iterator<Item = usize> {
         let nodes = self.nodes.iter().enumerate();
         nodes.filter(move |(_, node)| node.can_be_raised_to(candidate)).map(|(number, _)| number)
+    }
+
+    /// The greatest counter but those that are far above the others: they would leave the other nodes no room to count.
+    fn greatest(&self) -> Option<u64> {
+        let mut counters: Vec<_> = self.nodes.iter().filter_map(Node::counter).collect();
+        counters.sort_unstable();
+        // Of two, the lower one.
+        let median = *counters.get(counters.len().checked_sub(1)? / 2)?;
+        counters.into_iter().rfind(|counter| *counter <= median.saturating_add(Self::AHEAD))
     }
 
     fn is_decided(&self) -> bool {
@@ -266,6 +280,23 @@ mod tests {
         assert_eq!(granted(5, &[7, 7, 7]).decision(), issued(7));
         // Half of the nodes are no quorum.
         assert_eq!(granted(4, &[7, 7]).decision(), Some(Fence::Raise(7)));
+    }
+
+    #[test]
+    fn a_counter_far_above_the_others_is_no_candidate() {
+        let far = 7 + Fencing::AHEAD + 1;
+        assert_eq!(granted(3, &[far, 7, 7]).decision(), issued(7));
+        let mut fencing = granted(3, &[far, 7]);
+        assert_eq!((fencing.decision(), to_raise(&fencing, 7)), (Some(Fence::Raise(7)), vec![2]));
+        fencing.raising(7);
+        fencing.raised(2, 7, Raised::Confirmed);
+        assert_eq!(fencing.decision(), issued(7));
+        let mut failed = granted(3, &[far, 7]);
+        failed.raising(7);
+        failed.raised(2, 7, Raised::Failed);
+        assert_eq!(failed.decision(), NO_QUORUM);
+        // One that was counted is not far enough above.
+        assert_eq!(granted(3, &[far - 1, 7]).decision(), Some(Fence::Raise(far - 1)));
     }
 
     #[test]

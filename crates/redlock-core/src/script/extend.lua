@@ -27,8 +27,12 @@ for i = resources + 1, #KEYS do
   local kept = read(KEYS[i])
   if type(kept) == 'table' then return kept end
   if kept and not string.match(kept, '^%d+$') then return redis.error_reply('ERR a fencing counter is no number') end
-  local counter = string.format('%.0f', math.max(tonumber(kept or now), tonumber(ARGV[5])))
-  local set = redis.pcall('SET', KEYS[i], counter, 'PX', ARGV[4])
+  local counter = math.max(tonumber(kept or now), tonumber(ARGV[5]))
+  -- As for a grant: the clock of another node must not leave this one no room to count.
+  if now > 0 and counter > now + 3155760000000000 then
+    return redis.error_reply('ERR a fencing counter is more than 100 years ahead of the clock')
+  end
+  local set = redis.pcall('SET', KEYS[i], string.format('%.0f', counter), 'PX', ARGV[4])
   if set['err'] then return set end
 end
 

@@ -3,6 +3,10 @@
 -- ARGV: 1 token, 2 how many of KEYS are resources, 3 for how long a counter is kept in ms, 4 the candidate.
 -- Answers -3 when all counters are the candidate now, -2 if a lock is not ours or a counter is gone, else the greatest
 -- counter, which is above the candidate.
+-- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.pcall('TIME')
+if time['err'] then return time end
 for i = 1, ARGV[2] do
   local held = read(KEYS[i])
   if type(held) == 'table' then return held end
@@ -18,6 +22,10 @@ for i = ARGV[2] + 1, #KEYS do
   greatest = math.max(greatest, tonumber(kept))
 end
 if greatest > tonumber(ARGV[4]) then return greatest end
+-- As for a grant: the clock of another node must not leave this one no room to count.
+if tonumber(ARGV[4]) > time[1] * 1000000 + time[2] + 3155760000000000 then
+  return redis.error_reply('ERR the fencing token is more than 100 years ahead of the clock')
+end
 for i = ARGV[2] + 1, #KEYS do
   local set = redis.pcall('SET', KEYS[i], ARGV[4], 'PX', ARGV[3])
   if set['err'] then return set end

@@ -302,6 +302,25 @@ async fn a_call_says_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
+    const CENTURIES: i64 = 200 * 365 * 24 * 60 * 60 * 1000;
+    let nodes = MockNode::fleet(3);
+    let before = fenced(&nodes).try_acquire("other", TTL).await.unwrap().fencing_token().unwrap();
+    nodes[0].jump_clock(CENTURIES);
+    for jump in [0, -CENTURIES] {
+        nodes[0].jump_clock(jump);
+        for _ in 0..5 {
+            let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+            let token = lock.fencing_token().unwrap();
+            assert!(token >= before && token.get() - before.get() < 60_000_000, "{token:?}");
+            nodes[2].remove(COUNTER);
+            lock.extend(TTL).await.unwrap();
+            lock.release().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_leaves_no_room_for_its_counter_is_refused() {
     let nodes = MockNode::fleet(1);
     let longest = "x".repeat(65_536);

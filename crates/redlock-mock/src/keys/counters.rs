@@ -34,9 +34,7 @@ impl Keys {
             counter = counter.max(counted.unwrap_or(begin));
         }
         let counter = counter.saturating_add(is_new.into());
-        if counter > Self::GREATEST.min(begin + Self::AHEAD) {
-            return Err(NodeErrorKind::Other.into());
-        }
+        self.check_room(counter, now)?;
         self.set_counters(counters, counter, Duration::ZERO, now);
         Ok(counter)
     }
@@ -57,8 +55,17 @@ impl Keys {
         if greatest > *candidate {
             return Ok(RaiseAnswer::Higher(greatest));
         }
+        self.check_room(*candidate, now)?;
         self.set_counters(counters, *candidate, Duration::ZERO, now);
         Ok(RaiseAnswer::Confirmed)
+    }
+
+    /// Refuses a counter that leaves no room to count, since it is far ahead of the node's own clock.
+    pub(super) fn check_room(&self, counter: u64, now: Instant) -> Result<(), NodeError> {
+        if counter > Self::GREATEST.min(self.micros(now) + Self::AHEAD) {
+            return Err(NodeErrorKind::Other.into());
+        }
+        Ok(())
     }
 
     /// What a fencing counter has counted up to, if it is there.

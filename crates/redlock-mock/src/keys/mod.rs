@@ -157,6 +157,7 @@ impl Keys {
             let begin = self.micros(now);
             for key in &counters.keys {
                 let counter = self.counter(key.as_str(), now)?.unwrap_or(begin).max(fence.get());
+                self.check_room(counter, now)?;
                 let counters = Counters::new(key.clone(), counters.retention);
                 self.set_counters(&counters, counter, expiry(*ttl), now);
             }
