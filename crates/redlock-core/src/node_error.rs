@@ -70,7 +70,7 @@ impl NodeError {
         self.wrong_server
     }
 
-    /// The same error, in which none of these secrets can be read, nor a part of them.
+    /// The same error, in which none of these secrets can be read.
     pub(crate) fn without(self, secrets: &[&str]) -> Self {
         let text = self.source.as_ref().and_then(|source| cleaned(&**source, secrets));
         match text {

@@ -2,14 +2,13 @@
 
 use std::{error::Error, ops::Range};
 
+use crate::token::Token;
+
 /// The longest message that is kept, in bytes.
 const LONGEST: usize = 500;
 
-/// The shortest part of a secret that is removed. `Debug` of a token shows as much.
-const PART: usize = 8;
-
-/// As many hex digits in a row may be a token, or what is left of one. No message needs them.
-const DIGITS: usize = 20;
+/// The shortest beginning of a secret that is removed at the end of a message, where a server has cut it.
+const BEGINNING: usize = 8;
 
 /// Redis repeats after this what it was sent, and cuts it somewhere.
 const ECHO: &str = ", with args beginning with";
@@ -33,8 +32,42 @@ pub(crate) fn cleaned(error: &(dyn Error + 'static), secrets: &[&str]) -> Option
         cause = error.source();
     }
     let message = texts.join(": ");
-    let may_be_kept = texts.iter().all(|text| is_clean(text)) && is_clean(&format!("{error:?}"));
+    let may_be_kept = texts.iter().all(|text| is_clean(text)) && shows_nothing(&format!("{error:?}"), secrets);
     (!may_be_kept).then(|| scrubbed(&message, secrets))
+}
+
+/// Whether the `Debug` output of an error repeats nothing, however long it is.
+fn shows_nothing(debug: &str, secrets: &[&str]) -> bool {
+    without_echo(debug) == debug && hidden(debug.as_bytes(), secrets).is_empty()
+}
+
+/// Where a message shows one of these secrets, or what looks like a token. At its end, where it may have been cut, the
+/// beginning of a secret is enough.
+fn hidden(message: &[u8], secrets: &[&str]) -> Vec<Range<usize>> {
+    let mut hidden = Vec::new();
+    for secret in secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| !secret.is_empty()) {
+        for (start, _) in message.windows(secret.len()).enumerate().filter(|(_, window)| *window == secret) {
+            let range = start..start + secret.len();
+            if secret.len() > 3 || stands_alone(message, &range) {
+                hidden.push(range);
+            }
+        }
+        let beginnings = (BEGINNING..secret.len()).rev().filter_map(|len| secret.get(..len));
+        // Quotes and dots may follow what was cut.
+        let end = message.iter().rposition(|byte| !b"'`\". \r\n".contains(byte)).map_or(0, |last| last + 1);
+        let cut = message.get(..end).unwrap_or_default();
+        if let Some(beginning) = beginnings.into_iter().find(|beginning| cut.ends_with(beginning)) {
+            hidden.push(end - beginning.len()..end);
+        }
+    }
+    let mut start = 0;
+    for run in message.split(|byte| !byte.is_ascii_hexdigit()) {
+        if run.len() >= Token::DIGITS {
+            hidden.push(start..start + run.len());
+        }
+        start += run.len() + 1;
+    }
+    hidden
 }
 
 /// The message without these secrets, without what looks like a token, and not longer than `LONGEST`.
@@ -42,30 +75,13 @@ fn scrubbed(message: &str, secrets: &[&str]) -> String {
     let message = without_echo(message).as_bytes();
     // A secret that reaches over the end of what is kept must still be recognized.
     let message = message.get(..4 * LONGEST).unwrap_or(message);
-    let mut hidden = vec![false; message.len()];
-    let mut hide = |range: Range<usize>| hidden.iter_mut().take(range.end).skip(range.start).for_each(|h| *h = true);
-
-    for secret in secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| !secret.is_empty()) {
-        for part in secret.windows(secret.len().min(PART)) {
-            for (start, _) in message.windows(part.len()).enumerate().filter(|(_, window)| *window == part) {
-                let range = start..start + part.len();
-                if part.len() > 3 || stands_alone(message, &range) {
-                    hide(range);
-                }
-            }
-        }
-    }
-
-    let mut start = 0;
-    for run in message.split(|byte| !byte.is_ascii_hexdigit()) {
-        if run.len() >= DIGITS {
-            hide(start..start + run.len());
-        }
-        start += run.len() + 1;
+    let mut is_hidden = vec![false; message.len()];
+    for range in hidden(message, secrets) {
+        is_hidden.iter_mut().take(range.end).skip(range.start).for_each(|hidden| *hidden = true);
     }
 
     let mut shown = Vec::with_capacity(message.len().min(LONGEST));
-    for (byte, is_hidden) in message.iter().zip(&hidden) {
+    for (byte, is_hidden) in message.iter().zip(&is_hidden) {
         match is_hidden {
             false => shown.push(*byte),
             true if shown.ends_with(HIDDEN) => {}
@@ -113,19 +129,21 @@ mod tests {
         for (message, shown) in [
             (format!("ERR no '{TOKEN}' here"), "ERR no '...' here"),
             (format!("ERR {TOKEN}{TOKEN}"), "ERR ..."),
-            (format!("{}:web-3", &TOKEN[..20]), "...:web-3"),
-            (format!("{} and 9007199254740991", &TOKEN[..19]), "5f0c6c1be1c8b4b4e0d and 9007199254740991"),
+            (format!("ERR '{TOKEN}:web-3'"), "ERR '...:web-3'"),
+            ("wake:000102030405060708090a0b0c0d0e0f".to_owned(), "wake:000102030405060708090a0b0c0d0e0f"),
         ] {
             assert_eq!(scrubbed(&message, &[]), shown);
         }
     }
 
     #[test]
-    fn a_known_secret_is_removed_and_every_part_of_it() {
+    fn a_known_secret_is_removed_and_its_beginning_where_the_message_ends() {
         for (secret, message, shown) in [
-            (TOKEN, "ERR 'x5f0c6c1b'".to_owned(), "ERR 'x...'"),
-            (TOKEN, format!("cut: {}", &TOKEN[11..20]), "cut: ..."),
+            (TOKEN, format!("ERR '{}", &TOKEN[..8]), "ERR '..."),
+            (TOKEN, format!("ERR '{}...'", &TOKEN[..30]), "ERR '......'"),
+            (TOKEN, "ERR '5f0c6c1be' is no number".to_owned(), "ERR '5f0c6c1be' is no number"),
             ("correct horse", "ERR AUTH correct hor".to_owned(), "ERR AUTH ..."),
+            ("production-7", "the production-8 replica".to_owned(), "the production-8 replica"),
             ("hunter2", "xhunter2y hunter".to_owned(), "x...y hunter"),
             ("a", "a bad 'a' at (a)".to_owned(), "... bad '...' at (...)"),
             ("\u{8ba2}\u{5355}\u{8ba2}\u{5355}", "AUTH \u{8ba2}\u{5355}\u{8ba2}\u{5355}!".to_owned(), "AUTH ...!"),
@@ -156,6 +174,7 @@ mod tests {
         struct OnlyInDebug(String);
 
         assert_eq!(cleaned(&Outer(std::io::Error::other("refused")), &[TOKEN]), None);
+        assert_eq!(cleaned(&OnlyInDebug("long ".repeat(1_000)), &[TOKEN]), None);
         let inner = Outer(std::io::Error::other(format!("got {TOKEN}")));
         assert_eq!(cleaned(&inner, &[]).as_deref(), Some("outer: got ..."));
         assert_eq!(cleaned(&OnlyInDebug("hunter2".to_owned()), &["hunter2"]).as_deref(), Some("harmless"));

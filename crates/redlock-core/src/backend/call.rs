@@ -180,6 +180,11 @@ impl<'a> Call<'a> {
         self.numbers.get(..self.count).unwrap_or_default()
     }
 
+    /// All tokens among its arguments.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &'a Token> + use<'a> {
+        self.token.into_iter().chain(self.predecessors)
+    }
+
     /// Its last arguments, if it takes texts.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.text.into_iter().chain(self.predecessors.iter().map(Token::as_str))

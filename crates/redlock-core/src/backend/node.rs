@@ -187,7 +187,7 @@ impl<C: RedisClient> Node<C> {
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Answered, NodeError> {
         let answered = self.client.call(call, self.connect_timeout, self.response_timeout).await;
         answered.map_err(|error| {
-            let tokens: Vec<_> = call.token().map(Token::as_str).into_iter().chain(call.texts()).collect();
+            let tokens: Vec<_> = call.tokens().filter_map(|token| token.as_str().get(..Token::DIGITS)).collect();
             self.clean(error, &tokens)
         })
     }

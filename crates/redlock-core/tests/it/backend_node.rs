@@ -395,7 +395,7 @@ async fn no_error_shows_a_token_that_was_sent() {
         }
 
         async fn call(&self, call: &Call<'_>, _: Duration, _: Duration) -> Result<Answered, NodeError> {
-            let sent: String = call.token().map(|token| token.as_str()[..12].to_owned()).into_iter().collect();
+            let sent: String = call.token().map(|token| token.as_str()[..40].to_owned()).into_iter().collect();
             Err(NodeError::new(NodeErrorKind::Other, format!("ERR what is '{sent}' and AUTH correct horse")))
         }
     }
