@@ -107,7 +107,7 @@ impl backend::RedisClient for RedisClient {
     async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
         match &self.link {
             Link::Own(connection) if !self.is_cluster => {
-                Ok(Box::new(connection.client().listen(channel, connect_timeout).await?))
+                connection.listen(connection.client().listen(channel, connect_timeout)).await
             }
             // A given client is the user's own: it is not for us what it listens to, nor how often it connects.
             _ => Err(NodeErrorKind::Unsupported.into()),

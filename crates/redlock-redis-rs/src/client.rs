@@ -123,7 +123,9 @@ impl backend::RedisClient for RedisClient {
 
     async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
         match &self.link {
-            Link::Own(connection) => Ok(Box::new(connection.client().listen(channel, connect_timeout).await?)),
+            Link::Own(connection) => {
+                connection.listen(connection.client().listen(channel, connect_timeout)).await
+            }
             // They tell no address that a second connection could be made to.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }

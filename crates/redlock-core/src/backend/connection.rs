@@ -9,13 +9,18 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::{
+    select,
     sync::watch,
     time::{Instant, timeout},
 };
 
-use super::{Answered, Call, Reply};
-use crate::node_error::{NodeError, NodeErrorKind, WrongServer};
+use super::{Answered, Call, Connect, Failure};
+use crate::{
+    node::WakeUps,
+    node_error::{NodeError, NodeErrorKind, WrongServer},
+};
 
 /// For how long a connection may leave every command without an answer before it is given up.
 ///
@@ -41,65 +46,6 @@ const LOADS: Duration = Duration::from_secs(3);
 /// says more.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// How a Redis client connects, and what it does with a connection.
-pub trait Connect: Send + Sync + 'static {
-    /// A connection that many commands can share. Dropped, with all its clones, it is closed.
-    type Connection: Clone + Send + Sync + 'static;
-
-    /// Connects within `connect_timeout`, so far that the first command can be sent.
-    ///
-    /// # Errors
-    ///
-    /// The real one: refused, wrong password and so on.
-    fn connect(
-        &self,
-        connect_timeout: Duration,
-    ) -> impl Future<Output = Result<Self::Connection, NodeError>> + Send + 'static;
-
-    /// Runs a script, by its hash, and by its text on a node that does not have it yet. Or the plain command that a
-    /// [`Call`] without a script is.
-    ///
-    /// # Errors
-    ///
-    /// Told apart by what they mean for the connection.
-    fn run(
-        connection: Self::Connection,
-        call: &Call<'_>,
-        response_timeout: Duration,
-    ) -> impl Future<Output = Result<Reply, Failure>> + Send;
-
-    /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command). Default: not supported.
-    ///
-    /// # Errors
-    ///
-    /// Told apart by what they mean for the connection.
-    fn command(
-        connection: Self::Connection,
-        words: &[&str],
-        response_timeout: Duration,
-    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
-        let _ = (connection, words, response_timeout);
-        async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
-    }
-
-    /// Whether the connection is known to be broken. Default: it shows when it is used.
-    fn is_broken(connection: &Self::Connection) -> bool {
-        let _ = connection;
-        false
-    }
-}
-
-/// Why a script or a command has no reply.
-#[derive(Debug)]
-pub enum Failure {
-    /// The connection cannot be used any more; it may have been carried out.
-    Broken(NodeError),
-    /// There was no answer in time.
-    Silent(NodeError),
-    /// The node answered with an error.
-    Answered(NodeError),
-}
-
 /// Why a connection was of no use.
 enum Unanswered {
     /// There is nothing more to try.
@@ -117,6 +63,8 @@ pub struct Connection<C: Connect> {
     has_tried: Arc<AtomicBool>,
     /// Whether any command has ever succeeded.
     has_succeeded: AtomicBool,
+    /// Changed when a connection is given up because the server may be the wrong one.
+    left: watch::Sender<()>,
 }
 
 struct Current<C: Connect> {
@@ -143,7 +91,13 @@ type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
     pub fn new(client: C) -> Self {
-        Self { client, current: Mutex::new(None), has_tried: Arc::default(), has_succeeded: AtomicBool::new(false) }
+        Self {
+            client,
+            current: Mutex::new(None),
+            has_tried: Arc::default(),
+            has_succeeded: AtomicBool::new(false),
+            left: watch::Sender::default(),
+        }
     }
 
     /// The client that connects.
@@ -194,6 +148,21 @@ impl<C: Connect> Connection<C> {
     ) -> Result<Vec<String>, NodeError> {
         let run = |connection| C::command(connection, words, response_timeout);
         Ok(self.carry_out(connect_timeout, response_timeout, run).await?.0)
+    }
+
+    /// Listens over the connection that `opening` makes, until the server may be the wrong one: waiters then listen to the
+    /// server to which the name leads.
+    ///
+    /// # Errors
+    ///
+    /// Those of `opening`.
+    pub async fn listen<W: WakeUps + 'static>(
+        &self,
+        opening: impl Future<Output = Result<W, NodeError>>,
+    ) -> Result<Box<dyn WakeUps>, NodeError> {
+        // Before it connects: the server may be left meanwhile.
+        let left = self.left.subscribe();
+        Ok(Box::new(UntilLeft { wake_ups: opening.await?, left }))
     }
 
     /// What was answered, and whether it was sent again. All of it ends within both timeouts together.
@@ -309,9 +278,7 @@ impl<C: Connect> Connection<C> {
         let is_wrong = match wrong {
             Some(WrongServer::Replica) => true,
             Some(WrongServer::Password) => self.has_succeeded.load(Ordering::Relaxed),
-            Some(WrongServer::Loading) => {
-                answering.loading_since.get_or_insert_with(Instant::now).elapsed() >= LOADS
-            }
+            Some(WrongServer::Loading) => answering.loading_since.get_or_insert_with(Instant::now).elapsed() >= LOADS,
             None => false,
         };
         if wrong != Some(WrongServer::Loading) {
@@ -319,6 +286,7 @@ impl<C: Connect> Connection<C> {
         }
         if is_wrong && answering.made.elapsed() >= answering.stays {
             *current = None;
+            self.left.send_replace(());
         }
     }
 
@@ -338,6 +306,24 @@ impl<C: Connect> Connection<C> {
 
     fn current(&self) -> MutexGuard<'_, Option<Current<C>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wake-ups of a server, until that may be the wrong one.
+struct UntilLeft<W> {
+    wake_ups: W,
+    left: watch::Receiver<()>,
+}
+
+#[async_trait]
+impl<W: WakeUps> WakeUps for UntilLeft<W> {
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        select! {
+            biased;
+            // Its node may be gone, and is not the wrong one then.
+            Ok(()) = self.left.changed() => None,
+            message = self.wake_ups.next() => message,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].
 
 mod node;
+mod connect;
 mod connection;
 mod call;
 mod resolve;
@@ -14,7 +15,8 @@ mod listing;
 
 pub use self::{
     call::{Answered, Call, Reply},
-    connection::{Connect, Connection, Failure},
+    connect::{Connect, Failure},
+    connection::Connection,
     node::{Node, RedisClient},
     resolve::resolve,
 };

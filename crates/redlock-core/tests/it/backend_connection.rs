@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use redlock_core::{
-    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource, WakeUps,
     backend::{Answered, Call, Connect, Connection, Failure, Node, RedisClient, Reply},
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::support::{ms, poll_in_task};
@@ -329,6 +330,30 @@ async fn a_server_that_may_be_the_wrong_one_is_left_at_most_once_a_second() {
         ("OOM command not allowed", true, 1),
     ] {
         assert_eq!(connections(reply, succeeds).await, connected, "{reply}");
+    }
+}
+
+/// Wake-ups that never come.
+struct Nothing;
+
+#[async_trait]
+impl WakeUps for Nothing {
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_when_the_server_is_left_as_the_wrong_one() {
+    let fake = Fake::default();
+    let connection = Connection::new(fake.clone());
+    let mut listening = connection.listen(async { Ok(Nothing) }).await.unwrap();
+    let mut ends = async || timeout(ms(10), listening.next()).await.is_ok_and(|message| message.is_none());
+    for (reply, has_ended) in [("READONLY", false), ("BUSY", false), ("READONLY", true)] {
+        fake.fates([Fate::Replies(reply)]);
+        connection.command(&["TIME"], ms(1000), ms(1000)).await.unwrap_err();
+        assert_eq!(ends().await, has_ended, "{reply}");
+        sleep(ms(1250)).await;
     }
 }
 
