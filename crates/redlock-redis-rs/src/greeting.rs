@@ -1,11 +1,16 @@
 //! What a server says to a client that it does not want, before it closes the connection.
 
+use std::time::Duration;
+
 use redis::{Client, ConnectionAddr, RedisError};
 use redlock_core::backend::resolve;
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 /// More than any such message has.
 const LONGEST: u64 = 2048;
+
+/// For how long it is waited for. What closes connections may as well be a proxy that says nothing to a new one.
+const WITHIN: Duration = Duration::from_millis(100);
 
 /// The error with which the server closes a new connection, if it closed the last one and says why.
 ///
@@ -13,13 +18,68 @@ const LONGEST: u64 = 2048;
 /// a request that may fail, and reports only that the connection broke.
 pub(crate) async fn greeting(client: &Client, error: &RedisError) -> Option<String> {
     let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else { return None };
-    if !error.is_connection_dropped() {
+    if !error.is_connection_dropped() || error.is_connection_refusal() {
         return None;
     }
+    timeout(WITHIN, said_by(host, *port)).await.ok()?
+}
+
+/// The error with which a server answers a connection over which nothing was sent.
+async fn said_by(host: &str, port: u16) -> Option<String> {
     let mut said = Vec::new();
-    let addresses = resolve(host, *port).await.ok()?;
+    let addresses = resolve(host, port).await.ok()?;
     let stream = TcpStream::connect(addresses.as_slice()).await.ok()?;
     stream.take(LONGEST).read_to_end(&mut said).await.ok()?;
     let said = String::from_utf8_lossy(&said);
     Some(said.strip_prefix('-')?.lines().next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redlock_core::{InspectRequest, LockNode as _, NodeErrorKind, Resource};
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+    use crate::RedisNode;
+
+    #[tokio::test]
+    async fn a_proxy_that_closes_connections_and_then_says_nothing_delays_no_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let node = RedisNode::open(format!("redis://{}?connect_timeout=1m", listener.local_addr().unwrap())).unwrap();
+        let proxy = tokio::spawn(async move {
+            drop(listener.accept().await);
+            let (_silent, _) = listener.accept().await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let request = InspectRequest::new(Resource::new("r").unwrap());
+        let error = node.inspect(&request).await.unwrap_err();
+        assert_eq!(error.kind(), NodeErrorKind::Unreachable, "{error:?}");
+        proxy.abort();
+    }
+
+    #[tokio::test]
+    async fn only_a_connection_that_was_closed_has_a_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::open(format!("redis://{}", listener.local_addr().unwrap())).unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let _ = connection.write_all(b"-ERR max number of clients reached\r\n").await;
+            }
+        });
+        let reason = async |kind: io::ErrorKind| greeting(&client, &io::Error::from(kind).into()).await;
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
+            assert_eq!(reason(kind).await, None, "{kind}");
+        }
+        // On a busy machine, the first ones may take too long.
+        for _ in 0..100 {
+            if let Some(reason) = reason(io::ErrorKind::UnexpectedEof).await {
+                assert_eq!(reason, "ERR max number of clients reached");
+                server.abort();
+                return;
+            }
+        }
+        panic!("no reason");
+    }
 }
