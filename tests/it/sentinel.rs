@@ -50,6 +50,19 @@ async fn sentinel(primary: Arc<AtomicU16>) -> String {
     url
 }
 
+/// A sentinel that accepts connections and never answers.
+async fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    url
+}
+
 fn masters(port: u16) -> String {
     let port = port.to_string();
     let words = ["name", "locks", "ip", "127.0.0.1", "port", &port, "flags", "master"];
@@ -59,14 +72,27 @@ fn masters(port: u16) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_rs_follows_a_failover_behind_sentinels() {
+    follows(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rs_follows_a_failover_although_the_first_sentinel_does_not_answer() {
+    follows(Some(silent().await)).await;
+}
+
+async fn follows(first: Option<String>) {
     let servers = Servers::from_env().await.unwrap().start(2, &ServerOptions::new()).await.unwrap();
     let [before, after] = servers.as_slice() else { panic!("two servers") };
     let primary = Arc::new(AtomicU16::new(before.port()));
-    let sentinels = vec![sentinel(Arc::clone(&primary)).await];
+    let sentinels: Vec<_> = first.into_iter().chain([sentinel(Arc::clone(&primary)).await]).collect();
     let client = SentinelClient::build(sentinels, "locks", None, SentinelServerType::Master).unwrap();
     let node = RedisNode::new(client).with_name("locks");
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
-    assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    let acquired = eventually(async || match redlock.try_acquire("r", TTL).await {
+        Ok(lock) => lock.release().await.is_ok_and(|release| release == Release::Released),
+        Err(_) => false,
+    });
+    assert!(acquired.await, "the second sentinel is not asked");
 
     primary.store(after.port(), Ordering::SeqCst);
     before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();

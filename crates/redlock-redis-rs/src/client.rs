@@ -24,10 +24,10 @@ use redlock_core::{
     NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
     backend::{self, Answered, Call, Connection},
 };
-#[cfg(feature = "sentinel")]
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+#[cfg(feature = "sentinel")]
+use crate::sentinels::Sentinels;
 use crate::{
     connection::{Connector, plain, read, run, words},
     error::node_error,
@@ -123,9 +123,7 @@ impl backend::RedisClient for RedisClient {
 
     async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
         match &self.link {
-            Link::Own(connection) => {
-                connection.listen(connection.client().listen(channel, connect_timeout)).await
-            }
+            Link::Own(connection) => connection.listen(connection.client().listen(channel, connect_timeout)).await,
             // They tell no address that a second connection could be made to.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }
@@ -155,7 +153,7 @@ impl From<Client> for RedisClient {
 #[cfg(feature = "sentinel")]
 impl From<SentinelClient> for RedisClient {
     fn from(sentinel: SentinelClient) -> Self {
-        let connector = Connector::Sentinel(Arc::new(Mutex::new(sentinel)));
+        let connector = Connector::Sentinel(Arc::new(Sentinels::new(sentinel)));
         Self::unnamed(Link::Own(Box::new(Connection::new(connector))))
     }
 }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "sentinel")]
-use redis::sentinel::SentinelClient;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisConnectionInfo, RedisResult, Value,
     aio::{ConnectionManager, MultiplexedConnection},
@@ -14,12 +12,10 @@ use redlock_core::{
     NodeError, NodeErrorKind, Token,
     backend::{Call, Connect, Failure, Reply},
 };
-#[cfg(feature = "sentinel")]
-use tokio::sync::Mutex;
 use tokio::time::{error::Elapsed, timeout};
 
 #[cfg(feature = "sentinel")]
-use crate::client::with_default_keepalive;
+use crate::{client::with_default_keepalive, sentinels::Sentinels};
 use crate::{
     error::{is_broken, is_login, is_no_script, node_error},
     greeting::greeting,
@@ -32,7 +28,7 @@ pub(crate) enum Connector {
     Client(Box<Client>),
     /// To the server that the sentinels name as the primary at that moment.
     #[cfg(feature = "sentinel")]
-    Sentinel(Arc<Mutex<SentinelClient>>),
+    Sentinel(Arc<Sentinels>),
 }
 
 impl Connector {
@@ -43,22 +39,27 @@ impl Connector {
                 client.get_connection_info().redis_settings().password().map(str::to_owned).into_iter().collect()
             }
             #[cfg(feature = "sentinel")]
-            Self::Sentinel(_) => Vec::new(),
+            Self::Sentinel(sentinels) => sentinels.password().into_iter().collect(),
         }
     }
 
-    /// A client that logs in as it should.
-    pub(crate) fn client(&self) -> impl Future<Output = RedisResult<Client>> + Send + 'static {
+    /// A client that logs in as it should, and connects within this time.
+    pub(crate) fn client(
+        &self,
+        connect_timeout: Duration,
+    ) -> impl Future<Output = RedisResult<Client>> + Send + 'static {
+        #[cfg(not(feature = "sentinel"))]
+        let _ = connect_timeout;
         let connector = match self {
             Self::Client(client) => Self::Client(client.clone()),
             #[cfg(feature = "sentinel")]
-            Self::Sentinel(sentinel) => Self::Sentinel(Arc::clone(sentinel)),
+            Self::Sentinel(sentinels) => Self::Sentinel(Arc::clone(sentinels)),
         };
         async move {
             let client = match connector {
                 Self::Client(client) => *client,
                 #[cfg(feature = "sentinel")]
-                Self::Sentinel(sentinel) => with_default_keepalive(sentinel.lock().await.async_get_client().await?),
+                Self::Sentinel(sentinels) => with_default_keepalive(sentinels.primary(connect_timeout).await?),
             };
             #[cfg(feature = "tls")]
             name_tls_provider(&client);
@@ -80,7 +81,7 @@ impl Connect for Connector {
         &self,
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<MultiplexedConnection, NodeError>> + Send + 'static {
-        let (client, mut over_tls) = (self.client(), false);
+        let (client, mut over_tls) = (self.client(connect_timeout), false);
         async move {
             let config = unbounded();
             let connecting = async {

@@ -22,6 +22,8 @@ mod connection;
 mod error;
 mod greeting;
 mod resolver;
+#[cfg(feature = "sentinel")]
+mod sentinels;
 mod wake_ups;
 
 pub use redis;

@@ -41,7 +41,7 @@ impl Connector {
             Result::<(), Infallible>::Ok(())
         };
         let subscribed = async {
-            let info = self.client().await?.get_connection_info().clone();
+            let info = self.client(connect_timeout).await?.get_connection_info().clone();
             // Earlier protocols have no messages beside answers.
             let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             let client = Client::open(info.set_redis_settings(settings))?;
