@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{CloseError, Event, Observer, Redlock, Release, TokioClock};
+use redlock_core::{CloseError, Event, NodeErrorKind, Observer, Redlock, Release, TokioClock};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, sleep};
 
@@ -32,6 +32,22 @@ async fn a_release_that_a_node_refused_is_delivered_once_it_is_back() {
     sleep(SOON).await;
     assert_eq!(keys(&nodes[2]), [""; 0]);
     redlock.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_a_replica_rejects_is_delivered_once_the_node_is_a_primary() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let lock = redlock.acquire("r", TTL).await.unwrap();
+    // For a little longer than a second.
+    for _ in 0..6 {
+        nodes[2].inject(Fault::Fail(NodeErrorKind::ReadOnly));
+    }
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(keys(&nodes[2]), ["r"]);
+    redlock.close().await.unwrap();
+    assert_eq!(keys(&nodes[2]), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
