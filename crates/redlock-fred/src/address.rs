@@ -25,7 +25,10 @@ fn at(server: &Server, address: SocketAddr) -> Server {
     let mut chosen = server.clone();
     #[cfg(feature = "tls")]
     chosen.tls_server_name.get_or_insert_with(|| server.host.clone());
-    chosen.host = address.ip().to_string().into();
+    chosen.host = match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()).into(),
+        _ => address.ip().to_string().into(),
+    };
     chosen
 }
 
@@ -58,7 +61,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{future::pending, net::SocketAddrV6};
 
     use tokio::time::Instant;
 
@@ -96,6 +99,12 @@ mod tests {
         let connect = async |_| panic!("fred connects");
         assert_eq!(first_that_connects(&addresses::<1>(), connect).await, Some(addresses::<1>()[0]));
         assert_eq!(first_that_connects(&[], connect).await, None);
+    }
+
+    #[test]
+    fn an_address_keeps_its_scope() {
+        let address = SocketAddr::from(SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 2));
+        assert_eq!(at(&Server::new("a", 7), address).host, "fe80::1%2");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 /// The addresses, or why there are none.
-type Outcome = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
+type Outcome = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 
 /// Looks up the addresses of a host, in the order in which the system returns them.
 ///
@@ -27,9 +27,9 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     LOOKUPS.resolve(host, port, look_up).await
 }
 
-/// By the system.
-fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+/// By the system. An address of a single link has a scope, which is part of a `SocketAddr` only.
+fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, 0).to_socket_addrs()?.collect())
 }
 
 /// The lookups that are under way, by host.
@@ -41,16 +41,17 @@ impl Lookups {
         &'static self,
         host: &str,
         port: u16,
-        look_up: fn(&str) -> io::Result<Vec<IpAddr>>,
+        look_up: fn(&str) -> io::Result<Vec<SocketAddr>>,
     ) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = host.parse() {
+        if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let mut lookup = self.join(host, look_up)?;
         let outcome = lookup.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
         match outcome {
-            Some(Ok(addresses)) if !addresses.is_empty() => {
-                Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            Some(Ok(mut addresses)) if !addresses.is_empty() => {
+                addresses.iter_mut().for_each(|address| address.set_port(port));
+                Ok(addresses)
             }
             Some(Err((kind, text))) => Err(io::Error::new(kind, text)),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
@@ -61,7 +62,7 @@ impl Lookups {
     fn join(
         &'static self,
         host: &str,
-        look_up: fn(&str) -> io::Result<Vec<IpAddr>>,
+        look_up: fn(&str) -> io::Result<Vec<SocketAddr>>,
     ) -> io::Result<watch::Receiver<Option<Outcome>>> {
         let mut running = self.running();
         // One whose thread has ended is over.
@@ -86,7 +87,11 @@ impl Lookups {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        net::{Ipv6Addr, SocketAddrV6},
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use tokio::runtime::Builder;
 
@@ -96,7 +101,7 @@ mod tests {
         Box::leak(Box::default())
     }
 
-    fn hangs(_: &str) -> io::Result<Vec<IpAddr>> {
+    fn hangs(_: &str) -> io::Result<Vec<SocketAddr>> {
         loop {
             thread::park();
         }
@@ -110,18 +115,23 @@ mod tests {
         while lookups.running().is_empty() {
             thread::yield_now();
         }
-        // It would wait here for a thread of its own.
-        drop(runtime);
+        // It would wait for a thread of its own.
+        let (sender, dropped) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            drop(runtime);
+            let _ = sender.send(());
+        });
+        assert_eq!(dropped.recv_timeout(Duration::from_secs(30)), Ok(()));
     }
 
     #[tokio::test]
     async fn callers_of_one_host_share_one_thread() {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         static LET_GO: Mutex<()> = Mutex::new(());
-        fn counts(_: &str) -> io::Result<Vec<IpAddr>> {
+        fn counts(_: &str) -> io::Result<Vec<SocketAddr>> {
             THREADS.fetch_add(1, Ordering::SeqCst);
             drop(LET_GO.lock());
-            Ok(vec![[127, 0, 0, 1].into()])
+            Ok(vec![([127, 0, 0, 1], 0).into()])
         }
 
         let lookups = lookups();
@@ -146,7 +156,9 @@ mod tests {
         assert_eq!(error.to_string(), "no such host");
         assert!(lookups.resolve("a", 7, |_| Ok(Vec::new())).await.is_err());
         assert!(lookups.resolve("a", 7, |_| panic!("a lookup that panics")).await.is_err());
-        assert!(lookups.resolve("a", 7, |_| Ok(vec![[127, 0, 0, 1].into()])).await.is_ok());
+        assert!(lookups.resolve("a", 7, |_| Ok(vec![([127, 0, 0, 1], 0).into()])).await.is_ok());
         assert!(resolve("localhost", 7).await.is_ok());
+        let scoped = |_: &str| Ok(vec![SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 2).into()]);
+        assert_eq!(lookups.resolve("a", 7, scoped).await.unwrap()[0].to_string(), "[::1%2]:7");
     }
 }
