@@ -4,7 +4,8 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, LockNode, NodeErrorKind, Redlock, Release, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, InspectRequest, LockNode, NodeErrorKind, Redlock,
+    Release, Resource, Resources, Token, Ttl,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,7 +27,7 @@ pub(super) async fn a_key_of_another_type_is_told_and_stays(lab: &Lab) {
     // Two other nodes do without it, and the list is still there.
     let lock = lab.redlock(3).try_acquire("r", TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    let still = lab.node(0).inspect(&redlock_core::InspectRequest::new(Resource::new("r").unwrap())).await;
+    let still = lab.node(0).inspect(&InspectRequest::new(Resource::new("r").unwrap())).await;
     assert_eq!(still.unwrap_err().kind(), NodeErrorKind::WrongType);
 }
 
@@ -156,9 +157,11 @@ pub(super) async fn a_database_that_does_not_exist_is_told(lab: &Lab) {
 
 pub(super) async fn a_port_without_tls_is_told(lab: &Lab) {
     let url = format!("rediss://127.0.0.1:{}", lab.site(4).port());
-    let alone = Redlock::builder().node(lab.open(&url)).node_timeout(Duration::from_secs(5)).build().unwrap();
-    let error = alone.try_acquire("r", TTL).await.unwrap_err().to_string();
-    assert!(error.contains("TLS"), "{error}");
+    let request = InspectRequest::new(Resource::new("r").unwrap());
+    let error = lab.open(&url).inspect(&request).await.unwrap_err();
+    // The advice for every node that cannot be reached also mentions TLS.
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("does the port speak TLS?"), "{error:?}");
 }
 
 pub(super) async fn what_no_retry_can_cure_is_not_tried_until_the_end(lab: &Lab) {
