@@ -262,8 +262,10 @@ impl<'a> Acquire<'a> {
     ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
+        // Before the next notification is taken, after one that was in vain.
+        let mut rest = Duration::ZERO;
         loop {
-            let (mut again, mut rest) = (None, Duration::ZERO);
+            let mut again = None;
             if let Some(lost) = lost.take() {
                 let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
                 // What nodes have not given back by then follows in the background.
@@ -292,8 +294,8 @@ impl<'a> Acquire<'a> {
                     };
                     again = asking.lost(waits, self.fleet.random()?);
                 }
-                if cause == Cause::Woken && again.is_none() {
-                    rest = notified.in_vain().min(left_until(due));
+                if cause == Cause::Woken {
+                    rest = notified.in_vain();
                 }
             }
             let turn = match (place.as_mut(), again.filter(|again| *again < left_until(due))) {
@@ -306,6 +308,7 @@ impl<'a> Acquire<'a> {
                     Turn::Arrived
                 }
                 (Some(place), None) => {
+                    let rest = std::mem::take(&mut rest).min(left_until(due));
                     if !rest.is_zero() {
                         sleep(rest).await;
                     }
@@ -318,7 +321,8 @@ impl<'a> Acquire<'a> {
             if left_until(due).is_zero() {
                 return Ok(Err(Some(turn)));
             }
-            if turn.cause() == Cause::Woken {
+            // Once in a pause: what follows one notification after the other must stay bounded.
+            if turn.cause() == Cause::Woken && notified == Notified::default() {
                 asking = Asking::default();
             }
             match self.round(turn, false, place, failure).await? {
