@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::{exit::Exit, failure::Failure, say::Say};
 
-/// Waits for nodes that are late with what was released, for `patience` at most, and reports what they have not confirmed.
+/// Waits for nodes that are late with what was released, for `patience` at most, and reports what they have not
+/// confirmed.
 pub(crate) async fn close(redlock: &Redlock, patience: Duration, say: &Say) {
     if let Err(error) = redlock.close_within(patience).await {
         say.event("unfinished", &error.to_string(), json!({ "error": error.to_string() }));

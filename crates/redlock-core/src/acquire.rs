@@ -69,8 +69,8 @@ impl<'a> Acquire<'a> {
     /// How long the next round waits at least for nodes to give back what the lost one took, were the pause shorter.
     const GIVING_BACK: Duration = Duration::from_millis(50);
 
-    /// For how long rounds fail for a reason that no retry can cure before the call ends. Passwords and permissions that are
-    /// changed on one node after the other, or in a server before a client, are in order again by then.
+    /// For how long rounds fail for a reason that no retry can cure before the call ends. Passwords and permissions
+    /// that are changed on one node after the other, or in a server before a client, are in order again by then.
     const HOPELESS: Duration = Duration::from_secs(1);
 
     /// Checks all that was asked for, and sends nothing yet.
@@ -184,7 +184,8 @@ impl<'a> Acquire<'a> {
                     }
                 }
             };
-            // Nodes whose configuration makes a quorum impossible are asked for a second, and not until the time is over.
+            // Nodes whose configuration makes a quorum impossible are asked for a second, and not until the time is
+            // over.
             if lost.is_some() {
                 let is_hopeless = failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
                 hopeless_since = is_hopeless.then(|| hopeless_since.unwrap_or_else(|| self.elapsed()));
@@ -224,8 +225,11 @@ impl<'a> Acquire<'a> {
                     Err(_) => Stop::Deadline,
                 },
             };
+            // The call that waits for several names tells the failure, if it is one.
+            if self.is_reservation {
+                return Ok(None);
+            }
             match failure.take() {
-                _ if self.is_reservation => return Ok(None),
                 Some(failure) => return Err(self.failed(*attempts, failure, stop)),
                 // The deadline passed at once, as after a suspension.
                 None => {

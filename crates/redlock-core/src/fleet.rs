@@ -80,8 +80,8 @@ impl Fleet {
         options.schedule(terms.ttl, self.drift, terms.node_timeout)
     }
 
-    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys. Fails if the
-    /// library uses one of them itself.
+    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys. Fails if
+    /// the library uses one of them itself.
     pub(crate) fn keys(&self, resources: &Resources) -> Result<Resources, ResourceError> {
         let keys = match &*self.key_prefix {
             "" => resources.clone(),

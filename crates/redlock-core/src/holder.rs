@@ -18,8 +18,8 @@ impl Holder {
         Self { value: value.into(), remaining }
     }
 
-    /// The key's value: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and not to be
-    /// printed. Of a value that is longer than any token of this library, the first 106 bytes.
+    /// The key's value: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and not to
+    /// be printed. Of a value that is longer than any token of this library, the first 106 bytes.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value

@@ -25,8 +25,8 @@ impl Redlock {
     /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
     /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
     /// that hold nobody up, and looks at the beginning of each string behind the prefix; after 4 s it tells what it has
-    /// found by then, and the list is not complete: see [`Redlock::list_within`]. Its user needs the rights to `SCAN` and `GETRANGE`; keys that it may not read are left out. The
-    /// nodes of a Redis Cluster are not listed.
+    /// found by then, and the list is not complete: see [`Redlock::list_within`]. Its user needs the rights to `SCAN`
+    /// and `GETRANGE`; keys that it may not read are left out. The nodes of a Redis Cluster are not listed.
     ///
     /// ```
     /// use std::time::Duration;

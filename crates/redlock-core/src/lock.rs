@@ -295,8 +295,8 @@ impl Lock {
         released
     }
 
-    /// Moves the local waiters of a reservation to this lock, which has taken over its name. The reservation is released
-    /// in the background and notifies nobody.
+    /// Moves the local waiters of a reservation to this lock, which has taken over its name. The reservation is
+    /// released in the background and notifies nobody.
     pub(crate) fn take_over(&self, reservation: Self) {
         self.claim.take_over(reservation.claim);
     }

@@ -90,8 +90,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
     /// holds another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing) it raises the counters to the
-    /// token that was issued, and never lowers one. A counter that would be more than 100 years ahead of the node's clock is
-    /// an error.
+    /// token that was issued, and never lowers one. A counter that would be more than 100 years ahead of the node's
+    /// clock is an error.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
     /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that waits no more is
@@ -127,7 +127,8 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Raises the fencing counters to the candidate if all keys hold the token, and all counters are there and none is
-    /// greater; otherwise changes nothing. A candidate that is more than 100 years ahead of the node's clock is an error.
+    /// greater; otherwise changes nothing. A candidate that is more than 100 years ahead of the node's clock is an
+    /// error.
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
         let _ = request;
         Err(NodeErrorKind::Unsupported.into())

@@ -25,7 +25,8 @@ pub(crate) enum WrongServer {
 }
 
 impl WrongServer {
-    /// By the code of a reply, which earlier servers wrap. `MISCONF`, `NOREPLICAS` and `BUSY` are states of the right one.
+    /// By the code of a reply, which earlier servers wrap. `MISCONF`, `NOREPLICAS` and `BUSY` are states of the right
+    /// one.
     fn of_reply(text: &str) -> Option<Self> {
         const CODES: [(&str, WrongServer); 4] = [
             ("READONLY", WrongServer::Replica),
@@ -58,8 +59,8 @@ impl NodeError {
         Self { source: Some(source.into().into()), ..kind.into() }.without(&[])
     }
 
-    /// Notes what the server has replied, code first, as [`NodeErrorKind::of_reply`] takes it. A connection is made again
-    /// if the server may be the wrong one: if it is a replica, for example. For authors of backends.
+    /// Notes what the server has replied, code first, as [`NodeErrorKind::of_reply`] takes it. A connection is made
+    /// again if the server may be the wrong one: if it is a replica, for example. For authors of backends.
     #[must_use]
     pub fn with_reply(self, text: &str) -> Self {
         Self { wrong_server: WrongServer::of_reply(text), ..self }
@@ -91,7 +92,8 @@ impl NodeError {
         Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}")).never_sent()
     }
 
-    /// There was no TLS connection within this time. The handshake does not end where the other side expects plain text.
+    /// There was no TLS connection within this time. The handshake does not end where the other side expects plain
+    /// text.
     #[must_use]
     pub fn no_tls_connection(within: Duration) -> Self {
         let text = format!("no connection over TLS within {within:?}: does the port speak TLS?");

@@ -89,8 +89,8 @@ impl NodeUrl {
     /// driver goes on after its own, shorter, node timeout.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The time without traffic after which TCP checks a connection, unless the URL says otherwise. It keeps paths open that
-    /// forget idle connections, and finds a dead server within a minute.
+    /// The time without traffic after which TCP checks a connection, unless the URL says otherwise. It keeps paths open
+    /// that forget idle connections, and finds a dead server within a minute.
     pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
 
     /// Reads a URL.

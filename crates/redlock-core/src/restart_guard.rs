@@ -108,7 +108,8 @@ pub enum InitializeError {
         /// Which, and why.
         nodes: Vec<(String, NodeError)>,
     },
-    /// A node is a Redis Cluster, and the keys have no common hash slot. Each acquire would be refused. Nothing was sent.
+    /// A node is a Redis Cluster, and the keys have no common hash slot. Each acquire would be refused. Nothing was
+    /// sent.
     #[error(
         "node {node} is a Redis Cluster, and the restart guard needs all keys in one of its hash slots: set a key prefix \
          with a tag, for example {{tag}}:"

@@ -13,8 +13,9 @@ use crate::{
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
-/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the first keys' predecessors. Answers an
-/// array of a verdict, the node's `TIME` in microseconds (0 if there is a predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
+/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the
+/// first keys' predecessors. Answers an array of a verdict, the node's `TIME` in microseconds (0 if there is a
+/// predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
 pub const ACQUIRE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),

@@ -50,10 +50,10 @@ impl UsingOptions {
 
     /// Holds the lock until this time after it was acquired, even if the work ends sooner. Default: zero.
     ///
-    /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it, short
-    /// work would end on one host before another host starts the same work again. The call returns when the time is over.
-    /// If it is dropped before, the lock is released. Above an hour, the default of [`AutoExtend::max_lifetime`] is as much
-    /// longer.
+    /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it,
+    /// short work would end on one host before another host starts the same work again. The call returns when the time
+    /// is over. If it is dropped before, the lock is released. Above an hour, the default of
+    /// [`AutoExtend::max_lifetime`] is as much longer.
     ///
     /// [`AutoExtend::max_lifetime`]: crate::AutoExtend::max_lifetime
     pub fn at_least(self, at_least: Duration) -> Self {

@@ -14,8 +14,8 @@
 //! A node that is silent, while connecting or later, is reported as
 //! [`Timeout`](redlock_core::NodeErrorKind::Timeout); one that refuses or breaks the connection, cannot be found or
 //! fails TLS as [`Unreachable`](redlock_core::NodeErrorKind::Unreachable). The client's own error is the source. A
-//! connection that answered nothing for 2 s is given up for a new one. So is one to a server that says it is a replica, is
-//! loading, or requires a password, at most once a second: its name may lead to another server by now.
+//! connection that answered nothing for 2 s is given up for a new one. So is one to a server that says it is a replica,
+//! is loading, or requires a password, at most once a second: its name may lead to another server by now.
 //!
 //! fred's own reconnecting is not used for it: it would send again what is long given up, tries a dead node for ever,
 //! and does not tell a command why there is no connection.

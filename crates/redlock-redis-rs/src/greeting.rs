@@ -14,8 +14,8 @@ const WITHIN: Duration = Duration::from_millis(100);
 
 /// The error with which the server closes a new connection, if it closed the last one and says why.
 ///
-/// A server with too many clients, or in protected mode, answers before it is asked. redis-rs takes that for the answer to
-/// a request that may fail, and reports only that the connection broke.
+/// A server with too many clients, or in protected mode, answers before it is asked. redis-rs takes that for the answer
+/// to a request that may fail, and reports only that the connection broke.
 pub(crate) async fn greeting(client: &Client, error: &RedisError) -> Option<String> {
     let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else { return None };
     if !error.is_connection_dropped() || error.is_connection_refusal() {

@@ -34,8 +34,8 @@ impl Sentinels {
 
     /// A client of the primary.
     ///
-    /// redis-rs asks one sentinel after the other, and waits for each that does not answer. So a lookup may take three times
-    /// as long as connecting, and goes on if its caller no longer waits: the next caller has the result.
+    /// redis-rs asks one sentinel after the other, and waits for each that does not answer. So a lookup may take three
+    /// times as long as connecting, and goes on if its caller no longer waits: the next caller has the result.
     pub(crate) async fn primary(self: &Arc<Self>, connect_timeout: Duration) -> RedisResult<Client> {
         let mut lookup = self.lookup(connect_timeout.saturating_mul(3));
         let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());

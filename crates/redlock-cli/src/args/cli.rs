@@ -7,8 +7,8 @@ use super::{AcquireArgs, DoctorArgs, ExtendArgs, ReleaseArgs, RunArgs, StatusArg
 
 /// Run a command under a distributed lock over N independent Redis nodes, and see who holds which lock.
 ///
-/// A lock is held when a majority of the nodes has granted it. `redlock run` acquires a lock, extends it while the command
-/// runs, and ends the command before another host can get the lock.
+/// A lock is held when a majority of the nodes has granted it. `redlock run` acquires a lock, extends it while the
+/// command runs, and ends the command before another host can get the lock.
 #[derive(Debug, Parser)]
 #[command(name = "redlock", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {

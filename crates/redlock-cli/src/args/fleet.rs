@@ -12,7 +12,8 @@ use super::parse;
 pub(crate) struct FleetArgs {
     /// URLs of independent Redis nodes, usually 3 or 5. They replace those of REDLOCK_NODES and of the file.
     ///
-    /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the file.
+    /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the
+    /// file.
     #[arg(long, value_name = "URL,URL,...", value_delimiter = ',')]
     pub(crate) nodes: Vec<String>,
 

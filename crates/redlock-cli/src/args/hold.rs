@@ -8,9 +8,9 @@ use super::{FleetArgs, TakeArgs, parse};
 
 /// Acquire a lock for a script and print its token.
 ///
-/// Prints the token, and with --fencing the fencing token on a second line. Nothing extends the lock: it expires with its TTL
-/// unless `redlock extend` is called before. If you can run a command under the lock, `redlock run` is safer: it ends the
-/// command when the lock is lost.
+/// Prints the token, and with --fencing the fencing token on a second line. Nothing extends the lock: it expires with
+/// its TTL unless `redlock extend` is called before. If you can run a command under the lock, `redlock run` is safer:
+/// it ends the command when the lock is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,8 +33,8 @@ pub(crate) struct AcquireArgs {
 
 /// Extend a lock that `acquire` has acquired, for its TTL from now.
 ///
-/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`, and the fencing token, if there is one, from
-/// REDLOCK_FENCING_TOKEN. A lost lock is not revived. Prints for how long the lock is valid, in milliseconds.
+/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`, and the fencing token, if there is one,
+/// from REDLOCK_FENCING_TOKEN. A lost lock is not revived. Prints for how long the lock is valid, in milliseconds.
 #[derive(Debug, Args)]
 pub(crate) struct ExtendArgs {
     /// The name of the lock.
@@ -50,8 +50,8 @@ pub(crate) struct ExtendArgs {
 
 /// Release a lock that `acquire` has acquired.
 ///
-/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`. Releases only the lock with that token, never
-/// that of another holder.
+/// Reads the token from REDLOCK_TOKEN, because arguments are visible in `ps`. Releases only the lock with that token,
+/// never that of another holder.
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArgs {
     /// The name of the lock.

@@ -8,8 +8,8 @@ use super::{FleetArgs, parse};
 
 /// Check the nodes: what is wrong with them, why, and what to do about it.
 ///
-/// Finds, for example, two URLs of one server, replicas, and nodes that may evict locks or lose them at a restart. Changes
-/// nothing. Exits with 0 if there is nothing worse than a notice, with 1 for a warning and with 2 for an error.
+/// Finds, for example, two URLs of one server, replicas, and nodes that may evict locks or lose them at a restart.
+/// Changes nothing. Exits with 0 if there is nothing worse than a notice, with 1 for a warning and with 2 for an error.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
@@ -18,12 +18,12 @@ pub(crate) struct DoctorArgs {
 
 /// Show who holds locks, for how long, and on how many nodes.
 ///
-/// Changes nothing, and never prints a whole token. Without names, lists all locks that are held: each node goes over its
-/// keys, those behind the key prefix if there is one. The user of the nodes then needs SCAN and GETRANGE. The output says if
-/// the list is incomplete.
+/// Changes nothing, and never prints a whole token. Without names, lists all locks that are held: each node goes over
+/// its keys, those behind the key prefix if there is one. The user of the nodes then needs SCAN and GETRANGE. The
+/// output says if the list is incomplete.
 ///
-/// Exit codes: with names, 0 if all these locks are held and 1 if one of them is not; without names, 0. In both cases 122
-/// if too few nodes answered.
+/// Exit codes: with names, 0 if all these locks are held and 1 if one of them is not; without names, 0. In both cases
+/// 122 if too few nodes answered.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The names of the locks [default: all that are held].
@@ -44,8 +44,8 @@ pub(crate) struct StatusArgs {
 
 /// Show who holds locks, over and over, until Ctrl-C.
 ///
-/// On a terminal, the view is drawn in place, with the latest changes below. Otherwise, and with --json, each change is a
-/// line.
+/// On a terminal, the view is drawn in place, with the latest changes below. Otherwise, and with --json, each change is
+/// a line.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// The names of the locks.

@@ -10,11 +10,13 @@ use super::{FleetArgs, parse};
 /// Run a command under a lock.
 ///
 /// Acquires the lock, runs the command with the standard input, output and error of redlock, extends the lock while the
-/// command runs, and releases it. If the lock cannot be extended, redlock ends the command while the lock is still valid:
-/// SIGTERM a grace time before the validity ends, SIGKILL before it does. So no two hosts run it at the same time.
+/// command runs, and releases it. If the lock cannot be extended, redlock ends the command while the lock is still
+/// valid: SIGTERM a grace time before the validity ends, SIGKILL before it does. So no two hosts run it at the same
+/// time.
 ///
-/// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release the
-/// lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended) and, with
+/// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release
+/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended) and,
+/// with
 /// --fencing, REDLOCK_FENCING_TOKEN.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -34,17 +36,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
 
-    /// Wait for a random time up to this before asking for the lock, so that jobs of many hosts do not all start in the same
-    /// second. [default: 0s]
+    /// Wait for a random time up to this before asking for the lock, so that jobs of many hosts do not all start in the
+    /// same second. [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) jitter: Option<Duration>,
 
-    /// Add this run to counters in a file, for the textfile collector of the Prometheus node exporter. The name of the file
-    /// has to end with `.prom`. [default: none]
+    /// Add this run to counters in a file, for the textfile collector of the Prometheus node exporter. The name of the
+    /// file has to end with `.prom`. [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
 
-    /// The longest time to hold the lock. The command is ended by then; with `--on-loss warn` it continues without the lock.
+    /// The longest time to hold the lock. The command is ended by then; with `--on-loss warn` it continues without the
+    /// lock.
     /// [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) max_lifetime: Option<Duration>,
@@ -60,12 +63,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) grace: Option<Duration>,
 
-    /// Leave the command in redlock's own process group, so that it can read from the terminal. Then only the command gets
-    /// signals, not the processes that it started, as with timeout(1). [default: a process group of its own]
+    /// Leave the command in redlock's own process group, so that it can read from the terminal. Then only the command
+    /// gets signals, not the processes that it started, as with timeout(1). [default: a process group of its own]
     #[arg(long)]
     pub(crate) foreground: bool,
 
-    /// The exit code if another holder has the lock. Use 0 if that is no failure, for example in a cron job on several hosts.
+    /// The exit code if another holder has the lock. Use 0 if that is no failure, for example in a cron job on several
+    /// hosts.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 120)]
     pub(crate) conflict_exit_code: u8,
 
@@ -76,7 +80,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 
-    /// The command and its arguments. Options of redlock come before it. If it could be taken for one, put `--` before it.
+    /// The command and its arguments. Options of redlock come before it. If it could be taken for one, put `--` before
+    /// it.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
@@ -84,8 +89,8 @@ pub(crate) struct RunArgs {
 /// How a lock is acquired.
 #[derive(Debug, Args)]
 pub(crate) struct TakeArgs {
-    /// The time after which the nodes delete the lock if nobody extends it, for example because this host has crashed. For
-    /// `run`, at least 1s.
+    /// The time after which the nodes delete the lock if nobody extends it, for example because this host has crashed.
+    /// For `run`, at least 1s.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "30s")]
     pub(crate) ttl: Duration,
 
@@ -101,8 +106,8 @@ pub(crate) struct TakeArgs {
 
     /// Get a fencing token: a number that grows with each holder of this name. [default: none]
     ///
-    /// Everybody who locks this name must use --fencing. The storage has to refuse writes with a number below the greatest
-    /// number that it has seen.
+    /// Everybody who locks this name must use --fencing. The storage has to refuse writes with a number below the
+    /// greatest number that it has seen.
     #[arg(long)]
     pub(crate) fencing: bool,
 

@@ -85,7 +85,8 @@ impl Backstop {
 
     /// If it is gone, the command continues without it.
     async fn say(&mut self, word: &str) {
-        // A word is written whole or not at all. One that does not fit is never read: what was said before must not count.
+        // A word is written whole or not at all. One that does not fit is never read: what was said before must not
+        // count.
         if timeout(PATIENCE, self.words.write_all(word.as_bytes())).await.is_err() {
             let _ = self.process.start_kill();
         }

@@ -58,8 +58,8 @@ impl Command {
         self.child.wait().await
     }
 
-    /// Sends a signal to the command, and to its process group if it leads one. Returns whether that is permitted; that it
-    /// has ended is no error.
+    /// Sends a signal to the command, and to its process group if it leads one. Returns whether that is permitted; that
+    /// it has ended is no error.
     #[must_use]
     pub(super) fn signal(&self, signal: Signal) -> bool {
         let mut is_permitted = !self.leads || kill_process_group(self.pid, signal) != Err(Errno::PERM);

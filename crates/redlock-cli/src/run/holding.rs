@@ -33,8 +33,8 @@ impl Holding<'_> {
         let exit = ending.status.into();
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
-        // If too few nodes answered, it is still extended in the background. What the nodes say of it later may have happened
-        // while the command ran.
+        // If too few nodes answered, it is still extended in the background. What the nodes say of it later may have
+        // happened while the command ran.
         let is_confirmed = confirmed.is_ok();
         if let Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) =
             confirmed
@@ -95,8 +95,8 @@ impl Holding<'_> {
         Came::well(exit)
     }
 
-    /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry, so
-    /// that they may keep it for up to a TTL after the last one.
+    /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry,
+    /// so that they may keep it for up to a TTL after the last one.
     async fn leave(&self, mut lock: Lock, exit: Exit, is_confirmed: bool) -> Came {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };

@@ -99,7 +99,8 @@ fn beginning(file: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The interpreter that the first line of a script names. A line break of Windows belongs to it, as the system reads it.
+/// The interpreter that the first line of a script names. A line break of Windows belongs to it, as the system reads
+/// it.
 fn interpreter(script: &[u8]) -> Option<String> {
     let line = script.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);

@@ -178,8 +178,8 @@ async fn run_command(
         backstop.guard(command).await;
     }
     let mut command = started?;
-    // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says. The
-    // lifetime counts from the start of the round that acquired the lock.
+    // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says.
+    // The lifetime counts from the start of the round that acquired the lock.
     let early = args.take.ttl / 10;
     let lifetime_over = args.max_lifetime.and_then(|lifetime| acquired.checked_add(lifetime.checked_sub(early)?));
     let supervision = Supervision {
@@ -226,8 +226,8 @@ async fn run_command(
     Ok(ending)
 }
 
-/// How long the lock is valid, if the command may start. The lock may have expired since it was acquired, for example while
-/// this process was stopped.
+/// How long the lock is valid, if the command may start. The lock may have expired since it was acquired, for example
+/// while this process was stopped.
 fn ready(lock: &Lock, deadlines: Deadlines) -> Result<Duration, Failure> {
     match lock.check() {
         Ok(left) if matches!(deadlines.of_work(left), Due::Nothing(_)) => Ok(left),

@@ -170,8 +170,8 @@ impl Supervision<'_> {
         };
         let text =
             format!("the lock on {:?} {reason}; it is valid for {} ms more", self.lock.resource(), left.as_millis());
-        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go on. One
-        // that gets no signal goes on in any case, better with the lock than without it.
+        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go
+        // on. One that gets no signal goes on in any case, better with the lock than without it.
         if self.end(Signal::TERM, "ending", &text) || matches!(why, Why::LifetimeOver) {
             self.lock.stop_auto_extend();
         }
@@ -205,7 +205,8 @@ impl Supervision<'_> {
         matches!(self.deadlines.of_work(self.lock.validity()), Due::Nothing(_))
     }
 
-    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow. Returns whether it was sent.
+    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow. Returns whether it
+    /// was sent.
     fn end(&mut self, signal: Signal, event: &str, why: &str) -> bool {
         let is_kill = signal == Signal::KILL;
         let is_sent = if is_kill { self.command.signal(signal) } else { self.command.tell_to_end(signal) };

@@ -1,4 +1,5 @@
-//! A command that runs as another user, whom this one may not signal. These tests need root: without it, they check nothing.
+//! A command that runs as another user, whom this one may not signal. These tests need root: without it, they check
+//! nothing.
 
 use std::{
     fs,

@@ -32,8 +32,8 @@ pub enum Fence {
 ///
 /// Each node keeps a counter beside the key, and adds one to it in the same step in which it sets the key. The greatest
 /// counter among the nodes that granted is the candidate. Nodes at exactly the candidate confirm it, and a quorum of
-/// them issues it as the token. The others are raised to it. A counter that is centuries above the others is no candidate,
-/// and its node confirms none: which candidate is chosen does not matter for what follows.
+/// them issues it as the token. The others are raised to it. A counter that is centuries above the others is no
+/// candidate, and its node confirms none: which candidate is chosen does not matter for what follows.
 ///
 /// Why no token is issued twice: two quorums share a node. That node was at the token while it had the one holder's
 /// key, and again while it had the other's. In between it has set the other's key, and so has counted on. Why a token
@@ -73,8 +73,9 @@ enum Known {
 }
 
 impl Fencing {
-    /// By how much a counter may be above the median of those that are known, in microseconds: 100 years. Counters begin at
-    /// the clocks of their nodes, and one that is farther ahead comes from a wrong clock, or from damaged data.
+    /// By how much a counter may be above the median of those that are known, in microseconds: 100 years. Counters
+    /// begin at the clocks of their nodes, and one that is farther ahead comes from a wrong clock, or from damaged
+    /// data.
     const AHEAD: u64 = 3_155_760_000_000_000;
 
     /// Nothing is known yet.

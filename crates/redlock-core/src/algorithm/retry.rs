@@ -8,8 +8,9 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 /// The default makes up to 20 attempts with a pause of 200 ms, give or take 100 ms: about four seconds.
 /// A waiter never pauses for longer than the holder's remaining ttl, where the nodes tell it.
 ///
-/// A call ends earlier if no quorum is possible until somebody changes the configuration: it fails once all attempts of at
-/// least one second have met wrong passwords, missing permissions, a database that does not exist or missing commands.
+/// A call ends earlier if no quorum is possible until somebody changes the configuration: it fails once all attempts of
+/// at least one second have met wrong passwords, missing permissions, a database that does not exist or missing
+/// commands.
 ///
 /// ```
 /// use std::time::Duration;

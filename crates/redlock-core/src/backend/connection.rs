@@ -116,9 +116,9 @@ impl<C: Connect> Connection<C> {
     /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For 10 ms after a connect
     /// that failed no other is tried: its error is the answer.
     ///
-    /// If the server says that it is a replica, has been loading for some seconds, or requires a password although earlier
-    /// commands have succeeded, the name may lead to another server by now. The connection is then replaced, at most once
-    /// a second.
+    /// If the server says that it is a replica, has been loading for some seconds, or requires a password although
+    /// earlier commands have succeeded, the name may lead to another server by now. The connection is then replaced, at
+    /// most once a second.
     ///
     /// # Errors
     ///
@@ -150,8 +150,8 @@ impl<C: Connect> Connection<C> {
         Ok(self.carry_out(connect_timeout, response_timeout, run).await?.0)
     }
 
-    /// Listens over the connection that `opening` makes, until the server may be the wrong one: waiters then listen to the
-    /// server to which the name leads.
+    /// Listens over the connection that `opening` makes, until the server may be the wrong one: waiters then listen to
+    /// the server to which the name leads.
     ///
     /// # Errors
     ///

@@ -103,8 +103,8 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// When the node last refused the waiters beside a key: the user may not access them, or the server is one member of a
-    /// cluster. Waiters then poll.
+    /// When the node last refused the waiters beside a key: the user may not access them, or the server is one member
+    /// of a cluster. Waiters then poll.
     waiters_refused: Arc<Mutex<Option<Instant>>>,
 }
 

@@ -22,8 +22,8 @@ impl Claim {
     /// Asks those nodes for the lock that are `among` them. Waits for at most `patience`. Of one that is likely held it wants
     /// to be told more than that.
     ///
-    /// It takes over the keys that its turn leaves to it, on each node after everything that a predecessor has sent there.
-    /// With a queue, it is put among the waiters: of the node that wakes it, and of all if it polls.
+    /// It takes over the keys that its turn leaves to it, on each node after everything that a predecessor has sent
+    /// there. With a queue, it is put among the waiters: of the node that wakes it, and of all if it polls.
     pub(crate) fn ask_to_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,

@@ -14,10 +14,10 @@ use crate::lock::Lock;
 /// A registry that is bounded in bytes: when there is no room, it drops the oldest locks, valid ones too.
 ///
 /// Dropped locks stay held until their ttl ends, and unlocking them tells
-/// [`UnlockError::Evicted`](super::UnlockError::Evicted); of the last 65,536 of them, for which about 100 bytes each are
-/// kept. So give it room for all locks that are held at a time, about
-/// 1,400 bytes and twice the name for each; the bound is for what should not happen. A lock that ended without being
-/// unlocked makes room by itself, with the next call a few seconds after its longest lifetime.
+/// [`UnlockError::Evicted`](super::UnlockError::Evicted); of the last 65,536 of them, for which about 100 bytes each
+/// are kept. So give it room for all locks that are held at a time, about 1,400 bytes and twice the name for each; the
+/// bound is for what should not happen. A lock that ended without being unlocked makes room by itself, with the next
+/// call a few seconds after its longest lifetime.
 ///
 /// ```
 /// use redlock_core::{NamedLocks, Redlock, named::BoundedRegistry};

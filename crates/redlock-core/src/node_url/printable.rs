@@ -22,8 +22,8 @@ fn behind_scheme(text: &str) -> Option<(&str, &str)> {
     (!is_path).then(|| rest.split_once('?').unwrap_or((rest, "")))
 }
 
-/// Whether the user or the password seems to end early, at a `/`, `?` or `#` that should be percent-encoded. An `@` in the
-/// value of an option is no sign of that.
+/// Whether the user or the password seems to end early, at a `/`, `?` or `#` that should be percent-encoded. An `@` in
+/// the value of an option is no sign of that.
 pub(super) fn is_cut_short(text: &str) -> bool {
     let Some((address, options)) = behind_scheme(text) else { return false };
     let cut = address.split_once(ENDS_LOGIN).is_some_and(|(login, rest)| !login.contains('@') && rest.contains('@'));

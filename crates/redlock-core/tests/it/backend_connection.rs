@@ -297,7 +297,8 @@ async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
     assert_eq!(fake.counts(), (1, 2));
 }
 
-/// How many connections are made in five seconds in which all commands have this reply, after one that `succeeds` or not.
+/// How many connections are made in five seconds in which all commands have this reply, after one that `succeeds` or
+/// not.
 async fn connections(reply: &'static str, succeeds: bool) -> usize {
     let fake = Fake::default();
     let node = node(&fake);

@@ -11,7 +11,8 @@ impl Keys {
     /// The greatest fencing counter.
     const GREATEST: u64 = FencingToken::MAX.get();
 
-    /// By how much a counter may be ahead of the clock, in microseconds: 100 years. One that is farther was not counted.
+    /// By how much a counter may be ahead of the clock, in microseconds: 100 years. One that is farther was not
+    /// counted.
     const AHEAD: u64 = 3_155_760_000_000_000;
 
     /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
