@@ -110,7 +110,9 @@ impl Fleet {
 
     /// A token that nobody has used before.
     pub(crate) fn token(&self) -> Result<Token, EntropyError> {
-        let token = Token::random(&*self.entropy)?;
+        let mut bytes = [0; Token::RANDOM_BYTES];
+        self.entropy.fill(&mut bytes)?;
+        let token = Token::from_bytes(bytes);
         Ok(self.owner.as_ref().map_or(token, |owner| token.with_owner(owner)))
     }
 

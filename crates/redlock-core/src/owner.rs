@@ -2,8 +2,6 @@
 
 use std::{fmt, process, str, sync::Arc};
 
-use crate::token::Token;
-
 /// A label that says whom a lock belongs to: 1 to 64 bytes of printable text. It stands behind the token in the key's
 /// value, so that whoever looks at the key sees who holds it:
 ///
@@ -30,6 +28,12 @@ pub struct Owner(Arc<str>);
 impl Owner {
     /// The longest label, in bytes.
     pub const MAX_LEN: usize = 64;
+
+    /// The number of hex digits of a token, which stand before the label in a key's value.
+    pub(crate) const TOKEN_DIGITS: usize = 40;
+
+    /// The byte between a token's digits and the label.
+    pub(crate) const SEPARATOR: u8 = b':';
 
     /// Takes a label.
     ///
@@ -76,11 +80,11 @@ impl Owner {
     /// ```
     #[must_use]
     pub fn of_value(value: &[u8]) -> Option<&str> {
-        let (digits, label) = value.split_at_checked(Token::DIGITS)?;
+        let (digits, label) = value.split_at_checked(Self::TOKEN_DIGITS)?;
         if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
         }
-        let label = str::from_utf8(label.strip_prefix(&[Token::SEPARATOR])?).ok()?;
+        let label = str::from_utf8(label.strip_prefix(&[Self::SEPARATOR])?).ok()?;
         (!label.is_empty() && label.len() <= Self::MAX_LEN && is_printable(label)).then_some(label)
     }
 

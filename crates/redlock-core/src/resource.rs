@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::{algorithm::hash_tag, resources::Resources};
+use crate::algorithm::hash_tag;
 
 /// The name that is locked, which is also the Redis key, behind a [prefix](crate::RedlockBuilder::key_prefix) if there is
 /// one: 1 to 65,536 bytes of UTF-8, spaces and NUL included.
@@ -15,6 +15,9 @@ impl Resource {
     /// The longest name, in bytes. Redis itself would take 512 MiB; a name that long is a mistake, and it would be
     /// sent to every node in every round.
     pub const MAX_LEN: usize = 64 * 1024;
+
+    /// How many names can be locked together.
+    pub(crate) const MAX_TOGETHER: usize = 256;
 
     /// What is behind the name in the key of its fencing counter.
     const FENCE: &str = ":fence";
@@ -149,10 +152,10 @@ pub enum ResourceError {
     /// No name was given.
     #[error("there are no resources: give at least one name")]
     None,
-    /// More names were given than [`Resources::MAX`].
+    /// More names were given than [`Resources::MAX`](crate::Resources::MAX).
     #[error(
         "more than {} resources cannot be locked together: lock a name that stands for all of them",
-        Resources::MAX
+        Resource::MAX_TOGETHER
     )]
     TooMany,
 }

@@ -20,7 +20,7 @@ enum Names {
 
 impl Resources {
     /// The greatest number of names. A node sets them all in one step, and serves nobody else meanwhile.
-    pub const MAX: usize = 256;
+    pub const MAX: usize = Resource::MAX_TOGETHER;
 
     /// Takes names, in any order. Duplicates count once.
     ///

@@ -2,10 +2,7 @@
 
 use std::{fmt, str};
 
-use crate::{
-    entropy::{Entropy, EntropyError},
-    owner::Owner,
-};
+use crate::owner::Owner;
 
 /// The random value that identifies one holder in one round: 20 random bytes, written as 40 hex digits, so that
 /// `redis-cli GET` shows it whole. Behind a colon the [owner](Owner) may follow, whom a person can look up.
@@ -20,23 +17,13 @@ pub struct Token {
 
 impl Token {
     /// The number of random bytes, as the Redis documentation suggests.
-    const RANDOM_BYTES: usize = 20;
+    pub(crate) const RANDOM_BYTES: usize = Self::DIGITS / 2;
 
     /// The number of hex digits.
-    pub(crate) const DIGITS: usize = 2 * Self::RANDOM_BYTES;
-
-    /// What is between the digits and the owner.
-    pub(crate) const SEPARATOR: u8 = b':';
+    pub(crate) const DIGITS: usize = Owner::TOKEN_DIGITS;
 
     /// The longest value of a key.
     pub(crate) const MAX_LEN: usize = Self::DIGITS + 1 + Owner::MAX_LEN;
-
-    /// A token that nobody has used before.
-    pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut bytes = [0; Self::RANDOM_BYTES];
-        entropy.fill(&mut bytes)?;
-        Ok(Self::from_bytes(bytes))
-    }
 
     /// The token that writes these bytes. Tokens must be unpredictable: outside tests, let the library make them.
     #[must_use]
@@ -57,7 +44,7 @@ impl Token {
         let label = owner.as_str().as_bytes();
         let (_, behind) = self.bytes.split_at_mut(Self::DIGITS);
         behind.fill(0);
-        for (byte, written) in behind.iter_mut().zip([Self::SEPARATOR].iter().chain(label)) {
+        for (byte, written) in behind.iter_mut().zip([Owner::SEPARATOR].iter().chain(label)) {
             *byte = *written;
         }
         Self { len: Self::DIGITS + 1 + label.len(), ..self }
