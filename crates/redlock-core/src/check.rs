@@ -87,8 +87,7 @@ impl Redlock {
         }
 
         // 3. What is wrong with them.
-        let names = fleet.members.iter().map(|member| member.node.name());
-        let accounts: Vec<_> = names.zip(heard.into_iter().map(account)).collect();
+        let accounts: Vec<_> = fleet.names().zip(heard.into_iter().map(account)).collect();
         let jumps = fleet.members.iter().filter_map(|member| Some((member.node.name(), member.jumped()?.0)));
         let jumps: Vec<_> = jumps.collect();
         let usage = NodeUse {

@@ -12,7 +12,8 @@ use crate::{
     loss::Loss,
     observe::Event,
     standing::End,
-    votes::{Ballot, Votes, Waited},
+    tally::Waited,
+    votes::Votes,
 };
 
 impl Claimed {
@@ -48,22 +49,22 @@ impl Claimed {
         let terms = self.fleet.terms(ttl.max(self.standing.kept_for(started)))?;
         let number = self.next_extend();
         let mut answers = self.ask_to_extend(&terms, number);
-        let mut ballot = Ballot::new(&self.fleet);
+        let mut tally = self.fleet.tally();
         let until_ended = left.saturating_sub(Self::TIMERS);
-        let decision = match timeout(until_ended, ballot.decide(&mut answers)).await {
+        let decision = match timeout(until_ended, answers.decide(&mut tally)).await {
             Ok(decision) => decision,
             Err(_) => {
                 // A quorum that waits only for who else had lost the keys waits no longer than it can count.
-                if ballot.round().granted() >= self.fleet.quorum.needed() {
-                    ballot.end(Waited { after: until_ended, is_cut: true });
+                if tally.round().granted() >= self.fleet.quorum.needed() {
+                    tally.end(Waited { after: until_ended, is_cut: true });
                 }
-                ballot.decide(&mut answers).await
+                answers.decide(&mut tally).await
             }
         };
 
         // 3. It counts only if the lock is still valid now. Keys that were set again after its end are no other loss.
         let (deadline, kept_until) = (started + terms.validity, started + terms.ttl.trusted());
-        let granted = ballot.round().granted() >= self.fleet.quorum.needed();
+        let granted = tally.round().granted() >= self.fleet.quorum.needed();
         let ended = self.standing.deadline();
         let decision = match decision {
             Decision::Won if self.standing.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
@@ -82,8 +83,8 @@ impl Claimed {
             }
             Decision::Lost(lost) => {
                 let resources = self.resources.clone();
-                let gone = ballot.round().gone_from_quorum();
-                let votes = Arc::new(ballot.close("extended"));
+                let gone = tally.round().gone_from_quorum();
+                let votes = Arc::new(tally.close("extended", self.fleet.names()));
                 let error = match lost {
                     Lost::TooSlow => ExtendError::TooSlow { resources, votes },
                     _ if gone => {

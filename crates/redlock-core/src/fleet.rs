@@ -25,6 +25,7 @@ use crate::{
     request::{Counters, Guard},
     resource::ResourceError,
     resources::Resources,
+    tally::Tally,
     token::Token,
     waiting::{Lines, Listening},
 };
@@ -106,6 +107,16 @@ impl Fleet {
         let is_able = |member: &Member| !member.is_failing() && !member.node.is_cluster();
         let mut members = self.members.iter().enumerate();
         members.find(|(number, member)| Some(*number) != but && is_able(member)).map(|(number, _)| number)
+    }
+
+    /// The nodes' names, in the order in which the nodes were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.node.name())
+    }
+
+    /// The tally of a round over all nodes.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::new(self.quorum, self.members.len())
     }
 
     /// A token that nobody has used before.

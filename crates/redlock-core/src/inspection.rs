@@ -79,7 +79,7 @@ impl Inspection {
             None => Sight::Silent { after: node_timeout },
         };
         let view = |(name, answer)| NodeView { node: name, sight: sight(answer) };
-        let names = fleet.members.iter().map(|member| member.node.name().to_owned());
+        let names = fleet.names().map(str::to_owned);
         let nodes: Vec<_> = names.zip(answers).map(view).collect();
         let found = Finding::of(fleet.quorum, nodes.iter().map(|node| node.sight.seen()));
         let finding = found.map(|(value, remaining)| Holder::new(value, remaining));

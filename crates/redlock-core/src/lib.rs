@@ -76,6 +76,7 @@ pub mod blocking;
 pub mod named;
 mod error;
 mod votes;
+mod tally;
 mod builder;
 mod observe;
 

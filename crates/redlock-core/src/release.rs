@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use crate::{algorithm::Decision, claim::Claim, error::ReleaseError, loss::Loss, votes::Ballot};
+use crate::{algorithm::Decision, claim::Claim, error::ReleaseError, loss::Loss};
 
 impl Claim {
     /// Gives the lock back on all nodes. Tells the loss if it was already gone.
@@ -24,21 +24,21 @@ impl Claim {
         let mut answers = self.ask_to_release();
 
         // 2. Votes, until they tell. What is late follows in the background.
-        let mut ballot = Ballot::new(&fleet);
+        let mut tally = fleet.tally();
         let gone = loop {
-            if ballot.round().decision() == Some(Decision::Won) {
+            if tally.round().decision() == Some(Decision::Won) {
                 tracing::debug!(resource = %resources, "released");
                 return Ok(None);
             }
-            if ballot.round().refused_for_certain() {
-                ballot.count_ready(&mut answers);
+            if tally.round().refused_for_certain() {
+                answers.count_ready(&mut tally);
                 break true;
             }
-            if !ballot.count_next(&mut answers).await {
+            if !answers.count_next(&mut tally).await {
                 break false;
             }
         };
-        let votes = ballot.close("released");
+        let votes = tally.close("released", fleet.names());
         if gone {
             let loss = Loss::Gone { resources, votes: Arc::new(votes) };
             tracing::warn!(%loss, "was already gone when it was to be released");

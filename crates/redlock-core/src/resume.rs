@@ -20,7 +20,7 @@ use crate::{
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
     slots::SlotsError,
     token::Token,
-    votes::{Ballot, Votes},
+    votes::Votes,
 };
 
 impl Redlock {
@@ -101,22 +101,22 @@ impl Redlock {
 
         // 3. What they hold, until it decides.
         let mut resumption = Resumption::new(fleet.quorum, fleet.drift, terms.ttl);
-        let mut ballot = Ballot::new(fleet);
+        let mut tally = fleet.tally();
         let found = loop {
             match answers.next().await {
                 Some((member, answer)) => {
                     resumption.count((&answer).into());
-                    ballot.count(member, answer);
+                    tally.count(member, answer);
                 }
                 None => {
                     resumption.close();
-                    ballot.end(answers.waited());
+                    tally.end(answers.waited());
                 }
             }
             // They may tell that more is left.
             while let Some((member, answer)) = answers.ready() {
                 resumption.count((&answer).into());
-                ballot.count(member, answer);
+                tally.count(member, answer);
             }
             if let Some(found) = resumption.decision(took()) {
                 break found;
@@ -124,7 +124,7 @@ impl Redlock {
         };
 
         // 4. It goes on, or it is given back on all nodes; where that is not known, it is left as it is.
-        let votes = Box::new(ballot.close("still held it"));
+        let votes = Box::new(tally.close("still held it", fleet.names()));
         let claim = || {
             let (resources, token) = (parts.resources().clone(), *parts.token());
             Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)

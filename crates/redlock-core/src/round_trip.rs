@@ -16,9 +16,11 @@ use tokio::{
 };
 
 use crate::{
+    algorithm::Decision,
     fleet::{Debt, Fleet},
     node_error::{NodeError, NodeErrorKind},
-    votes::Waited,
+    tally::{Tally, Waited},
+    votes::NodeAnswer,
 };
 
 /// What one node is asked, and its answer.
@@ -168,6 +170,63 @@ impl<A: Send + 'static> RoundTrip<A> {
     /// How long a node was waited for that has not answered when the patience is over.
     pub(crate) fn waited(&self) -> Waited {
         self.waited
+    }
+
+    /// Counts answers until they decide, or the patience is over. A slow node is not waited for.
+    pub(crate) async fn decide(&mut self, tally: &mut Tally) -> Decision
+    where
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        loop {
+            if tally.round().decision().is_some() {
+                self.count_ready(tally);
+            }
+            if let Some(decision) = tally.round().decision() {
+                return decision;
+            }
+            self.count_next(tally).await;
+        }
+    }
+
+    /// As [`RoundTrip::decide`], and does not wait for nodes that fail if the others are split between this round and
+    /// another holder: what the round holds would keep everybody else from a quorum meanwhile.
+    pub(crate) async fn decide_or_give_way(&mut self, tally: &mut Tally) -> Decision
+    where
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        loop {
+            self.count_ready(tally);
+            let members = &self.requests.fleet.members;
+            if tally.is_split(|member| members.get(member).is_none_or(|member| !member.is_prompt())) {
+                tally.give_way();
+            }
+            if let Some(decision) = tally.round().decision() {
+                return decision;
+            }
+            self.count_next(tally).await;
+        }
+    }
+
+    /// Counts what is there already: it changes nothing of the decision, but makes the report complete.
+    pub(crate) fn count_ready(&mut self, tally: &mut Tally)
+    where
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        while let Some((member, answer)) = self.ready() {
+            tally.count(member, answer);
+        }
+    }
+
+    /// Counts one more answer; false if there are no more to wait for, and all that are missing count as failed.
+    pub(crate) async fn count_next(&mut self, tally: &mut Tally) -> bool
+    where
+        NodeAnswer: From<Result<A, NodeError>>,
+    {
+        match self.next().await {
+            Some((member, answer)) => tally.count(member, answer),
+            None => tally.end(self.waited()),
+        }
+        tally.is_open()
     }
 
     /// An answer that is already there.

@@ -3,12 +3,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    algorithm::{Decision, Quorum, Round, Vote},
+    algorithm::{Quorum, Vote},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
-    fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
     readable::Readable,
-    round_trip::RoundTrip,
 };
 
 /// What every node answered in one round.
@@ -76,6 +74,11 @@ pub enum NodeAnswer {
 }
 
 impl Votes {
+    /// What these nodes answered. `verb` is what a node did that granted, in the past tense.
+    pub(crate) fn new(verb: &'static str, quorum: Quorum, nodes: Vec<NodeVote>) -> Self {
+        Self { verb, quorum, nodes }
+    }
+
     /// How many nodes did what was asked.
     #[must_use]
     pub fn granted(&self) -> usize {
@@ -153,176 +156,9 @@ impl fmt::Display for Votes {
     }
 }
 
-/// One round: the votes, and the answers behind them, as they come in.
-#[derive(Debug)]
-pub(crate) struct Ballot<'a> {
-    fleet: &'a Fleet,
-    round: Round,
-    answers: Vec<Option<NodeAnswer>>,
-    /// How long answers were waited for, once the time for them is over.
-    waited: Option<Waited>,
-    /// Whether nodes that fail were not waited for, since another holder had refused.
-    gave_way: bool,
-}
-
-/// How long a round waited for the nodes that did not answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Waited {
-    pub(crate) after: Duration,
-    /// Whether that was less than the node timeout.
-    pub(crate) is_cut: bool,
-}
-
-impl<'a> Ballot<'a> {
-    pub(crate) fn new(fleet: &'a Fleet) -> Self {
-        let answers = fleet.members.iter().map(|_| None).collect();
-        Self { fleet, round: Round::new(fleet.quorum), answers, waited: None, gave_way: false }
-    }
-
-    /// How the round stands.
-    pub(crate) fn round(&self) -> &Round {
-        &self.round
-    }
-
-    /// Counts answers until they decide, or the patience is over. A slow node is not waited for.
-    pub(crate) async fn decide<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
-    where
-        A: Send,
-        NodeAnswer: From<Result<A, NodeError>>,
-    {
-        loop {
-            if self.round.decision().is_some() {
-                self.count_ready(answers);
-            }
-            if let Some(decision) = self.round.decision() {
-                return decision;
-            }
-            self.count_next(answers).await;
-        }
-    }
-
-    /// As [`Ballot::decide`], and does not wait for nodes that fail if the others are split between this round and
-    /// another holder: what the round holds would keep everybody else from a quorum meanwhile.
-    pub(crate) async fn decide_or_give_way<A>(&mut self, answers: &mut RoundTrip<A>) -> Decision
-    where
-        A: Send,
-        NodeAnswer: From<Result<A, NodeError>>,
-    {
-        loop {
-            self.count_ready(answers);
-            let mut missing = self.fleet.members.iter().zip(&self.answers).filter(|(_, answer)| answer.is_none());
-            let is_split = self.round.granted() > 0 && self.refusing().next().is_some();
-            if is_split && missing.all(|(member, _)| !member.is_prompt()) && self.round.decision().is_none() {
-                self.round.close();
-                self.gave_way = true;
-            }
-            if let Some(decision) = self.round.decision() {
-                return decision;
-            }
-            self.count_next(answers).await;
-        }
-    }
-
-    /// Counts what is there already: it changes nothing of the decision, but makes the report complete.
-    pub(crate) fn count_ready<A>(&mut self, answers: &mut RoundTrip<A>)
-    where
-        A: Send,
-        NodeAnswer: From<Result<A, NodeError>>,
-    {
-        while let Some((member, answer)) = answers.ready() {
-            self.count(member, answer);
-        }
-    }
-
-    /// Counts one more answer; false if there are no more to wait for, and all that are missing count as failed.
-    pub(crate) async fn count_next<A>(&mut self, answers: &mut RoundTrip<A>) -> bool
-    where
-        A: Send,
-        NodeAnswer: From<Result<A, NodeError>>,
-    {
-        match answers.next().await {
-            Some((member, answer)) => self.count(member, answer),
-            None => self.end(answers.waited()),
-        }
-        self.waited.is_none()
-    }
-
-    /// There are no more answers to wait for.
-    pub(crate) fn end(&mut self, waited: Waited) {
-        self.round.close();
-        self.waited = Some(waited);
-    }
-
-    /// Whether answers are missing only because the time for them was cut short.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.waited.is_some_and(|waited| waited.is_cut)
-    }
-
-    /// Which members have refused.
-    pub(crate) fn refusing(&self) -> impl Iterator<Item = usize> {
-        let is_refusal = |answer: &NodeAnswer| answer.vote() == Vote::Refused;
-        let answers = self.answers.iter().enumerate();
-        answers.filter(move |(_, answer)| answer.as_ref().is_some_and(is_refusal)).map(|(member, _)| member)
-    }
-
-    /// Whether this member has answered, and not with an error.
-    pub(crate) fn has_answered(&self, member: usize) -> bool {
-        self.answers
-            .get(member)
-            .is_some_and(|answer| answer.as_ref().is_some_and(|answer| answer.vote() != Vote::Failed))
-    }
-
-    /// A second question, to those that have not said that they do not hold the keys: that stands.
-    pub(crate) fn ask_again(&mut self) {
-        let before = std::mem::replace(self, Self::new(self.fleet));
-        for (member, answer) in before.answers.into_iter().enumerate() {
-            if let Some(answer @ (NodeAnswer::Held { .. } | NodeAnswer::NotHeld)) = answer {
-                self.count(member, answer);
-            }
-        }
-    }
-
-    /// Counts one answer.
-    pub(crate) fn count(&mut self, member: usize, answer: impl Into<NodeAnswer>) {
-        let answer = answer.into();
-        self.round.count(answer.vote());
-        if let Some(slot) = self.answers.get_mut(member) {
-            *slot = Some(answer);
-        }
-    }
-
-    /// After how long the resource may be free for a quorum, as far as the nodes told. Of a round that is not decided, as
-    /// far as that one told that was asked.
-    pub(crate) fn free_after(&self) -> Option<Duration> {
-        let told = self.answers.iter().filter_map(|answer| match answer {
-            Some(NodeAnswer::Held { remaining }) => *remaining,
-            _ => None,
-        });
-        match self.round.decision() {
-            Some(_) => self.round.free_after(told),
-            None => told.max().map(|remaining| remaining.saturating_add(Duration::from_millis(1))),
-        }
-    }
-
-    /// The result. `verb` is what a node did that granted, in the past tense.
-    pub(crate) fn close(self, verb: &'static str) -> Votes {
-        let missing = || match self.waited {
-            None if self.gave_way => NodeAnswer::KnownToFail,
-            None => NodeAnswer::NotAwaited,
-            Some(Waited { after, is_cut: true }) => NodeAnswer::CutShort { after },
-            Some(Waited { after, is_cut: false }) => NodeAnswer::Silent { after },
-        };
-        let nodes = self.fleet.members.iter().zip(self.answers).map(|(member, answer)| NodeVote {
-            node: member.node.name().to_owned(),
-            answer: answer.unwrap_or_else(missing),
-        });
-        Votes { verb, quorum: self.fleet.quorum, nodes: nodes.collect() }
-    }
-}
-
 impl NodeAnswer {
     /// How the answer counts.
-    fn vote(&self) -> Vote {
+    pub(crate) fn vote(&self) -> Vote {
         match self {
             Self::Granted => Vote::Granted,
             Self::Restored => Vote::Restored,

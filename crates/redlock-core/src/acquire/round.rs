@@ -9,7 +9,8 @@ use crate::{
     error::AcquireError,
     lock::Lock,
     round_trip::{RoundTrip, SHORTLY},
-    votes::{Ballot, Votes},
+    tally::Tally,
+    votes::Votes,
     waiting::{Holding, Place, Queueing, Turn},
 };
 
@@ -61,30 +62,30 @@ impl Acquire<'_> {
 
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else
         //    they are asked waits behind that.
-        let mut ballot = Ballot::new(self.fleet);
+        let mut tally = self.fleet.tally();
         // The last attempt does not give way.
-        let decide = async |ballot: &mut Ballot<'_>, answers: &mut RoundTrip<_>| match is_last {
-            true => ballot.decide(answers).await,
-            false => ballot.decide_or_give_way(answers).await,
+        let decide = async |tally: &mut Tally, answers: &mut RoundTrip<_>| match is_last {
+            true => answers.decide(tally).await,
+            false => answers.decide_or_give_way(tally).await,
         };
         let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
             None => {
                 let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
                 let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
-                decide(&mut ballot, &mut answers).await
+                decide(&mut tally, &mut answers).await
             }
             // Who may come behind others asks the node first on which they stand in line.
             Some(first) => {
                 let mut answer = ask(&|node| node == first, self.patience().min(SHORTLY), true, queueing.as_ref());
                 if let Some((member, answer)) = answer.next().await {
-                    ballot.count(member, answer);
+                    tally.count(member, answer);
                 }
-                if ballot.refusing().next().is_some() {
+                if tally.refusing().next().is_some() {
                     Decision::Lost(Lost::Contended)
                 } else {
                     let mut answers = ask(&|node| node != first, self.patience(), false, None);
                     answers.take_over(answer);
-                    decide(&mut ballot, &mut answers).await
+                    decide(&mut tally, &mut answers).await
                 }
             }
         };
@@ -94,7 +95,7 @@ impl Acquire<'_> {
         // 4. A fencing token, if one is wanted: what a quorum has counted up to.
         let mut verb = "granted";
         if self.counters.is_some() && decision.with(left()) == Decision::Won {
-            match claim.fence(self.fleet, &mut ballot, || self.patience().min(left())).await {
+            match claim.fence(self.fleet, &mut tally, || self.patience().min(left())).await {
                 Ok(token) => claim.shared().fenced(token),
                 Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),
             }
@@ -108,10 +109,10 @@ impl Acquire<'_> {
             }
             Decision::Lost(lost) => {
                 place.iter_mut().for_each(Place::asked);
-                let (free_after, is_cut) = (ballot.free_after(), ballot.is_cut());
+                let (free_after, is_cut) = (tally.free_after(), tally.is_cut());
                 let queued_on = queueing.and_then(|queueing| queueing.heard_on());
-                let queued_on = queued_on.filter(|node| ballot.has_answered(*node));
-                let votes = Box::new(ballot.close(verb));
+                let queued_on = queued_on.filter(|node| tally.has_answered(*node));
+                let votes = Box::new(tally.close(verb, self.fleet.names()));
                 tracing::debug!(why = ?lost, %votes, "round lost");
                 // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.
                 if !is_cut || failure.is_none() {
