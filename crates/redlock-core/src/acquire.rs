@@ -24,7 +24,6 @@ use crate::{
     options::AcquireOptions,
     request::Counters,
     resources::Resources,
-    slots::SlotsError,
     waiting::{Place, Turn},
 };
 
@@ -83,7 +82,7 @@ impl<'a> Acquire<'a> {
         let keys = fleet.keys(&resources)?;
         let fencing = options.fencing.unwrap_or(fleet.fencing);
         let counters = fencing.then(|| fleet.counters(&keys, options.ttl)).transpose()?;
-        SlotsError::check(fleet, &resources, &keys, counters.as_ref())?;
+        fleet.check_slots(&resources, &keys, counters.as_ref())?;
         let terms = fleet.terms(options.ttl)?;
         let auto_extend = options.auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
         let retry = options.policy(&fleet.retry);

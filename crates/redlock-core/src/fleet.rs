@@ -25,6 +25,7 @@ use crate::{
     request::{Counters, Guard},
     resource::ResourceError,
     resources::Resources,
+    slots::SlotsError,
     tally::Tally,
     token::Token,
     waiting::{Lines, Listening},
@@ -99,6 +100,23 @@ impl Fleet {
     pub(crate) fn counters(&self, keys: &Resources, ttl: Duration) -> Result<Counters, ResourceError> {
         // No lock outlives its counter.
         Ok(Counters::new(keys.counters()?, self.fencing_retention.max(ttl)))
+    }
+
+    /// Fails if a node is a Redis Cluster and these keys are not all in one of its hash slots. Fencing counters and the
+    /// marker of the restart guard have to be in that slot as well.
+    pub(crate) fn check_slots(
+        &self,
+        resources: &Resources,
+        keys: &Resources,
+        counters: Option<&Counters>,
+    ) -> Result<(), Box<SlotsError>> {
+        let marker = self.guard.as_ref().map(|guard| &guard.marker);
+        if resources.len() == 1 && counters.is_none() && marker.is_none() {
+            return Ok(());
+        }
+        let Some(cluster) = self.members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
+        let counters = counters.into_iter().flat_map(|counters| &counters.keys);
+        SlotsError::check(cluster.node.name(), resources, keys, counters.chain(marker))
     }
 
     /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no more.

@@ -81,7 +81,7 @@ impl Redlock {
                 Ok(fence) => fence,
                 Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
             };
-        if let Err(reason) = SlotsError::check(fleet, parts.resources(), &keys, fence.as_ref().map(|fence| &fence.0)) {
+        if let Err(reason) = fleet.check_slots(parts.resources(), &keys, fence.as_ref().map(|fence| &fence.0)) {
             return Err(ResumeError::Slots { reason, parts: Box::new(parts) });
         }
         let terms = match fleet.terms(parts.ttl()) {

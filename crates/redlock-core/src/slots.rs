@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{algorithm::hash_slot, fleet::Fleet, request::Counters, resources::Resources};
+use crate::{algorithm::hash_slot, resource::Resource, resources::Resources};
 
 /// Resources cannot be locked together: a node is a Redis Cluster, and they are in more than one of its hash slots.
 ///
@@ -17,31 +17,22 @@ pub struct SlotsError {
 }
 
 impl SlotsError {
-    /// Fails if one of the nodes is a cluster and the keys are not in one slot.
-    ///
-    /// Fencing counters and the marker of the restart guard have to be in that slot as well.
-    pub(crate) fn check(
-        fleet: &Fleet,
+    /// Fails if the keys are not all in one slot. `node` is a cluster, and sets the keys `beside` these in the same step.
+    pub(crate) fn check<'k>(
+        node: &str,
         resources: &Resources,
-        keys: &Resources,
-        counters: Option<&Counters>,
+        keys: &'k Resources,
+        beside: impl Iterator<Item = &'k Resource>,
     ) -> Result<(), Box<Self>> {
-        let marker = fleet.guard.as_ref().map(|guard| &guard.marker);
-        if resources.len() == 1 && counters.is_none() && marker.is_none() {
-            return Ok(());
-        }
-        let Some(cluster) = fleet.members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
-        let counters = counters.into_iter().flat_map(|counters| &counters.keys);
-        let beside = counters.chain(marker).map(|key| (key, key));
         let mut slots = BTreeMap::<u16, Vec<_>>::new();
-        for (resource, key) in resources.iter().zip(keys).chain(beside) {
+        for (resource, key) in resources.iter().zip(keys).chain(beside.map(|key| (key, key))) {
             slots.entry(hash_slot(key.as_str())).or_default().push(resource.as_str());
         }
         if slots.len() == 1 {
             return Ok(());
         }
         let slots = slots.into_iter().filter_map(|(slot, names)| Some((slot, Resources::new(names).ok()?))).collect();
-        Err(Box::new(Self { node: cluster.node.name().to_owned(), slots }))
+        Err(Box::new(Self { node: node.to_owned(), slots }))
     }
 }
 
