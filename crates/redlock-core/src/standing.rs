@@ -1,14 +1,13 @@
 //! Whether a lock may be relied on: shared by the lock, by what extends it and by whoever waits for its loss.
 
 use std::{
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::sync::{Notify, futures::Notified};
 
-use crate::{claim::Claimed, clock::Clock, error::ExtendError, loss::Loss, observe::Event, votes::Votes};
+use crate::{clock::Clock, error::ExtendError, loss::Loss, resources::Resources, votes::Votes};
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
 #[derive(Debug, Default)]
@@ -98,30 +97,25 @@ impl Standing {
         self.state().lifetime_over = true;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Claimed {
-    /// How long the lock may be relied on, or why no longer. What is told as lost stays so.
-    pub(crate) fn check(&self) -> Result<Duration, Loss> {
-        self.check_until(Duration::ZERO)
-    }
-
-    /// As [`Claimed::check`], where a lock with no more than `least` left has expired.
-    fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
-        let mut state = self.standing.state();
-        let left = state.deadline.saturating_sub(self.fleet.clock.now());
+    /// How long the lock on these resources may be relied on, or why no longer, and whether that is news. What is
+    /// reported as lost stays so. A lock with no more than `least` left has expired.
+    pub(crate) fn check(
+        &self,
+        resources: &Resources,
+        least: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Duration, (Loss, bool)> {
+        let mut state = self.state();
+        let left = state.deadline.saturating_sub(clock.now());
         let is_news = state.end.is_none();
         if is_news {
             if left > least {
                 return Ok(left);
             }
             state.end = Some(End::Expired);
-            self.standing.changed.notify_waiters();
+            self.changed.notify_waiters();
         }
-        let resources = self.resources.clone();
+        let resources = resources.clone();
         let loss = match &state.end {
             None | Some(End::Expired) if state.lifetime_over => Loss::LifetimeOver { resources },
             None | Some(End::Expired) => Loss::Expired { resources, last_extend: state.failure.clone() },
@@ -129,28 +123,16 @@ impl Claimed {
             Some(End::Released) => Loss::Released { resources },
             Some(End::HandedOver) => Loss::HandedOver { resources },
         };
-        drop(state);
-        if is_news {
-            self.tell(&Event::Lost { loss: &loss });
-        }
-        Err(loss)
+        Err((loss, is_news))
     }
 
-    /// Waits until the lock may not be relied on any more.
-    pub(crate) async fn lost(self: Arc<Self>) -> Loss {
-        /// What timers count in. Told so much too early is better than too late.
-        const GRANULARITY: Duration = Duration::from_millis(1);
-        /// tokio's timers may stand still while the machine is suspended, which the fleet's clock does not.
-        const LONGEST_NAP: Duration = Duration::from_secs(2);
-        loop {
-            let mut changed = pin!(self.standing.changed.notified());
-            changed.as_mut().enable();
-            match self.check_until(GRANULARITY) {
-                // By halves: the timers may run at another rate than the clock.
-                Ok(left) => drop(timeout((left / 2).clamp(GRANULARITY, LONGEST_NAP), changed).await),
-                Err(loss) => return loss,
-            }
-        }
+    /// Notified of the end.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One token on all nodes: what a round takes, what a lock holds, and what is always given back.
 
 mod asking;
+mod checking;
 mod giving_back;
 
 use std::{

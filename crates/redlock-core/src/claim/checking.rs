@@ -1,0 +1,42 @@
+//! Whether the lock may be relied on: what its caller asks, and what waits for its loss.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::Claimed;
+use crate::{loss::Loss, observe::Event};
+
+impl Claimed {
+    /// How long the lock may be relied on, or why no longer. What is reported as lost stays so.
+    pub(crate) fn check(&self) -> Result<Duration, Loss> {
+        self.check_until(Duration::ZERO)
+    }
+
+    /// As [`Claimed::check`], where a lock with no more than `least` left has expired.
+    fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
+        self.standing.check(&self.resources, least, &*self.fleet.clock).map_err(|(loss, is_news)| {
+            if is_news {
+                self.tell(&Event::Lost { loss: &loss });
+            }
+            loss
+        })
+    }
+
+    /// Waits until the lock may not be relied on any more.
+    pub(crate) async fn lost(self: Arc<Self>) -> Loss {
+        /// The granularity of timers. A loss is better reported too early by this than too late.
+        const GRANULARITY: Duration = Duration::from_millis(1);
+        /// Tokio's timers may stand still while the machine is suspended. The fleet's clock does not.
+        const LONGEST_NAP: Duration = Duration::from_secs(2);
+        loop {
+            let mut changed = pin!(self.standing.changed());
+            changed.as_mut().enable();
+            match self.check_until(GRANULARITY) {
+                // By halves: the timers may run at another rate than the clock.
+                Ok(left) => drop(timeout((left / 2).clamp(GRANULARITY, LONGEST_NAP), changed).await),
+                Err(loss) => return loss,
+            }
+        }
+    }
+}
