@@ -6,19 +6,13 @@ use tokio::runtime::Handle;
 
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse},
-    fleet::Fleet,
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
     readable::Readable,
     redlock::Redlock,
     request::DescribeRequest,
-    resource::Resource,
-    resources::Resources,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
 };
-
-/// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.
-const PROBE: &str = "redlock:check_nodes";
 
 impl Redlock {
     /// Asks every node what it is, and tells what is wrong with it or may be: one server behind two names, a replica, a
@@ -98,25 +92,6 @@ impl Redlock {
         };
         let findings = NodeFinding::all(&accounts, &usage);
         Ok(NodesReport::new(&accounts, findings))
-    }
-}
-
-impl Fleet {
-    /// A key that nobody uses, and that users may use who may use the locks' keys.
-    fn probe(&self) -> Option<Resource> {
-        let probe = Resources::from(Resource::new(PROBE).ok()?);
-        // A prefix that leaves no room for it is a key itself.
-        let key = self.keys(&probe).map(|keys| keys.first().clone());
-        key.or_else(|_| Resource::new(&self.key_prefix)).ok()
-    }
-
-    /// Asks one node what it is. It says nothing on whether the node fails: some backends cannot tell.
-    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    async fn describe(&self, member: usize, request: Option<DescribeRequest>) -> Result<NodeFacts, NodeError> {
-        let member = &self.members[member];
-        member.admit()?;
-        let Some(request) = request else { return Err(NodeErrorKind::Unsupported.into()) };
-        member.node.describe(&request).await
     }
 }
 

@@ -1,5 +1,8 @@
 //! The nodes of one `Redlock` and what all its locks share.
 
+mod call;
+mod questions;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,

@@ -5,14 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    answer::InspectAnswer,
     error::WithinAsync,
-    fleet::Fleet,
     inspection::{Inspection, OnOneLine},
-    node_error::NodeError,
-    observe::NodeRequest,
     redlock::Redlock,
-    request::InspectRequest,
     resource::{Resource, ResourceError},
     resources::Resources,
     round_trip::{LATE_LIMIT, Requests, RoundTrip},
@@ -129,19 +124,6 @@ impl Redlock {
             return Err(InspectError::TooFewAnswers(Box::new(inspection)));
         }
         Ok(inspection.holder().map(|holder| holder.remaining().unwrap_or(Duration::MAX)))
-    }
-}
-
-impl Fleet {
-    /// Asks one node for one key.
-    ///
-    /// It says nothing on whether the node fails: a read-only replica can be looked at, and some backends cannot look.
-    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    pub(crate) async fn look(&self, member: usize, key: &Resource) -> Result<InspectAnswer, NodeError> {
-        let member = &self.members[member];
-        member.admit()?;
-        let request = InspectRequest::new(key.clone());
-        self.call(member, NodeRequest::Inspect, member.node.inspect(&request)).await
     }
 }
 

@@ -83,6 +83,7 @@ mod observe;
 mod node;
 mod request;
 mod answer;
+mod verdict;
 mod node_error;
 mod secrets;
 mod resource;

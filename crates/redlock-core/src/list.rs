@@ -6,7 +6,6 @@ use tokio::runtime::Handle;
 
 use crate::{
     answer::ListAnswer,
-    fleet::Fleet,
     inspect::InspectError,
     node_error::NodeError,
     redlock::Redlock,
@@ -107,15 +106,6 @@ impl Redlock {
         // What a quorum holds, one of the others holds too, unless they are as many themselves.
         let is_complete = !is_cut && failed.len() < fleet.quorum.needed();
         Ok(Listing { names, failed, is_complete })
-    }
-}
-
-impl Fleet {
-    #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    async fn list(&self, member: usize, request: &ListRequest) -> Result<ListAnswer, NodeError> {
-        let member = &self.members[member];
-        member.admit()?;
-        member.node.list(request).await
     }
 }
 

@@ -11,10 +11,11 @@ use crate::{
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
     fleet::{Member, Terms},
     node_error::{NodeError, NodeErrorKind},
-    observe::{NodeRequest, Verdict},
+    observe::NodeRequest,
     readable::Readable,
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
+    verdict::Verdict,
     waiting::{Queueing, Turn},
 };
 

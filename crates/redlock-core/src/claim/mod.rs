@@ -25,12 +25,13 @@ use crate::{
     fleet::{Fleet, Member, Terms},
     loss::Loss,
     node_error::{NodeError, NodeErrorKind},
-    observe::{Event, Verdict},
+    observe::Event,
     request::Counters,
     resources::Resources,
     round_trip::{Request, Requests},
     standing::{End, Standing},
     token::Token,
+    verdict::Verdict,
     waiting::Holding,
 };
 

@@ -7,8 +7,8 @@ use metrics::{
 };
 
 use super::{
+    address::address,
     event::{Event, NodeOutcome, NodeRequest},
-    node_call::address,
     observer::Observer,
 };
 use crate::{error::ExtendError, loss::Loss, resources::Resources};

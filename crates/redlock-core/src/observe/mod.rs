@@ -7,7 +7,7 @@ mod metrics;
 
 mod hold;
 mod observers;
-mod node_call;
+mod address;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::Metrics;
@@ -15,4 +15,4 @@ pub use self::{
     event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
     observer::Observer,
 };
-pub(crate) use self::{hold::Hold, node_call::Verdict, observers::Observers};
+pub(crate) use self::{address::address, hold::Hold, observers::Observers};
