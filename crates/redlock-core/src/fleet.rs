@@ -1,6 +1,7 @@
 //! The nodes of one `Redlock` and what all its locks share.
 
 mod call;
+mod delivery;
 mod questions;
 
 use std::{

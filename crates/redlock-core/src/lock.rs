@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     auto_extend::Watch,
-    claim::{Claim, Claimed},
+    claim::{Claim, Claimed, hold::Hold},
     error::{ExtendError, ReleaseError},
     fleet::Terms,
     lock_parts::LockParts,
     loss::Loss,
-    observe::{Ending, Hold},
+    observe::Ending,
     resources::Resources,
     token::Token,
 };

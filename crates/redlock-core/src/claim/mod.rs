@@ -3,6 +3,7 @@
 mod asking;
 mod checking;
 mod giving_back;
+pub(crate) mod hold;
 
 use std::{
     mem,

@@ -5,7 +5,6 @@ mod observer;
 #[cfg(feature = "metrics")]
 mod metrics;
 
-mod hold;
 mod observers;
 mod address;
 
@@ -15,4 +14,4 @@ pub use self::{
     event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
     observer::Observer,
 };
-pub(crate) use self::{address::address, hold::Hold, observers::Observers};
+pub(crate) use self::{address::address, observers::Observers};

@@ -11,7 +11,7 @@ use crate::{resources::Resources, token::Token};
 
 /// Releases that were not delivered to one node.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// By the number of their arrival.
     entries: BTreeMap<u64, Entry>,
     next_number: u64,
@@ -77,7 +77,7 @@ impl Entry {
 }
 
 impl Ledger {
-    pub(super) fn new(most_bytes: usize) -> Self {
+    pub(crate) fn new(most_bytes: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
             next_number: 0,
@@ -89,17 +89,17 @@ impl Ledger {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many releases are not delivered yet.
-    pub(super) fn unsettled(&self) -> usize {
+    pub(crate) fn unsettled(&self) -> usize {
         self.unsettled
     }
 
     /// Adds a release. Returns how many of the oldest had to make room for it.
-    pub(super) fn add(&mut self, entry: Entry) -> usize {
+    pub(crate) fn add(&mut self, entry: Entry) -> usize {
         let number = self.next_number;
         self.next_number += 1;
         self.bytes += entry.bytes();
@@ -118,7 +118,7 @@ impl Ledger {
 
     /// The releases to send now, those first that have waited longest, at most `most`; from here on they are out. Those
     /// whose key has expired are forgotten.
-    pub(super) fn take_due(&mut self, now: Instant, most: usize) -> Vec<(u64, Entry)> {
+    pub(crate) fn take_due(&mut self, now: Instant, most: usize) -> Vec<(u64, Entry)> {
         while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
             match self.entries.get(&number) {
                 // Its answer is awaited.
@@ -139,12 +139,12 @@ impl Ledger {
     }
 
     /// How long until the next release is due. None if there is nothing to send.
-    pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn due_in(&self, now: Instant) -> Option<Duration> {
         self.waiting.first().map(|(from, _)| from.saturating_duration_since(now))
     }
 
     /// The node has answered the release. It is forgotten, or sent once more later.
-    pub(super) fn delivered(&mut self, number: u64, now: Instant) {
+    pub(crate) fn delivered(&mut self, number: u64, now: Instant) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         let was_settled = entry.is_settled();
         entry.delivered += 1;
@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     /// The node has not answered the release: it is to be sent again, unless it was only a precaution.
-    pub(super) fn failed(&mut self, number: u64, now: Instant) {
+    pub(crate) fn failed(&mut self, number: u64, now: Instant) {
         match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
             // Behind those that wait: one that fails again and again must not hold up the others.
@@ -168,7 +168,7 @@ impl Ledger {
     }
 
     /// The sending task has ended: no release is out any more.
-    pub(super) fn nothing_is_out(&mut self) {
+    pub(crate) fn nothing_is_out(&mut self) {
         for (number, entry) in &mut self.entries {
             entry.is_out = false;
             self.waiting.insert((entry.from, *number));

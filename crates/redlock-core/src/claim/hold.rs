@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::event::{Ending, Event};
-use crate::{claim::Claimed, loss::Loss, votes::Votes};
+use super::Claimed;
+use crate::{
+    loss::Loss,
+    observe::{Ending, Event},
+    votes::Votes,
+};
 
 /// Tells when and how the caller's time with a lock ends. Dropped, the lock was dropped.
 #[derive(Debug)]

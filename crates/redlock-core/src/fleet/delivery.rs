@@ -1,0 +1,221 @@
+//! Delivers the releases that nodes are owed: one task for each node that has not answered all of them.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
+
+use super::{Fleet, Member};
+use crate::{
+    node_error::{NodeError, NodeErrorKind},
+    observe::{Event, NodeRequest},
+    owed::Entry,
+    request::ReleaseRequest,
+    round_trip::LATE_LIMIT,
+};
+
+impl Fleet {
+    /// The pause after a release that failed, before the next. It doubles up to the second.
+    const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
+    /// How many releases are out at once to a node that answers.
+    const WINDOW: usize = 64;
+
+    /// Enters a release into the ledger of a node, and has it delivered.
+    pub(crate) fn owe(self: &Arc<Self>, number: usize, entry: Entry, runtime: &Handle) {
+        let Some(member) = self.members.get(number) else { return };
+        let dropped = member.owed.state().ledger.add(entry);
+        if dropped > 0 {
+            tracing::warn!(
+                node = member.node.name(),
+                dropped,
+                "too many releases are owed to the node: the oldest are dropped, and their keys expire by themselves"
+            );
+        }
+        self.report_owed(member);
+        member.owed.arrived.notify_one();
+        self.serve(number, runtime);
+        // That runtime may have ended.
+        if let Ok(current) = Handle::try_current() {
+            self.serve(number, &current);
+        }
+    }
+
+    fn report_owed(&self, member: &Member) {
+        if !self.observers.are_there() {
+            return;
+        }
+        let mut state = member.owed.state();
+        let now = state.ledger.unsettled();
+        let before = std::mem::replace(&mut state.reported, now);
+        drop(state);
+        if before != now {
+            self.observers.tell(&Event::ReleasesOwed { node: member.node.name(), before, now });
+        }
+    }
+
+    /// Whether any node is owed a release.
+    pub(crate) fn owes(&self) -> bool {
+        self.members.iter().any(|member| member.owed.count() > 0)
+    }
+
+    /// Waits until nothing is owed to any node: `limit` from the start, of which `passed` is over, and `FAILING` at most for
+    /// a node that fails. What is left, by node.
+    pub(crate) async fn settle(self: &Arc<Self>, limit: Duration, passed: Duration) -> Vec<(String, usize)> {
+        const FAILING: Duration = Duration::from_secs(2);
+        let mut owed = Vec::new();
+        let started = Instant::now();
+        for (number, member) in self.members.iter().enumerate() {
+            self.serve(number, &Handle::current());
+            let settled = async {
+                // In short steps: a node may begin to fail while it is waited for.
+                while timeout(Self::RETRY.1, member.owed.until_settled()).await.is_err() {
+                    self.serve(number, &Handle::current());
+                    if member.is_failing() && started.elapsed() >= FAILING {
+                        return;
+                    }
+                }
+            };
+            let left = limit.saturating_sub(passed).saturating_sub(started.elapsed());
+            let _ = timeout(left, settled).await;
+            match member.owed.count() {
+                0 => {}
+                count => owed.push((member.node.name().to_owned(), count)),
+            }
+        }
+        owed
+    }
+
+    /// Has the debt of a node delivered, if there is one and nobody does so already.
+    pub(crate) fn serve(self: &Arc<Self>, number: usize, runtime: &Handle) {
+        let Some(member) = self.members.get(number) else { return };
+        {
+            let mut state = member.owed.state();
+            if state.is_served || state.ledger.is_empty() {
+                return;
+            }
+            state.is_served = true;
+        }
+        let serving = Serving { fleet: Arc::clone(self), number, is_over: false };
+        // On a runtime that has ended, the task is dropped at once, and the next request to the node starts another.
+        runtime.spawn(serving.deliver());
+    }
+}
+
+impl Drop for Fleet {
+    /// What is owed then is delivered by nobody.
+    fn drop(&mut self) {
+        for member in &self.members {
+            let before = member.owed.state().reported;
+            if before > 0 {
+                self.observers.tell(&Event::ReleasesOwed { node: member.node.name(), before, now: 0 });
+            }
+        }
+    }
+}
+
+/// The task that delivers what one node is owed.
+struct Serving {
+    fleet: Arc<Fleet>,
+    number: usize,
+    is_over: bool,
+}
+
+impl Serving {
+    async fn deliver(mut self) {
+        let fleet = Arc::clone(&self.fleet);
+        let Some(member) = fleet.members.get(self.number) else { return };
+        let mut pause = Fleet::RETRY.0;
+        loop {
+            // One release at a time while the node fails, many once it answers.
+            let most = if member.is_failing() { 1 } else { Fleet::WINDOW };
+            let due = {
+                let mut state = member.owed.state();
+                let due = state.ledger.take_due(Instant::now(), most);
+                if due.is_empty() {
+                    match state.ledger.due_in(Instant::now()) {
+                        // Under the lock: what is entered after this finds nobody who serves.
+                        None => {
+                            state.is_served = false;
+                            self.is_over = true;
+                            break;
+                        }
+                        Some(wait) => Err(wait),
+                    }
+                } else {
+                    Ok(due)
+                }
+            };
+            match due {
+                Err(wait) => {
+                    // Some may have expired.
+                    fleet.report_owed(member);
+                    let _ = timeout(wait, member.owed.arrived.notified()).await;
+                }
+                Ok(due) => {
+                    let all_answered = self.send(member, due).await;
+                    fleet.report_owed(member);
+                    if member.owed.count() == 0 {
+                        member.owed.settled.notify_waiters();
+                    }
+                    if all_answered {
+                        pause = Fleet::RETRY.0;
+                    } else {
+                        let _ = timeout(pause, member.owed.answers.notified()).await;
+                        pause = (pause * 2).min(Fleet::RETRY.1);
+                    }
+                }
+            }
+        }
+        member.owed.settled.notify_waiters();
+        fleet.report_owed(member);
+    }
+
+    /// Sends these releases at once. Whether the node has answered all of them.
+    async fn send(&self, member: &Member, due: Vec<(u64, Entry)>) -> bool {
+        let mut answers: FuturesUnordered<_> = due
+            .into_iter()
+            .map(|(number, entry)| async move {
+                let request = ReleaseRequest::new(entry.keys, entry.token);
+                let answer = self.fleet.call(member, NodeRequest::Release, member.node.release(&request));
+                // A backend that panics is a node that fails.
+                let answer = timeout(LATE_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await;
+                let answer = match answer {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => Err(NodeError::new(NodeErrorKind::Other, "the node panicked")),
+                    Err(_) => Err(NodeError::no_answer(LATE_LIMIT)),
+                };
+                (number, member.observe(answer))
+            })
+            .collect();
+        let mut all_answered = true;
+        while let Some((number, answer)) = answers.next().await {
+            let mut state = member.owed.state();
+            match answer {
+                Ok(_) => state.ledger.delivered(number, Instant::now()),
+                // Whatever is there now, it is not a key of ours.
+                Err(error) if error.kind() == NodeErrorKind::WrongType => {
+                    state.ledger.delivered(number, Instant::now());
+                }
+                Err(_) => {
+                    state.ledger.failed(number, Instant::now());
+                    all_answered = false;
+                }
+            }
+        }
+        all_answered
+    }
+}
+
+impl Drop for Serving {
+    /// Dropped before the debt was delivered, with its runtime: another task may do it.
+    fn drop(&mut self) {
+        let Some(member) = self.fleet.members.get(self.number).filter(|_| !self.is_over) else { return };
+        let mut state = member.owed.state();
+        state.is_served = false;
+        state.ledger.nothing_is_out();
+    }
+}
