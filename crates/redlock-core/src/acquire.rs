@@ -19,12 +19,13 @@ use crate::{
     algorithm::{Asking, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
+    lane::Offer,
     lock::Lock,
     observe::{Event, NotAcquired},
     options::AcquireOptions,
     request::Counters,
     resources::Resources,
-    waiting::{Place, Turn},
+    waiting::{Place, Turn, listen},
 };
 
 /// One call to acquire.
@@ -246,7 +247,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
-    fn place(&self) -> (Option<Place<'_>>, Option<Turn>) {
+    fn place(&self) -> (Option<Place<'_, Fleet>>, Option<Turn<Offer>>) {
         if self.keys.len() > 1 || self.retry.is_once() {
             return (None, Some(Turn::Arrived));
         }
@@ -260,9 +261,9 @@ impl<'a> Acquire<'a> {
         &self,
         pause: Duration,
         mut lost: Option<LostRound>,
-        place: &mut Option<Place<'_>>,
+        place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
-    ) -> Result<Result<Lock, Option<Turn>>, AcquireError> {
+    ) -> Result<Result<Lock, Option<Turn<Offer>>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
         // Before the next notification is taken, after one that was in vain.
@@ -293,7 +294,7 @@ impl<'a> Acquire<'a> {
                     let waits = match lost.queued_on {
                         Some(node) => !claimed.was_granted_by(node),
                         // It polls where nobody can wake it.
-                        None => !self.fleet.listening.open(self.fleet, &self.runtime, left_until(due)).await,
+                        None => !listen(self.fleet, &self.runtime, left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
                 }

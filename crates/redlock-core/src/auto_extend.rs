@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     algorithm::{Schedule, Upkeep},
-    claim::Claimed,
+    keep::Keep,
 };
 
 /// Extends locks while they are held, each on the runtime on which it was acquired.
@@ -77,7 +77,7 @@ struct Shift {
 /// A lock that is kept.
 #[derive(Debug, Clone)]
 struct Watched {
-    claimed: Arc<Claimed>,
+    kept: Arc<dyn Keep>,
     schedule: Schedule,
     /// When the lock was acquired, on the fleet's clock.
     acquired: Duration,
@@ -102,15 +102,15 @@ pub(crate) struct Watch {
 
 impl Watchdog {
     /// Extends this lock from now on; nothing if there is no use in it.
-    pub(crate) fn watch(&self, claimed: &Arc<Claimed>, schedule: Schedule, acquired: Duration) -> Option<Watch> {
+    pub(crate) fn watch(&self, kept: Arc<dyn Keep>, schedule: Schedule, acquired: Duration) -> Option<Watch> {
         let now = Instant::now();
-        let mut watched =
-            Watched { claimed: Arc::clone(claimed), schedule, acquired, next: Turn { due: now, ends: now } };
+        let lives_on = kept.runtime().clone();
+        let mut watched = Watched { kept, schedule, acquired, next: Turn { due: now, ends: now } };
         watched.next = watched.turn(now, Duration::ZERO, Schedule::first)?;
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let runtime = claimed.runtime.id();
+        let runtime = lives_on.id();
         let mut state = self.0.state();
-        let shift = state.by_runtime.entry(runtime).or_insert_with(|| Shift::new(&claimed.runtime));
+        let shift = state.by_runtime.entry(runtime).or_insert_with(|| Shift::new(&lives_on));
         let is_first = shift.insert(number, watched);
         let start = if is_first { self.0.arrange(&mut state, runtime) } else { None };
         drop(state);
@@ -357,13 +357,7 @@ impl Watched {
     /// Extends once. Returns when to do so again, if ever.
     async fn extend(&self) -> Option<Turn> {
         let began = Instant::now();
-        let extended = match self.claimed.extend(self.schedule.ttl(self.age())).await {
-            Ok(_) => true,
-            Err(failure) => {
-                self.claimed.standing.failed(failure);
-                false
-            }
-        };
+        let extended = Arc::clone(&self.kept).extend_once(self.schedule.ttl(self.age())).await;
         // Periods count from one begin to the next, and pauses after a failure from its end.
         let from = if extended { began } else { Instant::now() };
         self.turn(from, Schedule::SHORTEST, |schedule, age, left, random| schedule.next(age, left, extended, random))
@@ -376,24 +370,23 @@ impl Watched {
         shortest: Duration,
         next: impl Fn(&Schedule, Duration, Duration, u64) -> Upkeep,
     ) -> Option<Turn> {
-        let left = self.claimed.check().ok()?;
-        // Without randomness there is no jitter.
-        let random = self.claimed.fleet.random().unwrap_or_default();
+        let left = self.kept.left()?;
+        let random = self.kept.random();
         match next(&self.schedule, self.age(), left, random) {
             Upkeep::After(pause) => {
                 let now = Instant::now();
                 Some(Turn { due: (from + pause).max(now + shortest / 2), ends: now + left })
             }
             Upkeep::Over => {
-                let resource = &self.claimed.resources;
+                let resource = self.kept.resources();
                 tracing::info!(%resource, ?left, "not extended any more: its longest lifetime ends");
-                self.claimed.standing.lifetime_over();
+                self.kept.lifetime_over();
                 None
             }
         }
     }
 
     fn age(&self) -> Duration {
-        self.claimed.fleet.clock.now().saturating_sub(self.acquired)
+        self.kept.now().saturating_sub(self.acquired)
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::{
+    node::LATE_LIMIT,
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse},
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
     readable::Readable,
     redlock::Redlock,
     request::DescribeRequest,
-    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

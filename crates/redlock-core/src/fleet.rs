@@ -3,6 +3,7 @@
 mod call;
 mod delivery;
 mod questions;
+mod waiters;
 
 use std::{
     sync::{
@@ -21,6 +22,7 @@ use crate::{
     background::Background,
     clock::Clock,
     entropy::{Entropy, EntropyError},
+    lane::Offer,
     node::LockNode,
     node_error::{NodeError, NodeErrorKind},
     observe::Observers,
@@ -55,7 +57,7 @@ pub(crate) struct Fleet {
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
     pub(crate) watchdog: Watchdog,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) lines: Arc<Lines<Offer>>,
     pub(crate) listening: Listening,
     pub(crate) observers: Observers,
 }
@@ -142,7 +144,7 @@ impl Fleet {
     }
 
     /// A token that nobody has used before.
-    pub(crate) fn token(&self) -> Result<Token, EntropyError> {
+    pub(crate) fn new_token(&self) -> Result<Token, EntropyError> {
         let mut bytes = [0; Token::RANDOM_BYTES];
         self.entropy.fill(&mut bytes)?;
         let token = Token::from_bytes(bytes);

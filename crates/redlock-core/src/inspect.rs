@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
+    node::LATE_LIMIT,
     error::WithinAsync,
     inspection::{Inspection, OnOneLine},
     redlock::Redlock,
     resource::{Resource, ResourceError},
     resources::Resources,
-    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

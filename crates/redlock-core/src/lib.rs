@@ -103,6 +103,7 @@ mod restart_guard;
 mod extend;
 mod release;
 mod auto_extend;
+mod keep;
 mod inspect;
 mod list;
 mod check;
@@ -110,6 +111,7 @@ mod resume;
 
 mod holds;
 mod claim;
+mod lane;
 mod standing;
 mod round_trip;
 mod fleet;

@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
+    node::LATE_LIMIT,
     answer::ListAnswer,
     inspect::InspectError,
     node_error::NodeError,
     redlock::Redlock,
     request::ListRequest,
     resource::Resource,
-    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

@@ -211,7 +211,7 @@ impl Lock {
         // Not both at once.
         self.watch = None;
         let shared = self.claim.shared();
-        self.watch = shared.fleet.watchdog.watch(shared, schedule, self.acquired);
+        self.watch = shared.fleet.watchdog.watch(Arc::clone(shared) as _, schedule, self.acquired);
     }
 
     /// Gives the lock back on all nodes, and tells whether it was still held. Returns as soon as the answers tell, at

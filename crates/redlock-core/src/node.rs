@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// How long a request may stay out in the background. Backends end theirs within about a second; this is the net
+/// under those that do not.
+pub(crate) const LATE_LIMIT: Duration = Duration::from_secs(5);
+
 /// What is published on a channel of one node. Dropped, it is listened to no more.
 #[async_trait]
 pub trait WakeUps: Send {

@@ -12,11 +12,10 @@ use crate::{
     error::AcquireError,
     fleet::Fleet,
     lock::Lock,
-    node::LockNode,
+    node::{LATE_LIMIT, LockNode},
     options::AcquireOptions,
     resource::Resource,
     resources::Resources,
-    round_trip::LATE_LIMIT,
 };
 
 /// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.

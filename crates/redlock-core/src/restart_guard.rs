@@ -6,8 +6,9 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
+    node::LATE_LIMIT,
     algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, fleet::Member, node_error::NodeError,
-    redlock::Redlock, request::OpenRequest, round_trip::LATE_LIMIT,
+    redlock::Redlock, request::OpenRequest,
 };
 
 impl Redlock {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use crate::{
+    node::LATE_LIMIT,
     algorithm::{Resumed, Resumption, TtlError},
     claim::Claim,
     error::WithinAsync,
@@ -17,7 +18,7 @@ use crate::{
     redlock::Redlock,
     resource::ResourceError,
     resources::Resources,
-    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    round_trip::{Requests, RoundTrip},
     slots::SlotsError,
     token::Token,
     votes::Votes,

@@ -26,10 +26,6 @@ use crate::{
 /// What one node is asked, and its answer.
 pub(crate) type Request<A> = Pin<Box<dyn Future<Output = Result<A, NodeError>> + Send>>;
 
-/// How long a request may stay out in the background. Backends end theirs within about a second; this is the net
-/// under those that do not.
-pub(crate) const LATE_LIMIT: Duration = Duration::from_secs(5);
-
 /// For how long a hung node can hold up what is only polite: to let those of other processes come first.
 pub(crate) const SHORTLY: Duration = Duration::from_millis(50);
 

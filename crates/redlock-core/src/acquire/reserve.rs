@@ -10,6 +10,7 @@ use crate::{
     algorithm::{AutoExtend, Retry, Schedule},
     error::AcquireError,
     fleet::{Fleet, Terms},
+    lane::Offer,
     lock::Lock,
     resource::Resource,
     resources::Resources,
@@ -54,7 +55,7 @@ impl Reservations {
     }
 
     /// The turn in which all names are asked for. Nothing extends the reservations from now on.
-    pub(super) fn turn(&mut self) -> Turn {
+    pub(super) fn turn(&mut self) -> Turn<Offer> {
         self.locks.iter_mut().for_each(Lock::close);
         Turn::Reserved(self.locks.iter().map(Lock::token).copied().collect::<Arc<[_]>>())
     }

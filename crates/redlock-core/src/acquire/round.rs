@@ -7,11 +7,13 @@ use crate::{
     algorithm::{Cause, Decision, Lost},
     claim::Claim,
     error::AcquireError,
+    fleet::Fleet,
+    lane::Offer,
     lock::Lock,
     round_trip::{RoundTrip, SHORTLY},
     tally::Tally,
     votes::Votes,
-    waiting::{Holding, Place, Queueing, Turn},
+    waiting::{Holding, Place, Queueing, Turn, listen},
 };
 
 /// Why a round was lost, as the error of the call tells it.
@@ -37,19 +39,19 @@ impl Acquire<'_> {
     /// One round: the steps of the Redis page.
     pub(super) async fn round(
         &self,
-        turn: Turn,
+        turn: Turn<Offer>,
         is_last: bool,
-        place: &mut Option<Place<'_>>,
+        place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Lock, LostRound>, AcquireError> {
         // 0. Who comes behind others has to be told when its turn comes.
         if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
-            self.fleet.listening.open(self.fleet, &self.runtime, self.left()).await;
+            listen(self.fleet, &self.runtime, self.left()).await;
         }
 
         // 1. The time, before the first byte is sent; and a token that no round has used before.
         let started = self.fleet.clock.now();
-        let token = self.fleet.token()?;
+        let token = self.fleet.new_token()?;
 
         // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
@@ -124,7 +126,7 @@ impl Acquire<'_> {
     }
 
     /// Those of this process who wait for the key are told when the lock is given back.
-    fn holding(&self, cause: Cause, place: &mut Option<Place<'_>>) -> Option<Holding> {
+    fn holding(&self, cause: Cause, place: &mut Option<Place<'_, Fleet>>) -> Option<Holding<Offer>> {
         match place.take() {
             Some(place) => Some(place.won(cause)),
             None if self.keys.len() > 1 => None,

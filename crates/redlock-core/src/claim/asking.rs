@@ -5,16 +5,18 @@ use std::{
     time::Duration,
 };
 
-use super::{Claim, Claimed, Lane};
+use super::{Claim, Claimed};
 use crate::{
+    node::LATE_LIMIT,
     algorithm::{Fencing, Reading},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
-    fleet::{Member, Terms},
+    fleet::{Fleet, Member, Terms},
+    lane::{Lane, Offer},
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     readable::Readable,
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
-    round_trip::{LATE_LIMIT, Request, Requests, RoundTrip},
+    round_trip::{Request, Requests, RoundTrip},
     verdict::Verdict,
     waiting::{Queueing, Turn},
 };
@@ -31,21 +33,25 @@ impl Claim {
         terms: &Terms,
         patience: Duration,
         is_likely_held: bool,
-        turn: &Turn,
-        queue: Option<&Queueing<'_>>,
+        turn: &Turn<Offer>,
+        queue: Option<&Queueing<'_, Fleet>>,
     ) -> RoundTrip<AcquireAnswer> {
         let ttl = terms.ttl;
-        let taken_over = turn.taken_over();
+        let (predecessor, taken_over) = match turn {
+            Turn::Follows(predecessor) => (Some(predecessor.offer()), Arc::<[_]>::from([predecessor.offer().token])),
+            Turn::Reserved(tokens) => (None, Arc::clone(tokens)),
+            Turn::Arrived | Turn::Woken | Turn::Due => (None, Arc::default()),
+        };
         let nodes = (0..self.0.lanes.len()).filter(|node| among(*node));
         let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
             let claimed = Arc::clone(&self.0);
-            let (predecessor, queue) = (turn.predecessor().cloned(), queue.and_then(|queue| queue.on(number)));
+            let (predecessor, queue) = (predecessor.cloned(), queue.and_then(|queue| queue.on(number)));
             let taken_over = Arc::clone(&taken_over);
             Box::pin(async move {
                 let (member, lane) = claimed.at(number);
                 member.admit()?;
                 let _order = lane.enter().await;
-                let left_by = predecessor.as_ref().map(|predecessor| predecessor.at(number).1);
+                let left_by = predecessor.as_ref().and_then(|offer| offer.lanes.get(number));
                 let _behind = match left_by {
                     Some(before) => Some(before.enter().await),
                     None => None,

@@ -11,18 +11,20 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Claim, Claimed, Lane};
+use super::{Claim, Claimed};
 use crate::{
+    node::LATE_LIMIT,
     answer::ReleaseAnswer,
     fleet::{Fleet, Member},
+    lane::Lane,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     owed::Entry,
     request::{ReleaseRequest, Wake},
     resource::Resource,
-    round_trip::{LATE_LIMIT, Requests, RoundTrip},
+    round_trip::{Requests, RoundTrip},
     standing::End,
-    waiting::Holding,
+    waiting::{Holding, wake},
 };
 
 impl Claim {
@@ -51,7 +53,7 @@ impl Claim {
         // Before that one asks: nothing is set any more, and nobody relies on it.
         claimed.closed.store(true, Ordering::SeqCst);
         claimed.standing.end(End::Released);
-        let Some(asked) = claimed.fleet.lines.succeed(claimed.keys.first(), claimed) else { return };
+        let Some(asked) = claimed.fleet.lines.succeed(claimed.keys.first(), || claimed.offer()) else { return };
         // One whose task does not run must not hold up the release.
         let _ = timeout(claimed.node_timeout / 4, asked).await;
     }
@@ -239,7 +241,7 @@ impl Claimed {
         let _order = self.at(next).1.enter().await;
         for key in &self.keys {
             // Who is not woken asks when its pause is over.
-            let _ = self.fleet.wake(next, key.clone()).await;
+            let _ = wake(&*self.fleet, next, key.clone()).await;
         }
     }
 }

@@ -4,26 +4,27 @@ mod asking;
 mod checking;
 mod giving_back;
 pub(crate) mod hold;
+mod keeping;
 
 use std::{
     mem,
     sync::{
         Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, MutexGuard},
+    sync::MutexGuard,
     time::timeout,
 };
 
 use crate::{
     algorithm::FencingToken,
-    answer::Timed,
     fleet::{Fleet, Member, Terms},
+    lane::{Lane, Offer},
     loss::Loss,
     node_error::{NodeError, NodeErrorKind},
     observe::Event,
@@ -32,7 +33,6 @@ use crate::{
     round_trip::{Request, Requests},
     standing::{End, Standing},
     token::Token,
-    verdict::Verdict,
     waiting::Holding,
 };
 
@@ -61,7 +61,7 @@ pub(crate) struct Claimed {
     node_timeout: Duration,
     /// The longest TTL of all acquires and extends so far, in milliseconds.
     longest_ttl: AtomicU64,
-    lanes: Box<[Lane]>,
+    lanes: Arc<[Lane]>,
     /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
     /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
     extends: AtomicU64,
@@ -76,76 +76,7 @@ pub(crate) struct Claimed {
     /// Whether it only reserves a name for a call that waits for several. Observers do not hear of it.
     pub(crate) is_reservation: bool,
     /// The keys that count as held in this process. Those who wait for them here are told when they are not.
-    holding: StdMutex<Vec<Holding>>,
-}
-
-/// What one token has sent to one node.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
-    /// extends that were sent there have ended.
-    order: Mutex<()>,
-    /// Whether anything was sent that a release has to undo.
-    used: AtomicBool,
-    /// Whether the keys may be there: something that sets them was sent, and not refused for certain.
-    perhaps: AtomicBool,
-    /// How many requests that set the keys have no certain answer: each may still be carried out at any time.
-    uncertain: AtomicU32,
-    /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
-    /// not at all, must not take the node for one that has held them all the time.
-    restored_by: AtomicU64,
-    /// The fencing counter that the grant told; 0 before that.
-    counter: AtomicU64,
-    /// Whether the node has granted the acquire.
-    granted: AtomicBool,
-    /// Whether a successor has asked for the keys, after all else that was sent there, and has no answer yet.
-    offered: AtomicBool,
-    /// Whether the keys are the successor's now: there is nothing to be given back.
-    succeeded: AtomicBool,
-    /// Whether the successor's request was sent twice: only the answer to the first copy would tell whose the keys
-    /// were.
-    maybe_succeeded: AtomicBool,
-}
-
-impl Lane {
-    /// A request that sets the keys is about to be sent.
-    fn sets(&self) -> Setting<'_> {
-        self.used.store(true, Ordering::SeqCst);
-        self.uncertain.fetch_add(1, Ordering::SeqCst);
-        Setting { lane: self, before: self.perhaps.swap(true, Ordering::SeqCst) }
-    }
-
-    /// Waits for the request before, if there is one. If there is none, it never yields: each node is asked in the
-    /// first poll of a round.
-    async fn enter(&self) -> MutexGuard<'_, ()> {
-        match self.order.try_lock() {
-            Ok(order) => order,
-            Err(_) => self.order.lock().await,
-        }
-    }
-}
-
-/// A request that sets the keys and is out. Dropped without an answer, it may be carried out at any time.
-struct Setting<'l> {
-    lane: &'l Lane,
-    /// Whether the keys may have been there before.
-    before: bool,
-}
-
-impl Setting<'_> {
-    fn answered<A: Verdict>(self, answer: &Result<Timed<A>, NodeError>) {
-        let is_there = match answer {
-            // The first copy may lie in the socket of the connection that broke.
-            Ok(Timed { sent_again: true, .. }) => return,
-            Ok(Timed { answer, .. }) => !answer.is_refusal(),
-            Err(error) if error.is_certain() => self.before,
-            Err(_) => return,
-        };
-        // Only the last of them tells: an earlier one may set the keys after a later one was refused.
-        if self.lane.uncertain.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.lane.perhaps.store(is_there, Ordering::SeqCst);
-        }
-    }
+    holding: StdMutex<Vec<Holding<Offer>>>,
 }
 
 impl Claim {
@@ -192,7 +123,7 @@ impl Claim {
     }
 
     /// The round is won. The key is held in this process until the claim has been given back.
-    pub(crate) fn hold(&self, holding: Option<Holding>) {
+    pub(crate) fn hold(&self, holding: Option<Holding<Offer>>) {
         self.0.holding().extend(holding);
     }
 
@@ -224,7 +155,7 @@ impl Claim {
         if let Some(fence) = fence {
             claim.0.fenced(fence);
         }
-        for lane in &claim.0.lanes {
+        for lane in &*claim.0.lanes {
             lane.used.store(true, Ordering::SeqCst);
             lane.perhaps.store(true, Ordering::SeqCst);
             // An extend of the other process may be unanswered.
@@ -283,7 +214,12 @@ impl Claimed {
         }
     }
 
-    fn holding(&self) -> StdMutexGuard<'_, Vec<Holding>> {
+    /// What the next in line of this process takes over.
+    fn offer(&self) -> Offer {
+        Offer { token: self.token, lanes: Arc::clone(&self.lanes) }
+    }
+
+    fn holding(&self) -> StdMutexGuard<'_, Vec<Holding<Offer>>> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -318,7 +254,7 @@ impl Claimed {
 
     /// Waits until all has ended that is out on any node.
     async fn idle(&self) {
-        for lane in &self.lanes {
+        for lane in &*self.lanes {
             drop(lane.enter().await);
         }
     }

@@ -10,11 +10,11 @@ use tokio::{
 
 use super::{Fleet, Member};
 use crate::{
+    node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::{Event, NodeRequest},
     owed::Entry,
     request::ReleaseRequest,
-    round_trip::LATE_LIMIT,
 };
 
 impl Fleet {

@@ -8,22 +8,28 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::place::{Predecessor, Turn};
+use super::turn::{Predecessor, Turn};
 use crate::{
     algorithm::{Cause, Succession},
-    claim::Claimed,
     resource::Resource,
 };
 
-/// The lines of one process.
-#[derive(Debug, Default)]
-pub(crate) struct Lines {
-    lines: Mutex<Map>,
+/// The lines of one process. A holder can leave its lock to the first who waits, as an `O`.
+#[derive(Debug)]
+pub(crate) struct Lines<O> {
+    lines: Mutex<Map<O>>,
 }
 
-#[derive(Debug, Default)]
-struct Map {
-    lines: HashMap<Resource, Line>,
+impl<O> Default for Lines<O> {
+    fn default() -> Self {
+        let map = Map { lines: HashMap::new(), sweep_at: Default::default(), passed_on: Default::default() };
+        Self { lines: Mutex::new(map) }
+    }
+}
+
+#[derive(Debug)]
+struct Map<O> {
+    lines: HashMap<Resource, Line<O>>,
     /// When lines that nobody uses are removed: with so many lines, or at this time.
     sweep_at: (usize, Duration),
     /// How many messages were passed on that nobody here waited for, and since when that is counted.
@@ -31,8 +37,8 @@ struct Map {
 }
 
 /// The line for one key.
-#[derive(Debug, Default)]
-pub(super) struct Line {
+#[derive(Debug)]
+struct Line<O> {
     /// How many locks of this process have the key. One whose validity is over may still be among them.
     holders: usize,
     /// Which of them has it by right: the last.
@@ -40,7 +46,7 @@ pub(super) struct Line {
     /// How many are being given back just now, and will tell whether those of other processes come first.
     leaving: usize,
     /// By the order in which they came. The first asks the nodes, the others do not.
-    waiters: BTreeMap<u64, Waiter>,
+    waiters: BTreeMap<u64, Waiter<O>>,
     arrived: u64,
     /// The nodes among whose waiters this process may be.
     joined: BTreeSet<usize>,
@@ -51,19 +57,35 @@ pub(super) struct Line {
     asked: Duration,
 }
 
+impl<O> Default for Line<O> {
+    fn default() -> Self {
+        Self {
+            holders: 0,
+            last: 0,
+            leaving: 0,
+            waiters: BTreeMap::new(),
+            arrived: 0,
+            joined: BTreeSet::new(),
+            succession: Succession::default(),
+            contended_until: Duration::ZERO,
+            asked: Duration::ZERO,
+        }
+    }
+}
+
 /// One who waits.
-#[derive(Debug, Default)]
-pub(super) struct Waiter {
+#[derive(Debug)]
+struct Waiter<O> {
     /// Its turn, until it takes it.
-    turn: Option<Turn>,
+    turn: Option<Turn<O>>,
     /// Tells it to look; nothing while it does not wait.
     bell: Option<Arc<Notify>>,
 }
 
-impl Waiter {
-    fn ring(&mut self, turn: Turn) {
+impl<O> Waiter<O> {
+    fn ring(&mut self, turn: Turn<O>) {
         // To be woken counts for more than to be told that the lock was given back, and to follow for the most.
-        let is_less = |before: &Turn| before.cause() == Cause::Arrived;
+        let is_less = |before: &Turn<O>| before.cause() == Cause::Arrived;
         if self.turn.as_ref().is_none_or(is_less) {
             self.turn = Some(turn);
         }
@@ -73,7 +95,7 @@ impl Waiter {
     }
 }
 
-impl Lines {
+impl<O> Lines<O> {
     /// For how long a key counts as contended after somebody was refused.
     const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
@@ -89,7 +111,7 @@ impl Lines {
         let mut map = self.map();
         let line = map.line(key, now);
         line.arrived += 1;
-        line.waiters.insert(line.arrived, Waiter::default());
+        line.waiters.insert(line.arrived, Waiter { turn: None, bell: None });
         if line.waiters.len() == 1 {
             line.asked = now;
         }
@@ -97,7 +119,7 @@ impl Lines {
     }
 
     /// Takes the turn of this place, if it has come; else `bell` will ring.
-    pub(super) fn turn(&self, key: &Resource, number: u64, bell: &Arc<Notify>, now: Duration) -> Option<Turn> {
+    pub(super) fn turn(&self, key: &Resource, number: u64, bell: &Arc<Notify>, now: Duration) -> Option<Turn<O>> {
         let mut map = self.map();
         let line = map.lines.get_mut(key)?;
         let waiter = line.waiters.get_mut(&number)?;
@@ -113,7 +135,7 @@ impl Lines {
     ///
     /// It has with the pause for the first. And for any other, if the first has let so many pauses pass: its task may not
     /// run, and must not keep all others from a lock that is free.
-    pub(super) fn due(&self, key: &Resource, number: u64, pause: Duration, now: Duration) -> Option<Turn> {
+    pub(super) fn due(&self, key: &Resource, number: u64, pause: Duration, now: Duration) -> Option<Turn<O>> {
         const PASSED: u32 = 3;
         let mut map = self.map();
         let line = map.lines.get_mut(key)?;
@@ -184,14 +206,14 @@ impl Lines {
     }
 
     /// A lock is being given back. Who comes now is told when it has been.
-    fn leaves(&self, key: &Resource) {
+    pub(super) fn leaves(&self, key: &Resource) {
         if let Some(line) = self.map().lines.get_mut(key) {
             line.leaving += 1;
         }
     }
 
     /// A lock was given back, or nobody cares for it any more.
-    fn let_go(&self, key: &Resource, holder: u64, was_leaving: bool) {
+    pub(super) fn let_go(&self, key: &Resource, holder: u64, was_leaving: bool) {
         let mut map = self.map();
         if let Some(line) = map.lines.get_mut(key) {
             line.holders = line.holders.saturating_sub(1);
@@ -233,7 +255,7 @@ impl Lines {
 
     /// Leaves a lock that is held to the next in line, if there is one that waits and it is not the turn of others. Ends
     /// when that one has asked.
-    pub(crate) fn succeed(&self, key: &Resource, holder: &Arc<Claimed>) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn succeed(&self, key: &Resource, offer: impl FnOnce() -> O) -> Option<oneshot::Receiver<()>> {
         let mut map = self.map();
         let line = map.lines.get_mut(key)?;
         let first = line.waiters.values_mut().next()?;
@@ -241,7 +263,7 @@ impl Lines {
         if first.bell.is_none() || first.turn.is_some() || !line.succession.goes_on() {
             return None;
         }
-        let (predecessor, asked) = Predecessor::new(holder);
+        let (predecessor, asked) = Predecessor::new(offer());
         first.ring(Turn::Follows(predecessor));
         Some(asked)
     }
@@ -281,12 +303,12 @@ impl Lines {
         self.map().lines.values().all(|line| line.waiters.is_empty())
     }
 
-    fn map(&self) -> MutexGuard<'_, Map> {
+    fn map(&self) -> MutexGuard<'_, Map<O>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
+impl<O> Line<O> {
     fn is_contended(&self, now: Duration) -> bool {
         now < self.contended_until
     }
@@ -306,7 +328,7 @@ impl Line {
     }
 }
 
-impl Map {
+impl<O> Map<O> {
     /// How many messages are passed on that nobody here waits for, and in which time.
     const PASSES: (usize, Duration) = (8, Duration::from_millis(100));
 
@@ -320,14 +342,14 @@ impl Map {
     }
 
     /// The line for this key. Before one is made, those are removed that nobody uses.
-    fn line(&mut self, key: &Resource, now: Duration) -> &mut Line {
+    fn line(&mut self, key: &Resource, now: Duration) -> &mut Line<O> {
         self.sweep(now);
         self.lines.entry(key.clone()).or_default()
     }
 
     /// Forgets a line in which nobody stands and which nobody wanted.
     fn forget(&mut self, key: &Resource) {
-        if self.lines.get(key).is_some_and(Line::is_forgettable) {
+        if self.lines.get(key).is_some_and(Line::<O>::is_forgettable) {
             self.lines.remove(key);
         }
     }
@@ -335,54 +357,25 @@ impl Map {
     /// Forgets the lines in which nobody stands any more, now and then.
     fn sweep(&mut self, now: Duration) {
         let (lines, time) = self.sweep_at;
-        if self.lines.len() >= Lines::FEW && (self.lines.len() >= lines || now >= time) {
+        if self.lines.len() >= Lines::<O>::FEW && (self.lines.len() >= lines || now >= time) {
             self.lines.retain(|_, line| !line.is_empty() || line.is_contended(now));
-            self.sweep_at = (Lines::FEW.max(2 * self.lines.len()), now + Lines::SWEPT_EVERY);
+            self.sweep_at = (Lines::<O>::FEW.max(2 * self.lines.len()), now + Lines::<O>::SWEPT_EVERY);
             self.lines.shrink_to(self.sweep_at.0);
         }
-    }
-}
-
-/// A lock of this process has the key, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Holding {
-    lines: Arc<Lines>,
-    key: Resource,
-    number: u64,
-    is_leaving: bool,
-}
-
-impl Holding {
-    /// The lock has been taken, and stands in the lines as the holder of this number.
-    pub(super) fn new(lines: &Arc<Lines>, key: &Resource, number: u64) -> Self {
-        Self { lines: Arc::clone(lines), key: key.clone(), number, is_leaving: false }
-    }
-
-    /// The lock is being given back.
-    pub(crate) fn leaves(&mut self) {
-        if !self.is_leaving {
-            self.is_leaving = true;
-            self.lines.leaves(&self.key);
-        }
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.lines.let_go(&self.key, self.number, self.is_leaving);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waiting::Holding;
 
     fn key(number: u32) -> Resource {
         Resource::new(format!("r{number}")).unwrap()
     }
 
     /// Takes a lock without waiting, and releases it. Another process waits for it, and is notified.
-    fn hold_and_release(lines: &Arc<Lines>, number: u32, now: Duration) {
+    fn hold_and_release(lines: &Arc<Lines<()>>, number: u32, now: Duration) {
         let holding = Holding::at_once(lines, &key(number), now);
         lines.given_back(&key(number), true, now);
         drop(holding);
@@ -390,36 +383,36 @@ mod tests {
 
     #[test]
     fn a_process_that_never_waits_keeps_no_lines() {
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(Lines::<()>::default());
         for number in 0..10_000 {
             hold_and_release(&lines, number, number * Duration::from_millis(20));
         }
         // 50 of them were contended within the last second.
         let kept = lines.map().lines.len();
-        assert!(kept <= 2 * Lines::FEW, "{kept} lines");
+        assert!(kept <= 2 * Lines::<()>::FEW, "{kept} lines");
     }
 
     #[test]
     fn lines_are_removed_after_a_peak_too() {
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(Lines::<()>::default());
         let all: Vec<_> = (0..10_000).map(|number| Holding::at_once(&lines, &key(number), Duration::ZERO)).collect();
         (0..10_000).for_each(|number| lines.given_back(&key(number), true, Duration::ZERO));
         drop(all);
-        hold_and_release(&lines, 10_001, 2 * Lines::SWEPT_EVERY);
+        hold_and_release(&lines, 10_001, 2 * Lines::<()>::SWEPT_EVERY);
         let map = lines.map();
-        assert!(map.lines.len() <= Lines::FEW && map.lines.capacity() <= 4 * Lines::FEW, "{} lines", map.lines.len());
+        assert!(map.lines.len() <= Lines::<()>::FEW && map.lines.capacity() <= 4 * Lines::<()>::FEW, "{} lines", map.lines.len());
     }
 
     #[test]
     fn a_message_that_nobody_waits_for_is_passed_on_but_not_without_bound() {
-        let lines = Lines::default();
+        let lines = Lines::<()>::default();
         let now = Duration::ZERO;
         let (number, _) = lines.join(&key(1), now);
-        let turn = |lines: &Lines| lines.turn(&key(1), number, &Arc::default(), now).is_some();
+        let turn = |lines: &Lines<()>| lines.turn(&key(1), number, &Arc::default(), now).is_some();
         assert_eq!((lines.woken("r1", now), turn(&lines)), (false, true));
         lines.joins(&key(1), 0);
         assert_eq!(lines.leave(&key(1), number, None), [0]);
         let passed_on = |now| (0..1_000).filter(|_| lines.woken("r1", now)).count();
-        assert_eq!((passed_on(now), passed_on(now), passed_on(now + Map::PASSES.1)), (8, 0, 8));
+        assert_eq!((passed_on(now), passed_on(now), passed_on(now + Map::<()>::PASSES.1)), (8, 0, 8));
     }
 }

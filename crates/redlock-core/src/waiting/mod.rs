@@ -3,12 +3,24 @@
 //! Nothing here decides who holds a lock: a turn is only a good moment to ask the nodes. Whoever is not woken asks when its
 //! pause is over, as if there were no waiting at all.
 
+mod turn;
 mod line;
-mod place;
+mod holding;
 mod listening;
+mod nodes;
+mod notifying;
+mod subscription;
+mod queueing;
+mod place;
 
 pub(crate) use self::{
-    line::{Holding, Lines},
+    holding::Holding,
+    line::Lines,
     listening::Listening,
-    place::{Place, Queueing, Turn},
+    nodes::Nodes,
+    notifying::wake,
+    place::Place,
+    queueing::Queueing,
+    subscription::listen,
+    turn::Turn,
 };

@@ -1,0 +1,62 @@
+//! What the wait queue needs of the fleet.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{Fleet, Member};
+use crate::{
+    entropy::{Entropy, EntropyError},
+    lane::Offer,
+    node::LockNode,
+    token::Token,
+    waiting::{Lines, Listening, Nodes},
+};
+
+impl Nodes for Fleet {
+    type Offer = Offer;
+
+    fn lines(&self) -> &Arc<Lines<Offer>> {
+        &self.lines
+    }
+
+    fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    fn node(&self, number: usize) -> Option<&Arc<dyn LockNode>> {
+        self.members.get(number).map(|member| &member.node)
+    }
+
+    fn is_failing(&self, number: usize) -> bool {
+        self.members.get(number).is_some_and(Member::is_failing)
+    }
+
+    fn is_prompt(&self, number: usize) -> bool {
+        self.members.get(number).is_some_and(Member::is_prompt)
+    }
+
+    fn wakes(&self) -> Option<usize> {
+        self.waker(None)
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    fn token(&self) -> Result<Token, EntropyError> {
+        self.new_token()
+    }
+
+    fn key_prefix(&self) -> &str {
+        &self.key_prefix
+    }
+
+    fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        self.background.spawn(runtime, work);
+    }
+}
