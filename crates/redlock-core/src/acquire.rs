@@ -16,13 +16,12 @@ use self::{
     round::{Failure, LostRound},
 };
 use crate::{
-    algorithm::{Asking, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
+    algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
+    held::Held,
     lane::Offer,
-    lock::Lock,
     observe::{Event, NotAcquired},
-    options::AcquireOptions,
     request::Counters,
     resources::Resources,
     waiting::{Place, Turn, listen},
@@ -76,17 +75,18 @@ impl<'a> Acquire<'a> {
     /// Checks all that was asked for, and sends nothing yet.
     pub(crate) fn new(
         fleet: &'a Arc<Fleet>,
-        resources: impl Into<Resources>,
-        options: AcquireOptions,
+        resources: Resources,
+        ttl: Duration,
+        retry: Retry,
+        auto_extend: Option<AutoExtend>,
+        fencing: Option<bool>,
     ) -> Result<Self, AcquireError> {
-        let resources = resources.into();
         let keys = fleet.keys(&resources)?;
-        let fencing = options.fencing.unwrap_or(fleet.fencing);
-        let counters = fencing.then(|| fleet.counters(&keys, options.ttl)).transpose()?;
+        let fencing = fencing.unwrap_or(fleet.fencing);
+        let counters = fencing.then(|| fleet.counters(&keys, ttl)).transpose()?;
         fleet.check_slots(&resources, &keys, counters.as_ref())?;
-        let terms = fleet.terms(options.ttl)?;
-        let auto_extend = options.auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
-        let retry = options.policy(&fleet.retry);
+        let terms = fleet.terms(ttl)?;
+        let auto_extend = auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
         Ok(Self {
             fleet,
             reserve: reserve::schedule(fleet, &keys, &terms, &retry),
@@ -103,7 +103,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Rounds until one is won or the policy says stop.
-    pub(crate) async fn run(self) -> Result<Lock, AcquireError> {
+    pub(crate) async fn run(self) -> Result<Held, AcquireError> {
         let span = tracing::info_span!(
             "redlock.acquire",
             resource = %self.resources,
@@ -117,7 +117,7 @@ impl<'a> Acquire<'a> {
         let (attempts, waited) = (told.attempts, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
         // Without a check, which tells of a loss: that comes after this.
-        let validity = |lock: &Lock| lock.shared().standing.validity(self.fleet.clock.now());
+        let validity = |lock: &Held| lock.shared().standing.validity(self.fleet.clock.now());
         span.record("attempts", attempts).record("waited_ms", waited_ms).in_scope(|| match &acquired {
             Ok(lock) => tracing::debug!(attempts, waited_ms, validity = ?validity(lock), "acquired"),
             Err(error) => tracing::debug!(attempts, waited_ms, %error, "not acquired"),
@@ -139,7 +139,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Attempts until one wins the lock. A call for several names that finds one of them locked waits for each in turn.
-    async fn attempts(&self, attempts: &mut u32) -> Result<Lock, AcquireError> {
+    async fn attempts(&self, attempts: &mut u32) -> Result<Held, AcquireError> {
         *attempts = 1;
         let (mut failure, mut reservations) = (None, None);
         loop {
@@ -159,7 +159,7 @@ impl<'a> Acquire<'a> {
         attempts: &mut u32,
         failure: &mut Option<Failure>,
         reservations: Option<Reservations>,
-    ) -> Result<Option<Lock>, AcquireError> {
+    ) -> Result<Option<Held>, AcquireError> {
         let (mut place, mut turn) = self.place();
         let mut may_reserve = reservations.is_none();
         let mut reservations = reservations.unwrap_or_default();
@@ -263,7 +263,7 @@ impl<'a> Acquire<'a> {
         mut lost: Option<LostRound>,
         place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
-    ) -> Result<Result<Lock, Option<Turn<Offer>>>, AcquireError> {
+    ) -> Result<Result<Held, Option<Turn<Offer>>>, AcquireError> {
         let mut due = Instant::now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
         // Before the next notification is taken, after one that was in vain.

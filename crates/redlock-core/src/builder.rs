@@ -57,6 +57,22 @@ impl Default for RedlockBuilder {
     }
 }
 
+impl Redlock {
+    /// A lock over these nodes, everything else by default. Sends nothing: nodes may still be down.
+    ///
+    /// # Errors
+    ///
+    /// If there are no nodes, or two of them have one name.
+    pub fn new(nodes: impl IntoIterator<Item = impl LockNode>) -> Result<Self, BuildError> {
+        Self::builder().nodes(nodes).build()
+    }
+
+    /// Sets more than the nodes.
+    pub fn builder() -> RedlockBuilder {
+        RedlockBuilder::default()
+    }
+}
+
 impl RedlockBuilder {
     /// Adds a node. The nodes of a fleet may use different Redis clients.
     pub fn node(mut self, node: impl LockNode) -> Self {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::{
-    node::LATE_LIMIT,
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse},
+    node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
     readable::Readable,

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    node::LATE_LIMIT,
     error::WithinAsync,
     inspection::{Inspection, OnOneLine},
+    node::LATE_LIMIT,
     redlock::Redlock,
     resource::{Resource, ResourceError},
     resources::Resources,

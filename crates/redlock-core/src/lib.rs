@@ -108,9 +108,11 @@ mod inspect;
 mod list;
 mod check;
 mod resume;
+mod resume_error;
 
 mod holds;
 mod claim;
+mod held;
 mod lane;
 mod standing;
 mod round_trip;
@@ -157,7 +159,7 @@ pub use self::{
     resource::{Resource, ResourceError},
     resources::Resources,
     restart_guard::InitializeError,
-    resume::ResumeError,
+    resume_error::ResumeError,
     slots::SlotsError,
     token::Token,
     using::{OnLoss, UsingError, UsingOptions},

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    node::LATE_LIMIT,
     answer::ListAnswer,
     inspect::InspectError,
+    node::LATE_LIMIT,
     node_error::NodeError,
     redlock::Redlock,
     request::ListRequest,

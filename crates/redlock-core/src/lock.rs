@@ -1,18 +1,18 @@
 //! The held lock.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
 
 use crate::{
-    algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
-    auto_extend::Watch,
-    claim::{Claim, Claimed, hold::Hold},
+    algorithm::{AutoExtend, AutoExtendError, FencingToken},
     error::{ExtendError, ReleaseError},
-    fleet::Terms,
+    held::Held,
     lock_parts::LockParts,
     loss::Loss,
-    observe::Ending,
     resources::Resources,
     token::Token,
 };
@@ -24,14 +24,7 @@ use crate::{
 /// more, the ttl ends the lock.
 #[must_use = "a lock that is dropped is given back at once"]
 pub struct Lock {
-    /// Who is told when it ends, if anybody is. Before the claim, which ends the lock when it is dropped.
-    hold: Option<Hold>,
-    claim: Claim,
-    terms: Terms,
-    /// When the round began that took it, or found it taken, on the fleet's clock.
-    acquired: Duration,
-    /// What extends it, if anything does.
-    watch: Option<Watch>,
+    pub(crate) held: Held,
 }
 
 /// What [`Lock::release`] found.
@@ -46,24 +39,6 @@ pub enum Release {
 }
 
 impl Lock {
-    /// A claim that was taken in a round that began at `acquired`.
-    pub(crate) fn new(claim: Claim, terms: Terms, acquired: Duration, auto_extend: Option<Schedule>) -> Self {
-        let mut lock = Self::held(claim, terms, acquired, terms.validity);
-        if let Some(schedule) = auto_extend {
-            lock.keep(schedule);
-        }
-        lock
-    }
-
-    /// A claim that is held since then, and may be relied on for so long from then on.
-    pub(crate) fn held(claim: Claim, terms: Terms, since: Duration, validity: Duration) -> Self {
-        // The nodes keep the keys for the allowance for drift longer.
-        let drift = terms.ttl.trusted().saturating_sub(terms.validity);
-        claim.shared().standing.begin(since + validity, since + validity + drift);
-        let hold = Hold::new(claim.shared(), since);
-        Self { hold, claim, terms, acquired: since, watch: None }
-    }
-
     /// What is locked: of several resources, the first in the order of their names.
     #[must_use]
     pub fn resource(&self) -> &str {
@@ -73,13 +48,13 @@ impl Lock {
     /// All that is locked, more than one after [`Redlock::acquire_all`](crate::Redlock::acquire_all).
     #[must_use]
     pub fn resources(&self) -> &Resources {
-        &self.shared().resources
+        self.held.resources()
     }
 
     /// The value of the key on the nodes. Whoever knows it can release the lock.
     #[must_use]
     pub fn token(&self) -> &Token {
-        &self.shared().token
+        self.held.token()
     }
 
     /// The fencing token, if [fencing](crate::RedlockBuilder::fencing) is on: greater than all that were issued for this
@@ -90,7 +65,7 @@ impl Lock {
     /// the lock is extended or handed over.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
-        self.shared().fence.get().copied()
+        self.held.fencing_token()
     }
 
     /// How long the lock may be relied on from now: `ttl - time since the acquire began - drift`, or since the last
@@ -116,7 +91,7 @@ impl Lock {
     ///
     /// Why the lock may not be relied on any more.
     pub fn check(&self) -> Result<Duration, Loss> {
-        self.shared().check()
+        self.held.check()
     }
 
     /// Waits until the lock may not be relied on any more, and tells why: as soon as a quorum of the nodes is known not
@@ -153,7 +128,7 @@ impl Lock {
     ///
     /// If it is polled on a runtime without timers (`enable_time`), on none, or on another than before that has ended.
     pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
-        Arc::clone(self.shared()).lost()
+        self.held.lost()
     }
 
     /// When the validity ends, for `tokio::time::timeout_at(lock.valid_until(), work)`.
@@ -183,7 +158,7 @@ impl Lock {
     ///
     /// If the runtime has no timers (`enable_time`).
     pub async fn extend(&mut self, ttl: Duration) -> Result<Duration, ExtendError> {
-        self.shared().extend(ttl).await
+        self.held.extend(ttl).await
     }
 
     /// Extends the lock to its ttl from now on, again and again while it is held; instead of what was said before. As
@@ -194,24 +169,12 @@ impl Lock {
     /// If the period or the lifetime cannot be used with the lock's ttl, or the lock has ended or lived for so long. It is
     /// kept as it was before then.
     pub fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
-        let fleet = &self.shared().fleet;
-        let schedule = fleet.schedule(options, &self.terms)?;
-        schedule.check(fleet.clock.now().saturating_sub(self.acquired))?;
-        self.check().map_err(|_| AutoExtendError::Ended)?;
-        self.keep(schedule);
-        Ok(())
+        self.held.auto_extend(options)
     }
 
     /// Extends the lock no more: it ends with its validity, unless [`Lock::extend`] is called.
     pub fn stop_auto_extend(&mut self) {
-        self.watch = None;
-    }
-
-    fn keep(&mut self, schedule: Schedule) {
-        // Not both at once.
-        self.watch = None;
-        let shared = self.claim.shared();
-        self.watch = shared.fleet.watchdog.watch(Arc::clone(shared) as _, schedule, self.acquired);
+        self.held.stop_auto_extend();
     }
 
     /// Gives the lock back on all nodes, and tells whether it was still held. Returns as soon as the answers tell, at
@@ -229,7 +192,7 @@ impl Lock {
     ///
     /// If the runtime has no timers (`enable_time`).
     pub async fn release(self) -> Result<Release, ReleaseError> {
-        Ok(match self.settle().await? {
+        Ok(match self.held.settle().await? {
             None => Release::Released,
             Some(_) => Release::AlreadyGone,
         })
@@ -255,75 +218,53 @@ impl Lock {
     ///
     /// If the runtime has no timers (`enable_time`).
     pub async fn into_parts(self) -> Result<LockParts, Loss> {
-        let shared = self.claim.shared();
-        let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
-        drop(self.watch);
-        self.claim.hand_over().await?;
-        if let Some(hold) = self.hold {
-            hold.end(Ending::HandedOver);
+        self.held.into_parts().await
+    }
+
+    /// Releases the lock, but not before `at_least` after it was acquired.
+    ///
+    /// # Errors
+    ///
+    /// If the lock was lost before this call.
+    pub(crate) async fn settle_after(self, at_least: Duration) -> Result<(), Loss> {
+        self.check()?;
+        if self.held.rest_of(at_least).is_zero() {
+            return match self.held.settle().await {
+                Ok(Some(loss)) => Err(loss),
+                Ok(None) | Err(_) => Ok(()),
+            };
         }
-        Ok(parts)
+        // Rare: in a box, so that all other calls are smaller.
+        Box::pin(self.settle_later(at_least)).await
     }
 
-    /// How much is left of this time, counted from the acquire.
-    pub(crate) fn rest_of(&self, time: Duration) -> Duration {
-        time.saturating_sub(self.shared().fleet.clock.now().saturating_sub(self.acquired))
-    }
-
-    /// Extends the lock by its TTL from now on.
-    pub(crate) async fn renew(&self) -> Result<Duration, ExtendError> {
-        self.shared().extend(self.terms.ttl.given()).await
-    }
-
-    /// As [`Lock::release`], and tells why the lock was already gone.
-    pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
-        drop(self.watch);
-        let Some(hold) = self.hold else { return self.claim.release().await };
-        let was_valid = hold.is_valid();
-        let released = self.claim.release().await;
-        match &released {
-            Ok(None) => hold.end(Ending::Released),
-            Ok(Some(loss)) => {
-                if let (true, Loss::Gone { votes, .. }) = (was_valid, loss) {
-                    hold.was_gone(loss, votes);
-                }
-                hold.end(Ending::AlreadyGone);
+    /// Holds the lock until `at_least` after it was acquired, then releases it.
+    async fn settle_later(self, at_least: Duration) -> Result<(), Loss> {
+        // Whether the lock was held until now must be known now: later, the nodes cannot say.
+        let is_confirmed = self.held.renew().await.is_ok();
+        self.check()?;
+        let over = async {
+            // A clock of the caller's own may be slower than the timers.
+            while !self.held.rest_of(at_least).is_zero() {
+                sleep(self.held.rest_of(at_least)).await;
             }
-            Err(ReleaseError::Unknown { .. }) => hold.end(Ending::Unknown),
-            Err(_) => hold.end(Ending::Dropped),
-        }
-        released
-    }
-
-    /// Moves the local waiters of a reservation to this lock, which has taken over its name. The reservation is
-    /// released in the background and notifies nobody.
-    pub(crate) fn take_over(&self, reservation: Self) {
-        self.claim.take_over(reservation.claim);
-    }
-
-    /// Sends nothing for this lock any more that sets its keys.
-    pub(crate) fn close(&mut self) {
-        self.watch = None;
-        self.claim.close();
-    }
-
-    /// Releases the lock and notifies the next waiter. Waits for the nodes that are not known to fail.
-    pub(crate) async fn give_back(self) {
-        drop(self.watch);
-        self.claim.give_back(true).await;
-    }
-
-    /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.
-    pub(crate) fn abandon(self) {
-        drop(self.watch);
-        self.claim.abandon();
-        if let Some(hold) = self.hold {
-            hold.end(Ending::Left);
+        };
+        let lost = select! {
+            loss = self.lost() => Some(loss),
+            () = over => None,
+        };
+        let settled = self.held.settle().await;
+        match lost.or_else(|| settled.ok().flatten()) {
+            // Too few nodes answered when the work had ended: they may have lost the lock before.
+            Some(loss @ Loss::Gone { .. }) if !is_confirmed => Err(loss),
+            _ => Ok(()),
         }
     }
+}
 
-    pub(crate) fn shared(&self) -> &Arc<Claimed> {
-        self.claim.shared()
+impl From<Held> for Lock {
+    fn from(held: Held) -> Self {
+        Self { held }
     }
 }
 
@@ -336,10 +277,3 @@ impl fmt::Debug for Lock {
             .finish()
     }
 }
-
-const _: fn() = || {
-    fn is_send_sync<T: Send + Sync>() {}
-    is_send_sync::<Lock>();
-    is_send_sync::<crate::Redlock>();
-    is_send_sync::<crate::AcquireError>();
-};

@@ -1,21 +1,13 @@
-//! What a user asks of the distributed lock. How it is done is in `acquire.rs`, `extend.rs` and `release.rs`.
+//! The distributed lock: acquires locks, resumes those of other processes, and waits for releases.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
-    acquire::Acquire,
-    algorithm::Retry,
-    background::CloseError,
-    builder::{BuildError, RedlockBuilder},
-    error::AcquireError,
-    fleet::Fleet,
-    lock::Lock,
-    node::{LATE_LIMIT, LockNode},
-    options::AcquireOptions,
-    resource::Resource,
-    resources::Resources,
+    acquire::Acquire, algorithm::Retry, background::CloseError, error::AcquireError, fleet::Fleet, lock::Lock,
+    lock_parts::LockParts, node::LATE_LIMIT, options::AcquireOptions, resource::Resource, resources::Resources,
+    resume::resume, resume_error::ResumeError,
 };
 
 /// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.
@@ -41,20 +33,6 @@ pub struct Redlock {
 }
 
 impl Redlock {
-    /// A lock over these nodes, everything else by default. Sends nothing: nodes may still be down.
-    ///
-    /// # Errors
-    ///
-    /// If there are no nodes, or two of them have one name.
-    pub fn new(nodes: impl IntoIterator<Item = impl LockNode>) -> Result<Self, BuildError> {
-        Self::builder().nodes(nodes).build()
-    }
-
-    /// Sets more than the nodes.
-    pub fn builder() -> RedlockBuilder {
-        RedlockBuilder::default()
-    }
-
     /// Takes the lock on `resource`, waiting while others hold it: for a ttl, or with [`AcquireOptions`].
     ///
     /// All nodes are asked at once, and the lock is taken the moment a quorum has granted: a hung or dead minority
@@ -77,7 +55,7 @@ impl Redlock {
         resource: impl AsRef<str>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
-        Acquire::new(&self.fleet, Resource::new(resource)?, options.into())?.run().await
+        self.call(Resource::new(resource)?.into(), options.into())?.run().await.map(Lock::from)
     }
 
     /// Takes the lock if it is free now: one round, no retry.
@@ -100,7 +78,7 @@ impl Redlock {
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
         let once = options.into().retry(Retry::never());
-        Acquire::new(&self.fleet, Resource::new(resource)?, once)?.run().await
+        self.call(Resource::new(resource)?.into(), once)?.run().await.map(Lock::from)
     }
 
     /// Locks all these resources in one atomic step, and waits while others hold any of them. The [`Lock`] is over all
@@ -152,7 +130,7 @@ impl Redlock {
         resources: impl IntoIterator<Item = impl AsRef<str>>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
-        Acquire::new(&self.fleet, Resources::new(resources)?, options.into())?.run().await
+        self.call(Resources::new(resources)?, options.into())?.run().await.map(Lock::from)
     }
 
     /// Takes the lock on all these resources if they are free now: one round, no retry.
@@ -175,7 +153,57 @@ impl Redlock {
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
         let once = options.into().retry(Retry::never());
-        Acquire::new(&self.fleet, Resources::new(resources)?, once)?.run().await
+        self.call(Resources::new(resources)?, once)?.run().await.map(Lock::from)
+    }
+
+    /// Goes on with a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the
+    /// same [key prefix](crate::RedlockBuilder::key_prefix).
+    ///
+    /// No clock travels between processes, so the nodes are asked what they hold. The lock goes on if a quorum of them
+    /// still holds it, for all its resources: nobody else has held it since it was handed over. Its validity is the
+    /// time for which a quorum holds it, less drift, counted from this call.
+    ///
+    /// It can be extended and released as before. It is not extended by itself until [`Lock::auto_extend`] says so, and
+    /// the longest lifetime then counts from this call.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::{AutoExtend, LockParts, Redlock};
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let nodes = MockNode::fleet(3);
+    /// # let (here, there) = (Redlock::new(nodes.clone())?, Redlock::new(nodes)?);
+    /// // In the process that accepts the job:
+    /// let lock = here.acquire("invoice:42", Duration::from_secs(30)).await?;
+    /// let parts = lock.into_parts().await?;
+    /// let (secret, ttl) = (parts.token().as_str(), parts.ttl()); // to be sent, by this or with serde
+    ///
+    /// // In the process that does the job:
+    /// let parts = LockParts::new(["invoice:42"], secret, ttl)?;
+    /// let mut lock = there.resume(parts).await?;
+    /// lock.auto_extend(AutoExtend::default())?;
+    /// lock.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError`] tells a lock that is lost, which is then given back wherever it is left, from one of which too
+    /// little is known, which is left as it is and can be resumed again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has no effect: the lock is left as it is, and its ttl ends it unless it is resumed elsewhere. There
+    /// is no need for a timeout around it: it returns within the node timeout.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn resume(&self, parts: LockParts) -> Result<Lock, ResumeError> {
+        resume(&self.fleet, parts).await.map(Lock::from)
     }
 
     /// Waits until every lock that was released or dropped is released on all nodes, and late answers have arrived. Call it
@@ -234,8 +262,23 @@ impl Redlock {
     }
 }
 
+impl Redlock {
+    /// One call to acquire, with these options.
+    fn call(&self, resources: Resources, options: AcquireOptions) -> Result<Acquire<'_>, AcquireError> {
+        let (ttl, auto_extend, fencing) = (options.ttl, options.auto_extend, options.fencing);
+        Acquire::new(&self.fleet, resources, ttl, options.policy(&self.fleet.retry), auto_extend, fencing)
+    }
+}
+
 impl From<Fleet> for Redlock {
     fn from(fleet: Fleet) -> Self {
         Self { fleet: Arc::new(fleet) }
     }
 }
+
+const _: fn() = || {
+    fn is_send_sync<T: Send + Sync>() {}
+    is_send_sync::<Lock>();
+    is_send_sync::<Redlock>();
+    is_send_sync::<AcquireError>();
+};

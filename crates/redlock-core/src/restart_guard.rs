@@ -6,9 +6,8 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    node::LATE_LIMIT,
-    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, fleet::Member, node_error::NodeError,
-    redlock::Redlock, request::OpenRequest,
+    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, fleet::Member, node::LATE_LIMIT,
+    node_error::NodeError, redlock::Redlock, request::OpenRequest,
 };
 
 impl Redlock {

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::{select, time::sleep};
+use tokio::select;
 
 use crate::{error::AcquireError, lock::Lock, loss::Loss, options::AcquireOptions, redlock::Redlock};
 
@@ -142,7 +142,7 @@ impl Redlock {
     ) -> Result<T, UsingError> {
         let options = options.into();
         let lock = self.acquire(resource, options.kept()).await?;
-        lock.cover(options.on_loss, options.at_least, work).await
+        cover(lock, options.on_loss, options.at_least, work).await
     }
 
     /// Runs `work` under the lock on all these resources; see [`Redlock::using`] and [`Redlock::acquire_all`].
@@ -166,72 +166,30 @@ impl Redlock {
     ) -> Result<T, UsingError> {
         let options = options.into();
         let lock = self.acquire_all(resources, options.kept()).await?;
-        lock.cover(options.on_loss, options.at_least, work).await
+        cover(lock, options.on_loss, options.at_least, work).await
     }
 }
 
-impl Lock {
-    /// Runs `work`, and releases the lock.
-    async fn cover<T>(
-        self,
-        on_loss: OnLoss,
-        at_least: Duration,
-        work: impl AsyncFnOnce(&Self) -> T,
-    ) -> Result<T, UsingError> {
-        let value = {
-            let mut lost = pin!(self.lost());
-            let mut work = pin!(work(&self));
-            select! {
-                // A loss first: the work must not take one more step without its lock.
-                biased;
-                loss = &mut lost => match on_loss {
-                    OnLoss::Cancel => return Err(UsingError::Lost(loss)),
-                    OnLoss::Tell => work.await,
-                },
-                value = &mut work => value,
-            }
-        };
-        self.settle_after(at_least).await.map_err(UsingError::Lost)?;
-        Ok(value)
-    }
-
-    /// Releases the lock, but not before `at_least` after it was acquired.
-    ///
-    /// # Errors
-    ///
-    /// If the lock was lost before this call.
-    pub(crate) async fn settle_after(self, at_least: Duration) -> Result<(), Loss> {
-        self.check()?;
-        if self.rest_of(at_least).is_zero() {
-            return match self.settle().await {
-                Ok(Some(loss)) => Err(loss),
-                Ok(None) | Err(_) => Ok(()),
-            };
+/// Runs `work`, and releases the lock.
+async fn cover<T>(
+    lock: Lock,
+    on_loss: OnLoss,
+    at_least: Duration,
+    work: impl AsyncFnOnce(&Lock) -> T,
+) -> Result<T, UsingError> {
+    let value = {
+        let mut lost = pin!(lock.lost());
+        let mut work = pin!(work(&lock));
+        select! {
+            // A loss first: the work must not take one more step without its lock.
+            biased;
+            loss = &mut lost => match on_loss {
+                OnLoss::Cancel => return Err(UsingError::Lost(loss)),
+                OnLoss::Tell => work.await,
+            },
+            value = &mut work => value,
         }
-        // Rare: in a box, so that all other calls are smaller.
-        Box::pin(self.settle_later(at_least)).await
-    }
-
-    /// Holds the lock until `at_least` after it was acquired, then releases it.
-    async fn settle_later(self, at_least: Duration) -> Result<(), Loss> {
-        // Whether the lock was held until now must be known now: later, the nodes cannot say.
-        let is_confirmed = self.renew().await.is_ok();
-        self.check()?;
-        let over = async {
-            // A clock of the caller's own may be slower than the timers.
-            while !self.rest_of(at_least).is_zero() {
-                sleep(self.rest_of(at_least)).await;
-            }
-        };
-        let lost = select! {
-            loss = self.lost() => Some(loss),
-            () = over => None,
-        };
-        let settled = self.settle().await;
-        match lost.or_else(|| settled.ok().flatten()) {
-            // Too few nodes answered when the work had ended: they may have lost the lock before.
-            Some(loss @ Loss::Gone { .. }) if !is_confirmed => Err(loss),
-            _ => Ok(()),
-        }
-    }
+    };
+    lock.settle_after(at_least).await.map_err(UsingError::Lost)?;
+    Ok(value)
 }

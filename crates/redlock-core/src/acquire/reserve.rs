@@ -10,8 +10,8 @@ use crate::{
     algorithm::{AutoExtend, Retry, Schedule},
     error::AcquireError,
     fleet::{Fleet, Terms},
+    held::Held,
     lane::Offer,
-    lock::Lock,
     resource::Resource,
     resources::Resources,
     waiting::Turn,
@@ -41,7 +41,7 @@ pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &R
 /// them: the round that locks all names takes each name over from its reservation, or asks for it where that was lost.
 #[derive(Default)]
 pub(super) struct Reservations {
-    locks: Vec<Lock>,
+    locks: Vec<Held>,
     /// How many rounds for all names were lost.
     in_vain: u32,
 }
@@ -56,8 +56,8 @@ impl Reservations {
 
     /// The turn in which all names are asked for. Nothing extends the reservations from now on.
     pub(super) fn turn(&mut self) -> Turn<Offer> {
-        self.locks.iter_mut().for_each(Lock::close);
-        Turn::Reserved(self.locks.iter().map(Lock::token).copied().collect::<Arc<[_]>>())
+        self.locks.iter_mut().for_each(Held::close);
+        Turn::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
     }
 
     /// After which pause all names are asked for once more after a lost round, if they are.
@@ -68,7 +68,7 @@ impl Reservations {
     }
 
     /// This lock has won all names.
-    pub(super) fn taken_over_by(self, lock: Lock) -> Lock {
+    pub(super) fn taken_over_by(self, lock: Held) -> Held {
         self.locks.into_iter().for_each(|reservation| lock.take_over(reservation));
         lock
     }
@@ -110,6 +110,6 @@ impl Acquire<'_> {
     /// Releases reservations that are of no use any more, and notifies whoever waits for these names.
     pub(super) async fn release(&self, reservations: Reservations) {
         let patience = Self::GIVING_BACK.min(self.left() / 2);
-        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Lock::give_back))).await;
+        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Held::give_back))).await;
     }
 }

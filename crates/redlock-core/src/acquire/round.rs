@@ -8,8 +8,8 @@ use crate::{
     claim::Claim,
     error::AcquireError,
     fleet::Fleet,
+    held::Held,
     lane::Offer,
-    lock::Lock,
     round_trip::{RoundTrip, SHORTLY},
     tally::Tally,
     votes::Votes,
@@ -43,7 +43,7 @@ impl Acquire<'_> {
         is_last: bool,
         place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
-    ) -> Result<Result<Lock, LostRound>, AcquireError> {
+    ) -> Result<Result<Held, LostRound>, AcquireError> {
         // 0. Who comes behind others has to be told when its turn comes.
         if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
             listen(self.fleet, &self.runtime, self.left()).await;
@@ -107,7 +107,7 @@ impl Acquire<'_> {
         match decision.with(left()) {
             Decision::Won => {
                 claim.hold(self.holding(turn.cause(), place));
-                Ok(Ok(Lock::new(claim, self.terms, started, self.auto_extend)))
+                Ok(Ok(Held::new(claim, self.terms, started, self.auto_extend)))
             }
             Decision::Lost(lost) => {
                 place.iter_mut().for_each(Place::asked);

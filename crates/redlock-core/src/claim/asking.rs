@@ -7,11 +7,11 @@ use std::{
 
 use super::{Claim, Claimed};
 use crate::{
-    node::LATE_LIMIT,
     algorithm::{Fencing, Reading},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
     fleet::{Fleet, Member, Terms},
     lane::{Lane, Offer},
+    node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     readable::Readable,

@@ -13,10 +13,10 @@ use tokio::{
 
 use super::{Claim, Claimed};
 use crate::{
-    node::LATE_LIMIT,
     answer::ReleaseAnswer,
     fleet::{Fleet, Member},
     lane::Lane,
+    node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     owed::Entry,

@@ -15,11 +15,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::MutexGuard,
-    time::timeout,
-};
+use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 
 use crate::{
     algorithm::FencingToken,

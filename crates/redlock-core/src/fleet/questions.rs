@@ -36,7 +36,11 @@ impl Fleet {
 
     /// Asks one node what it is. It says nothing on whether the node fails: some backends cannot tell.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    pub(crate) async fn describe(&self, member: usize, request: Option<DescribeRequest>) -> Result<NodeFacts, NodeError> {
+    pub(crate) async fn describe(
+        &self,
+        member: usize,
+        request: Option<DescribeRequest>,
+    ) -> Result<NodeFacts, NodeError> {
         let member = &self.members[member];
         member.admit()?;
         let Some(request) = request else { return Err(NodeErrorKind::Unsupported.into()) };

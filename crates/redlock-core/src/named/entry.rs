@@ -26,7 +26,7 @@ impl Entry {
 
     /// Opens the books on a lock that ends at the latest then, on the fleet's clock.
     pub(crate) fn new(key: Key, lock: Lock, ends: Duration, ledger: &Arc<Ledger>) -> Self {
-        ledger.opened(&key, lock.shared());
+        ledger.opened(&key, lock.held.shared());
         Self { key, lock: Some(lock), ends, ledger: Arc::clone(ledger) }
     }
 
@@ -39,7 +39,7 @@ impl Entry {
     /// How long the lock is valid from `now`, unless it is extended. Zero: it has ended for ever.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
-        self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.shared().standing.validity(now))
+        self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.held.shared().standing.validity(now))
     }
 
     /// How long the lock can be valid from `now` at most, extends included: for registries that have to know when they
@@ -52,7 +52,7 @@ impl Entry {
     /// What the entry takes in memory, about: the bytes of its name, twice, and of the lock.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let nodes = self.lock.as_ref().map_or(0, |lock| lock.shared().fleet.members.len());
+        let nodes = self.lock.as_ref().map_or(0, |lock| lock.held.shared().fleet.members.len());
         // The lock has a copy of the name.
         Self::OVERHEAD + Self::OVERHEAD_PER_NODE * nodes + 2 * self.key.name().as_str().len()
     }
@@ -60,7 +60,7 @@ impl Entry {
     /// Takes the lock out, for its holder to give it back.
     pub(crate) fn into_lock(mut self) -> Option<Lock> {
         let lock = self.lock.take()?;
-        self.ledger.taken(&self.key, lock.shared());
+        self.ledger.taken(&self.key, lock.held.shared());
         Some(lock)
     }
 }
@@ -69,7 +69,7 @@ impl Entry {
     /// Notes that it has left. What is to be [let go](Entry::let_go) of after that is its lock.
     pub(super) fn leave(&mut self) -> Option<Lock> {
         let lock = self.lock.take()?;
-        self.ledger.departed(&self.key, lock.shared());
+        self.ledger.departed(&self.key, lock.held.shared());
         Some(lock)
     }
 
@@ -77,7 +77,7 @@ impl Entry {
     pub(super) fn let_go(lock: Lock) {
         // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
         if lock.is_valid() {
-            lock.abandon();
+            lock.held.abandon();
         }
     }
 }

@@ -10,8 +10,8 @@ mod address;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::Metrics;
+pub(crate) use self::{address::address, observers::Observers};
 pub use self::{
     event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
     observer::Observer,
 };
-pub(crate) use self::{address::address, observers::Observers};

@@ -400,7 +400,11 @@ mod tests {
         drop(all);
         hold_and_release(&lines, 10_001, 2 * Lines::<()>::SWEPT_EVERY);
         let map = lines.map();
-        assert!(map.lines.len() <= Lines::<()>::FEW && map.lines.capacity() <= 4 * Lines::<()>::FEW, "{} lines", map.lines.len());
+        assert!(
+            map.lines.len() <= Lines::<()>::FEW && map.lines.capacity() <= 4 * Lines::<()>::FEW,
+            "{} lines",
+            map.lines.len()
+        );
     }
 
     #[test]

@@ -14,13 +14,6 @@ mod queueing;
 mod place;
 
 pub(crate) use self::{
-    holding::Holding,
-    line::Lines,
-    listening::Listening,
-    nodes::Nodes,
-    notifying::wake,
-    place::Place,
-    queueing::Queueing,
-    subscription::listen,
-    turn::Turn,
+    holding::Holding, line::Lines, listening::Listening, nodes::Nodes, notifying::wake, place::Place,
+    queueing::Queueing, subscription::listen, turn::Turn,
 };

@@ -37,8 +37,6 @@ impl<'a, N: Nodes> Queueing<'a, N> {
     /// Which node is asked before the others: who has to yield would only be in the way of whoever's turn it is. Not one
     /// that has left requests unanswered.
     pub(crate) fn asked_first(&self) -> Option<usize> {
-        self.heard_on
-            .filter(|_| self.cause.yields())
-            .filter(|node| self.nodes.is_prompt(*node))
+        self.heard_on.filter(|_| self.cause.yields()).filter(|node| self.nodes.is_prompt(*node))
     }
 }
