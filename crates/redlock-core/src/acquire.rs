@@ -1,7 +1,9 @@
 //! One acquire: rounds until one is won.
 
-mod reserve;
+mod lost_round;
+mod reservations;
 mod round;
+mod reserve;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -12,8 +14,8 @@ use tokio::{
 use tracing::{Instrument, field};
 
 use self::{
-    reserve::Reservations,
-    round::{Failure, LostRound},
+    lost_round::{Failure, LostRound},
+    reservations::Reservations,
 };
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
@@ -89,7 +91,7 @@ impl<'a> Acquire<'a> {
         let auto_extend = auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
         Ok(Self {
             fleet,
-            reserve: reserve::schedule(fleet, &keys, &terms, &retry),
+            reserve: reservations::schedule(fleet, &keys, &terms, &retry),
             resources,
             keys,
             counters,

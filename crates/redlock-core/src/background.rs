@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::error::WithinAsync;
+use crate::close_error::CloseError;
 
 /// The background work of one [`Redlock`](crate::Redlock): late nodes, and what dropped rounds and locks give back.
 #[derive(Debug)]
@@ -62,31 +62,4 @@ impl Background {
             .await
             .map_err(|_| CloseError::Unfinished { tasks: self.tasks.len(), owed: Vec::new() })
     }
-}
-
-/// Why [`Redlock::close`](crate::Redlock::close) ended with work left. Locks that are not released by then expire with
-/// their TTL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseError {
-    /// Some nodes do not answer.
-    #[error("not everything was released: {}; the keys expire with their TTL", left(*tasks, owed))]
-    Unfinished {
-        /// How many requests and dropped locks still wait for an answer.
-        tasks: usize,
-        /// The nodes that have not answered a release, by name, and how many releases each has not answered.
-        owed: Vec<(String, usize)>,
-    },
-    /// The call was not made on a tokio runtime, where it cannot wait.
-    #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
-    NoRuntime,
-    /// A blocking call was made within async code.
-    #[error(transparent)]
-    WithinAsync(#[from] WithinAsync),
-}
-
-fn left(tasks: usize, owed: &[(String, usize)]) -> String {
-    let waiting = (tasks > 0).then(|| format!("{tasks} background tasks still wait for answers"));
-    let owed = owed.iter().map(|(node, count)| format!("{node} has not answered {count} releases"));
-    waiting.into_iter().chain(owed).collect::<Vec<_>>().join(", ")
 }

@@ -117,7 +117,9 @@ mod lane;
 mod standing;
 mod round_trip;
 mod fleet;
+mod member;
 mod background;
+mod close_error;
 mod owed;
 mod clock;
 mod entropy;
@@ -131,9 +133,9 @@ pub use self::{
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
-    background::CloseError,
     builder::{BuildError, RedlockBuilder},
     clock::{Clock, SystemClock, TokioClock},
+    close_error::CloseError,
     entropy::{Entropy, EntropyError, OsEntropy},
     error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
     holder::Holder,

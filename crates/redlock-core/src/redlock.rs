@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    acquire::Acquire, algorithm::Retry, background::CloseError, error::AcquireError, fleet::Fleet, lock::Lock,
+    acquire::Acquire, algorithm::Retry, close_error::CloseError, error::AcquireError, fleet::Fleet, lock::Lock,
     lock_parts::LockParts, node::LATE_LIMIT, options::AcquireOptions, resource::Resource, resources::Resources,
     resume::resume, resume_error::ResumeError,
 };

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, fleet::Member, node::LATE_LIMIT,
+    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, member::Member, node::LATE_LIMIT,
     node_error::NodeError, redlock::Redlock, request::OpenRequest,
 };
 

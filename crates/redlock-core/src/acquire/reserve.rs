@@ -1,78 +1,14 @@
 //! Waiting for several names: each of them is reserved in turn, and then all are locked in one round.
 
-use std::{sync::Arc, time::Duration};
-
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Acquire, Failure};
-use crate::{
-    algorithm::{AutoExtend, Retry, Schedule},
-    error::AcquireError,
-    fleet::{Fleet, Terms},
-    held::Held,
-    lane::Offer,
-    resource::Resource,
-    resources::Resources,
-    waiting::Turn,
+use super::{
+    Acquire,
+    lost_round::Failure,
+    reservations::{Reservations, longest_wait},
 };
-
-/// How long a call waits for one name while it keeps the names before it: twice the TTL, or a second if that is longer.
-///
-/// Calls for several names reserve in the same order and do not block each other. But a task may hold one of the names
-/// and wait for another: it gets its turn after this time.
-fn longest_wait(terms: &Terms) -> Duration {
-    terms.ttl.given().saturating_mul(2).max(Duration::from_secs(1))
-}
-
-/// How reservations are extended. `None` if the call reserves nothing: it is for one name, its TTL is too short to
-/// extend a lock, or the clocks of the nodes are watched. A node is not asked for its time when a lock is taken over.
-pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &Retry) -> Option<Schedule> {
-    if keys.len() == 1 || fleet.distrust.is_some() {
-        return None;
-    }
-    let all = longest_wait(terms).saturating_mul(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-    // The nodes free the names soon after the call should have ended, although its task may not run.
-    let longest = all.min(retry.ends_after().unwrap_or(Duration::MAX)).max(terms.ttl.given());
-    fleet.schedule(AutoExtend::default().max_lifetime(longest), terms).ok()
-}
-
-/// The names that a call has reserved so far, in their order. Each is a lock of its own. Safety does not depend on
-/// them: the round that locks all names takes each name over from its reservation, or asks for it where that was lost.
-#[derive(Default)]
-pub(super) struct Reservations {
-    locks: Vec<Held>,
-    /// How many rounds for all names were lost.
-    in_vain: u32,
-}
-
-impl Reservations {
-    /// How often all names are asked for in one attempt: others may have split the nodes among them.
-    const MOST: u32 = 3;
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.locks.is_empty()
-    }
-
-    /// The turn in which all names are asked for. Nothing extends the reservations from now on.
-    pub(super) fn turn(&mut self) -> Turn<Offer> {
-        self.locks.iter_mut().for_each(Held::close);
-        Turn::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
-    }
-
-    /// After which pause all names are asked for once more after a lost round, if they are.
-    pub(super) fn asks_again(&mut self, is_contended: bool, random: u64) -> Option<Duration> {
-        self.in_vain += 1;
-        let longest = Duration::from_millis(2) * self.in_vain;
-        (is_contended && self.in_vain < Self::MOST).then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
-    }
-
-    /// This lock has won all names.
-    pub(super) fn taken_over_by(self, lock: Held) -> Held {
-        self.locks.into_iter().for_each(|reservation| lock.take_over(reservation));
-        lock
-    }
-}
+use crate::{error::AcquireError, held::Held, resource::Resource, resources::Resources};
 
 impl Acquire<'_> {
     /// Reserves the names in their order, and waits in the queue of each. Returns those that were reserved before the

@@ -1,8 +1,9 @@
 //! One round of an acquire: the steps of the Redis page.
 
-use std::time::Duration;
-
-use super::Acquire;
+use super::{
+    Acquire,
+    lost_round::{Failure, LostRound},
+};
 use crate::{
     algorithm::{Cause, Decision, Lost},
     claim::Claim,
@@ -12,28 +13,8 @@ use crate::{
     lane::Offer,
     round_trip::{RoundTrip, SHORTLY},
     tally::Tally,
-    votes::Votes,
     waiting::{Holding, Place, Queueing, Turn, listen},
 };
-
-/// Why a round was lost, as the error of the call tells it.
-pub(super) struct Failure {
-    pub(super) lost: Lost,
-    pub(super) votes: Box<Votes>,
-}
-
-/// A round that was lost, and what follows from it.
-pub(super) struct LostRound {
-    pub(super) lost: Lost,
-    /// What the round took, to be given back.
-    pub(super) claim: Claim,
-    /// When the holders' ttls will have ended.
-    pub(super) free_after: Option<Duration>,
-    /// Which node wakes us, if it refused and can.
-    pub(super) queued_on: Option<usize>,
-    /// Why it was asked.
-    pub(super) cause: Cause,
-}
 
 impl Acquire<'_> {
     /// One round: the steps of the Redis page.

@@ -9,8 +9,9 @@ use super::{Claim, Claimed};
 use crate::{
     algorithm::{Fencing, Reading},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
-    fleet::{Fleet, Member, Terms},
+    fleet::{Fleet, Terms},
     lane::{Lane, Offer},
+    member::Member,
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,

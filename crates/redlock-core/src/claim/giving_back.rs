@@ -14,8 +14,9 @@ use tokio::{
 use super::{Claim, Claimed};
 use crate::{
     answer::ReleaseAnswer,
-    fleet::{Fleet, Member},
+    fleet::Fleet,
     lane::Lane,
+    member::Member,
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,

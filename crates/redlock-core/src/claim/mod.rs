@@ -19,9 +19,10 @@ use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 
 use crate::{
     algorithm::FencingToken,
-    fleet::{Fleet, Member, Terms},
+    fleet::{Fleet, Terms},
     lane::{Lane, Offer},
     loss::Loss,
+    member::Member,
     node_error::{NodeError, NodeErrorKind},
     observe::Event,
     request::Counters,

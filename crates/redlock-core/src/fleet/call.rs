@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tracing::{Instrument as _, field};
 
-use super::{Fleet, Member};
+use super::Fleet;
 use crate::{
+    member::Member,
     node_error::NodeError,
     observe::{Event, NodeOutcome, NodeRequest, address},
     verdict::Verdict,

@@ -8,8 +8,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Fleet, Member};
+use super::Fleet;
 use crate::{
+    member::Member,
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::{Event, NodeRequest},

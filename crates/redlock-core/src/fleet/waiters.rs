@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{Fleet, Member};
+use super::Fleet;
 use crate::{
     entropy::{Entropy, EntropyError},
     lane::Offer,
+    member::Member,
     node::LockNode,
     token::Token,
     waiting::{Lines, Listening, Nodes},
