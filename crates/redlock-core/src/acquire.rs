@@ -23,9 +23,9 @@ use crate::{
     fleet::{Fleet, Terms},
     held::Held,
     lane::Offer,
+    names::Resources,
     observe::{Event, NotAcquired},
     request::Counters,
-    resources::Resources,
     waiting::{Place, Turn, listen},
 };
 

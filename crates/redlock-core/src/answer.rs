@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::token::Token;
+use crate::names::Token;
 
 /// An answer, what the node's clock read when it was given, and whether the request was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,12 +10,11 @@ use crate::{
     entropy::{Entropy, OsEntropy},
     fleet::Fleet,
     member::Member,
+    names::{Owner, Resource},
     node::LockNode,
     observe::{Event, Observer, Observers},
-    owner::Owner,
     redlock::Redlock,
     request::Guard,
-    resource::Resource,
     waiting::Listening,
 };
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::{
-    algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse},
+    algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse, Readable},
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
-    readable::Readable,
     redlock::Redlock,
     request::DescribeRequest,
     round_trip::{Requests, RoundTrip},

@@ -3,12 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    algorithm::{AutoExtendError, Lost, TtlError},
+    algorithm::{AutoExtendError, Lost, Readable, TtlError},
     entropy::EntropyError,
-    readable::Readable,
-    resource::ResourceError,
-    resources::Resources,
-    slots::SlotsError,
+    names::{ResourceError, Resources, SlotsError},
     votes::Votes,
 };
 

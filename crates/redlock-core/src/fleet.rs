@@ -21,14 +21,10 @@ use crate::{
     entropy::{Entropy, EntropyError},
     lane::Offer,
     member::Member,
+    names::{Owner, ResourceError, Resources, SlotsError, Token},
     observe::Observers,
-    owner::Owner,
     request::{Counters, Guard},
-    resource::ResourceError,
-    resources::Resources,
-    slots::SlotsError,
     tally::Tally,
-    token::Token,
     waiting::{Lines, Listening},
 };
 

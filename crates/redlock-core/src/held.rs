@@ -10,9 +10,8 @@ use crate::{
     fleet::Terms,
     lock_parts::LockParts,
     loss::Loss,
+    names::{Resources, Token},
     observe::Ending,
-    resources::Resources,
-    token::Token,
 };
 
 /// A lock that is held. Dropped, it is released in the background.

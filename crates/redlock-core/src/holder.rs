@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{owner::Owner, token::Token};
+use crate::names::{Owner, Token};
 
 /// What a key holds: a token of this library, or whatever another has set.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{algorithm::Grip, answer::InspectAnswer, node_error::NodeError, token::Token, votes::NodeAnswer};
+use crate::{algorithm::Grip, answer::InspectAnswer, names::Token, node_error::NodeError, votes::NodeAnswer};
 
 /// What one node holds under the names of a lock.
 #[derive(Debug, PartialEq)]

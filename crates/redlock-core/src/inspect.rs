@@ -7,10 +7,9 @@ use tokio::runtime::Handle;
 use crate::{
     error::WithinAsync,
     inspection::{Inspection, OnOneLine},
+    names::{Resource, ResourceError, Resources},
     node::LATE_LIMIT,
     redlock::Redlock,
-    resource::{Resource, ResourceError},
-    resources::Resources,
     round_trip::{Requests, RoundTrip},
 };
 

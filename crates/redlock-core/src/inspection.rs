@@ -3,13 +3,12 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    algorithm::{Finding, Quorum, Seen},
+    algorithm::{Finding, Quorum, Readable, Seen},
     answer::InspectAnswer,
     fleet::Fleet,
     holder::Holder,
+    names::{Named, Resource},
     node_error::{NodeError, NodeErrorKind},
-    readable::Readable,
-    resource::{Named, Resource},
 };
 
 /// What the nodes held under one name when [`Redlock::inspect`](crate::Redlock::inspect) asked them.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::resources::Resources;
+use crate::names::Resources;
 
 /// A lock that can be extended while it is held.
 pub(crate) trait Keep: fmt::Debug + Send + Sync + 'static {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{answer::Timed, node_error::NodeError, token::Token, verdict::Verdict};
+use crate::{answer::Timed, names::Token, node_error::NodeError, verdict::Verdict};
 
 /// What one token has sent to one node.
 #[derive(Debug, Default)]

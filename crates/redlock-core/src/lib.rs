@@ -80,17 +80,14 @@ mod tally;
 mod builder;
 mod observe;
 
+mod names;
+
 mod node;
 mod request;
 mod answer;
 mod verdict;
 mod node_error;
 mod secrets;
-mod resource;
-mod resources;
-mod slots;
-mod token;
-mod owner;
 
 pub mod backend;
 pub mod script;
@@ -123,7 +120,6 @@ mod close_error;
 mod owed;
 mod clock;
 mod entropy;
-mod readable;
 
 #[cfg(feature = "metrics")]
 pub use self::observe::Metrics;
@@ -146,24 +142,20 @@ pub use self::{
     lock_parts::{LockParts, LockPartsError},
     loss::Loss,
     named::{NamedLocks, UnlockError},
+    names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
     observe::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired, Observer},
     options::AcquireOptions,
-    owner::{Owner, OwnerError},
     redlock::Redlock,
     request::{
         AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
         OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
     },
-    resource::{Resource, ResourceError},
-    resources::Resources,
     restart_guard::InitializeError,
     resume_error::ResumeError,
-    slots::SlotsError,
-    token::Token,
     using::{OnLoss, UsingError, UsingOptions},
     votes::{NodeAnswer, NodeVote, Votes},
 };

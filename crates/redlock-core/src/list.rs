@@ -7,11 +7,11 @@ use tokio::runtime::Handle;
 use crate::{
     answer::ListAnswer,
     inspect::InspectError,
+    names::Resource,
     node::LATE_LIMIT,
     node_error::NodeError,
     redlock::Redlock,
     request::ListRequest,
-    resource::Resource,
     round_trip::{Requests, RoundTrip},
 };
 

@@ -13,8 +13,7 @@ use crate::{
     held::Held,
     lock_parts::LockParts,
     loss::Loss,
-    resources::Resources,
-    token::Token,
+    names::{Resources, Token},
 };
 
 /// A lock that is held, for as long as [`Lock::validity`] says.

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use crate::{
     algorithm::{FencingToken, Ttl, TtlError},
-    owner::Owner,
-    resource::ResourceError,
-    resources::Resources,
-    token::Token,
+    names::{Owner, ResourceError, Resources, Token},
 };
 
 /// A lock on its way from one process to another: what [`Lock::into_parts`](crate::Lock::into_parts) leaves, and
@@ -121,7 +118,7 @@ mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
     use super::{Duration, FencingToken, LockParts};
-    use crate::resource::Resource;
+    use crate::names::Resource;
 
     /// The lock as it is written.
     #[derive(Serialize, Deserialize)]
@@ -153,7 +150,7 @@ mod wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::Resource;
+    use crate::names::Resource;
 
     const DIGITS: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
     const TTL: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{error::ExtendError, resources::Resources, votes::Votes};
+use crate::{error::ExtendError, names::Resources, votes::Votes};
 
 /// Why a lock may not be relied on any more.
 ///

@@ -5,9 +5,18 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    acquire::Acquire, algorithm::Retry, close_error::CloseError, error::AcquireError, fleet::Fleet, lock::Lock,
-    lock_parts::LockParts, node::LATE_LIMIT, options::AcquireOptions, resource::Resource, resources::Resources,
-    resume::resume, resume_error::ResumeError,
+    acquire::Acquire,
+    algorithm::Retry,
+    close_error::CloseError,
+    error::AcquireError,
+    fleet::Fleet,
+    lock::Lock,
+    lock_parts::LockParts,
+    names::{Resource, Resources},
+    node::LATE_LIMIT,
+    options::AcquireOptions,
+    resume::resume,
+    resume_error::ResumeError,
 };
 
 /// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.

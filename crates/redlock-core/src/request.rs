@@ -6,9 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     algorithm::{FencingToken, Ttl},
-    resource::Resource,
-    resources::Resources,
-    token::Token,
+    names::{Resource, Resources, Token},
 };
 
 /// The fencing counters beside the keys of a lock. They outlive the lock.

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    algorithm::hash_tag, answer::OpenAnswer, error::WithinAsync, member::Member, node::LATE_LIMIT,
-    node_error::NodeError, redlock::Redlock, request::OpenRequest,
+    answer::OpenAnswer, error::WithinAsync, member::Member, names::hash_tag, node::LATE_LIMIT, node_error::NodeError,
+    redlock::Redlock, request::OpenRequest,
 };
 
 impl Redlock {

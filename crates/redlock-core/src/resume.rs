@@ -12,12 +12,11 @@ use crate::{
     held::Held,
     holds::Holds,
     lock_parts::LockParts,
+    names::{Resources, Token},
     node::LATE_LIMIT,
     observe::Event,
-    resources::Resources,
     resume_error::ResumeError,
     round_trip::{Requests, RoundTrip},
-    token::Token,
 };
 
 /// Resumes a lock that another process has taken apart, if a quorum of the nodes still holds it.

@@ -1,8 +1,11 @@
 //! Why a lock of another process does not go on in this one.
 
 use crate::{
-    algorithm::TtlError, error::WithinAsync, lock_parts::LockParts, resource::ResourceError, resources::Resources,
-    slots::SlotsError, votes::Votes,
+    algorithm::TtlError,
+    error::WithinAsync,
+    lock_parts::LockParts,
+    names::{ResourceError, Resources, SlotsError},
+    votes::Votes,
 };
 
 /// A lock of another process does not go on in this one.

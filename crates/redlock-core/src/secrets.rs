@@ -2,7 +2,7 @@
 
 use std::{error::Error, ops::Range};
 
-use crate::token::Token;
+use crate::names::Token;
 
 /// The longest message that is kept, in bytes.
 const LONGEST: usize = 500;

@@ -3,10 +3,9 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    algorithm::{Quorum, Vote},
+    algorithm::{Quorum, Readable, Vote},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
     node_error::{NodeError, NodeErrorKind},
-    readable::Readable,
 };
 
 /// What every node answered in one round.

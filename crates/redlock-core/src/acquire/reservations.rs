@@ -7,7 +7,7 @@ use crate::{
     fleet::{Fleet, Terms},
     held::Held,
     lane::Offer,
-    resources::Resources,
+    names::Resources,
     waiting::Turn,
 };
 

@@ -8,7 +8,11 @@ use super::{
     lost_round::Failure,
     reservations::{Reservations, longest_wait},
 };
-use crate::{error::AcquireError, held::Held, resource::Resource, resources::Resources};
+use crate::{
+    error::AcquireError,
+    held::Held,
+    names::{Resource, Resources},
+};
 
 impl Acquire<'_> {
     /// Reserves the names in their order, and waits in the queue of each. Returns those that were reserved before the

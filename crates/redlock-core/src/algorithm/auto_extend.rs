@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Drift, Ttl};
-use crate::readable::Readable;
+use super::{Drift, Ttl, readable::Readable};
 
 /// How a lock is extended while it is held, without anybody asking (the field's "watchdog").
 ///

@@ -2,8 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Drift;
-use crate::readable::Readable;
+use super::{Drift, readable::Readable};
 
 /// What a node's clock read, somewhere between two readings of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

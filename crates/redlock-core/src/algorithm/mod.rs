@@ -7,6 +7,7 @@
 //! a lock of another process goes on in this one. [`Fencing`] gives a lock that was won its [`FencingToken`]. What is
 //! wrong with the nodes themselves is a list of [`NodeFinding`]s.
 
+mod readable;
 mod ttl;
 mod quorum;
 mod round;
@@ -15,7 +16,6 @@ mod node_timeout;
 mod retry;
 mod waiting;
 mod auto_extend;
-mod slot;
 mod finding;
 mod resumption;
 mod clock_watch;
@@ -25,7 +25,7 @@ mod node_facts;
 mod node_finding;
 mod node_check;
 
-pub(crate) use self::slot::hash_tag;
+pub(crate) use self::readable::Readable;
 pub use self::{
     auto_extend::{AutoExtend, AutoExtendError, Schedule, Upkeep},
     clock_watch::{ClockWatch, Jump, Reading},
@@ -41,7 +41,7 @@ pub use self::{
     resumption::{Grip, Resumed, Resumption},
     retry::{Next, Retry, Stop},
     round::{Decision, Lost, Round, Vote},
-    slot::hash_slot,
     ttl::{Ttl, TtlError},
     waiting::{Asking, Cause, Notified, Succession},
 };
+pub use crate::names::hash_slot;

@@ -343,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{NodeFindingKind as Kind, *};
-    use crate::algorithm::ServerVersion;
+    use crate::algorithm::node_facts::ServerVersion;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::readable::Readable;
+use super::readable::Readable;
 
 /// How long a node keeps the lock's key, unless it is extended or released: 1 ms to 7 days.
 ///

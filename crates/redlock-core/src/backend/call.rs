@@ -4,11 +4,10 @@ use std::{slice, time::Duration};
 
 use crate::{
     algorithm::FencingToken,
+    names::{Resource, Token},
     node_error::{NodeError, NodeErrorKind},
     request::{AcquireRequest, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
-    resource::Resource,
     script::{self, Script},
-    token::Token,
 };
 
 /// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or the

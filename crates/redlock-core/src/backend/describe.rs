@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     algorithm::{ClockReading, NodeFacts, ScriptFailure},
+    names::Resource,
     node_error::{NodeError, NodeErrorKind},
     request::{DescribeRequest, InspectRequest},
-    resource::Resource,
 };
 
 impl<C: RedisClient> Node<C> {

@@ -13,6 +13,7 @@ use super::{Answered, Call, Reply};
 use crate::{
     algorithm::NodeFacts,
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    names::Token,
     node::{LockNode, WakeUps},
     node_error::{NodeError, NodeErrorKind},
     node_url::{NodeUrl, NodeUrlError},
@@ -21,7 +22,6 @@ use crate::{
         RaiseRequest, ReleaseRequest,
     },
     script,
-    token::Token,
 };
 
 /// A Redis client that nodes are made of.

@@ -4,8 +4,10 @@ use std::{fmt, time::Duration};
 
 use super::worker::Worker;
 use crate::{
-    AutoExtend, AutoExtendError, ExtendError, FencingToken, LockParts, Loss, Release, ReleaseError, Resources, Token,
-    UsingError, error::WithinAsync,
+    ExtendError, LockParts, Loss, Release, ReleaseError, UsingError,
+    algorithm::{AutoExtend, AutoExtendError, FencingToken},
+    error::WithinAsync,
+    names::{Resources, Token},
 };
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::worker::Worker;
-use crate::{AcquireError, AcquireOptions, Release, ReleaseError, UnlockError, error::WithinAsync, resource::Resource};
+use crate::{AcquireError, AcquireOptions, Release, ReleaseError, UnlockError, error::WithinAsync, names::Resource};
 
 /// [`redlock_core::NamedLocks`](crate::NamedLocks) for code without async. A lock belongs to the thread that locked it,
 /// within Tokio's `spawn_blocking` to that one call, or to a label. Cheap to clone; clones share their locks.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Claim, Claimed};
 use crate::{
-    algorithm::{Fencing, Reading},
+    algorithm::{Fencing, Readable, Reading},
     answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
     fleet::{Fleet, Terms},
     lane::{Lane, Offer},
@@ -15,7 +15,6 @@ use crate::{
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
-    readable::Readable,
     request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{Request, Requests, RoundTrip},
     verdict::Verdict,

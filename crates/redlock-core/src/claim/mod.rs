@@ -23,13 +23,12 @@ use crate::{
     lane::{Lane, Offer},
     loss::Loss,
     member::Member,
+    names::{Resources, Token},
     node_error::{NodeError, NodeErrorKind},
     observe::Event,
     request::Counters,
-    resources::Resources,
     round_trip::{Request, Requests},
     standing::{End, Standing},
-    token::Token,
     waiting::Holding,
 };
 

@@ -4,11 +4,10 @@ use super::Fleet;
 use crate::{
     algorithm::NodeFacts,
     answer::{InspectAnswer, ListAnswer},
+    names::{Resource, Resources},
     node_error::{NodeError, NodeErrorKind},
     observe::NodeRequest,
     request::{DescribeRequest, InspectRequest, ListRequest},
-    resource::Resource,
-    resources::Resources,
 };
 
 /// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.

@@ -9,8 +9,8 @@ use crate::{
     entropy::{Entropy, EntropyError},
     lane::Offer,
     member::Member,
+    names::Token,
     node::LockNode,
-    token::Token,
     waiting::{Lines, Listening, Nodes},
 };
 

@@ -64,7 +64,7 @@ impl Departures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{named::key::Caller, resource::Resource};
+    use crate::{named::key::Caller, names::Resource};
 
     fn key(name: impl AsRef<str>) -> Key {
         Key::new(Resource::new(name).unwrap(), Caller::current())

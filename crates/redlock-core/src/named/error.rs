@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
+    algorithm::Readable,
     error::{ReleaseError, WithinAsync},
-    readable::Readable,
-    resource::{Named, Resource, ResourceError},
+    names::{Named, Resource, ResourceError},
 };
 
 /// A name could not be unlocked, or nobody knows whether it was. No lock of anybody else was touched.

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task;
 
-use crate::resource::Resource;
+use crate::names::Resource;
 
 /// Under what a [`Registry`](super::Registry) keeps an [`Entry`](super::Entry): a name, and whose lock it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,9 +9,9 @@ use crate::{
     error::{AcquireError, ReleaseError},
     lock::{Lock, Release},
     loss::Loss,
+    names::{Resource, ResourceError},
     options::AcquireOptions,
     redlock::Redlock,
-    resource::{Resource, ResourceError},
 };
 
 /// Locks and unlocks by name. Cheap to clone; clones share their locks.

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use crate::{
     error::{AcquireError, ExtendError},
     loss::Loss,
+    names::Resources,
     node_error::NodeError,
-    resources::Resources,
 };
 
 /// What happened. Durations are by the clock of the [`Redlock`](crate::Redlock).

@@ -11,7 +11,7 @@ use super::{
     event::{Event, NodeOutcome, NodeRequest},
     observer::Observer,
 };
-use crate::{error::ExtendError, loss::Loss, resources::Resources};
+use crate::{error::ExtendError, loss::Loss, names::Resources};
 
 /// What happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for whichever recorder the program
 /// has installed. With none, next to nothing is done.

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{resources::Resources, token::Token};
+use crate::names::{Resources, Token};
 
 /// Releases that were not delivered to one node.
 #[derive(Debug)]

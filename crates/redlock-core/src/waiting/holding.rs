@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::line::Lines;
-use crate::resource::Resource;
+use crate::names::Resource;
 
 /// A lock of this process has the key, until this is dropped.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::turn::{Predecessor, Turn};
 use crate::{
     algorithm::{Cause, Succession},
-    resource::Resource,
+    names::Resource,
 };
 
 /// The lines of one process. A holder can leave its lock to the first who waits, as an `O`.

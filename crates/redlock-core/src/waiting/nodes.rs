@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use super::{line::Lines, listening::Listening};
 use crate::{
     entropy::{Entropy, EntropyError},
+    names::Token,
     node::LockNode,
-    token::Token,
 };
 
 /// The nodes among whose waiters this process can be, and the lines of this process.

@@ -6,10 +6,10 @@ use tokio::time::timeout;
 
 use super::nodes::Nodes;
 use crate::{
+    names::Resource,
     node::LATE_LIMIT,
     node_error::{NodeError, NodeErrorKind},
     request::{ReleaseRequest, Wake},
-    resource::Resource,
 };
 
 /// Wakes the first who waits for this key on a node.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{holding::Holding, nodes::Nodes, notifying::leave, queueing::Queueing, turn::Turn};
-use crate::{algorithm::Cause, resource::Resource};
+use crate::{algorithm::Cause, names::Resource};
 
 /// The place of one call in the line for its key, until it is dropped.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::{algorithm::Cause, token::Token};
+use crate::{algorithm::Cause, names::Token};
 
 /// When to ask the nodes, and why.
 #[derive(Debug)]

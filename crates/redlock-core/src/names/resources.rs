@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, slice, sync::Arc};
 
-use crate::resource::{Named, Resource, ResourceError};
+use super::resource::{Named, Resource, ResourceError};
 
 /// The names that are locked together: at least one and at most [`Resources::MAX`], each once, in order.
 ///

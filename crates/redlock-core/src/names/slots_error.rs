@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{algorithm::hash_slot, resource::Resource, resources::Resources};
+use super::{hash_slot::hash_slot, resource::Resource, resources::Resources};
 
 /// Resources cannot be locked together: a node is a Redis Cluster, and they are in more than one of its hash slots.
 ///

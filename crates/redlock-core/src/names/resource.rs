@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::algorithm::hash_tag;
+use super::hash_slot::hash_tag;
 
 /// The name that is locked, which is also the Redis key, behind a [prefix](crate::RedlockBuilder::key_prefix) if there is
 /// one: 1 to 65,536 bytes of UTF-8, spaces and NUL included.

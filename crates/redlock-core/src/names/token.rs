@@ -2,7 +2,7 @@
 
 use std::{fmt, str};
 
-use crate::owner::Owner;
+use super::owner::Owner;
 
 /// The random value that identifies one holder in one round: 20 random bytes, written as 40 hex digits, so that
 /// `redis-cli GET` shows it whole. Behind a colon the [owner](Owner) may follow, whom a person can look up.
