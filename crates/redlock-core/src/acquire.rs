@@ -24,8 +24,8 @@ use crate::{
     held::Held,
     lane::Offer,
     names::Resources,
+    node::Counters,
     observe::{Event, NotAcquired},
-    request::Counters,
     waiting::{Place, Turn, listen},
 };
 

@@ -6,15 +6,12 @@ use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
     auto_extend::Watchdog,
     background::Background,
-    clock::{Clock, SystemClock},
-    entropy::{Entropy, OsEntropy},
     fleet::Fleet,
     member::Member,
     names::{Owner, Resource},
-    node::LockNode,
+    node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
     observe::{Event, Observer, Observers},
     redlock::Redlock,
-    request::Guard,
     waiting::Listening,
 };
 

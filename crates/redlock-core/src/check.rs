@@ -6,11 +6,9 @@ use tokio::runtime::Handle;
 
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse, Readable},
-    node::LATE_LIMIT,
-    node_error::{NodeError, NodeErrorKind},
+    node::{DescribeRequest, LATE_LIMIT, NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
     redlock::Redlock,
-    request::DescribeRequest,
     round_trip::{Requests, RoundTrip},
 };
 

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     algorithm::{AutoExtendError, Lost, Readable, TtlError},
-    entropy::EntropyError,
     names::{ResourceError, Resources, SlotsError},
+    node::EntropyError,
     votes::Votes,
 };
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::{
     algorithm::{Fence, Fencing, FencingToken, Lost, Raised},
-    answer::RaiseAnswer,
     claim::Claim,
     fleet::Fleet,
-    node_error::NodeError,
+    node::{NodeError, RaiseAnswer},
     tally::Tally,
 };
 

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{algorithm::Grip, answer::InspectAnswer, names::Token, node_error::NodeError, votes::NodeAnswer};
+use crate::{
+    algorithm::Grip,
+    names::Token,
+    node::{InspectAnswer, NodeError},
+    votes::NodeAnswer,
+};
 
 /// What one node holds under the names of a lock.
 #[derive(Debug, PartialEq)]
@@ -72,7 +77,7 @@ impl From<Result<Holds, NodeError>> for NodeAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node_error::NodeErrorKind;
+    use crate::node::NodeErrorKind;
 
     const fn secs(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))

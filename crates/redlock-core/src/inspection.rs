@@ -4,11 +4,10 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Finding, Quorum, Readable, Seen},
-    answer::InspectAnswer,
     fleet::Fleet,
     holder::Holder,
     names::{Named, Resource},
-    node_error::{NodeError, NodeErrorKind},
+    node::{InspectAnswer, NodeError, NodeErrorKind},
 };
 
 /// What the nodes held under one name when [`Redlock::inspect`](crate::Redlock::inspect) asked them.

@@ -7,7 +7,10 @@ use std::sync::{
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{answer::Timed, names::Token, node_error::NodeError, verdict::Verdict};
+use crate::{
+    names::Token,
+    node::{NodeError, Timed, Verdict},
+};
 
 /// What one token has sent to one node.
 #[derive(Debug, Default)]

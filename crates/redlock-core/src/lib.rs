@@ -80,14 +80,8 @@ mod tally;
 mod builder;
 mod observe;
 
-mod names;
-
 mod node;
-mod request;
-mod answer;
-mod verdict;
-mod node_error;
-mod secrets;
+mod names;
 
 pub mod backend;
 pub mod script;
@@ -118,8 +112,6 @@ mod member;
 mod background;
 mod close_error;
 mod owed;
-mod clock;
-mod entropy;
 
 #[cfg(feature = "metrics")]
 pub use self::observe::Metrics;
@@ -128,11 +120,8 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     builder::{BuildError, RedlockBuilder},
-    clock::{Clock, SystemClock, TokioClock},
     close_error::CloseError,
-    entropy::{Entropy, EntropyError, OsEntropy},
     error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
     holder::Holder,
     inspect::InspectError,
@@ -143,17 +132,17 @@ pub use self::{
     loss::Loss,
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
-    node::{LockNode, WakeUps},
-    node_error::{NodeError, NodeErrorKind},
+    node::{
+        AcquireAnswer, AcquireRequest, Clock, Counters, DescribeRequest, Entropy, EntropyError, ExtendAnswer,
+        ExtendRequest, Guard, InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, LockNode,
+        NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, Queue, RaiseAnswer, RaiseRequest, ReleaseAnswer,
+        ReleaseRequest, SystemClock, Timed, TokioClock, Wake, WakeUps,
+    },
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
     observe::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired, Observer},
     options::AcquireOptions,
     redlock::Redlock,
-    request::{
-        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
-        OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
-    },
     restart_guard::InitializeError,
     resume_error::ResumeError,
     using::{OnLoss, UsingError, UsingOptions},

@@ -5,13 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    answer::ListAnswer,
     inspect::InspectError,
     names::Resource,
-    node::LATE_LIMIT,
-    node_error::NodeError,
+    node::{LATE_LIMIT, ListAnswer, ListRequest, NodeError},
     redlock::Redlock,
-    request::ListRequest,
     round_trip::{Requests, RoundTrip},
 };
 

@@ -10,8 +10,7 @@ use std::{
 
 use crate::{
     algorithm::{ClockWatch, Drift, Jump, Reading},
-    node::LockNode,
-    node_error::{NodeError, NodeErrorKind},
+    node::{LockNode, NodeError, NodeErrorKind},
     owed::Owed,
 };
 

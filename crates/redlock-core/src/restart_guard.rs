@@ -6,8 +6,11 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    answer::OpenAnswer, error::WithinAsync, member::Member, names::hash_tag, node::LATE_LIMIT, node_error::NodeError,
-    redlock::Redlock, request::OpenRequest,
+    error::WithinAsync,
+    member::Member,
+    names::hash_tag,
+    node::{LATE_LIMIT, NodeError, OpenAnswer, OpenRequest},
+    redlock::Redlock,
 };
 
 impl Redlock {

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     algorithm::Decision,
     fleet::{Debt, Fleet},
-    node_error::{NodeError, NodeErrorKind},
+    node::{NodeError, NodeErrorKind},
     tally::{Tally, Waited},
     votes::NodeAnswer,
 };

@@ -6,10 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    answer::{AcquireAnswer, ExtendAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer},
-    node_error::{NodeError, NodeErrorKind},
-};
+use crate::node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, ReleaseAnswer};
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{clock::Clock, error::ExtendError, loss::Loss, names::Resources, votes::Votes};
+use crate::{error::ExtendError, loss::Loss, names::Resources, node::Clock, votes::Votes};
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
 #[derive(Debug, Default)]

@@ -4,8 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Quorum, Readable, Vote},
-    answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, ReleaseAnswer},
-    node_error::{NodeError, NodeErrorKind},
+    node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, RaiseAnswer, ReleaseAnswer},
 };
 
 /// What every node answered in one round.

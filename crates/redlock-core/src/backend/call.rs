@@ -5,8 +5,10 @@ use std::{slice, time::Duration};
 use crate::{
     algorithm::FencingToken,
     names::{Resource, Token},
-    node_error::{NodeError, NodeErrorKind},
-    request::{AcquireRequest, ExtendRequest, Guard, InspectRequest, OpenRequest, RaiseRequest, ReleaseRequest},
+    node::{
+        AcquireRequest, ExtendRequest, Guard, InspectRequest, NodeError, NodeErrorKind, OpenRequest, RaiseRequest,
+        ReleaseRequest,
+    },
     script::{self, Script},
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Call, Reply};
-use crate::node_error::{NodeError, NodeErrorKind};
+use crate::node::{NodeError, NodeErrorKind};
 
 /// How a Redis client connects, and what it does with a connection.
 pub trait Connect: Send + Sync + 'static {

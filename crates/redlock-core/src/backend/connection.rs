@@ -17,10 +17,7 @@ use tokio::{
 };
 
 use super::{Answered, Call, Connect, Failure};
-use crate::{
-    node::WakeUps,
-    node_error::{NodeError, NodeErrorKind, WrongServer},
-};
+use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 
 /// For how long a connection may leave every command without an answer before it is given up.
 ///

@@ -9,8 +9,7 @@ use super::{
 use crate::{
     algorithm::{ClockReading, NodeFacts, ScriptFailure},
     names::Resource,
-    node_error::{NodeError, NodeErrorKind},
-    request::{DescribeRequest, InspectRequest},
+    node::{DescribeRequest, InspectRequest, NodeError, NodeErrorKind},
 };
 
 impl<C: RedisClient> Node<C> {

@@ -7,10 +7,8 @@ use tokio::time::Instant;
 
 use super::{Node, RedisClient, describe::forbids_key};
 use crate::{
-    answer::ListAnswer,
     names::{Resource, Token},
-    node_error::{NodeError, NodeErrorKind},
-    request::ListRequest,
+    node::{ListAnswer, ListRequest, NodeError, NodeErrorKind},
 };
 
 /// How many keys the server goes over in one step: some milliseconds, in which it serves nobody else.

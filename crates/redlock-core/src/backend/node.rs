@@ -12,15 +12,13 @@ use tokio::time::Instant;
 use super::{Answered, Call, Reply};
 use crate::{
     algorithm::NodeFacts,
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     names::Token,
-    node::{LockNode, WakeUps},
-    node_error::{NodeError, NodeErrorKind},
-    node_url::{NodeUrl, NodeUrlError},
-    request::{
-        AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
-        RaiseRequest, ReleaseRequest,
+    node::{
+        AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+        ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, OpenAnswer, OpenRequest,
+        RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
     },
+    node_url::{NodeUrl, NodeUrlError},
     script,
 };
 

@@ -8,10 +8,11 @@ use super::{
     worker::{Worker, block_on},
 };
 use crate::{
-    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, Listing, LockNode,
+    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, Listing,
     LockParts, NodesError, NodesReport, ResumeError, UsingError, UsingOptions,
     error::WithinAsync,
     named::{MapRegistry, Registry},
+    node::LockNode,
 };
 
 /// [`redlock_core::Redlock`](crate::Redlock) for code without async. Cheap to clone; clones are one and the same.

@@ -8,16 +8,15 @@ use std::{
 use super::{Claim, Claimed};
 use crate::{
     algorithm::{Fencing, Readable, Reading},
-    answer::{AcquireAnswer, ExtendAnswer, RaiseAnswer, Timed},
     fleet::{Fleet, Terms},
     lane::{Lane, Offer},
     member::Member,
-    node::LATE_LIMIT,
-    node_error::{NodeError, NodeErrorKind},
+    node::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
+        RaiseRequest, Timed, Verdict,
+    },
     observe::NodeRequest,
-    request::{AcquireRequest, ExtendRequest, RaiseRequest},
     round_trip::{Request, Requests, RoundTrip},
-    verdict::Verdict,
     waiting::{Queueing, Turn},
 };
 

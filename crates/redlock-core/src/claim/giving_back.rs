@@ -13,16 +13,13 @@ use tokio::{
 
 use super::{Claim, Claimed};
 use crate::{
-    answer::ReleaseAnswer,
     fleet::Fleet,
     lane::Lane,
     member::Member,
     names::Resource,
-    node::LATE_LIMIT,
-    node_error::{NodeError, NodeErrorKind},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
     observe::NodeRequest,
     owed::Entry,
-    request::{ReleaseRequest, Wake},
     round_trip::{Requests, RoundTrip},
     standing::End,
     waiting::{Holding, wake},

@@ -7,9 +7,8 @@ use tracing::{Instrument as _, field};
 use super::Fleet;
 use crate::{
     member::Member,
-    node_error::NodeError,
+    node::{NodeError, Verdict},
     observe::{Event, NodeOutcome, NodeRequest, address},
-    verdict::Verdict,
 };
 
 impl Fleet {

@@ -11,11 +11,9 @@ use tokio::{
 use super::Fleet;
 use crate::{
     member::Member,
-    node::LATE_LIMIT,
-    node_error::{NodeError, NodeErrorKind},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest},
     observe::{Event, NodeRequest},
     owed::Entry,
-    request::ReleaseRequest,
 };
 
 impl Fleet {

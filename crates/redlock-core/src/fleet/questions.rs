@@ -3,11 +3,9 @@
 use super::Fleet;
 use crate::{
     algorithm::NodeFacts,
-    answer::{InspectAnswer, ListAnswer},
     names::{Resource, Resources},
-    node_error::{NodeError, NodeErrorKind},
+    node::{DescribeRequest, InspectAnswer, InspectRequest, ListAnswer, ListRequest, NodeError, NodeErrorKind},
     observe::NodeRequest,
-    request::{DescribeRequest, InspectRequest, ListRequest},
 };
 
 /// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.

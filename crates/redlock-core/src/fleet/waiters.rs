@@ -6,11 +6,10 @@ use tokio::runtime::Handle;
 
 use super::Fleet;
 use crate::{
-    entropy::{Entropy, EntropyError},
     lane::Offer,
     member::Member,
     names::Token,
-    node::LockNode,
+    node::{Entropy, EntropyError, LockNode},
     waiting::{Lines, Listening, Nodes},
 };
 

@@ -6,7 +6,7 @@ use crate::{
     error::{AcquireError, ExtendError},
     loss::Loss,
     names::Resources,
-    node_error::NodeError,
+    node::NodeError,
 };
 
 /// What happened. Durations are by the clock of the [`Redlock`](crate::Redlock).

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use crate::entropy::Entropy;
+use crate::node::Entropy;
 
 /// The subscriptions of one process. There are none before somebody has to wait.
 #[derive(Debug)]

@@ -6,9 +6,8 @@ use tokio::runtime::Handle;
 
 use super::{line::Lines, listening::Listening};
 use crate::{
-    entropy::{Entropy, EntropyError},
     names::Token,
-    node::LockNode,
+    node::{Entropy, EntropyError, LockNode},
 };
 
 /// The nodes among whose waiters this process can be, and the lines of this process.

@@ -7,9 +7,7 @@ use tokio::time::timeout;
 use super::nodes::Nodes;
 use crate::{
     names::Resource,
-    node::LATE_LIMIT,
-    node_error::{NodeError, NodeErrorKind},
-    request::{ReleaseRequest, Wake},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest, Wake},
 };
 
 /// Wakes the first who waits for this key on a node.

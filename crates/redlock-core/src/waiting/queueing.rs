@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::nodes::Nodes;
-use crate::{algorithm::Cause, names::Resource, request::Queue};
+use crate::{algorithm::Cause, names::Resource, node::Queue};
 
 /// Where one who is refused is put among the waiters.
 #[derive(Debug)]

@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{listening::Ear, nodes::Nodes, notifying::leave};
-use crate::{names::Resource, node::WakeUps, node_error::NodeErrorKind, request::ListenRequest};
+use crate::{
+    names::Resource,
+    node::{ListenRequest, NodeErrorKind, WakeUps},
+};
 
 /// How long a waiter waits for subscriptions before it asks without those that are missing.
 const OPENED_WITHIN: Duration = Duration::from_millis(50);

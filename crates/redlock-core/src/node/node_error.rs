@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::secrets::{cleaned, without_echo};
+use super::secrets::{cleaned, without_echo};
 
 /// Why a node did not answer, or answered with an error.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Whether a node's answer is a refusal, for all kinds of requests alike.
 
-use crate::answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, RaiseAnswer, ReleaseAnswer, Timed};
+use super::answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, RaiseAnswer, ReleaseAnswer, Timed};
 
 /// What a node says to one kind of request.
 pub(crate) trait Verdict {

@@ -4,8 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{
-    algorithm::NodeFacts,
+use super::{
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     clock::Clock,
     node_error::{NodeError, NodeErrorKind},
@@ -14,6 +13,7 @@ use crate::{
         RaiseRequest, ReleaseRequest,
     },
 };
+use crate::algorithm::NodeFacts;
 
 /// How long a request may stay out in the background. Backends end theirs within about a second; this is the net
 /// under those that do not.

@@ -1,0 +1,23 @@
+//! What the library requires of the outside: nodes, a clock and randomness.
+
+mod lock_node;
+mod request;
+mod answer;
+mod verdict;
+mod node_error;
+mod secrets;
+mod clock;
+mod entropy;
+
+pub use self::{
+    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    clock::{Clock, SystemClock, TokioClock},
+    entropy::{Entropy, EntropyError, OsEntropy},
+    lock_node::{LockNode, WakeUps},
+    node_error::{NodeError, NodeErrorKind},
+    request::{
+        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
+        OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
+    },
+};
+pub(crate) use self::{lock_node::LATE_LIMIT, node_error::WrongServer, verdict::Verdict};
