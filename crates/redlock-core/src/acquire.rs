@@ -19,13 +19,12 @@ use self::{
 };
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
-    error::{AcquireError, Attempts},
     fleet::{Fleet, Terms},
     held::Held,
     lane::Offer,
     names::Resources,
     node::Counters,
-    observe::{Event, NotAcquired},
+    report::{AcquireError, Attempts, Event, NotAcquired},
     waiting::{Place, Turn, listen},
 };
 

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::close_error::CloseError;
+use crate::report::CloseError;
 
 /// The background work of one [`Redlock`](crate::Redlock): late nodes, and what dropped rounds and locks give back.
 #[derive(Debug)]

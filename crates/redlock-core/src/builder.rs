@@ -10,8 +10,8 @@ use crate::{
     member::Member,
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
-    observe::{Event, Observer, Observers},
     redlock::Redlock,
+    report::{Event, Observer, Observers},
     waiting::Listening,
 };
 

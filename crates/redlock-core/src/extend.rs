@@ -8,12 +8,9 @@ use tracing::Instrument as _;
 use crate::{
     algorithm::{Decision, Lost},
     claim::Claimed,
-    error::ExtendError,
-    loss::Loss,
-    observe::Event,
+    report::{Event, ExtendError, Loss, Votes},
     standing::End,
     tally::Waited,
-    votes::Votes,
 };
 
 impl Claimed {

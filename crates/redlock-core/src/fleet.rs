@@ -21,7 +21,7 @@ use crate::{
     member::Member,
     names::{Owner, ResourceError, Resources, SlotsError, Token},
     node::{Clock, Counters, Entropy, EntropyError, Guard},
-    observe::Observers,
+    report::Observers,
     tally::Tally,
     waiting::{Lines, Listening},
 };

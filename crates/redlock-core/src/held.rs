@@ -6,12 +6,9 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     auto_extend::Watch,
     claim::{Claim, Claimed, hold::Hold},
-    error::{ExtendError, ReleaseError},
     fleet::Terms,
-    lock_parts::LockParts,
-    loss::Loss,
     names::{Resources, Token},
-    observe::Ending,
+    report::{Ending, ExtendError, LockParts, Loss, ReleaseError},
 };
 
 /// A lock that is held. Dropped, it is released in the background.

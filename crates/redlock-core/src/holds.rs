@@ -6,7 +6,7 @@ use crate::{
     algorithm::Grip,
     names::Token,
     node::{InspectAnswer, NodeError},
-    votes::NodeAnswer,
+    report::NodeAnswer,
 };
 
 /// What one node holds under the names of a lock.

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
-    error::WithinAsync,
     inspection::{Inspection, OnOneLine},
     names::{Resource, ResourceError, Resources},
     node::LATE_LIMIT,
     redlock::Redlock,
+    report::WithinAsync,
     round_trip::{Requests, RoundTrip},
 };
 

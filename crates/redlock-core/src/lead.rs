@@ -6,10 +6,10 @@ use tokio::{select, time::sleep};
 
 use crate::{
     algorithm::{AutoExtend, Retry},
-    error::AcquireError,
     lock::Lock,
     options::AcquireOptions,
     redlock::Redlock,
+    report::AcquireError,
 };
 
 /// Between two terms, and after an attempt to lead that failed.

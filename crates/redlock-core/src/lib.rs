@@ -64,8 +64,6 @@ pub mod algorithm;
 mod redlock;
 mod options;
 mod lock;
-mod lock_parts;
-mod loss;
 mod using;
 mod lead;
 mod inspection;
@@ -74,12 +72,10 @@ mod nodes_report;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 pub mod named;
-mod error;
-mod votes;
 mod tally;
 mod builder;
-mod observe;
 
+mod report;
 mod node;
 mod names;
 
@@ -99,7 +95,6 @@ mod inspect;
 mod list;
 mod check;
 mod resume;
-mod resume_error;
 
 mod holds;
 mod claim;
@@ -110,26 +105,21 @@ mod round_trip;
 mod fleet;
 mod member;
 mod background;
-mod close_error;
 mod owed;
 
 #[cfg(feature = "metrics")]
-pub use self::observe::Metrics;
+pub use self::report::Metrics;
 pub use self::{
     algorithm::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
     builder::{BuildError, RedlockBuilder},
-    close_error::CloseError,
-    error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
     holder::Holder,
     inspect::InspectError,
     inspection::{Inspection, NodeView, Sight},
     list::Listing,
     lock::{Lock, Release},
-    lock_parts::{LockParts, LockPartsError},
-    loss::Loss,
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{
@@ -140,13 +130,14 @@ pub use self::{
     },
     node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
-    observe::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired, Observer},
     options::AcquireOptions,
     redlock::Redlock,
+    report::{
+        AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockParts, LockPartsError, Loss, NodeAnswer,
+        NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes, WithinAsync,
+    },
     restart_guard::InitializeError,
-    resume_error::ResumeError,
     using::{OnLoss, UsingError, UsingOptions},
-    votes::{NodeAnswer, NodeVote, Votes},
 };
 
 /// The example of the crate's README.

@@ -9,11 +9,9 @@ use tokio::{
 
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
-    error::{ExtendError, ReleaseError},
     held::Held,
-    lock_parts::LockParts,
-    loss::Loss,
     names::{Resources, Token},
+    report::{ExtendError, LockParts, Loss, ReleaseError},
 };
 
 /// A lock that is held, for as long as [`Lock::validity`] says.

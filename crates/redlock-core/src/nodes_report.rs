@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, Severity},
-    error::WithinAsync,
+    report::WithinAsync,
 };
 
 /// What [`Redlock::check_nodes`](crate::Redlock::check_nodes) found.

@@ -7,16 +7,13 @@ use tokio::time::Instant;
 use crate::{
     acquire::Acquire,
     algorithm::Retry,
-    close_error::CloseError,
-    error::AcquireError,
     fleet::Fleet,
     lock::Lock,
-    lock_parts::LockParts,
     names::{Resource, Resources},
     node::LATE_LIMIT,
     options::AcquireOptions,
+    report::{AcquireError, CloseError, LockParts, ResumeError},
     resume::resume,
-    resume_error::ResumeError,
 };
 
 /// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use crate::{algorithm::Decision, claim::Claim, error::ReleaseError, loss::Loss};
+use crate::{
+    algorithm::Decision,
+    claim::Claim,
+    report::{Loss, ReleaseError},
+};
 
 impl Claim {
     /// Gives the lock back on all nodes. Tells the loss if it was already gone.

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    error::WithinAsync,
     member::Member,
     names::hash_tag,
     node::{LATE_LIMIT, NodeError, OpenAnswer, OpenRequest},
     redlock::Redlock,
+    report::WithinAsync,
 };
 
 impl Redlock {

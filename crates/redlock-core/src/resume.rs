@@ -11,11 +11,9 @@ use crate::{
     fleet::{Fleet, Terms},
     held::Held,
     holds::Holds,
-    lock_parts::LockParts,
     names::{Resources, Token},
     node::LATE_LIMIT,
-    observe::Event,
-    resume_error::ResumeError,
+    report::{Event, LockParts, ResumeError},
     round_trip::{Requests, RoundTrip},
 };
 

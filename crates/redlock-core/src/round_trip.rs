@@ -19,8 +19,8 @@ use crate::{
     algorithm::Decision,
     fleet::{Debt, Fleet},
     node::{NodeError, NodeErrorKind},
+    report::NodeAnswer,
     tally::{Tally, Waited},
-    votes::NodeAnswer,
 };
 
 /// What one node is asked, and its answer.

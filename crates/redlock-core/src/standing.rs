@@ -7,7 +7,11 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{error::ExtendError, loss::Loss, names::Resources, node::Clock, votes::Votes};
+use crate::{
+    names::Resources,
+    node::Clock,
+    report::{ExtendError, Loss, Votes},
+};
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
 #[derive(Debug, Default)]

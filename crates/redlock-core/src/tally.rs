@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     algorithm::{Quorum, Round, Vote},
-    votes::{NodeAnswer, NodeVote, Votes},
+    report::{NodeAnswer, NodeVote, Votes},
 };
 
 /// One round: the votes, and the answers behind them, as they come in.

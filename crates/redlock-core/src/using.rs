@@ -4,7 +4,12 @@ use std::{pin::pin, time::Duration};
 
 use tokio::select;
 
-use crate::{error::AcquireError, lock::Lock, loss::Loss, options::AcquireOptions, redlock::Redlock};
+use crate::{
+    lock::Lock,
+    options::AcquireOptions,
+    redlock::Redlock,
+    report::{AcquireError, Loss},
+};
 
 /// What [`Redlock::using`] asks for: how the lock is taken, and what becomes of the work should it be lost.
 ///

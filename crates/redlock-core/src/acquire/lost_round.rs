@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     algorithm::{Cause, Lost},
     claim::Claim,
-    votes::Votes,
+    report::Votes,
 };
 
 /// Why a round was lost, as the error of the call tells it.

@@ -9,9 +9,9 @@ use super::{
     reservations::{Reservations, longest_wait},
 };
 use crate::{
-    error::AcquireError,
     held::Held,
     names::{Resource, Resources},
+    report::AcquireError,
 };
 
 impl Acquire<'_> {

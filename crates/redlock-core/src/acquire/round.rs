@@ -7,10 +7,10 @@ use super::{
 use crate::{
     algorithm::{Cause, Decision, Lost},
     claim::Claim,
-    error::AcquireError,
     fleet::Fleet,
     held::Held,
     lane::Offer,
+    report::AcquireError,
     round_trip::{RoundTrip, SHORTLY},
     tally::Tally,
     waiting::{Holding, Place, Queueing, Turn, listen},

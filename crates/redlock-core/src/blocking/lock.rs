@@ -4,10 +4,10 @@ use std::{fmt, time::Duration};
 
 use super::worker::Worker;
 use crate::{
-    ExtendError, LockParts, Loss, Release, ReleaseError, UsingError,
+    Release, UsingError,
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
-    error::WithinAsync,
     names::{Resources, Token},
+    report::{ExtendError, LockParts, Loss, ReleaseError, WithinAsync},
 };
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::worker::Worker;
-use crate::{AcquireError, AcquireOptions, Release, ReleaseError, UnlockError, error::WithinAsync, names::Resource};
+use crate::{
+    AcquireOptions, Release, UnlockError,
+    names::Resource,
+    report::{AcquireError, ReleaseError, WithinAsync},
+};
 
 /// [`redlock_core::NamedLocks`](crate::NamedLocks) for code without async. A lock belongs to the thread that locked it,
 /// within Tokio's `spawn_blocking` to that one call, or to a label. Cheap to clone; clones share their locks.

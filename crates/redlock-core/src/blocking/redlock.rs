@@ -8,11 +8,11 @@ use super::{
     worker::{Worker, block_on},
 };
 use crate::{
-    AcquireError, AcquireOptions, BuildError, CloseError, InitializeError, InspectError, Inspection, Listing,
-    LockParts, NodesError, NodesReport, ResumeError, UsingError, UsingOptions,
-    error::WithinAsync,
+    AcquireOptions, BuildError, InitializeError, InspectError, Inspection, Listing, NodesError, NodesReport,
+    UsingError, UsingOptions,
     named::{MapRegistry, Registry},
     node::LockNode,
+    report::{AcquireError, CloseError, LockParts, ResumeError, WithinAsync},
 };
 
 /// [`redlock_core::Redlock`](crate::Redlock) for code without async. Cheap to clone; clones are one and the same.

@@ -15,7 +15,7 @@ use crate::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
         RaiseRequest, Timed, Verdict,
     },
-    observe::NodeRequest,
+    report::NodeRequest,
     round_trip::{Request, Requests, RoundTrip},
     waiting::{Queueing, Turn},
 };

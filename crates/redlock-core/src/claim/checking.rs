@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::Claimed;
-use crate::{loss::Loss, observe::Event};
+use crate::report::{Event, Loss};
 
 impl Claimed {
     /// How long the lock may be relied on, or why no longer. What is reported as lost stays so.

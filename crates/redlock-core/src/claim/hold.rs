@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Claimed;
-use crate::{
-    loss::Loss,
-    observe::{Ending, Event},
-    votes::Votes,
-};
+use crate::report::{Ending, Event, Loss, Votes};
 
 /// Tells when and how the caller's time with a lock ends. Dropped, the lock was dropped.
 #[derive(Debug)]

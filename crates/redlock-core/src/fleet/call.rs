@@ -8,7 +8,7 @@ use super::Fleet;
 use crate::{
     member::Member,
     node::{NodeError, Verdict},
-    observe::{Event, NodeOutcome, NodeRequest, address},
+    report::{Event, NodeOutcome, NodeRequest, address},
 };
 
 impl Fleet {

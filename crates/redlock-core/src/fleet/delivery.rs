@@ -12,8 +12,8 @@ use super::Fleet;
 use crate::{
     member::Member,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest},
-    observe::{Event, NodeRequest},
     owed::Entry,
+    report::{Event, NodeRequest},
 };
 
 impl Fleet {

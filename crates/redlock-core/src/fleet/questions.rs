@@ -5,7 +5,7 @@ use crate::{
     algorithm::NodeFacts,
     names::{Resource, Resources},
     node::{DescribeRequest, InspectAnswer, InspectRequest, ListAnswer, ListRequest, NodeError, NodeErrorKind},
-    observe::NodeRequest,
+    report::NodeRequest,
 };
 
 /// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.

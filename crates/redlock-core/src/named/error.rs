@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     algorithm::Readable,
-    error::{ReleaseError, WithinAsync},
     names::{Named, Resource, ResourceError},
+    report::{ReleaseError, WithinAsync},
 };
 
 /// A name could not be unlocked, or nobody knows whether it was. No lock of anybody else was touched.

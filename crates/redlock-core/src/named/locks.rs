@@ -6,12 +6,11 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Entry, Key, MapRegistry, Registry, UnlockError, key::Caller, ledger::Ledger};
 use crate::{
-    error::{AcquireError, ReleaseError},
     lock::{Lock, Release},
-    loss::Loss,
     names::{Resource, ResourceError},
     options::AcquireOptions,
     redlock::Redlock,
+    report::{AcquireError, Loss, ReleaseError},
 };
 
 /// Locks and unlocks by name. Cheap to clone; clones share their locks.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{error::ExtendError, names::Resources, votes::Votes};
+use super::{error::ExtendError, votes::Votes};
+use crate::names::Resources;
 
 /// Why a lock may not be relied on any more.
 ///

@@ -1,6 +1,6 @@
 //! Why closing left work undone.
 
-use crate::error::WithinAsync;
+use super::error::WithinAsync;
 
 /// Why [`Redlock::close`](crate::Redlock::close) ended with work left. Locks that are not released by then expire with
 /// their TTL.

@@ -1,11 +1,9 @@
 //! Why a lock of another process does not go on in this one.
 
+use super::{error::WithinAsync, lock_parts::LockParts, votes::Votes};
 use crate::{
     algorithm::TtlError,
-    error::WithinAsync,
-    lock_parts::LockParts,
     names::{ResourceError, Resources, SlotsError},
-    votes::Votes,
 };
 
 /// A lock of another process does not go on in this one.

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use super::votes::Votes;
 use crate::{
     algorithm::{AutoExtendError, Lost, Readable, TtlError},
     names::{ResourceError, Resources, SlotsError},
     node::EntropyError,
-    votes::Votes,
 };
 
 /// A lock could not be taken. Whatever was set on some of the nodes is being given back in the background.

@@ -8,10 +8,12 @@ use metrics::{
 
 use super::{
     address::address,
+    error::ExtendError,
     event::{Event, NodeOutcome, NodeRequest},
+    loss::Loss,
     observer::Observer,
 };
-use crate::{error::ExtendError, loss::Loss, names::Resources};
+use crate::names::Resources;
 
 /// What happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for whichever recorder the program
 /// has installed. With none, next to nothing is done.

@@ -2,12 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{
+use super::{
     error::{AcquireError, ExtendError},
     loss::Loss,
-    names::Resources,
-    node::NodeError,
 };
+use crate::{names::Resources, node::NodeError};
 
 /// What happened. Durations are by the clock of the [`Redlock`](crate::Redlock).
 ///

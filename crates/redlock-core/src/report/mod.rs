@@ -1,0 +1,29 @@
+//! What callers and observers receive: votes, errors, losses, events and metrics, and the parts of a lock.
+
+mod votes;
+mod error;
+mod loss;
+mod close_error;
+mod resume_error;
+mod lock_parts;
+
+mod event;
+mod observer;
+mod observers;
+mod address;
+#[cfg(feature = "metrics")]
+mod metrics;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
+pub(crate) use self::{address::address, observers::Observers};
+pub use self::{
+    close_error::CloseError,
+    error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
+    event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
+    lock_parts::{LockParts, LockPartsError},
+    loss::Loss,
+    observer::Observer,
+    resume_error::ResumeError,
+    votes::{NodeAnswer, NodeVote, Votes},
+};
