@@ -80,8 +80,6 @@ mod node;
 mod names;
 
 pub mod backend;
-pub mod script;
-mod node_url;
 
 mod acquire;
 mod waiting;
@@ -114,6 +112,8 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
+    backend::script,
+    backend::{NodeAddress, NodeUrl, NodeUrlError},
     builder::{BuildError, RedlockBuilder},
     holder::Holder,
     inspect::InspectError,
@@ -128,7 +128,6 @@ pub use self::{
         NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, Queue, RaiseAnswer, RaiseRequest, ReleaseAnswer,
         ReleaseRequest, SystemClock, Timed, TokioClock, Wake, WakeUps,
     },
-    node_url::{NodeAddress, NodeUrl, NodeUrlError},
     nodes_report::{NodesError, NodesReport},
     options::AcquireOptions,
     redlock::Redlock,

@@ -2,6 +2,7 @@
 
 use std::{slice, time::Duration};
 
+use super::script::{self, Script};
 use crate::{
     algorithm::FencingToken,
     names::{Resource, Token},
@@ -9,7 +10,6 @@ use crate::{
         AcquireRequest, ExtendRequest, Guard, InspectRequest, NodeError, NodeErrorKind, OpenRequest, RaiseRequest,
         ReleaseRequest,
     },
-    script::{self, Script},
 };
 
 /// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or the

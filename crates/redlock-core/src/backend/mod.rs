@@ -4,6 +4,8 @@
 //! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
 //! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].
 
+pub mod script;
+mod node_url;
 mod node;
 mod connect;
 mod connection;
@@ -18,5 +20,6 @@ pub use self::{
     connect::{Connect, Failure},
     connection::Connection,
     node::{Node, RedisClient},
+    node_url::{NodeAddress, NodeUrl, NodeUrlError},
     resolve::resolve,
 };

@@ -9,7 +9,11 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Answered, Call, Reply};
+use super::{
+    Answered, Call, Reply,
+    node_url::{NodeUrl, NodeUrlError},
+    script,
+};
 use crate::{
     algorithm::NodeFacts,
     names::Token,
@@ -18,8 +22,6 @@ use crate::{
         ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, OpenAnswer, OpenRequest,
         RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
     },
-    node_url::{NodeUrl, NodeUrlError},
-    script,
 };
 
 /// A Redis client that nodes are made of.
