@@ -24,8 +24,8 @@ use crate::{
     lane::Offer,
     names::Resources,
     node::Counters,
+    queue::{Place, Turn, listen},
     report::{AcquireError, Attempts, Event, NotAcquired},
-    waiting::{Place, Turn, listen},
 };
 
 /// One call to acquire.

@@ -10,9 +10,9 @@ use crate::{
     member::Member,
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
+    queue::Listening,
     redlock::Redlock,
     report::{Event, Observer, Observers},
-    waiting::Listening,
 };
 
 /// Puts a [`Redlock`] together. Everything but the nodes has a default.

@@ -21,9 +21,9 @@ use crate::{
     member::Member,
     names::{Owner, ResourceError, Resources, SlotsError, Token},
     node::{Clock, Counters, Entropy, EntropyError, Guard},
+    queue::{Lines, Listening},
     report::Observers,
     tally::Tally,
-    waiting::{Lines, Listening},
 };
 
 /// The nodes, the rules, the clock and the random source.

@@ -75,6 +75,7 @@ pub mod named;
 mod tally;
 mod builder;
 
+mod queue;
 mod report;
 mod node;
 mod names;
@@ -82,7 +83,6 @@ mod names;
 pub mod backend;
 
 mod acquire;
-mod waiting;
 mod fence;
 mod restart_guard;
 mod extend;
@@ -112,8 +112,7 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
-    backend::script,
-    backend::{NodeAddress, NodeUrl, NodeUrlError},
+    backend::{NodeAddress, NodeUrl, NodeUrlError, script},
     builder::{BuildError, RedlockBuilder},
     holder::Holder,
     inspect::InspectError,

@@ -8,7 +8,7 @@ use crate::{
     held::Held,
     lane::Offer,
     names::Resources,
-    waiting::Turn,
+    queue::Turn,
 };
 
 /// How long a call waits for one name while it keeps the names before it: twice the TTL, or a second if that is longer.

@@ -10,10 +10,10 @@ use crate::{
     fleet::Fleet,
     held::Held,
     lane::Offer,
+    queue::{Holding, Place, Queueing, Turn, listen},
     report::AcquireError,
     round_trip::{RoundTrip, SHORTLY},
     tally::Tally,
-    waiting::{Holding, Place, Queueing, Turn, listen},
 };
 
 impl Acquire<'_> {

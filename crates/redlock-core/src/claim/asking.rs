@@ -15,9 +15,9 @@ use crate::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
         RaiseRequest, Timed, Verdict,
     },
+    queue::{Queueing, Turn},
     report::NodeRequest,
     round_trip::{Request, Requests, RoundTrip},
-    waiting::{Queueing, Turn},
 };
 
 impl Claim {

@@ -19,10 +19,10 @@ use crate::{
     names::Resource,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
     owed::Entry,
+    queue::{Holding, wake},
     report::NodeRequest,
     round_trip::{Requests, RoundTrip},
     standing::End,
-    waiting::{Holding, wake},
 };
 
 impl Claim {

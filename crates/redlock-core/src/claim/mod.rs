@@ -24,10 +24,10 @@ use crate::{
     member::Member,
     names::{Resources, Token},
     node::{Counters, NodeError, NodeErrorKind},
+    queue::Holding,
     report::{Event, Loss},
     round_trip::{Request, Requests},
     standing::{End, Standing},
-    waiting::Holding,
 };
 
 /// One token on all nodes.

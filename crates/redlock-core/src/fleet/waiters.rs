@@ -10,7 +10,7 @@ use crate::{
     member::Member,
     names::Token,
     node::{Entropy, EntropyError, LockNode},
-    waiting::{Lines, Listening, Nodes},
+    queue::{Lines, Listening, Nodes},
 };
 
 impl Nodes for Fleet {

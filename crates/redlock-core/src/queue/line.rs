@@ -368,7 +368,7 @@ impl<O> Map<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waiting::Holding;
+    use crate::queue::holding::Holding;
 
     fn key(number: u32) -> Resource {
         Resource::new(format!("r{number}")).unwrap()
