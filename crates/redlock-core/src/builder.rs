@@ -4,10 +4,7 @@ use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
-    auto_extend::Watchdog,
-    background::Background,
-    fleet::Fleet,
-    member::Member,
+    driver::{Background, Fleet, Member, Watchdog},
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
     queue::Listening,

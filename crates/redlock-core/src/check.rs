@@ -6,10 +6,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse, Readable},
+    driver::{Requests, RoundTrip},
     node::{DescribeRequest, LATE_LIMIT, NodeError, NodeErrorKind},
     nodes_report::{NodesError, NodesReport},
     redlock::Redlock,
-    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

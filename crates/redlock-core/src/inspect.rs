@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
+    driver::{Requests, RoundTrip},
     inspection::{Inspection, OnOneLine},
     names::{Resource, ResourceError, Resources},
     node::LATE_LIMIT,
     redlock::Redlock,
     report::WithinAsync,
-    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

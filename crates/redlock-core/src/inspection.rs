@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Finding, Quorum, Readable, Seen},
-    fleet::Fleet,
+    driver::Fleet,
     holder::Holder,
     names::{Named, Resource},
     node::{InspectAnswer, NodeError, NodeErrorKind},

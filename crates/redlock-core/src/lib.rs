@@ -72,9 +72,9 @@ mod nodes_report;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 pub mod named;
-mod tally;
 mod builder;
 
+mod driver;
 mod queue;
 mod report;
 mod node;
@@ -82,28 +82,10 @@ mod names;
 
 pub mod backend;
 
-mod acquire;
-mod fence;
 mod restart_guard;
-mod extend;
-mod release;
-mod auto_extend;
-mod keep;
 mod inspect;
 mod list;
 mod check;
-mod resume;
-
-mod holds;
-mod claim;
-mod held;
-mod lane;
-mod standing;
-mod round_trip;
-mod fleet;
-mod member;
-mod background;
-mod owed;
 
 #[cfg(feature = "metrics")]
 pub use self::report::Metrics;

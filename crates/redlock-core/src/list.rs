@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::{
+    driver::{Requests, RoundTrip},
     inspect::InspectError,
     names::Resource,
     node::{LATE_LIMIT, ListAnswer, ListRequest, NodeError},
     redlock::Redlock,
-    round_trip::{Requests, RoundTrip},
 };
 
 impl Redlock {

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
-    held::Held,
+    driver::Held,
     names::{Resources, Token},
     report::{ExtendError, LockParts, Loss, ReleaseError},
 };

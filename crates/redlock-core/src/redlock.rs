@@ -5,15 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    acquire::Acquire,
     algorithm::Retry,
-    fleet::Fleet,
+    driver::{Acquire, Fleet, resume},
     lock::Lock,
     names::{Resource, Resources},
     node::LATE_LIMIT,
     options::AcquireOptions,
     report::{AcquireError, CloseError, LockParts, ResumeError},
-    resume::resume,
 };
 
 /// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    member::Member,
+    driver::Member,
     names::hash_tag,
     node::{LATE_LIMIT, NodeError, OpenAnswer, OpenRequest},
     redlock::Redlock,

@@ -12,7 +12,7 @@ use super::{
     departures::{Departure, Departures},
     key::Caller,
 };
-use crate::{claim::Claimed, names::Resource};
+use crate::{driver::Claimed, names::Resource};
 
 /// The books on named locks. Nothing else is locked while they are.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     algorithm::{Cause, Lost},
-    claim::Claim,
+    driver::claim::Claim,
     report::Votes,
 };
 

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     algorithm::{AutoExtend, Retry, Schedule},
-    fleet::{Fleet, Terms},
-    held::Held,
-    lane::Offer,
+    driver::{
+        fleet::{Fleet, Terms},
+        held::Held,
+        lane::Offer,
+    },
     names::Resources,
     queue::Turn,
 };

@@ -24,10 +24,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{
-    algorithm::{Schedule, Upkeep},
-    keep::Keep,
-};
+use super::keep::Keep;
+use crate::algorithm::{Schedule, Upkeep};
 
 /// Extends locks while they are held, each on the runtime on which it was acquired.
 #[derive(Debug, Default)]

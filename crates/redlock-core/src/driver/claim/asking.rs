@@ -8,16 +8,18 @@ use std::{
 use super::{Claim, Claimed};
 use crate::{
     algorithm::{Fencing, Readable, Reading},
-    fleet::{Fleet, Terms},
-    lane::{Lane, Offer},
-    member::Member,
+    driver::{
+        fleet::{Fleet, Terms},
+        lane::{Lane, Offer},
+        member::Member,
+        round_trip::{Request, Requests, RoundTrip},
+    },
     node::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
         RaiseRequest, Timed, Verdict,
     },
     queue::{Queueing, Turn},
     report::NodeRequest,
-    round_trip::{Request, Requests, RoundTrip},
 };
 
 impl Claim {

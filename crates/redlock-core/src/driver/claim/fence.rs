@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use super::Claim;
 use crate::{
     algorithm::{Fence, Fencing, FencingToken, Lost, Raised},
-    claim::Claim,
-    fleet::Fleet,
+    driver::{fleet::Fleet, tally::Tally},
     node::{NodeError, RaiseAnswer},
-    tally::Tally,
 };
 
 impl Claim {

@@ -10,9 +10,8 @@ use tokio::{
 
 use super::Fleet;
 use crate::{
-    member::Member,
+    driver::{member::Member, owed::ledger::Entry},
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest},
-    owed::Entry,
     report::{Event, NodeRequest},
 };
 

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::timeout};
 use tracing::Instrument as _;
 
+use super::Claimed;
 use crate::{
     algorithm::{Decision, Lost},
-    claim::Claimed,
+    driver::{standing::End, tally::Waited},
     report::{Event, ExtendError, Loss, Votes},
-    standing::End,
-    tally::Waited,
 };
 
 impl Claimed {

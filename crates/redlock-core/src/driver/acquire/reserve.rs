@@ -9,7 +9,7 @@ use super::{
     reservations::{Reservations, longest_wait},
 };
 use crate::{
-    held::Held,
+    driver::held::Held,
     names::{Resource, Resources},
     report::AcquireError,
 };

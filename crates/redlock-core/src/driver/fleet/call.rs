@@ -6,7 +6,7 @@ use tracing::{Instrument as _, field};
 
 use super::Fleet;
 use crate::{
-    member::Member,
+    driver::member::Member,
     node::{NodeError, Verdict},
     report::{Event, NodeOutcome, NodeRequest, address},
 };

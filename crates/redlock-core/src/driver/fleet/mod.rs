@@ -13,17 +13,13 @@ use std::{
     time::Duration,
 };
 
+use super::{auto_extend::Watchdog, background::Background, lane::Offer, member::Member, tally::Tally};
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
-    auto_extend::Watchdog,
-    background::Background,
-    lane::Offer,
-    member::Member,
     names::{Owner, ResourceError, Resources, SlotsError, Token},
     node::{Clock, Counters, Entropy, EntropyError, Guard},
     queue::{Lines, Listening},
     report::Observers,
-    tally::Tally,
 };
 
 /// The nodes, the rules, the clock and the random source.

@@ -15,12 +15,14 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout, timeout_at},
 };
 
+use super::{
+    fleet::{Debt, Fleet},
+    tally::{Tally, Waited},
+};
 use crate::{
     algorithm::Decision,
-    fleet::{Debt, Fleet},
     node::{NodeError, NodeErrorKind},
     report::NodeAnswer,
-    tally::{Tally, Waited},
 };
 
 /// What one node is asked, and its answer.

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
+use super::owed::Owed;
 use crate::{
     algorithm::{ClockWatch, Drift, Jump, Reading},
     node::{LockNode, NodeError, NodeErrorKind},
-    owed::Owed,
 };
 
 /// One node of the fleet.

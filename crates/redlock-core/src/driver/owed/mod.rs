@@ -3,13 +3,12 @@
 //! A release that fails, times out or is dropped on its way is entered into the ledger of its node, and the fleet sends it
 //! again until the node answers. See section "Release" of the guide's page `how_it_works`.
 
-mod ledger;
+pub(super) mod ledger;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-pub(crate) use self::ledger::Entry;
 use self::ledger::Ledger;
 
 /// The releases that one node has not answered yet.

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
-use crate::{
-    algorithm::{Resumed, Resumption},
+use super::{
     claim::Claim,
     fleet::{Fleet, Terms},
     held::Held,
     holds::Holds,
+    round_trip::{Requests, RoundTrip},
+};
+use crate::{
+    algorithm::{Resumed, Resumption},
     names::{Resources, Token},
     node::LATE_LIMIT,
     report::{Event, LockParts, ResumeError},
-    round_trip::{Requests, RoundTrip},
 };
 
 /// Resumes a lock that another process has taken apart, if a quorum of the nodes still holds it.

@@ -13,16 +13,18 @@ use tokio::{
 
 use super::{Claim, Claimed};
 use crate::{
-    fleet::Fleet,
-    lane::Lane,
-    member::Member,
+    driver::{
+        fleet::Fleet,
+        lane::Lane,
+        member::Member,
+        owed::ledger::Entry,
+        round_trip::{Requests, RoundTrip},
+        standing::End,
+    },
     names::Resource,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
-    owed::Entry,
     queue::{Holding, wake},
     report::NodeRequest,
-    round_trip::{Requests, RoundTrip},
-    standing::End,
 };
 
 impl Claim {

@@ -6,8 +6,7 @@ use tokio::runtime::Handle;
 
 use super::Fleet;
 use crate::{
-    lane::Offer,
-    member::Member,
+    driver::{lane::Offer, member::Member},
     names::Token,
     node::{Entropy, EntropyError, LockNode},
     queue::{Lines, Listening, Nodes},

@@ -2,9 +2,12 @@
 
 mod asking;
 mod checking;
+mod extend;
+mod fence;
 mod giving_back;
 pub(crate) mod hold;
 mod keeping;
+mod release;
 
 use std::{
     mem,
@@ -17,17 +20,19 @@ use std::{
 
 use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 
-use crate::{
-    algorithm::FencingToken,
+use super::{
     fleet::{Fleet, Terms},
     lane::{Lane, Offer},
     member::Member,
+    round_trip::{Request, Requests},
+    standing::{End, Standing},
+};
+use crate::{
+    algorithm::FencingToken,
     names::{Resources, Token},
     node::{Counters, NodeError, NodeErrorKind},
     queue::Holding,
     report::{Event, Loss},
-    round_trip::{Request, Requests},
-    standing::{End, Standing},
 };
 
 /// One token on all nodes.

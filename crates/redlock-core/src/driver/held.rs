@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
+use super::{
     auto_extend::Watch,
     claim::{Claim, Claimed, hold::Hold},
     fleet::Terms,
+};
+use crate::{
+    algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     names::{Resources, Token},
     report::{Ending, ExtendError, LockParts, Loss, ReleaseError},
 };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
+use super::Claim;
 use crate::{
     algorithm::Decision,
-    claim::Claim,
     report::{Loss, ReleaseError},
 };
 

@@ -17,11 +17,13 @@ use self::{
     lost_round::{Failure, LostRound},
     reservations::Reservations,
 };
-use crate::{
-    algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
+use super::{
     fleet::{Fleet, Terms},
     held::Held,
     lane::Offer,
+};
+use crate::{
+    algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     names::Resources,
     node::Counters,
     queue::{Place, Turn, listen},

@@ -6,14 +6,16 @@ use super::{
 };
 use crate::{
     algorithm::{Cause, Decision, Lost},
-    claim::Claim,
-    fleet::Fleet,
-    held::Held,
-    lane::Offer,
+    driver::{
+        claim::Claim,
+        fleet::Fleet,
+        held::Held,
+        lane::Offer,
+        round_trip::{RoundTrip, SHORTLY},
+        tally::Tally,
+    },
     queue::{Holding, Place, Queueing, Turn, listen},
     report::AcquireError,
-    round_trip::{RoundTrip, SHORTLY},
-    tally::Tally,
 };
 
 impl Acquire<'_> {

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::Claimed;
-use crate::{keep::Keep, names::Resources};
+use crate::{driver::keep::Keep, names::Resources};
 
 impl Keep for Claimed {
     fn resources(&self) -> &Resources {
