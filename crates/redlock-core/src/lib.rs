@@ -61,19 +61,13 @@ pub mod guide;
 
 pub mod algorithm;
 
-mod redlock;
-mod options;
-mod lock;
-mod using;
-mod lead;
-mod inspection;
-mod holder;
-mod nodes_report;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 pub mod named;
-mod builder;
 
+mod doctor;
+mod inspect;
+mod api;
 mod driver;
 mod queue;
 mod report;
@@ -82,11 +76,6 @@ mod names;
 
 pub mod backend;
 
-mod restart_guard;
-mod inspect;
-mod list;
-mod check;
-
 #[cfg(feature = "metrics")]
 pub use self::report::Metrics;
 pub use self::{
@@ -94,13 +83,10 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
+    api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
     backend::{NodeAddress, NodeUrl, NodeUrlError, script},
-    builder::{BuildError, RedlockBuilder},
-    holder::Holder,
-    inspect::InspectError,
-    inspection::{Inspection, NodeView, Sight},
-    list::Listing,
-    lock::{Lock, Release},
+    doctor::{InitializeError, NodesError, NodesReport},
+    inspect::{Holder, InspectError, Inspection, Listing, NodeView, Sight},
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{
@@ -109,15 +95,10 @@ pub use self::{
         NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, Queue, RaiseAnswer, RaiseRequest, ReleaseAnswer,
         ReleaseRequest, SystemClock, Timed, TokioClock, Wake, WakeUps,
     },
-    nodes_report::{NodesError, NodesReport},
-    options::AcquireOptions,
-    redlock::Redlock,
     report::{
         AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockParts, LockPartsError, Loss, NodeAnswer,
         NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes, WithinAsync,
     },
-    restart_guard::InitializeError,
-    using::{OnLoss, UsingError, UsingOptions},
 };
 
 /// The example of the crate's README.

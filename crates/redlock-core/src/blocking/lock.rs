@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use super::worker::Worker;
 use crate::{
-    Release, UsingError,
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
+    api::{Release, UsingError},
     names::{Resources, Token},
     report::{ExtendError, LockParts, Loss, ReleaseError, WithinAsync},
 };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::worker::Worker;
 use crate::{
-    AcquireOptions, Release, UnlockError,
+    api::{AcquireOptions, Release},
+    named::UnlockError,
     names::Resource,
     report::{AcquireError, ReleaseError, WithinAsync},
 };

@@ -8,8 +8,9 @@ use super::{
     worker::{Worker, block_on},
 };
 use crate::{
-    AcquireOptions, BuildError, InitializeError, InspectError, Inspection, Listing, NodesError, NodesReport,
-    UsingError, UsingOptions,
+    api::{AcquireOptions, BuildError, UsingError, UsingOptions},
+    doctor::{InitializeError, NodesError, NodesReport},
+    inspect::{InspectError, Inspection, Listing},
     named::{MapRegistry, Registry},
     node::LockNode,
     report::{AcquireError, CloseError, LockParts, ResumeError, WithinAsync},

@@ -9,7 +9,7 @@ use std::{
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
 use super::{Entry, Key, Registry};
-use crate::lock::Lock;
+use crate::api::Lock;
 
 /// A registry that is bounded in bytes: when there is no room, it drops the oldest locks, valid ones too.
 ///

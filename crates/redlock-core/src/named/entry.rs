@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Key, ledger::Ledger};
-use crate::lock::Lock;
+use crate::api::Lock;
 
 /// A held lock in a [`Registry`](super::Registry).
 ///

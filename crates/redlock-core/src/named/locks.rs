@@ -6,10 +6,8 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Entry, Key, MapRegistry, Registry, UnlockError, key::Caller, ledger::Ledger};
 use crate::{
-    lock::{Lock, Release},
+    api::{AcquireOptions, Lock, Redlock, Release},
     names::{Resource, ResourceError},
-    options::AcquireOptions,
-    redlock::Redlock,
     report::{AcquireError, Loss, ReleaseError},
 };
 

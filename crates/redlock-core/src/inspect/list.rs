@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+use super::one_lock::InspectError;
 use crate::{
+    api::Redlock,
     driver::{Requests, RoundTrip},
-    inspect::InspectError,
     names::Resource,
     node::{LATE_LIMIT, ListAnswer, ListRequest, NodeError},
-    redlock::Redlock,
 };
 
 impl Redlock {

@@ -4,11 +4,10 @@ use std::{ops::ControlFlow, time::Duration};
 
 use tokio::{select, time::sleep};
 
+use super::Redlock;
 use crate::{
     algorithm::{AutoExtend, Retry},
-    lock::Lock,
-    options::AcquireOptions,
-    redlock::Redlock,
+    api::{lock::Lock, options::AcquireOptions},
     report::AcquireError,
 };
 

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+use super::inspection::{Inspection, OnOneLine};
 use crate::{
+    api::Redlock,
     driver::{Requests, RoundTrip},
-    inspection::{Inspection, OnOneLine},
     names::{Resource, ResourceError, Resources},
     node::LATE_LIMIT,
-    redlock::Redlock,
     report::WithinAsync,
 };
 

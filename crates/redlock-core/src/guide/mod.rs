@@ -22,61 +22,61 @@
 //! that need time to pass use virtual time and take none: the page on [`testing`] explains how.
 
 pub mod recipes {
-    #![doc = include_str!("guide/recipes.md")]
+    #![doc = include_str!("recipes.md")]
 }
 
 pub mod guarantees {
-    #![doc = include_str!("guide/guarantees.md")]
+    #![doc = include_str!("guarantees.md")]
 }
 
 pub mod how_it_works {
-    #![doc = include_str!("guide/how_it_works.md")]
+    #![doc = include_str!("how_it_works.md")]
 }
 
 pub mod configuration {
-    #![doc = include_str!("guide/configuration.md")]
+    #![doc = include_str!("configuration.md")]
 }
 
 pub mod ttl {
-    #![doc = include_str!("guide/ttl.md")]
+    #![doc = include_str!("ttl.md")]
 }
 
 pub mod nodes {
-    #![doc = include_str!("guide/nodes.md")]
+    #![doc = include_str!("nodes.md")]
 }
 
 pub mod servers {
-    #![doc = include_str!("guide/servers.md")]
+    #![doc = include_str!("servers.md")]
 }
 
 pub mod persistence {
-    #![doc = include_str!("guide/persistence.md")]
+    #![doc = include_str!("persistence.md")]
 }
 
 pub mod fencing {
-    #![doc = include_str!("guide/fencing.md")]
+    #![doc = include_str!("fencing.md")]
 }
 
 pub mod failures {
-    #![doc = include_str!("guide/failures.md")]
+    #![doc = include_str!("failures.md")]
 }
 
 pub mod waiting {
-    #![doc = include_str!("guide/waiting.md")]
+    #![doc = include_str!("waiting.md")]
 }
 
 pub mod testing {
-    #![doc = include_str!("guide/testing.md")]
+    #![doc = include_str!("testing.md")]
 }
 
 pub mod operation {
-    #![doc = include_str!("guide/operation.md")]
+    #![doc = include_str!("operation.md")]
 }
 
 pub mod migrating {
-    #![doc = include_str!("guide/migrating.md")]
+    #![doc = include_str!("migrating.md")]
 }
 
 pub mod comparison {
-    #![doc = include_str!("guide/comparison.md")]
+    #![doc = include_str!("comparison.md")]
 }

@@ -2,10 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use super::holder::Holder;
 use crate::{
     algorithm::{Finding, Quorum, Readable, Seen},
     driver::Fleet,
-    holder::Holder,
     names::{Named, Resource},
     node::{InspectAnswer, NodeError, NodeErrorKind},
 };

@@ -4,10 +4,9 @@ use std::{pin::pin, time::Duration};
 
 use tokio::select;
 
+use super::Redlock;
 use crate::{
-    lock::Lock,
-    options::AcquireOptions,
-    redlock::Redlock,
+    api::{lock::Lock, options::AcquireOptions},
     report::{AcquireError, Loss},
 };
 

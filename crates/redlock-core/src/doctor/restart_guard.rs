@@ -6,10 +6,10 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
+    api::Redlock,
     driver::Member,
     names::hash_tag,
     node::{LATE_LIMIT, NodeError, OpenAnswer, OpenRequest},
-    redlock::Redlock,
     report::WithinAsync,
 };
 

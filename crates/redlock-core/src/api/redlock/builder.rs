@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use super::Redlock;
 use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
     driver::{Background, Fleet, Member, Watchdog},
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
     queue::Listening,
-    redlock::Redlock,
     report::{Event, Observer, Observers},
 };
 

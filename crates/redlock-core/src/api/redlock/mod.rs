@@ -1,16 +1,19 @@
 //! The distributed lock: acquires locks, resumes those of other processes, and waits for releases.
 
+pub(super) mod builder;
+mod lead;
+pub(super) mod using;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use super::{lock::Lock, options::AcquireOptions};
 use crate::{
     algorithm::Retry,
     driver::{Acquire, Fleet, resume},
-    lock::Lock,
     names::{Resource, Resources},
     node::LATE_LIMIT,
-    options::AcquireOptions,
     report::{AcquireError, CloseError, LockParts, ResumeError},
 };
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::nodes_report::{NodesError, NodesReport};
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse, Readable},
+    api::Redlock,
     driver::{Requests, RoundTrip},
     node::{DescribeRequest, LATE_LIMIT, NodeError, NodeErrorKind},
-    nodes_report::{NodesError, NodesReport},
-    redlock::Redlock,
 };
 
 impl Redlock {

@@ -1,0 +1,15 @@
+//! What a program uses: the distributed lock, the lock that it holds, and their options.
+
+mod redlock;
+mod options;
+mod lock;
+
+pub use self::{
+    lock::{Lock, Release},
+    options::AcquireOptions,
+    redlock::{
+        Redlock,
+        builder::{BuildError, RedlockBuilder},
+        using::{OnLoss, UsingError, UsingOptions},
+    },
+};

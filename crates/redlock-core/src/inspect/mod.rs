@@ -1,0 +1,13 @@
+//! Who holds a lock, and which locks are held at all.
+
+mod one_lock;
+mod inspection;
+mod holder;
+mod list;
+
+pub use self::{
+    holder::Holder,
+    inspection::{Inspection, NodeView, Sight},
+    list::Listing,
+    one_lock::InspectError,
+};
