@@ -30,8 +30,6 @@
 //! * [`guide`]: recipes, guarantees and limits, every setting, which TTL, how many nodes, and what to do when something
 //!   fails.
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
-//! * `acquire.rs`, `extend.rs`, `release.rs`, `inspect.rs`, `list.rs`, `check.rs`, `resume.rs`: the driver; reads like the steps of the
-//!   [Redis page].
 //! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
 //! * [`Redlock::lead`]: leader election.
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
@@ -54,27 +52,42 @@
 //! [`Drift`] allowance and nodes keep their keys until they expire. A process that is paused past its validity, a node
 //! that restarts empty and a node whose clock jumps are outside of this promise: ask [`Lock::check`] right before
 //! each side effect. The page on [guarantees](guide::guarantees) has all of it.
-//!
-//! [Redis page]: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
+
+// The way through the rooms. Each folder is a room, and uses only rooms below it. The first line of its `mod.rs` says
+// what it is for.
+//
+// To follow one lock, begin with `Redlock::acquire` in `api/redlock/mod.rs`. It hands the call to the driver:
+// `driver/acquire/mod.rs` decides when to ask, and `driver/acquire/round.rs` is one round, with the numbered steps of
+// https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/. A round makes a claim, which is one token on
+// all nodes (`driver/claim`). `driver/round_trip.rs` sends its requests to the nodes and `driver/tally.rs` counts the
+// answers; `algorithm` decides what they mean, as functions of plain values. A claim that was won becomes a `Held` of the
+// driver and a `Lock` of the API. From then on `driver/claim/extend.rs` and `driver/claim/release.rs` are its steps.
+//
+// Two rooms stand beside the driver. `queue` says when it is this call's turn to ask; it never decides who holds a lock.
+// `backend` is how the clients for Redis implement a node. What the driver requires of a node is in `node`, and what
+// callers and observers learn is in `report`.
 
 pub mod guide;
 
-pub mod algorithm;
-
 #[cfg(feature = "blocking")]
 pub mod blocking;
-pub mod named;
 
-mod doctor;
+pub mod named;
 mod inspect;
+mod doctor;
+
 mod api;
+
 mod driver;
+
 mod queue;
 mod report;
-mod node;
-mod names;
-
 pub mod backend;
+
+mod node;
+
+pub mod algorithm;
+mod names;
 
 #[cfg(feature = "metrics")]
 pub use self::report::Metrics;

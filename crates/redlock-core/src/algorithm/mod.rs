@@ -1,6 +1,6 @@
 //! Redlock's decisions, pure: plain values in, plain values out. No await, no clock, no randomness, no node.
 //!
-//! The driver (`acquire.rs`, `extend.rs`) asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
+//! The driver asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a
 //! loss. [`Cause`], [`Asking`], [`Notified`] and [`Succession`] tell how waiters take turns. A lock that is held is
 //! extended as [`AutoExtend`] says. Whoever looks at a lock is told a [`Finding`], and a [`Resumption`] tells whether

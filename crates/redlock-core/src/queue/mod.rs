@@ -1,7 +1,7 @@
-//! Waiting without polling: those of one process in a line of their own, and one of them in line with other processes.
+//! The wait queue: it says when a call asks the nodes next, and never decides who holds a lock.
 //!
-//! Nothing here decides who holds a lock: a turn is only a good moment to ask the nodes. Whoever is not woken asks when its
-//! pause is over, as if there were no waiting at all.
+//! The calls of one process wait in a line for each key. The first of them also waits among other processes, for a message
+//! from a node. A call that receives none asks when its pause is over, as if there were no queue.
 
 mod turn;
 mod line;
