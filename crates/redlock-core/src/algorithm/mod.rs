@@ -23,7 +23,7 @@ mod fencing_token;
 mod fencing;
 mod node_facts;
 mod node_finding;
-mod node_check;
+mod node_account;
 
 pub(crate) use self::readable::Readable;
 pub use self::{
@@ -33,7 +33,7 @@ pub use self::{
     fencing::{Fence, Fencing, Raised},
     fencing_token::FencingToken,
     finding::{Finding, Seen},
-    node_check::{NodeAccount, NodeUse},
+    node_account::{NodeAccount, NodeUse},
     node_facts::{ClockReading, ClusterFacts, NodeFacts, NodeRole, ScriptFailure, ServerVersion},
     node_finding::{NodeFinding, NodeFindingKind, Severity},
     node_timeout::NodeTimeout,

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::{
     answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
     clock::Clock,
-    node_error::{NodeError, NodeErrorKind},
+    node_error::NodeError,
+    node_error_kind::NodeErrorKind,
     request::{
         AcquireRequest, DescribeRequest, ExtendRequest, InspectRequest, ListRequest, ListenRequest, OpenRequest,
         RaiseRequest, ReleaseRequest,

@@ -5,6 +5,7 @@ mod request;
 mod answer;
 mod verdict;
 mod node_error;
+mod node_error_kind;
 mod secrets;
 mod clock;
 mod entropy;
@@ -14,7 +15,8 @@ pub use self::{
     clock::{Clock, SystemClock, TokioClock},
     entropy::{Entropy, EntropyError, OsEntropy},
     lock_node::{LockNode, WakeUps},
-    node_error::{NodeError, NodeErrorKind},
+    node_error::NodeError,
+    node_error_kind::NodeErrorKind,
     request::{
         AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
         OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::line::Lines;
+use super::lines::Lines;
 use crate::names::Resource;
 
 /// A lock of this process has the key, until this is dropped.

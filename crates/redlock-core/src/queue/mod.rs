@@ -5,6 +5,7 @@
 
 mod turn;
 mod line;
+mod lines;
 mod holding;
 mod listening;
 mod nodes;
@@ -14,6 +15,6 @@ mod queueing;
 mod place;
 
 pub(crate) use self::{
-    holding::Holding, line::Lines, listening::Listening, nodes::Nodes, notifying::wake, place::Place,
+    holding::Holding, lines::Lines, listening::Listening, nodes::Nodes, notifying::wake, place::Place,
     queueing::Queueing, subscription::listen, turn::Turn,
 };

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{line::Lines, listening::Listening};
+use super::{lines::Lines, listening::Listening};
 use crate::{
     names::Token,
     node::{Entropy, EntropyError, LockNode},

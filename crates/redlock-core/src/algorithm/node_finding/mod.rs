@@ -1,5 +1,7 @@
 //! One thing that is wrong with the nodes, or may be: what, how bad it is, and what to do about it.
 
+mod check;
+
 use std::{fmt, time::Duration};
 
 /// How bad a [`NodeFinding`] is; the worse, the greater.
