@@ -1,4 +1,4 @@
-//! When a held lock is extended next, and for how long.
+//! When a held lock is extended next, and by how much.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What nodes tell of a lock that is looked at.
+//! Who holds a lock, computed from what each node holds.
 
 use std::{collections::BTreeMap, time::Duration};
 

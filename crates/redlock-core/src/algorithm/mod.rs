@@ -1,4 +1,4 @@
-//! Redlock's decisions, pure: plain values in, plain values out. No await, no clock, no randomness, no node.
+//! Redlock's rules as pure functions of plain values: no await, no clock, no randomness, no node.
 //!
 //! The driver asks, in this order: is the [`Ttl`] sane, how many nodes are a [`Quorum`],
 //! how did the [`Round`] end, how much of the ttl does [`Drift`] leave as validity, and what does [`Retry`] say after a

@@ -1,4 +1,4 @@
-//! What nodes are used for and what each of them told, as far as checks look at it.
+//! What a check of the nodes is based on: each node's report, and how the nodes are used.
 
 use std::time::Duration;
 

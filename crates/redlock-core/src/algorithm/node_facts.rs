@@ -1,4 +1,4 @@
-//! What is known of one node, as far as it tells.
+//! What one node reports about itself.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 

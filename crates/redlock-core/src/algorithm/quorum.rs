@@ -1,4 +1,4 @@
-//! The quorum: how many nodes decide.
+//! The quorum: how many nodes have to agree.
 
 use std::{num::NonZeroUsize, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Durations in errors and logs.
+//! Prints durations in errors and logs.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Waiting: why a waiter asks, whether it asks once more after a loss, and how many of one process follow each other.
+//! When a waiter asks the nodes, how often it asks again, and how many holders of one process follow each other.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The held lock.
+//! The lock that a caller holds.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What one call to acquire asks for.
+//! The options of one call to acquire.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
-//! What the backends for Redis share, so that each of them is only what its client is: how it connects, how it runs a
-//! script, and what its errors mean. For authors of backends; users depend on one.
+//! What the clients for Redis share: scripts, requests, connections and URLs. For authors of backends.
+//!
+//! A backend contains only what its client does differently: how it connects, how it runs a script, and what its errors
+//! mean. Users depend on a backend.
 //!
 //! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
 //! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].

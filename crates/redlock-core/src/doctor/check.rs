@@ -1,4 +1,4 @@
-//! One look at the nodes themselves: the steps of the driver.
+//! Checks the nodes: asks each what it is, and reports what is wrong.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What was found on the nodes, for people and for start-up.
+//! The report on the nodes, for people and for checks at start-up.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The watchdog: extends locks while they are held, in one task for all locks of a runtime.
+//! The watchdog: one task for each runtime extends all locks that were acquired there.
 //!
 //! On a runtime with several workers, a thread of the watchdog starts or wakes that task when a lock is due: the alarm.
 //! Without it, a task that blocks its worker would stop all extends, however many workers are idle. Tokio runs the task

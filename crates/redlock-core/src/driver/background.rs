@@ -1,4 +1,4 @@
-//! Work that goes on after its caller is gone: counted, bounded in time, never in anyone's way.
+//! Work that continues after its caller has gone: counted and bounded in time.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A lock that is held: the claim, what extends it, and what observers hear of it.
+//! A held lock of the driver: the claim, what extends it, and what observers hear of it.
 
 use std::{sync::Arc, time::Duration};
 

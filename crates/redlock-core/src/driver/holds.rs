@@ -1,4 +1,4 @@
-//! What one node holds under all the names of a lock.
+//! What one node holds under all names of a lock.
 
 use std::time::Duration;
 

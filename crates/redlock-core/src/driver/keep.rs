@@ -1,4 +1,4 @@
-//! What the watchdog needs of a lock that it extends.
+//! What the watchdog requires of a lock.
 
 use std::{fmt, sync::Arc, time::Duration};
 

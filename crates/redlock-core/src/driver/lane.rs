@@ -1,4 +1,4 @@
-//! What one token has sent to one node, in which order, and what the node may hold because of that.
+//! What was sent to one node for one token, in which order, and what the node may hold because of it.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! One node of a fleet, and what is known of it: whether it fails, what it owes, and its clock.
+//! One node of a fleet: whether it fails, how many answers it owes, and what its clock says.
 
 use std::{
     sync::{

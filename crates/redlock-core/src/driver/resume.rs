@@ -1,4 +1,4 @@
-//! A lock of another process goes on in this one: the steps of the driver.
+//! Resumes a lock of another process, with numbered steps.
 
 use std::sync::Arc;
 

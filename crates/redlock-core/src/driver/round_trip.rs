@@ -1,4 +1,4 @@
-//! One request to all nodes at once: answers as they come, late nodes finished in the background.
+//! Sends a request to all nodes at once, returns answers as they come, and finishes late ones in the background.
 
 use std::{
     collections::VecDeque,

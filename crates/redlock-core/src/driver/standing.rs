@@ -1,4 +1,4 @@
-//! Whether a lock may be relied on: shared by the lock, by what extends it and by whoever waits for its loss.
+//! Until when a lock is valid, and what ended it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,4 +1,4 @@
-//! Counts what the nodes answer in one round. Sends nothing and waits for nothing.
+//! Counts the answers of one round. Sends nothing and waits for nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who holds a key, shown without giving the lock away.
+//! The holder of a key, printed without its secret.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! All locks that are held: the steps of the driver.
+//! Lists all locks that are held.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

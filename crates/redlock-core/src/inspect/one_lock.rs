@@ -1,4 +1,4 @@
-//! One look at a lock: the steps of the driver.
+//! Finds out who holds a lock, with numbered steps.
 
 use std::{sync::Arc, time::Duration};
 

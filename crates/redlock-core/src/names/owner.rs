@@ -1,4 +1,4 @@
-//! Whom a lock belongs to, for people who look for its holder.
+//! The label that says whom a lock belongs to, for people.
 
 use std::{fmt, process, str, sync::Arc};
 

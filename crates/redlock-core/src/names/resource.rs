@@ -1,4 +1,4 @@
-//! The name that is locked.
+//! The name of what is locked, and the keys that belong to it.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Whether a fleet can set keys in one step: a node that is a Redis Cluster can only within one hash slot.
+//! Reports keys that a Redis Cluster cannot set in one step, since they are in several hash slots.
 
 use std::{collections::BTreeMap, fmt};
 

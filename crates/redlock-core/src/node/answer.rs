@@ -1,4 +1,4 @@
-//! What one node answers.
+//! The answers of a node, one type for each kind of request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where time comes from: a seam, so that simulations control it.
+//! The clock, which simulations replace.
 
 use std::{fmt, time::Duration};
 

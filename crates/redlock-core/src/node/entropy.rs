@@ -1,4 +1,4 @@
-//! Where randomness comes from: a seam, so that simulations control it.
+//! The source of randomness, which simulations replace.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The seam: what the driver asks of one independent Redis, and what it may answer.
+//! The node trait: what a backend implements for one independent Redis.
 
 use std::{fmt, sync::Arc, time::Duration};
 

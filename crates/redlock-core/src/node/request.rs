@@ -1,4 +1,4 @@
-//! What the driver asks of one node.
+//! The requests to a node, one type for each kind.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A lock of this process has a key: those who wait for it here are told when it has been given back.
+//! A lock of this process as the wait queue sees it: the next waiter is notified when it is released.
 
 use std::{sync::Arc, time::Duration};
 

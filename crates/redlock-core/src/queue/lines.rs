@@ -1,4 +1,4 @@
-//! Which locks this process holds and which calls wait for them: a line for each key, first come, first served.
+//! The lines of one process, one for each key, first come, first served.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What the wait queue needs of the nodes and of the process. The driver implements it.
+//! What the wait queue requires of the nodes and of the process.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What this process sends to the waiters of a node: it wakes the first of them, and leaves them.
+//! Notifies the first waiter on a node, and takes this process out of the waiters there.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Where one who is refused is put among the waiters of the nodes.
+//! Where a call that is refused is put among the waiters of the nodes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Being woken: one subscription on each node for all who wait in this process.
+//! Subscribes to the messages of the nodes: once on each node, for all waiters of this process.
 
 use std::{
     panic::AssertUnwindSafe,

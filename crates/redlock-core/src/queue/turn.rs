@@ -1,4 +1,4 @@
-//! When to ask the nodes, and why.
+//! When a waiter asks the nodes, and why.
 
 use std::sync::Arc;
 

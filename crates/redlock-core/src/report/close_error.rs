@@ -1,4 +1,4 @@
-//! Why closing left work undone.
+//! Why closing ended with work left.
 
 use super::error::WithinAsync;
 

@@ -1,4 +1,4 @@
-//! Why a lock could not be taken, kept or given back.
+//! Why a lock could not be acquired, extended or released.
 
 use std::{fmt, sync::Arc, time::Duration};
 

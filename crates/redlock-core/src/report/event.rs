@@ -1,4 +1,4 @@
-//! What is told.
+//! The events that observers receive.
 
 use std::{fmt, time::Duration};
 

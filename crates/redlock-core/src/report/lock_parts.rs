@@ -1,4 +1,4 @@
-//! A lock on its way from one process to another.
+//! The parts of a lock, on their way to another process.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why a lock may not be relied on any more.
+//! Why a lock is not valid any more.
 
 use std::sync::Arc;
 

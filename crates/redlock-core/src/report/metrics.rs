@@ -1,4 +1,4 @@
-//! What happens, as metrics.
+//! Records events as metrics.
 
 use std::{fmt, sync::Arc, time::Duration};
 

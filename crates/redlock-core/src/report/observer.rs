@@ -1,4 +1,4 @@
-//! Who is told what happens.
+//! The trait of those who observe events.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Those who observe one `Redlock`.
+//! Calls all observers of one `Redlock`, and survives their panics.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Why a lock of another process does not go on in this one.
+//! Why a lock of another process was not resumed.
 
 use super::{error::WithinAsync, lock_parts::LockParts, votes::Votes};
 use crate::{

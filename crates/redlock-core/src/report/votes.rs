@@ -1,4 +1,4 @@
-//! What each node answered, for errors and logs.
+//! What each node answered in a round, for errors and logs.
 
 use std::{fmt, time::Duration};
 

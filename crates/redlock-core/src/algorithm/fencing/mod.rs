@@ -1,4 +1,4 @@
-//! From the counters of the nodes that granted a lock to a fencing token that no other holder has.
+//! Issues a fencing token that no other holder has, from the counters of the nodes that granted a lock.
 
 #[cfg(test)]
 mod tests;

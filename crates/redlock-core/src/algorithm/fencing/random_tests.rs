@@ -1,4 +1,4 @@
-//! Which fencing tokens are issued, whatever nodes answer: random answers.
+//! Tests of fencing with random answers.
 
 use proptest::{prelude::*, sample::Index};
 

@@ -1,4 +1,4 @@
-//! Which fencing tokens are issued: cases by hand.
+//! Tests of fencing with chosen answers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is wrong with the nodes of a fleet, or may be.
+//! Finds what is wrong with the nodes of a fleet, or may be.
 
 #[cfg(test)]
 mod tests;

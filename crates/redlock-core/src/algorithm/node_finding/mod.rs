@@ -1,4 +1,4 @@
-//! One thing that is wrong with the nodes, or may be: what, how bad it is, and what to do about it.
+//! One problem of a node: what it is, how severe it is, and how to fix it.
 
 mod check;
 

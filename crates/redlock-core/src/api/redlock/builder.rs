@@ -1,4 +1,4 @@
-//! How a `Redlock` is put together, and all that is checked when it is.
+//! Builds a `Redlock`, and checks its settings.
 
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 

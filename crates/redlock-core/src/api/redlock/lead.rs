@@ -1,4 +1,4 @@
-//! Leader election: work that one process at a time does, term after term.
+//! Leader election: one process at a time does the work, term after term.
 
 use std::{ops::ControlFlow, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Work under a lock: acquired before, extended while it runs, given back after it, whatever happens.
+//! Runs work under a lock: acquires it before, extends it meanwhile and releases it after, whatever happens.
 
 use std::{pin::pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! One acquire: rounds until one is won.
+//! One call to acquire: rounds until one is won or the call ends.
 
 mod lost_round;
 mod reservations;

@@ -1,4 +1,4 @@
-//! Waiting for several names: each of them is reserved in turn, and then all are locked in one round.
+//! Waits for several names: reserves each in turn, then locks all of them in one round.
 
 use futures_util::future::join_all;
 use tokio::time::timeout;

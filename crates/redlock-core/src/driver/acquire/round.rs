@@ -1,4 +1,4 @@
-//! One round of an acquire: the steps of the Redis page.
+//! One round of an acquire, with the numbered steps of the Redis page.
 
 use super::{
     Acquire,

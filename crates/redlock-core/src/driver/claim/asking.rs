@@ -1,4 +1,4 @@
-//! What a claim asks of all nodes: to take the keys, to confirm their fencing token, to prolong them.
+//! Asks the nodes to set the keys of a claim, to confirm its fencing token, and to extend the keys.
 
 use std::{
     sync::{Arc, atomic::Ordering},

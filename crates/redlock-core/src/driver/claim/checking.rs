@@ -1,4 +1,4 @@
-//! Whether the lock may be relied on: what its caller asks, and what waits for its loss.
+//! Checks whether a lock is still valid, and waits for its loss.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! One extend of a held lock: the steps of the driver.
+//! Extends a held lock, with numbered steps.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The fencing token of a round that was won: the steps of the driver.
+//! Agrees with the nodes on the fencing token of a round that was won, with numbered steps.
 
 use std::time::Duration;
 

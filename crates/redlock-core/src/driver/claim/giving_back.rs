@@ -1,4 +1,4 @@
-//! How a claim is given back, on all nodes: by a release, to a successor, or because it was dropped.
+//! Releases a claim on all nodes, or leaves it to the next holder of this process.
 
 use std::{
     sync::{Arc, atomic::Ordering},

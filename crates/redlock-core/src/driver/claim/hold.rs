@@ -1,4 +1,4 @@
-//! The caller's time with a lock.
+//! Reports to observers how long a caller had a lock, and how that ended.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How the watchdog extends a lock.
+//! Lets the watchdog extend a claim.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! One token on all nodes: what a round takes, what a lock holds, and what is always given back.
+//! One token on all nodes, from the first request for it until it is released everywhere.
 
 mod asking;
 mod checking;

@@ -1,4 +1,4 @@
-//! One release of a held lock: the steps of the driver.
+//! Releases a held lock, with numbered steps.
 
 use std::sync::Arc;
 

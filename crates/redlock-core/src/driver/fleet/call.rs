@@ -1,4 +1,4 @@
-//! One request to one node, with its span and the event that observers receive.
+//! Sends one request to one node, with a span and an event for observers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Delivers the releases that nodes are owed: one task for each node that has not answered all of them.
+//! Delivers the releases that a node has not answered: one task for each such node.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The nodes of one `Redlock` and what all its locks share.
+//! The nodes of one `Redlock`, its settings, and what all its locks share.
 
 mod call;
 mod delivery;

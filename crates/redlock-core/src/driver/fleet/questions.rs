@@ -1,4 +1,4 @@
-//! What one node is asked that changes nothing: who holds a key, which keys it has, and what it is.
+//! Asks one node what changes nothing: who holds a key, which keys there are, and what the node is.
 
 use super::Fleet;
 use crate::{

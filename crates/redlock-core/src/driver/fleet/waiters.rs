@@ -1,4 +1,4 @@
-//! What the wait queue needs of the fleet.
+//! Gives the wait queue what it needs of the fleet.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What one node still owes an answer for: plain data, with the time as an argument.
+//! The list of releases that one node has not answered, as plain data with the time as an argument.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

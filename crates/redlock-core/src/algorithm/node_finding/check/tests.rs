@@ -1,4 +1,4 @@
-//! What is found on nodes.
+//! Tests of what a check finds on nodes.
 
 use std::time::Duration;
 
