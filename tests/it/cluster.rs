@@ -1,6 +1,6 @@
 //! A node that is a Redis Cluster: single locks anywhere, many as one within a hash slot.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, slice, time::Duration};
 
 use redlock_core::{
     AcquireError, AcquireRequest, Holder, InitializeError, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release,
@@ -19,32 +19,57 @@ use redlock_tests::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-const SLOTS: usize = 16384;
+pub(crate) const SLOTS: usize = 16384;
 
 /// A cluster of so many primaries, each of which has its part of the slots.
-async fn cluster_of(primaries: usize) -> Vec<Server> {
+pub(crate) async fn cluster_of(primaries: usize) -> Vec<Server> {
+    cluster_with(primaries, 0).await
+}
+
+/// The primaries, and behind them as many replicas, which follow them in the same order.
+pub(crate) async fn cluster_with(primaries: usize, replicas: usize) -> Vec<Server> {
     let options = ServerOptions::new()
         .args(["--cluster-enabled", "yes", "--cluster-config-file", "{folder}/nodes.conf"])
-        .args(["--cluster-announce-ip", "127.0.0.1"]);
-    let servers = Servers::from_env().await.unwrap().start(primaries, &options).await.unwrap();
+        .args(["--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "1000"])
+        .args(["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"]);
+    let servers = Servers::from_env().await.unwrap().start(primaries + replicas, &options).await.unwrap();
     for (index, server) in servers.iter().enumerate() {
-        let slots = index * SLOTS / primaries..(index + 1) * SLOTS / primaries;
-        let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
-        let add: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
-        server.command(&add).await.unwrap();
+        if index < primaries {
+            let slots = index * SLOTS / primaries..(index + 1) * SLOTS / primaries;
+            let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+            let add: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+            server.command(&add).await.unwrap();
+        }
         let epoch = (index + 1).to_string();
         server.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await.unwrap();
         server.command(&["CLUSTER", "MEET", "127.0.0.1", &servers[0].port().to_string()]).await.unwrap();
     }
+    let known = format!("cluster_known_nodes:{}\r", servers.len());
     let size = format!("cluster_size:{primaries}\r");
     for server in &servers {
         let is_ok = async || {
             let info = server.command(&["CLUSTER", "INFO"]).await.unwrap().text().unwrap();
-            info.contains("cluster_state:ok") && info.contains(&size)
+            info.contains("cluster_state:ok") && info.contains(&size) && info.contains(&known)
         };
         assert!(eventually(is_ok).await);
     }
+    for (primary, replica) in servers.iter().zip(&servers[primaries..]).take(replicas) {
+        let id = primary.command(&["CLUSTER", "MYID"]).await.unwrap().text().unwrap();
+        // It may not have met the primary yet.
+        assert!(eventually(async || replica.command(&["CLUSTER", "REPLICATE", &id]).await.is_ok()).await);
+        let follows = async || {
+            let info = replica.command(&["INFO", "replication"]).await.unwrap().text().unwrap();
+            info.contains("master_link_status:up")
+        };
+        assert!(eventually(follows).await);
+    }
     servers
+}
+
+/// A URL with these servers as the members that are known.
+pub(crate) fn url(servers: &[Server]) -> String {
+    let hosts: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+    format!("redis-cluster://{}", hosts.join(","))
 }
 
 /// A cluster of one server, which has all slots.
@@ -54,6 +79,10 @@ async fn cluster() -> Server {
 
 /// Every operation reaches the member that has the key, whichever it is.
 async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone) {
+    // What another client has left there, such as the marker of its restart guard.
+    for server in servers {
+        server.command(&["FLUSHALL"]).await.unwrap();
+    }
     let builder = || Redlock::builder().node(node.clone()).node_timeout(Duration::from_secs(5));
     let (redlock, other) = (builder().fencing(true).build().unwrap(), builder().build().unwrap());
     let mut members = BTreeSet::new();
@@ -68,12 +97,28 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
         members.insert(usize::from(hash_slot(&name)) * servers.len() / SLOTS);
     }
     assert_eq!(members.len(), servers.len(), "the names are on one member");
+    every_lock_is_listed(&redlock).await;
 
     let scattered = builder().restart_guard(TTL).build().unwrap();
     assert!(matches!(scattered.initialize().await.unwrap_err(), InitializeError::Slots { .. }));
     let guarded = builder().key_prefix("{app}:").restart_guard(TTL).build().unwrap();
     guarded.initialize().await.unwrap();
     assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+}
+
+/// Also of names with another prefix, and also of many names.
+async fn every_lock_is_listed(redlock: &Redlock) {
+    let names: BTreeSet<_> = (0..24).map(|number| format!("listed-{number}")).collect();
+    let mut locks = Vec::new();
+    for name in &names {
+        locks.push(redlock.try_acquire(name.as_str(), TTL).await.unwrap());
+    }
+    let listing = redlock.list().await.unwrap();
+    assert!(listing.is_complete(), "{listing:?}");
+    assert!(listing.names().eq(names.iter().map(String::as_str)), "{listing:?}");
+    for lock in locks {
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
 }
 
 async fn locks(server: &Server, node: impl LockNode + Clone) {
@@ -131,6 +176,7 @@ async fn redis_rs_locks_on_a_cluster() {
     let client = ClusterClient::new(vec![server.url()]).unwrap();
     let connection = client.get_async_connection().await.unwrap();
     locks(&server, redlock_redis_rs::RedisNode::new(connection)).await;
+    locks(&server, redlock_redis_rs::RedisNode::open(url(slice::from_ref(&server))).unwrap()).await;
     assert!(!redlock_redis_rs::RedisNode::open(server.url()).unwrap().is_cluster());
 }
 
@@ -140,6 +186,8 @@ async fn redis_rs_reaches_every_member_of_a_cluster() {
     let client = ClusterClient::new(vec![servers[0].url()]).unwrap();
     let connection = client.get_async_connection().await.unwrap();
     every_member_is_reached(&servers, redlock_redis_rs::RedisNode::new(connection)).await;
+    // One member is enough to find the others.
+    every_member_is_reached(&servers, redlock_redis_rs::RedisNode::open(url(&servers[2..])).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +195,12 @@ async fn fred_reaches_every_member_of_a_cluster() {
     let servers = cluster_of(3).await;
     let hosts = vec![("127.0.0.1", servers[0].port())];
     let config = Config { server: ServerConfig::new_clustered(hosts), ..Config::default() };
-    every_member_is_reached(&servers, redlock_fred::RedisNode::new(config)).await;
+    every_member_is_reached(&servers, redlock_fred::RedisNode::new(config.clone())).await;
+    let client = Client::new(config, None, None, None);
+    client.init().await.unwrap();
+    every_member_is_reached(&servers, redlock_fred::RedisNode::new(client)).await;
+    // One member is enough to find the others.
+    every_member_is_reached(&servers, redlock_fred::RedisNode::open(url(&servers[2..])).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,9 +27,9 @@ impl Fleet {
         let file = args.config.clone().or_else(|| set("REDLOCK_CONFIG").map(PathBuf::from));
         let config = file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         let (urls, source) = if !args.nodes.is_empty() {
-            (args.nodes.iter().flat_map(|nodes| apart(nodes)).collect(), Source::Argument)
+            (args.nodes.iter().flat_map(|nodes| NodeUrl::split(nodes)).collect(), Source::Argument)
         } else if let Some(nodes) = set("REDLOCK_NODES") {
-            (apart(unquoted(nodes.to_str().ok_or(FleetError::NoText)?)).collect(), Source::Environment)
+            (NodeUrl::split(unquoted(nodes.to_str().ok_or(FleetError::NoText)?)), Source::Environment)
         } else {
             (config.nodes, Source::File)
         };
@@ -39,7 +39,7 @@ impl Fleet {
         let urls = NodeUrl::parse_all(urls).map_err(|error| FleetError::Url { error, place: source })?;
         let is_open = || file.as_deref().is_some_and(config::is_open_to_all);
         match source {
-            _ if !urls.iter().any(|url| url.password.is_some()) => {}
+            _ if !urls.iter().any(|url| url.password.is_some() || url.sentinel_password.is_some()) => {}
             Source::Argument => {
                 say.warning(
                     "the password in --nodes shows in `ps`: put the URLs into REDLOCK_NODES or the file of --config",
@@ -107,11 +107,6 @@ fn unquoted(text: &str) -> &str {
     within('"').or_else(|| within('\'')).unwrap_or(text)
 }
 
-/// URLs that stand between commas or white space: lists are put together by scripts, and lines broken by people.
-fn apart(urls: &str) -> impl Iterator<Item = String> {
-    urls.split(|c: char| c == ',' || c.is_whitespace()).filter(|url| !url.is_empty()).map(str::to_owned)
-}
-
 #[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
 fn open(
     urls: Vec<NodeUrl>,
@@ -127,8 +122,8 @@ fn open(
             None => Ok(shared(redlock_fred::RedisNode::open_all(urls).map_err(fail)?)),
         };
     }
-    let open = |url| match tls {
-        Some(tls) => tls.open(url),
+    let open = |url: NodeUrl| match tls {
+        Some(tls) => tls.open(&url),
         None => redlock_redis_rs::RedisNode::open(url),
     };
     Ok(shared(urls.into_iter().map(open).collect::<Result<_, _>>().map_err(fail)?))

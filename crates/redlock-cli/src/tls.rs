@@ -5,13 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redlock_core::{NodeAddress, NodeUrl, NodeUrlError};
+use redlock_core::{NodeUrl, NodeUrlError};
 use redlock_redis_rs::{
-    RedisNode,
-    redis::{
-        Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
-        io::tcp::TcpSettings,
-    },
+    RedisClient, RedisNode,
+    redis::{ClientTlsConfig, TlsCertificates},
 };
 
 /// The `--ca` that stands for the authorities that the system trusts.
@@ -58,22 +55,8 @@ impl TlsFiles {
 
 impl Tls {
     /// Opens a node. Sends nothing.
-    pub(crate) fn open(&self, url: NodeUrl) -> Result<RedisNode, NodeUrlError> {
-        let NodeAddress::Tcp { host, port, tls: true } = url.address.clone() else { return RedisNode::open(url) };
-        url.check(true)?;
-        let mut login = RedisConnectionInfo::default().set_db(url.db.into());
-        if let Some(user) = &url.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &url.password {
-            login = login.set_password(password);
-        }
-        let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-        let client = address.into_connection_info().and_then(|info| {
-            let info = info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-            Client::build_with_tls(info, self.certificates.clone())
-        });
-        let node = RedisNode::new(client.map_err(|error| url.rejected(error))?).with_name(url.name());
+    pub(crate) fn open(&self, url: &NodeUrl) -> Result<RedisNode, NodeUrlError> {
+        let node = RedisNode::new(RedisClient::with_certificates(url, &self.certificates)?);
         Ok(node.with_connect_timeout(url.connect_timeout).with_response_timeout(url.response_timeout))
     }
 }

@@ -97,7 +97,7 @@ pub use self::{
         NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
     },
     api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
-    backend::{NodeAddress, NodeUrl, NodeUrlError, script},
+    backend::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures, script},
     doctor::{InitializeError, NodesError, NodesReport},
     inspect::{Holder, InspectError, Inspection, Listing, NodeView, Sight},
     named::{NamedLocks, UnlockError},

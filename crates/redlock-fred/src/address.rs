@@ -10,8 +10,7 @@ use tokio::{net::TcpStream, select, time::sleep};
 /// For how long an address is waited for before the next one is tried too, as RFC 8305 recommends.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
-/// Replaces the host of a single server by the address that answers first. TLS still checks the host's name. The hosts
-/// of clusters and of sentinels are left to fred.
+/// Replaces the host of a single server by the address that answers first. TLS still checks the host's name.
 pub(crate) async fn choose_address(config: &mut ServerConfig) -> io::Result<()> {
     let ServerConfig::Centralized { server } = config else { return Ok(()) };
     let addresses = resolve(&server.host, server.port).await?;

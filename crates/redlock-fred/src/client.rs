@@ -13,13 +13,13 @@ use fred::{
     types::config::{Config, Server, ServerConfig},
 };
 use redlock_core::{
-    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
-    backend::{self, Answered, Call, Connection},
+    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, UrlFeatures, WakeUps,
+    backend::{self, Answered, BehindSentinels, Call, Connection},
 };
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use crate::{
-    connection::{Connector, client_of, plain, read, run, words},
+    connection::{Connector, client_of, plain, plain_at, read, run, words},
     error::node_error,
 };
 
@@ -39,14 +39,30 @@ pub struct RedisClient {
     link: Link,
 }
 
+/// A service behind sentinels.
+struct Service {
+    connection: Connection<BehindSentinels<Connector>>,
+    passwords: Vec<String>,
+}
+
+/// A cluster.
+struct Members {
+    cluster: backend::Cluster<Connector>,
+    passwords: Vec<String>,
+}
+
 enum Link {
     Own(Box<Connection<Connector>>),
+    /// To the primary that sentinels name.
+    Service(Box<Service>),
+    /// To the members of a cluster.
+    Members(Box<Members>),
     Given(Vec<Given>),
 }
 
 impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
-        url.check(cfg!(feature = "tls"))?;
+        url.check(FEATURES)?;
         Ok(Self { name: url.name(), ..Self::own(config(url)?, url.keepalive) })
     }
 
@@ -57,6 +73,8 @@ impl backend::RedisClient for RedisClient {
     fn secrets(&self) -> Vec<String> {
         match &self.link {
             Link::Own(connection) => passwords(connection.client().config()),
+            Link::Service(service) => service.passwords.clone(),
+            Link::Members(members) => members.passwords.clone(),
             Link::Given(clients) => {
                 clients.first().map(|given| passwords(&given.client.client_config())).unwrap_or_default()
             }
@@ -64,7 +82,12 @@ impl backend::RedisClient for RedisClient {
     }
 
     fn is_new(&self) -> bool {
-        matches!(&self.link, Link::Own(connection) if connection.is_new())
+        match &self.link {
+            Link::Own(connection) => connection.is_new(),
+            Link::Service(service) => service.connection.is_new(),
+            Link::Members(members) => members.cluster.is_new(),
+            Link::Given(_) => false,
+        }
     }
 
     fn is_cluster(&self) -> bool {
@@ -79,6 +102,10 @@ impl backend::RedisClient for RedisClient {
     ) -> Result<Answered, NodeError> {
         let clients = match &self.link {
             Link::Own(connection) => return connection.call(call, connect_timeout, response_timeout).await,
+            Link::Service(service) => {
+                return service.connection.call(call, connect_timeout, response_timeout).await;
+            }
+            Link::Members(members) => return members.cluster.call(call, connect_timeout, response_timeout).await,
             Link::Given(clients) => clients,
         };
         let Some(given) = client_of(clients, call) else {
@@ -97,6 +124,10 @@ impl backend::RedisClient for RedisClient {
     ) -> Result<Vec<String>, NodeError> {
         let clients = match &self.link {
             Link::Own(connection) => return connection.command(command, connect_timeout, response_timeout).await,
+            Link::Service(service) => {
+                return service.connection.command(command, connect_timeout, response_timeout).await;
+            }
+            Link::Members(members) => return members.cluster.command(command, connect_timeout, response_timeout).await,
             Link::Given(clients) => clients,
         };
         let Some(given) = clients.first() else { return Err(no_client()) };
@@ -104,12 +135,38 @@ impl backend::RedisClient for RedisClient {
         words(answer.map_err(|error| node_error(given.explain(error)))?)
     }
 
+    async fn command_at(
+        &self,
+        host: &str,
+        port: u16,
+        command: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        match &self.link {
+            Link::Members(members) => {
+                members.cluster.command_at(host, port, command, connect_timeout, response_timeout).await
+            }
+            Link::Given(clients) if self.is_cluster => {
+                let Some(given) = clients.first() else { return Err(no_client()) };
+                let answer = plain_at(&given.client, Server::new(host, port), command, response_timeout).await;
+                words(answer.map_err(|error| node_error(given.explain(error)))?)
+            }
+            _ => Err(NodeErrorKind::Unsupported.into()),
+        }
+    }
+
     async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
         match &self.link {
-            Link::Own(connection) if !self.is_cluster => {
-                connection.listen(connection.client().listen(channel, connect_timeout)).await
+            Link::Own(connection) => connection.listen(connection.client().listen(channel, connect_timeout)).await,
+            Link::Service(service) => {
+                let listening = async {
+                    let primary = service.connection.client().primary(connect_timeout).await?;
+                    primary.listen(channel, connect_timeout).await
+                };
+                service.connection.listen(listening).await
             }
-            // A given client is the user's own: it is not for us what it listens to, nor how often it connects.
+            // The channel is on one member, and that may change. A given client is the user's own: it is not for us what it listens to, nor how often it connects.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }
     }
@@ -135,9 +192,31 @@ impl From<Pool> for RedisClient {
 }
 
 impl RedisClient {
-    /// A client with a connection of its own.
+    /// A client with connections of its own. fred's support of sentinels and clusters is not used for them: it waits for
+    /// each sentinel in turn, and has no connection to a cluster while any member is down.
     fn own(config: Config, keepalive: Option<Duration>) -> Self {
-        Self::new(&config.clone(), Link::Own(Box::new(Connection::new(Connector::new(config, keepalive)))))
+        let (server, passwords) = (config.server.clone(), passwords(&config));
+        let connector = Connector::new(config.clone(), keepalive);
+        let hosts = server.hosts().into_iter().map(|server| (server.host.to_string(), server.port));
+        let link = match &server {
+            ServerConfig::Clustered { .. } => {
+                let by_name = is_tls(&config);
+                let cluster = backend::Cluster::new(hosts, by_name, move |host, port| connector.member(host, port));
+                Link::Members(Box::new(Members { cluster, passwords }))
+            }
+            ServerConfig::Sentinel { service_name, .. } => {
+                let sentinels = connector.of_sentinels();
+                let service = BehindSentinels::new(
+                    hosts,
+                    service_name,
+                    |host, port| sentinels.at(host, port),
+                    move |host, port| connector.at(host, port),
+                );
+                Link::Service(Box::new(Service { connection: Connection::new(service), passwords }))
+            }
+            _ => Link::Own(Box::new(Connection::new(connector))),
+        };
+        Self::new(&config, link)
     }
 
     fn new(config: &Config, link: Link) -> Self {
@@ -187,6 +266,13 @@ impl Given {
     }
 }
 
+/// What this crate was built with.
+const FEATURES: UrlFeatures = UrlFeatures {
+    tls: cfg!(feature = "tls"),
+    sentinel: cfg!(feature = "sentinel"),
+    cluster: cfg!(feature = "cluster"),
+};
+
 fn no_client() -> NodeError {
     NodeError::new(NodeErrorKind::Unreachable, "the pool is empty")
 }
@@ -195,6 +281,14 @@ fn config(url: &NodeUrl) -> Result<Config, NodeUrlError> {
     let server = match url.address.clone() {
         NodeAddress::Tcp { host, port, .. } => ServerConfig::new_centralized(host, port),
         NodeAddress::Unix(path) => ServerConfig::Unix { path: path.into() },
+        NodeAddress::Cluster { members, .. } => ServerConfig::new_clustered(members),
+        #[cfg(feature = "sentinel")]
+        NodeAddress::Sentinel { sentinels, service, .. } => ServerConfig::Sentinel {
+            hosts: sentinels.into_iter().map(|(host, port)| Server::new(host, port)).collect(),
+            service_name: service,
+            username: url.sentinel_user.clone(),
+            password: url.sentinel_password.clone(),
+        },
         other => return Err(url.rejected(format!("unknown address {other}"))),
     };
     let database = match url.db {
@@ -220,8 +314,11 @@ fn tls(url: &NodeUrl) -> Result<Option<fred::types::config::TlsConfig>, NodeUrlE
     use fred::types::config::TlsConnector;
     use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-    if !matches!(url.address, NodeAddress::Tcp { tls: true, .. }) {
-        return Ok(None);
+    match url.address {
+        NodeAddress::Tcp { tls: true, .. }
+        | NodeAddress::Sentinel { tls: true, .. }
+        | NodeAddress::Cluster { tls: true, .. } => {}
+        _ => return Ok(None),
     }
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // Names its provider: the process-wide one panics where two are built in.
@@ -254,10 +351,13 @@ fn passwords(config: &Config) -> Vec<String> {
 
 /// The address, as errors and logs print it: for a cluster, or for sentinels, those of all that are known.
 fn name(config: &Config) -> String {
-    if let ServerConfig::Unix { path } = &config.server {
-        return path.display().to_string();
-    }
-    let address = |server: Server| NodeAddress::Tcp { host: server.host.to_string(), port: server.port, tls: false };
-    let hosts: Vec<_> = config.server.hosts().into_iter().map(|server| address(server).to_string()).collect();
-    hosts.join(",")
+    let servers = || config.server.hosts().into_iter().map(|server| (server.host.to_string(), server.port)).collect();
+    let address = match &config.server {
+        ServerConfig::Unix { path } => return path.display().to_string(),
+        ServerConfig::Sentinel { service_name, .. } => {
+            NodeAddress::Sentinel { sentinels: servers(), service: service_name.clone(), tls: false }
+        }
+        _ => NodeAddress::Cluster { members: servers(), tls: false },
+    };
+    address.to_string()
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use fred::{
-    clients::Client,
+    clients::{Client, Pipeline, WithOptions},
     error::{Error, ErrorKind},
     interfaces::ClientLike,
     types::{
         ClusterHash, CustomCommand, Value,
-        config::{Config, ConnectionConfig, Options, TcpConfig},
+        config::{Config, ConnectionConfig, Options, Server, TcpConfig},
     },
 };
 use redlock_core::{
@@ -65,6 +65,11 @@ impl Connector {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// With another configuration, and the same keepalive.
+    pub(crate) fn with(&self, config: Config) -> Self {
+        Self::new(config, self.keepalive)
     }
 
     /// A client without a reconnect policy: its connection ends when it breaks.
@@ -140,6 +145,15 @@ impl Connect for Connector {
         answered(&connection, answer).and_then(|value| read(value).map_err(Failure::Answered))
     }
 
+    async fn run_asking(
+        connection: Arc<Connected>,
+        call: &Call<'_>,
+        response_timeout: Duration,
+    ) -> Result<Reply, Failure> {
+        let answer = run_by(&connection.client, call, response_timeout, asking).await;
+        answered(&connection, answer).and_then(|value| read(value).map_err(Failure::Answered))
+    }
+
     async fn command(
         connection: Arc<Connected>,
         command: &[&str],
@@ -171,13 +185,27 @@ fn once(response_timeout: Duration) -> Options {
 
 /// Sends a plain command.
 pub(crate) async fn plain(client: &Client, command: &[&str], response_timeout: Duration) -> Result<Value, Error> {
+    plain_by(client, command, once(response_timeout)).await
+}
+
+/// Sends a plain command to one member of a cluster.
+pub(crate) async fn plain_at(
+    client: &Client,
+    member: Server,
+    command: &[&str],
+    response_timeout: Duration,
+) -> Result<Value, Error> {
+    plain_by(client, command, Options { cluster_node: Some(member), ..once(response_timeout) }).await
+}
+
+async fn plain_by(client: &Client, command: &[&str], options: Options) -> Result<Value, Error> {
     let Some((name, args)) = command.split_first() else {
         return Err(Error::new(ErrorKind::InvalidArgument, "no command"));
     };
     // In a cluster one member for all commands about the node.
     let name = CustomCommand::new(*name, ClusterHash::Custom(0), false);
     let args: Vec<Value> = args.iter().map(|word| (*word).into()).collect();
-    client.with_options(&once(response_timeout)).custom(name, args).await
+    client.with_options(&options).custom(name, args).await
 }
 
 /// All strings and numbers of a reply, in order.
@@ -196,17 +224,38 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
 
 /// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
 pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Duration) -> Result<Value, Error> {
+    run_by(client, call, response_timeout, async |client, command, args| client.custom(command, args).await).await
+}
+
+/// Sends one command right behind `ASKING`.
+async fn asking(client: WithOptions<Client>, command: CustomCommand, args: Vec<Value>) -> Result<Value, Error> {
+    let pipeline = Pipeline::from(client);
+    let asking = CustomCommand::new_static("ASKING", ClusterHash::FirstKey, false);
+    let () = pipeline.custom(asking, Vec::<Value>::new()).await?;
+    let () = pipeline.custom(command, args).await?;
+    pipeline.last().await
+}
+
+async fn run_by<F>(
+    client: &Client,
+    call: &Call<'_>,
+    response_timeout: Duration,
+    send: impl Fn(WithOptions<Client>, CustomCommand, Vec<Value>) -> F,
+) -> Result<Value, Error>
+where
+    F: Future<Output = Result<Value, Error>>,
+{
     let sent = Instant::now();
     let within = |timeout| client.with_options(&once(timeout));
     let Some(script) = call.script() else {
         let set_command = CustomCommand::new_static("SET", slot(client, call), false);
-        return within(response_timeout).custom(set_command, set(call)).await;
+        return send(within(response_timeout), set_command, set(call)).await;
     };
-    match within(response_timeout).custom(eval("EVALSHA", client, call), args(script.sha1(), call)).await {
+    match send(within(response_timeout), eval("EVALSHA", client, call), args(script.sha1(), call)).await {
         Err(error) if is_no_script(&error) => {
             // To fred, no time at all would be no bound.
             let left = response_timeout.saturating_sub(sent.elapsed()).max(Duration::from_millis(1));
-            within(left).custom(eval("EVAL", client, call), args(script.source(), call)).await
+            send(within(left), eval("EVAL", client, call), args(script.source(), call)).await
         }
         answer => answer,
     }

@@ -23,6 +23,7 @@
 mod address;
 mod client;
 mod connection;
+mod servers;
 mod error;
 mod wake_ups;
 
@@ -55,6 +56,21 @@ mod tests {
     #[test]
     fn tls_takes_the_feature() {
         assert_eq!(RedisNode::open("rediss://a").is_ok(), cfg!(feature = "tls"));
+    }
+
+    #[test]
+    fn sentinels_and_clusters_take_their_features() {
+        let opened = |url: &str| match RedisNode::open(url) {
+            Ok(node) => Ok(node.name().to_owned()),
+            Err(error) => Err(error.missing_feature()),
+        };
+        let told = |name: &str, feature, is_on| if is_on { Ok(name.to_owned()) } else { Err(Some(feature)) };
+        let (sentinel, cluster) = (cfg!(feature = "sentinel"), cfg!(feature = "cluster"));
+        assert_eq!(
+            opened("redis+sentinel://:p@a,b/s?sentinel_password=q"),
+            told("a:26379,b:26379/s", "sentinel", sentinel)
+        );
+        assert_eq!(opened("redis-cluster://:p@a,b:7000"), told("a:6379,b:7000", "cluster", cluster));
     }
 
     #[tokio::test]

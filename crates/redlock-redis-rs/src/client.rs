@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tls")]
+use redis::TlsCertificates;
 #[cfg(feature = "sentinel")]
 use redis::sentinel::SentinelClient;
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    Client, ConnectionAddr, ConnectionInfo, RedisResult,
     aio::{ConnectionManager, MultiplexedConnection},
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 #[cfg(feature = "cluster")]
 use redis::{
@@ -22,7 +23,7 @@ use redis::{
 };
 use redlock_core::{
     NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
-    backend::{self, Answered, Call, Connection},
+    backend::{self, Answered, BehindSentinels, Call, Connection},
 };
 use tokio::time::timeout;
 
@@ -31,12 +32,14 @@ use crate::sentinels::Sentinels;
 use crate::{
     connection::{Connector, plain, read, run, words},
     error::node_error,
+    settings::{FEATURES, Settings, with_default_keepalive},
 };
 
 /// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
 ///
 /// | from | connection |
 /// |---|---|
+/// | [`NodeUrl`], by [`with_certificates`](Self::with_certificates) (feature `tls`) | as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | [`redis::Client`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | `redis::sentinel::SentinelClient` (feature `sentinel`) | one of the node's own, to the primary that the sentinels name whenever it connects |
 /// | [`ConnectionManager`] | the given one. Leave its retries at 0: while they last, a dead node costs the whole timeout |
@@ -45,10 +48,16 @@ use crate::{
 pub struct RedisClient {
     name: String,
     link: Link,
+    /// The passwords of a URL.
+    passwords: Vec<String>,
 }
 
 enum Link {
     Own(Box<Connection<Connector>>),
+    /// Of a URL with sentinels.
+    Service(Box<Connection<BehindSentinels<Connector>>>),
+    /// Of a URL with the members of a cluster.
+    Members(Box<backend::Cluster<Connector>>),
     Manager(ConnectionManager),
     Multiplexed(MultiplexedConnection),
     #[cfg(feature = "cluster")]
@@ -57,9 +66,7 @@ enum Link {
 
 impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
-        url.check(cfg!(feature = "tls"))?;
-        let client = connection_info(url).and_then(Client::open).map_err(|error| url.rejected(error))?;
-        Ok(Self { name: url.name(), link: Link::Own(Box::new(Connection::new(Connector::Client(Box::new(client))))) })
+        Self::of_url(url, Ok)
     }
 
     fn name(&self) -> &str {
@@ -69,18 +76,27 @@ impl backend::RedisClient for RedisClient {
     fn secrets(&self) -> Vec<String> {
         match &self.link {
             Link::Own(connection) => connection.client().passwords(),
-            // They do not show theirs.
-            _ => Vec::new(),
+            // A client of the user's own does not show its passwords.
+            _ => self.passwords.clone(),
         }
     }
 
     fn is_new(&self) -> bool {
-        matches!(&self.link, Link::Own(connection) if connection.is_new())
+        match &self.link {
+            Link::Own(connection) => connection.is_new(),
+            Link::Service(connection) => connection.is_new(),
+            Link::Members(members) => members.is_new(),
+            _ => false,
+        }
     }
 
-    #[cfg(feature = "cluster")]
     fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster(_))
+        match self.link {
+            Link::Members(_) => true,
+            #[cfg(feature = "cluster")]
+            Link::Cluster(_) => true,
+            _ => false,
+        }
     }
 
     async fn call(
@@ -91,6 +107,8 @@ impl backend::RedisClient for RedisClient {
     ) -> Result<Answered, NodeError> {
         let answer = match &self.link {
             Link::Own(connection) => return connection.call(call, connect_timeout, response_timeout).await,
+            Link::Service(connection) => return connection.call(call, connect_timeout, response_timeout).await,
+            Link::Members(members) => return members.call(call, connect_timeout, response_timeout).await,
             Link::Manager(manager) => timeout(response_timeout, run(&mut manager.clone(), call)).await,
             Link::Multiplexed(connection) => timeout(response_timeout, run(&mut connection.clone(), call)).await,
             #[cfg(feature = "cluster")]
@@ -109,6 +127,8 @@ impl backend::RedisClient for RedisClient {
         let plain = plain(command);
         let answer = match &self.link {
             Link::Own(connection) => return connection.command(command, connect_timeout, response_timeout).await,
+            Link::Service(connection) => return connection.command(command, connect_timeout, response_timeout).await,
+            Link::Members(members) => return members.command(command, connect_timeout, response_timeout).await,
             Link::Manager(manager) => timeout(response_timeout, plain.query_async(&mut manager.clone())).await,
             Link::Multiplexed(connection) => {
                 timeout(response_timeout, plain.query_async(&mut connection.clone())).await
@@ -121,9 +141,38 @@ impl backend::RedisClient for RedisClient {
         words(answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?)
     }
 
+    async fn command_at(
+        &self,
+        host: &str,
+        port: u16,
+        command: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        match &self.link {
+            Link::Members(members) => members.command_at(host, port, command, connect_timeout, response_timeout).await,
+            #[cfg(feature = "cluster")]
+            Link::Cluster(cluster) => {
+                let member = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
+                let mut cluster = cluster.clone();
+                let answer = cluster.route_command(plain(command), RoutingInfo::SingleNode(member));
+                let answer = timeout(response_timeout, answer).await;
+                words(answer.map_err(|_| NodeError::no_answer(response_timeout))?.map_err(node_error)?)
+            }
+            _ => Err(NodeErrorKind::Unsupported.into()),
+        }
+    }
+
     async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Box<dyn WakeUps>, NodeError> {
         match &self.link {
             Link::Own(connection) => connection.listen(connection.client().listen(channel, connect_timeout)).await,
+            Link::Service(connection) => {
+                let listening = async {
+                    let primary = connection.client().primary(connect_timeout).await?;
+                    primary.listen(channel, connect_timeout).await
+                };
+                connection.listen(listening).await
+            }
             // They tell no address that a second connection could be made to.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }
@@ -131,10 +180,78 @@ impl backend::RedisClient for RedisClient {
 }
 
 impl RedisClient {
+    /// A client for a URL with TLS that trusts only these authorities and shows this client certificate: to the server,
+    /// to all members of a cluster, or to the sentinels and the primary that they name. Without TLS in the URL, the
+    /// certificates are not used.
+    ///
+    /// ```no_run
+    /// use std::{error::Error, fs};
+    ///
+    /// use redlock_core::NodeUrl;
+    /// use redlock_redis_rs::{
+    ///     RedisClient, RedisNode,
+    ///     redis::{ClientTlsConfig, TlsCertificates},
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn Error>> {
+    /// let certificates = TlsCertificates {
+    ///     root_cert: Some(fs::read("ca.pem")?),
+    ///     client_tls: Some(ClientTlsConfig { client_cert: fs::read("cert.pem")?, client_key: fs::read("key.pem")? }),
+    /// };
+    /// let url = NodeUrl::parse("rediss://10.0.0.1")?;
+    /// let node = RedisNode::new(RedisClient::with_certificates(&url, &certificates)?)
+    ///     .with_connect_timeout(url.connect_timeout)
+    ///     .with_response_timeout(url.response_timeout);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the URL or a certificate cannot be used.
+    #[cfg(feature = "tls")]
+    pub fn with_certificates(url: &NodeUrl, certificates: &TlsCertificates) -> Result<Self, NodeUrlError> {
+        Self::of_url(url, |info| match info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                let client = Client::build_with_tls(info, certificates.clone())?;
+                Ok(client.get_connection_info().clone())
+            }
+            _ => Ok(info),
+        })
+    }
+
+    /// The client of a URL; `secure` completes what is known of TLS.
+    fn of_url(
+        url: &NodeUrl,
+        secure: impl Fn(ConnectionInfo) -> RedisResult<ConnectionInfo>,
+    ) -> Result<Self, NodeUrlError> {
+        url.check(FEATURES)?;
+        let Settings { server, sentinel } = Settings::of(url, secure).map_err(|error| url.rejected(error))?;
+        let link = match url.address.clone() {
+            NodeAddress::Sentinel { sentinels, service, .. } => {
+                let sentinel = |host: &str, port| Connector::at(&sentinel, host, port);
+                let server = move |host: &str, port| Connector::at(&server, host, port);
+                let service = BehindSentinels::new(sentinels, &service, sentinel, server);
+                Link::Service(Box::new(Connection::new(service)))
+            }
+            NodeAddress::Cluster { members, tls } => {
+                let member = move |host: &str, port| Connector::at(&server, host, port);
+                Link::Members(Box::new(backend::Cluster::new(members, tls, member)))
+            }
+            _ => Link::Own(Box::new(Connection::new(Connector::Server(Box::new(server))))),
+        };
+        let passwords = [&url.password, &url.sentinel_password].into_iter().flatten().cloned().collect();
+        Ok(Self { name: url.name(), link, passwords })
+    }
+
+    fn new(name: String, link: Link) -> Self {
+        Self { name, link, passwords: Vec::new() }
+    }
+
     /// A connection that does not tell its address.
     fn unnamed(link: Link) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        Self { name: format!("redis connection {}", COUNT.fetch_add(1, Ordering::Relaxed)), link }
+        Self::new(format!("redis connection {}", COUNT.fetch_add(1, Ordering::Relaxed)), link)
     }
 }
 
@@ -146,7 +263,7 @@ impl From<Client> for RedisClient {
             other => other.to_string(),
         };
         let client = with_default_keepalive(client);
-        Self { name, link: Link::Own(Box::new(Connection::new(Connector::Client(Box::new(client))))) }
+        Self::new(name, Link::Own(Box::new(Connection::new(Connector::Client(Box::new(client))))))
     }
 }
 
@@ -184,53 +301,8 @@ impl fmt::Debug for RedisClient {
     }
 }
 
-/// The client, with keepalive unless its settings have another.
-pub(crate) fn with_default_keepalive(client: Client) -> Client {
-    let info = client.get_connection_info();
-    let tcp = info.tcp_settings();
-    if tcp.keepalive().is_some() {
-        return client;
-    }
-    let tcp = kept_alive(tcp.clone(), NodeUrl::DEFAULT_KEEPALIVE);
-    Client::open(info.clone().set_tcp_settings(tcp)).unwrap_or(client)
-}
-
-/// A dead server is noticed after twice the idle time.
-fn kept_alive(tcp: TcpSettings, idle: Duration) -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(idle);
-    #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "windows"))]
-    let keepalive = keepalive.with_interval((idle / 3).max(Duration::from_secs(1)));
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    let tcp = match tcp.user_timeout() {
-        None => tcp.set_user_timeout(2 * idle),
-        Some(_) => tcp,
-    };
-    tcp.set_keepalive(keepalive)
-}
-
 /// One member for all commands about the node: by itself the client sends some to all members, others to any.
 #[cfg(feature = "cluster")]
 fn primary_of_slot_0() -> RoutingInfo {
     RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master)))
-}
-
-fn connection_info(url: &NodeUrl) -> redis::RedisResult<ConnectionInfo> {
-    let address = match url.address.clone() {
-        NodeAddress::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host, port),
-        NodeAddress::Tcp { host, port, tls: true } => {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        }
-        NodeAddress::Unix(path) => ConnectionAddr::Unix(path.into()),
-        other => return Err((redis::ErrorKind::InvalidClientConfig, "unknown address", other.to_string()).into()),
-    };
-    let mut login = RedisConnectionInfo::default().set_db(url.db.into());
-    if let Some(user) = &url.user {
-        login = login.set_username(user);
-    }
-    if let Some(password) = &url.password {
-        login = login.set_password(password);
-    }
-    let tcp = TcpSettings::default().set_nodelay(true);
-    let tcp = url.keepalive.into_iter().fold(tcp, kept_alive);
-    Ok(address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisConnectionInfo, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisConnectionInfo, RedisResult,
+    Value,
     aio::{ConnectionManager, MultiplexedConnection},
 };
 use redlock_core::{
@@ -14,30 +15,38 @@ use redlock_core::{
 };
 use tokio::time::{error::Elapsed, timeout};
 
-#[cfg(feature = "sentinel")]
-use crate::{client::with_default_keepalive, sentinels::Sentinels};
 use crate::{
     error::{is_broken, is_login, is_no_script, node_error},
     greeting::greeting,
     resolver::Resolver,
+    settings::at,
 };
+#[cfg(feature = "sentinel")]
+use crate::{sentinels::Sentinels, settings::with_default_keepalive};
 
 /// Connects by a client's settings.
 pub(crate) enum Connector {
     /// Always to the same address.
     Client(Box<Client>),
+    /// The same, as a URL or a cluster names it.
+    Server(Box<ConnectionInfo>),
     /// To the server that the sentinels name as the primary at that moment.
     #[cfg(feature = "sentinel")]
     Sentinel(Arc<Sentinels>),
 }
 
 impl Connector {
+    /// With the same settings, to the server at this host and port.
+    pub(crate) fn at(info: &ConnectionInfo, host: &str, port: u16) -> Self {
+        Self::Server(Box::new(at(info, host, port)))
+    }
+
     /// The passwords that are known.
     pub(crate) fn passwords(&self) -> Vec<String> {
+        let password = |info: &ConnectionInfo| info.redis_settings().password().map(str::to_owned);
         match self {
-            Self::Client(client) => {
-                client.get_connection_info().redis_settings().password().map(str::to_owned).into_iter().collect()
-            }
+            Self::Client(client) => password(client.get_connection_info()).into_iter().collect(),
+            Self::Server(info) => password(info).into_iter().collect(),
             #[cfg(feature = "sentinel")]
             Self::Sentinel(sentinels) => sentinels.password().into_iter().collect(),
         }
@@ -52,12 +61,14 @@ impl Connector {
         let _ = connect_timeout;
         let connector = match self {
             Self::Client(client) => Self::Client(client.clone()),
+            Self::Server(info) => Self::Server(info.clone()),
             #[cfg(feature = "sentinel")]
             Self::Sentinel(sentinels) => Self::Sentinel(Arc::clone(sentinels)),
         };
         async move {
             let client = match connector {
                 Self::Client(client) => *client,
+                Self::Server(info) => Client::open(*info)?,
                 #[cfg(feature = "sentinel")]
                 Self::Sentinel(sentinels) => with_default_keepalive(sentinels.primary(connect_timeout).await?),
             };
@@ -114,6 +125,15 @@ impl Connect for Connector {
         response_timeout: Duration,
     ) -> Result<Reply, Failure> {
         let answer = timeout(response_timeout, run(&mut connection, call)).await;
+        answered(answer, read, response_timeout)
+    }
+
+    async fn run_asking(
+        connection: MultiplexedConnection,
+        call: &Call<'_>,
+        response_timeout: Duration,
+    ) -> Result<Reply, Failure> {
+        let answer = timeout(response_timeout, run(&mut Asking(connection), call)).await;
         answered(answer, read, response_timeout)
     }
 
@@ -212,6 +232,19 @@ impl Sends for MultiplexedConnection {
     // Without the box that `ConnectionLike` would put each future into.
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         self.send_packed_command(command).await
+    }
+}
+
+/// A connection over which each command follows `ASKING`.
+struct Asking(MultiplexedConnection);
+
+impl Sends for Asking {
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("ASKING").add_command(command.clone());
+        // The second answer only.
+        let answers = self.0.send_packed_commands(&pipeline, 1, 1).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
     }
 }
 

@@ -32,7 +32,7 @@ impl Folder {
         for (name, text) in files {
             let file = folder.path.join(name);
             fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
         }
         Ok(folder)
     }

@@ -1,5 +1,8 @@
 //! What a test may ask of a server before it starts.
 
+/// The configuration file of a sentinel.
+pub(super) const SENTINEL_FILE: &str = "sentinel.conf";
+
 /// How a server is started. The default keeps nothing: no snapshot, no append-only file.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
@@ -9,6 +12,7 @@ pub struct ServerOptions {
     pub(super) unix_socket: bool,
     pub(super) can_be_cut_off: bool,
     pub(super) fakes_clock: bool,
+    pub(super) is_sentinel: bool,
 }
 
 impl ServerOptions {
@@ -73,9 +77,17 @@ impl ServerOptions {
         self
     }
 
+    /// The server is a sentinel with this configuration file, in which it also notes what it learns.
+    #[must_use]
+    pub fn sentinel(mut self, configuration: impl Into<String>) -> Self {
+        self.is_sentinel = true;
+        self.file(SENTINEL_FILE, configuration)
+    }
+
     pub(super) fn is_default(&self) -> bool {
-        let Self { args, files, keeps_memory, unix_socket, can_be_cut_off, fakes_clock } = self;
-        args.is_empty() && files.is_empty() && !keeps_memory && !unix_socket && !can_be_cut_off && !fakes_clock
+        let Self { args, files, keeps_memory, unix_socket, can_be_cut_off, fakes_clock, is_sentinel } = self;
+        let has_none = !keeps_memory && !unix_socket && !can_be_cut_off && !fakes_clock && !is_sentinel;
+        args.is_empty() && files.is_empty() && has_none
     }
 
     pub(super) fn needs_folder(&self) -> bool {

@@ -13,6 +13,7 @@ use super::{
     clock::{self, ServerClock},
     containers::Container,
     folder::Folder,
+    options::SENTINEL_FILE,
     ports::Port,
     processes::Process,
     reply::{Address, Reply},
@@ -281,6 +282,10 @@ impl Settings {
         let spare = self.spare_port.as_ref().map(|port| port.number().to_string()).unwrap_or_default();
         let fill = |arg: &String| arg.replace("{folder}", &folder).replace("{spare_port}", &spare);
         args.extend(self.options.args.iter().map(fill));
+        if self.options.is_sentinel {
+            args.insert(0, format!("{folder}/{SENTINEL_FILE}"));
+            args.push("--sentinel".to_owned());
+        }
         args
     }
 }

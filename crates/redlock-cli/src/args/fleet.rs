@@ -14,7 +14,10 @@ pub(crate) struct FleetArgs {
     ///
     /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the
     /// file.
-    #[arg(long, value_name = "URL,URL,...", value_delimiter = ',')]
+    ///
+    /// `redis+sentinel://host,host,host/service` is a service behind Redis Sentinel, and `redis-cluster://host,host` a Redis
+    /// Cluster: each is one node. A comma between their hosts does not end the URL.
+    #[arg(long, value_name = "URL,URL,...")]
     pub(crate) nodes: Vec<String>,
 
     /// The configuration file; `redlock --help` shows one. REDLOCK_CONFIG names it too.
@@ -83,8 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_separated_by_commas_or_given_one_by_one() {
-        assert_eq!(parse(&["--nodes", "redis://a,redis://b"]).nodes, ["redis://a", "redis://b"]);
+    fn nodes_are_given_in_one_list_or_one_by_one() {
+        assert_eq!(parse(&["--nodes", "redis://a,redis://b"]).nodes, ["redis://a,redis://b"]);
         assert_eq!(parse(&["--nodes", "redis://a", "--nodes", "redis://b"]).nodes, ["redis://a", "redis://b"]);
     }
 

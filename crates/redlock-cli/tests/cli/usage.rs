@@ -28,6 +28,36 @@ async fn urls_stand_between_commas_and_white_space_however_many() {
 }
 
 #[tokio::test]
+async fn a_comma_between_the_hosts_of_one_url_ends_no_url() {
+    let stage = Stage::new(2).await;
+    let sentinels = "redis+sentinel://:hunter2@127.0.0.1:1,127.0.0.1:2/mymaster?sentinel_password=hunter3";
+    for nodes in [format!("{sentinels},{}", stage.nodes()), format!("{} {sentinels}", stage.nodes())] {
+        let mut by_variable = bare(["status", "a"]);
+        by_variable.env("REDLOCK_NODES", &nodes);
+        for told in [outcome(by_variable).await, outcome(bare(["status", "a", "--nodes", &nodes])).await] {
+            assert_eq!(told.code, 1, "{}", told.stderr);
+            assert!(told.stdout.contains("2 of 3 nodes answered"), "{}", told.stdout);
+            assert!(told.stdout.contains("127.0.0.1:1,127.0.0.1:2/mymaster"), "{}", told.stdout);
+            assert!(!told.stdout.contains("hunter"), "{}", told.stdout);
+        }
+    }
+    let file = stage.file("redlock.toml");
+    fs::write(&file, format!("nodes = [{:?}, {sentinels:?}]\n", stage.servers[0].url())).unwrap();
+    let told = outcome(bare(["status", "a", "--config"].map(OsStr::new).into_iter().chain([file.as_os_str()]))).await;
+    assert!(told.stdout.contains("1 of 2 nodes answered"), "{told:?}");
+
+    for (url, what) in [
+        ("redis+sentinel://:hunter2@a,b", "there is no service"),
+        ("redis+sentinel://:hunter2@/mymaster", "host"),
+        ("redis-clusters://:hunter2@a,b", "the scheme is none of"),
+    ] {
+        let told = outcome(bare(["status", "a", "--nodes", url])).await;
+        assert!(told.code == 125 && told.stderr.contains(what), "{url}: {told:?}");
+        assert!(!told.stderr.contains("hunter2"), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn quotes_around_the_urls_are_left_out() {
     let stage = Stage::new(3).await;
     for quote in ["\"", "'"] {

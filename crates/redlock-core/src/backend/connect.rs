@@ -32,6 +32,21 @@ pub trait Connect: Send + Sync + 'static {
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
+    /// Runs a script as [`run`](Self::run), on a member of a Redis Cluster that is taking over the hash slot of its keys:
+    /// `ASKING` is sent right in front of each command, with nothing in between. Default: not supported.
+    ///
+    /// # Errors
+    ///
+    /// Told apart by what they mean for the connection.
+    fn run_asking(
+        connection: Self::Connection,
+        call: &Call<'_>,
+        response_timeout: Duration,
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send {
+        let _ = (connection, call, response_timeout);
+        async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
+    }
+
     /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command). Default: not supported.
     ///
     /// # Errors
@@ -53,6 +68,9 @@ pub trait Connect: Send + Sync + 'static {
     }
 }
 
+/// Makes the client of the server at a host and port.
+pub(super) type ClientAt<C> = dyn Fn(&str, u16) -> C + Send + Sync;
+
 /// Why a script or a command has no reply.
 #[derive(Debug)]
 pub enum Failure {
@@ -62,4 +80,13 @@ pub enum Failure {
     Silent(NodeError),
     /// The node answered with an error.
     Answered(NodeError),
+}
+
+impl Failure {
+    /// The error, whatever it means for the connection.
+    pub(super) fn error(self) -> NodeError {
+        match self {
+            Self::Broken(error) | Self::Silent(error) | Self::Answered(error) => error,
+        }
+    }
 }

@@ -131,6 +131,18 @@ impl<C: Connect> Connection<C> {
         Ok(Answered { reply, sent_again })
     }
 
+    /// As [`call`](Self::call), on a member of a Redis Cluster that is taking over the hash slot of the keys.
+    pub(super) async fn call_asking(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Answered, NodeError> {
+        let run = |connection| C::run_asking(connection, call, response_timeout);
+        let (reply, sent_again) = self.carry_out(connect_timeout, response_timeout, run).await?;
+        Ok(Answered { reply, sent_again })
+    }
+
     /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command); on a connection that turns out
     /// to be broken, once again on a new one.
     ///

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{Node, RedisClient, describe::forbids_key};
+use super::{
+    Node, RedisClient,
+    describe::forbids_key,
+    slot_map::{Member, SlotMap},
+};
 use crate::{
     names::{Resource, Token},
     node::{ListAnswer, ListRequest, NodeError, NodeErrorKind},
@@ -18,48 +22,93 @@ const STEP: &str = "10000";
 const AT_ONCE: usize = 256;
 
 impl<C: RedisClient> Node<C> {
-    /// Goes over all keys, and looks at those that may be locks.
+    /// Goes over all keys, and looks at those that may be locks. Of a Redis Cluster, on each primary in turn.
     pub(super) async fn locks(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
+        let mut listing = Listing { request, started: Instant::now(), locks: BTreeSet::new(), has_moved: false };
+        let mut is_complete = true;
         if self.client().is_cluster() {
-            let what = "the locks of a Redis Cluster are not listed: each of its members knows a part of them";
-            return Err(NodeError::new(NodeErrorKind::Unsupported, what));
+            let nodes = self.ask(&["CLUSTER", "NODES"]).await?.concat();
+            for member in SlotMap::read(&nodes, "", false).owners() {
+                is_complete = self.scan(Some(member), &mut listing).await?;
+                if !is_complete {
+                    break;
+                }
+            }
+        } else {
+            is_complete = self.scan(None, &mut listing).await?;
         }
-        let (pattern, started) = (format!("{}*", literal(&request.prefix)), Instant::now());
+        Ok(ListAnswer::new(listing.locks.into_iter().collect(), is_complete && !listing.has_moved))
+    }
+
+    /// Whether all keys of the server were looked at.
+    async fn scan(&self, member: Option<&Member>, listing: &mut Listing<'_>) -> Result<bool, NodeError> {
+        let pattern = format!("{}*", literal(&listing.request.prefix));
         let mut cursor = "0".to_owned();
-        let mut locks = BTreeSet::new();
         loop {
             let step = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", "string"];
-            let mut told = self.ask(&step).await?.into_iter();
+            let mut told = self.ask_member(member, &step).await?.into_iter();
             let none = || NodeError::new(NodeErrorKind::Other, "unexpected answer: no cursor");
             let next = told.next().ok_or_else(none)?;
-            let mut looks = stream::iter(told.map(|key| self.lock_at(key))).buffer_unordered(AT_ONCE);
-            while let Some(lock) = looks.next().await {
-                locks.extend(lock?);
-                if started.elapsed() >= request.limit {
-                    return Ok(ListAnswer::new(locks.into_iter().collect(), false));
+            let mut looks = stream::iter(told.map(|key| self.lock_at(member, key))).buffer_unordered(AT_ONCE);
+            while let Some(look) = looks.next().await {
+                match look? {
+                    Look::Lock(key) => {
+                        listing.locks.insert(key);
+                    }
+                    Look::Other => {}
+                    Look::Moved => listing.has_moved = true,
+                }
+                if listing.is_over() {
+                    return Ok(false);
                 }
             }
             drop(looks);
             cursor = next;
-            let is_complete = cursor == "0";
-            if is_complete || locks.len() >= request.enough || started.elapsed() >= request.limit {
-                return Ok(ListAnswer::new(locks.into_iter().collect(), is_complete));
+            if cursor == "0" {
+                return Ok(true);
+            }
+            if listing.locks.len() >= listing.request.enough || listing.is_over() {
+                return Ok(false);
             }
         }
     }
 
     /// The key, if a lock is there. Of a value no more is read than a token can be long, and one byte to tell that it is longer.
-    async fn lock_at(&self, key: String) -> Result<Option<String>, NodeError> {
+    async fn lock_at(&self, member: Option<&Member>, key: String) -> Result<Look, NodeError> {
         if Resource::new(&key).is_err() {
-            return Ok(None);
+            return Ok(Look::Other);
         }
-        match self.ask(&["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
-            Ok(value) => Ok(value.first().is_some_and(|value| Token::is_one(value.as_bytes())).then_some(key)),
+        match self.ask_member(member, &["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
+            Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
+            Ok(_) => Ok(Look::Other),
             // Set anew since, as something else.
-            Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(None),
+            Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
+            Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
         }
     }
+}
+
+/// What was found so far.
+struct Listing<'a> {
+    request: &'a ListRequest,
+    started: Instant,
+    locks: BTreeSet<String>,
+    /// Whether a key went to another member of the cluster meanwhile, which may have been looked at already.
+    has_moved: bool,
+}
+
+impl Listing<'_> {
+    fn is_over(&self) -> bool {
+        self.started.elapsed() >= self.request.limit
+    }
+}
+
+/// What a key holds.
+enum Look {
+    Lock(String),
+    Other,
+    Moved,
 }
 
 /// A pattern for this text and no other.

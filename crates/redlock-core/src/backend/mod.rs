@@ -4,13 +4,17 @@
 //! mean. Users depend on a backend.
 //!
 //! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
-//! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`].
+//! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`], or a
+//! [`Cluster`] of them.
 
 pub mod script;
 mod node_url;
 mod node;
 mod connect;
 mod connection;
+mod cluster;
+mod slot_map;
+mod sentinels;
 mod call;
 mod resolve;
 mod describe;
@@ -19,9 +23,11 @@ mod listing;
 
 pub use self::{
     call::{Answered, Call, Reply},
+    cluster::Cluster,
     connect::{Connect, Failure},
     connection::Connection,
     node::{Node, RedisClient},
-    node_url::{NodeAddress, NodeUrl, NodeUrlError},
+    node_url::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures},
     resolve::resolve,
+    sentinels::BehindSentinels,
 };

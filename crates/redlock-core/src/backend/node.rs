@@ -13,6 +13,7 @@ use super::{
     Answered, Call, Reply,
     node_url::{NodeUrl, NodeUrlError},
     script,
+    slot_map::Member,
 };
 use crate::{
     algorithm::NodeFacts,
@@ -79,6 +80,24 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Vec<String>, NodeError>> + Send {
         let _ = (words, connect_timeout, response_timeout);
+        async { Err(NodeErrorKind::Unsupported.into()) }
+    }
+
+    /// Sends a plain command as [`command`](Self::command), to the member of a Redis Cluster at this host and port.
+    /// Default: not supported; then the locks of a cluster are not listed.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such member, no connection, no answer, or an error for an answer.
+    fn command_at(
+        &self,
+        host: &str,
+        port: u16,
+        words: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<String>, NodeError>> + Send {
+        let _ = (host, port, words, connect_timeout, response_timeout);
         async { Err(NodeErrorKind::Unsupported.into()) }
     }
 
@@ -236,6 +255,13 @@ impl<C: RedisClient> Node<C> {
 
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Vec<String>, NodeError> {
         let answered = self.client.command(words, self.connect_timeout, self.response_timeout).await;
+        answered.map_err(|error| self.clean(error, &[]))
+    }
+
+    /// Of a member of a Redis Cluster, if one is given.
+    pub(super) async fn ask_member(&self, member: Option<&Member>, words: &[&str]) -> Result<Vec<String>, NodeError> {
+        let Some(Member { host, port }) = member else { return self.ask(words).await };
+        let answered = self.client.command_at(host, *port, words, self.connect_timeout, self.response_timeout).await;
         answered.map_err(|error| self.clean(error, &[]))
     }
 }

@@ -6,6 +6,7 @@ mod answer;
 mod verdict;
 mod node_error;
 mod node_error_kind;
+mod redirect;
 mod secrets;
 mod clock;
 mod entropy;
@@ -22,4 +23,4 @@ pub use self::{
         OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
     },
 };
-pub(crate) use self::{lock_node::LATE_LIMIT, node_error::WrongServer, verdict::Verdict};
+pub(crate) use self::{lock_node::LATE_LIMIT, node_error::WrongServer, redirect::Redirect, verdict::Verdict};

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use super::{
     node_error_kind::NodeErrorKind,
+    redirect::Redirect,
     secrets::{cleaned, without_echo},
 };
 
@@ -13,6 +14,8 @@ pub struct NodeError {
     kind: NodeErrorKind,
     sent: Sent,
     wrong_server: Option<WrongServer>,
+    /// In a box: all other errors are smaller for it.
+    redirect: Option<Box<Redirect>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -66,12 +69,17 @@ impl NodeError {
     /// again if the server may be the wrong one: if it is a replica, for example. For authors of backends.
     #[must_use]
     pub fn with_reply(self, text: &str) -> Self {
-        Self { wrong_server: WrongServer::of_reply(text), ..self }
+        Self { wrong_server: WrongServer::of_reply(text), redirect: Redirect::of_reply(text).map(Box::new), ..self }
     }
 
     /// Why the server may be the wrong one, if its reply says so.
     pub(crate) fn wrong_server(&self) -> Option<WrongServer> {
         self.wrong_server
+    }
+
+    /// Where a member of a Redis Cluster redirects the request to, if its reply says so.
+    pub(crate) fn redirect(&self) -> Option<&Redirect> {
+        self.redirect.as_deref()
     }
 
     /// The same error, in which none of these secrets can be read.
@@ -125,6 +133,11 @@ impl NodeError {
         self.sent == Sent::Before
     }
 
+    /// Whether the request was never sent.
+    pub(crate) fn was_never_sent(&self) -> bool {
+        self.sent == Sent::Never
+    }
+
     /// Whether the request was not carried out, and will not be: the node has answered with an error, or it was never
     /// sent.
     pub(crate) fn is_certain(&self) -> bool {
@@ -174,7 +187,7 @@ impl Error for NodeError {
 
 impl From<NodeErrorKind> for NodeError {
     fn from(kind: NodeErrorKind) -> Self {
-        Self { kind, sent: Sent::Unmarked, wrong_server: None, source: None }
+        Self { kind, sent: Sent::Unmarked, wrong_server: None, redirect: None, source: None }
     }
 }
 

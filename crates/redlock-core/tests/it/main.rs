@@ -46,6 +46,7 @@ mod traces;
 
 // A node over any Redis client.
 mod backend_connection;
+mod backend_cluster;
 mod backend_node;
 mod backend_facts;
 mod backend_listing;

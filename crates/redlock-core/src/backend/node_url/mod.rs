@@ -1,12 +1,19 @@
 //! Node URLs, read once for every Redis client, so that all of them take the same ones.
 
+mod address;
+mod error;
 mod printable;
 
 use std::{convert::Infallible, fmt, time::Duration};
 
 use url::Url;
 
-use self::printable::{UNKNOWN, host_of, is_cut_short, may_hide_password, printable};
+pub use self::{address::NodeAddress, error::NodeUrlError};
+use self::{
+    address::{Hosts, address, decoded, split},
+    error::Why,
+    printable::{UNKNOWN, host_of, is_cut_short, may_hide_password, printable},
+};
 
 /// Where a Redis node is and how to talk to it. For authors of backends; users write the URL.
 ///
@@ -15,13 +22,20 @@ use self::printable::{UNKNOWN, host_of, is_cut_short, may_hide_password, printab
 /// rediss://...                                                       the same over TLS
 /// redis+unix:///path/to.sock[?db=1&user=u&password=p&...]            also unix:///path/to.sock
 /// tcp://[:password@]host[:port][/db][?DialTimeout=ns&...]            as redlock-go writes it
+/// redis+sentinel://[user[:password]@]host[:port],...,host[:port]/service[/db][?...]      port 26379 by default
+/// redis-cluster://[user[:password]@]host[:port],...,host[:port][?...]
 /// ```
+///
+/// A service behind Redis Sentinel is one node, and so is a Redis Cluster. The hosts of `redis+sentinel` are sentinels;
+/// user and password are those of the Redis servers. The hosts of `redis-cluster` are members, which name the others.
+/// With TLS: `rediss+sentinel` (to the sentinels too) and `rediss-cluster`.
 ///
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `connect_timeout` | bound on connecting, as `200ms` or `1s` | 1 s |
 /// | `response_timeout` | bound on one answer | 1 s |
 /// | `keepalive` | idle time after which TCP checks the connection, or `off` | 30 s |
+/// | `sentinel_user`, `sentinel_password` | the login to the sentinels; also `sentinelUsername`, `sentinelPassword` | none |
 /// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the greater of the last two is the response timeout | |
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +46,10 @@ pub struct NodeUrl {
     pub user: Option<String>,
     /// The password. Never printed.
     pub password: Option<String>,
+    /// The user of the sentinels, for ACLs.
+    pub sentinel_user: Option<String>,
+    /// The password of the sentinels. Never printed.
+    pub sentinel_password: Option<String>,
     /// The database number.
     pub db: u32,
     /// The bound on connecting.
@@ -42,39 +60,14 @@ pub struct NodeUrl {
     pub keepalive: Option<Duration>,
 }
 
-/// Where a node listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NodeAddress {
-    /// A host and a port.
-    Tcp {
-        /// The name or address, without the brackets of an IPv6 address.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Whether to use TLS.
-        tls: bool,
-    },
-    /// The path of a unix socket.
-    Unix(String),
-}
-
-impl fmt::Display for NodeAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => f.write_str(path),
-        }
-    }
-}
-
 impl fmt::Debug for NodeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NodeUrl")
             .field("address", &self.address)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "..."))
+            .field("sentinel_user", &self.sentinel_user)
+            .field("sentinel_password", &self.sentinel_password.as_ref().map(|_| "..."))
             .field("db", &self.db)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
@@ -110,28 +103,29 @@ impl NodeUrl {
     }
 
     fn read(text: &str) -> Result<Self, NodeUrlError> {
-        let malformed = |error: url::ParseError| Why::Malformed(error.to_string());
-        let url = Url::parse(text).map_err(|error| NodeUrlError {
+        let hosts = Hosts::of(text);
+        let url = Url::parse(&hosts.first_only).map_err(|error| NodeUrlError {
             url: host_of(text),
-            why: malformed(error),
+            why: if hosts.are_unexpected { Why::Hosts } else { Why::Malformed(error.to_string()) },
             number: None,
         })?;
         let fail = |why| NodeUrlError { url: printable(&url), why, number: None };
+        let (address, db) = address(&url, &hosts).map_err(fail)?;
         let mut node = Self {
-            address: address(&url).map_err(fail)?,
+            address,
             user: decoded(url.username()).map_err(fail)?,
             password: decoded(url.password().unwrap_or_default()).map_err(fail)?,
+            sentinel_user: None,
+            sentinel_password: None,
             db: 0,
             connect_timeout: Self::DEFAULT_TIMEOUT,
             response_timeout: Self::DEFAULT_TIMEOUT,
             keepalive: Some(Self::DEFAULT_KEEPALIVE),
         };
-        if let NodeAddress::Tcp { .. } = node.address {
-            match url.path().trim_matches('/') {
-                "" => {}
-                db => node.db = db.parse().map_err(|_| fail(not_a_database(db)))?,
-            }
+        if !db.is_empty() {
+            node.db = db.parse().map_err(|_| fail(not_a_database(db)))?;
         }
+        let has_sentinels = matches!(node.address, NodeAddress::Sentinel { .. });
         let mut go_response_timeout = None;
         for (name, value) in url.query_pairs() {
             let bad = |()| fail(Why::Timeout);
@@ -147,11 +141,29 @@ impl NodeUrl {
                 "db" => node.db = value.parse().map_err(|_| fail(not_a_database(&value)))?,
                 "user" => node.user = Some(value.into_owned()),
                 "password" | "pass" => node.password = Some(value.into_owned()),
+                "sentinel_user" | "sentinelUsername" if has_sentinels => node.sentinel_user = Some(value.into_owned()),
+                "sentinel_password" | "sentinelPassword" if has_sentinels => {
+                    node.sentinel_password = Some(value.into_owned());
+                }
                 _ => return Err(fail(Why::Option)),
             }
         }
         node.response_timeout = go_response_timeout.unwrap_or(node.response_timeout);
         Ok(node)
+    }
+
+    /// Splits a list of URLs, such as that of an environment variable: at white space and at commas. A comma between the
+    /// hosts of a `redis+sentinel` or `redis-cluster` URL belongs to the URL.
+    ///
+    /// ```
+    /// use redlock_core::NodeUrl;
+    ///
+    /// let urls = NodeUrl::split("redis://a,redis+sentinel://b,c,d/mymaster,redis://e");
+    /// assert_eq!(urls, ["redis://a", "redis+sentinel://b,c,d/mymaster", "redis://e"]);
+    /// ```
+    #[must_use]
+    pub fn split(list: &str) -> Vec<String> {
+        split(list)
     }
 
     /// Reads the URLs of one fleet.
@@ -168,7 +180,7 @@ impl NodeUrl {
         for (index, url) in urls.into_iter().enumerate() {
             let number = |error: NodeUrlError| NodeUrlError { number: Some(index + 1), ..error };
             let node = url.try_into().map_err(|error| number(error.into()))?;
-            if nodes.iter().any(|other| other.address == node.address) {
+            if nodes.iter().any(|other| other.address.is_same_node(&node.address)) {
                 return Err(number(node.error(Why::Twice)));
             }
             nodes.push(node);
@@ -194,21 +206,33 @@ impl NodeUrl {
         Self { keepalive, ..self }
     }
 
-    /// Checks what the setters were given, for backends to call when they open a node.
+    /// Checks what the setters were given, and whether the backend was built with what the URL needs. For backends, which
+    /// call it when they open a node.
     ///
     /// # Errors
     ///
-    /// If a timeout is zero, or TLS is asked for and `tls` is false: the backend was built without it.
-    pub fn check(&self, tls: bool) -> Result<(), NodeUrlError> {
+    /// If a timeout is zero, or a feature of the backend crate is missing: [`NodeUrlError::missing_feature`] names it.
+    pub fn check(&self, features: UrlFeatures) -> Result<(), NodeUrlError> {
         if self.connect_timeout.is_zero()
             || self.response_timeout.is_zero()
             || self.keepalive.is_some_and(|it| it.is_zero())
         {
             return Err(self.error(Why::ZeroTimeout));
         }
-        match self.address {
-            NodeAddress::Tcp { tls: true, .. } if !tls => Err(self.error(Why::NoTls)),
-            _ => Ok(()),
+        let (is_sentinel, is_cluster, has_tls) = match self.address {
+            NodeAddress::Tcp { tls, .. } => (false, false, tls),
+            NodeAddress::Sentinel { tls, .. } => (true, false, tls),
+            NodeAddress::Cluster { tls, .. } => (false, true, tls),
+            NodeAddress::Unix(_) => (false, false, false),
+        };
+        let needed = [
+            ("sentinel", is_sentinel && !features.sentinel),
+            ("cluster", is_cluster && !features.cluster),
+            ("tls", has_tls && !features.tls),
+        ];
+        match needed.into_iter().find(|(_, is_missing)| *is_missing) {
+            Some((feature, _)) => Err(self.error(Why::Feature(feature))),
+            None => Ok(()),
         }
     }
 
@@ -223,11 +247,22 @@ impl NodeUrl {
     }
 
     /// The address, as errors and logs print it. Two URLs of one server have one name, whatever their databases: a
-    /// database number does not make a second, independent node.
+    /// database number does not make a second, independent node. Behind sentinels, the service is part of the name.
     #[must_use]
     pub fn name(&self) -> String {
         self.address.to_string()
     }
+}
+
+/// Which features a backend crate was built with, as far as URLs need them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UrlFeatures {
+    /// `rediss://` and other URLs with TLS.
+    pub tls: bool,
+    /// `redis+sentinel://`.
+    pub sentinel: bool,
+    /// `redis-cluster://`.
+    pub cluster: bool,
 }
 
 impl TryFrom<&str> for NodeUrl {
@@ -261,29 +296,6 @@ impl From<Infallible> for NodeUrlError {
     }
 }
 
-fn address(url: &Url) -> Result<NodeAddress, Why> {
-    let tls = match url.scheme() {
-        "redis" | "tcp" | "valkey" => false,
-        "rediss" | "valkeys" => true,
-        "redis+unix" | "unix" => {
-            let path = decoded(url.path())?.filter(|path| path != "/").ok_or(Why::NoHost)?;
-            return Ok(NodeAddress::Unix(path));
-        }
-        _ => return Err(Why::Scheme),
-    };
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Why::NoHost)?;
-    if host.contains('%') {
-        return Err(Why::HostEncoded);
-    }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    Ok(NodeAddress::Tcp { host, port: url.port().unwrap_or(6379), tls })
-}
-
-fn decoded(text: &str) -> Result<Option<String>, Why> {
-    let text = percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| Why::Encoding)?;
-    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
-}
-
 fn duration(text: &str) -> Result<Duration, ()> {
     humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()).ok_or(())
 }
@@ -300,69 +312,6 @@ fn not_a_database(db: &str) -> Why {
     let digits = db.strip_prefix('-').unwrap_or(db);
     let is_harmless = db.len() <= LONGEST && digits.chars().all(|char| char.is_ascii_alphanumeric());
     Why::Database(if is_harmless { db.to_owned() } else { String::new() })
-}
-
-/// A node URL that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use node url {}`{url}`: {why}", Number(*number))]
-pub struct NodeUrlError {
-    /// As much of the URL as may be printed.
-    url: String,
-    why: Why,
-    /// Which of several URLs it is, from 1.
-    number: Option<usize>,
-}
-
-/// The number of a URL, if it is one of several.
-struct Number(Option<usize>);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |number| write!(f, "number {number}, "))
-    }
-}
-
-/// A text in quotes, if there is one.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "{:?} ", self.0) }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Why {
-    #[error("{0}; write it as `redis://host:6379`")]
-    Malformed(String),
-    #[error("the scheme is none of redis, rediss, redis+unix, unix, tcp, valkey, valkeys")]
-    Scheme,
-    #[error("a percent-encoded part is not UTF-8")]
-    Encoding,
-    #[error("the host is percent-encoded: write `@` after user and password as it is")]
-    HostEncoded,
-    #[error("there is no host or path")]
-    NoHost,
-    #[error("the same server is given twice; one server must not vote twice")]
-    Twice,
-    #[error("a timeout is zero")]
-    ZeroTimeout,
-    #[error("TLS is not built in: switch on the feature `tls` of the backend crate")]
-    NoTls,
-    #[error("{0}")]
-    Rejected(String),
-    /// Empty if it may not be printed.
-    #[error("the database {}is not a number", Quoted(.0))]
-    Database(String),
-    #[error("the user or the password seems to contain `#`, `/` or `?`: percent-encode them, for example `/` as `%2F`")]
-    NotEncoded,
-    #[error(
-        "an option is none of connect_timeout, response_timeout, keepalive, db, user, password, DialTimeout, ReadTimeout, \
-         WriteTimeout"
-    )]
-    Option,
-    #[error("a timeout is no positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]
-    Timeout,
 }
 
 #[cfg(test)]

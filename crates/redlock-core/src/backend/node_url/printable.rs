@@ -45,7 +45,7 @@ fn has_at(text: &str) -> bool {
 
 /// The host and the port of a URL that cannot be read, as far as they can be told from the password.
 pub(super) fn host_of(text: &str) -> String {
-    let is_host = |char: char| char.is_ascii_alphanumeric() || ".:-_[]".contains(char);
+    let is_host = |char: char| char.is_ascii_alphanumeric() || ".,:-_[]".contains(char);
     let host = behind_scheme(text).filter(|(_, options)| !has_at(options)).and_then(|(address, _)| {
         let (_, host) = address.rsplit_once('@')?;
         host.split(ENDS_LOGIN).next().filter(|host| !host.is_empty() && host.chars().all(is_host))

@@ -61,7 +61,7 @@ fn keepalive_is_on_unless_it_is_switched_off() {
     assert_eq!(parse("redis://a?keepalive=off").keepalive, None);
     assert_eq!(parse("redis://a").with_keepalive(None).keepalive, None);
     assert!(NodeUrl::parse("redis://a?keepalive=0s").is_err());
-    assert!(parse("redis://a").with_keepalive(Some(Duration::ZERO)).check(false).is_err());
+    assert!(parse("redis://a").with_keepalive(Some(Duration::ZERO)).check(UrlFeatures::default()).is_err());
 }
 
 #[test]
@@ -174,13 +174,14 @@ fn one_server_must_not_vote_twice() {
 
 #[test]
 fn tls_must_be_built_in_to_be_used() {
-    assert!(parse("rediss://a").check(true).is_ok());
-    assert!(parse("rediss://a").check(false).is_err());
-    assert!(parse("redis://a").check(false).is_ok());
+    let tls = UrlFeatures { tls: true, ..UrlFeatures::default() };
+    assert!(parse("rediss://a").check(tls).is_ok());
+    assert!(parse("rediss://a").check(UrlFeatures::default()).is_err());
+    assert!(parse("redis://a").check(UrlFeatures::default()).is_ok());
 }
 
 #[test]
 fn a_timeout_is_not_zero() {
-    assert!(parse("redis://a").with_connect_timeout(Duration::ZERO).check(true).is_err());
-    assert!(parse("redis://a").with_response_timeout(Duration::ZERO).check(true).is_err());
+    assert!(parse("redis://a").with_connect_timeout(Duration::ZERO).check(UrlFeatures::default()).is_err());
+    assert!(parse("redis://a").with_response_timeout(Duration::ZERO).check(UrlFeatures::default()).is_err());
 }

@@ -1,0 +1,325 @@
+//! The members of a Redis Cluster: a connection to each, and which one is asked for a key.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Answered, Call, Connect, Connection,
+    connect::ClientAt,
+    slot_map::{Member, SlotMap},
+};
+use crate::{
+    names::hash_slot,
+    node::{NodeError, NodeErrorKind, Redirect},
+};
+
+/// How often a call is redirected at most. A slot that moves redirects it once, or twice if the map is old.
+const REDIRECTS: usize = 4;
+
+/// How long the members are not asked again which of them has which slots.
+const ASKED_AGAIN: Duration = Duration::from_millis(250);
+
+/// How many members are asked at the same time. The first answer counts, so a hung member delays nothing.
+const AT_ONCE: usize = 8;
+
+/// The connections to the members of one Redis Cluster. Each is made when it is first needed.
+///
+/// A call goes to the member that has the hash slot of its keys, and follows `MOVED` and `ASK`. A member that cannot be
+/// reached is no reason to leave the others: only calls for its slots fail, until a replica has taken its place.
+pub struct Cluster<C: Connect> {
+    seeds: Vec<Member>,
+    client: Box<ClientAt<C>>,
+    by_name: bool,
+    /// Locked only to look or to change, never across an `await`.
+    known: Mutex<Known<C>>,
+    /// Held while the members are asked about the slots.
+    asking: tokio::sync::Mutex<()>,
+}
+
+struct Known<C: Connect> {
+    connections: HashMap<Member, Arc<Connection<C>>>,
+    slots: Option<SlotMap>,
+    /// Whether the slots may have moved since.
+    is_doubtful: bool,
+    /// When the members were last asked.
+    asked: Option<Instant>,
+}
+
+impl<C: Connect> Cluster<C> {
+    /// A cluster with these members at least, as host and port. `client` makes the client of a member. With `by_name`,
+    /// members that announce a host name are reached by it: over TLS, the certificate is checked against it.
+    pub fn new(
+        seeds: impl IntoIterator<Item = (String, u16)>,
+        by_name: bool,
+        client: impl Fn(&str, u16) -> C + Send + Sync + 'static,
+    ) -> Self {
+        let known = Known { connections: HashMap::new(), slots: None, is_doubtful: false, asked: None };
+        Self {
+            seeds: seeds.into_iter().map(|(host, port)| Member { host, port }).collect(),
+            client: Box::new(client),
+            by_name,
+            known: Mutex::new(known),
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether no member has been asked yet.
+    pub fn is_new(&self) -> bool {
+        self.known().asked.is_none()
+    }
+
+    /// Runs a script, or the plain command that a [`Call`] without a script is, on the member that has its keys. Ends
+    /// within both timeouts together.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    pub async fn call(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Answered, NodeError> {
+        let bound = connect_timeout.saturating_add(response_timeout);
+        // In a box: calls of plain nodes are smaller for it.
+        let called = timeout(bound, Box::pin(self.call_member(call, connect_timeout, response_timeout))).await;
+        called.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
+    }
+
+    async fn call_member(
+        &self,
+        call: &Call<'_>,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Answered, NodeError> {
+        let slot = call.keys().next().map_or(0, |key| hash_slot(key.as_str()));
+        let mut member = self.owner(slot, connect_timeout, response_timeout).await?;
+        let (mut asks, mut sent_before) = (false, false);
+        for _ in 0..REDIRECTS {
+            let connection = self.connection(&member);
+            let answered = match asks {
+                false => connection.call(call, connect_timeout, response_timeout).await,
+                true => connection.call_asking(call, connect_timeout, response_timeout).await,
+            };
+            let error = match answered {
+                Ok(answered) => return Ok(Answered { sent_again: answered.sent_again || sent_before, ..answered }),
+                Err(error) => error,
+            };
+            let next = match error.redirect() {
+                Some(redirect) => {
+                    let next = target(redirect, &member);
+                    asks = redirect.asks;
+                    if !asks {
+                        self.moved(slot, &next);
+                    }
+                    sent_before |= error.is_of_second_copy();
+                    next
+                }
+                None => {
+                    self.note(&error);
+                    if error.kind() != NodeErrorKind::Unreachable {
+                        return Err(error.after(sent_before));
+                    }
+                    sent_before |= !error.was_never_sent();
+                    let next = self.owner(slot, connect_timeout, response_timeout).await;
+                    match next.ok().filter(|next| *next != member || asks) {
+                        Some(next) => {
+                            asks = false;
+                            next
+                        }
+                        None => return Err(error.after(sent_before)),
+                    }
+                }
+            };
+            member = next;
+        }
+        Err(NodeError::new(NodeErrorKind::Other, "the members of the cluster redirect to each other")
+            .after(sent_before))
+    }
+
+    /// Sends a plain command to the primary of hash slot 0, as [`RedisClient::command`](super::RedisClient::command).
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    pub async fn command(
+        &self,
+        words: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        let bound = connect_timeout.saturating_add(response_timeout);
+        let commanded = async {
+            let member = self.owner(0, connect_timeout, response_timeout).await?;
+            let answer = self.connection(&member).command(words, connect_timeout, response_timeout).await;
+            answer.inspect_err(|error| self.note(error))
+        };
+        timeout(bound, Box::pin(commanded)).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
+    }
+
+    /// Sends a plain command to one member, as [`RedisClient::command_at`](super::RedisClient::command_at).
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, no answer, or an error for an answer.
+    pub async fn command_at(
+        &self,
+        host: &str,
+        port: u16,
+        words: &[&str],
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Vec<String>, NodeError> {
+        let member = match host {
+            // A cluster of one member, which does not know its own address.
+            "" => self.owner(0, connect_timeout, response_timeout).await?,
+            host => Member::new(host, port),
+        };
+        self.connection(&member).command(words, connect_timeout, response_timeout).await
+    }
+
+    /// The member that has the slot, as far as is known. Asks the members if that is in doubt.
+    async fn owner(
+        &self,
+        slot: u16,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    ) -> Result<Member, NodeError> {
+        let known = self.known().owner(slot);
+        if let Some(owner) = &known
+            && !self.known().is_due(slot)
+        {
+            return Ok(owner.clone());
+        }
+        let asking = match &known {
+            // Another call asks already.
+            Some(owner) => match self.asking.try_lock() {
+                Ok(asking) => asking,
+                Err(_) => return Ok(owner.clone()),
+            },
+            None => self.asking.lock().await,
+        };
+        // Another call may have asked meanwhile.
+        let is_due = self.known().is_due(slot);
+        let asked = match is_due {
+            true => self.ask_members(connect_timeout, response_timeout).await,
+            false => Ok(()),
+        };
+        drop(asking);
+        match (self.known().owner(slot), asked) {
+            (Some(owner), _) => Ok(owner),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => {
+                let text = format!("CLUSTERDOWN no member of the cluster has hash slot {slot}");
+                Err(NodeError::new(NodeErrorKind::Other, text).never_sent())
+            }
+        }
+    }
+
+    /// Learns from the first member that answers which one has which slots.
+    async fn ask_members(&self, connect_timeout: Duration, response_timeout: Duration) -> Result<(), NodeError> {
+        let members = self.known().members(&self.seeds);
+        let asked = stream::iter(members).map(async |member| {
+            let connection = self.connection(&member);
+            let nodes = connection.command(&["CLUSTER", "NODES"], connect_timeout, response_timeout).await?;
+            Ok((member, nodes.concat()))
+        });
+        let mut answers = Box::pin(asked.buffer_unordered(AT_ONCE));
+        let mut failure = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok((member, nodes)) => {
+                    let slots = SlotMap::read(&nodes, &member.host, self.by_name);
+                    if slots.owners().is_empty() {
+                        // It has left the cluster, or the cluster has no slots yet.
+                        let text =
+                            format!("CLUSTERDOWN {}:{} knows no member with hash slots", member.host, member.port);
+                        failure.get_or_insert(NodeError::new(NodeErrorKind::Other, text));
+                        continue;
+                    }
+                    let mut known = self.known();
+                    let stays = |one: &Member| self.seeds.contains(one) || slots.owners().contains(one);
+                    known.connections.retain(|one, _| stays(one));
+                    (known.slots, known.is_doubtful, known.asked) = (Some(slots), false, Some(Instant::now()));
+                    return Ok(());
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        self.known().asked = Some(Instant::now());
+        let nobody = || NodeError::new(NodeErrorKind::Unreachable, "no member of the cluster is known");
+        Err(failure.unwrap_or_else(nobody).never_sent())
+    }
+
+    /// An error of a member that may have been replaced by another one.
+    fn note(&self, error: &NodeError) {
+        use NodeErrorKind::{Loading, Other, ReadOnly, Timeout, Unreachable};
+        self.known().is_doubtful |= matches!(error.kind(), Loading | Other | ReadOnly | Timeout | Unreachable);
+    }
+
+    fn moved(&self, slot: u16, owner: &Member) {
+        let mut known = self.known();
+        known.is_doubtful = true;
+        if let Some(slots) = &mut known.slots {
+            slots.moved(slot, owner);
+        }
+    }
+
+    fn connection(&self, member: &Member) -> Arc<Connection<C>> {
+        let mut known = self.known();
+        if let Some(connection) = known.connections.get(member) {
+            return Arc::clone(connection);
+        }
+        let connection = Arc::new(Connection::new((self.client)(&member.host, member.port)));
+        known.connections.insert(member.clone(), Arc::clone(&connection));
+        connection
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known<C>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Connect> Known<C> {
+    fn owner(&self, slot: u16) -> Option<Member> {
+        self.slots.as_ref()?.owner(slot).cloned()
+    }
+
+    /// Whether the members are to be asked who has the slot.
+    fn is_due(&self, slot: u16) -> bool {
+        match (&self.slots, self.asked) {
+            (None, _) | (_, None) => true,
+            (Some(slots), Some(asked)) => {
+                (self.is_doubtful || slots.owner(slot).is_none()) && asked.elapsed() >= ASKED_AGAIN
+            }
+        }
+    }
+
+    /// All members that are known, each once.
+    fn members(&self, seeds: &[Member]) -> Vec<Member> {
+        let owners = self.slots.as_ref().map(SlotMap::owners).unwrap_or_default();
+        let others = seeds.iter().filter(|seed| !owners.contains(seed));
+        owners.iter().chain(others).cloned().collect()
+    }
+}
+
+impl<C: Connect> fmt::Debug for Cluster<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A client's own output may hold a password.
+        f.debug_struct("Cluster").field("seeds", &self.seeds).finish_non_exhaustive()
+    }
+}
+
+fn target(redirect: &Redirect, from: &Member) -> Member {
+    let host = if redirect.host.is_empty() { &from.host } else { &redirect.host };
+    Member::new(host, redirect.port)
+}

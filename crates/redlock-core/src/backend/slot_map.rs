@@ -1,0 +1,143 @@
+//! Which member of a Redis Cluster has which hash slots.
+
+/// How many hash slots a Redis Cluster has.
+const SLOTS: usize = 16384;
+
+/// No member has the slot.
+const NOBODY: u16 = u16::MAX;
+
+/// Where a member of a Redis Cluster listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Member {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Member {
+    pub(super) fn new(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port }
+    }
+}
+
+/// The owners of all hash slots.
+pub(super) struct SlotMap {
+    owners: Vec<Member>,
+    /// For each slot, the index of its owner.
+    slots: Box<[u16]>,
+}
+
+impl SlotMap {
+    /// What `CLUSTER NODES` says: a line for each member with its ID, its address, its flags and, from the ninth word on,
+    /// its slots. A member that does not know its own address has that of the `asked` one. With `by_name`, members that
+    /// announce a host name are known by it, because their certificates are.
+    pub(super) fn read(nodes: &str, asked: &str, by_name: bool) -> Self {
+        let mut map = Self { owners: Vec::new(), slots: vec![NOBODY; SLOTS].into() };
+        for line in nodes.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
+            if !flags.split(',').any(|flag| flag == "master") || flags.contains("noaddr") {
+                continue;
+            }
+            let Some(member) = member(address, asked, by_name) else { continue };
+            slots.iter().filter_map(|slots| range(slots)).for_each(|(first, last)| map.give(first, last, &member));
+        }
+        map
+    }
+
+    pub(super) fn owner(&self, slot: u16) -> Option<&Member> {
+        self.owners.get(usize::from(*self.slots.get(usize::from(slot))?))
+    }
+
+    /// All members that have a slot, each once.
+    pub(super) fn owners(&self) -> &[Member] {
+        &self.owners
+    }
+
+    /// The slot has another owner.
+    pub(super) fn moved(&mut self, slot: u16, owner: &Member) {
+        self.give(slot.into(), slot.into(), owner);
+    }
+
+    fn give(&mut self, first: usize, last: usize, owner: &Member) {
+        let known = self.owners.iter().position(|known| known == owner);
+        let index = known.unwrap_or_else(|| {
+            self.owners.push(owner.clone());
+            self.owners.len() - 1
+        });
+        let Ok(index) = u16::try_from(index) else { return };
+        self.slots.iter_mut().take(last + 1).skip(first).for_each(|slot| *slot = index);
+    }
+}
+
+/// `ip:port@bus,hostname,...`; of an IPv6 address, all but the last part is the address.
+fn member(address: &str, asked: &str, by_name: bool) -> Option<Member> {
+    let (address, rest) = address.split_once('@').unwrap_or((address, ""));
+    let (ip, port) = address.rsplit_once(':')?;
+    let name = rest.split(',').nth(1).filter(|name| by_name && !name.is_empty() && !name.contains('='));
+    let host = name.unwrap_or(if ip.is_empty() { asked } else { ip });
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some(Member { host: host.to_owned(), port })
+}
+
+/// `5` or `5-9`; what is in brackets is a slot that moves.
+fn range(slots: &str) -> Option<(usize, usize)> {
+    let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODES: &str = "aa 10.0.0.1:6379@16379,one.example,shard-id=1 myself,master - 0 0 1 connected 0-8191 9000\n\
+        bb 10.0.0.2:6379@16379 master - 0 0 2 connected 8192-8999 9001-16000 [93-<-aa]\n\
+        cc 10.0.0.3:6379@16379 slave,fail aa 0 0 1 connected\n\
+        dd :0@0 master,noaddr - 0 0 0 disconnected 16001\n\
+        ee 2001:db8::5:6379@16379,shard-id=5 master,fail - 0 0 3 connected 16002\n\
+        ff 10.0.0.6:6379@16379 master - 0 0 3 connected\n\
+        short line\n";
+
+    fn host(map: &SlotMap, slot: u16) -> Option<&str> {
+        map.owner(slot).map(|member| member.host.as_str())
+    }
+
+    #[test]
+    fn each_slot_has_the_primary_that_cluster_nodes_names() {
+        let map = SlotMap::read(NODES, "asked", false);
+        for (slot, owner) in [
+            (0, Some("10.0.0.1")),
+            (8191, Some("10.0.0.1")),
+            (8192, Some("10.0.0.2")),
+            (9000, Some("10.0.0.1")),
+            (9001, Some("10.0.0.2")),
+            (16001, None),
+            (16002, Some("2001:db8::5")),
+            (16383, None),
+        ] {
+            assert_eq!(host(&map, slot), owner, "{slot}");
+        }
+        assert_eq!(map.owners().len(), 3);
+        assert_eq!(host(&map, u16::MAX), None);
+    }
+
+    #[test]
+    fn a_member_may_be_known_by_its_name() {
+        let map = SlotMap::read(NODES, "asked", true);
+        assert_eq!((host(&map, 0), host(&map, 16002)), (Some("one.example"), Some("2001:db8::5")));
+    }
+
+    #[test]
+    fn a_member_without_an_address_is_the_one_that_was_asked() {
+        let map = SlotMap::read("aa :7000@17000 myself,master - 0 0 1 connected 0-16383\n", "db.example", false);
+        assert_eq!(map.owner(16383), Some(&Member::new("db.example", 7000)));
+    }
+
+    #[test]
+    fn a_slot_that_moved_has_its_new_owner() {
+        let mut map = SlotMap::read(NODES, "", false);
+        map.moved(8191, &Member::new("10.0.0.2", 6379));
+        map.moved(16383, &Member::new("10.0.0.9", 7));
+        assert_eq!((host(&map, 8190), host(&map, 8191)), (Some("10.0.0.1"), Some("10.0.0.2")));
+        assert_eq!((host(&map, 16383), map.owners().len()), (Some("10.0.0.9"), 4));
+    }
+}

@@ -1,0 +1,377 @@
+//! The members of a Redis Cluster and the servers behind sentinels: which of them is connected to, and when. Over a
+//! network without servers, in virtual time.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use redlock_core::{
+    InspectRequest, LockNode as _, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource,
+    algorithm::hash_slot,
+    backend::{Answered, BehindSentinels, Call, Cluster, Connect, Connection, Failure, Node, RedisClient, Reply},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::support::ms;
+
+/// What a server does.
+#[derive(Debug, Clone, Copy)]
+enum Server {
+    Refuses,
+    Hangs,
+    /// The connection breaks with each script.
+    Breaks,
+    /// Scripts and plain commands have these answers, where an error is a text with its code.
+    Answers {
+        script: &'static str,
+        command: &'static str,
+    },
+}
+
+/// Servers by port, and what was sent to which.
+#[derive(Debug, Clone, Default)]
+struct Network {
+    servers: Arc<Mutex<BTreeMap<u16, Server>>>,
+    sent: Arc<Mutex<Vec<String>>>,
+}
+
+impl Network {
+    fn put(&self, port: u16, server: Server) {
+        self.servers.lock().unwrap().insert(port, server);
+    }
+
+    fn at(&self, port: u16) -> Server {
+        self.servers.lock().unwrap().get(&port).copied().unwrap_or(Server::Refuses)
+    }
+
+    fn note(&self, what: String) {
+        self.sent.lock().unwrap().push(what);
+    }
+
+    /// What was sent since the last look.
+    fn sent(&self) -> Vec<String> {
+        std::mem::take(&mut *self.sent.lock().unwrap())
+    }
+
+    fn client(&self) -> impl Fn(&str, u16) -> Fake + Send + Sync + 'static {
+        let network = self.clone();
+        move |_, port| Fake { network: network.clone(), port }
+    }
+
+    /// A server of a cluster, as `CLUSTER NODES` describes it.
+    fn member(&self, port: u16, script: &'static str, nodes: &'static str) {
+        self.put(port, Server::Answers { script, command: nodes });
+    }
+}
+
+/// A client of the server at a port, and its connection.
+#[derive(Debug, Clone)]
+struct Fake {
+    network: Network,
+    port: u16,
+}
+
+fn answer(text: &str) -> Result<(), Failure> {
+    let is_error = text.split(' ').next().is_some_and(|code| ["MOVED", "ASK", "READONLY", "NOPERM"].contains(&code));
+    match is_error {
+        true => Err(Failure::Answered(NodeError::new(NodeErrorKind::of_reply(text), text).with_reply(text))),
+        false => Ok(()),
+    }
+}
+
+impl Connect for Fake {
+    type Connection = Self;
+
+    fn connect(&self, _: Duration) -> impl Future<Output = Result<Self, NodeError>> + Send + 'static {
+        let (fake, server) = (self.clone(), self.network.at(self.port));
+        async move {
+            match server {
+                Server::Refuses => Err(NodeError::new(NodeErrorKind::Unreachable, "refused")),
+                Server::Hangs => pending().await,
+                _ => Ok(fake),
+            }
+        }
+    }
+
+    async fn run(fake: Self, _: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+        fake.network.note(format!("script to {}", fake.port));
+        match fake.network.at(fake.port) {
+            Server::Answers { script, .. } => answer(script).map(|()| Reply::Nothing),
+            Server::Hangs => {
+                sleep(response_timeout).await;
+                Err(Failure::Silent(NodeError::no_answer(response_timeout)))
+            }
+            _ => Err(Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, "reset"))),
+        }
+    }
+
+    async fn run_asking(fake: Self, call: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
+        fake.network.note("asking".to_owned());
+        // The slot is on its way to this member.
+        match fake.network.at(fake.port) {
+            Server::Answers { script, .. } if script.starts_with("MOVED") => Ok(Reply::Nothing),
+            _ => Self::run(fake, call, response_timeout).await,
+        }
+    }
+
+    async fn command(fake: Self, words: &[&str], _: Duration) -> Result<Vec<String>, Failure> {
+        fake.network.note(format!("{} to {}", words[0], fake.port));
+        match fake.network.at(fake.port) {
+            Server::Answers { command: "", .. } => Ok(Vec::new()),
+            Server::Answers { command, .. } => {
+                answer(command)?;
+                match words[0] {
+                    "ROLE" | "SENTINEL" => Ok(command.split(' ').map(str::to_owned).collect()),
+                    _ => Ok(vec![command.to_owned()]),
+                }
+            }
+            Server::Hangs => pending().await,
+            _ => Err(Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, "reset"))),
+        }
+    }
+}
+
+/// Makes a node of them, so that tests can make calls.
+enum Client {
+    Cluster(Cluster<Fake>),
+    Service(Connection<BehindSentinels<Fake>>),
+}
+
+impl RedisClient for Client {
+    fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
+        Err(url.rejected("a fake has no address"))
+    }
+
+    fn name(&self) -> &str {
+        "fake"
+    }
+
+    async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
+        let answered = match self {
+            Self::Cluster(cluster) => cluster.call(call, connect, response).await?,
+            Self::Service(connection) => connection.call(call, connect, response).await?,
+        };
+        // Told in the reply: an inspect does not look at it.
+        Ok(Answered { reply: Reply::Holder(vec![answered.sent_again.into()], -1), ..answered })
+    }
+}
+
+/// The script for a key in the slot of `name`: whether it was sent again, or the error.
+async fn call(node: &Node<Client>, name: &str) -> Result<bool, NodeError> {
+    let answer = node.inspect(&InspectRequest::new(Resource::new(name).unwrap())).await?;
+    Ok(format!("{answer:?}").contains("token: [1]"))
+}
+
+impl From<Cluster<Fake>> for Client {
+    fn from(cluster: Cluster<Fake>) -> Self {
+        Self::Cluster(cluster)
+    }
+}
+
+impl From<BehindSentinels<Fake>> for Client {
+    fn from(service: BehindSentinels<Fake>) -> Self {
+        Self::Service(Connection::new(service))
+    }
+}
+
+const NODES: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master - 0 0 2 connected 8192-16383\n\
+    c h:3@3 slave b 0 0 2 connected\n";
+/// The replica of the second has taken its place.
+const PROMOTED: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master,fail - 0 0 2 connected\n\
+    c h:3@3 master - 0 0 3 connected 8192-16383\n";
+const FOO: &str = "foo";
+const BAR: &str = "bar";
+
+/// A cluster of two primaries: `bar` is on the first, `foo` on the second.
+fn cluster(network: &Network) -> Node<Client> {
+    assert!(hash_slot(BAR) < 8192 && hash_slot(FOO) >= 8192);
+    network.member(1, "", NODES);
+    network.member(2, "", NODES);
+    open(network, [1, 2])
+}
+
+fn open(network: &Network, seeds: [u16; 2]) -> Node<Client> {
+    Node::new(Cluster::new(seeds.map(|port| ("h".to_owned(), port)), false, network.client()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_to_the_member_that_has_the_key() {
+    let network = Network::default();
+    let node = cluster(&network);
+    for name in [FOO, BAR, FOO] {
+        assert!(!call(&node, name).await.unwrap());
+    }
+    let sent: Vec<_> = network.sent().into_iter().filter(|what| what.starts_with("script")).collect();
+    assert_eq!(sent, ["script to 2", "script to 1", "script to 2"]);
+    call(&node, BAR).await.unwrap();
+    assert_eq!(network.sent(), ["script to 1"], "the members are not asked again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_has_moved_is_followed_and_remembered() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.sent();
+    network.member(2, "MOVED 12182 h:1", NODES);
+    assert!(!call(&node, FOO).await.unwrap(), "it was not carried out before");
+    assert_eq!(network.sent(), ["script to 2", "script to 1"]);
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent(), ["script to 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_moves_is_asked_for_where_it_goes_to() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.sent();
+    network.member(2, "ASK 12182 h:1", NODES);
+    network.member(1, "MOVED 12182 h:2", NODES);
+    for _ in 0..2 {
+        assert!(!call(&node, FOO).await.unwrap());
+        assert_eq!(network.sent(), ["script to 2", "asking"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_send_to_each_other_end_no_call_late() {
+    let network = Network::default();
+    let node = cluster(&network);
+    network.member(2, "MOVED 12182 h:1", NODES);
+    network.member(1, "MOVED 12182 h:2", NODES);
+    let error = call(&node, FOO).await.unwrap_err();
+    assert!(format!("{error:?}").contains("redirect to each other"), "{error:?}");
+    assert!(network.sent().len() < 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_down_or_hung_delays_no_call_to_another() {
+    for server in [Server::Refuses, Server::Hangs] {
+        let network = Network::default();
+        let connected = cluster(&network);
+        call(&connected, FOO).await.unwrap();
+        call(&connected, BAR).await.unwrap();
+        network.put(1, server);
+        for node in [&connected, &open(&network, [1, 2]), &open(&network, [2, 1])] {
+            let start = Instant::now();
+            call(node, FOO).await.unwrap();
+            assert_eq!(start.elapsed(), ms(0), "{server:?}");
+            let error = call(node, BAR).await.unwrap_err();
+            assert!([NodeErrorKind::Unreachable, NodeErrorKind::Timeout].contains(&error.kind()), "{error:?}");
+            let start = Instant::now();
+            for _ in 0..10 {
+                call(node, FOO).await.unwrap();
+                sleep(ms(100)).await;
+            }
+            assert_eq!(start.elapsed(), ms(1000), "{server:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_promoted_is_found_and_gets_the_request_again() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.put(2, Server::Breaks);
+    assert_eq!(call(&node, FOO).await.unwrap_err().kind(), NodeErrorKind::Unreachable);
+    network.member(1, "", PROMOTED);
+    network.member(3, "", PROMOTED);
+    sleep(ms(300)).await;
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_broke_at_the_old_primary_is_said_to_be_sent_again() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    sleep(ms(300)).await;
+    network.put(2, Server::Breaks);
+    network.member(1, "", PROMOTED);
+    network.member(3, "", PROMOTED);
+    assert!(call(&node, FOO).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_no_member_is_reported_as_such() {
+    let network = Network::default();
+    network.member(1, "", "");
+    let error = call(&open(&network, [1, 2]), FOO).await.unwrap_err();
+    assert!(format!("{error:?}").contains("h:1 knows no member with hash slots"), "{error:?}");
+    let error = call(&open(&network, [8, 9]), FOO).await.unwrap_err();
+    assert_eq!(error.kind(), NodeErrorKind::Unreachable);
+}
+
+/// A service behind the sentinels 1 to 3, whose servers are 11 and 12.
+fn service(network: &Network) -> Node<Client> {
+    let sentinels = [1, 2, 3].map(|port| ("h".to_owned(), port));
+    Node::new(BehindSentinels::new(sentinels, "locks", network.client(), network.client()))
+}
+
+fn named(network: &Network, sentinel: u16, primary: &'static str) {
+    network.put(sentinel, Server::Answers { script: "", command: primary });
+}
+
+#[tokio::test(start_paused = true)]
+async fn sentinels_that_hang_or_are_down_delay_nothing() {
+    let network = Network::default();
+    network.put(1, Server::Hangs);
+    network.put(2, Server::Refuses);
+    named(&network, 3, "h 11");
+    named(&network, 11, "master 0");
+    let start = Instant::now();
+    call(&service(&network), FOO).await.unwrap();
+    assert_eq!(start.elapsed(), ms(0));
+    assert_eq!(network.sent(), ["SENTINEL to 3", "ROLE to 11", "script to 11"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sentinel_that_does_not_know_of_the_failover_does_not_decide() {
+    let network = Network::default();
+    named(&network, 1, "h 11");
+    named(&network, 2, "h 11");
+    named(&network, 3, "h 12");
+    named(&network, 12, "master 0");
+    for old in [Server::Refuses, Server::Hangs, Server::Answers { script: "", command: "slave h 12" }] {
+        network.put(11, old);
+        let start = Instant::now();
+        call(&service(&network), FOO).await.unwrap();
+        assert_eq!((start.elapsed(), network.sent().last().unwrap().as_str()), (ms(0), "script to 12"), "{old:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_follows_the_sentinels_when_its_server_has_become_a_replica() {
+    let network = Network::default();
+    (1..=3).for_each(|sentinel| named(&network, sentinel, "h 11"));
+    named(&network, 11, "master 0");
+    let node = service(&network);
+    call(&node, FOO).await.unwrap();
+    (1..=3).for_each(|sentinel| named(&network, sentinel, "h 12"));
+    network.put(11, Server::Answers { script: "READONLY", command: "slave h 12" });
+    named(&network, 12, "master 0");
+    sleep(ms(1500)).await;
+    assert_eq!(call(&node, FOO).await.unwrap_err().kind(), NodeErrorKind::ReadOnly);
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 12");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_the_sentinel_or_the_primary_that_it_is_about() {
+    let network = Network::default();
+    let error = async || format!("{:?}", call(&service(&network), FOO).await.unwrap_err());
+    assert!(error().await.contains("sentinel h:1: refused"));
+    named(&network, 1, "");
+    assert!(error().await.contains("sentinel h:1: it knows no service \\\"locks\\\""));
+    named(&network, 2, "h 11");
+    assert!(error().await.contains("primary h:11: refused"));
+    // A user who may not ask for the role.
+    named(&network, 11, "NOPERM");
+    call(&service(&network), FOO).await.unwrap();
+}
