@@ -106,6 +106,7 @@ mod keys;
 mod waiters;
 mod listening;
 mod clock;
+mod link;
 mod network;
 mod gate;
 

@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use crate::node::Link;
+use crate::link::Link;
 
 /// A connection on which a process listens. Messages fare as answers do: they are late, or lost.
 pub(crate) struct Listening {

@@ -10,20 +10,18 @@ use std::{
 };
 
 use redlock_core::{
-    Clock, InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
+    InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
     algorithm::{NodeRole, ServerVersion},
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::later,
     connection::{Client, Connection},
     fault::{Fault, Memory},
-    gate::Gate,
     keys::Keys,
+    link::Link,
     listening::Listening,
-    network::{Journey, Network},
-    record::Log,
     server::{Server, State},
 };
 
@@ -38,18 +36,6 @@ pub struct MockNode {
     pub(crate) link: Option<Link>,
     /// The client that uses this node, and its connection. Without it, a request that is sent always arrives.
     pub(crate) client: Option<Arc<Client>>,
-}
-
-/// What lies between a simulated process and the node. Without it the node is reached at once.
-#[derive(Clone)]
-pub(crate) struct Link {
-    pub(crate) process: usize,
-    pub(crate) node: usize,
-    pub(crate) network: Arc<Mutex<Network>>,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) log: Log,
-    /// The clock of the process.
-    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl MockNode {
@@ -283,30 +269,6 @@ impl MockNode {
                 Err(NodeErrorKind::Timeout.into())
             }
         }
-    }
-}
-
-impl Link {
-    pub(crate) fn journey(&self) -> Journey {
-        self.network().journey(self.process, self.node)
-    }
-
-    /// Waits while answers are cut off, for ever if they are lost.
-    pub(crate) async fn answer_arrives(&self) {
-        match self.arrival() {
-            None => std::future::pending().await,
-            Some(arrives) if arrives > Instant::now() => sleep_until(arrives).await,
-            Some(_) => {}
-        }
-    }
-
-    /// When an answer arrives that would arrive now, if ever.
-    pub(crate) fn arrival(&self) -> Option<Instant> {
-        self.network().answer_arrives(self.process, self.node)
-    }
-
-    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,8 +15,9 @@ use crate::{
     connection::{Client, Route},
     fault::Fault,
     keys::Keys,
+    link::Link,
     network::Journey,
-    node::{Link, MockNode},
+    node::MockNode,
     record::{Entry, Operation},
     server::{self, State},
 };
