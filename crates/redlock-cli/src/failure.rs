@@ -4,7 +4,7 @@ use std::error::Error;
 
 use redlock_core::{AcquireError, ExtendError, InspectError, NodesError, ReleaseError, ResumeError};
 
-use crate::{exit::Exit, fleet::FleetError};
+use crate::exit::Exit;
 
 /// Why nothing came of it.
 #[derive(Debug)]
@@ -74,12 +74,6 @@ impl From<InspectError> for Failure {
 
 impl From<NodesError> for Failure {
     fn from(error: NodesError) -> Self {
-        Self::of(&error)
-    }
-}
-
-impl From<FleetError> for Failure {
-    fn from(error: FleetError) -> Self {
         Self::of(&error)
     }
 }

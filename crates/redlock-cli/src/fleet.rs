@@ -7,6 +7,7 @@ use redlock_core::{BuildError, LockNode, NodeUrl, NodeUrlError, Owner, Redlock, 
 use crate::{
     args::FleetArgs,
     config::{self, Config, ConfigError},
+    failure::Failure,
     say::Say,
     tls::{Tls, TlsError, TlsFiles},
 };
@@ -167,4 +168,10 @@ pub(crate) enum FleetError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Self {
+        Self::of(&error)
+    }
 }
