@@ -14,9 +14,9 @@ use tokio::runtime::Builder;
 
 use crate::{
     clock,
-    contender::{Contender, Kind, with_library},
+    contender::{Who, with_library},
     contention::{self, Part},
-    library::{Library, TTL, Tuning},
+    library::{Library, TTL},
 };
 
 #[derive(Debug, Args)]
@@ -50,36 +50,10 @@ enum Task {
     },
 }
 
-/// A contender and its nodes.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Who {
-    #[arg(long, value_enum)]
-    pub(crate) kind: Kind,
-    #[arg(long, value_enum)]
-    pub(crate) tuning: Tuning,
-    #[arg(long)]
-    pub(crate) url: Vec<String>,
-}
-
 /// What a child tells of its pairs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Used {
     pub(crate) cpu_nanos: u64,
-}
-
-impl Who {
-    pub(crate) fn contender(&self) -> Contender {
-        self.kind.with(self.tuning)
-    }
-
-    /// The command line that says so.
-    pub(crate) fn arguments(contender: Contender, urls: &[String]) -> Vec<String> {
-        let tuning = clap::ValueEnum::to_possible_value(&contender.tuning);
-        let tuning = tuning.map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let mut arguments = vec!["--kind".to_owned(), contender.kind.argument(), "--tuning".to_owned(), tuning];
-        arguments.extend(urls.iter().flat_map(|url| ["--url".to_owned(), url.clone()]));
-        arguments
-    }
 }
 
 /// The whole life of a child.

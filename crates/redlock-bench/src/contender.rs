@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::library::Tuning;
 
@@ -91,6 +91,32 @@ impl fmt::Display for Contender {
             Tuning::Impatient => f.write_str(", 3 ms"),
             Tuning::Fenced => f.write_str(", fenced"),
         }
+    }
+}
+
+/// A contender and its nodes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Who {
+    #[arg(long, value_enum)]
+    pub(crate) kind: Kind,
+    #[arg(long, value_enum)]
+    pub(crate) tuning: Tuning,
+    #[arg(long)]
+    pub(crate) url: Vec<String>,
+}
+
+impl Who {
+    pub(crate) fn contender(&self) -> Contender {
+        self.kind.with(self.tuning)
+    }
+
+    /// The command line that says so.
+    pub(crate) fn arguments(contender: Contender, urls: &[String]) -> Vec<String> {
+        let tuning = contender.tuning.to_possible_value();
+        let tuning = tuning.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let mut arguments = vec!["--kind".to_owned(), contender.kind.argument(), "--tuning".to_owned(), tuning];
+        arguments.extend(urls.iter().flat_map(|url| ["--url".to_owned(), url.clone()]));
+        arguments
     }
 }
 

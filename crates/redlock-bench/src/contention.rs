@@ -13,9 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    child::Who,
     clock,
-    contender::{Contender, with_library},
+    contender::{Contender, Who, with_library},
     holds::{Hold, Log},
     library::Library,
 };

@@ -9,8 +9,7 @@ use super::{
     meter::{self, is_installed},
 };
 use crate::{
-    child::Who,
-    contender::{Contender, Side},
+    contender::{Contender, Side, Who},
     results::{Better, Metric, Plot, Section, Slice, Table, Target},
     rounds::{Outcome, Rounds},
 };
