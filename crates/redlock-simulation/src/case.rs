@@ -7,6 +7,9 @@ use redlock_core::{AcquireOptions, AutoExtend};
 use redlock_mock::History;
 use serde::{Deserialize, Serialize};
 
+/// How long a round waits for a node.
+pub(crate) const NODE_TIMEOUT: Duration = Duration::from_millis(60);
+
 /// A history of faults, and what the processes do meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {

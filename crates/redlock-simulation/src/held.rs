@@ -10,11 +10,11 @@ use tokio::{
 };
 
 use crate::{
-    case::{End, Hold},
+    case::{End, Hold, NODE_TIMEOUT},
     judge,
     ledger::{Act, Holding},
     sabotage::Sabotage,
-    stage::{NODE_TIMEOUT, Stage},
+    stage::Stage,
     violation::Oracle,
 };
 

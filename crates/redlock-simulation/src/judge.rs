@@ -15,10 +15,10 @@ use redlock_mock::{MockNode, Operation, Process, Record};
 use tokio::time::Instant;
 
 use crate::{
-    case::{Hold, Retry},
+    case::{Hold, NODE_TIMEOUT, Retry},
     ledger::{Call, Issued, Outcome},
     scope::Scope,
-    stage::{NODE_TIMEOUT, Stage},
+    stage::Stage,
     violation::Oracle,
 };
 

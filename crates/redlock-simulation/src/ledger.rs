@@ -5,8 +5,6 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
-use crate::orphans::Sighting;
-
 /// What the processes believe and do. Times are true ones, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -62,6 +60,23 @@ pub struct Holding {
     /// Since when the process knows.
     pub from: Duration,
     /// Until when it believes.
+    pub until: Duration,
+}
+
+/// A key that was seen on a node all the time, while the process whose token it holds could reach the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The process whose token it holds.
+    pub process: usize,
+    /// On which node.
+    pub node: usize,
+    /// The key.
+    pub key: String,
+    /// The token that it holds.
+    pub token: Token,
+    /// When it was seen first.
+    pub from: Duration,
+    /// When it was seen last.
     pub until: Duration,
 }
 

@@ -6,6 +6,7 @@
 
 mod case;
 mod scope;
+mod play;
 mod stage;
 mod held;
 mod judge;
@@ -23,12 +24,12 @@ pub mod timeline;
 
 pub use self::{
     case::{Case, End, Hold, Retry},
-    ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap},
-    orphans::{Orphan, Sighting},
+    ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap, Sighting},
+    orphans::Orphan,
+    play::{Played, play},
     sabotage::Sabotage,
     scope::Scope,
     search::{Found, Search, Tally, case},
-    stage::{Played, play},
     violation::{Oracle, Violation},
     waits::Wait,
 };

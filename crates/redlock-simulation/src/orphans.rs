@@ -6,24 +6,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 use redlock_core::Token;
 use redlock_mock::{Fleet, MockNode, Operation, Record};
 
-use crate::ledger::{Call, Ledger};
-
-/// A key that was seen on a node all the time, while the process whose token it holds could reach the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// The process whose token it holds.
-    pub process: usize,
-    /// On which node.
-    pub node: usize,
-    /// The key.
-    pub key: String,
-    /// The token that it holds.
-    pub token: Token,
-    /// When it was seen first.
-    pub from: Duration,
-    /// When it was seen last.
-    pub until: Duration,
-}
+use crate::ledger::{Call, Ledger, Sighting};
 
 /// A key that nobody owned for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]

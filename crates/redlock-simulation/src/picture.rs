@@ -8,8 +8,8 @@ use redlock_mock::{Event, Memory, Operation, Record, What};
 use crate::{
     case::Case,
     ledger::{Outcome, Overlap},
+    play::Played,
     search::Found,
-    stage::Played,
     timeline::{Lane, MarkKind, SpanKind, Timeline},
 };
 

@@ -6,10 +6,7 @@ use proptest::prelude::*;
 use redlock_mock::{Assumptions, Cut, Event, History, Memory, Weather, What};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    case::{Case, End, Hold, Retry},
-    stage::NODE_TIMEOUT,
-};
+use crate::case::{Case, End, Hold, NODE_TIMEOUT, Retry};
 
 /// Which of the assumptions that safety rests on are kept, and what else is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,10 +16,10 @@ use proptest::{
 
 use crate::{
     case::Case,
+    play::{Played, play},
     sabotage::Sabotage,
     scope::Scope,
     shrink::{Tree, shrink},
-    stage::{Played, play},
     violation::{Oracle, Violation},
 };
 
