@@ -16,9 +16,11 @@ mod rolling;
 
 mod console;
 mod live;
+mod node_table;
+mod readable;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{runtime::Builder, task::JoinSet};
 
@@ -98,15 +100,5 @@ async fn work(args: &Args, fleet: &Fleet, console: &mut Console) -> anyhow::Resu
         End::GaveUp(error) => Err(error),
         End::Done if all_as_it_should_be => Ok(0),
         End::Done => Ok(1),
-    }
-}
-
-/// A duration as people read it: `4.1 ms`, `180 ms`, `1.02 s`.
-fn readable(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    match millis {
-        ..10.0 => format!("{millis:.1} ms"),
-        ..1000.0 => format!("{millis:.0} ms"),
-        _ => format!("{:.2} s", millis / 1e3),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{args::Args, console::Console, faults::Condition, nodes::Fleet, report::node_table, workers::Job};
+use crate::{args::Args, console::Console, faults::Condition, node_table::node_table, nodes::Fleet, workers::Job};
 
 /// Shows how it goes.
 #[derive(Debug)]

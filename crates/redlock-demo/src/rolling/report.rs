@@ -7,7 +7,7 @@ use super::{
     restarts::{Plan, Restart},
     rivals::{Got, Rivals},
 };
-use crate::{args::Args, console::Console, readable, report::many};
+use crate::{args::Args, console::Console, readable::readable, report::many};
 
 /// Says what will be done.
 pub(crate) fn introduce(console: &mut Console, args: &Args, plan: &Plan) {

@@ -16,7 +16,7 @@ use super::{
     restarts::{Plan, Restarts, Step},
     rivals::Rivals,
 };
-use crate::{args::Args, console::Console, readable, stage};
+use crate::{args::Args, console::Console, readable::readable, stage};
 
 /// Shows that a lock that is extended outlives the restart of every node; or, not extended, that it does not.
 pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8> {
@@ -77,14 +77,14 @@ pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8
 
 /// What there is to see.
 #[derive(Debug)]
-pub(crate) struct Show<'a> {
-    pub(crate) args: &'a Args,
-    pub(crate) nodes: &'a Nodes,
-    pub(crate) plan: Plan,
-    pub(crate) restarts: Restarts,
-    pub(crate) job: &'a LongJob,
-    pub(crate) rivals: &'a Rivals,
-    pub(crate) started: Instant,
+struct Show<'a> {
+    args: &'a Args,
+    nodes: &'a Nodes,
+    plan: Plan,
+    restarts: Restarts,
+    job: &'a LongJob,
+    rivals: &'a Rivals,
+    started: Instant,
 }
 
 impl<'a> Show<'a> {
@@ -110,7 +110,7 @@ impl<'a> Show<'a> {
         let (mut steps, mut frames) = (interval(Self::STEP), interval(Self::FRAME));
         steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
         frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut live = Live::default();
+        let mut live = Live::new(self.nodes, self.plan, self.job, self.rivals);
         while worked.is_none() || !stop.is_cancelled() {
             tokio::select! {
                 ended = &mut work, if worked.is_none() => {
@@ -129,7 +129,7 @@ impl<'a> Show<'a> {
                         stop.cancel();
                     }
                 }
-                _ = frames.tick() => live.show(console, self),
+                _ = frames.tick() => live.show(console, self.started.elapsed(), &self.restarts),
                 () = interrupted.cancelled(), if !was_interrupted => {
                     was_interrupted = true;
                     stop.cancel();
