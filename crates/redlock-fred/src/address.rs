@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use fred::types::config::{Server, ServerConfig};
+use fred::types::config::{Config, Server, ServerConfig};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redlock_core::backend::resolve;
 use tokio::{net::TcpStream, select, time::sleep};
@@ -18,6 +18,16 @@ pub(crate) async fn choose_address(config: &mut ServerConfig) -> io::Result<()> 
     let Some(address) = first_that_connects(&addresses, connect).await else { return Ok(()) };
     *server = at(server, address);
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+pub(crate) fn is_tls(config: &Config) -> bool {
+    config.tls.is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+pub(crate) fn is_tls(_: &Config) -> bool {
+    false
 }
 
 fn at(server: &Server, address: SocketAddr) -> Server {

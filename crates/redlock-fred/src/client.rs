@@ -330,16 +330,6 @@ fn tls(url: &NodeUrl) -> Result<Option<fred::types::config::TlsConfig>, NodeUrlE
     Ok(Some(TlsConnector::from(tls).into()))
 }
 
-#[cfg(feature = "tls")]
-pub(crate) fn is_tls(config: &Config) -> bool {
-    config.tls.is_some()
-}
-
-#[cfg(not(feature = "tls"))]
-pub(crate) fn is_tls(_: &Config) -> bool {
-    false
-}
-
 fn passwords(config: &Config) -> Vec<String> {
     let of_sentinels = match &config.server {
         #[cfg(feature = "sentinel")]

@@ -27,8 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    address::choose_address,
-    client::is_tls,
+    address::{choose_address, is_tls},
     error::{is_broken, is_no_script, node_error},
 };
 
