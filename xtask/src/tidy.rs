@@ -3,7 +3,9 @@
 //! Each rule is a function from text to violations, and has a test on a planted one.
 
 mod arrows;
+mod imports;
 mod links;
+mod modules;
 mod rules;
 mod source;
 mod test_list;
@@ -33,6 +35,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         rules::shared_lints(&sources.manifests),
         lists.flat_map(|list| test_list::every_named_test_exists(list, &sources.files)).collect(),
         links::every_link_leads_somewhere(&pages, |path| workspace.root.join(path).exists()),
+        imports::no_cycles(&sources.files),
+        imports::rooms_import_downwards(&sources.files),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];
     let checked = rules.len();
