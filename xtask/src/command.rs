@@ -68,7 +68,7 @@ pub(crate) fn behind(program: &Command) -> Command {
 /// The demo, as the README runs it.
 pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
-    command.args(["run", "--package", "redlock-demo", "--"]).args(args);
+    command.args(["run", "--package", "redlock-cli", "--features", "demo", "--", "demo"]).args(args);
     command
 }
 

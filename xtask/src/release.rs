@@ -22,8 +22,7 @@ use crate::{
 };
 
 /// The crates that are published. Any other says `publish = false`.
-const PUBLISHED: &[&str] =
-    &["redlock-core", "redlock-mock", "redlock-redis-rs", "redlock-fred", "redlock-demo", "redlock-cli"];
+const PUBLISHED: &[&str] = &["redlock-core", "redlock-mock", "redlock-redis-rs", "redlock-fred", "redlock-cli"];
 
 /// What to check, and against what.
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,8 @@ mod watch;
 mod hold;
 mod force;
 mod pages;
+#[cfg(feature = "demo")]
+mod demo;
 
 mod fleet;
 mod tls;
@@ -91,7 +93,7 @@ async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
         Task::Backstop => Ok(run::backstop()),
         // It has threads of its own, and handles Ctrl-C.
         #[cfg(feature = "demo")]
-        Task::Demo(args) => demo(args, say).await,
+        Task::Demo(args) => show_demo(args, say).await,
         Task::Doctor(args) => until_signal(doctor::run(&args, say)).await,
         Task::Status(args) => until_signal(status::run(&args, say)).await,
         Task::Extend(args) => until_signal(hold::extend(&args, say)).await,
@@ -113,14 +115,14 @@ async fn until_signal(task: impl Future<Output = Result<Exit, Failure>>) -> Resu
 }
 
 #[cfg(feature = "demo")]
-async fn demo(args: redlock_demo::Args, say: &Say) -> Result<Exit, Failure> {
+async fn show_demo(args: demo::Args, say: &Say) -> Result<Exit, Failure> {
     if say.is_json() {
         return Err(Failure::new(Exit::FAILED, "the demo is for people and has no JSON output: leave out `--json`"));
     }
     let terminate = SignalKind::terminate();
     let mut terminated = signal(terminate).map_err(|error| Failure::of(&error))?;
     select! {
-        shown = spawn_blocking(|| redlock_demo::run(args)) => shown.map(Exit).map_err(|error| Failure::of(&error)),
+        shown = spawn_blocking(|| demo::run(args)) => shown.map(Exit).map_err(|error| Failure::of(&error)),
         _ = terminated.recv() => Ok(Exit::of_signal(terminate.as_raw_value())),
     }
 }

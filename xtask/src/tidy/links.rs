@@ -13,7 +13,6 @@ pub(super) const PAGES: &[&str] = &[
     "SECURITY.md",
     "tests/README.md",
     "crates/redlock-cli/README.md",
-    "crates/redlock-demo/README.md",
     "crates/redlock-examples/README.md",
 ];
 

@@ -49,9 +49,9 @@ pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Implement a node too, and are no backend: the core's is for `Arc`, the demo's counts what passes through it, the
-/// simulation's is broken on purpose.
-const NO_BACKENDS: &[&str] = &["redlock-core", "redlock-demo", "redlock-simulation"];
+/// Implement a node too, and are no backend: the core's is for `Arc`, the demo's in the CLI counts what passes through it,
+/// the simulation's is broken on purpose.
+const NO_BACKENDS: &[&str] = &["redlock-cli", "redlock-core", "redlock-simulation"];
 
 /// A crate that implements a node is in the list of backends that every scenario runs on.
 pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
@@ -114,7 +114,7 @@ fn variants(code: &str) -> Vec<&str> {
 }
 
 /// Are programs of this workspace, which nobody links to.
-const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-cli", "redlock-demo", "redlock-simulation"];
+const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-cli", "redlock-simulation"];
 
 /// What users link to: the code of the libraries, without their tests.
 fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {
@@ -304,7 +304,7 @@ mod tests {
             "//! No `SystemTime`.\nuse std::time::SystemTime;\nfn f() { g(ClockId::Realtime) }\n\
              #[cfg(test)]\nmod tests {\n    use std::time::SystemTime;\n}\n",
         );
-        let demo = source("crates/redlock-demo/src/lib.rs", "use std::time::SystemTime;\n");
+        let demo = source("crates/redlock-cli/src/demo/mod.rs", "use std::time::SystemTime;\n");
         assert_eq!(lines(&no_wall_clock(&[planted, demo])), [2, 3]);
     }
 

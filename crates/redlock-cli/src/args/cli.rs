@@ -35,7 +35,7 @@ pub(crate) enum Task {
     Extend(ExtendArgs),
     Release(ReleaseArgs),
     #[cfg(feature = "demo")]
-    Demo(redlock_demo::Args),
+    Demo(crate::demo::Args),
     /// Print the completions for a shell: `redlock completions bash > /etc/bash_completion.d/redlock`.
     Completions {
         /// The shell.

@@ -8,7 +8,7 @@ use std::{
 use redlock_core::Redlock;
 use tokio::time::{Instant, interval_at};
 
-use crate::{
+use crate::demo::{
     rolling::long_job::{LongJob, RESOURCE},
     tally::Count,
 };

@@ -16,7 +16,7 @@ use super::{
     restarts::{Plan, Restarts, Step},
     rivals::Rivals,
 };
-use crate::{args::Args, console::Console, readable::readable, stage};
+use crate::demo::{args::Args, console::Console, readable::readable, stage};
 
 /// Shows that a lock that is extended outlives the restart of every node; or, not extended, that it does not.
 pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8> {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use redlock_core::{CloseError, algorithm::Quorum};
 
-use crate::{
+use crate::demo::{
     args::Args,
     console::Console,
     faults::{Change, Condition},
@@ -168,7 +168,7 @@ impl Report<'_> {
         for wrong in wrong {
             console.line(&console.bad(&format!("wrong: {wrong}")));
         }
-        console.line("This is what happens without a lock. Now with it: cargo xtask demo");
+        console.line("This is what happens without a lock. Now with it: redlock demo");
         true
     }
 

@@ -24,9 +24,8 @@ use std::sync::Arc;
 
 use tokio::{runtime::Builder, task::JoinSet};
 
-pub use crate::args::Args;
-
-use crate::{
+pub(crate) use self::args::Args;
+use self::{
     console::Console,
     counter::Counter,
     nodes::Fleet,
@@ -35,10 +34,9 @@ use crate::{
     workers::{Job, Worker},
 };
 
-/// Shows it on standard output, on a runtime of its own. The exit code. Ends the process with a message if the arguments make
-/// no sense.
-#[must_use]
-pub fn run(args: Args) -> u8 {
+/// Shows it on standard output, on a runtime of its own, and returns the exit code. Ends the process with a message if the
+/// arguments make no sense.
+pub(crate) fn run(args: Args) -> u8 {
     let args = args.checked().unwrap_or_else(|error| error.exit());
     let mut console = Console::of_stdout();
     match Builder::new_multi_thread().worker_threads(4).enable_all().build() {

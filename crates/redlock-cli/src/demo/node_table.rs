@@ -1,6 +1,6 @@
 //! The table of what each node did.
 
-use crate::{
+use crate::demo::{
     console::Console,
     nodes::{Fleet, Link},
 };

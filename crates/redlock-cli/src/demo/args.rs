@@ -12,7 +12,7 @@ use clap::{CommandFactory as _, Parser, error::ErrorKind};
 /// With --rolling-restart it is one job instead, which keeps its lock while every node is restarted empty.
 #[derive(Debug, Parser)]
 #[command(name = "demo", version, after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     /// URLs of independent Redis nodes, 3 or 5 of them, instead of nodes in memory.
     ///
     /// Your servers are not harmed: nodes fail only on the demo's own way to them, and all it sets is one key, which

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{args::Args, console::Console, faults::Condition, node_table::node_table, nodes::Fleet, workers::Job};
+use crate::demo::{
+    args::Args, console::Console, faults::Condition, node_table::node_table, nodes::Fleet, workers::Job,
+};
 
 /// Shows how it goes.
 #[derive(Debug)]

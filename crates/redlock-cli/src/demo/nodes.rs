@@ -11,7 +11,7 @@ use redlock_mock::MockNode;
 use redlock_redis_rs::RedisNode;
 use tokio::{sync::watch, time::timeout};
 
-use crate::{args::Args, console::Console, faults::Condition, tally::Count};
+use crate::demo::{args::Args, console::Console, faults::Condition, tally::Count};
 
 /// The nodes as all hosts see them.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redlock_core::{Redlock, Token};
 use redlock_mock::{Memory, MockNode};
 
-use crate::nodes::seen_from;
+use crate::demo::nodes::seen_from;
 
 /// Nodes in memory, which can be stopped and emptied without harm.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::{
     restarts::{Plan, Restarts},
     rivals::Rivals,
 };
-use crate::{console::Console, live::bar, readable::readable};
+use crate::demo::{console::Console, live::bar, readable::readable};
 
 /// Shows how it goes.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::{
     restarts::{Plan, Restart},
     rivals::{Got, Rivals},
 };
-use crate::{args::Args, console::Console, readable::readable, report::many};
+use crate::demo::{args::Args, console::Console, readable::readable, report::many};
 
 /// Says what will be done.
 pub(crate) fn introduce(console: &mut Console, args: &Args, plan: &Plan) {
@@ -162,7 +162,7 @@ impl Report {
         console.line(
             &console.bad(&format!("The job had its lock for {held} of {needed}; then it ended, and {taker} took it.")),
         );
-        console.line("This is what happens without extends. Now with them: cargo xtask demo --rolling-restart");
+        console.line("This is what happens without extends. Now with them: redlock demo --rolling-restart");
     }
 }
 

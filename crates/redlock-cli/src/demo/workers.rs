@@ -13,7 +13,7 @@ use redlock_core::{AcquireOptions, Lock, Redlock, Release, Retry};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{counter::Counter, tally::Tally};
+use crate::demo::{counter::Counter, tally::Tally};
 
 /// How long a lock lives if its holder dies. A section takes a hundredth of it.
 pub(crate) const TTL: Duration = Duration::from_secs(1);

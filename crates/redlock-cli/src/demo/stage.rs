@@ -3,12 +3,13 @@
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use tokio::{
+    signal::unix::{SignalKind, signal},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use crate::demo::{
     args::Args,
     console::Console,
     faults::{Change, Condition},
@@ -127,16 +128,9 @@ pub(crate) fn interrupted() -> CancellationToken {
     interrupted
 }
 
-#[cfg(unix)]
 async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => drop(terminate.recv().await),
         Err(_) => std::future::pending().await,
     }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
