@@ -16,7 +16,7 @@ const BACKENDS: &[&str] = &["redlock-mock", "redlock-redis-rs", "redlock-fred"];
 const UNPUBLISHED: &[&str] = &["redlock-tests", "redlock-bench"];
 
 /// Of no use to what is published.
-const NOT_FOR_USE: &[&str] = &["redlock-tests", "redlock-bench", "redlock-examples", "xtask"];
+const NOT_FOR_USE: &[&str] = &["redlock-tests", "redlock-bench", "xtask"];
 
 /// Arrows point one way: your code to the core, backends to the core, tests to all, xtask to nothing.
 pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violation> {
@@ -30,9 +30,9 @@ pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violati
                     let owner = OWNERS.iter().find(|(owned, _)| *owned == to).map_or("", |(_, owner)| owner);
                     format!("only {owner} may depend on {to}: use what it exports")
                 }
-                // The program is tested on real servers. A path without a version is left out of what is published. The
-                // examples are tested so too; what they use themselves, whoever copies them has.
-                "redlock-cli" | "redlock-examples" if to == "redlock-tests" && dependency.for_tests_only => continue,
+                // The program is tested on real servers, and so are the examples of a backend. A path without a version is
+                // left out of what is published.
+                "redlock-cli" | "redlock-redis-rs" if to == "redlock-tests" && dependency.for_tests_only => continue,
                 // Examples in the core's docs and tests need a node.
                 "redlock-core" if to == "redlock-mock" && dependency.for_tests_only => continue,
                 "redlock-core" if is_member(to) => {
@@ -93,12 +93,11 @@ mod tests {
         vec![
             package("redlock-core", &["tokio", "redlock-mock (dev)"]),
             package("redlock-mock", &["redlock-core"]),
-            package("redlock-redis-rs", &["redlock-core", "redis"]),
+            package("redlock-redis-rs", &["redlock-core", "redis", "axum (dev)", "redlock-tests (dev)"]),
             package("redlock-fred", &["redlock-core", "fred"]),
             package("redlock-tests", &["redlock-core", "redlock-fred", "testcontainers"]),
             package("redlock-bench", &["redlock-core", "redlock-fred", "redlock-tests"]),
             package("redlock-cli", &["redlock-core", "redlock-fred", "redlock-tests (dev)"]),
-            package("redlock-examples", &["redlock-core", "redlock-redis-rs", "axum", "redlock-tests (dev)"]),
             package("xtask", &["clap"]),
         ]
     }
@@ -127,10 +126,9 @@ mod tests {
             ("redlock-simulation", "redlock-tests"),
             ("redlock-cli", "redlock-tests"),
             ("redlock-cli", "redlock-bench (dev)"),
-            ("redlock-examples", "redlock-tests"),
-            ("redlock-examples", "redis"),
-            ("redlock-core", "redlock-examples (dev)"),
-            ("redlock-cli", "redlock-examples"),
+            ("redlock-redis-rs", "redlock-tests"),
+            ("redlock-redis-rs", "redlock-mock (dev)"),
+            ("redlock-fred", "redlock-tests (dev)"),
             ("xtask", "redlock-core"),
         ] {
             let mut packages = members();

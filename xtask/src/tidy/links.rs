@@ -13,7 +13,7 @@ pub(super) const PAGES: &[&str] = &[
     "SECURITY.md",
     "tests/README.md",
     "crates/redlock-cli/README.md",
-    "crates/redlock-examples/README.md",
+    "crates/redlock-redis-rs/examples/README.md",
 ];
 
 /// A file that moves takes the links to it along. Addresses elsewhere are not looked at, nor is code.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
-//! cargo run -p redlock-examples --example graceful_shutdown
+//! cargo run -p redlock-redis-rs --example graceful_shutdown
 //! ```
 //!
 //! Queues deliver an item twice now and then, to two consumers even: so each is worked on under a lock of its own. What

@@ -110,7 +110,7 @@ fn command(name: &str) -> Command {
 
 /// Where cargo puts an example: beside the folder of the tests.
 fn binary(name: &str) -> PathBuf {
-    let build = "build it: `cargo build -p redlock-examples --examples`; `cargo test` does so only if it is given \
+    let build = "build it: `cargo build -p redlock-redis-rs --examples`; `cargo test` does so only if it is given \
         neither `--test` nor the name of a test";
     let profile = current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let binary = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
-//! LISTEN=127.0.0.1:9464 cargo run -p redlock-examples --example observability
+//! LISTEN=127.0.0.1:9464 cargo run -p redlock-redis-rs --example observability
 //! curl http://127.0.0.1:9464/metrics
 //! ```
 //!

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
-//! LISTEN=127.0.0.1:3000 cargo run -p redlock-examples --example axum_handler
+//! LISTEN=127.0.0.1:3000 cargo run -p redlock-redis-rs --example axum_handler
 //! curl -i -X POST http://127.0.0.1:3000/invoices/42/charge
 //! ```
 //!

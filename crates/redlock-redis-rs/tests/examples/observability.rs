@@ -18,7 +18,7 @@ use crate::{
 };
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("observability")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/observability")
 }
 
 fn read(file: &str) -> String {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! export REDLOCK_NODES=redis://10.0.0.1,redis://10.0.0.2,redis://10.0.0.3
-//! cargo run -p redlock-examples --example leader
+//! cargo run -p redlock-redis-rs --example leader
 //! ```
 //!
 //! On SIGTERM, a leader stops where it next waits and releases the lock, and another worker leads at once. If it dies
