@@ -14,7 +14,7 @@
 //! | [`failures`] | What do you see when something fails, and what should you do? What does a message mean? |
 //! | [`waiting`] | How do callers wait for a lock, and what can you tune? |
 //! | [`testing`] | How do you test your own code, without Redis and in virtual time? |
-//! | [`operation`] | What should you watch in production, and when should it alert you? |
+//! | [`operation`] | What should you watch in production, and when should you be alerted? |
 //! | [`migrating`] | How do you migrate from another library, while old and new processes run side by side? |
 //! | [`comparison`] | How does Redlock compare with other libraries, and how fast is it? |
 //!
