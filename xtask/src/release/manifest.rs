@@ -19,6 +19,8 @@ pub(super) struct Manifest {
     pub(super) description: Option<String>,
     pub(super) license: Option<String>,
     pub(super) repository: Option<String>,
+    pub(super) homepage: Option<String>,
+    pub(super) documentation: Option<String>,
     pub(super) readme: Option<String>,
     pub(super) rust_version: Option<String>,
     pub(super) categories: Vec<String>,
@@ -67,6 +69,8 @@ impl Manifest {
             description: text("description"),
             license: text("license"),
             repository: text("repository"),
+            homepage: text("homepage"),
+            documentation: text("documentation"),
             readme: text("readme"),
             rust_version: text("rust_version"),
             categories: list("categories")?,
@@ -102,7 +106,9 @@ mod tests {
         json!({
             "name": "a", "version": "0.1.0", "manifest_path": "/w/crates/a/Cargo.toml", "publish": null,
             "targets": [{ "kind": ["lib"] }, { "kind": ["test"] }],
-            "description": "A.", "license": "MIT", "repository": null, "readme": "README.md", "rust_version": "1.88",
+            "description": "A.", "license": "MIT", "repository": null,
+            "homepage": "https://a.example", "documentation": "https://docs.rs/a", "readme": "README.md",
+            "rust_version": "1.88",
             "categories": ["concurrency"], "keywords": ["lock"],
             "metadata": { "docs": { "rs": { "all-features": true } } },
             "dependencies": [
@@ -119,6 +125,8 @@ mod tests {
         assert!(manifest.publishable && manifest.has_library && manifest.documents_all_features);
         assert_eq!(manifest.readme.as_deref(), Some("README.md"));
         assert_eq!(manifest.repository, None);
+        assert_eq!(manifest.homepage.as_deref(), Some("https://a.example"));
+        assert_eq!(manifest.documentation.as_deref(), Some("https://docs.rs/a"));
         assert_eq!(manifest.keywords, ["lock"]);
         let [b, c] = &manifest.dependencies[..] else { panic!("{manifest:?}") };
         assert!((b.requirement.as_str(), b.for_tests_only) == ("^0.1.0", false));

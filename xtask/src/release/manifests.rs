@@ -12,7 +12,10 @@ use super::{
 /// What crates.io accepts.
 const MOST_KEYWORDS: usize = 5;
 
-/// The note says whether a repository is named: crates.io takes crates without one.
+/// The host of the addresses in Cargo.toml until the real ones are known.
+const PLACEHOLDER: &str = "https://example.com/";
+
+/// The note contains the repository, which readers of crates.io see.
 pub(super) fn check(members: &[Manifest]) -> Result<String> {
     let mut violations = Vec::new();
     for name in PUBLISHED {
@@ -34,18 +37,27 @@ pub(super) fn check(members: &[Manifest]) -> Result<String> {
     }
     none(&violations)?;
     let repository = members.iter().find_map(|member| member.repository.as_deref());
-    Ok(format!("{} crates, repository: {}", PUBLISHED.len(), repository.unwrap_or("none is named")))
+    Ok(format!("{} crates, repository: {}", PUBLISHED.len(), repository.unwrap_or_default()))
 }
 
 fn described(member: &Manifest, add: &mut impl FnMut(String)) {
     let Manifest { description, license, readme, rust_version, categories, keywords, .. } = member;
+    let Manifest { repository, homepage, documentation, .. } = member;
+    let addresses = [("repository", repository), ("homepage", homepage), ("documentation", documentation)];
     if !member.publishable {
         add("is to be published and says `publish = false`".to_owned());
     }
     let texts =
         [("description", description), ("license", license), ("readme", readme), ("rust-version", rust_version)];
-    for (key, _) in texts.iter().filter(|(_, text)| text.as_ref().is_none_or(|text| text.trim().is_empty())) {
+    for (key, _) in
+        texts.iter().chain(&addresses).filter(|(_, text)| text.as_ref().is_none_or(|text| text.trim().is_empty()))
+    {
         add(format!("has no `{key}`"));
+    }
+    for (key, address) in addresses.iter().filter_map(|(key, address)| Some((key, address.as_ref()?))) {
+        if address.starts_with(PLACEHOLDER) {
+            add(format!("has the placeholder {address} as `{key}`: write the real address into Cargo.toml"));
+        }
     }
     for (key, words) in [("categories", categories), ("keywords", keywords)] {
         match words.len() {
@@ -98,6 +110,8 @@ fn dependencies(member: &Manifest, members: &[Manifest], add: &mut impl FnMut(St
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{super::manifest::Dependency, *};
 
     fn members() -> Vec<Manifest> {
@@ -122,6 +136,9 @@ mod tests {
             has_library: true,
             description: text("A lock."),
             license: text("MIT"),
+            repository: text("https://redlock.example/repository"),
+            homepage: text("https://redlock.example"),
+            documentation: text("https://docs.rs/redlock-core"),
             readme: text("README.md"),
             rust_version: text("1.88"),
             categories: vec!["concurrency".to_owned()],
@@ -148,11 +165,42 @@ mod tests {
     }
 
     #[test]
-    fn crates_that_say_all_pass_and_the_repository_is_told() {
-        assert_eq!(check(&members()).unwrap(), "5 crates, repository: none is named");
-        let mut members = members();
-        members.iter_mut().for_each(|member| member.repository = Some("https://example.org".to_owned()));
-        assert_eq!(check(&members).unwrap(), "5 crates, repository: https://example.org");
+    fn complete_manifests_pass_and_the_note_names_the_repository() {
+        assert_eq!(
+            check(&members()).unwrap(),
+            format!("{} crates, repository: https://redlock.example/repository", PUBLISHED.len())
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_missing_or_still_a_placeholder_is_found() {
+        let text = found(|members| {
+            let placeholder = Some("https://example.com/redlock".to_owned());
+            for member in members.iter_mut() {
+                (member.repository, member.homepage) = (placeholder.clone(), placeholder.clone());
+            }
+            member(members, "redlock-fred").documentation = None;
+        });
+        assert_eq!(
+            text.matches("has the placeholder https://example.com/redlock as `repository`").count(),
+            PUBLISHED.len(),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("has the placeholder https://example.com/redlock as `homepage`").count(),
+            PUBLISHED.len(),
+            "{text}"
+        );
+        assert!(text.contains("redlock-fred: has no `documentation`"), "{text}");
+    }
+
+    #[test]
+    fn the_addresses_of_this_workspace_are_in_one_place() {
+        let members = Manifest::all().unwrap();
+        let published = || members.iter().filter(|member| PUBLISHED.contains(&member.name.as_str()));
+        let repositories: BTreeSet<_> = published().map(|member| member.repository.as_deref()).collect();
+        assert!(repositories.len() == 1 && !repositories.contains(&None), "{repositories:?}");
+        assert!(published().all(|member| member.homepage.is_some() && member.documentation.is_some()));
     }
 
     #[test]
@@ -189,7 +237,7 @@ mod tests {
     fn crates_that_differ_where_all_are_alike_are_found() {
         assert_eq!(
             found(|members| member(members, "redlock-cli").repository = Some("https://example.org".to_owned())),
-            "redlock-cli: has `repository` https://example.org, and redlock-core has none"
+            "redlock-cli: has `repository` https://example.org, and redlock-core has https://redlock.example/repository"
         );
         assert!(
             found(|members| member(members, "redlock-cli").rust_version = Some("1.90".to_owned())).contains("1.88")
