@@ -113,8 +113,12 @@ enum Task {
     /// No test may depend on what its caller ignores, has closed, or has set. The quick tests need no server.
     Surroundings,
 
-    /// Check the text of the workspace: the purity of the algorithm, the arrows between crates, and more.
-    Tidy,
+    /// Check the text of the workspace: the purity of the algorithm, the arrows between crates, plain words, and more.
+    Tidy {
+        /// Lists the words in comments below this folder that are to be replaced, and checks nothing.
+        #[arg(long, value_name = "FOLDER")]
+        words: Option<String>,
+    },
 
     /// Plant mistakes in the library, one at a time, and see that the fast tests notice every one.
     ///
@@ -190,9 +194,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
             interrupt::leave_to_child();
             Ok(exit_code(simulation(&workspace, &args).status()?))
         }
-        Task::Tidy => {
-            let summary = tidy::run(&workspace)?;
-            println!("{summary}");
+        Task::Tidy { words } => {
+            let text = match words {
+                Some(folder) => tidy::words(&workspace, &folder)?,
+                None => tidy::run(&workspace)?,
+            };
+            println!("{text}");
             Ok(ExitCode::SUCCESS)
         }
         Task::Mutants { selection } => {

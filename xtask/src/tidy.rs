@@ -9,6 +9,7 @@ mod modules;
 mod rules;
 mod source;
 mod test_list;
+mod words;
 
 use std::fmt;
 
@@ -22,6 +23,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let sources = Sources::read(workspace)?;
     let read = |path: &&str| Source::read(&workspace.root, &workspace.root.join(path));
     let pages = links::PAGES.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let words = words::Words::find(&Source::pages(workspace)?, &sources.files);
+    let left = words.to_string();
     let lists = pages.iter().filter(|page| test_list::LISTS.contains(&page.path.as_str()));
     let rules = [
         rules::pure_algorithm(&sources.files),
@@ -37,6 +40,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         links::every_link_leads_somewhere(&pages, |path| workspace.root.join(path).exists()),
         imports::no_cycles(&sources.files),
         imports::rooms_import_downwards(&sources.files),
+        words.violations(),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];
     let checked = rules.len();
@@ -44,7 +48,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     if !violations.is_empty() {
         bail!("{}", violations.join("\n"));
     }
-    Ok(format!("{checked} rules, {} files", sources.files.len() + sources.manifests.len()))
+    Ok(format!("{checked} rules, {} files, {left}", sources.files.len() + sources.manifests.len()))
+}
+
+/// Lists the words in comments of files under `folder` that are not plain.
+pub(crate) fn words(workspace: &Workspace, folder: &str) -> Result<String> {
+    let sources = Sources::read(workspace)?;
+    let found = words::Words::find(&[], &sources.files).in_comments;
+    let lines = found.iter().filter(|word| word.file.starts_with(folder)).map(ToString::to_string);
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// A rule that is broken, where, and what to do.

@@ -28,19 +28,20 @@ impl Sources {
         for package in &workspace.packages {
             sources.manifests.push(Source::read(&workspace.root, &package.manifest)?);
             let folder = package.manifest.parent().context("a manifest without a folder")?;
-            add_folder(&workspace.root, folder, &mut sources.files)?;
+            add_folder(&workspace.root, folder, "rs", &mut sources.files)?;
         }
         Ok(sources)
     }
 }
 
-fn add_folder(root: &Path, folder: &Path, files: &mut Vec<Source>) -> Result<()> {
+/// All files below a folder whose names end in `.kind`.
+fn add_folder(root: &Path, folder: &Path, kind: &str, files: &mut Vec<Source>) -> Result<()> {
     let mut entries: Vec<_> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
     entries.sort();
     for path in entries {
-        if path.is_dir() && !path.ends_with("target") {
-            add_folder(root, &path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
+            add_folder(root, &path, kind, files)?;
+        } else if path.extension().is_some_and(|extension| extension == kind) {
             files.push(Source::read(root, &path)?);
         }
     }
@@ -48,6 +49,13 @@ fn add_folder(root: &Path, folder: &Path, files: &mut Vec<Source>) -> Result<()>
 }
 
 impl Source {
+    /// Every page of Markdown in the workspace.
+    pub(super) fn pages(workspace: &Workspace) -> Result<Vec<Self>> {
+        let mut pages = Vec::new();
+        add_folder(&workspace.root, &workspace.root, "md", &mut pages)?;
+        Ok(pages)
+    }
+
     pub(super) fn read(root: &Path, path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let path = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
