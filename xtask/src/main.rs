@@ -8,6 +8,7 @@ mod coverage;
 mod deny;
 mod leftovers;
 mod mutants;
+mod picture;
 mod servers;
 mod bench;
 mod soak;
@@ -74,6 +75,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+
+    /// Draw the picture in the README: runs the demo and writes its output as `.github/demo.svg`.
+    Picture,
 
     /// See whether locks hold: many processes on real servers, and all fail in every way; arguments go to the soak,
     /// `cargo xtask soak --help` tells them.
@@ -187,6 +191,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Demo { args } => {
             interrupt::leave_to_child();
             Ok(exit_code(demo(&workspace, &args).status()?))
+        }
+        Task::Picture => {
+            println!("{}", picture::run(&workspace)?);
+            Ok(ExitCode::SUCCESS)
         }
         Task::Bench { args } => bench::run(&workspace, &args),
         Task::Soak { args } => soak::run(&workspace, &args),
