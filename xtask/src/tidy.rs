@@ -23,7 +23,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let sources = Sources::read(workspace)?;
     let read = |path: &&str| Source::read(&workspace.root, &workspace.root.join(path));
     let pages = links::PAGES.iter().map(read).collect::<Result<Vec<_>>>()?;
-    let words = words::Words::find(&Source::pages(workspace)?, &sources.files);
+    let all_pages = Source::pages(workspace)?;
+    let words = words::Words::find(&all_pages, &sources.files);
     let left = words.to_string();
     let lists = pages.iter().filter(|page| test_list::LISTS.contains(&page.path.as_str()));
     let rules = [
@@ -40,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         links::every_link_leads_somewhere(&pages, |path| workspace.root.join(path).exists()),
         imports::no_cycles(&sources.files),
         imports::rooms_import_downwards(&sources.files),
+        links::published_pages_link_to_no_file(&all_pages, &sources.manifests),
         words.violations(),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];

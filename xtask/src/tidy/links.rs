@@ -18,6 +18,36 @@ pub(super) const PAGES: &[&str] = &[
 
 /// A file that moves takes the links to it along. Addresses elsewhere are not looked at, nor is code.
 pub(super) fn every_link_leads_somewhere(pages: &[Source], is_there: impl Fn(&str) -> bool) -> Vec<Violation> {
+    let is_broken = |page: &Source, link: &str| {
+        let file = link.split('#').next().unwrap_or_default();
+        !file.is_empty() && !file.contains("://") && !is_there(&resolve(&page.path, file))
+    };
+    found(pages, is_broken, |link| {
+        format!("{} is not there: link to where it is now", link.split('#').next().unwrap_or(link))
+    })
+}
+
+/// Readers on docs.rs and crates.io have no files of the workspace, so a page for them links to addresses, to sections
+/// and to items. `manifests` say which crates are published.
+pub(super) fn published_pages_link_to_no_file(pages: &[Source], manifests: &[Source]) -> Vec<Violation> {
+    let published = |page: &&Source| {
+        let manifest = |folder: &str| manifests.iter().find(|manifest| manifest.path == format!("{folder}/Cargo.toml"));
+        let folder = page.path.split_once("/src/").map(|(folder, _)| folder).or(page.path.strip_suffix("/README.md"));
+        folder.and_then(manifest).is_some_and(|manifest| !manifest.text.contains("publish = false"))
+    };
+    let is_file = |_: &Source, link: &str| !link.starts_with('#') && !link.contains("::") && !link.contains("://");
+    let pages: Vec<_> = pages.iter().filter(published).collect();
+    found(pages, is_file, |link| {
+        format!("docs.rs and crates.io have no {link}: link to a page of the guide, or describe it")
+    })
+}
+
+/// The links that are bad, and what to do about each.
+fn found<'a>(
+    pages: impl IntoIterator<Item = &'a Source>,
+    is_bad: impl Fn(&Source, &str) -> bool,
+    what: impl Fn(&str) -> String,
+) -> Vec<Violation> {
     let mut violations = Vec::new();
     for page in pages {
         let mut in_code = false;
@@ -27,17 +57,8 @@ pub(super) fn every_link_leads_somewhere(pages: &[Source], is_there: impl Fn(&st
                 continue;
             }
             let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
-            for link in inline.chain(definitions(text).map(|(_, link)| link)) {
-                let file = link.split('#').next().unwrap_or_default();
-                if file.is_empty() || file.contains("://") || is_there(&resolve(&page.path, file)) {
-                    continue;
-                }
-                violations.push(Violation {
-                    file: page.path.clone(),
-                    line: line + 1,
-                    rule: "links",
-                    what: format!("{file} is not there: link to where it is now"),
-                });
+            for link in inline.chain(definitions(text).map(|(_, link)| link)).filter(|link| is_bad(page, link)) {
+                violations.push(Violation { file: page.path.clone(), line: line + 1, rule: "links", what: what(link) });
             }
         }
     }
@@ -60,6 +81,32 @@ mod tests {
             [
                 "tests/README.md:6: links: ../gone.rs is not there: link to where it is now",
                 "tests/README.md:7: links: gone.md is not there: link to where it is now",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_that_docs_rs_shows_must_not_link_to_a_file() {
+        let page = |path: &str| Source {
+            path: path.into(),
+            text: "[a](super::ttl), [b](#b), [c](https://docs.rs) and [d](../d.md).\n\n[e]: crate::Lock\n".into(),
+        };
+        let manifest = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let manifests = [manifest("crates/a/Cargo.toml", ""), manifest("crates/b/Cargo.toml", "publish = false\n")];
+        let pages = [
+            page("crates/a/src/guide/x.md"),
+            page("crates/a/README.md"),
+            page("crates/b/README.md"),
+            page("README.md"),
+        ];
+        let found = published_pages_link_to_no_file(&pages, &manifests);
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "crates/a/src/guide/x.md:1: links: docs.rs and crates.io have no ../d.md: link to a page of the guide, or \
+                 describe it",
+                "crates/a/README.md:1: links: docs.rs and crates.io have no ../d.md: link to a page of the guide, or \
+                 describe it",
             ]
         );
     }
