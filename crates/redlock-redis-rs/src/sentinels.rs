@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// What was found, and when.
+/// The address that was found, and when.
 type Lookup = watch::Receiver<Option<(RedisResult<Client>, Instant)>>;
 
 /// The sentinels of one node.
@@ -35,7 +35,7 @@ impl Sentinels {
     /// A client of the primary.
     ///
     /// redis-rs asks one sentinel after the other, and waits for each that does not answer. So a lookup may take three
-    /// times as long as connecting, and goes on if its caller no longer waits: the next caller has the result.
+    /// times as long as connecting, and continues if its caller no longer waits: the next caller has the result.
     pub(crate) async fn primary(self: &Arc<Self>, connect_timeout: Duration) -> RedisResult<Client> {
         let mut lookup = self.lookup(connect_timeout.saturating_mul(3));
         let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());

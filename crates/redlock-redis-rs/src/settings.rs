@@ -1,4 +1,4 @@
-//! What a URL says, in the words of redis-rs; and the defaults of connections.
+//! A URL as settings of redis-rs, and the defaults of connections.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use redis::{
 };
 use redlock_core::{NodeAddress, NodeUrl, UrlFeatures};
 
-/// What this crate was built with.
+/// The features that this crate was built with.
 pub(crate) const FEATURES: UrlFeatures = UrlFeatures {
     tls: cfg!(feature = "tls"),
     sentinel: cfg!(feature = "sentinel"),
@@ -24,7 +24,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of a URL; `secure` completes what is known of TLS.
+    /// The settings of a URL; `secure` completes what is known of TLS.
     pub(crate) fn of(
         url: &NodeUrl,
         secure: impl Fn(ConnectionInfo) -> RedisResult<ConnectionInfo>,

@@ -1,4 +1,4 @@
-//! The members of a Redis Cluster: a connection to each, and which one is asked for a key.
+//! The members of a Redis Cluster: a connection to each, and which member has a key.
 
 use std::{
     collections::HashMap,
@@ -23,10 +23,10 @@ use crate::{
 /// How often a call is redirected at most. A slot that moves redirects it once, or twice if the map is old.
 const REDIRECTS: usize = 4;
 
-/// How long the members are not asked again which of them has which slots.
+/// How long the map of slots is used before the members are queried again.
 const ASKED_AGAIN: Duration = Duration::from_millis(250);
 
-/// How many members are asked at the same time. The first answer counts, so a hung member delays nothing.
+/// How many members are queried at the same time. The first answer counts, so a hung member delays nothing.
 const AT_ONCE: usize = 8;
 
 /// The connections to the members of one Redis Cluster. Each is made when it is first needed.
@@ -39,7 +39,7 @@ pub struct Cluster<C: Connect> {
     by_name: bool,
     /// Locked only to look or to change, never across an `await`.
     known: Mutex<Known<C>>,
-    /// Held while the members are asked about the slots.
+    /// Held during a query of the members about the slots.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -48,7 +48,7 @@ struct Known<C: Connect> {
     slots: Option<SlotMap>,
     /// Whether the slots may have moved since.
     is_doubtful: bool,
-    /// When the members were last asked.
+    /// When the members were last queried.
     asked: Option<Instant>,
 }
 
@@ -70,7 +70,7 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    /// Whether no member has been asked yet.
+    /// Whether no member has been queried yet.
     pub fn is_new(&self) -> bool {
         self.known().asked.is_none()
     }
@@ -206,7 +206,7 @@ impl<C: Connect> Cluster<C> {
             },
             None => self.asking.lock().await,
         };
-        // Another call may have asked meanwhile.
+        // Another call may have queried the members meanwhile.
         let is_due = self.known().is_due(slot);
         let asked = match is_due {
             true => self.ask_members(connect_timeout, response_timeout).await,
@@ -294,7 +294,7 @@ impl<C: Connect> Known<C> {
         self.slots.as_ref()?.owner(slot).cloned()
     }
 
-    /// Whether the members are to be asked who has the slot.
+    /// Whether to query the members for the owner of the slot.
     fn is_due(&self, slot: u16) -> bool {
         match (&self.slots, self.asked) {
             (None, _) | (_, None) => true,

@@ -10,7 +10,7 @@ use crate::node::{NodeError, NodeErrorKind};
 
 /// Connects to the primary of a service, as the sentinels name it.
 ///
-/// All sentinels are asked at the same time, so one that is down or hung delays nothing. A server that says that it is a
+/// Queries all sentinels at the same time, so one that is down or hung delays nothing. A server that says that it is a
 /// replica is not taken: some sentinels may not know of a failover yet.
 pub struct BehindSentinels<C> {
     sentinels: Arc<[Sentinel<C>]>,

@@ -25,7 +25,7 @@ pub enum NodeAddress {
     Sentinel {
         /// The sentinels, each with its host and port.
         sentinels: Vec<(String, u16)>,
-        /// What the sentinels call the service.
+        /// The name of the service at the sentinels.
         service: String,
         /// Whether to use TLS, to the sentinels and to the primary.
         tls: bool,
@@ -91,7 +91,7 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// What the hosts of a URL are.
+/// The kind of servers that a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Server,
