@@ -1,9 +1,11 @@
 //! `cargo xtask test-all`: the steps, in two lanes.
 //!
-//! One lane compiles and computes, the other runs the tests on servers, which mostly wait. They run beside each other,
-//! the first one niced. With `--one-by-one` the tests on servers have the machine to themselves.
+//! One lane compiles and computes, the other runs the tests on servers, which mostly wait. They run side by side, the
+//! first one niced, and the lane that finishes first takes the soak and the demo. With `--one-by-one` the tests on
+//! servers have the machine to themselves.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Command, ExitCode},
     sync::{Mutex, OnceLock, PoisonError},
@@ -61,6 +63,8 @@ pub(crate) struct Selection {
 enum Lane {
     Compute,
     Servers,
+    /// Whichever lane has nothing else left to do.
+    Either,
 }
 
 /// One line of the table at the end. What it returns stands there too, for example how many tests there were.
@@ -105,9 +109,16 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
     println!("{all} steps");
     let report = Mutex::new(Report::default());
     let begun = Mutex::new(0);
-    let (servers, mut compute): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.lane == Lane::Servers);
-    let lane = |steps: Vec<Step<'a>>, prefix: bool| {
-        for step in steps {
+    let (mut compute, rest): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.lane == Lane::Compute);
+    let (mut servers, mut either): (VecDeque<_>, VecDeque<_>) =
+        rest.into_iter().partition(|step| step.lane == Lane::Servers);
+    if selection.one_by_one {
+        servers.append(&mut either);
+    }
+    let either = Mutex::new(either);
+    let take_shared = || either.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let lane = |mut steps: VecDeque<Step<'a>>, prefix: bool| {
+        while let Some(step) = steps.pop_front().or_else(take_shared) {
             let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
             if step.needs_build {
                 // Before the step begins, so that its time is its own.
@@ -144,14 +155,14 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
     if selection.one_by_one {
         let built = compute.iter().position(|step| step.name == BUILD).map_or(0, |build| build + 1);
         let rest = compute.split_off(built);
-        lane(compute, false);
+        lane(compute.into(), false);
         lane(servers, true);
         set_prefix("");
-        lane(rest, false);
+        lane(rest.into(), false);
     } else {
         thread::scope(|scope| {
             scope.spawn(|| lane(servers, true));
-            lane(compute, false);
+            lane(compute.into(), false);
         });
     }
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -265,11 +276,11 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
         }
     }
     steps.extend([
-        beside("soak", move |session| {
+        in_either("soak", move |session| {
             let minutes = if thorough { "2" } else { "0.4" };
             Ok(soak::briefly(session.workspace, session.built()?, session.default_servers()?, minutes)?.into())
         }),
-        beside("demo", |session| {
+        in_either("demo", |session| {
             // The lock keeps the count; without it updates are lost. An extended lock outlives the restart of every
             // node; one that is not extended is taken. Each run says so by its exit code.
             let program = session.built()?.program("redlock-cli", "redlock")?;
@@ -317,6 +328,10 @@ fn compute<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Result
 
 fn beside<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Result<Done> + Send + 'a) -> Step<'a> {
     Step { name: name.into(), lane: Lane::Servers, needs_build: true, run: Box::new(run) }
+}
+
+fn in_either<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Result<Done> + Send + 'a) -> Step<'a> {
+    Step { lane: Lane::Either, ..beside(name, run) }
 }
 
 /// A cargo command that passes or fails and counts nothing.
