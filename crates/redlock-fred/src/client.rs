@@ -19,6 +19,7 @@ use redlock_core::{
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use crate::{
+    address::is_tls,
     connection::{Connector, client_of, plain, plain_at, read, run, words},
     error::node_error,
 };
