@@ -7,6 +7,7 @@ use std::sync::{
 
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::{atomic_state::AtomicState, ownership::Ownership};
 use crate::{
     names::Token,
     node::{NodeError, Timed, Verdict},
@@ -18,8 +19,7 @@ pub(crate) struct Lane {
     /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
     /// extends that were sent there have ended.
     pub(crate) order: Mutex<()>,
-    /// Whether anything was sent that a release has to undo.
-    pub(crate) used: AtomicBool,
+    pub(crate) ownership: AtomicState<Ownership>,
     /// Whether the keys may be there: something that sets them was sent, and not refused for certain.
     pub(crate) perhaps: AtomicBool,
     /// How many requests that set the keys have no certain answer: each may still be carried out at any time.
@@ -29,21 +29,12 @@ pub(crate) struct Lane {
     pub(crate) restored_by: AtomicU64,
     /// The fencing counter that the grant told; 0 before that.
     pub(crate) counter: AtomicU64,
-    /// Whether the node has granted the acquire.
-    pub(crate) granted: AtomicBool,
-    /// Whether a successor has asked for the keys, after all else that was sent there, and has no answer yet.
-    pub(crate) offered: AtomicBool,
-    /// Whether the keys are the successor's now: there is nothing to be given back.
-    pub(crate) succeeded: AtomicBool,
-    /// Whether the successor's request was sent twice: only the answer to the first copy would tell whose the keys
-    /// were.
-    pub(crate) maybe_succeeded: AtomicBool,
 }
 
 impl Lane {
     /// A request that sets the keys is about to be sent.
     pub(crate) fn sets(&self) -> Setting<'_> {
-        self.used.store(true, Ordering::SeqCst);
+        self.ownership.ask();
         self.uncertain.fetch_add(1, Ordering::SeqCst);
         Setting { lane: self, before: self.perhaps.swap(true, Ordering::SeqCst) }
     }

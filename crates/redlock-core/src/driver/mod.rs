@@ -6,6 +6,8 @@ mod held;
 
 mod claim;
 mod lane;
+mod ownership;
+mod atomic_state;
 mod standing;
 
 mod round_trip;

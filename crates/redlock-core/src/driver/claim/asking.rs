@@ -12,6 +12,7 @@ use crate::{
         fleet::{Fleet, Terms},
         lane::{Lane, Offer},
         member::Member,
+        ownership::TakenOver,
         round_trip::{Request, Requests, RoundTrip},
     },
     node::{
@@ -58,7 +59,7 @@ impl Claim {
                     None => None,
                 };
                 claimed.still_wanted()?;
-                left_by.iter().for_each(|before| before.offered.store(true, Ordering::SeqCst));
+                left_by.iter().for_each(|before| before.ownership.offer());
                 let setting = lane.sets();
                 let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
                 request.fencing.clone_from(&claimed.counters);
@@ -80,16 +81,18 @@ impl Claim {
                 if request.wants_clock && request.predecessors.is_empty() {
                     member.told_clock(now);
                 }
-                let follows = matches!(answer, AcquireAnswer::Granted { follows: true, .. });
                 if let Some(before) = left_by {
-                    // Answered, it was the predecessor's until now, or it was not.
-                    before.succeeded.store(follows, Ordering::SeqCst);
-                    let is_granted = matches!(answer, AcquireAnswer::Granted { .. });
-                    before.maybe_succeeded.store(sent_again && is_granted, Ordering::SeqCst);
-                    before.offered.store(false, Ordering::SeqCst);
+                    before.ownership.taken_over(match answer {
+                        AcquireAnswer::Granted { follows: true, .. } => TakenOver::Yes,
+                        AcquireAnswer::Granted { .. } if sent_again => TakenOver::Perhaps,
+                        AcquireAnswer::Granted { .. }
+                        | AcquireAnswer::Held { .. }
+                        | AcquireAnswer::Queued
+                        | AcquireAnswer::Quarantined { .. } => TakenOver::No,
+                    });
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
-                    lane.granted.store(true, Ordering::SeqCst);
+                    lane.ownership.grant();
                     claimed.granted(member, lane, counter)?;
                 }
                 Ok(answer)

@@ -11,13 +11,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Claim, Claimed};
+use super::{Claim, Claimed, phase::Notify};
 use crate::{
     driver::{
         fleet::Fleet,
         lane::Lane,
         member::Member,
         owed::ledger::Entry,
+        ownership::Ownership,
         round_trip::{Requests, RoundTrip},
         standing::End,
     },
@@ -29,14 +30,14 @@ use crate::{
 
 impl Claim {
     /// Asks all nodes to delete the keys.
-    pub(crate) fn ask_to_release(&self) -> RoundTrip<ReleaseAnswer> {
+    pub(crate) fn ask_to_release(&self, notify: Notify) -> RoundTrip<ReleaseAnswer> {
         let node_timeout = self.0.node_timeout;
         self.0.standing.end(End::Released);
-        let requests = self.0.release();
+        let requests = self.0.release(notify);
         let mut answers = RoundTrip::new(requests, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
         answers.hold(Box::new(LetGo(Arc::clone(&self.0))));
         // Not before: on a runtime without timers the line above panics, and then the drop has to release.
-        self.0.released.store(true, Ordering::SeqCst);
+        self.0.phase.release(notify);
         answers
     }
 
@@ -51,7 +52,7 @@ impl Claim {
             return;
         }
         // Before that one asks: nothing is set any more, and nobody relies on it.
-        claimed.closed.store(true, Ordering::SeqCst);
+        claimed.phase.seal();
         claimed.standing.end(End::Released);
         let Some(asked) = claimed.fleet.lines.succeed(claimed.keys.first(), || claimed.offer()) else { return };
         // One whose task does not run must not hold up the release.
@@ -61,10 +62,8 @@ impl Claim {
     /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
     /// must not meet it. The next who waits is woken if this one's turn is passed on.
     pub(crate) async fn give_back(self, passes_on: bool) {
-        self.0.passes_on.store(passes_on, Ordering::SeqCst);
-        self.0.is_quiet.store(!passes_on, Ordering::SeqCst);
         let mut awaited: Vec<_> = self.0.fleet.members.iter().map(Member::is_prompt).collect();
-        let mut answers = self.ask_to_release();
+        let mut answers = self.ask_to_release(if passes_on { Notify::Other } else { Notify::Nobody });
         while awaited.contains(&true) {
             let Some((member, _)) = answers.next().await else { break };
             if let Some(awaited) = awaited.get_mut(member) {
@@ -72,30 +71,37 @@ impl Claim {
             }
         }
     }
-}
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.0.released.swap(true, Ordering::SeqCst) {
-            // Nobody waits for a node that may not tell who comes first.
-            let fleet = &self.0.fleet;
-            let is_told = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
-            if !is_told {
-                self.0.let_go();
-            }
-            return;
+    /// Releases the token in the background. Returns whether that had not begun before.
+    pub(super) fn release_in_background(&self, notify: Notify) -> bool {
+        if !self.0.phase.release(notify) {
+            return false;
         }
         self.0.standing.end(End::Released);
         let claimed = Arc::clone(&self.0);
         let let_go = LetGo(Arc::clone(&self.0));
         // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the claim's
         // own runtime has ended, the requests are dropped with the task, and what they would release is owed.
-        let requests = self.0.release();
+        let requests = self.0.release(notify);
         self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
             let on_time = Instant::now() + claimed.node_timeout;
             // The turn ends after 50 ms at most, so that a hung node does not delay other releases.
             requests.finish(on_time, Claimed::RELEASE_LIMIT, (let_go, turn)).await;
         });
+        true
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.release_in_background(Notify::First) {
+            // Nobody waits for a node that may not tell who comes first.
+            let fleet = &self.0.fleet;
+            let is_told = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
+            if !is_told {
+                self.0.let_go();
+            }
+        }
     }
 }
 
@@ -153,10 +159,11 @@ impl Claimed {
     /// Twice the limit of the late acquire or extend that a release may have to wait for.
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
-    fn release(self: &Arc<Self>) -> Requests<ReleaseAnswer> {
+    fn release(self: &Arc<Self>, notify: Notify) -> Requests<ReleaseAnswer> {
         self.holding().iter_mut().for_each(Holding::leaves);
-        let waker = self.fleet.waker(None).filter(|_| !self.is_quiet.load(Ordering::SeqCst));
-        let is_won = !self.holding().is_empty();
+        let waker = self.fleet.waker(None).filter(|_| notify != Notify::Nobody);
+        let passes_on = notify == Notify::Other;
+        let leaves_anyway = passes_on || !self.holding().is_empty();
         self.requests(|claimed, member| {
             let owes = Owes { claimed: Arc::clone(&claimed), member, is_settled: false };
             Box::pin(async move {
@@ -164,15 +171,15 @@ impl Claimed {
                 // Not before this one has told whether another process comes first.
                 let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&claimed)));
                 let _order = claimed.turn_to_release(lane).await;
-                if lane.succeeded.load(Ordering::SeqCst) {
+                if lane.ownership.get() == Ownership::Successors {
                     // An extend that the node has not answered may still set the key once the successor has released it.
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
                 let wakes = waker == Some(member);
                 let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
-                request.wake = claimed.wake(member, wakes, is_won);
-                if !lane.used.load(Ordering::SeqCst) && request.wake.is_none() {
+                request.wake = claimed.wake(member, wakes, leaves_anyway);
+                if !lane.ownership.get().needs_release() && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
@@ -186,23 +193,23 @@ impl Claimed {
                     let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));
                 }
-                let passes_on = claimed.passes_on.load(Ordering::SeqCst);
                 if wakes && !passes_on {
                     claimed.keys.iter().for_each(|key| claimed.fleet.lines.left(key));
                 }
                 if answer.is_err() && waker == Some(member) {
                     claimed.wake_elsewhere(member).await;
                 }
-                match answer {
-                    // The successor took it over meanwhile; or its answer was lost, or it has not looked at it yet.
-                    Ok(_) if [&lane.succeeded, &lane.offered].iter().any(|flag| flag.load(Ordering::SeqCst)) => {
-                        Ok(ReleaseAnswer::Released)
-                    }
-                    Ok(answer) if !answer.is_released() && lane.maybe_succeeded.load(Ordering::SeqCst) => {
+                let answer = answer?;
+                match lane.ownership.get() {
+                    // The successor took the keys over meanwhile; or its answer was lost, or is not here yet.
+                    Ownership::Successors | Ownership::Offered { .. } => Ok(ReleaseAnswer::Released),
+                    Ownership::PerhapsSuccessors if !answer.is_released() => {
                         let what = "the connection broke before the next holder in this process had its answer";
                         Err(NodeError::new(NodeErrorKind::Unreachable, what))
                     }
-                    answer => answer,
+                    Ownership::Untouched | Ownership::Asked | Ownership::Ours | Ownership::PerhapsSuccessors => {
+                        Ok(answer)
+                    }
                 }
             })
         })
@@ -211,20 +218,25 @@ impl Claimed {
     /// The release's turn on a node: after all that its own token has sent there. A successor's request is only waited for
     /// so that there may be nothing to release; its task may not run.
     async fn turn_to_release<'l>(&self, lane: &'l Lane) -> Option<MutexGuard<'l, ()>> {
-        if lane.offered.load(Ordering::SeqCst) {
-            timeout(self.node_timeout / 4, lane.enter()).await.ok()
-        } else {
-            Some(lane.enter().await)
+        match lane.ownership.get() {
+            Ownership::Offered { .. } => timeout(self.node_timeout / 4, lane.enter()).await.ok(),
+            Ownership::Untouched
+            | Ownership::Asked
+            | Ownership::Ours
+            | Ownership::Successors
+            | Ownership::PerhapsSuccessors => Some(lane.enter().await),
         }
     }
 
     /// What a release does with the waiters on a node. It wakes the first of them if this is the node that wakes. And
     /// this process leaves them if it has joined them, and has had its turn or waits no more.
-    fn wake(&self, member: usize, wakes: bool, is_won: bool) -> Option<Wake> {
+    fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<Wake> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
-        let anyway = wakes && (is_won || self.passes_on.load(Ordering::SeqCst));
         // Calls for several keys join no waiters.
-        let leaves = || self.keys.len() == 1 && self.fleet.lines.leaves_node(self.keys.first(), member, anyway);
+        let leaves = || {
+            let anyway = wakes && leaves_anyway;
+            self.keys.len() == 1 && self.fleet.lines.leaves_node(self.keys.first(), member, anyway)
+        };
         let leaving = self.fleet.listening.own_channel().filter(|_| leaves()).cloned();
         match (wakes, leaving) {
             (true, leaving) => Some(Wake::new(waiters()?, leaving)),

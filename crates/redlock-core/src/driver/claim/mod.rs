@@ -7,23 +7,27 @@ mod fence;
 mod giving_back;
 pub(crate) mod hold;
 mod keeping;
+mod phase;
 mod release;
 
 use std::{
     mem,
     sync::{
         Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 
+use self::phase::{Notify, Phase};
 use super::{
+    atomic_state::AtomicState,
     fleet::{Fleet, Terms},
     lane::{Lane, Offer},
     member::Member,
+    ownership::Ownership,
     round_trip::{Request, Requests},
     standing::{End, Standing},
 };
@@ -65,13 +69,7 @@ pub(crate) struct Claimed {
     /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
     extends: AtomicU64,
     counted: AtomicU64,
-    /// Whether nothing is to be set any more, though it is not given back yet.
-    closed: AtomicBool,
-    released: AtomicBool,
-    /// Whether nobody is woken when it is given back: it was a round like others, and the next follows.
-    is_quiet: AtomicBool,
-    /// Whether it was a turn that was of no use, and goes to the next who waits.
-    passes_on: AtomicBool,
+    phase: AtomicState<Phase>,
     /// Whether it only reserves a name for a call that waits for several. Observers do not hear of it.
     pub(crate) is_reservation: bool,
     /// The keys that count as held in this process. Those who wait for them here are told when they are not.
@@ -103,10 +101,7 @@ impl Claim {
             lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
             extends: AtomicU64::new(0),
             counted: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            released: AtomicBool::new(false),
-            is_quiet: AtomicBool::new(false),
-            passes_on: AtomicBool::new(false),
+            phase: AtomicState::default(),
             is_reservation: false,
             holding: StdMutex::default(),
         });
@@ -129,14 +124,14 @@ impl Claim {
     /// Moves the local waiters of `reservation` to this claim, which holds its keys now. The reservation is released
     /// without notifying anybody.
     pub(crate) fn take_over(&self, reservation: Self) {
-        reservation.0.is_quiet.store(true, Ordering::SeqCst);
         let holding = mem::take(&mut *reservation.0.holding());
         self.0.holding().extend(holding);
+        reservation.release_in_background(Notify::Nobody);
     }
 
     /// Sends nothing any more that sets the keys.
     pub(crate) fn close(&self) {
-        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.phase.seal();
     }
 
     /// What another process has taken and left to this one. It may be on any node.
@@ -155,7 +150,7 @@ impl Claim {
             claim.0.fenced(fence);
         }
         for lane in &*claim.0.lanes {
-            lane.used.store(true, Ordering::SeqCst);
+            lane.ownership.ask();
             lane.perhaps.store(true, Ordering::SeqCst);
             // An extend of the other process may be unanswered.
             lane.uncertain.store(1, Ordering::SeqCst);
@@ -177,7 +172,7 @@ impl Claim {
     /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the standing as it is, since somebody may
     /// still rely on the validity. What is out already is finished in the background.
     pub(crate) fn abandon(self) {
-        self.0.released.store(true, Ordering::SeqCst);
+        self.0.phase.leave();
         self.0.let_go();
     }
 
@@ -186,14 +181,14 @@ impl Claim {
     /// other does.
     pub(crate) async fn hand_over(self) -> Result<(), Loss> {
         // Before the wait, or something might be sent behind its back.
-        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.phase.seal();
         // Outside a runtime there are no timers, and what cannot be bounded is not waited for.
         if Handle::try_current().is_ok() {
             let _ = timeout(self.0.node_timeout, self.0.idle()).await;
         }
         self.0.check()?;
         self.0.standing.end(End::HandedOver);
-        self.0.released.store(true, Ordering::SeqCst);
+        self.0.phase.leave();
         self.0.let_go();
         Ok(())
     }
@@ -240,7 +235,7 @@ impl Claimed {
 
     /// Whether the node has granted the acquire, as far as it has answered.
     pub(crate) fn was_granted_by(&self, node: usize) -> bool {
-        self.lanes.get(node).is_some_and(|lane| lane.granted.load(Ordering::SeqCst))
+        self.lanes.get(node).is_some_and(|lane| lane.ownership.get() == Ownership::Ours)
     }
 
     /// Longer than the keys can live on a node, counted from now: what may still be carried out sets them only then. A node
@@ -276,9 +271,9 @@ impl Claimed {
     /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order
     /// it makes sure that nothing is set on a node after that.
     pub(crate) fn still_wanted(&self) -> Result<(), NodeError> {
-        if self.released.load(Ordering::SeqCst) || self.closed.load(Ordering::SeqCst) {
-            return Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"));
+        if self.phase.get().may_set() {
+            return Ok(());
         }
-        Ok(())
+        Err(NodeError::new(NodeErrorKind::Other, "not sent: the lock was released meanwhile"))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use super::Claim;
+use super::{Claim, phase::Notify};
 use crate::{
     algorithm::Decision,
     report::{Loss, ReleaseError},
@@ -25,7 +25,7 @@ impl Claim {
         self.leave_to_successor().await;
 
         // 1. All nodes at once, also those that failed or were never heard of. Nothing is set on them after this.
-        let mut answers = self.ask_to_release();
+        let mut answers = self.ask_to_release(Notify::First);
 
         // 2. Votes, until they tell. What is late follows in the background.
         let mut tally = fleet.tally();
