@@ -1,12 +1,8 @@
 //! The place of one call in the line for its key.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::{runtime::Handle, sync::Notify, time::sleep};
 
 use super::{holding::Holding, nodes::Nodes, notifying::leave, queueing::Queueing, turn::Turn};
 use crate::{algorithm::Cause, names::Resource};
@@ -32,16 +28,16 @@ impl<'a, N: Nodes> Place<'a, N> {
         (place, is_first.then_some(Turn::Arrived))
     }
 
-    /// Waits for its turn. It comes with `due` at the latest if the place is the first then, or the first sleeps; else there
+    /// Waits for its turn. It comes with `due`, on the clock of the nodes, at the latest if the place is the first then, or the first sleeps; else there
     /// is none.
     ///
     /// Cancel safe: dropped, the turn stays where it is.
-    pub(crate) async fn turn(&mut self, due: Option<Instant>) -> Option<Turn<N::Offer>> {
+    pub(crate) async fn turn(&mut self, due: Option<Duration>) -> Option<Turn<N::Offer>> {
         let bell = self.bell.get_or_insert_with(Arc::default);
         let (nodes, begun) = (self.nodes, self.nodes.now());
         let is_due = async {
             match due {
-                Some(due) => sleep_until(due).await,
+                Some(due) => sleep(due.saturating_sub(begun)).await,
                 None => pending().await,
             }
         };

@@ -9,7 +9,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{Instrument, field};
 
@@ -267,7 +267,8 @@ impl<'a> Acquire<'a> {
         place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Held, Option<Turn<Offer>>>, AcquireError> {
-        let mut due = Instant::now().checked_add(pause);
+        // All times are on the fleet's clock. Tokio's timers only wait.
+        let mut due = self.fleet.clock.now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
         // Before the next notification is taken, after one that was in vain.
         let mut rest = Duration::ZERO;
@@ -276,7 +277,7 @@ impl<'a> Acquire<'a> {
             if let Some(lost) = lost.take() {
                 let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
                 // What nodes have not given back by then follows in the background.
-                let patience = left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
+                let patience = self.left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
                 // A turn that was of no use is passed on. If another holds the lock, that one will do so.
                 let passes_on = match lost.cause {
                     Cause::Woken => !is_contended,
@@ -285,7 +286,7 @@ impl<'a> Acquire<'a> {
                     Cause::Arrived | Cause::Due => lost.lost == Lost::TooSlow,
                 };
                 // A holder that is gone wakes nobody.
-                let free_at = lost.free_after.and_then(|free_after| Instant::now().checked_add(free_after));
+                let free_at = lost.free_after.and_then(|free_after| self.fleet.clock.now().checked_add(free_after));
                 due = due.into_iter().chain(free_at).min();
                 let cause = lost.cause;
                 let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
@@ -297,7 +298,7 @@ impl<'a> Acquire<'a> {
                     let waits = match lost.queued_on {
                         Some(node) => !claimed.was_granted_by(node),
                         // It polls where nobody can wake it.
-                        None => !listen(self.fleet, &self.runtime, left_until(due)).await,
+                        None => !listen(self.fleet, &self.runtime, self.left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
                 }
@@ -305,9 +306,12 @@ impl<'a> Acquire<'a> {
                     rest = notified.in_vain();
                 }
             }
-            let turn = match (place.as_mut(), again.filter(|again| *again < left_until(due))) {
+            let turn = match (place.as_mut(), again.filter(|again| *again < self.left_until(due))) {
                 (None, _) => {
-                    wait_until(due).await;
+                    match due {
+                        Some(_) => sleep(self.left_until(due)).await,
+                        None => pending().await,
+                    }
                     return Ok(Err(Some(Turn::Due)));
                 }
                 (Some(_), Some(again)) => {
@@ -315,7 +319,7 @@ impl<'a> Acquire<'a> {
                     Turn::Arrived
                 }
                 (Some(place), None) => {
-                    let rest = std::mem::take(&mut rest).min(left_until(due));
+                    let rest = std::mem::take(&mut rest).min(self.left_until(due));
                     if !rest.is_zero() {
                         sleep(rest).await;
                     }
@@ -325,7 +329,7 @@ impl<'a> Acquire<'a> {
                     }
                 }
             };
-            if left_until(due).is_zero() {
+            if self.left_until(due).is_zero() {
                 return Ok(Err(Some(turn)));
             }
             // Once in a pause: what follows one notification after the other must stay bounded.
@@ -355,6 +359,11 @@ impl<'a> Acquire<'a> {
         self.retry.ends_after().map_or(Duration::MAX, |deadline| deadline.saturating_sub(self.elapsed()))
     }
 
+    /// What is left until `due` on the fleet's clock.
+    fn left_until(&self, due: Option<Duration>) -> Duration {
+        due.map_or(Duration::MAX, |due| due.saturating_sub(self.fleet.clock.now()))
+    }
+
     fn elapsed(&self) -> Duration {
         self.fleet.clock.now().saturating_sub(self.called)
     }
@@ -372,16 +381,5 @@ impl<'a> Acquire<'a> {
             (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),
             (Stop::Attempts, Lost::TooSlow) => AcquireError::TooSlow(tried),
         }
-    }
-}
-
-fn left_until(due: Option<Instant>) -> Duration {
-    due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
-}
-
-async fn wait_until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
     }
 }

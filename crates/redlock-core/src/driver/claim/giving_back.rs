@@ -134,7 +134,12 @@ impl Owes {
         let (_, lane) = self.claimed.at(self.member);
         if lane.uncertain.load(Ordering::SeqCst) > 0 {
             let Claimed { keys, token, .. } = &*self.claimed;
-            self.owe(Entry::repeated(keys.clone(), *token, Instant::now(), self.claimed.certainly_over(lane)));
+            self.owe(Entry::repeated(
+                keys.clone(),
+                *token,
+                self.claimed.fleet.clock.now(),
+                self.claimed.certainly_over(lane),
+            ));
         }
     }
 
@@ -150,7 +155,7 @@ impl Drop for Owes {
             let uncertain = lane.uncertain.load(Ordering::SeqCst) > 0;
             let Claimed { keys, token, .. } = &*self.claimed;
             let lives = self.claimed.certainly_over(lane);
-            self.owe(Entry::new(keys.clone(), *token, Instant::now(), lives, uncertain));
+            self.owe(Entry::new(keys.clone(), *token, self.claimed.fleet.clock.now(), lives, uncertain));
         }
     }
 }

@@ -132,9 +132,9 @@ impl Serving {
             let most = if member.is_failing() { 1 } else { Fleet::WINDOW };
             let due = {
                 let mut state = member.owed.state();
-                let due = state.ledger.take_due(Instant::now(), most);
+                let due = state.ledger.take_due(fleet.clock.now(), most);
                 if due.is_empty() {
-                    match state.ledger.due_in(Instant::now()) {
+                    match state.ledger.due_in(fleet.clock.now()) {
                         // Under the lock: what is entered after this finds nobody who serves.
                         None => {
                             state.is_served = false;
@@ -193,13 +193,13 @@ impl Serving {
         while let Some((number, answer)) = answers.next().await {
             let mut state = member.owed.state();
             match answer {
-                Ok(_) => state.ledger.delivered(number, Instant::now()),
+                Ok(_) => state.ledger.delivered(number, self.fleet.clock.now()),
                 // Whatever is there now, it is not a key of ours.
                 Err(error) if error.kind() == NodeErrorKind::WrongType => {
-                    state.ledger.delivered(number, Instant::now());
+                    state.ledger.delivered(number, self.fleet.clock.now());
                 }
                 Err(_) => {
-                    state.ledger.failed(number, Instant::now());
+                    state.ledger.failed(number, self.fleet.clock.now());
                     all_answered = false;
                 }
             }

@@ -1,11 +1,9 @@
-//! The list of releases that one node has not answered, as plain data with the time as an argument.
+//! The list of releases that one node has not answered, as plain data. The time, on the fleet's clock, is an argument.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-
-use tokio::time::Instant;
 
 use crate::names::{Resources, Token};
 
@@ -16,9 +14,9 @@ pub(crate) struct Ledger {
     entries: BTreeMap<u64, Entry>,
     next_number: u64,
     /// Those that are not out, by the time from which they may be sent.
-    waiting: BTreeSet<(Instant, u64)>,
+    waiting: BTreeSet<(Duration, u64)>,
     /// Those whose key has not expired, by the time when it has.
-    expiring: BTreeSet<(Instant, u64)>,
+    expiring: BTreeSet<(Duration, u64)>,
     unsettled: usize,
     bytes: usize,
     most_bytes: usize,
@@ -30,9 +28,9 @@ pub(crate) struct Entry {
     pub(crate) keys: Resources,
     pub(crate) token: Token,
     /// Not to be sent before this.
-    pub(crate) from: Instant,
+    pub(crate) from: Duration,
     /// The key has certainly expired by then.
-    pub(crate) until: Instant,
+    pub(crate) until: Duration,
     /// How often the node has answered the release.
     delivered: u32,
     /// How often to deliver it: more than once if an earlier request may lie in the socket of an old connection, since the
@@ -51,15 +49,14 @@ impl Entry {
     const OFTEN: u32 = 8;
 
     /// A release that the node has not answered. `uncertain`: an earlier request may follow it.
-    pub(crate) fn new(keys: Resources, token: Token, now: Instant, lives: Duration, uncertain: bool) -> Self {
+    pub(crate) fn new(keys: Resources, token: Token, now: Duration, lives: Duration, uncertain: bool) -> Self {
         let wanted = if uncertain { Self::OFTEN } else { 1 };
-        // A ttl beyond what the clock can tell is bounded by that of the locks: weeks.
-        let until = now.checked_add(lives).unwrap_or(now);
+        let until = now.saturating_add(lives);
         Self { keys, token, from: now, until, delivered: 0, wanted, is_out: false }
     }
 
     /// A release that the node has answered, and that an earlier request may follow.
-    pub(crate) fn repeated(keys: Resources, token: Token, now: Instant, lives: Duration) -> Self {
+    pub(crate) fn repeated(keys: Resources, token: Token, now: Duration, lives: Duration) -> Self {
         Self { from: now + Self::PAUSE, delivered: 1, ..Self::new(keys, token, now, lives, true) }
     }
 
@@ -118,7 +115,7 @@ impl Ledger {
 
     /// The releases to send now, those first that have waited longest, at most `most`; from here on they are out. Those
     /// whose key has expired are forgotten.
-    pub(crate) fn take_due(&mut self, now: Instant, most: usize) -> Vec<(u64, Entry)> {
+    pub(crate) fn take_due(&mut self, now: Duration, most: usize) -> Vec<(u64, Entry)> {
         while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
             match self.entries.get(&number) {
                 // Its answer is awaited.
@@ -139,12 +136,12 @@ impl Ledger {
     }
 
     /// How long until the next release is due. None if there is nothing to send.
-    pub(crate) fn due_in(&self, now: Instant) -> Option<Duration> {
-        self.waiting.first().map(|(from, _)| from.saturating_duration_since(now))
+    pub(crate) fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.waiting.first().map(|(from, _)| from.saturating_sub(now))
     }
 
     /// The node has answered the release. It is forgotten, or sent once more later.
-    pub(crate) fn delivered(&mut self, number: u64, now: Instant) {
+    pub(crate) fn delivered(&mut self, number: u64, now: Duration) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         let was_settled = entry.is_settled();
         entry.delivered += 1;
@@ -158,7 +155,7 @@ impl Ledger {
     }
 
     /// The node has not answered the release: it is to be sent again, unless it was only a precaution.
-    pub(crate) fn failed(&mut self, number: u64, now: Instant) {
+    pub(crate) fn failed(&mut self, number: u64, now: Duration) {
         match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
             // Behind those that wait: one that fails again and again must not hold up the others.
@@ -175,7 +172,7 @@ impl Ledger {
         }
     }
 
-    fn send_from(&mut self, number: u64, from: Instant, now: Instant) {
+    fn send_from(&mut self, number: u64, from: Duration, now: Duration) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         (entry.is_out, entry.from) = (false, from);
         if entry.until <= now {
@@ -202,7 +199,7 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn entry(token: u8, now: Instant, ttl: u64, uncertain: bool) -> Entry {
+    fn entry(token: u8, now: Duration, ttl: u64, uncertain: bool) -> Entry {
         let keys = Resources::new(["key"]).unwrap();
         Entry::new(keys, Token::from_bytes([token; 20]), now, secs(ttl), uncertain)
     }
@@ -213,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_release_is_sent_again_until_the_node_answers() {
-        let (mut ledger, now) = (Ledger::new(1 << 20), Instant::now());
+        let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
@@ -225,7 +222,7 @@ mod tests {
 
     #[test]
     fn one_that_an_earlier_request_may_follow_is_repeated_ever_later() {
-        let (mut ledger, mut now) = (Ledger::new(1 << 20), Instant::now());
+        let (mut ledger, mut now) = (Ledger::new(1 << 20), secs(100));
         let start = now;
         ledger.add(entry(1, now, 600, true));
         let mut sent = Vec::new();
@@ -243,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_forgotten_and_what_is_out_is_not() {
-        let (mut ledger, now) = (Ledger::new(1 << 20), Instant::now());
+        let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
@@ -256,7 +253,7 @@ mod tests {
 
     #[test]
     fn one_that_fails_goes_behind_the_others() {
-        let (mut ledger, now) = (Ledger::new(1 << 20), Instant::now());
+        let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
@@ -266,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room_beyond_the_bound() {
-        let now = Instant::now();
+        let now = secs(100);
         let mut ledger = Ledger::new(2 * entry(1, now, 1, false).bytes());
         assert_eq!((ledger.add(entry(1, now, 9, false)), ledger.add(entry(2, now, 9, false))), (0, 0));
         assert_eq!(ledger.add(entry(3, now, 9, false)), 1);
@@ -275,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_a_sender_that_is_gone_had_out_is_sent_by_the_next() {
-        let (mut ledger, now) = (Ledger::new(1 << 20), Instant::now());
+        let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.take_due(now, 9);
         assert_eq!(ledger.due_in(now), None);
