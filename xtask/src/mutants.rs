@@ -28,9 +28,9 @@ const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock
 /// Where the standing sample plants: what mutual exclusion rests on.
 const SAMPLED_IN: &[&str] = &[
     "crates/redlock-core/src/algorithm/**/*.rs",
-    "crates/redlock-core/src/driver/{lane,resume,standing,tally}.rs",
+    "crates/redlock-core/src/driver/{node_lane,ownership,resume,tally,validity}.rs",
     "crates/redlock-core/src/driver/acquire/*.rs",
-    "crates/redlock-core/src/driver/claim/*.rs",
+    "crates/redlock-core/src/driver/lease/*.rs",
     "crates/redlock-mock/src/keys/*.rs",
 ];
 

@@ -312,7 +312,7 @@ mod tests {
     fn a_drop_that_blocks_or_depends_on_a_feature_is_found() {
         let planted = source(
             "crates/redlock-core/src/claim.rs",
-            "//! One.\nimpl Drop for Claim {\n    #[cfg(feature = \"sync\")]\n    fn drop(&mut self) {\n        \
+            "//! One.\nimpl Drop for Lease {\n    #[cfg(feature = \"sync\")]\n    fn drop(&mut self) {\n        \
              self.runtime.block_on(self.release());\n    }\n}\n",
         );
         let feature_elsewhere = source("crates/redlock-fred/src/client.rs", "#[cfg(feature = \"tls\")]\nfn tls() {}\n");

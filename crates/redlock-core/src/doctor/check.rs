@@ -8,7 +8,7 @@ use super::nodes_report::{NodesError, NodesReport};
 use crate::{
     algorithm::{NodeAccount, NodeFacts, NodeFinding, NodeUse, Readable},
     api::Redlock,
-    driver::{Requests, RoundTrip},
+    driver::{Exchange, Requests},
     node::{DescribeRequest, LATE_LIMIT, NodeError, NodeErrorKind},
 };
 
@@ -68,7 +68,7 @@ impl Redlock {
             Box::pin(async move { fleet.describe(member, request).await })
         });
         let patience = fleet.node_timeout.without_ttl();
-        let mut answers = RoundTrip::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
+        let mut answers = Exchange::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
 
         // 2. Every answer that comes in time.
         let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();

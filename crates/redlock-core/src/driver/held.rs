@@ -1,11 +1,11 @@
-//! A held lock of the driver: the claim, what extends it, and what observers hear of it.
+//! A held lock of the driver: the lease, what extends it, and what observers hear of it.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     auto_extend::Watch,
-    claim::{Claim, Claimed, hold::Hold},
     fleet::Terms,
+    lease::{Lease, LeaseState, hold::Hold},
 };
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
@@ -16,9 +16,9 @@ use crate::{
 /// A lock that is held. Dropped, it is released in the background.
 #[must_use = "a lock that is dropped is released at once"]
 pub(crate) struct Held {
-    /// Who is told when it ends, if anybody is. Before the claim, which ends the lock when it is dropped.
+    /// Who is told when it ends, if anybody is. Before the lease, which ends the lock when it is dropped.
     hold: Option<Hold>,
-    claim: Claim,
+    lease: Lease,
     terms: Terms,
     /// When the round began that took it, or found it taken, on the fleet's clock.
     acquired: Duration,
@@ -27,22 +27,22 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// A claim that was taken in a round that began at `acquired`.
-    pub(crate) fn new(claim: Claim, terms: Terms, acquired: Duration, auto_extend: Option<Schedule>) -> Self {
-        let mut lock = Self::since(claim, terms, acquired, terms.validity);
+    /// A lease that was taken in a round that began at `acquired`.
+    pub(crate) fn new(lease: Lease, terms: Terms, acquired: Duration, auto_extend: Option<Schedule>) -> Self {
+        let mut lock = Self::since(lease, terms, acquired, terms.validity);
         if let Some(schedule) = auto_extend {
             lock.keep(schedule);
         }
         lock
     }
 
-    /// A claim that is held since then, and may be relied on for so long from then on.
-    pub(crate) fn since(claim: Claim, terms: Terms, since: Duration, validity: Duration) -> Self {
+    /// A lease that is held since then, and may be relied on for so long from then on.
+    pub(crate) fn since(lease: Lease, terms: Terms, since: Duration, validity: Duration) -> Self {
         // The nodes keep the keys for the allowance for drift longer.
         let drift = terms.ttl.trusted().saturating_sub(terms.validity);
-        claim.shared().standing.begin(since + validity, since + validity + drift);
-        let hold = Hold::new(claim.shared(), since);
-        Self { hold, claim, terms, acquired: since, watch: None }
+        lease.shared().validity.begin(since + validity, since + validity + drift);
+        let hold = Hold::new(lease.shared(), since);
+        Self { hold, lease, terms, acquired: since, watch: None }
     }
 
     /// What is locked.
@@ -93,16 +93,16 @@ impl Held {
     fn keep(&mut self, schedule: Schedule) {
         // Not both at once.
         self.watch = None;
-        let shared = self.claim.shared();
+        let shared = self.lease.shared();
         self.watch = shared.fleet.watchdog.watch(Arc::clone(shared) as _, schedule, self.acquired);
     }
 
     /// Takes the lock apart, for another process. Waits until all that was sent for it has ended.
     pub(crate) async fn into_parts(self) -> Result<LockParts, Loss> {
-        let shared = self.claim.shared();
+        let shared = self.lease.shared();
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
         drop(self.watch);
-        self.claim.hand_over().await?;
+        self.lease.hand_over().await?;
         if let Some(hold) = self.hold {
             hold.end(Ending::HandedOver);
         }
@@ -122,9 +122,9 @@ impl Held {
     /// Releases the lock. Returns the loss if it was already gone.
     pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
         drop(self.watch);
-        let Some(hold) = self.hold else { return self.claim.release().await };
+        let Some(hold) = self.hold else { return self.lease.release().await };
         let was_valid = hold.is_valid();
-        let released = self.claim.release().await;
+        let released = self.lease.release().await;
         match &released {
             Ok(None) => hold.end(Ending::Released),
             Ok(Some(loss)) => {
@@ -142,31 +142,31 @@ impl Held {
     /// Moves the local waiters of a reservation to this lock, which has taken over its name. The reservation is
     /// released in the background and notifies nobody.
     pub(crate) fn take_over(&self, reservation: Self) {
-        self.claim.take_over(reservation.claim);
+        self.lease.take_over(reservation.lease);
     }
 
     /// Sends nothing for this lock any more that sets its keys.
     pub(crate) fn close(&mut self) {
         self.watch = None;
-        self.claim.close();
+        self.lease.close();
     }
 
     /// Releases the lock and notifies the next waiter. Waits for the nodes that are not known to fail.
     pub(crate) async fn give_back(self) {
         drop(self.watch);
-        self.claim.give_back(true).await;
+        self.lease.give_back(true).await;
     }
 
     /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.
-    pub(crate) fn abandon(self) {
+    pub(crate) fn leave_to_expire(self) {
         drop(self.watch);
-        self.claim.abandon();
+        self.lease.leave_to_expire();
         if let Some(hold) = self.hold {
             hold.end(Ending::Left);
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Claimed> {
-        self.claim.shared()
+    pub(crate) fn shared(&self) -> &Arc<LeaseState> {
+        self.lease.shared()
     }
 }

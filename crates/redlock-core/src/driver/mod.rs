@@ -4,13 +4,13 @@ mod acquire;
 mod resume;
 mod held;
 
-mod claim;
-mod lane;
+mod lease;
+mod node_lane;
 mod ownership;
 mod atomic_state;
-mod standing;
+mod validity;
 
-mod round_trip;
+mod exchange;
 mod tally;
 mod holds;
 
@@ -25,10 +25,10 @@ pub(crate) use self::{
     acquire::Acquire,
     auto_extend::Watchdog,
     background::Background,
-    claim::Claimed,
+    exchange::{Exchange, Requests},
     fleet::Fleet,
     held::Held,
+    lease::LeaseState,
     member::Member,
     resume::resume,
-    round_trip::{Requests, RoundTrip},
 };

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    claim::Claim,
+    exchange::{Exchange, Requests},
     fleet::{Fleet, Terms},
     held::Held,
     holds::Holds,
-    round_trip::{Requests, RoundTrip},
+    lease::Lease,
 };
 use crate::{
     algorithm::{Resumed, Resumption},
@@ -73,23 +73,23 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
 
     // 4. It goes on, or it is given back on all nodes; where that is not known, it is left as it is.
     let votes = Box::new(tally.close("still held it", fleet.names()));
-    let claim = || {
+    let lease = || {
         let (resources, token) = (parts.resources().clone(), *parts.token());
-        Claim::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)
+        Lease::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)
     };
     let error = match found {
         Resumed::Valid { validity } => {
-            let held = Held::since(claim(), terms, started, validity);
+            let held = Held::since(lease(), terms, started, validity);
             tracing::debug!(resource = %held.resources(), validity = ?held.check().unwrap_or_default(), "resumed");
             fleet.observers.tell(&Event::Resumed { resources: held.resources(), validity });
             return Ok(held);
         }
         Resumed::Expired => {
-            drop(claim());
+            drop(lease());
             ResumeError::Expired { resources: parts.into_resources(), votes }
         }
         Resumed::Lost => {
-            drop(claim());
+            drop(lease());
             ResumeError::Lost { resources: parts.into_resources(), votes }
         }
         Resumed::Unknown => ResumeError::TooFewAnswers { parts: Box::new(parts), votes },
@@ -102,7 +102,7 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
 ///
 /// Key by key, which is as good as in one step: a key that holds the token when it is looked at holds it for as long as
 /// the node says, since only who has the token could shorten that.
-fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> RoundTrip<Holds> {
+fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> Exchange<Holds> {
     let requests = Requests::new(fleet, |member| {
         let (fleet, keys, token) = (Arc::clone(fleet), keys.clone(), *token);
         Box::pin(async move {
@@ -111,5 +111,5 @@ fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -
         })
     });
     let patience = fleet.patience(terms.node_timeout, terms.first_answer_within());
-    RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
+    Exchange::new(requests, patience, terms.node_timeout, LATE_LIMIT)
 }

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::one_lock::InspectError;
 use crate::{
     api::Redlock,
-    driver::{Requests, RoundTrip},
+    driver::{Exchange, Requests},
     names::Resource,
     node::{LATE_LIMIT, ListAnswer, ListRequest, NodeError},
 };
@@ -79,7 +79,7 @@ impl Redlock {
         });
         // Longer than the nodes take, so that nothing continues for nobody.
         let patience = limit.saturating_add(Duration::from_secs(1));
-        let mut answers = RoundTrip::new(requests, patience, patience, LATE_LIMIT);
+        let mut answers = Exchange::new(requests, patience, patience, LATE_LIMIT);
 
         let silent = || Err(NodeError::no_answer(patience));
         let mut heard: Vec<_> = fleet.members.iter().map(|_| silent()).collect();

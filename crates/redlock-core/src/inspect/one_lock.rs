@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::inspection::{Inspection, OnOneLine};
 use crate::{
     api::Redlock,
-    driver::{Requests, RoundTrip},
+    driver::{Exchange, Requests},
     names::{Resource, ResourceError, Resources},
     node::LATE_LIMIT,
     report::WithinAsync,
@@ -68,7 +68,7 @@ impl Redlock {
             Box::pin(async move { fleet.look(member, &key).await })
         });
         let patience = fleet.patience(node_timeout, LATE_LIMIT);
-        let mut answers = RoundTrip::new(requests, patience, node_timeout, LATE_LIMIT);
+        let mut answers = Exchange::new(requests, patience, node_timeout, LATE_LIMIT);
 
         // 3. Every answer that comes in time. What is late is finished in the background.
         let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();

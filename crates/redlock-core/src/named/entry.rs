@@ -39,7 +39,7 @@ impl Entry {
     /// How long the lock is valid from `now`, unless it is extended. Zero: it has ended for ever.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
-        self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.held.shared().standing.validity(now))
+        self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.held.shared().validity.left(now))
     }
 
     /// How long the lock can be valid from `now` at most, extends included: for registries that have to know when they
@@ -77,7 +77,7 @@ impl Entry {
     pub(super) fn let_go(lock: Lock) {
         // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
         if lock.is_valid() {
-            lock.held.abandon();
+            lock.held.leave_to_expire();
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     departures::{Departure, Departures},
     key::Caller,
 };
-use crate::{driver::Claimed, names::Resource};
+use crate::{driver::LeaseState, names::Resource};
 
 /// The books on named locks. Nothing else is locked while they are.
 #[derive(Default)]
@@ -27,13 +27,13 @@ struct Books {
 
 struct Held {
     caller: Caller,
-    claimed: Arc<Claimed>,
+    lease: Arc<LeaseState>,
 }
 
 impl Ledger {
     /// A lock was taken.
-    pub(crate) fn opened(&self, key: &Key, claimed: &Arc<Claimed>) {
-        let held = Held { caller: key.caller().clone(), claimed: Arc::clone(claimed) };
+    pub(crate) fn opened(&self, key: &Key, lease: &Arc<LeaseState>) {
+        let held = Held { caller: key.caller().clone(), lease: Arc::clone(lease) };
         let mut books = self.books();
         books.departures.take(key);
         let before = books.held.insert(key.name().clone(), held);
@@ -42,26 +42,26 @@ impl Ledger {
     }
 
     /// Its holder has taken a lock out of the registry, to give it back.
-    pub(crate) fn taken(&self, key: &Key, claimed: &Arc<Claimed>) {
+    pub(crate) fn taken(&self, key: &Key, lease: &Arc<LeaseState>) {
         let mut books = self.books();
         books.departures.take(key);
-        books.close(key, claimed);
+        books.close(key, lease);
     }
 
     /// The registry has dropped a lock.
-    pub(crate) fn departed(&self, key: &Key, claimed: &Arc<Claimed>) {
-        let left = claimed.standing.validity(claimed.fleet.clock.now());
+    pub(crate) fn departed(&self, key: &Key, lease: &Arc<LeaseState>) {
+        let left = lease.validity.left(lease.fleet.clock.now());
         let was_valid = !left.is_zero();
         let mut books = self.books();
-        books.close(key, claimed);
+        books.close(key, lease);
         if books.held.get(key.name()).is_some_and(|held| held.caller == *key.caller()) {
             // Its holder has locked the name again, and of that lock nothing is to be told.
             return;
         }
-        books.departures.note(key, Departure { deadline: claimed.standing.deadline(), was_valid });
+        books.departures.note(key, Departure { deadline: lease.validity.deadline(), was_valid });
         drop(books);
         if was_valid {
-            let resource = &claimed.resources;
+            let resource = &lease.resources;
             tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its ttl ends it");
         }
     }
@@ -70,7 +70,7 @@ impl Ledger {
     pub(crate) fn validity(&self, key: &Key, now: Duration) -> Duration {
         let books = self.books();
         match books.held.get(key.name()) {
-            Some(held) if held.caller == *key.caller() => held.claimed.standing.validity(now),
+            Some(held) if held.caller == *key.caller() => held.lease.validity.left(now),
             _ => books.departures.get(key).map_or(Duration::ZERO, |departure| departure.left(now)),
         }
     }
@@ -86,7 +86,7 @@ impl Ledger {
             };
         }
         match books.held.get(key.name()) {
-            Some(held) if held.caller != *key.caller() && !held.claimed.standing.validity(now).is_zero() => {
+            Some(held) if held.caller != *key.caller() && !held.lease.validity.left(now).is_zero() => {
                 UnlockError::HeldByAnother { name }
             }
             _ => UnlockError::NotLocked { name },
@@ -100,9 +100,9 @@ impl Ledger {
 
 impl Books {
     /// Forgets who holds a name, if it is this lock.
-    fn close(&mut self, key: &Key, claimed: &Arc<Claimed>) {
+    fn close(&mut self, key: &Key, lease: &Arc<LeaseState>) {
         if let hash_map::Entry::Occupied(held) = self.held.entry(key.name().clone())
-            && Arc::ptr_eq(&held.get().claimed, claimed)
+            && Arc::ptr_eq(&held.get().lease, lease)
         {
             held.remove();
         }

@@ -205,7 +205,7 @@ impl NamedLocks {
         match lock.check() {
             // It is dropped here, and so given back in the background: nobody waits for what is gone.
             Err(Loss::Expired { .. } | Loss::LifetimeOver { .. }) => {
-                let ago = now.checked_sub(lock.held.shared().standing.deadline());
+                let ago = now.checked_sub(lock.held.shared().validity.deadline());
                 Err(UnlockError::Expired { name: key.name().clone(), ago })
             }
             _ => Ok(lock),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     algorithm::{Cause, Lost},
-    driver::claim::Claim,
+    driver::lease::Lease,
     report::Votes,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Failure {
 pub(super) struct LostRound {
     pub(super) lost: Lost,
     /// What the round took, to be given back.
-    pub(super) claim: Claim,
+    pub(super) lease: Lease,
     /// When the holders' ttls will have ended.
     pub(super) free_after: Option<Duration>,
     /// Which node wakes us, if it refused and can.

@@ -20,7 +20,7 @@ use self::{
 use super::{
     fleet::{Fleet, Terms},
     held::Held,
-    lane::Offer,
+    node_lane::Offer,
 };
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
@@ -120,7 +120,7 @@ impl<'a> Acquire<'a> {
         let (attempts, waited) = (told.attempts, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
         // Without a check, which tells of a loss: that comes after this.
-        let validity = |lock: &Held| lock.shared().standing.validity(self.fleet.clock.now());
+        let validity = |lock: &Held| lock.shared().validity.left(self.fleet.clock.now());
         span.record("attempts", attempts).record("waited_ms", waited_ms).in_scope(|| match &acquired {
             Ok(lock) => tracing::debug!(attempts, waited_ms, validity = ?validity(lock), "acquired"),
             Err(error) => tracing::debug!(attempts, waited_ms, %error, "not acquired"),
@@ -275,7 +275,7 @@ impl<'a> Acquire<'a> {
         loop {
             let mut again = None;
             if let Some(lost) = lost.take() {
-                let (claimed, is_contended) = (Arc::clone(lost.claim.shared()), lost.lost == Lost::Contended);
+                let (lease, is_contended) = (Arc::clone(lost.lease.shared()), lost.lost == Lost::Contended);
                 // What nodes have not given back by then follows in the background.
                 let patience = self.left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
                 // A turn that was of no use is passed on. If another holds the lock, that one will do so.
@@ -289,14 +289,14 @@ impl<'a> Acquire<'a> {
                 let free_at = lost.free_after.and_then(|free_after| self.fleet.clock.now().checked_add(free_after));
                 due = due.into_iter().chain(free_at).min();
                 let cause = lost.cause;
-                let _ = timeout(patience, lost.claim.give_back(passes_on)).await;
+                let _ = timeout(patience, lost.lease.give_back(passes_on)).await;
                 // Who waits for a lock of its own process is told there; if it is not told for a whole pause, that one is gone.
                 let is_contended = is_contended && place.is_some();
                 if is_contended
                     && self.fleet.lines.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
                 {
                     let waits = match lost.queued_on {
-                        Some(node) => !claimed.was_granted_by(node),
+                        Some(node) => !lease.was_granted_by(node),
                         // It polls where nobody can wake it.
                         None => !listen(self.fleet, &self.runtime, self.left_until(due)).await,
                     };
@@ -346,7 +346,7 @@ impl<'a> Acquire<'a> {
     /// Gives back what a round for several names took, so that the next one does not meet it. What nodes have not given
     /// back in time follows in the background.
     async fn give_back(&self, lost: LostRound) {
-        let _ = timeout(Self::GIVING_BACK.min(self.left() / 2), lost.claim.give_back(false)).await;
+        let _ = timeout(Self::GIVING_BACK.min(self.left() / 2), lost.lease.give_back(false)).await;
     }
 
     /// How long the round may wait for a node: no longer than the caller wants to wait.

@@ -7,7 +7,7 @@ use crate::{
     driver::{
         fleet::{Fleet, Terms},
         held::Held,
-        lane::Offer,
+        node_lane::Offer,
     },
     names::Resources,
     queue::Turn,

@@ -7,11 +7,11 @@ use super::{
 use crate::{
     algorithm::{Cause, Decision, Lost},
     driver::{
-        claim::Claim,
+        exchange::{Exchange, SHORTLY},
         fleet::Fleet,
         held::Held,
-        lane::Offer,
-        round_trip::{RoundTrip, SHORTLY},
+        lease::Lease,
+        node_lane::Offer,
         tally::Tally,
     },
     queue::{Holding, Place, Queueing, Turn, listen},
@@ -36,20 +36,20 @@ impl Acquire<'_> {
         let started = self.fleet.clock.now();
         let token = self.fleet.new_token()?;
 
-        // 2. All nodes at once. From here on the claim is given back on all of them, unless the round is won.
+        // 2. All nodes at once. From here on the lease is given back on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
-        let claim = Claim::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
-        let claim = if self.is_reservation { claim.into_reservation() } else { claim };
+        let lease = Lease::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
+        let lease = if self.is_reservation { lease.into_reservation() } else { lease };
         let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
-            claim.ask_to_acquire(among, &self.terms, patience, is_likely_held, &turn, queueing)
+            lease.send_acquire(among, &self.terms, patience, is_likely_held, &turn, queueing)
         };
 
         // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else
         //    they are asked waits behind that.
         let mut tally = self.fleet.tally();
         // The last attempt does not give way.
-        let decide = async |tally: &mut Tally, answers: &mut RoundTrip<_>| match is_last {
+        let decide = async |tally: &mut Tally, answers: &mut Exchange<_>| match is_last {
             true => answers.decide(tally).await,
             false => answers.decide_or_give_way(tally).await,
         };
@@ -80,8 +80,8 @@ impl Acquire<'_> {
         // 4. A fencing token, if one is wanted: what a quorum has counted up to.
         let mut verb = "granted";
         if self.counters.is_some() && decision.with(left()) == Decision::Won {
-            match claim.fence(self.fleet, &mut tally, || self.patience().min(left())).await {
-                Ok(token) => claim.shared().fenced(token),
+            match lease.fence(self.fleet, &mut tally, || self.patience().min(left())).await {
+                Ok(token) => lease.shared().fenced(token),
                 Err(lost) => (decision, verb) = (Decision::Lost(lost), "confirmed the fencing token"),
             }
         }
@@ -89,8 +89,8 @@ impl Acquire<'_> {
         // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
         match decision.with(left()) {
             Decision::Won => {
-                claim.hold(self.holding(turn.cause(), place));
-                Ok(Ok(Held::new(claim, self.terms, started, self.auto_extend)))
+                lease.hold(self.holding(turn.cause(), place));
+                Ok(Ok(Held::new(lease, self.terms, started, self.auto_extend)))
             }
             Decision::Lost(lost) => {
                 place.iter_mut().for_each(Place::asked);
@@ -103,7 +103,7 @@ impl Acquire<'_> {
                 if !is_cut || failure.is_none() {
                     *failure = Some(Failure { lost, votes });
                 }
-                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, claim }))
+                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, lease }))
             }
         }
     }

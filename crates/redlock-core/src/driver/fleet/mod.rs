@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{auto_extend::Watchdog, background::Background, lane::Offer, member::Member, tally::Tally};
+use super::{auto_extend::Watchdog, background::Background, member::Member, node_lane::Offer, tally::Tally};
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
     names::{Owner, ResourceError, Resources, SlotsError, Token},

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::Fleet;
 use crate::{
-    driver::{lane::Offer, member::Member},
+    driver::{member::Member, node_lane::Offer},
     names::Token,
     node::{Entropy, EntropyError, LockNode},
     queue::{Lines, Listening, Nodes},

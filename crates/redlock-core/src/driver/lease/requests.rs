@@ -1,19 +1,19 @@
-//! Asks the nodes to set the keys of a claim, to confirm its fencing token, and to extend the keys.
+//! Asks the nodes to set the keys of a lease, to confirm its fencing token, and to extend the keys.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use super::{Claim, Claimed};
+use super::{Lease, LeaseState};
 use crate::{
     algorithm::{Fencing, Readable, Reading},
     driver::{
+        exchange::{Exchange, Request, Requests},
         fleet::{Fleet, Terms},
-        lane::{Lane, Offer},
         member::Member,
+        node_lane::{NodeLane, Offer},
         ownership::TakenOver,
-        round_trip::{Request, Requests, RoundTrip},
     },
     node::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
@@ -23,13 +23,13 @@ use crate::{
     report::NodeRequest,
 };
 
-impl Claim {
+impl Lease {
     /// Asks those nodes for the lock that are `among` them. Waits for at most `patience`. Of one that is likely held it wants
     /// to be told more than that.
     ///
     /// It takes over the keys that its turn leaves to it, on each node after everything that a predecessor has sent
     /// there. With a queue, it is put among the waiters: of the node that wakes it, and of all if it polls.
-    pub(crate) fn ask_to_acquire(
+    pub(crate) fn send_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,
         terms: &Terms,
@@ -37,7 +37,7 @@ impl Claim {
         is_likely_held: bool,
         turn: &Turn<Offer>,
         queue: Option<&Queueing<'_, Fleet>>,
-    ) -> RoundTrip<AcquireAnswer> {
+    ) -> Exchange<AcquireAnswer> {
         let ttl = terms.ttl;
         let (predecessor, taken_over) = match turn {
             Turn::Follows(predecessor) => (Some(predecessor.offer()), Arc::<[_]>::from([predecessor.offer().token])),
@@ -46,11 +46,11 @@ impl Claim {
         };
         let nodes = (0..self.0.lanes.len()).filter(|node| among(*node));
         let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
-            let claimed = Arc::clone(&self.0);
+            let lease = Arc::clone(&self.0);
             let (predecessor, queue) = (predecessor.cloned(), queue.and_then(|queue| queue.on(number)));
             let taken_over = Arc::clone(&taken_over);
             Box::pin(async move {
-                let (member, lane) = claimed.at(number);
+                let (member, lane) = lease.at(number);
                 member.admit()?;
                 let _order = lane.enter().await;
                 let left_by = predecessor.as_ref().and_then(|offer| offer.lanes.get(number));
@@ -58,23 +58,23 @@ impl Claim {
                     Some(before) => Some(before.enter().await),
                     None => None,
                 };
-                claimed.still_wanted()?;
+                lease.still_wanted()?;
                 left_by.iter().for_each(|before| before.ownership.offer());
                 let setting = lane.sets();
-                let mut request = AcquireRequest::new(claimed.keys.clone(), claimed.token, ttl);
-                request.fencing.clone_from(&claimed.counters);
-                request.guard.clone_from(&claimed.fleet.guard);
+                let mut request = AcquireRequest::new(lease.keys.clone(), lease.token, ttl);
+                request.fencing.clone_from(&lease.counters);
+                request.guard.clone_from(&lease.fleet.guard);
                 (request.queue, request.predecessors) = (queue, taken_over);
                 if request.queue.is_some() {
-                    claimed.fleet.lines.joins(claimed.keys.first(), number);
+                    lease.fleet.lines.joins(lease.keys.first(), number);
                 }
-                let now = claimed.fleet.clock.now();
-                request.wants_clock = is_likely_held || claimed.fleet.distrust.is_some() || member.clock_is_due(now);
-                let answer = claimed.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;
+                let now = lease.fleet.clock.now();
+                request.wants_clock = is_likely_held || lease.fleet.distrust.is_some() || member.clock_is_due(now);
+                let answer = lease.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;
                 setting.answered(&answer);
                 // Where the task that delivered what the node is owed has ended with its runtime.
                 if member.owed.is_unserved() {
-                    claimed.fleet.serve(number, &claimed.runtime);
+                    lease.fleet.serve(number, &lease.runtime);
                 }
                 let Timed { answer, sent_again, .. } = answer?;
                 // A lock that goes on within a process is told no time.
@@ -93,34 +93,34 @@ impl Claim {
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
                     lane.ownership.grant();
-                    claimed.granted(member, lane, counter)?;
+                    lease.granted(member, lane, counter)?;
                 }
                 Ok(answer)
             })
         });
-        RoundTrip::new(requests, patience, terms.node_timeout, LATE_LIMIT)
+        Exchange::new(requests, patience, terms.node_timeout, LATE_LIMIT)
     }
 
     /// Asks all nodes for this fencing token that have not confirmed it yet. Waits for at most `patience`.
-    pub(crate) fn ask_to_raise(
+    pub(crate) fn send_raise(
         &self,
         candidate: u64,
         fencing: &Fencing,
         patience: Duration,
-    ) -> RoundTrip<Option<RaiseAnswer>> {
+    ) -> Exchange<Option<RaiseAnswer>> {
         let node_timeout = self.0.node_timeout;
         let asked: Vec<_> = fencing.to_raise(candidate).collect();
-        let requests = self.0.requests(|claimed, number| {
+        let requests = self.0.requests(|lease, number| {
             let is_asked = asked.contains(&number);
             Box::pin(async move {
-                let (member, lane) = claimed.at(number);
-                let Some(counters) = claimed.counters.clone().filter(|_| is_asked) else { return Ok(None) };
+                let (member, lane) = lease.at(number);
+                let Some(counters) = lease.counters.clone().filter(|_| is_asked) else { return Ok(None) };
                 member.admit()?;
                 // Behind the acquire, which may still be on its way.
-                let _order = claimed.turn(lane, node_timeout).await?;
-                claimed.still_wanted()?;
-                let request = RaiseRequest::new(claimed.keys.clone(), claimed.token, counters, candidate);
-                let answer = claimed.fleet.call(member, NodeRequest::Raise, member.node.raise(&request)).await;
+                let _order = lease.turn(lane, node_timeout).await?;
+                lease.still_wanted()?;
+                let request = RaiseRequest::new(lease.keys.clone(), lease.token, counters, candidate);
+                let answer = lease.fleet.call(member, NodeRequest::Raise, member.node.raise(&request)).await;
                 let answer = member.observe(answer)?;
                 if let RaiseAnswer::Higher(counter) = answer {
                     lane.counter.store(counter, Ordering::SeqCst);
@@ -128,37 +128,37 @@ impl Claim {
                 Ok(Some(answer))
             })
         });
-        RoundTrip::new(requests, patience, node_timeout, LATE_LIMIT)
+        Exchange::new(requests, patience, node_timeout, LATE_LIMIT)
     }
 }
 
-impl Claimed {
+impl LeaseState {
     /// Asks all nodes to prolong the lock.
-    pub(crate) fn ask_to_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> RoundTrip<ExtendAnswer> {
+    pub(crate) fn send_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> Exchange<ExtendAnswer> {
         let Terms { ttl, node_timeout, .. } = *terms;
         self.longest_ttl.fetch_max(ttl.sent_millis(), Ordering::SeqCst);
-        let requests = self.requests(|claimed, member| {
+        let requests = self.requests(|lease, member| {
             Box::pin(async move {
-                let (member, lane) = claimed.at(member);
+                let (member, lane) = lease.at(member);
                 member.admit()?;
                 // Behind a request that the node does not answer, extends must not pile up.
-                let _order = claimed.turn(lane, node_timeout).await?;
-                claimed.still_wanted()?;
+                let _order = lease.turn(lane, node_timeout).await?;
+                lease.still_wanted()?;
                 let setting = lane.sets();
-                let mut request = ExtendRequest::new(claimed.keys.clone(), claimed.token, ttl);
-                request.fencing = claimed.counters.clone().zip(claimed.fence.get().copied());
-                let answer = claimed.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;
+                let mut request = ExtendRequest::new(lease.keys.clone(), lease.token, ttl);
+                request.fencing = lease.counters.clone().zip(lease.fence.get().copied());
+                let answer = lease.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;
                 setting.answered(&answer);
                 let Timed { answer, .. } = answer?;
                 if answer == ExtendAnswer::Healed {
                     lane.restored_by.fetch_max(number, Ordering::SeqCst);
                 }
-                let counted = claimed.counted.load(Ordering::SeqCst);
+                let counted = lease.counted.load(Ordering::SeqCst);
                 let restored = answer == ExtendAnswer::Extended && lane.restored_by.load(Ordering::SeqCst) > counted;
                 Ok(if restored { ExtendAnswer::Healed } else { answer })
             })
         });
-        RoundTrip::new(requests, node_timeout, node_timeout, LATE_LIMIT)
+        Exchange::new(requests, node_timeout, node_timeout, LATE_LIMIT)
     }
 
     /// A node's answer, with a look at its clock and at whether it fails.
@@ -179,7 +179,7 @@ impl Claimed {
     }
 
     /// Whether a grant counts: with fencing it has a counter, and a clock that has jumped may not be trusted.
-    fn granted(&self, member: &Member, lane: &Lane, counter: Option<u64>) -> Result<(), NodeError> {
+    fn granted(&self, member: &Member, lane: &NodeLane, counter: Option<u64>) -> Result<(), NodeError> {
         match (&self.counters, counter) {
             (Some(_), None) => {
                 return Err(NodeError::new(NodeErrorKind::Unsupported, "the node counts no fencing tokens"));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use super::{Claim, phase::Notify};
+use super::{Lease, phase::Notify};
 use crate::{
     algorithm::Decision,
     report::{Loss, ReleaseError},
 };
 
-impl Claim {
+impl Lease {
     /// Gives the lock back on all nodes. Tells the loss if it was already gone.
     pub(crate) async fn release(self) -> Result<Option<Loss>, ReleaseError> {
         Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
@@ -25,7 +25,7 @@ impl Claim {
         self.leave_to_successor().await;
 
         // 1. All nodes at once, also those that failed or were never heard of. Nothing is set on them after this.
-        let mut answers = self.ask_to_release(Notify::First);
+        let mut answers = self.send_release(Notify::First);
 
         // 2. Votes, until they tell. What is late follows in the background.
         let mut tally = fleet.tally();

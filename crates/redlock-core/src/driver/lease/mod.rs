@@ -1,10 +1,10 @@
 //! One token on all nodes, from the first request for it until it is released everywhere.
 
-mod asking;
+mod requests;
 mod checking;
 mod extend;
 mod fence;
-mod giving_back;
+mod releasing;
 pub(crate) mod hold;
 mod keeping;
 mod phase;
@@ -24,12 +24,12 @@ use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 use self::phase::{Notify, Phase};
 use super::{
     atomic_state::AtomicState,
+    exchange::{Request, Requests},
     fleet::{Fleet, Terms},
-    lane::{Lane, Offer},
     member::Member,
+    node_lane::{NodeLane, Offer},
     ownership::Ownership,
-    round_trip::{Request, Requests},
-    standing::{End, Standing},
+    validity::{End, Validity},
 };
 use crate::{
     algorithm::FencingToken,
@@ -44,13 +44,13 @@ use crate::{
 /// Dropped without a release, it gives the token back on **all** nodes in the background: on those that granted, on
 /// those that failed and on those that have not answered. So a lost round, a cancelled acquire and a dropped lock are
 /// one and the same thing.
-pub(crate) struct Claim(Arc<Claimed>);
+pub(crate) struct Lease(Arc<LeaseState>);
 
-/// What a claim shares with the requests for it, with what extends it and with whoever waits for its loss.
+/// What a lease shares with the requests for it, with what extends it and with whoever waits for its loss.
 #[derive(Debug)]
-pub(crate) struct Claimed {
+pub(crate) struct LeaseState {
     pub(crate) fleet: Arc<Fleet>,
-    /// Where a dropped claim is released, wherever it is dropped; and where it is extended.
+    /// Where a dropped lease is released, wherever it is dropped; and where it is extended.
     pub(crate) runtime: Handle,
     pub(crate) resources: Resources,
     /// Their keys on the nodes.
@@ -60,11 +60,11 @@ pub(crate) struct Claimed {
     counters: Option<Counters>,
     /// The fencing token, once it is issued.
     pub(crate) fence: OnceLock<FencingToken>,
-    pub(crate) standing: Standing,
+    pub(crate) validity: Validity,
     node_timeout: Duration,
     /// The longest TTL of all acquires and extends so far, in milliseconds.
     longest_ttl: AtomicU64,
-    lanes: Arc<[Lane]>,
+    lanes: Arc<[NodeLane]>,
     /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
     /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
     extends: AtomicU64,
@@ -76,7 +76,7 @@ pub(crate) struct Claimed {
     holding: StdMutex<Vec<Holding<Offer>>>,
 }
 
-impl Claim {
+impl Lease {
     pub(crate) fn new(
         fleet: &Arc<Fleet>,
         runtime: &Handle,
@@ -87,7 +87,7 @@ impl Claim {
         terms: &Terms,
     ) -> Self {
         let Terms { ttl, node_timeout, .. } = *terms;
-        let shared = Arc::new(Claimed {
+        let shared = Arc::new(LeaseState {
             fleet: Arc::clone(fleet),
             runtime: runtime.clone(),
             resources,
@@ -95,10 +95,10 @@ impl Claim {
             token,
             counters,
             fence: OnceLock::new(),
-            standing: Standing::default(),
+            validity: Validity::default(),
             node_timeout,
             longest_ttl: AtomicU64::new(ttl.sent_millis()),
-            lanes: fleet.members.iter().map(|_| Lane::default()).collect(),
+            lanes: fleet.members.iter().map(|_| NodeLane::default()).collect(),
             extends: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             phase: AtomicState::default(),
@@ -110,18 +110,18 @@ impl Claim {
 
     /// Marks it as a reservation. Only before it is shared.
     pub(crate) fn into_reservation(mut self) -> Self {
-        if let Some(claimed) = Arc::get_mut(&mut self.0) {
-            claimed.is_reservation = true;
+        if let Some(lease) = Arc::get_mut(&mut self.0) {
+            lease.is_reservation = true;
         }
         self
     }
 
-    /// The round is won. The key is held in this process until the claim has been given back.
+    /// The round is won. The key is held in this process until the lease has been given back.
     pub(crate) fn hold(&self, holding: Option<Holding<Offer>>) {
         self.0.holding().extend(holding);
     }
 
-    /// Moves the local waiters of `reservation` to this claim, which holds its keys now. The reservation is released
+    /// Moves the local waiters of `reservation` to this lease, which holds its keys now. The reservation is released
     /// without notifying anybody.
     pub(crate) fn take_over(&self, reservation: Self) {
         let holding = mem::take(&mut *reservation.0.holding());
@@ -145,21 +145,21 @@ impl Claim {
         terms: &Terms,
     ) -> Self {
         let (counters, fence) = fence.unzip();
-        let claim = Self::new(fleet, runtime, resources, keys, token, counters, terms);
+        let lease = Self::new(fleet, runtime, resources, keys, token, counters, terms);
         if let Some(fence) = fence {
-            claim.0.fenced(fence);
+            lease.0.fenced(fence);
         }
-        for lane in &*claim.0.lanes {
+        for lane in &*lease.0.lanes {
             lane.ownership.ask();
             lane.perhaps.store(true, Ordering::SeqCst);
             // An extend of the other process may be unanswered.
             lane.uncertain.store(1, Ordering::SeqCst);
         }
-        claim
+        lease
     }
 
-    /// What outlives the claim, and does not keep it.
-    pub(crate) fn shared(&self) -> &Arc<Claimed> {
+    /// What outlives the lease, and does not keep it.
+    pub(crate) fn shared(&self) -> &Arc<LeaseState> {
         &self.0
     }
 
@@ -169,9 +169,9 @@ impl Claim {
         told.filter(|(_, counter)| *counter > 0)
     }
 
-    /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the standing as it is, since somebody may
+    /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the validity as it is, since somebody may
     /// still rely on the validity. What is out already is finished in the background.
-    pub(crate) fn abandon(self) {
+    pub(crate) fn leave_to_expire(self) {
         self.0.phase.leave();
         self.0.let_go();
     }
@@ -187,14 +187,14 @@ impl Claim {
             let _ = timeout(self.0.node_timeout, self.0.idle()).await;
         }
         self.0.check()?;
-        self.0.standing.end(End::HandedOver);
+        self.0.validity.end(End::HandedOver);
         self.0.phase.leave();
         self.0.let_go();
         Ok(())
     }
 }
 
-impl Claimed {
+impl LeaseState {
     /// The key is not held any more: those of this process who wait for it are told.
     fn let_go(&self) {
         let holding = mem::take(&mut *self.holding());
@@ -219,7 +219,7 @@ impl Claimed {
 
     /// The lock has this fencing token from now on.
     pub(crate) fn fenced(&self, token: FencingToken) {
-        // Once per claim.
+        // Once per lease.
         let _ = self.fence.set(token);
     }
 
@@ -240,7 +240,7 @@ impl Claimed {
 
     /// Longer than the keys can live on a node, counted from now: what may still be carried out sets them only then. A node
     /// that hangs for longer than `HANGS` before it carries that out keeps them until their ttl is over.
-    fn certainly_over(&self, lane: &Lane) -> Duration {
+    fn certainly_over(&self, lane: &NodeLane) -> Duration {
         const HANGS: Duration = Duration::from_secs(600);
         let ttl = Duration::from_millis(self.longest_ttl.load(Ordering::SeqCst));
         if lane.uncertain.load(Ordering::SeqCst) > 0 { ttl.saturating_add(HANGS) } else { ttl }
@@ -258,17 +258,17 @@ impl Claimed {
     }
 
     #[expect(clippy::indexing_slicing, reason = "there is one lane per member, and requests go over the members")]
-    fn at(&self, member: usize) -> (&Member, &Lane) {
+    fn at(&self, member: usize) -> (&Member, &NodeLane) {
         (&self.fleet.members[member], &self.lanes[member])
     }
 
     /// The request's turn on a node, if it comes in time.
-    async fn turn<'l>(&self, lane: &'l Lane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
+    async fn turn<'l>(&self, lane: &'l NodeLane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
         let turn = timeout(node_timeout, lane.enter()).await;
         turn.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
     }
 
-    /// Fails once the claim is being released or handed over. Asked *inside* the lane: together with the lane's order
+    /// Fails once the lease is being released or handed over. Asked *inside* the lane: together with the lane's order
     /// it makes sure that nothing is set on a node after that.
     pub(crate) fn still_wanted(&self) -> Result<(), NodeError> {
         if self.phase.get().may_set() {

@@ -1,14 +1,14 @@
-//! Lets the watchdog extend a claim.
+//! Lets the watchdog extend a lease.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use super::Claimed;
+use super::LeaseState;
 use crate::{driver::keep::Keep, names::Resources};
 
-impl Keep for Claimed {
+impl Keep for LeaseState {
     fn resources(&self) -> &Resources {
         &self.resources
     }
@@ -35,7 +35,7 @@ impl Keep for Claimed {
             match self.extend(ttl).await {
                 Ok(_) => true,
                 Err(failure) => {
-                    self.standing.failed(failure);
+                    self.validity.failed(failure);
                     false
                 }
             }
@@ -43,6 +43,6 @@ impl Keep for Claimed {
     }
 
     fn lifetime_over(&self) {
-        self.standing.lifetime_over();
+        self.validity.lifetime_over();
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Claim;
+use super::Lease;
 use crate::{
     algorithm::{Fence, Fencing, FencingToken, Lost, Raised},
     driver::{fleet::Fleet, tally::Tally},
     node::{NodeError, RaiseAnswer},
 };
 
-impl Claim {
+impl Lease {
     /// Agrees with a quorum on the fencing token. `tally` has the votes of the round, and gets those of the raise if there
     /// is one.
     pub(crate) async fn fence(
@@ -30,7 +30,7 @@ impl Claim {
                 Some(Fence::Raise(candidate)) => candidate,
                 None => return Err(Lost::NoQuorum),
             };
-            let mut answers = self.ask_to_raise(candidate, &fencing, patience());
+            let mut answers = self.send_raise(candidate, &fencing, patience());
             fencing.raising(candidate);
             tally.ask_again();
             while fencing.decision().is_none() {

@@ -15,7 +15,7 @@ use crate::{
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Validity {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -42,7 +42,7 @@ pub(crate) enum End {
     HandedOver,
 }
 
-impl Standing {
+impl Validity {
     /// The lock is held now, until the deadline, since the nodes keep its keys until then.
     pub(crate) fn begin(&self, deadline: Duration, kept_until: Duration) {
         let mut state = self.state();
@@ -51,7 +51,7 @@ impl Standing {
     }
 
     /// How long the lock may be relied on from `now`.
-    pub(crate) fn validity(&self, now: Duration) -> Duration {
+    pub(crate) fn left(&self, now: Duration) -> Duration {
         let state = self.state();
         if state.end.is_some() { Duration::ZERO } else { state.deadline.saturating_sub(now) }
     }
@@ -156,12 +156,12 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_not_prolonged_not_even_in_the_moment_of_its_deadline() {
-        let standing = Standing::default();
+        let validity = Validity::default();
         let [deadline, later] = [1_000, 2_000].map(Duration::from_nanos);
-        standing.begin(deadline, deadline);
-        assert!(!standing.prolong(later, later, &At(1_000)));
-        assert_eq!((standing.deadline(), standing.validity(deadline)), (deadline, Duration::ZERO));
-        assert!(standing.prolong(later, later, &At(999)));
-        assert_eq!(standing.deadline(), later);
+        validity.begin(deadline, deadline);
+        assert!(!validity.prolong(later, later, &At(1_000)));
+        assert_eq!((validity.deadline(), validity.left(deadline)), (deadline, Duration::ZERO));
+        assert!(validity.prolong(later, later, &At(999)));
+        assert_eq!(validity.deadline(), later);
     }
 }

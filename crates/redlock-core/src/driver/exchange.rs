@@ -106,9 +106,9 @@ impl<A> Requests<A> {
 
 /// Requests to all nodes that somebody waits for.
 ///
-/// The first poll of [`RoundTrip::next`] asks every node before it looks at any answer, so a round is never decided
+/// The first poll of [`Exchange::next`] asks every node before it looks at any answer, so a round is never decided
 /// before all have been asked. Dropped with answers still out, it finishes them in the background.
-pub(crate) struct RoundTrip<A: Send + 'static> {
+pub(crate) struct Exchange<A: Send + 'static> {
     requests: Requests<A>,
     /// The caller's, which drives what is late as well: the one that acquired may have ended.
     runtime: Handle,
@@ -120,7 +120,7 @@ pub(crate) struct RoundTrip<A: Send + 'static> {
     meanwhile: Option<Box<dyn Send>>,
 }
 
-impl<A: Send + 'static> RoundTrip<A> {
+impl<A: Send + 'static> Exchange<A> {
     /// Waits for at most `patience`. What is finished in the background later than `node_timeout` counts as overdue.
     pub(crate) fn new(requests: Requests<A>, patience: Duration, node_timeout: Duration, late_limit: Duration) -> Self {
         Self {
@@ -186,7 +186,7 @@ impl<A: Send + 'static> RoundTrip<A> {
         }
     }
 
-    /// As [`RoundTrip::decide`], and does not wait for nodes that fail if the others are split between this round and
+    /// As [`Exchange::decide`], and does not wait for nodes that fail if the others are split between this round and
     /// another holder: what the round holds would keep everybody else from a quorum meanwhile.
     pub(crate) async fn decide_or_give_way(&mut self, tally: &mut Tally) -> Decision
     where
@@ -233,7 +233,7 @@ impl<A: Send + 'static> RoundTrip<A> {
     }
 }
 
-impl<A: Send + 'static> Drop for RoundTrip<A> {
+impl<A: Send + 'static> Drop for Exchange<A> {
     fn drop(&mut self) {
         let pending = std::mem::take(&mut self.requests.pending);
         if pending.is_empty() {

@@ -1,4 +1,4 @@
-//! Releases a claim on all nodes, or leaves it to the next holder of this process.
+//! Releases a lease on all nodes, or leaves it to the next holder of this process.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,16 +11,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Claim, Claimed, phase::Notify};
+use super::{Lease, LeaseState, phase::Notify};
 use crate::{
     driver::{
+        exchange::{Exchange, Requests},
         fleet::Fleet,
-        lane::Lane,
         member::Member,
+        node_lane::NodeLane,
         owed::ledger::Entry,
         ownership::Ownership,
-        round_trip::{Requests, RoundTrip},
-        standing::End,
+        validity::End,
     },
     names::Resource,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
@@ -28,13 +28,13 @@ use crate::{
     report::NodeRequest,
 };
 
-impl Claim {
+impl Lease {
     /// Asks all nodes to delete the keys.
-    pub(crate) fn ask_to_release(&self, notify: Notify) -> RoundTrip<ReleaseAnswer> {
+    pub(crate) fn send_release(&self, notify: Notify) -> Exchange<ReleaseAnswer> {
         let node_timeout = self.0.node_timeout;
-        self.0.standing.end(End::Released);
+        self.0.validity.end(End::Released);
         let requests = self.0.release(notify);
-        let mut answers = RoundTrip::new(requests, node_timeout, node_timeout, Claimed::RELEASE_LIMIT);
+        let mut answers = Exchange::new(requests, node_timeout, node_timeout, LeaseState::RELEASE_LIMIT);
         answers.hold(Box::new(LetGo(Arc::clone(&self.0))));
         // Not before: on a runtime without timers the line above panics, and then the drop has to release.
         self.0.phase.release(notify);
@@ -44,26 +44,26 @@ impl Claim {
     /// Leaves a lock that is still valid to the next who waits for it in this process, if there is one. Waits until that one
     /// has asked for it.
     pub(crate) async fn leave_to_successor(&self) {
-        let claimed = &self.0;
+        let lease = &self.0;
         // A quarantined node must not grant what it may have forgotten; and one that is watched is asked for its time.
-        let Fleet { guard, distrust, .. } = &*claimed.fleet;
-        let may_follow = claimed.keys.len() == 1 && guard.is_none() && distrust.is_none();
-        if !may_follow || claimed.holding().is_empty() || claimed.check().is_err() {
+        let Fleet { guard, distrust, .. } = &*lease.fleet;
+        let may_follow = lease.keys.len() == 1 && guard.is_none() && distrust.is_none();
+        if !may_follow || lease.holding().is_empty() || lease.check().is_err() {
             return;
         }
         // Before that one asks: nothing is set any more, and nobody relies on it.
-        claimed.phase.seal();
-        claimed.standing.end(End::Released);
-        let Some(asked) = claimed.fleet.lines.succeed(claimed.keys.first(), || claimed.offer()) else { return };
+        lease.phase.seal();
+        lease.validity.end(End::Released);
+        let Some(asked) = lease.fleet.lines.succeed(lease.keys.first(), || lease.offer()) else { return };
         // One whose task does not run must not hold up the release.
-        let _ = timeout(claimed.node_timeout / 4, asked).await;
+        let _ = timeout(lease.node_timeout / 4, asked).await;
     }
 
     /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
     /// must not meet it. The next who waits is woken if this one's turn is passed on.
     pub(crate) async fn give_back(self, passes_on: bool) {
         let mut awaited: Vec<_> = self.0.fleet.members.iter().map(Member::is_prompt).collect();
-        let mut answers = self.ask_to_release(if passes_on { Notify::Other } else { Notify::Nobody });
+        let mut answers = self.send_release(if passes_on { Notify::Other } else { Notify::Nobody });
         while awaited.contains(&true) {
             let Some((member, _)) = answers.next().await else { break };
             if let Some(awaited) = awaited.get_mut(member) {
@@ -77,22 +77,22 @@ impl Claim {
         if !self.0.phase.release(notify) {
             return false;
         }
-        self.0.standing.end(End::Released);
-        let claimed = Arc::clone(&self.0);
+        self.0.validity.end(End::Released);
+        let lease = Arc::clone(&self.0);
         let let_go = LetGo(Arc::clone(&self.0));
-        // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the claim's
+        // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the lease's
         // own runtime has ended, the requests are dropped with the task, and what they would release is owed.
         let requests = self.0.release(notify);
         self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
-            let on_time = Instant::now() + claimed.node_timeout;
+            let on_time = Instant::now() + lease.node_timeout;
             // The turn ends after 50 ms at most, so that a hung node does not delay other releases.
-            requests.finish(on_time, Claimed::RELEASE_LIMIT, (let_go, turn)).await;
+            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (let_go, turn)).await;
         });
         true
     }
 }
 
-impl Drop for Claim {
+impl Drop for Lease {
     fn drop(&mut self) {
         if !self.release_in_background(Notify::First) {
             // Nobody waits for a node that may not tell who comes first.
@@ -106,7 +106,7 @@ impl Drop for Claim {
 }
 
 /// Lets go of the key when it is dropped: when the node that wakes has answered, or all have, or it takes too long.
-struct LetGo(Arc<Claimed>);
+struct LetGo(Arc<LeaseState>);
 
 impl Drop for LetGo {
     fn drop(&mut self) {
@@ -116,7 +116,7 @@ impl Drop for LetGo {
 
 /// One node's release. Dropped before it is settled, it is owed to the node: it failed, or nobody waited for it.
 struct Owes {
-    claimed: Arc<Claimed>,
+    lease: Arc<LeaseState>,
     member: usize,
     is_settled: bool,
 }
@@ -131,36 +131,36 @@ impl Owes {
     /// more after that.
     fn delivered(mut self) {
         self.is_settled = true;
-        let (_, lane) = self.claimed.at(self.member);
+        let (_, lane) = self.lease.at(self.member);
         if lane.uncertain.load(Ordering::SeqCst) > 0 {
-            let Claimed { keys, token, .. } = &*self.claimed;
+            let LeaseState { keys, token, .. } = &*self.lease;
             self.owe(Entry::repeated(
                 keys.clone(),
                 *token,
-                self.claimed.fleet.clock.now(),
-                self.claimed.certainly_over(lane),
+                self.lease.fleet.clock.now(),
+                self.lease.certainly_over(lane),
             ));
         }
     }
 
     fn owe(&self, entry: Entry) {
-        self.claimed.fleet.owe(self.member, entry, &self.claimed.runtime);
+        self.lease.fleet.owe(self.member, entry, &self.lease.runtime);
     }
 }
 
 impl Drop for Owes {
     fn drop(&mut self) {
-        let (_, lane) = self.claimed.at(self.member);
+        let (_, lane) = self.lease.at(self.member);
         if !self.is_settled && lane.perhaps.load(Ordering::SeqCst) {
             let uncertain = lane.uncertain.load(Ordering::SeqCst) > 0;
-            let Claimed { keys, token, .. } = &*self.claimed;
-            let lives = self.claimed.certainly_over(lane);
-            self.owe(Entry::new(keys.clone(), *token, self.claimed.fleet.clock.now(), lives, uncertain));
+            let LeaseState { keys, token, .. } = &*self.lease;
+            let lives = self.lease.certainly_over(lane);
+            self.owe(Entry::new(keys.clone(), *token, self.lease.fleet.clock.now(), lives, uncertain));
         }
     }
 }
 
-impl Claimed {
+impl LeaseState {
     /// Twice the limit of the late acquire or extend that a release may have to wait for.
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
@@ -169,40 +169,40 @@ impl Claimed {
         let waker = self.fleet.waker(None).filter(|_| notify != Notify::Nobody);
         let passes_on = notify == Notify::Other;
         let leaves_anyway = passes_on || !self.holding().is_empty();
-        self.requests(|claimed, member| {
-            let owes = Owes { claimed: Arc::clone(&claimed), member, is_settled: false };
+        self.requests(|lease, member| {
+            let owes = Owes { lease: Arc::clone(&lease), member, is_settled: false };
             Box::pin(async move {
-                let (node, lane) = claimed.at(member);
+                let (node, lane) = lease.at(member);
                 // Not before this one has told whether another process comes first.
-                let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&claimed)));
-                let _order = claimed.turn_to_release(lane).await;
+                let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&lease)));
+                let _order = lease.turn_to_release(lane).await;
                 if lane.ownership.get() == Ownership::Successors {
                     // An extend that the node has not answered may still set the key once the successor has released it.
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
                 let wakes = waker == Some(member);
-                let mut request = ReleaseRequest::new(claimed.keys.clone(), claimed.token);
-                request.wake = claimed.wake(member, wakes, leaves_anyway);
+                let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
+                request.wake = lease.wake(member, wakes, leaves_anyway);
                 if !lane.ownership.get().needs_release() && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
-                let answer = claimed.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await;
+                let answer = lease.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await;
                 let answer = node.observe(answer);
                 if answer.is_ok() {
                     owes.delivered();
                 }
                 let wakes = wakes && request.wake.is_some();
                 if let (Ok(answer), true) = (&answer, wakes) {
-                    let (woken, now) = (answer.has_woken(), claimed.fleet.clock.now());
-                    claimed.keys.iter().for_each(|key| claimed.fleet.lines.given_back(key, woken, now));
+                    let (woken, now) = (answer.has_woken(), lease.fleet.clock.now());
+                    lease.keys.iter().for_each(|key| lease.fleet.lines.given_back(key, woken, now));
                 }
                 if wakes && !passes_on {
-                    claimed.keys.iter().for_each(|key| claimed.fleet.lines.left(key));
+                    lease.keys.iter().for_each(|key| lease.fleet.lines.left(key));
                 }
                 if answer.is_err() && waker == Some(member) {
-                    claimed.wake_elsewhere(member).await;
+                    lease.wake_elsewhere(member).await;
                 }
                 let answer = answer?;
                 match lane.ownership.get() {
@@ -222,7 +222,7 @@ impl Claimed {
 
     /// The release's turn on a node: after all that its own token has sent there. A successor's request is only waited for
     /// so that there may be nothing to release; its task may not run.
-    async fn turn_to_release<'l>(&self, lane: &'l Lane) -> Option<MutexGuard<'l, ()>> {
+    async fn turn_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {
         match lane.ownership.get() {
             Ownership::Offered { .. } => timeout(self.node_timeout / 4, lane.enter()).await.ok(),
             Ownership::Untouched

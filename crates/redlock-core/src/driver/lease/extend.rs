@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::timeout};
 use tracing::Instrument as _;
 
-use super::Claimed;
+use super::LeaseState;
 use crate::{
     algorithm::{Decision, Lost},
-    driver::{standing::End, tally::Waited},
+    driver::{tally::Waited, validity::End},
     report::{Event, ExtendError, Loss, Votes},
 };
 
-impl Claimed {
+impl LeaseState {
     /// What timers may be late.
     const TIMERS: Duration = Duration::from_millis(2);
 
@@ -42,9 +42,9 @@ impl Claimed {
 
         // 2. All nodes at once, and votes until they decide. A node that lost the keys gets them for as long as the
         // others keep them.
-        let terms = self.fleet.terms(ttl.max(self.standing.kept_for(started)))?;
+        let terms = self.fleet.terms(ttl.max(self.validity.kept_for(started)))?;
         let number = self.next_extend();
-        let mut answers = self.ask_to_extend(&terms, number);
+        let mut answers = self.send_extend(&terms, number);
         let mut tally = self.fleet.tally();
         let until_ended = left.saturating_sub(Self::TIMERS);
         let decision = match timeout(until_ended, answers.decide(&mut tally)).await {
@@ -61,9 +61,9 @@ impl Claimed {
         // 3. It counts only if the lock is still valid now. Keys that were set again after its end are no other loss.
         let (deadline, kept_until) = (started + terms.validity, started + terms.ttl.trusted());
         let granted = tally.round().granted() >= self.fleet.quorum.needed();
-        let ended = self.standing.deadline();
+        let ended = self.validity.deadline();
         let decision = match decision {
-            Decision::Won if self.standing.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
+            Decision::Won if self.validity.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
             _ if granted && self.check().is_err() => Decision::Lost(Lost::TooSlow),
             decision => decision,
         };
@@ -71,7 +71,7 @@ impl Claimed {
         match decision {
             Decision::Won => {
                 self.extend_counted(number);
-                let validity = self.standing.validity(now);
+                let validity = self.validity.left(now);
                 tracing::debug!(resource = %self.resources, ?validity, "extended");
                 let margin = ended.saturating_sub(now);
                 self.tell(&Event::Extended { resources: &self.resources, margin, validity });
@@ -99,7 +99,7 @@ impl Claimed {
 
     /// A quorum of the nodes does not hold the lock, of whose validity so much was left.
     fn gone(&self, votes: &Arc<Votes>, left: Duration) {
-        if !self.standing.end(End::Gone(Arc::clone(votes))) {
+        if !self.validity.end(End::Gone(Arc::clone(votes))) {
             return;
         }
         let resources = self.resources.clone();

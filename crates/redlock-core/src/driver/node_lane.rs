@@ -15,7 +15,7 @@ use crate::{
 
 /// What one token has sent to one node.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct NodeLane {
     /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
     /// extends that were sent there have ended.
     pub(crate) order: Mutex<()>,
@@ -31,7 +31,7 @@ pub(crate) struct Lane {
     pub(crate) counter: AtomicU64,
 }
 
-impl Lane {
+impl NodeLane {
     /// A request that sets the keys is about to be sent.
     pub(crate) fn sets(&self) -> Setting<'_> {
         self.ownership.ask();
@@ -51,7 +51,7 @@ impl Lane {
 
 /// A request that sets the keys and is out. Dropped without an answer, it may be carried out at any time.
 pub(crate) struct Setting<'l> {
-    lane: &'l Lane,
+    lane: &'l NodeLane,
     /// Whether the keys may have been there before.
     before: bool,
 }
@@ -77,5 +77,5 @@ impl Setting<'_> {
 pub(crate) struct Offer {
     pub(crate) token: Token,
     /// What was sent for the token, node by node. The next holder's requests follow behind that.
-    pub(crate) lanes: Arc<[Lane]>,
+    pub(crate) lanes: Arc<[NodeLane]>,
 }

@@ -4,18 +4,18 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::Claimed;
+use super::LeaseState;
 use crate::report::{Event, Loss};
 
-impl Claimed {
+impl LeaseState {
     /// How long the lock may be relied on, or why no longer. What is reported as lost stays so.
     pub(crate) fn check(&self) -> Result<Duration, Loss> {
         self.check_until(Duration::ZERO)
     }
 
-    /// As [`Claimed::check`], where a lock with no more than `least` left has expired.
+    /// As [`LeaseState::check`], where a lock with no more than `least` left has expired.
     fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
-        self.standing.check(&self.resources, least, &*self.fleet.clock).map_err(|(loss, is_news)| {
+        self.validity.check(&self.resources, least, &*self.fleet.clock).map_err(|(loss, is_news)| {
             if is_news {
                 self.tell(&Event::Lost { loss: &loss });
             }
@@ -30,7 +30,7 @@ impl Claimed {
         /// Tokio's timers may stand still while the machine is suspended. The fleet's clock does not.
         const LONGEST_NAP: Duration = Duration::from_secs(2);
         loop {
-            let mut changed = pin!(self.standing.changed());
+            let mut changed = pin!(self.validity.changed());
             changed.as_mut().enable();
             match self.check_until(GRANULARITY) {
                 // By halves: the timers may run at another rate than the clock.
