@@ -58,14 +58,15 @@
 //
 // To follow one lock, begin with `Redlock::acquire` in `api/redlock/mod.rs`. It hands the call to the driver:
 // `driver/acquire/mod.rs` decides when to ask, and `driver/acquire/round.rs` is one round, with the numbered steps of
-// https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/. A round makes a lease, which is one token on
-// all nodes (`driver/lease`). `driver/exchange.rs` sends its requests to the nodes and `driver/tally.rs` counts the
-// answers; `algorithm` decides what they mean, as functions of plain values. A lease that was won becomes a `Held` of the
-// driver and a `Lock` of the API. From then on `driver/lease/extend.rs` and `driver/lease/release.rs` are its steps.
+// https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/. A round makes a lease, which is one token
+// on all nodes (`driver/lease`). `driver/exchange.rs` sends its requests to the nodes and `driver/tally.rs` counts the
+// answers; `algorithm` decides what they mean, as functions of plain values. A lease that was won becomes a `Held` of
+// the driver and a `Lock` of the API. From then on `driver/lease/extend.rs` and `driver/lease/release.rs` are its
+// steps.
 //
-// Two rooms stand beside the driver. `queue` says when it is this call's turn to ask; it never decides who holds a lock.
-// `backend` is how the clients for Redis implement a node. What the driver requires of a node is in `node`, and what
-// callers and observers learn is in `report`.
+// Two rooms stand beside the driver. `queue` says when it is this call's turn to ask; it never decides who holds a
+// lock. `backend` is how the clients for Redis implement a node. What the driver requires of a node is in `node`, and
+// what callers and observers learn is in `report`.
 
 pub mod guide;
 

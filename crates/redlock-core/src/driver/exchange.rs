@@ -25,13 +25,13 @@ use crate::{
     report::NodeAnswer,
 };
 
-/// What one node is asked, and its answer.
+/// A request to one node, which returns its answer.
 pub(crate) type Request<A> = Pin<Box<dyn Future<Output = Result<A, NodeError>> + Send>>;
 
-/// For how long a hung node can hold up what is only polite: to let those of other processes come first.
+/// How long a hung node may delay a caller that lets waiters of other processes come first.
 pub(crate) const SHORTLY: Duration = Duration::from_millis(50);
 
-/// Requests to all nodes, without a clock.
+/// Requests to some or all nodes, without a time limit.
 pub(crate) struct Requests<A> {
     fleet: Arc<Fleet>,
     pending: Vec<Pending<A>>,
@@ -40,17 +40,17 @@ pub(crate) struct Requests<A> {
 struct Pending<A> {
     member: usize,
     request: Request<A>,
-    /// Set once nobody waits for the answer any more.
+    /// Set once no caller waits for the answer any more.
     debt: Option<Debt>,
 }
 
 impl<A> Requests<A> {
-    /// A request to every member, made by `request`. Nothing is sent before the first poll.
+    /// Makes a request to every member by `request`. Nothing is sent before the first poll.
     pub(crate) fn new(fleet: &Arc<Fleet>, request: impl Fn(usize) -> Request<A>) -> Self {
         Self::to(fleet, 0..fleet.members.len(), request)
     }
 
-    /// A request to each of these members.
+    /// Makes a request to each of these members.
     pub(crate) fn to(
         fleet: &Arc<Fleet>,
         members: impl Iterator<Item = usize>,
@@ -60,10 +60,10 @@ impl<A> Requests<A> {
         Self { fleet: Arc::clone(fleet), pending: members.map(pending).collect() }
     }
 
-    /// Polls every request, whatever the others say, and hands over the answers that are there.
+    /// Polls every request, and passes the answers that are there to `answered`.
     fn poll(&mut self, cx: &mut Context<'_>, mut answered: impl FnMut(usize, Result<A, NodeError>)) {
         self.pending.retain_mut(|Pending { member, request, .. }| {
-            // A backend that panics is one failed node, and no harm to the requests of the others.
+            // A backend that panics is one failed node. The requests to other nodes go on.
             let polled = catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx)));
             match polled.unwrap_or_else(|_| Poll::Ready(Err(NodeError::new(NodeErrorKind::Other, "the node panicked"))))
             {
@@ -76,11 +76,11 @@ impl<A> Requests<A> {
         });
     }
 
-    /// Drives all requests to their end, though nobody waits for the answers: a dropped request may or may not have
-    /// been sent, and one that got stuck half-way in a client would block the release that follows it.
+    /// Drives all requests to their end although no caller waits for the answers. A dropped request may or may not have
+    /// been sent, and if it is stuck in a client it would block the release that follows.
     ///
-    /// What is not answered `on_time` counts against its node, and is dropped after `limit`. What is held `meanwhile` is
-    /// dropped with the last answer, and not much later if there is none: somebody waits for that.
+    /// A request without an answer `on_time` counts against its node, and is dropped after `limit`. `meanwhile` is
+    /// dropped with the last answer, or after [`SHORTLY`] if answers are missing, since a waiter may depend on it.
     pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, meanwhile: T) {
         let fleet = Arc::clone(&self.fleet);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
@@ -104,13 +104,14 @@ impl<A> Requests<A> {
     }
 }
 
-/// Requests to all nodes that somebody waits for.
+/// Requests to all nodes, and a caller that waits for the answers.
 ///
 /// The first poll of [`Exchange::next`] asks every node before it looks at any answer, so a round is never decided
-/// before all have been asked. Dropped with answers still out, it finishes them in the background.
+/// before all requests are sent. If it is dropped while answers are missing, the requests are finished in the
+/// background.
 pub(crate) struct Exchange<A: Send + 'static> {
     requests: Requests<A>,
-    /// The caller's, which drives what is late as well: the one that acquired may have ended.
+    /// The caller's runtime, which also drives late requests. The runtime that acquired the lock may have ended.
     runtime: Handle,
     answers: VecDeque<(usize, Result<A, NodeError>)>,
     patience: Pin<Box<Sleep>>,
@@ -121,7 +122,8 @@ pub(crate) struct Exchange<A: Send + 'static> {
 }
 
 impl<A: Send + 'static> Exchange<A> {
-    /// Waits for at most `patience`. What is finished in the background later than `node_timeout` counts as overdue.
+    /// Waits for at most `patience`. A request that ends in the background after more than `node_timeout` counts as
+    /// overdue.
     pub(crate) fn new(requests: Requests<A>, patience: Duration, node_timeout: Duration, late_limit: Duration) -> Self {
         Self {
             answers: VecDeque::with_capacity(requests.pending.len()),
@@ -135,18 +137,18 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// Waits for what has not been answered of an earlier one as well.
+    /// Also waits for the missing answers of an earlier exchange.
     pub(crate) fn take_over(&mut self, mut earlier: Self) {
         self.requests.pending.append(&mut earlier.requests.pending);
         self.answers.append(&mut earlier.answers);
     }
 
-    /// Holds something until all have answered, or shortly after the decision.
+    /// Holds a value until all nodes have answered, or until shortly after the decision.
     pub(crate) fn hold(&mut self, meanwhile: Box<dyn Send>) {
         self.meanwhile = Some(meanwhile);
     }
 
-    /// The next answer and whose it is; none once all have answered or the patience is over.
+    /// Returns the next answer and the number of its node. `None` once all nodes have answered or the patience is over.
     ///
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<(usize, Result<A, NodeError>)> {
@@ -165,12 +167,12 @@ impl<A: Send + 'static> Exchange<A> {
         .await
     }
 
-    /// How long a node was waited for that has not answered when the patience is over.
+    /// How long the exchange waits for nodes that do not answer.
     pub(crate) fn waited(&self) -> Waited {
         self.waited
     }
 
-    /// Counts answers until they decide, or the patience is over. A slow node is not waited for.
+    /// Counts answers until they decide or the patience is over. Does not wait for slow nodes after the decision.
     pub(crate) async fn decide(&mut self, tally: &mut Tally) -> Decision
     where
         NodeAnswer: From<Result<A, NodeError>>,
@@ -186,8 +188,8 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// As [`Exchange::decide`], and does not wait for nodes that fail if the others are split between this round and
-    /// another holder: what the round holds would keep everybody else from a quorum meanwhile.
+    /// [`Exchange::decide`], except that it does not wait for failing nodes if the others are split between this round
+    /// and another holder. Waiting would keep everybody from a quorum meanwhile.
     pub(crate) async fn decide_or_give_way(&mut self, tally: &mut Tally) -> Decision
     where
         NodeAnswer: From<Result<A, NodeError>>,
@@ -205,7 +207,7 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// Counts what is there already: it changes nothing of the decision, but makes the report complete.
+    /// Counts the answers that are there already. They do not change the decision, but complete the report.
     pub(crate) fn count_ready(&mut self, tally: &mut Tally)
     where
         NodeAnswer: From<Result<A, NodeError>>,
@@ -215,7 +217,7 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// Counts one more answer; false if there are no more to wait for, and all that are missing count as failed.
+    /// Counts one more answer. Returns false if there are no more to wait for. Missing answers count as failed then.
     pub(crate) async fn count_next(&mut self, tally: &mut Tally) -> bool
     where
         NodeAnswer: From<Result<A, NodeError>>,

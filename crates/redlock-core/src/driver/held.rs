@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     auto_extend::Watch,
     fleet::Terms,
-    lease::{Lease, LeaseState, hold::Hold},
+    lease::{Lease, LeaseState, hold::Hold, phase::Notify},
 };
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
@@ -16,18 +16,18 @@ use crate::{
 /// A lock that is held. Dropped, it is released in the background.
 #[must_use = "a lock that is dropped is released at once"]
 pub(crate) struct Held {
-    /// Who is told when it ends, if anybody is. Before the lease, which ends the lock when it is dropped.
+    /// Reports the end to observers, if there are any. Dropped before the lease, whose drop ends the lock.
     hold: Option<Hold>,
     lease: Lease,
     terms: Terms,
-    /// When the round began that took it, or found it taken, on the fleet's clock.
+    /// When the round began that acquired the lock or found it held, on the fleet's clock.
     acquired: Duration,
-    /// What extends it, if anything does.
+    /// Extends the lock, if auto-extend is on.
     watch: Option<Watch>,
 }
 
 impl Held {
-    /// A lease that was taken in a round that began at `acquired`.
+    /// A lease that was acquired in a round that began at `acquired`.
     pub(crate) fn new(lease: Lease, terms: Terms, acquired: Duration, auto_extend: Option<Schedule>) -> Self {
         let mut lock = Self::since(lease, terms, acquired, terms.validity);
         if let Some(schedule) = auto_extend {
@@ -36,16 +36,16 @@ impl Held {
         lock
     }
 
-    /// A lease that is held since then, and may be relied on for so long from then on.
+    /// A lease that is held since `since`, and valid for `validity` from then on.
     pub(crate) fn since(lease: Lease, terms: Terms, since: Duration, validity: Duration) -> Self {
-        // The nodes keep the keys for the allowance for drift longer.
+        // The nodes keep the keys longer, by the allowance for clock drift.
         let drift = terms.ttl.trusted().saturating_sub(terms.validity);
         lease.shared().validity.begin(since + validity, since + validity + drift);
         let hold = Hold::new(lease.shared(), since);
         Self { hold, lease, terms, acquired: since, watch: None }
     }
 
-    /// What is locked.
+    /// The locked resources.
     pub(crate) fn resources(&self) -> &Resources {
         &self.shared().resources
     }
@@ -60,12 +60,12 @@ impl Held {
         self.shared().fence.get().copied()
     }
 
-    /// How long the lock may be relied on from now, or why no longer.
+    /// Returns the validity that is left, or why the lock is lost.
     pub(crate) fn check(&self) -> Result<Duration, Loss> {
         self.shared().check()
     }
 
-    /// Waits until the lock may not be relied on any more.
+    /// Waits until the lock is lost.
     pub(crate) fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
         Arc::clone(self.shared()).lost()
     }
@@ -75,7 +75,7 @@ impl Held {
         self.shared().extend(ttl).await
     }
 
-    /// Extends the lock from now on, as these options say and no longer as others said before.
+    /// Extends the lock from now on by these options, which replace earlier ones.
     pub(crate) fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
         let fleet = &self.shared().fleet;
         let schedule = fleet.schedule(options, &self.terms)?;
@@ -85,31 +85,31 @@ impl Held {
         Ok(())
     }
 
-    /// Extends the lock no more.
+    /// Stops extending the lock.
     pub(crate) fn stop_auto_extend(&mut self) {
         self.watch = None;
     }
 
     fn keep(&mut self, schedule: Schedule) {
-        // Not both at once.
+        // The old schedule ends before the new one starts.
         self.watch = None;
         let shared = self.lease.shared();
         self.watch = shared.fleet.watchdog.watch(Arc::clone(shared) as _, schedule, self.acquired);
     }
 
-    /// Takes the lock apart, for another process. Waits until all that was sent for it has ended.
+    /// Takes the lock apart for a transfer to another process. Waits until all its requests have ended.
     pub(crate) async fn into_parts(self) -> Result<LockParts, Loss> {
         let shared = self.lease.shared();
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
         drop(self.watch);
-        self.lease.hand_over().await?;
+        self.lease.transfer().await?;
         if let Some(hold) = self.hold {
             hold.end(Ending::HandedOver);
         }
         Ok(parts)
     }
 
-    /// How much is left of this time, counted from the acquire.
+    /// What is left of `time`, counted from the acquire.
     pub(crate) fn rest_of(&self, time: Duration) -> Duration {
         time.saturating_sub(self.shared().fleet.clock.now().saturating_sub(self.acquired))
     }
@@ -145,19 +145,19 @@ impl Held {
         self.lease.take_over(reservation.lease);
     }
 
-    /// Sends nothing for this lock any more that sets its keys.
+    /// Sends no further request that sets the keys.
     pub(crate) fn close(&mut self) {
         self.watch = None;
         self.lease.close();
     }
 
-    /// Releases the lock and notifies the next waiter. Waits for the nodes that are not known to fail.
-    pub(crate) async fn give_back(self) {
+    /// Releases a reservation and notifies the next waiter. Waits for the nodes that are not known to fail.
+    pub(crate) async fn release_reservation(self) {
         drop(self.watch);
-        self.lease.give_back(true).await;
+        self.lease.release_promptly(Notify::Other).await;
     }
 
-    /// Gives nothing back: the lock stays valid until its validity ends, and is not extended any more.
+    /// Lets the lock expire: it is neither released nor extended any more.
     pub(crate) fn leave_to_expire(self) {
         drop(self.watch);
         self.lease.leave_to_expire();

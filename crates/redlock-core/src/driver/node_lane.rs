@@ -20,27 +20,27 @@ pub(crate) struct NodeLane {
     /// extends that were sent there have ended.
     pub(crate) order: Mutex<()>,
     pub(crate) ownership: AtomicState<Ownership>,
-    /// Whether the keys may be there: something that sets them was sent, and not refused for certain.
-    pub(crate) perhaps: AtomicBool,
-    /// How many requests that set the keys have no certain answer: each may still be carried out at any time.
+    /// Whether the node may hold the keys: a request that sets them was sent, and not certainly refused.
+    pub(crate) may_be_set: AtomicBool,
+    /// How many requests that set the keys have no certain answer. The node may still execute each of them at any time.
     pub(crate) uncertain: AtomicU32,
-    /// The number of the last extend that found the keys lost and set them again. Whoever hears of that only later, or
-    /// not at all, must not take the node for one that has held them all the time.
+    /// The number of the last extend that found the keys missing and set them again. An extend that succeeds without
+    /// that answer must not count the node as one that has held them all the time.
     pub(crate) restored_by: AtomicU64,
-    /// The fencing counter that the grant told; 0 before that.
+    /// The fencing counter that the node has returned with its grant. 0 before that.
     pub(crate) counter: AtomicU64,
 }
 
 impl NodeLane {
-    /// A request that sets the keys is about to be sent.
+    /// Call before a request that sets the keys is sent.
     pub(crate) fn sets(&self) -> Setting<'_> {
         self.ownership.ask();
         self.uncertain.fetch_add(1, Ordering::SeqCst);
-        Setting { lane: self, before: self.perhaps.swap(true, Ordering::SeqCst) }
+        Setting { lane: self, before: self.may_be_set.swap(true, Ordering::SeqCst) }
     }
 
-    /// Waits for the request before, if there is one. If there is none, it never yields: each node is asked in the
-    /// first poll of a round.
+    /// Waits until the request before has ended. Never yields if there is none, so that a round sends to each node in
+    /// its first poll.
     pub(crate) async fn enter(&self) -> MutexGuard<'_, ()> {
         match self.order.try_lock() {
             Ok(order) => order,
@@ -49,7 +49,7 @@ impl NodeLane {
     }
 }
 
-/// A request that sets the keys and is out. Dropped without an answer, it may be carried out at any time.
+/// A request that sets the keys and is out. If it is dropped without an answer, the node may execute it at any time.
 pub(crate) struct Setting<'l> {
     lane: &'l NodeLane,
     /// Whether the keys may have been there before.
@@ -59,23 +59,23 @@ pub(crate) struct Setting<'l> {
 impl Setting<'_> {
     pub(crate) fn answered<A: Verdict>(self, answer: &Result<Timed<A>, NodeError>) {
         let is_there = match answer {
-            // The first copy may lie in the socket of the connection that broke.
+            // The first copy may be in the socket of the connection that broke, and be executed later.
             Ok(Timed { sent_again: true, .. }) => return,
             Ok(Timed { answer, .. }) => !answer.is_refusal(),
             Err(error) if error.is_certain() => self.before,
             Err(_) => return,
         };
-        // Only the last of them tells: an earlier one may set the keys after a later one was refused.
+        // Only the last answer decides: an earlier request may set the keys after a later one was refused.
         if self.lane.uncertain.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.lane.perhaps.store(is_there, Ordering::SeqCst);
+            self.lane.may_be_set.store(is_there, Ordering::SeqCst);
         }
     }
 }
 
-/// What a holder leaves to the next in line of its process.
+/// What a holder hands off to the next waiter of its process.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) token: Token,
-    /// What was sent for the token, node by node. The next holder's requests follow behind that.
+    /// What was sent for the token, by node. The next holder's requests follow after that.
     pub(crate) lanes: Arc<[NodeLane]>,
 }

@@ -72,17 +72,17 @@ impl Ownership {
 }
 
 impl AtomicState<Ownership> {
-    /// Before an acquire or an extend is sent. None is sent once the keys were offered.
+    /// Happens before an acquire or an extend is sent. None is sent once the keys were offered.
     pub(crate) fn ask(&self) {
         let _ = self.advance(|now| (now == Ownership::Untouched).then_some(Ownership::Asked));
     }
 
-    /// When the node grants the acquire.
+    /// Happens when the node grants the acquire.
     pub(crate) fn grant(&self) {
         let _ = self.advance(|now| (now == Ownership::Asked).then_some(Ownership::Ours));
     }
 
-    /// Before the next holder in this process asks for the keys, after all that was sent here.
+    /// Happens before the next holder in this process asks for the keys, after all that was sent here.
     pub(crate) fn offer(&self) {
         let _ = self.advance(|now| match now {
             Ownership::Untouched => Some(Ownership::Offered { asked: false }),
@@ -91,7 +91,7 @@ impl AtomicState<Ownership> {
         });
     }
 
-    /// When the next holder has its answer. Without an answer the keys stay offered.
+    /// Happens when the next holder has its answer. Without an answer the keys stay offered.
     pub(crate) fn taken_over(&self, taken_over: TakenOver) {
         let _ = self.advance(|now| match (now, taken_over) {
             (Ownership::Offered { .. }, TakenOver::Yes) => Some(Ownership::Successors),

@@ -24,12 +24,12 @@ pub(crate) struct Validity {
 struct State {
     /// When the validity ends, on the fleet's clock.
     deadline: Duration,
-    /// Until when the nodes were asked to keep the keys that this rests on.
+    /// Until when the nodes were asked to keep the keys.
     kept_until: Duration,
     end: Option<End>,
-    /// Whether nothing extends the lock any more, since its longest lifetime ends.
+    /// Whether auto-extend has ended, since the longest lifetime of the lock ends.
     lifetime_over: bool,
-    /// Why the last extend failed that nobody waited for.
+    /// Why the last extend in the background failed.
     failure: Option<Arc<ExtendError>>,
 }
 
@@ -43,35 +43,35 @@ pub(crate) enum End {
 }
 
 impl Validity {
-    /// The lock is held now, until the deadline, since the nodes keep its keys until then.
+    /// Begins the validity of a lock. The nodes keep the keys until `kept_until`.
     pub(crate) fn begin(&self, deadline: Duration, kept_until: Duration) {
         let mut state = self.state();
         state.deadline = deadline;
         state.kept_until = kept_until;
     }
 
-    /// How long the lock may be relied on from `now`.
+    /// The validity that is left at `now`.
     pub(crate) fn left(&self, now: Duration) -> Duration {
         let state = self.state();
         if state.end.is_some() { Duration::ZERO } else { state.deadline.saturating_sub(now) }
     }
 
-    /// When the validity ends, on the fleet's clock, unless the lock is prolonged or something else ends it before.
+    /// When the validity ends, on the fleet's clock, unless the lock is extended, released or lost before.
     pub(crate) fn deadline(&self) -> Duration {
         self.state().deadline
     }
 
-    /// For how long from `now` the nodes were asked to keep the keys. A node that lost them must not keep them for less
-    /// when it sets them again: the deadline may rest on it then.
+    /// For how long from `now` the nodes were asked to keep the keys. A node that sets lost keys again must not keep
+    /// them for less, since the deadline may depend on that node then.
     pub(crate) fn kept_for(&self, now: Duration) -> Duration {
         self.state().kept_until.saturating_sub(now)
     }
 
-    /// Raises the deadline, and never lowers it: extends may end in any order. False if the lock has ended, which stays
-    /// so.
+    /// Raises the deadline, and never lowers it, since extends may end in any order. Returns false if the lock has
+    /// ended, which is final.
     pub(crate) fn prolong(&self, deadline: Duration, kept_until: Duration, clock: &dyn Clock) -> bool {
         let mut state = self.state();
-        // Read in here: whoever was told of the loss was told by an earlier look at the clock.
+        // The clock is read under the lock: a loss that was reported was decided by an earlier reading.
         let counts = state.end.is_none() && clock.now() < state.deadline;
         if counts {
             state.deadline = state.deadline.max(deadline);
@@ -81,7 +81,7 @@ impl Validity {
         counts
     }
 
-    /// The lock may not be relied on from now on. Whether that is news.
+    /// Ends the validity. Returns whether it had not ended before.
     pub(crate) fn end(&self, end: End) -> bool {
         let mut state = self.state();
         let is_news = state.end.is_none();
@@ -91,18 +91,18 @@ impl Validity {
         is_news
     }
 
-    /// An extend failed that nobody waited for: the reason, should the lock expire.
+    /// Records why an extend in the background failed, for the report if the lock expires.
     pub(crate) fn failed(&self, failure: ExtendError) {
         self.state().failure = Some(Arc::new(failure));
     }
 
-    /// Nothing extends the lock any more, since its longest lifetime ends.
+    /// Records that auto-extend has ended, since the longest lifetime of the lock ends.
     pub(crate) fn lifetime_over(&self) {
         self.state().lifetime_over = true;
     }
 
-    /// How long the lock on these resources may be relied on, or why no longer, and whether that is news. What is
-    /// reported as lost stays so. A lock with no more than `least` left has expired.
+    /// Returns the validity that is left of the lock on these resources, or why it is lost and whether it had not ended
+    /// before. A lost lock stays lost. A lock with at most `least` left has expired.
     pub(crate) fn check(
         &self,
         resources: &Resources,
@@ -130,7 +130,7 @@ impl Validity {
         Err((loss, is_news))
     }
 
-    /// Notified of the end.
+    /// Completes when the validity ends.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }

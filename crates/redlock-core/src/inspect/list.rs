@@ -126,8 +126,8 @@ impl Listing {
         self.failed.iter().map(|(node, error)| (node.as_str(), error))
     }
 
-    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and each of them all
-    /// that it has.
+    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and each of them
+    /// all that it has.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete

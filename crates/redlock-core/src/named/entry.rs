@@ -73,7 +73,8 @@ impl Entry {
         Some(lock)
     }
 
-    /// Leaves the lock of an entry that has left to its ttl. Observers are told, so this is no place to hold up other calls.
+    /// Leaves the lock of an entry that has left to its ttl. Observers are told, so this is no place to hold up other
+    /// calls.
     pub(super) fn let_go(lock: Lock) {
         // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
         if lock.is_valid() {

@@ -83,9 +83,9 @@ impl NamedLocks {
         Self { label: Some(label.as_ref().into()), ..self.clone() }
     }
 
-    /// Takes the lock on `name` for the calling task, waiting while others hold it, and returns how long it may be relied
-    /// on from now. For a ttl, or with [`AcquireOptions`]: with [`AcquireOptions::auto_extend`] it is extended until it
-    /// is unlocked, for the longest lifetime at most, and also when its task has ended without that.
+    /// Takes the lock on `name` for the calling task, waiting while others hold it, and returns how long it may be
+    /// relied on from now. For a ttl, or with [`AcquireOptions`]: with [`AcquireOptions::auto_extend`] it is extended
+    /// until it is unlocked, for the longest lifetime at most, and also when its task has ended without that.
     ///
     /// # Errors
     ///

@@ -28,8 +28,8 @@ impl<'a, N: Nodes> Place<'a, N> {
         (place, is_first.then_some(Turn::Arrived))
     }
 
-    /// Waits for its turn. It comes with `due`, on the clock of the nodes, at the latest if the place is the first then, or the first sleeps; else there
-    /// is none.
+    /// Waits for its turn. It comes with `due`, on the clock of the nodes, at the latest if the place is the first
+    /// then, or the first sleeps; else there is none.
     ///
     /// Cancel safe: dropped, the turn stays where it is.
     pub(crate) async fn turn(&mut self, due: Option<Duration>) -> Option<Turn<N::Offer>> {
@@ -61,8 +61,8 @@ impl<'a, N: Nodes> Place<'a, N> {
         turn
     }
 
-    /// Whether those of other processes come first, as far as is known here. Not before somebody was refused, or another
-    /// woken: most locks are free.
+    /// Whether those of other processes come first, as far as is known here. Not before somebody was refused, or
+    /// another woken: most locks are free.
     pub(crate) fn comes_behind_others(&self, cause: Cause) -> bool {
         cause.yields() && self.nodes.lines().is_contended(&self.key, self.nodes.now())
     }
@@ -80,8 +80,9 @@ impl<'a, N: Nodes> Place<'a, N> {
         Holding::new(self.nodes.lines(), &self.key, holder)
     }
 
-    /// The nodes were asked, and whoever else may have to be woken is woken by what is given back. But for who was woken: the
-    /// holder that it was refused for may count on it, as on one that is on its way. It passes that on should it leave now.
+    /// The nodes were asked, and whoever else may have to be woken is woken by what is given back. But for who was
+    /// woken: the holder that it was refused for may count on it, as on one that is on its way. It passes that on
+    /// should it leave now.
     pub(crate) fn asked(&mut self) {
         self.taken = self.taken.filter(|cause| *cause == Cause::Woken);
     }

@@ -8,7 +8,7 @@ use crate::{
     report::Votes,
 };
 
-/// Why a round was lost, as the error of the call tells it.
+/// Why a round was lost, for the error of the call.
 pub(super) struct Failure {
     pub(super) lost: Lost,
     pub(super) votes: Box<Votes>,
@@ -17,12 +17,12 @@ pub(super) struct Failure {
 /// A round that was lost, and what follows from it.
 pub(super) struct LostRound {
     pub(super) lost: Lost,
-    /// What the round took, to be given back.
+    /// The token of the round, which has to be released.
     pub(super) lease: Lease,
-    /// When the holders' ttls will have ended.
+    /// After how long the TTLs of the present holders end.
     pub(super) free_after: Option<Duration>,
-    /// Which node wakes us, if it refused and can.
+    /// The node that notifies the caller, if it refused and can do so.
     pub(super) queued_on: Option<usize>,
-    /// Why it was asked.
+    /// Why the round was started.
     pub(super) cause: Cause,
 }

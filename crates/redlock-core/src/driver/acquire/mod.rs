@@ -20,6 +20,7 @@ use self::{
 use super::{
     fleet::{Fleet, Terms},
     held::Held,
+    lease::phase::Notify,
     node_lane::Offer,
 };
 use crate::{
@@ -35,7 +36,7 @@ pub(crate) struct Acquire<'a> {
     fleet: &'a Arc<Fleet>,
     runtime: Handle,
     resources: Resources,
-    /// Their keys on the nodes.
+    /// The keys of the resources on the nodes.
     keys: Resources,
     /// The fencing counters beside them, if the lock is to have a fencing token.
     counters: Option<Counters>,
@@ -43,22 +44,22 @@ pub(crate) struct Acquire<'a> {
     retry: Retry,
     /// How the lock is extended while it is held.
     auto_extend: Option<Schedule>,
-    /// How each of several names is reserved while the call waits for the others, if it is.
+    /// How the reservations of single names are extended while the call waits for the other names, if it reserves any.
     reserve: Option<Schedule>,
     /// Whether this call reserves one name for a call that waits for several.
     is_reservation: bool,
-    /// When the call was made.
+    /// When the call was made, on the fleet's clock.
     called: Duration,
 }
 
-/// Tells of a call that is dropped before it is over.
-struct Told<'a> {
+/// Reports to observers that the call was dropped before it was over.
+struct ReportsCancel<'a> {
     acquire: &'a Acquire<'a>,
     attempts: u32,
     is_over: bool,
 }
 
-impl Drop for Told<'_> {
+impl Drop for ReportsCancel<'_> {
     fn drop(&mut self) {
         let Self { acquire, attempts, is_over } = *self;
         if !is_over && acquire.fleet.observers.are_there() {
@@ -68,14 +69,14 @@ impl Drop for Told<'_> {
 }
 
 impl<'a> Acquire<'a> {
-    /// How long the next round waits at least for nodes to give back what the lost one took, were the pause shorter.
-    const GIVING_BACK: Duration = Duration::from_millis(50);
+    /// How long the call waits for the release of a lost round, even if its pause is shorter.
+    const RELEASE_WAIT: Duration = Duration::from_millis(50);
 
-    /// For how long rounds fail for a reason that no retry can cure before the call ends. Passwords and permissions
-    /// that are changed on one node after the other, or in a server before a client, are in order again by then.
+    /// How long rounds may fail for a reason that no retry can cure before the call ends. Passwords and permissions
+    /// that are changed on one node after the other, or on a server before a client, are consistent again by then.
     const HOPELESS: Duration = Duration::from_secs(1);
 
-    /// Checks all that was asked for, and sends nothing yet.
+    /// Checks the arguments. Sends nothing yet.
     pub(crate) fn new(
         fleet: &'a Arc<Fleet>,
         resources: Resources,
@@ -105,7 +106,7 @@ impl<'a> Acquire<'a> {
         })
     }
 
-    /// Rounds until one is won or the policy says stop.
+    /// Runs rounds until one is won or the retry policy stops.
     pub(crate) async fn run(self) -> Result<Held, AcquireError> {
         let span = tracing::info_span!(
             "redlock.acquire",
@@ -114,12 +115,12 @@ impl<'a> Acquire<'a> {
             attempts = field::Empty,
             waited_ms = field::Empty,
         );
-        let mut told = Told { acquire: &self, attempts: 0, is_over: false };
-        let acquired = self.attempts(&mut told.attempts).instrument(span.clone()).await;
-        told.is_over = true;
-        let (attempts, waited) = (told.attempts, self.elapsed());
+        let mut call = ReportsCancel { acquire: &self, attempts: 0, is_over: false };
+        let acquired = self.attempts(&mut call.attempts).instrument(span.clone()).await;
+        call.is_over = true;
+        let (attempts, waited) = (call.attempts, self.elapsed());
         let waited_ms = waited.as_millis() as u64;
-        // Without a check, which tells of a loss: that comes after this.
+        // Not by a check, which would report a loss before the acquire.
         let validity = |lock: &Held| lock.shared().validity.left(self.fleet.clock.now());
         span.record("attempts", attempts).record("waited_ms", waited_ms).in_scope(|| match &acquired {
             Ok(lock) => tracing::debug!(attempts, waited_ms, validity = ?validity(lock), "acquired"),
@@ -141,7 +142,8 @@ impl<'a> Acquire<'a> {
         self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Attempts until one wins the lock. A call for several names that finds one of them locked waits for each in turn.
+    /// Makes attempts until one wins the lock. If a call for several names finds one of them locked, it waits for each
+    /// name in turn.
     async fn attempts(&self, attempts: &mut u32) -> Result<Held, AcquireError> {
         *attempts = 1;
         let (mut failure, mut reservations) = (None, None);
@@ -154,9 +156,9 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Attempts, each with rounds when its turn comes. A call that waits behind others of this process asks no node,
-    /// and its attempts pass all the same. `None` if the names have to be reserved now, or if this is a reservation and
-    /// no further attempt follows.
+    /// Makes attempts, each with rounds when the call has a permit. A call that waits behind others of this process
+    /// asks no node, but its attempts count all the same. `None` if the names have to be reserved now, or if this is a
+    /// reservation and no further attempt follows.
     async fn ask_until_won(
         &self,
         attempts: &mut u32,
@@ -173,12 +175,12 @@ impl<'a> Acquire<'a> {
             if is_last && self.is_reservation {
                 return Ok(None);
             }
-            // Its turn never came. A round of its own tells why.
+            // It never got a permit. A round of its own finds out why.
             turn = turn.or_else(|| (is_last && !was_last).then_some(Turn::Due));
             let mut lost = match turn.take() {
                 None => None,
                 Some(turn) => {
-                    // The last attempt is no time to let others come first.
+                    // The last attempt does not let others come first.
                     let may_yield = place.is_some() && turn.cause().yields();
                     let turn = if may_yield && is_last { Turn::Due } else { turn };
                     match self.round(turn, is_last, &mut place, failure).await? {
@@ -187,8 +189,8 @@ impl<'a> Acquire<'a> {
                     }
                 }
             };
-            // Nodes whose configuration makes a quorum impossible are asked for a second, and not until the time is
-            // over.
+            // If the configuration of the nodes makes a quorum impossible, the call ends after a second and does not
+            // use up its timeout.
             if lost.is_some() {
                 let is_hopeless = failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
                 hopeless_since = is_hopeless.then(|| hopeless_since.unwrap_or_else(|| self.elapsed()));
@@ -198,18 +200,18 @@ impl<'a> Acquire<'a> {
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
                 let is_contended = lost.lost == Lost::Contended;
-                Box::pin(self.give_back(lost)).await;
+                Box::pin(self.release_lost(lost)).await;
                 if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
                     sleep(again).await;
                     turn = Some(reservations.turn());
                     continue;
                 }
-                Box::pin(self.release(std::mem::take(&mut reservations))).await;
+                Box::pin(self.release_reservations(std::mem::take(&mut reservations))).await;
             }
             let is_contended = |lost: &mut LostRound| lost.lost == Lost::Contended;
             let reserves = may_reserve && !is_last && self.reserve.is_some();
             if let Some(lost) = lost.take_if(|lost| reserves && is_contended(lost)) {
-                Box::pin(self.give_back(lost)).await;
+                Box::pin(self.release_lost(lost)).await;
                 return Ok(None);
             }
             let next = match ends {
@@ -228,13 +230,13 @@ impl<'a> Acquire<'a> {
                     Err(_) => Stop::Deadline,
                 },
             };
-            // The call that waits for several names tells the failure, if it is one.
+            // The call for several names reports the failure, if it is one.
             if self.is_reservation {
                 return Ok(None);
             }
             match failure.take() {
                 Some(failure) => return Err(self.failed(*attempts, failure, stop)),
-                // The deadline passed at once, as after a suspension.
+                // The deadline passed at once, for example after a suspension.
                 None => {
                     *attempts = attempts.saturating_add(1);
                     turn = Some(Turn::Due);
@@ -244,12 +246,11 @@ impl<'a> Acquire<'a> {
     }
 
     fn is_last(&self, attempt: u32) -> bool {
-        // The clock is read only if there is a deadline.
         let elapsed = self.retry.ends_after().map_or(Duration::ZERO, |_| self.elapsed());
         self.retry.is_last(attempt, elapsed)
     }
 
-    /// The place of this call in the line of its process, if it waits in one; and its turn, if it has come.
+    /// The ticket of this call in the wait queue of its process, if it waits in one, and its permit, if it has one.
     fn place(&self) -> (Option<Place<'_, Fleet>>, Option<Turn<Offer>>) {
         if self.keys.len() > 1 || self.retry.is_once() {
             return (None, Some(Turn::Arrived));
@@ -258,8 +259,8 @@ impl<'a> Acquire<'a> {
         (Some(place), turn)
     }
 
-    /// The pause after an attempt. Whoever gets its turn before the pause is over uses it: the lock, or the turn with which
-    /// the next attempt begins.
+    /// Pauses after an attempt. Uses each permit that arrives before the pause is over. Returns the lock, or the permit
+    /// with which the next attempt begins.
     async fn pause(
         &self,
         pause: Duration,
@@ -267,37 +268,40 @@ impl<'a> Acquire<'a> {
         place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Held, Option<Turn<Offer>>>, AcquireError> {
-        // All times are on the fleet's clock. Tokio's timers only wait.
+        // On the fleet's clock. Tokio's timers only wait.
         let mut due = self.fleet.clock.now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
-        // Before the next notification is taken, after one that was in vain.
+        // The pause before the next notification is taken, after one that did not win the lock.
         let mut rest = Duration::ZERO;
         loop {
             let mut again = None;
             if let Some(lost) = lost.take() {
                 let (lease, is_contended) = (Arc::clone(lost.lease.shared()), lost.lost == Lost::Contended);
-                // What nodes have not given back by then follows in the background.
-                let patience = self.left_until(due).max(Self::GIVING_BACK.min(self.left() / 2));
-                // A turn that was of no use is passed on. If another holds the lock, that one will do so.
-                let passes_on = match lost.cause {
+                // A release that takes longer follows in the background.
+                let patience = self.left_until(due).max(Self::RELEASE_WAIT.min(self.left() / 2));
+                // A permit that did not win the lock goes to the next waiter. If the lock is held, its holder will
+                // notify that waiter.
+                let is_unused = match lost.cause {
                     Cause::Woken => !is_contended,
                     Cause::Follows => true,
-                    // Those were refused for nothing who asked meanwhile.
+                    // Others who asked meanwhile were refused although nobody has the lock.
                     Cause::Arrived | Cause::Due => lost.lost == Lost::TooSlow,
                 };
-                // A holder that is gone wakes nobody.
+                let notify = if is_unused { Notify::Other } else { Notify::Nobody };
+                // A holder that has crashed notifies nobody.
                 let free_at = lost.free_after.and_then(|free_after| self.fleet.clock.now().checked_add(free_after));
                 due = due.into_iter().chain(free_at).min();
                 let cause = lost.cause;
-                let _ = timeout(patience, lost.lease.give_back(passes_on)).await;
-                // Who waits for a lock of its own process is told there; if it is not told for a whole pause, that one is gone.
+                let _ = timeout(patience, lost.lease.release_promptly(notify)).await;
+                // A waiter for a lock of its own process is notified in this process. If that does not happen for a
+                // whole pause, the holder is gone.
                 let is_contended = is_contended && place.is_some();
                 if is_contended
                     && self.fleet.lines.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
                 {
                     let waits = match lost.queued_on {
                         Some(node) => !lease.was_granted_by(node),
-                        // It polls where nobody can wake it.
+                        // The call polls if no node can notify it.
                         None => !listen(self.fleet, &self.runtime, self.left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
@@ -332,7 +336,7 @@ impl<'a> Acquire<'a> {
             if self.left_until(due).is_zero() {
                 return Ok(Err(Some(turn)));
             }
-            // Once in a pause: what follows one notification after the other must stay bounded.
+            // Once in a pause, so that the rounds after notifications stay bounded.
             if turn.cause() == Cause::Woken && notified == Notified::default() {
                 asking = Asking::default();
             }
@@ -343,13 +347,13 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Gives back what a round for several names took, so that the next one does not meet it. What nodes have not given
-    /// back in time follows in the background.
-    async fn give_back(&self, lost: LostRound) {
-        let _ = timeout(Self::GIVING_BACK.min(self.left() / 2), lost.lease.give_back(false)).await;
+    /// Releases a lost round for several names, so that the next round does not meet its token. A release that takes
+    /// too long follows in the background.
+    async fn release_lost(&self, lost: LostRound) {
+        let _ = timeout(Self::RELEASE_WAIT.min(self.left() / 2), lost.lease.release_promptly(Notify::Nobody)).await;
     }
 
-    /// How long the round may wait for a node: no longer than the caller wants to wait.
+    /// How long the round waits for a node, at most as long as the caller wants to wait.
     fn patience(&self) -> Duration {
         self.fleet.patience(self.terms.node_timeout, self.terms.first_answer_within()).min(self.left())
     }

@@ -39,28 +39,29 @@ pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &R
 pub(super) struct Reservations {
     pub(super) locks: Vec<Held>,
     /// How many rounds for all names were lost.
-    in_vain: u32,
+    lost_rounds: u32,
 }
 
 impl Reservations {
-    /// How often all names are asked for in one attempt: others may have split the nodes among them.
+    /// How many rounds for all names one attempt has, since several callers may have split the nodes among them.
     const MOST: u32 = 3;
 
     pub(super) fn is_empty(&self) -> bool {
         self.locks.is_empty()
     }
 
-    /// The turn in which all names are asked for. Nothing extends the reservations from now on.
+    /// The permit for the round for all names. The reservations are not extended any more.
     pub(super) fn turn(&mut self) -> Turn<Offer> {
         self.locks.iter_mut().for_each(Held::close);
         Turn::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
     }
 
-    /// After which pause all names are asked for once more after a lost round, if they are.
+    /// The pause before another round for all names after a lost one, if there is another.
     pub(super) fn asks_again(&mut self, is_contended: bool, random: u64) -> Option<Duration> {
-        self.in_vain += 1;
-        let longest = Duration::from_millis(2) * self.in_vain;
-        (is_contended && self.in_vain < Self::MOST).then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
+        self.lost_rounds += 1;
+        let longest = Duration::from_millis(2) * self.lost_rounds;
+        (is_contended && self.lost_rounds < Self::MOST)
+            .then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
     }
 
     /// This lock has won all names.

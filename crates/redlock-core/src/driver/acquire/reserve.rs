@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Acquire<'_> {
-    /// Reserves the names in their order, and waits in the queue of each. Returns those that were reserved before the
-    /// last attempt, or before one of them took too long.
+    /// Reserves the names in their order, and waits in the queue of each. Returns the reservations that were made
+    /// before the last attempt, or before a name took too long.
     pub(super) async fn reserve(
         &self,
         attempts: &mut u32,
@@ -47,9 +47,9 @@ impl Acquire<'_> {
         Ok(reserved)
     }
 
-    /// Releases reservations that are of no use any more, and notifies whoever waits for these names.
-    pub(super) async fn release(&self, reservations: Reservations) {
-        let patience = Self::GIVING_BACK.min(self.left() / 2);
-        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Held::give_back))).await;
+    /// Releases reservations that are not needed any more, and notifies the next waiters of their names.
+    pub(super) async fn release_reservations(&self, reservations: Reservations) {
+        let patience = Self::RELEASE_WAIT.min(self.left() / 2);
+        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Held::release_reservation))).await;
     }
 }

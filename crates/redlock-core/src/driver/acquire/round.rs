@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Acquire<'_> {
-    /// One round: the steps of the Redis page.
+    /// Runs one round: the steps of the Redis page.
     pub(super) async fn round(
         &self,
         turn: Turn<Offer>,
@@ -27,16 +27,16 @@ impl Acquire<'_> {
         place: &mut Option<Place<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Held, LostRound>, AcquireError> {
-        // 0. Who comes behind others has to be told when its turn comes.
+        // 0. A call that waits behind others subscribes first, so that it is notified when it is its turn.
         if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
             listen(self.fleet, &self.runtime, self.left()).await;
         }
 
-        // 1. The time, before the first byte is sent; and a token that no round has used before.
+        // 1. Read the clock before the first byte is sent. Make a token that no round has used before.
         let started = self.fleet.clock.now();
         let token = self.fleet.new_token()?;
 
-        // 2. All nodes at once. From here on the lease is given back on all of them, unless the round is won.
+        // 2. Send to all nodes at once. From here on the lease is released on all of them, unless the round is won.
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let lease = Lease::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
         let lease = if self.is_reservation { lease.into_reservation() } else { lease };
@@ -45,8 +45,8 @@ impl Acquire<'_> {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &turn, queueing)
         };
 
-        // 3. Votes, until they decide. A slow node is not waited for. Late ones go on in the background: what else
-        //    they are asked waits behind that.
+        // 3. Count votes until they decide. Do not wait for a slow node after that: its request goes on in the
+        //    background, and later requests for this token on that node follow after it.
         let mut tally = self.fleet.tally();
         // The last attempt does not give way.
         let decide = async |tally: &mut Tally, answers: &mut Exchange<_>| match is_last {
@@ -59,7 +59,7 @@ impl Acquire<'_> {
                 let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
                 decide(&mut tally, &mut answers).await
             }
-            // Who may come behind others asks the node first on which they stand in line.
+            // A call that may have to wait behind others first asks the node that has the wait queue.
             Some(first) => {
                 let mut answer = ask(&|node| node == first, self.patience().min(SHORTLY), true, queueing.as_ref());
                 if let Some((member, answer)) = answer.next().await {
@@ -77,7 +77,7 @@ impl Acquire<'_> {
         let took = || self.fleet.clock.now().saturating_sub(started);
         let left = || self.terms.validity.saturating_sub(took());
 
-        // 4. A fencing token, if one is wanted: what a quorum has counted up to.
+        // 4. Agree on a fencing token, if one is wanted: the greatest counter, confirmed by a quorum.
         let mut verb = "granted";
         if self.counters.is_some() && decision.with(left()) == Decision::Won {
             match lease.fence(self.fleet, &mut tally, || self.patience().min(left())).await {
@@ -86,7 +86,8 @@ impl Acquire<'_> {
             }
         }
 
-        // 5. The validity that is left, as a deadline on our own clock. Won, or lost and to be given back on all nodes.
+        // 5. Compute the validity that is left, as a deadline on our own clock. The round is won, or lost and released
+        //    on all nodes.
         match decision.with(left()) {
             Decision::Won => {
                 lease.hold(self.holding(turn.cause(), place));
@@ -99,7 +100,7 @@ impl Acquire<'_> {
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));
                 let votes = Box::new(tally.close(verb, self.fleet.names()));
                 tracing::debug!(why = ?lost, %votes, "round lost");
-                // A round that had too little time does not tell why the lock cannot be had, if an earlier one does.
+                // A round that was cut short says less about the failure than an earlier complete one.
                 if !is_cut || failure.is_none() {
                     *failure = Some(Failure { lost, votes });
                 }
@@ -108,7 +109,7 @@ impl Acquire<'_> {
         }
     }
 
-    /// Those of this process who wait for the key are told when the lock is given back.
+    /// Notifies the waiters of this process when the lock is released.
     fn holding(&self, cause: Cause, place: &mut Option<Place<'_, Fleet>>) -> Option<Holding<Offer>> {
         match place.take() {
             Some(place) => Some(place.won(cause)),

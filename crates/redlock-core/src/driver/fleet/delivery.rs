@@ -60,8 +60,8 @@ impl Fleet {
         self.members.iter().any(|member| member.owed.count() > 0)
     }
 
-    /// Waits until nothing is owed to any node: `limit` from the start, of which `passed` is over, and `FAILING` at most for
-    /// a node that fails. What is left, by node.
+    /// Waits until nothing is owed to any node: `limit` from the start, of which `passed` is over, and `FAILING` at
+    /// most for a node that fails. What is left, by node.
     pub(crate) async fn settle(self: &Arc<Self>, limit: Duration, passed: Duration) -> Vec<(String, usize)> {
         const FAILING: Duration = Duration::from_secs(2);
         let mut owed = Vec::new();

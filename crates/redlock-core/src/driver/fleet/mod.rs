@@ -110,8 +110,8 @@ impl Fleet {
         SlotsError::check(cluster.node.name(), resources, keys, counters.chain(marker))
     }
 
-    /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no more.
-    /// The waiters of a cluster hear nothing from its other members.
+    /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no
+    /// more. The waiters of a cluster hear nothing from its other members.
     pub(crate) fn waker(&self, but: Option<usize>) -> Option<usize> {
         let is_able = |member: &Member| !member.is_failing() && !member.node.is_cluster();
         let mut members = self.members.iter().enumerate();

@@ -8,12 +8,12 @@ use super::LeaseState;
 use crate::report::{Event, Loss};
 
 impl LeaseState {
-    /// How long the lock may be relied on, or why no longer. What is reported as lost stays so.
+    /// Returns the validity that is left, or why the lock is lost. A lock that was reported as lost stays lost.
     pub(crate) fn check(&self) -> Result<Duration, Loss> {
         self.check_until(Duration::ZERO)
     }
 
-    /// As [`LeaseState::check`], where a lock with no more than `least` left has expired.
+    /// [`LeaseState::check`], except that a lock with at most `least` left has expired.
     fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
         self.validity.check(&self.resources, least, &*self.fleet.clock).map_err(|(loss, is_news)| {
             if is_news {
@@ -23,9 +23,9 @@ impl LeaseState {
         })
     }
 
-    /// Waits until the lock may not be relied on any more.
+    /// Waits until the lock is lost.
     pub(crate) async fn lost(self: Arc<Self>) -> Loss {
-        /// The granularity of timers. A loss is better reported too early by this than too late.
+        /// The granularity of timers. It is better to report a loss early by this much than late.
         const GRANULARITY: Duration = Duration::from_millis(1);
         /// Tokio's timers may stand still while the machine is suspended. The fleet's clock does not.
         const LONGEST_NAP: Duration = Duration::from_secs(2);

@@ -13,16 +13,16 @@ use crate::{
 };
 
 impl LeaseState {
-    /// What timers may be late.
+    /// How late timers may be.
     const TIMERS: Duration = Duration::from_millis(2);
 
-    /// Prolongs the lock on all nodes. Returns the new validity.
+    /// Extends the lock on all nodes. Returns the new validity.
     pub(crate) async fn extend(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
         self.fleet.terms(ttl)?;
         Handle::try_current().map_err(|_| ExtendError::NoRuntime)?;
         let span = tracing::info_span!("redlock.extend", resource = %self.resources);
         let extended = self.extend_now(ttl).instrument(span).await;
-        // One that a release or a hand-over cuts off has not failed.
+        // An extend that a release or a transfer cuts off has not failed.
         if let Err(error) = &extended
             && self.fleet.observers.are_there()
             && self.still_wanted().is_ok()
@@ -34,14 +34,14 @@ impl LeaseState {
     }
 
     async fn extend_now(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
-        // 1. The time, before the first byte is sent. What is lost already is not revived.
+        // 1. Read the clock before the first byte is sent. A lost lock is not revived.
         let started = self.fleet.clock.now();
         let Ok(left) = self.check() else {
             return Err(ExtendError::Expired { resources: self.resources.clone() });
         };
 
-        // 2. All nodes at once, and votes until they decide. A node that lost the keys gets them for as long as the
-        // others keep them.
+        // 2. Send to all nodes at once, and count votes until they decide. A node that has lost the keys sets them for
+        //    as long as the other nodes keep them.
         let terms = self.fleet.terms(ttl.max(self.validity.kept_for(started)))?;
         let number = self.next_extend();
         let mut answers = self.send_extend(&terms, number);
@@ -50,7 +50,8 @@ impl LeaseState {
         let decision = match timeout(until_ended, answers.decide(&mut tally)).await {
             Ok(decision) => decision,
             Err(_) => {
-                // A quorum that waits only for who else had lost the keys waits no longer than it can count.
+                // A quorum has granted, and only waits to learn which other nodes had lost the keys. It cannot count
+                // later than this.
                 if tally.round().granted() >= self.fleet.quorum.needed() {
                     tally.end(Waited { after: until_ended, is_cut: true });
                 }
@@ -58,7 +59,8 @@ impl LeaseState {
             }
         };
 
-        // 3. It counts only if the lock is still valid now. Keys that were set again after its end are no other loss.
+        // 3. The extend counts only if the lock is still valid now. Keys that were set again after the end of the
+        //    validity are not reported as another loss.
         let (deadline, kept_until) = (started + terms.validity, started + terms.ttl.trusted());
         let granted = tally.round().granted() >= self.fleet.quorum.needed();
         let ended = self.validity.deadline();
@@ -97,7 +99,7 @@ impl LeaseState {
         }
     }
 
-    /// A quorum of the nodes does not hold the lock, of whose validity so much was left.
+    /// Ends the lock, which a quorum of the nodes does not hold although `left` of its validity remained.
     fn gone(&self, votes: &Arc<Votes>, left: Duration) {
         if !self.validity.end(End::Gone(Arc::clone(votes))) {
             return;

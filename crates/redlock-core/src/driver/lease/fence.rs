@@ -10,20 +10,20 @@ use crate::{
 };
 
 impl Lease {
-    /// Agrees with a quorum on the fencing token. `tally` has the votes of the round, and gets those of the raise if there
-    /// is one.
+    /// Agrees with a quorum on the fencing token. `tally` has the votes of the round. If the counters have to be
+    /// raised, it gets the votes of that instead.
     pub(crate) async fn fence(
         &self,
         fleet: &Fleet,
         tally: &mut Tally,
         patience: impl Fn() -> Duration,
     ) -> Result<FencingToken, Lost> {
-        // 1. What the nodes counted that granted. If a quorum agrees on the greatest, that is all.
+        // 1. Compare the counters of the nodes that granted. If a quorum has the greatest, it is the token.
         let mut fencing = Fencing::new(fleet.quorum);
         tally.refusing().for_each(|member| fencing.refused(member));
         self.counters().for_each(|(member, counter)| fencing.granted(member, counter));
         loop {
-            // 2. Else the others are raised to it, and to a greater one if one of them tells one.
+            // 2. Otherwise raise the other nodes to it, or to a greater counter that one of them returns.
             let candidate = match fencing.decision() {
                 Some(Fence::Issued(token)) => return Ok(token),
                 Some(Fence::Lost(lost)) => return Err(lost),

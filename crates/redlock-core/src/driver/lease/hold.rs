@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::LeaseState;
 use crate::report::{Ending, Event, Loss, Votes};
 
-/// Tells when and how the caller's time with a lock ends. Dropped, the lock was dropped.
+/// Reports when and how the caller's time with a lock ends. If it is dropped, the caller has dropped the lock.
 #[derive(Debug)]
 pub(crate) struct Hold {
     lease: Arc<LeaseState>,
@@ -15,19 +15,19 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Nothing if nobody is told.
+    /// `None` if there are no observers.
     pub(crate) fn new(lease: &Arc<LeaseState>, since: Duration) -> Option<Self> {
         let hold = || Self { lease: Arc::clone(lease), since, ending: Ending::Dropped };
         (lease.fleet.observers.are_there() && !lease.is_reservation).then(hold)
     }
 
-    /// Whether the lock is valid, as it is about to be given back. What it has lost is told now, or never.
+    /// Whether the lock is valid just before its release. This is the last chance to report a loss.
     pub(crate) fn is_valid(&self) -> bool {
         self.lease.check().is_ok()
     }
 
-    /// A lock that was valid was gone on so many nodes when it was given back. By the end of its validity nodes may have
-    /// kept it as long as they had to; and half of an even number is too few for another to have had it.
+    /// Reports that a valid lock was missing on the nodes at its release. That is no loss if its validity has ended
+    /// meanwhile, or if too few nodes missed it for another holder to have had it.
     pub(crate) fn was_gone(&self, loss: &Loss, votes: &Votes) {
         let LeaseState { fleet, resources, validity, .. } = &*self.lease;
         let left = validity.deadline().saturating_sub(fleet.clock.now());
@@ -37,7 +37,7 @@ impl Hold {
         }
     }
 
-    /// It ends so.
+    /// Ends the hold with this ending.
     pub(crate) fn end(mut self, ending: Ending) {
         self.ending = ending;
     }

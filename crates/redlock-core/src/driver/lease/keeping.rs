@@ -1,4 +1,4 @@
-//! Lets the watchdog extend a lease.
+//! Lets the keeper extend a lease.
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@ mod fence;
 mod releasing;
 pub(crate) mod hold;
 mod keeping;
-mod phase;
+pub(crate) mod phase;
 mod release;
 
 use std::{
@@ -41,22 +41,22 @@ use crate::{
 
 /// One token on all nodes.
 ///
-/// Dropped without a release, it gives the token back on **all** nodes in the background: on those that granted, on
-/// those that failed and on those that have not answered. So a lost round, a cancelled acquire and a dropped lock are
-/// one and the same thing.
+/// If it is dropped without a release, the token is released on **all** nodes in the background: on nodes that granted,
+/// nodes that failed and nodes that have not answered. A lost round, a cancelled acquire and a dropped lock all end
+/// this way.
 pub(crate) struct Lease(Arc<LeaseState>);
 
-/// What a lease shares with the requests for it, with what extends it and with whoever waits for its loss.
+/// The state that a lease shares with its requests, with auto-extend and with the callers that wait for its loss.
 #[derive(Debug)]
 pub(crate) struct LeaseState {
     pub(crate) fleet: Arc<Fleet>,
-    /// Where a dropped lease is released, wherever it is dropped; and where it is extended.
+    /// The runtime on which the lease is extended, and released if it is dropped.
     pub(crate) runtime: Handle,
     pub(crate) resources: Resources,
-    /// Their keys on the nodes.
+    /// The keys of the resources on the nodes.
     pub(crate) keys: Resources,
     pub(crate) token: Token,
-    /// Beside the keys, if the lock has a fencing token.
+    /// The fencing counters, if the lock has a fencing token.
     counters: Option<Counters>,
     /// The fencing token, once it is issued.
     pub(crate) fence: OnceLock<FencingToken>,
@@ -65,14 +65,15 @@ pub(crate) struct LeaseState {
     /// The longest TTL of all acquires and extends so far, in milliseconds.
     longest_ttl: AtomicU64,
     lanes: Arc<[NodeLane]>,
-    /// How many extends were sent, and the greatest number of one that has counted. What that one or an earlier one has
-    /// restored, on time or late, is as good as held all the time: it left no room for a quorum of such nodes.
+    /// How many extends were sent.
     extends: AtomicU64,
+    /// The number of the last extend that succeeded. A node whose keys that extend or an earlier one has set again
+    /// counts as a node that has held them all the time: the extend found a quorum of nodes that had not lost them.
     counted: AtomicU64,
     phase: AtomicState<Phase>,
-    /// Whether it only reserves a name for a call that waits for several. Observers do not hear of it.
+    /// Whether the lease only reserves a name for a call that waits for several. Observers are not notified of it.
     pub(crate) is_reservation: bool,
-    /// The keys that count as held in this process. Those who wait for them here are told when they are not.
+    /// The keys that count as held in this process. Their local waiters are notified when the holder is dropped.
     holding: StdMutex<Vec<Holding<Offer>>>,
 }
 
@@ -108,7 +109,7 @@ impl Lease {
         Self(shared)
     }
 
-    /// Marks it as a reservation. Only before it is shared.
+    /// Marks the lease as a reservation. Has no effect once the state is shared.
     pub(crate) fn into_reservation(mut self) -> Self {
         if let Some(lease) = Arc::get_mut(&mut self.0) {
             lease.is_reservation = true;
@@ -116,7 +117,7 @@ impl Lease {
         self
     }
 
-    /// The round is won. The key is held in this process until the lease has been given back.
+    /// Records that the round is won: the key is held in this process until the lease has been released.
     pub(crate) fn hold(&self, holding: Option<Holding<Offer>>) {
         self.0.holding().extend(holding);
     }
@@ -129,12 +130,12 @@ impl Lease {
         reservation.release_in_background(Notify::Nobody);
     }
 
-    /// Sends nothing any more that sets the keys.
+    /// Sends no further request that sets the keys.
     pub(crate) fn close(&self) {
         self.0.phase.seal();
     }
 
-    /// What another process has taken and left to this one. It may be on any node.
+    /// A lease that another process has acquired and transferred to this one. Any node may hold its token.
     pub(crate) fn of_another(
         fleet: &Arc<Fleet>,
         runtime: &Handle,
@@ -151,64 +152,64 @@ impl Lease {
         }
         for lane in &*lease.0.lanes {
             lane.ownership.ask();
-            lane.perhaps.store(true, Ordering::SeqCst);
+            lane.may_be_set.store(true, Ordering::SeqCst);
             // An extend of the other process may be unanswered.
             lane.uncertain.store(1, Ordering::SeqCst);
         }
         lease
     }
 
-    /// What outlives the lease, and does not keep it.
+    /// The shared state. It does not keep the lease from being released.
     pub(crate) fn shared(&self) -> &Arc<LeaseState> {
         &self.0
     }
 
-    /// What the grants have told of the fencing counters, node by node.
+    /// The fencing counters that the nodes have returned with their grants, by the number of the node.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
-        let told = self.0.lanes.iter().map(|lane| lane.counter.load(Ordering::SeqCst)).enumerate();
-        told.filter(|(_, counter)| *counter > 0)
+        let counters = self.0.lanes.iter().map(|lane| lane.counter.load(Ordering::SeqCst)).enumerate();
+        counters.filter(|(_, counter)| *counter > 0)
     }
 
-    /// Leaves the keys to their ttl: sends nothing, now or later, and leaves the validity as it is, since somebody may
-    /// still rely on the validity. What is out already is finished in the background.
+    /// Lets the keys expire: sends no release, now or later. The validity stays as it is, since a caller may still rely
+    /// on it. Requests that are out are finished in the background.
     pub(crate) fn leave_to_expire(self) {
         self.0.phase.leave();
-        self.0.let_go();
+        self.0.end_holding();
     }
 
-    /// Leaves a lock that is still valid to another process: nothing is sent for it any more, and nothing given back.
-    /// Waits until all has ended that was sent before, at most for the node timeout: it must undo nothing that the
-    /// other does.
-    pub(crate) async fn hand_over(self) -> Result<(), Loss> {
-        // Before the wait, or something might be sent behind its back.
+    /// Transfers a lock that is still valid to another process: no request is sent for it any more, not even a release.
+    /// Waits until all earlier requests have ended, at most for the node timeout, so that none of them undoes what the
+    /// other process does.
+    pub(crate) async fn transfer(self) -> Result<(), Loss> {
+        // Before the wait, or a request might be sent during it.
         self.0.phase.seal();
-        // Outside a runtime there are no timers, and what cannot be bounded is not waited for.
+        // Without a runtime there are no timers, and an unbounded wait is worse than none.
         if Handle::try_current().is_ok() {
             let _ = timeout(self.0.node_timeout, self.0.idle()).await;
         }
         self.0.check()?;
         self.0.validity.end(End::HandedOver);
         self.0.phase.leave();
-        self.0.let_go();
+        self.0.end_holding();
         Ok(())
     }
 }
 
 impl LeaseState {
-    /// The key is not held any more: those of this process who wait for it are told.
-    fn let_go(&self) {
+    /// Notifies the local waiters of the keys: this process holds the keys no longer.
+    fn end_holding(&self) {
         let holding = mem::take(&mut *self.holding());
         drop(holding);
     }
 
-    /// Tells whoever observes the fleet, unless this is a reservation.
+    /// Notifies the observers of the fleet, unless this is a reservation.
     pub(crate) fn tell(&self, event: &Event<'_>) {
         if !self.is_reservation {
             self.fleet.observers.tell(event);
         }
     }
 
-    /// What the next in line of this process takes over.
+    /// What the next holder in this process takes over.
     fn offer(&self) -> Offer {
         Offer { token: self.token, lanes: Arc::clone(&self.lanes) }
     }
@@ -217,9 +218,9 @@ impl LeaseState {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock has this fencing token from now on.
+    /// Sets the fencing token.
     pub(crate) fn fenced(&self, token: FencingToken) {
-        // Once per lease.
+        // Set once for each lease.
         let _ = self.fence.set(token);
     }
 
@@ -228,25 +229,26 @@ impl LeaseState {
         self.extends.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// This extend has counted.
+    /// Records that this extend has succeeded.
     pub(crate) fn extend_counted(&self, number: u64) {
         self.counted.fetch_max(number, Ordering::SeqCst);
     }
 
-    /// Whether the node has granted the acquire, as far as it has answered.
+    /// Whether the node has answered the acquire with a grant.
     pub(crate) fn was_granted_by(&self, node: usize) -> bool {
         self.lanes.get(node).is_some_and(|lane| lane.ownership.get() == Ownership::Ours)
     }
 
-    /// Longer than the keys can live on a node, counted from now: what may still be carried out sets them only then. A node
-    /// that hangs for longer than `HANGS` before it carries that out keeps them until their ttl is over.
+    /// An upper bound, from now, on how long the keys can live on a node. A request without an answer may still be
+    /// executed, and sets the keys at that time. If the node hangs for longer than `HANGS` before it executes the
+    /// request, the keys stay until their TTL is over.
     fn certainly_over(&self, lane: &NodeLane) -> Duration {
         const HANGS: Duration = Duration::from_secs(600);
         let ttl = Duration::from_millis(self.longest_ttl.load(Ordering::SeqCst));
         if lane.uncertain.load(Ordering::SeqCst) > 0 { ttl.saturating_add(HANGS) } else { ttl }
     }
 
-    /// Waits until all has ended that is out on any node.
+    /// Waits until all requests that are out have ended.
     async fn idle(&self) {
         for lane in &*self.lanes {
             drop(lane.enter().await);
@@ -262,14 +264,14 @@ impl LeaseState {
         (&self.fleet.members[member], &self.lanes[member])
     }
 
-    /// The request's turn on a node, if it comes in time.
+    /// Waits until all earlier requests for this token on the node have ended. Fails after the node timeout.
     async fn turn<'l>(&self, lane: &'l NodeLane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
         let turn = timeout(node_timeout, lane.enter()).await;
         turn.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
     }
 
-    /// Fails once the lease is being released or handed over. Asked *inside* the lane: together with the lane's order
-    /// it makes sure that nothing is set on a node after that.
+    /// Fails once the lease is sealed, released or left. Requests check this *inside* the lane: together with the
+    /// lane's order, it makes sure that no request sets keys on a node after the release.
     pub(crate) fn still_wanted(&self) -> Result<(), NodeError> {
         if self.phase.get().may_set() {
             return Ok(());

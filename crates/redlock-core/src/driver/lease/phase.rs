@@ -71,18 +71,18 @@ impl Phase {
 }
 
 impl AtomicState<Phase> {
-    /// Before a hand-off to another waiter of this process, before a transfer to another process, and before the round
-    /// that takes the name over from its reservation.
+    /// Happens before a hand-off to another waiter of this process, before a transfer to another process, and before
+    /// the round that takes a name over from its reservation.
     pub(crate) fn seal(&self) {
         let _ = self.advance(|phase| (phase == Phase::Open).then_some(Phase::Sealed));
     }
 
-    /// When the release has been prepared for all nodes. Returns whether it is the first, and not too late.
+    /// Happens when the release is prepared for all nodes. Returns false if the token was released or left before.
     pub(crate) fn release(&self, notify: Notify) -> bool {
         self.advance(|phase| (!phase.is_over()).then_some(Phase::Releasing(notify))).is_ok()
     }
 
-    /// When the keys are left to expire, or another process has taken them over.
+    /// Happens when the keys are left to expire, or when another process has taken the lock over.
     pub(crate) fn leave(&self) {
         let _ = self.advance(|phase| (!phase.is_over()).then_some(Phase::Left));
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Lease {
-    /// Gives the lock back on all nodes. Tells the loss if it was already gone.
+    /// Releases the lock on all nodes. Returns the loss if the nodes did not hold it any more.
     pub(crate) async fn release(self) -> Result<Option<Loss>, ReleaseError> {
         Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
         let span = tracing::info_span!("redlock.release", resource = %self.shared().resources);
@@ -21,13 +21,13 @@ impl Lease {
 
     async fn release_now(self) -> Result<Option<Loss>, ReleaseError> {
         let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
-        // 0. The next in line of this process may take it over at once, in one round trip instead of two.
-        self.leave_to_successor().await;
+        // 0. The next waiter in this process may take the lock over, in one exchange instead of two.
+        self.hand_off().await;
 
-        // 1. All nodes at once, also those that failed or were never heard of. Nothing is set on them after this.
+        // 1. Send to all nodes at once, also to nodes that failed or never answered. No request sets keys after this.
         let mut answers = self.send_release(Notify::First);
 
-        // 2. Votes, until they tell. What is late follows in the background.
+        // 2. Count votes until they decide. Late answers follow in the background.
         let mut tally = fleet.tally();
         let gone = loop {
             if tally.round().decision() == Some(Decision::Won) {

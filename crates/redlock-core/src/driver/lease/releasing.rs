@@ -1,4 +1,4 @@
-//! Releases a lease on all nodes, or leaves it to the next holder of this process.
+//! Releases a lease on all nodes, or hands it off to the next waiter of this process.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -29,41 +29,42 @@ use crate::{
 };
 
 impl Lease {
-    /// Asks all nodes to delete the keys.
+    /// Sends a release to all nodes.
     pub(crate) fn send_release(&self, notify: Notify) -> Exchange<ReleaseAnswer> {
         let node_timeout = self.0.node_timeout;
         self.0.validity.end(End::Released);
         let requests = self.0.release(notify);
         let mut answers = Exchange::new(requests, node_timeout, node_timeout, LeaseState::RELEASE_LIMIT);
-        answers.hold(Box::new(LetGo(Arc::clone(&self.0))));
-        // Not before: on a runtime without timers the line above panics, and then the drop has to release.
+        answers.hold(Box::new(EndsHolding(Arc::clone(&self.0))));
+        // Not earlier: on a runtime without timers the line above panics, and the drop has to release then.
         self.0.phase.release(notify);
         answers
     }
 
-    /// Leaves a lock that is still valid to the next who waits for it in this process, if there is one. Waits until that one
-    /// has asked for it.
-    pub(crate) async fn leave_to_successor(&self) {
+    /// Hands a lock that is still valid off to the next waiter in this process, if there is one. Waits until that
+    /// waiter has sent its acquire.
+    pub(crate) async fn hand_off(&self) {
         let lease = &self.0;
-        // A quarantined node must not grant what it may have forgotten; and one that is watched is asked for its time.
+        // A quarantined node must not grant a lock that it may have forgotten. A node whose clock is watched has to
+        // return its time, which it does not in a hand-off.
         let Fleet { guard, distrust, .. } = &*lease.fleet;
         let may_follow = lease.keys.len() == 1 && guard.is_none() && distrust.is_none();
         if !may_follow || lease.holding().is_empty() || lease.check().is_err() {
             return;
         }
-        // Before that one asks: nothing is set any more, and nobody relies on it.
+        // Before the waiter asks: no request sets the keys any more, and no caller relies on this lock.
         lease.phase.seal();
         lease.validity.end(End::Released);
         let Some(asked) = lease.fleet.lines.succeed(lease.keys.first(), || lease.offer()) else { return };
-        // One whose task does not run must not hold up the release.
+        // A waiter whose task does not run must not delay the release.
         let _ = timeout(lease.node_timeout / 4, asked).await;
     }
 
-    /// Releases a lost round's token, and waits until all nodes have answered that are not known to fail: the next round
-    /// must not meet it. The next who waits is woken if this one's turn is passed on.
-    pub(crate) async fn give_back(self, passes_on: bool) {
+    /// Releases the token of a lost round or of a reservation. Waits until all nodes have answered that are not known
+    /// to fail, so that the next round does not meet this token.
+    pub(crate) async fn release_promptly(self, notify: Notify) {
         let mut awaited: Vec<_> = self.0.fleet.members.iter().map(Member::is_prompt).collect();
-        let mut answers = self.send_release(if passes_on { Notify::Other } else { Notify::Nobody });
+        let mut answers = self.send_release(notify);
         while awaited.contains(&true) {
             let Some((member, _)) = answers.next().await else { break };
             if let Some(awaited) = awaited.get_mut(member) {
@@ -79,14 +80,14 @@ impl Lease {
         }
         self.0.validity.end(End::Released);
         let lease = Arc::clone(&self.0);
-        let let_go = LetGo(Arc::clone(&self.0));
-        // No timer is made here, and nothing is sent: the thread may have no runtime, or be about to end. If the lease's
-        // own runtime has ended, the requests are dropped with the task, and what they would release is owed.
+        let end_holding = EndsHolding(Arc::clone(&self.0));
+        // No timer is made here and no request is sent, since the thread may have no runtime, or be about to end. If
+        // the lease's own runtime has ended, the requests are dropped with the task, and the releases are owed.
         let requests = self.0.release(notify);
         self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
             let on_time = Instant::now() + lease.node_timeout;
             // The turn ends after 50 ms at most, so that a hung node does not delay other releases.
-            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (let_go, turn)).await;
+            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (end_holding, turn)).await;
         });
         true
     }
@@ -95,26 +96,28 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.release_in_background(Notify::First) {
-            // Nobody waits for a node that may not tell who comes first.
+            // The local waiters do not wait for the answer of a node that may not answer.
             let fleet = &self.0.fleet;
-            let is_told = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
-            if !is_told {
-                self.0.let_go();
+            let is_prompt = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
+            if !is_prompt {
+                self.0.end_holding();
             }
         }
     }
 }
 
-/// Lets go of the key when it is dropped: when the node that wakes has answered, or all have, or it takes too long.
-struct LetGo(Arc<LeaseState>);
+/// Notifies the local waiters when it is dropped: when the node that notifies waiters has answered, all nodes have, or
+/// the answers take too long.
+struct EndsHolding(Arc<LeaseState>);
 
-impl Drop for LetGo {
+impl Drop for EndsHolding {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.end_holding();
     }
 }
 
-/// One node's release. Dropped before it is settled, it is owed to the node: it failed, or nobody waited for it.
+/// The release on one node. If it is dropped before it is settled, the release failed or was dropped, and is owed to
+/// the node.
 struct Owes {
     lease: Arc<LeaseState>,
     member: usize,
@@ -122,13 +125,13 @@ struct Owes {
 }
 
 impl Owes {
-    /// There is nothing to release.
+    /// Call if there is nothing to release.
     fn settled(mut self) {
         self.is_settled = true;
     }
 
-    /// The node has answered. An earlier request that it has not answered may still set the keys: they are released once
-    /// more after that.
+    /// Call when the node has answered. An earlier request without an answer may still set the keys, so the release is
+    /// repeated later.
     fn delivered(mut self) {
         self.is_settled = true;
         let (_, lane) = self.lease.at(self.member);
@@ -151,7 +154,7 @@ impl Owes {
 impl Drop for Owes {
     fn drop(&mut self) {
         let (_, lane) = self.lease.at(self.member);
-        if !self.is_settled && lane.perhaps.load(Ordering::SeqCst) {
+        if !self.is_settled && lane.may_be_set.load(Ordering::SeqCst) {
             let uncertain = lane.uncertain.load(Ordering::SeqCst) > 0;
             let LeaseState { keys, token, .. } = &*self.lease;
             let lives = self.lease.certainly_over(lane);
@@ -161,7 +164,7 @@ impl Drop for Owes {
 }
 
 impl LeaseState {
-    /// Twice the limit of the late acquire or extend that a release may have to wait for.
+    /// Twice the limit of a late acquire or extend, since a release may have to wait for one.
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
     fn release(self: &Arc<Self>, notify: Notify) -> Requests<ReleaseAnswer> {
@@ -173,11 +176,11 @@ impl LeaseState {
             let owes = Owes { lease: Arc::clone(&lease), member, is_settled: false };
             Box::pin(async move {
                 let (node, lane) = lease.at(member);
-                // Not before this one has told whether another process comes first.
-                let _let_go = (waker == Some(member)).then(|| LetGo(Arc::clone(&lease)));
+                // Local waiters are notified after this answer, which says whether another process comes first.
+                let _end_holding = (waker == Some(member)).then(|| EndsHolding(Arc::clone(&lease)));
                 let _order = lease.turn_to_release(lane).await;
                 if lane.ownership.get() == Ownership::Successors {
-                    // An extend that the node has not answered may still set the key once the successor has released it.
+                    // An extend without an answer may still set the key after the successor has released it.
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
@@ -206,7 +209,7 @@ impl LeaseState {
                 }
                 let answer = answer?;
                 match lane.ownership.get() {
-                    // The successor took the keys over meanwhile; or its answer was lost, or is not here yet.
+                    // The successor has taken the keys over, or its answer was lost or is not here yet.
                     Ownership::Successors | Ownership::Offered { .. } => Ok(ReleaseAnswer::Released),
                     Ownership::PerhapsSuccessors if !answer.is_released() => {
                         let what = "the connection broke before the next holder in this process had its answer";
@@ -220,8 +223,8 @@ impl LeaseState {
         })
     }
 
-    /// The release's turn on a node: after all that its own token has sent there. A successor's request is only waited for
-    /// so that there may be nothing to release; its task may not run.
+    /// Waits until all earlier requests for this token on the node have ended. The wait for a successor's request is
+    /// short: it only saves a release, and the successor's task may not run.
     async fn turn_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {
         match lane.ownership.get() {
             Ownership::Offered { .. } => timeout(self.node_timeout / 4, lane.enter()).await.ok(),
@@ -233,11 +236,11 @@ impl LeaseState {
         }
     }
 
-    /// What a release does with the waiters on a node. It wakes the first of them if this is the node that wakes. And
-    /// this process leaves them if it has joined them, and has had its turn or waits no more.
+    /// What a release does with the wait queue on a node. It notifies the first waiter if this is the node that does
+    /// so. This process leaves the queue if it has joined it, and has had its turn or does not wait any more.
     fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<Wake> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
-        // Calls for several keys join no waiters.
+        // Calls for several keys join no wait queue.
         let leaves = || {
             let anyway = wakes && leaves_anyway;
             self.keys.len() == 1 && self.fleet.lines.leaves_node(self.keys.first(), member, anyway)
@@ -250,14 +253,14 @@ impl LeaseState {
         }
     }
 
-    /// The node that was to wake somebody failed.
+    /// Notifies the first waiter on another node, since the node that does so has failed.
     async fn wake_elsewhere(&self, failed: usize) {
         let Some(next) = self.fleet.waker(Some(failed)) else { return };
-        // Behind the release that is sent there.
+        // After the release that is sent there.
         yield_now().await;
         let _order = self.at(next).1.enter().await;
         for key in &self.keys {
-            // Who is not woken asks when its pause is over.
+            // If this fails, the waiter asks when its pause is over.
             let _ = wake(&*self.fleet, next, key.clone()).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Asks the nodes to set the keys of a lease, to confirm its fencing token, and to extend the keys.
+//! The requests that acquire and extend a lease and confirm its fencing token.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,11 +24,11 @@ use crate::{
 };
 
 impl Lease {
-    /// Asks those nodes for the lock that are `among` them. Waits for at most `patience`. Of one that is likely held it wants
-    /// to be told more than that.
+    /// Sends an acquire to the nodes that are `among` the fleet's. Waits for answers for at most `patience`. If the
+    /// lock is likely held, the nodes also return their time.
     ///
-    /// It takes over the keys that its turn leaves to it, on each node after everything that a predecessor has sent
-    /// there. With a queue, it is put among the waiters: of the node that wakes it, and of all if it polls.
+    /// If a predecessor hands the keys off, each acquire follows everything that the predecessor has sent to that node.
+    /// With a queue, the call joins the wait queue on the node that notifies it, or on all nodes if it polls.
     pub(crate) fn send_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,
@@ -72,12 +72,12 @@ impl Lease {
                 request.wants_clock = is_likely_held || lease.fleet.distrust.is_some() || member.clock_is_due(now);
                 let answer = lease.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;
                 setting.answered(&answer);
-                // Where the task that delivered what the node is owed has ended with its runtime.
+                // The task that delivers owed releases may have ended with its runtime.
                 if member.owed.is_unserved() {
                     lease.fleet.serve(number, &lease.runtime);
                 }
                 let Timed { answer, sent_again, .. } = answer?;
-                // A lock that goes on within a process is told no time.
+                // A node does not return its time in a hand-off.
                 if request.wants_clock && request.predecessors.is_empty() {
                     member.told_clock(now);
                 }
@@ -101,7 +101,7 @@ impl Lease {
         Exchange::new(requests, patience, terms.node_timeout, LATE_LIMIT)
     }
 
-    /// Asks all nodes for this fencing token that have not confirmed it yet. Waits for at most `patience`.
+    /// Asks the nodes that have not confirmed this fencing token to do so. Waits for at most `patience`.
     pub(crate) fn send_raise(
         &self,
         candidate: u64,
@@ -116,7 +116,7 @@ impl Lease {
                 let (member, lane) = lease.at(number);
                 let Some(counters) = lease.counters.clone().filter(|_| is_asked) else { return Ok(None) };
                 member.admit()?;
-                // Behind the acquire, which may still be on its way.
+                // After the acquire, which may still be out.
                 let _order = lease.turn(lane, node_timeout).await?;
                 lease.still_wanted()?;
                 let request = RaiseRequest::new(lease.keys.clone(), lease.token, counters, candidate);
@@ -133,7 +133,7 @@ impl Lease {
 }
 
 impl LeaseState {
-    /// Asks all nodes to prolong the lock.
+    /// Sends an extend to all nodes.
     pub(crate) fn send_extend(self: &Arc<Self>, terms: &Terms, number: u64) -> Exchange<ExtendAnswer> {
         let Terms { ttl, node_timeout, .. } = *terms;
         self.longest_ttl.fetch_max(ttl.sent_millis(), Ordering::SeqCst);
@@ -141,7 +141,7 @@ impl LeaseState {
             Box::pin(async move {
                 let (member, lane) = lease.at(member);
                 member.admit()?;
-                // Behind a request that the node does not answer, extends must not pile up.
+                // Extends must not pile up after a request that the node does not answer.
                 let _order = lease.turn(lane, node_timeout).await?;
                 lease.still_wanted()?;
                 let setting = lane.sets();
@@ -161,7 +161,7 @@ impl LeaseState {
         Exchange::new(requests, node_timeout, node_timeout, LATE_LIMIT)
     }
 
-    /// A node's answer, with a look at its clock and at whether it fails.
+    /// Waits for an answer. Records the node's clock and whether the node fails.
     async fn timed<A: Verdict>(
         &self,
         member: &Member,
@@ -170,7 +170,7 @@ impl LeaseState {
     ) -> Result<Timed<A>, NodeError> {
         let sent = self.fleet.clock.now();
         let timed = member.observe(self.fleet.call(member, request, answer).await)?;
-        // The time of a cluster is that of whichever member has the keys.
+        // A cluster returns the time of the server that has the keys, which may change.
         if let Some(clock) = timed.clock.filter(|_| !member.node.is_cluster()) {
             let reading = Reading { sent, received: self.fleet.clock.now(), clock };
             member.watch_clock(reading, &self.fleet.drift);
@@ -178,7 +178,8 @@ impl LeaseState {
         Ok(timed)
     }
 
-    /// Whether a grant counts: with fencing it has a counter, and a clock that has jumped may not be trusted.
+    /// Checks whether a grant counts: with fencing it needs a counter, and a node whose clock has jumped is not trusted
+    /// for a while.
     fn granted(&self, member: &Member, lane: &NodeLane, counter: Option<u64>) -> Result<(), NodeError> {
         match (&self.counters, counter) {
             (Some(_), None) => {

@@ -33,16 +33,16 @@ pub(crate) struct Entry {
     pub(crate) until: Duration,
     /// How often the node has answered the release.
     delivered: u32,
-    /// How often to deliver it: more than once if an earlier request may lie in the socket of an old connection, since the
-    /// node carries that out whenever it gets there.
+    /// How often to deliver it: more than once if an earlier request may lie in the socket of an old connection, since
+    /// the node carries that out whenever it gets there.
     wanted: u32,
     /// Whether a request is out for it.
     is_out: bool,
 }
 
 impl Entry {
-    /// The first pause before a release is repeated. It doubles each time: a request that arrives late keeps the key for no
-    /// longer than it took to arrive.
+    /// The first pause before a release is repeated. It doubles each time: a request that arrives late keeps the key
+    /// for no longer than it took to arrive.
     const PAUSE: Duration = Duration::from_millis(500);
 
     /// How often a release is delivered that an earlier request may follow: the last time after about a minute.
@@ -60,8 +60,8 @@ impl Entry {
         Self { from: now + Self::PAUSE, delivered: 1, ..Self::new(keys, token, now, lives, true) }
     }
 
-    /// Whether it was delivered as often as it takes after a node that hung: whatever lay in its sockets is carried out at
-    /// once then. Later repetitions are a precaution, which nobody waits for.
+    /// Whether it was delivered as often as it takes after a node that hung: whatever lay in its sockets is carried out
+    /// at once then. Later repetitions are a precaution, which nobody waits for.
     fn is_settled(&self) -> bool {
         self.delivered >= self.wanted.min(2)
     }
