@@ -16,7 +16,7 @@ use crate::report::CloseError;
 pub(crate) struct Background {
     tasks: TaskTracker,
     /// How many dropped locks are released at once: more would wait in the client's queue until they time out there.
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Default for Background {
@@ -24,24 +24,24 @@ impl Default for Background {
         let tasks = TaskTracker::new();
         // It still takes tasks; closed, it tells whoever waits when there are none left.
         tasks.close();
-        Self { tasks, turns: Arc::new(Semaphore::new(Self::AT_ONCE)) }
+        Self { tasks, permits: Arc::new(Semaphore::new(Self::AT_ONCE)) }
     }
 }
 
 impl Background {
     const AT_ONCE: usize = 256;
 
-    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its turn. The turn is over when `work` drops it.
+    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its permit. The permit is over when `work` drops it.
     pub(crate) fn spawn_in_turn<W: Future<Output = ()> + Send>(
         &self,
         runtime: &Handle,
         work: impl FnOnce(Option<OwnedSemaphorePermit>) -> W + Send + 'static,
     ) {
-        let turns = Arc::clone(&self.turns);
+        let permits = Arc::clone(&self.permits);
         self.spawn(runtime, async move {
             // It is never closed.
-            let turn = turns.acquire_owned().await.ok();
-            work(turn).await;
+            let permit = permits.acquire_owned().await.ok();
+            work(permit).await;
         });
     }
 

@@ -2,40 +2,40 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::lines::Lines;
+use super::local_queues::LocalQueues;
 use crate::names::Resource;
 
 /// A lock of this process has the key, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Holding<O> {
-    lines: Arc<Lines<O>>,
+    queues: Arc<LocalQueues<O>>,
     key: Resource,
     number: u64,
-    is_leaving: bool,
+    is_releasing: bool,
 }
 
 impl<O> Holding<O> {
-    /// The lock has been taken, and stands in the lines as the holder of this number.
-    pub(super) fn new(lines: &Arc<Lines<O>>, key: &Resource, number: u64) -> Self {
-        Self { lines: Arc::clone(lines), key: key.clone(), number, is_leaving: false }
+    /// The holding of a lock that the queues know as the holder of this number.
+    pub(super) fn new(queues: &Arc<LocalQueues<O>>, key: &Resource, number: u64) -> Self {
+        Self { queues: Arc::clone(queues), key: key.clone(), number, is_releasing: false }
     }
 
-    /// Who waits for no lock has taken it.
-    pub(crate) fn at_once(lines: &Arc<Lines<O>>, key: &Resource, now: Duration) -> Self {
-        Self::new(lines, key, lines.hold(key, now))
+    /// The holding of a lock that was acquired without a ticket.
+    pub(crate) fn at_once(queues: &Arc<LocalQueues<O>>, key: &Resource, now: Duration) -> Self {
+        Self::new(queues, key, queues.hold(key, now))
     }
 
-    /// The lock is being given back.
-    pub(crate) fn leaves(&mut self) {
-        if !self.is_leaving {
-            self.is_leaving = true;
-            self.lines.leaves(&self.key);
+    /// Call when the release of the lock begins.
+    pub(crate) fn begin_release(&mut self) {
+        if !self.is_releasing {
+            self.is_releasing = true;
+            self.queues.begin_release(&self.key);
         }
     }
 }
 
 impl<O> Drop for Holding<O> {
     fn drop(&mut self) {
-        self.lines.let_go(&self.key, self.number, self.is_leaving);
+        self.queues.released(&self.key, self.number, self.is_releasing);
     }
 }

@@ -1,20 +1,20 @@
 //! The wait queue: it says when a call asks the nodes next, and never decides who holds a lock.
 //!
-//! The calls of one process wait in a line for each key. The first of them also waits among other processes, for a message
-//! from a node. A call that receives none asks when its pause is over, as if there were no queue.
+//! The calls of one process wait in a queue for each key. The first of them also waits in the queue of a node, for a
+//! message from it. A call that receives none asks when its pause is over, as if there were no queue.
 
-mod turn;
-mod line;
-mod lines;
+mod permit;
+mod local_queue;
+mod local_queues;
 mod holding;
-mod listening;
+mod subscriptions;
 mod nodes;
 mod notifying;
 mod subscription;
 mod queueing;
-mod place;
+mod ticket;
 
 pub(crate) use self::{
-    holding::Holding, lines::Lines, listening::Listening, nodes::Nodes, notifying::wake, place::Place,
-    queueing::Queueing, subscription::listen, turn::Turn,
+    holding::Holding, local_queues::LocalQueues, nodes::Nodes, notifying::notify_first, permit::Permit,
+    queueing::Queueing, subscription::subscribe, subscriptions::Subscriptions, ticket::Ticket,
 };

@@ -4,31 +4,31 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{lines::Lines, listening::Listening};
+use super::{local_queues::LocalQueues, subscriptions::Subscriptions};
 use crate::{
     names::Token,
     node::{Entropy, EntropyError, LockNode},
 };
 
-/// The nodes among whose waiters this process can be, and the lines of this process.
+/// The nodes whose wait queues this process can join, and the wait queues of this process.
 pub(crate) trait Nodes: fmt::Debug + Send + Sync + 'static {
-    /// What a holder leaves to the next in line of its process.
+    /// What a holder hands off to the next waiter of its process.
     type Offer: fmt::Debug + Send + Sync + 'static;
 
-    fn lines(&self) -> &Arc<Lines<Self::Offer>>;
+    fn queues(&self) -> &Arc<LocalQueues<Self::Offer>>;
 
-    fn listening(&self) -> &Listening;
+    fn subscriptions(&self) -> &Subscriptions;
 
     fn node(&self, number: usize) -> Option<&Arc<dyn LockNode>>;
 
-    /// Whether the node failed when it was last heard of.
+    /// Whether the last request to the node failed.
     fn is_failing(&self, number: usize) -> bool;
 
-    /// Whether the node has answered all that it should have by now, and did not fail.
+    /// Whether no answer of the node is overdue and the last request did not fail.
     fn is_prompt(&self, number: usize) -> bool;
 
-    /// Which node wakes the first waiter after a release.
-    fn wakes(&self) -> Option<usize>;
+    /// The node that notifies the first waiter after a release.
+    fn notifier(&self) -> Option<usize>;
 
     fn now(&self) -> Duration;
 
@@ -42,8 +42,8 @@ pub(crate) trait Nodes: fmt::Debug + Send + Sync + 'static {
     /// Runs `work` in the background.
     fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static);
 
-    /// Which node is to wake us, if it can.
-    fn heard_on(&self) -> Option<usize> {
-        self.wakes().filter(|node| self.listening().channel(*node).is_some())
+    /// The node that notifies this process, if it is subscribed to it.
+    fn notified_by(&self) -> Option<usize> {
+        self.notifier().filter(|node| self.subscriptions().channel(*node).is_some())
     }
 }

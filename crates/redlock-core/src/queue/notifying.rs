@@ -1,4 +1,4 @@
-//! Notifies the first waiter on a node, and takes this process out of the waiters there.
+//! Notifies the first waiter on a node, and leaves the wait queue there.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::{
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest, Wake},
 };
 
-/// Wakes the first who waits for this key on a node.
-pub(crate) async fn wake(nodes: &impl Nodes, node: usize, key: Resource) -> Result<(), NodeError> {
+/// Notifies the first waiter for this key on a node.
+pub(crate) async fn notify_first(nodes: &impl Nodes, node: usize, key: Resource) -> Result<(), NodeError> {
     let Some(waiters) = key.waiters() else { return Ok(()) };
-    tell_waiters(nodes, node, key, Wake::new([waiters], None)).await
+    send_wake(nodes, node, key, Wake::new([waiters], None)).await
 }
 
-/// Takes this process out of the waiters of a node, since nobody here waits for the key any more. Wakes the next
-/// waiter if the key is free: this process may have been notified of that.
+/// Leaves the wait queue on a node, since no call of this process waits for the key any more. Notifies the next waiter
+/// if the key is free, since this process may have been notified of that.
 pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource) {
-    let (Some(channel), Some(waiters)) = (nodes.listening().own_channel(), key.waiters()) else { return };
+    let (Some(channel), Some(waiters)) = (nodes.subscriptions().own_channel(), key.waiters()) else { return };
     let wake = Wake::new([waiters], Some(Arc::clone(channel))).if_free();
-    let _ = timeout(LATE_LIMIT, tell_waiters(nodes, node, key.clone(), wake)).await;
-    if nodes.wakes() == Some(node) {
-        nodes.lines().left(&key);
+    let _ = timeout(LATE_LIMIT, send_wake(nodes, node, key.clone(), wake)).await;
+    if nodes.notifier() == Some(node) {
+        nodes.queues().left_node(&key);
     }
 }
 
-async fn tell_waiters(nodes: &impl Nodes, node: usize, key: Resource, wake: Wake) -> Result<(), NodeError> {
-    // A node that fails is not sent more than it has to be. It removes waiters that are gone by itself.
-    let Some(asked) = nodes.node(node).filter(|_| !nodes.is_failing(node)) else { return Ok(()) };
-    // Nothing is held by a token that nobody has used.
+async fn send_wake(nodes: &impl Nodes, node: usize, key: Resource, wake: Wake) -> Result<(), NodeError> {
+    // No unnecessary requests to a node that fails. It removes waiters that are gone by itself.
+    let Some(node) = nodes.node(node).filter(|_| !nodes.is_failing(node)) else { return Ok(()) };
+    // A new token, so that the release deletes no key.
     let token = nodes.token().map_err(|error| NodeError::new(NodeErrorKind::Other, error))?;
     let mut request = ReleaseRequest::new(key, token);
     request.wake = Some(wake);
-    asked.release(&request).await.map(drop)
+    node.release(&request).await.map(drop)
 }

@@ -1,42 +1,43 @@
-//! Where a call that is refused is put among the waiters of the nodes.
+//! Which wait queues of the nodes a refused call joins.
 
 use std::sync::Arc;
 
 use super::nodes::Nodes;
 use crate::{algorithm::Cause, names::Resource, node::Queue};
 
-/// Where one who is refused is put among the waiters.
+/// Which wait queues of the nodes a refused call joins.
 #[derive(Debug)]
 pub(crate) struct Queueing<'a, N> {
     nodes: &'a N,
     waiters: Resource,
     cause: Cause,
-    /// Which node is to wake us, if it could when it was asked.
-    heard_on: Option<usize>,
+    /// The node that notifies this process, if it was subscribed when the round began.
+    notified_by: Option<usize>,
 }
 
 impl<'a, N: Nodes> Queueing<'a, N> {
-    /// Nothing if there is no room for a key of the waiters.
+    /// `None` if the name of the wait queue would be too long.
     pub(super) fn new(nodes: &'a N, key: &Resource, cause: Cause) -> Option<Self> {
-        Some(Self { nodes, waiters: key.waiters()?, cause, heard_on: nodes.heard_on() })
+        Some(Self { nodes, waiters: key.waiters()?, cause, notified_by: nodes.notified_by() })
     }
 
-    /// On this node, if it can wake us: the one that does, and who polls on all others as well, should that one fail.
+    /// The queue to join on this node, if it is subscribed to. A call joins the queue of the node that notifies it. A
+    /// call that polls joins all of them, in case that node fails.
     pub(crate) fn on(&self, node: usize) -> Option<Queue> {
-        let wakes = self.heard_on == Some(node);
-        let channel = self.nodes.listening().channel(node).filter(|_| wakes || self.cause == Cause::Due)?;
+        let wakes = self.notified_by == Some(node);
+        let channel = self.nodes.subscriptions().channel(node).filter(|_| wakes || self.cause == Cause::Due)?;
         let queue = Queue::new(self.waiters.clone(), Arc::clone(channel));
         Some(queue.yielding(self.cause.yields()).staying(wakes))
     }
 
-    /// Which node is to wake us, if it can.
-    pub(crate) fn heard_on(&self) -> Option<usize> {
-        self.heard_on
+    /// The node that notifies this process, if it is subscribed to it.
+    pub(crate) fn notified_by(&self) -> Option<usize> {
+        self.notified_by
     }
 
-    /// Which node is asked before the others: who has to yield would only be in the way of whoever's turn it is. Not one
-    /// that has left requests unanswered.
+    /// The node to ask before the others, for a call that has to yield: on the other nodes it would only be in the way
+    /// of the waiter that comes first. `None` if answers of that node are overdue.
     pub(crate) fn asked_first(&self) -> Option<usize> {
-        self.heard_on.filter(|_| self.cause.yields()).filter(|node| self.nodes.is_prompt(*node))
+        self.notified_by.filter(|_| self.cause.yields()).filter(|node| self.nodes.is_prompt(*node))
     }
 }

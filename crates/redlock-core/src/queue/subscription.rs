@@ -14,33 +14,33 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{listening::Ear, nodes::Nodes, notifying::leave};
+use super::{nodes::Nodes, notifying::leave, subscriptions::SubscriptionState};
 use crate::{
     names::Resource,
     node::{ListenRequest, NodeErrorKind, WakeUps},
 };
 
-/// How long a waiter waits for subscriptions before it asks without those that are missing.
+/// How long a waiter waits for subscriptions before it asks without the missing ones.
 const OPENED_WITHIN: Duration = Duration::from_millis(50);
 
-/// Listens to all nodes that can be listened to, the last of them a short time later. Whether the one is among them that
-/// is to wake us.
-pub(crate) async fn listen<N: Nodes>(nodes: &Arc<N>, runtime: &Handle, patience: Duration) -> bool {
-    if !nodes.listening().is_open() {
+/// Subscribes to all nodes that permit it. Slow subscriptions are completed later. Returns whether the node that
+/// notifies this process is among them.
+pub(crate) async fn subscribe<N: Nodes>(nodes: &Arc<N>, runtime: &Handle, patience: Duration) -> bool {
+    if !nodes.subscriptions().is_open() {
         open_others(nodes, runtime, patience.min(OPENED_WITHIN)).await;
     }
-    nodes.heard_on().is_some()
+    nodes.notified_by().is_some()
 }
 
 async fn open_others<N: Nodes>(nodes: &Arc<N>, runtime: &Handle, patience: Duration) {
-    let listening = nodes.listening();
-    let is_first = !listening.nodes.iter().any(|ear| ear.is(Ear::OPEN));
-    let Some(channel) = listening.name(nodes.key_prefix(), nodes.entropy()) else { return };
-    for (node, ear) in listening.nodes.iter().enumerate() {
-        // The waiters of a cluster hear nothing from its other members.
+    let subscriptions = nodes.subscriptions();
+    let is_first = !subscriptions.nodes.iter().any(|subscription| subscription.is(SubscriptionState::OPEN));
+    let Some(channel) = subscriptions.name(nodes.key_prefix(), nodes.entropy()) else { return };
+    for (node, subscription) in subscriptions.nodes.iter().enumerate() {
+        // A message of one server of a cluster does not reach subscribers on the others.
         let is_cluster = || nodes.node(node).is_none_or(|node| node.is_cluster());
-        if !nodes.is_failing(node) && !is_cluster() && ear.is_to_be_opened() {
-            let (nodes, ended) = (Arc::downgrade(nodes), listening.end.subscribe());
+        if !nodes.is_failing(node) && !is_cluster() && subscription.begin_opening() {
+            let (nodes, ended) = (Arc::downgrade(nodes), subscriptions.end.subscribe());
             runtime.spawn(
                 Subscription {
                     nodes,
@@ -58,9 +58,9 @@ async fn open_others<N: Nodes>(nodes: &Arc<N>, runtime: &Handle, patience: Durat
     }
     let opened = async {
         loop {
-            let mut changed = std::pin::pin!(listening.changed.notified());
+            let mut changed = std::pin::pin!(subscriptions.changed.notified());
             changed.as_mut().enable();
-            if !listening.nodes.iter().any(|ear| ear.is(Ear::OPENING)) {
+            if !subscriptions.nodes.iter().any(|subscription| subscription.is(SubscriptionState::OPENING)) {
                 return;
             }
             changed.await;
@@ -74,20 +74,20 @@ struct Subscription<N: Nodes> {
     nodes: Weak<N>,
     node: usize,
     channel: Arc<str>,
-    /// When it began to be listened to.
+    /// When the subscription was made.
     opened: OnceLock<Instant>,
     /// Why the node refused, if it did.
     refused: OnceLock<NodeErrorKind>,
 }
 
 impl<N: Nodes> Subscription<N> {
-    /// How long a connection lasts at least that is worth to be replaced at once.
+    /// A connection that has lasted this long is replaced at once.
     const LASTS: Duration = Duration::from_secs(1);
 
-    /// After how long a node is asked again that does not permit to listen: its permissions may have been corrected.
+    /// After how long the process tries again on a node that lacks a permission, which may have been added.
     const ASKED_AGAIN: Duration = Duration::from_secs(60);
 
-    /// For how long subscriptions are kept when nobody waits any more.
+    /// How long subscriptions are kept without a waiter.
     const LINGER: Duration = Duration::from_secs(10);
 
     async fn run(self, mut ended: watch::Receiver<()>) {
@@ -104,7 +104,7 @@ impl<N: Nodes> Subscription<N> {
                     _ = ended.changed() => None,
                     message = messages.next() => message,
                     () = sleep(Self::LINGER) => match self.nodes.upgrade() {
-                        Some(nodes) if !nodes.lines().is_idle() => continue,
+                        Some(nodes) if !nodes.queues().is_idle() => continue,
                         _ => None,
                     },
                 };
@@ -112,7 +112,7 @@ impl<N: Nodes> Subscription<N> {
                 self.pass(&nodes, &message);
             }
         };
-        // A backend that panics is a node that is not listened to.
+        // A backend that panics is a node without subscription.
         let _ = AssertUnwindSafe(listened).catch_unwind().await;
     }
 
@@ -121,15 +121,15 @@ impl<N: Nodes> Subscription<N> {
             let nodes = self.nodes.upgrade()?;
             Arc::clone(nodes.node(self.node)?)
         };
-        let listening = node.listen(&ListenRequest::new(Arc::clone(&self.channel))).await;
+        let subscriptions = node.listen(&ListenRequest::new(Arc::clone(&self.channel))).await;
         let nodes = self.nodes.upgrade()?;
-        match listening {
+        match subscriptions {
             Ok(messages) => {
                 let _ = self.opened.set(Instant::now());
-                self.becomes(&nodes, Ear::OPEN);
-                // It may have taken longer than anybody has waited for it.
-                if nodes.heard_on() == Some(self.node) {
-                    nodes.lines().look_again();
+                self.becomes(&nodes, SubscriptionState::OPEN);
+                // The waiters may have stopped waiting for the subscription and asked without it.
+                if nodes.notified_by() == Some(self.node) {
+                    nodes.queues().ask_again();
                 }
                 Some(messages)
             }
@@ -137,46 +137,46 @@ impl<N: Nodes> Subscription<N> {
                 tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll this node: nobody wakes them");
                 if matches!(error.kind(), NodeErrorKind::Unsupported | NodeErrorKind::Permission) {
                     let _ = self.refused.set(error.kind());
-                    self.becomes(&nodes, Ear::DEAF);
+                    self.becomes(&nodes, SubscriptionState::REFUSED);
                 }
                 None
             }
         }
     }
 
-    /// Tells the first who waits here; or passes the turn on to other processes.
+    /// Notifies the first waiter of this process, or passes the message on to other processes.
     fn pass(&self, nodes: &Arc<N>, message: &[u8]) {
         let Some(key) = str::from_utf8(message).ok().filter(|key| key.starts_with(nodes.key_prefix())) else { return };
-        if nodes.lines().woken(key, nodes.now())
+        if nodes.queues().notified(key, nodes.now())
             && let (Ok(key), Ok(runtime)) = (Resource::new(key), Handle::try_current())
         {
-            let (leaving, node) = (Arc::clone(nodes), self.node);
-            nodes.spawn(&runtime, async move { leave(&*leaving, node, key).await });
+            let (releasing, node) = (Arc::clone(nodes), self.node);
+            nodes.spawn(&runtime, async move { leave(&*releasing, node, key).await });
         }
     }
 
     fn becomes(&self, nodes: &N, state: u8) {
-        if let Some(ear) = nodes.listening().nodes.get(self.node) {
-            ear.set(state);
+        if let Some(subscription) = nodes.subscriptions().nodes.get(self.node) {
+            subscription.set(state);
         }
-        nodes.listening().changed.notify_waiters();
+        nodes.subscriptions().changed.notify_waiters();
     }
 }
 
 impl<N: Nodes> Drop for Subscription<N> {
-    /// The connection broke, nobody waits any more, or the runtime has ended.
+    /// The connection broke, there are no waiters any more, or the runtime has ended.
     fn drop(&mut self) {
         let Some(nodes) = self.nodes.upgrade() else { return };
-        // A backend that cannot listen never will.
+        // A backend without subscriptions never gets any.
         if self.refused.get() == Some(&NodeErrorKind::Unsupported) {
             return;
         }
-        if let Some(ear) = nodes.listening().nodes.get(self.node) {
-            ear.set(Ear::CLOSED);
-            nodes.listening().changed.notify_waiters();
-            // Who counted on it opens another; at once, unless such connections do not last.
+        if let Some(subscription) = nodes.subscriptions().nodes.get(self.node) {
+            subscription.set(SubscriptionState::CLOSED);
+            nodes.subscriptions().changed.notify_waiters();
+            // A waiter that relied on it subscribes again: at once, unless such connections do not last.
             if self.opened.get().is_some_and(|opened| opened.elapsed() >= Self::LASTS) {
-                nodes.lines().look_again();
+                nodes.queues().ask_again();
             }
         }
     }

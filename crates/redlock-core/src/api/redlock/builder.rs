@@ -8,7 +8,7 @@ use crate::{
     driver::{Background, Fleet, Member, Watchdog},
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
-    queue::Listening,
+    queue::Subscriptions,
     report::{Event, Observer, Observers},
 };
 
@@ -108,8 +108,8 @@ impl RedlockBuilder {
         self
     }
 
-    /// What stands before each resource's name in its key on the nodes, as `lock:`. Default: nothing, the key is the name,
-    /// as other libraries have it. Names, in errors too, stay what the caller gave.
+    /// What stands before each resource's name in its key on the nodes, as `lock:`. Default: nothing, the key is the
+    /// name, as other libraries have it. Names, in errors too, stay what the caller gave.
     ///
     /// Locks exclude each other only under one prefix. A prefix with a hash tag, as `{lock}:`, keeps all locks in one
     /// slot of a Redis Cluster.
@@ -122,16 +122,18 @@ impl RedlockBuilder {
     /// [`fencing_retention`](Self::fencing_retention) says otherwise: 7 days.
     pub const FENCING_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call
-    /// [says otherwise](crate::AcquireOptions::fencing). Default: no.
+    /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call [says
+    /// otherwise](crate::AcquireOptions::fencing). Default: no.
     ///
-    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again with the node's clock:
-    /// above all others, unless the nodes' clocks are further apart than the node was away. One that comes back as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and
-    /// with a replica that is promoted. A [restart guard](Self::restart_guard) helps against the first two.
+    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again with the node's
+    /// clock: above all others, unless the nodes' clocks are further apart than the node was away. One that comes back
+    /// as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and with a
+    /// replica that is promoted. A [restart guard](Self::restart_guard) helps against the first two.
     ///
     /// The nodes then keep a counter beside each lock, under `{name}:fence`, or `name:fence` where the name has a hash
-    /// tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do after each other, and
-    /// one more if not. All that lock a resource must do so with fencing: a grant that is not counted is not ordered.
+    /// tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do after each other,
+    /// and one more if not. All that lock a resource must do so with fencing: a grant that is not counted is not
+    /// ordered.
     pub fn fencing(mut self, fencing: bool) -> Self {
         self.fencing = fencing;
         self
@@ -140,43 +142,45 @@ impl RedlockBuilder {
     /// For how long the nodes keep a fencing counter after its last use. Default: [7 days](Self::FENCING_RETENTION).
     ///
     /// A counter that has expired begins again with the node's clock, in microseconds since 1970: above all that came
-    /// before, unless a clock that a counter began with was ahead of that by more than the retention. So give it more than
-    /// clocks are ever wrong by, and more than any holder may be paused for.
+    /// before, unless a clock that a counter began with was ahead of that by more than the retention. So give it more
+    /// than clocks are ever wrong by, and more than any holder may be paused for.
     pub fn fencing_retention(mut self, retention: Duration) -> Self {
         self.fencing_retention = retention;
         self
     }
 
-    /// Guards against nodes that forget locks when they restart, where no ttl is above `longest_ttl`. Default: no guard.
+    /// Guards against nodes that forget locks when they restart, where no ttl is above `longest_ttl`. Default: no
+    /// guard.
     ///
-    /// A node that was started again grants nothing for the longest ttl, counted from the first acquire that reaches it:
-    /// until all that it may have forgotten is over. Where a quorum needs such nodes, nobody gets a lock meanwhile, so
-    /// callers have to wait for longer than that, by [`AcquireOptions::deadline`](crate::AcquireOptions::deadline).
-    /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held may
-    /// be extended there, and errors say how long it still takes. A node that is new waits as well, unless
+    /// A node that was started again grants nothing for the longest ttl, counted from the first acquire that reaches
+    /// it: until all that it may have forgotten is over. Where a quorum needs such nodes, nobody gets a lock meanwhile,
+    /// so callers have to wait for longer than that, by [`AcquireOptions::deadline`](crate::AcquireOptions::deadline).
+    /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held
+    /// may be extended there, and errors say how long it still takes. A node that is new waits as well, unless
     /// [`Redlock::initialize`] opens the fleet.
     ///
-    /// **All** that use these nodes must have the same guard. Another longest ttl is refused by the nodes, which keep it in
-    /// a key of their own, `redlock:restart-guard` behind the [key prefix](Self::key_prefix). To change it, end all that
-    /// use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`. On a Redis Cluster the key
-    /// prefix needs a hash tag, as `{lock}:`.
+    /// **All** that use these nodes must have the same guard. Another longest ttl is refused by the nodes, which keep
+    /// it in a key of their own, `redlock:restart-guard` behind the [key prefix](Self::key_prefix). To change it, end
+    /// all that use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`. On a Redis
+    /// Cluster the key prefix needs a hash tag, as `{lock}:`.
     ///
-    /// The quarantine is counted by the node's clock, as the expiry of its keys is: a clock that is set forwards while it
-    /// lasts ends it early. Start the server after its machine's clock is right. And it is a guard against starts of a
-    /// server, not against data that goes back while it runs, as when a replica is promoted and the primary follows it.
-    /// With [`fencing`](Self::fencing), counters of before the start are taken for lost, and begin again with the clock.
+    /// The quarantine is counted by the node's clock, as the expiry of its keys is: a clock that is set forwards while
+    /// it lasts ends it early. Start the server after its machine's clock is right. And it is a guard against starts of
+    /// a server, not against data that goes back while it runs, as when a replica is promoted and the primary follows
+    /// it. With [`fencing`](Self::fencing), counters of before the start are taken for lost, and begin again with the
+    /// clock.
     pub fn restart_guard(mut self, longest_ttl: Duration) -> Self {
         self.restart_guard = Some(longest_ttl);
         self
     }
 
-    /// Counts no grant of a node for so long after its clock was seen to jump: its keys may have expired too early. Give
-    /// the longest ttl in use. Default: a jump is only told, as a warning in the log.
+    /// Counts no grant of a node for so long after its clock was seen to jump: its keys may have expired too early.
+    /// Give the longest ttl in use. Default: a jump is only told, as a warning in the log.
     ///
-    /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a node
-    /// that was asked before can be seen to jump: this helps a process that runs for long. Where our own clock stood still,
-    /// as while a virtual machine is paused, all nodes seem to have jumped, and none is trusted for a while. The clocks of
-    /// a Redis Cluster are not watched, nor those of nodes whose user may not run `TIME`.
+    /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a
+    /// node that was asked before can be seen to jump: this helps a process that runs for long. Where our own clock
+    /// stood still, as while a virtual machine is paused, all nodes seem to have jumped, and none is trusted for a
+    /// while. The clocks of a Redis Cluster are not watched, nor those of nodes whose user may not run `TIME`.
     pub fn distrust_jumped_clocks(mut self, longest_ttl: Duration) -> Self {
         self.distrust = Some(longest_ttl);
         self
@@ -195,7 +199,8 @@ impl RedlockBuilder {
         self
     }
 
-    /// Tells this one what happens to locks and what nodes answer, besides those who were added before. Default: nobody.
+    /// Tells this one what happens to locks and what nodes answer, besides those who were added before. Default:
+    /// nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
@@ -234,8 +239,8 @@ impl RedlockBuilder {
         let guard = self.restart_guard.map(|longest| self.guard(longest)).transpose()?;
         let fleet = Fleet {
             quorum: Quorum::of(nodes),
-            lines: Arc::default(),
-            listening: Listening::new(self.nodes.len()),
+            queues: Arc::default(),
+            subscriptions: Subscriptions::new(self.nodes.len()),
             members: self.nodes.into_iter().map(|node| Member::new(node, nodes.get())).collect(),
             drift: self.drift,
             node_timeout: self.node_timeout,

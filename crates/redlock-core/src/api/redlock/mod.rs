@@ -213,16 +213,17 @@ impl Redlock {
         resume(&self.fleet, parts).await.map(Lock::from)
     }
 
-    /// Waits until every lock that was released or dropped is released on all nodes, and late answers have arrived. Call it
-    /// before the process ends, and before you acquire a lock again that you have just dropped: a key that is not
-    /// released blocks its resource until the TTL is over.
+    /// Waits until every lock that was released or dropped is released on all nodes, and late answers have arrived.
+    /// Call it before the process ends, and before you acquire a lock again that you have just dropped: a key that is
+    /// not released blocks its resource until the TTL is over.
     ///
     /// Takes at most 15 s, and at most 2 s for a node that fails. The `Redlock` stays usable.
     ///
     /// # Errors
     ///
     /// [`CloseError::Unfinished`] if a node has not answered a release by then; it says how many. They are still sent
-    /// again, for as long as the runtime lives. Fails too if the call is made outside a Tokio runtime, where it cannot wait.
+    /// again, for as long as the runtime lives. Fails too if the call is made outside a Tokio runtime, where it cannot
+    /// wait.
     ///
     /// # Cancel safety
     ///
@@ -249,7 +250,7 @@ impl Redlock {
     ///
     /// As [`Redlock::acquire`].
     pub async fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
-        self.fleet.listening.close();
+        self.fleet.subscriptions.close();
         let fleet = &self.fleet;
         if fleet.background.is_idle() && !fleet.owes() {
             return Ok(());

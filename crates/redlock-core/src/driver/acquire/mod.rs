@@ -27,7 +27,7 @@ use crate::{
     algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
     names::Resources,
     node::Counters,
-    queue::{Place, Turn, listen},
+    queue::{Permit, Ticket, subscribe},
     report::{AcquireError, Attempts, Event, NotAcquired},
 };
 
@@ -165,10 +165,10 @@ impl<'a> Acquire<'a> {
         failure: &mut Option<Failure>,
         reservations: Option<Reservations>,
     ) -> Result<Option<Held>, AcquireError> {
-        let (mut place, mut turn) = self.place();
+        let (mut ticket, mut permit) = self.ticket();
         let mut may_reserve = reservations.is_none();
         let mut reservations = reservations.unwrap_or_default();
-        turn = if reservations.is_empty() { turn } else { Some(reservations.turn()) };
+        permit = if reservations.is_empty() { permit } else { Some(reservations.permit()) };
         let (mut is_last, mut hopeless_since) = (false, None);
         loop {
             let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
@@ -176,14 +176,14 @@ impl<'a> Acquire<'a> {
                 return Ok(None);
             }
             // It never got a permit. A round of its own finds out why.
-            turn = turn.or_else(|| (is_last && !was_last).then_some(Turn::Due));
-            let mut lost = match turn.take() {
+            permit = permit.or_else(|| (is_last && !was_last).then_some(Permit::Due));
+            let mut lost = match permit.take() {
                 None => None,
-                Some(turn) => {
+                Some(permit) => {
                     // The last attempt does not let others come first.
-                    let may_yield = place.is_some() && turn.cause().yields();
-                    let turn = if may_yield && is_last { Turn::Due } else { turn };
-                    match self.round(turn, is_last, &mut place, failure).await? {
+                    let may_yield = ticket.is_some() && permit.cause().yields();
+                    let permit = if may_yield && is_last { Permit::Due } else { permit };
+                    match self.round(permit, is_last, &mut ticket, failure).await? {
                         Ok(lock) => return Ok(Some(reservations.taken_over_by(lock))),
                         lost => lost.err(),
                     }
@@ -203,7 +203,7 @@ impl<'a> Acquire<'a> {
                 Box::pin(self.release_lost(lost)).await;
                 if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
                     sleep(again).await;
-                    turn = Some(reservations.turn());
+                    permit = Some(reservations.permit());
                     continue;
                 }
                 Box::pin(self.release_reservations(std::mem::take(&mut reservations))).await;
@@ -220,11 +220,11 @@ impl<'a> Acquire<'a> {
             };
             let stop = match next {
                 Next::Stop(stop) => stop,
-                Next::After(pause) => match self.pause(pause, lost, &mut place, failure).await? {
+                Next::After(pause) => match self.pause(pause, lost, &mut ticket, failure).await? {
                     Ok(lock) => return Ok(Some(lock)),
                     Err(next) if !self.left().is_zero() => {
                         *attempts = attempts.saturating_add(1);
-                        (turn, may_reserve) = (next, true);
+                        (permit, may_reserve) = (next, true);
                         continue;
                     }
                     Err(_) => Stop::Deadline,
@@ -239,7 +239,7 @@ impl<'a> Acquire<'a> {
                 // The deadline passed at once, for example after a suspension.
                 None => {
                     *attempts = attempts.saturating_add(1);
-                    turn = Some(Turn::Due);
+                    permit = Some(Permit::Due);
                 }
             }
         }
@@ -251,12 +251,12 @@ impl<'a> Acquire<'a> {
     }
 
     /// The ticket of this call in the wait queue of its process, if it waits in one, and its permit, if it has one.
-    fn place(&self) -> (Option<Place<'_, Fleet>>, Option<Turn<Offer>>) {
+    fn ticket(&self) -> (Option<Ticket<'_, Fleet>>, Option<Permit<Offer>>) {
         if self.keys.len() > 1 || self.retry.is_once() {
-            return (None, Some(Turn::Arrived));
+            return (None, Some(Permit::Arrived));
         }
-        let (place, turn) = Place::take(self.fleet, &self.runtime, self.keys.first());
-        (Some(place), turn)
+        let (ticket, permit) = Ticket::take(self.fleet, &self.runtime, self.keys.first());
+        (Some(ticket), permit)
     }
 
     /// Pauses after an attempt. Uses each permit that arrives before the pause is over. Returns the lock, or the permit
@@ -265,9 +265,9 @@ impl<'a> Acquire<'a> {
         &self,
         pause: Duration,
         mut lost: Option<LostRound>,
-        place: &mut Option<Place<'_, Fleet>>,
+        ticket: &mut Option<Ticket<'_, Fleet>>,
         failure: &mut Option<Failure>,
-    ) -> Result<Result<Held, Option<Turn<Offer>>>, AcquireError> {
+    ) -> Result<Result<Held, Option<Permit<Offer>>>, AcquireError> {
         // On the fleet's clock. Tokio's timers only wait.
         let mut due = self.fleet.clock.now().checked_add(pause);
         let (mut asking, mut notified) = (Asking::default(), Notified::default());
@@ -295,14 +295,14 @@ impl<'a> Acquire<'a> {
                 let _ = timeout(patience, lost.lease.release_promptly(notify)).await;
                 // A waiter for a lock of its own process is notified in this process. If that does not happen for a
                 // whole pause, the holder is gone.
-                let is_contended = is_contended && place.is_some();
+                let is_contended = is_contended && ticket.is_some();
                 if is_contended
-                    && self.fleet.lines.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
+                    && self.fleet.queues.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
                 {
                     let waits = match lost.queued_on {
                         Some(node) => !lease.was_granted_by(node),
                         // The call polls if no node can notify it.
-                        None => !listen(self.fleet, &self.runtime, self.left_until(due)).await,
+                        None => !subscribe(self.fleet, &self.runtime, self.left_until(due)).await,
                     };
                     again = asking.lost(waits, self.fleet.random()?);
                 }
@@ -310,37 +310,37 @@ impl<'a> Acquire<'a> {
                     rest = notified.in_vain();
                 }
             }
-            let turn = match (place.as_mut(), again.filter(|again| *again < self.left_until(due))) {
+            let permit = match (ticket.as_mut(), again.filter(|again| *again < self.left_until(due))) {
                 (None, _) => {
                     match due {
                         Some(_) => sleep(self.left_until(due)).await,
                         None => pending().await,
                     }
-                    return Ok(Err(Some(Turn::Due)));
+                    return Ok(Err(Some(Permit::Due)));
                 }
                 (Some(_), Some(again)) => {
                     sleep(again).await;
-                    Turn::Arrived
+                    Permit::Arrived
                 }
-                (Some(place), None) => {
+                (Some(ticket), None) => {
                     let rest = std::mem::take(&mut rest).min(self.left_until(due));
                     if !rest.is_zero() {
                         sleep(rest).await;
                     }
-                    match place.turn(due).await {
-                        Some(turn) if turn.cause() != Cause::Due => turn,
+                    match ticket.permit(due).await {
+                        Some(permit) if permit.cause() != Cause::Due => permit,
                         due => return Ok(Err(due)),
                     }
                 }
             };
             if self.left_until(due).is_zero() {
-                return Ok(Err(Some(turn)));
+                return Ok(Err(Some(permit)));
             }
             // Once in a pause, so that the rounds after notifications stay bounded.
-            if turn.cause() == Cause::Woken && notified == Notified::default() {
+            if permit.cause() == Cause::Woken && notified == Notified::default() {
                 asking = Asking::default();
             }
-            match self.round(turn, false, place, failure).await? {
+            match self.round(permit, false, ticket, failure).await? {
                 Ok(lock) => return Ok(Ok(lock)),
                 round => lost = round.err(),
             }

@@ -10,13 +10,13 @@ use crate::{
         node_lane::Offer,
     },
     names::Resources,
-    queue::Turn,
+    queue::Permit,
 };
 
 /// How long a call waits for one name while it keeps the names before it: twice the TTL, or a second if that is longer.
 ///
 /// Calls for several names reserve in the same order and do not block each other. But a task may hold one of the names
-/// and wait for another: it gets its turn after this time.
+/// and wait for another: it gets the name after this time.
 pub(super) fn longest_wait(terms: &Terms) -> Duration {
     terms.ttl.given().saturating_mul(2).max(Duration::from_secs(1))
 }
@@ -51,9 +51,9 @@ impl Reservations {
     }
 
     /// The permit for the round for all names. The reservations are not extended any more.
-    pub(super) fn turn(&mut self) -> Turn<Offer> {
+    pub(super) fn permit(&mut self) -> Permit<Offer> {
         self.locks.iter_mut().for_each(Held::close);
-        Turn::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
+        Permit::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
     }
 
     /// The pause before another round for all names after a lost one, if there is another.

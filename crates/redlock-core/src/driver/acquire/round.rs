@@ -14,7 +14,7 @@ use crate::{
         node_lane::Offer,
         tally::Tally,
     },
-    queue::{Holding, Place, Queueing, Turn, listen},
+    queue::{Holding, Permit, Queueing, Ticket, subscribe},
     report::AcquireError,
 };
 
@@ -22,14 +22,14 @@ impl Acquire<'_> {
     /// Runs one round: the steps of the Redis page.
     pub(super) async fn round(
         &self,
-        turn: Turn<Offer>,
+        permit: Permit<Offer>,
         is_last: bool,
-        place: &mut Option<Place<'_, Fleet>>,
+        ticket: &mut Option<Ticket<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Held, LostRound>, AcquireError> {
-        // 0. A call that waits behind others subscribes first, so that it is notified when it is its turn.
-        if place.as_ref().is_some_and(|place| place.comes_behind_others(turn.cause())) {
-            listen(self.fleet, &self.runtime, self.left()).await;
+        // 0. A call that waits behind others subscribes first, so that it is notified when it is its permit.
+        if ticket.as_ref().is_some_and(|ticket| ticket.comes_behind_others(permit.cause())) {
+            subscribe(self.fleet, &self.runtime, self.left()).await;
         }
 
         // 1. Read the clock before the first byte is sent. Make a token that no round has used before.
@@ -40,9 +40,9 @@ impl Acquire<'_> {
         let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
         let lease = Lease::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
         let lease = if self.is_reservation { lease.into_reservation() } else { lease };
-        let queueing = place.as_ref().and_then(|place| place.queueing(turn.cause()));
+        let queueing = ticket.as_ref().and_then(|ticket| ticket.queueing(permit.cause()));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
-            lease.send_acquire(among, &self.terms, patience, is_likely_held, &turn, queueing)
+            lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, queueing)
         };
 
         // 3. Count votes until they decide. Do not wait for a slow node after that: its request goes on in the
@@ -55,7 +55,7 @@ impl Acquire<'_> {
         };
         let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
             None => {
-                let is_likely_held = failure.is_some() && turn.cause() != Cause::Woken;
+                let is_likely_held = failure.is_some() && permit.cause() != Cause::Woken;
                 let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
                 decide(&mut tally, &mut answers).await
             }
@@ -90,13 +90,13 @@ impl Acquire<'_> {
         //    on all nodes.
         match decision.with(left()) {
             Decision::Won => {
-                lease.hold(self.holding(turn.cause(), place));
+                lease.hold(self.holding(permit.cause(), ticket));
                 Ok(Ok(Held::new(lease, self.terms, started, self.auto_extend)))
             }
             Decision::Lost(lost) => {
-                place.iter_mut().for_each(Place::asked);
+                ticket.iter_mut().for_each(Ticket::asked);
                 let (free_after, is_cut) = (tally.free_after(), tally.is_cut());
-                let queued_on = queueing.and_then(|queueing| queueing.heard_on());
+                let queued_on = queueing.and_then(|queueing| queueing.notified_by());
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));
                 let votes = Box::new(tally.close(verb, self.fleet.names()));
                 tracing::debug!(why = ?lost, %votes, "round lost");
@@ -104,17 +104,17 @@ impl Acquire<'_> {
                 if !is_cut || failure.is_none() {
                     *failure = Some(Failure { lost, votes });
                 }
-                Ok(Err(LostRound { lost, free_after, cause: turn.cause(), queued_on, lease }))
+                Ok(Err(LostRound { lost, free_after, cause: permit.cause(), queued_on, lease }))
             }
         }
     }
 
     /// Notifies the waiters of this process when the lock is released.
-    fn holding(&self, cause: Cause, place: &mut Option<Place<'_, Fleet>>) -> Option<Holding<Offer>> {
-        match place.take() {
-            Some(place) => Some(place.won(cause)),
+    fn holding(&self, cause: Cause, ticket: &mut Option<Ticket<'_, Fleet>>) -> Option<Holding<Offer>> {
+        match ticket.take() {
+            Some(ticket) => Some(ticket.won(cause)),
             None if self.keys.len() > 1 => None,
-            None => Some(Holding::at_once(&self.fleet.lines, self.keys.first(), self.fleet.clock.now())),
+            None => Some(Holding::at_once(&self.fleet.queues, self.keys.first(), self.fleet.clock.now())),
         }
     }
 }

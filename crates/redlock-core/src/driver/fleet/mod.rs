@@ -18,7 +18,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
     names::{Owner, ResourceError, Resources, SlotsError, Token},
     node::{Clock, Counters, Entropy, EntropyError, Guard},
-    queue::{Lines, Listening},
+    queue::{LocalQueues, Subscriptions},
     report::Observers,
 };
 
@@ -42,8 +42,8 @@ pub(crate) struct Fleet {
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
     pub(crate) watchdog: Watchdog,
-    pub(crate) lines: Arc<Lines<Offer>>,
-    pub(crate) listening: Listening,
+    pub(crate) queues: Arc<LocalQueues<Offer>>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) observers: Observers,
 }
 
@@ -110,9 +110,10 @@ impl Fleet {
         SlotsError::check(cluster.node.name(), resources, keys, counters.chain(marker))
     }
 
-    /// Which node wakes the first waiter after a release: the first that does not fail, so that one is woken and no
-    /// more. The waiters of a cluster hear nothing from its other members.
-    pub(crate) fn waker(&self, but: Option<usize>) -> Option<usize> {
+    /// The node that notifies the first waiter after a release: the first node that does not fail, so that only one
+    /// waiter is notified. Not a cluster, since a message of one of its servers does not reach subscribers on the
+    /// others.
+    pub(crate) fn notifier(&self, but: Option<usize>) -> Option<usize> {
         let is_able = |member: &Member| !member.is_failing() && !member.node.is_cluster();
         let mut members = self.members.iter().enumerate();
         members.find(|(number, member)| Some(*number) != but && is_able(member)).map(|(number, _)| number)

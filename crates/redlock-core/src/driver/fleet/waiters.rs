@@ -9,18 +9,18 @@ use crate::{
     driver::{member::Member, node_lane::Offer},
     names::Token,
     node::{Entropy, EntropyError, LockNode},
-    queue::{Lines, Listening, Nodes},
+    queue::{LocalQueues, Nodes, Subscriptions},
 };
 
 impl Nodes for Fleet {
     type Offer = Offer;
 
-    fn lines(&self) -> &Arc<Lines<Offer>> {
-        &self.lines
+    fn queues(&self) -> &Arc<LocalQueues<Offer>> {
+        &self.queues
     }
 
-    fn listening(&self) -> &Listening {
-        &self.listening
+    fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     fn node(&self, number: usize) -> Option<&Arc<dyn LockNode>> {
@@ -35,8 +35,8 @@ impl Nodes for Fleet {
         self.members.get(number).is_some_and(Member::is_prompt)
     }
 
-    fn wakes(&self) -> Option<usize> {
-        self.waker(None)
+    fn notifier(&self) -> Option<usize> {
+        self.notifier(None)
     }
 
     fn now(&self) -> Duration {

@@ -265,9 +265,13 @@ impl LeaseState {
     }
 
     /// Waits until all earlier requests for this token on the node have ended. Fails after the node timeout.
-    async fn turn<'l>(&self, lane: &'l NodeLane, node_timeout: Duration) -> Result<MutexGuard<'l, ()>, NodeError> {
-        let turn = timeout(node_timeout, lane.enter()).await;
-        turn.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
+    async fn enter_in_time<'l>(
+        &self,
+        lane: &'l NodeLane,
+        node_timeout: Duration,
+    ) -> Result<MutexGuard<'l, ()>, NodeError> {
+        let order = timeout(node_timeout, lane.enter()).await;
+        order.map_err(|_| NodeError::new(NodeErrorKind::Timeout, "an earlier request is still unanswered"))
     }
 
     /// Fails once the lease is sealed, released or left. Requests check this *inside* the lane: together with the

@@ -20,7 +20,7 @@ pub(crate) enum Phase {
 pub(crate) enum Notify {
     /// The first one.
     First,
-    /// The first one of another process: this one had its turn and did not use it.
+    /// The first one of another process: this one had a permit and did not win the lock.
     Other,
     /// None: the round was lost, and another round of the same call follows.
     Nobody,

@@ -24,7 +24,7 @@ use crate::{
     },
     names::Resource,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
-    queue::{Holding, wake},
+    queue::{Holding, notify_first},
     report::NodeRequest,
 };
 
@@ -55,7 +55,7 @@ impl Lease {
         // Before the waiter asks: no request sets the keys any more, and no caller relies on this lock.
         lease.phase.seal();
         lease.validity.end(End::Released);
-        let Some(asked) = lease.fleet.lines.succeed(lease.keys.first(), || lease.offer()) else { return };
+        let Some(asked) = lease.fleet.queues.hand_off(lease.keys.first(), || lease.offer()) else { return };
         // A waiter whose task does not run must not delay the release.
         let _ = timeout(lease.node_timeout / 4, asked).await;
     }
@@ -80,14 +80,14 @@ impl Lease {
         }
         self.0.validity.end(End::Released);
         let lease = Arc::clone(&self.0);
-        let end_holding = EndsHolding(Arc::clone(&self.0));
+        let ends_holding = EndsHolding(Arc::clone(&self.0));
         // No timer is made here and no request is sent, since the thread may have no runtime, or be about to end. If
         // the lease's own runtime has ended, the requests are dropped with the task, and the releases are owed.
         let requests = self.0.release(notify);
-        self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |turn| {
+        self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |permit| {
             let on_time = Instant::now() + lease.node_timeout;
-            // The turn ends after 50 ms at most, so that a hung node does not delay other releases.
-            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (end_holding, turn)).await;
+            // The permit ends after 50 ms at most, so that a hung node does not delay other releases.
+            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (ends_holding, permit)).await;
         });
         true
     }
@@ -98,7 +98,8 @@ impl Drop for Lease {
         if !self.release_in_background(Notify::First) {
             // The local waiters do not wait for the answer of a node that may not answer.
             let fleet = &self.0.fleet;
-            let is_prompt = fleet.waker(None).and_then(|waker| fleet.members.get(waker)).is_some_and(Member::is_prompt);
+            let is_prompt =
+                fleet.notifier(None).and_then(|notifier| fleet.members.get(notifier)).is_some_and(Member::is_prompt);
             if !is_prompt {
                 self.0.end_holding();
             }
@@ -168,8 +169,8 @@ impl LeaseState {
     const RELEASE_LIMIT: Duration = LATE_LIMIT.saturating_mul(2);
 
     fn release(self: &Arc<Self>, notify: Notify) -> Requests<ReleaseAnswer> {
-        self.holding().iter_mut().for_each(Holding::leaves);
-        let waker = self.fleet.waker(None).filter(|_| notify != Notify::Nobody);
+        self.holding().iter_mut().for_each(Holding::begin_release);
+        let notifier = self.fleet.notifier(None).filter(|_| notify != Notify::Nobody);
         let passes_on = notify == Notify::Other;
         let leaves_anyway = passes_on || !self.holding().is_empty();
         self.requests(|lease, member| {
@@ -177,14 +178,14 @@ impl LeaseState {
             Box::pin(async move {
                 let (node, lane) = lease.at(member);
                 // Local waiters are notified after this answer, which says whether another process comes first.
-                let _end_holding = (waker == Some(member)).then(|| EndsHolding(Arc::clone(&lease)));
-                let _order = lease.turn_to_release(lane).await;
+                let _end_holding = (notifier == Some(member)).then(|| EndsHolding(Arc::clone(&lease)));
+                let _order = lease.enter_to_release(lane).await;
                 if lane.ownership.get() == Ownership::Successors {
                     // An extend without an answer may still set the key after the successor has released it.
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
                 }
-                let wakes = waker == Some(member);
+                let wakes = notifier == Some(member);
                 let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
                 request.wake = lease.wake(member, wakes, leaves_anyway);
                 if !lane.ownership.get().needs_release() && request.wake.is_none() {
@@ -198,13 +199,13 @@ impl LeaseState {
                 }
                 let wakes = wakes && request.wake.is_some();
                 if let (Ok(answer), true) = (&answer, wakes) {
-                    let (woken, now) = (answer.has_woken(), lease.fleet.clock.now());
-                    lease.keys.iter().for_each(|key| lease.fleet.lines.given_back(key, woken, now));
+                    let (notified, now) = (answer.has_woken(), lease.fleet.clock.now());
+                    lease.keys.iter().for_each(|key| lease.fleet.queues.released_on_node(key, notified, now));
                 }
                 if wakes && !passes_on {
-                    lease.keys.iter().for_each(|key| lease.fleet.lines.left(key));
+                    lease.keys.iter().for_each(|key| lease.fleet.queues.left_node(key));
                 }
-                if answer.is_err() && waker == Some(member) {
+                if answer.is_err() && notifier == Some(member) {
                     lease.wake_elsewhere(member).await;
                 }
                 let answer = answer?;
@@ -225,7 +226,7 @@ impl LeaseState {
 
     /// Waits until all earlier requests for this token on the node have ended. The wait for a successor's request is
     /// short: it only saves a release, and the successor's task may not run.
-    async fn turn_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {
+    async fn enter_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {
         match lane.ownership.get() {
             Ownership::Offered { .. } => timeout(self.node_timeout / 4, lane.enter()).await.ok(),
             Ownership::Untouched
@@ -237,15 +238,15 @@ impl LeaseState {
     }
 
     /// What a release does with the wait queue on a node. It notifies the first waiter if this is the node that does
-    /// so. This process leaves the queue if it has joined it, and has had its turn or does not wait any more.
+    /// so. This process leaves the queue if it has joined it, and has had its permit or does not wait any more.
     fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<Wake> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
         // Calls for several keys join no wait queue.
         let leaves = || {
             let anyway = wakes && leaves_anyway;
-            self.keys.len() == 1 && self.fleet.lines.leaves_node(self.keys.first(), member, anyway)
+            self.keys.len() == 1 && self.fleet.queues.leaves_node(self.keys.first(), member, anyway)
         };
-        let leaving = self.fleet.listening.own_channel().filter(|_| leaves()).cloned();
+        let leaving = self.fleet.subscriptions.own_channel().filter(|_| leaves()).cloned();
         match (wakes, leaving) {
             (true, leaving) => Some(Wake::new(waiters()?, leaving)),
             (false, Some(channel)) => Some(Wake::new(waiters()?, Some(channel)).if_free()),
@@ -255,13 +256,13 @@ impl LeaseState {
 
     /// Notifies the first waiter on another node, since the node that does so has failed.
     async fn wake_elsewhere(&self, failed: usize) {
-        let Some(next) = self.fleet.waker(Some(failed)) else { return };
+        let Some(next) = self.fleet.notifier(Some(failed)) else { return };
         // After the release that is sent there.
         yield_now().await;
         let _order = self.at(next).1.enter().await;
         for key in &self.keys {
             // If this fails, the waiter asks when its pause is over.
-            let _ = wake(&*self.fleet, next, key.clone()).await;
+            let _ = notify_first(&*self.fleet, next, key.clone()).await;
         }
     }
 }

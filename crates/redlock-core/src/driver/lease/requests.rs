@@ -19,7 +19,7 @@ use crate::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
         RaiseRequest, Timed, Verdict,
     },
-    queue::{Queueing, Turn},
+    queue::{Permit, Queueing},
     report::NodeRequest,
 };
 
@@ -35,14 +35,14 @@ impl Lease {
         terms: &Terms,
         patience: Duration,
         is_likely_held: bool,
-        turn: &Turn<Offer>,
+        permit: &Permit<Offer>,
         queue: Option<&Queueing<'_, Fleet>>,
     ) -> Exchange<AcquireAnswer> {
         let ttl = terms.ttl;
-        let (predecessor, taken_over) = match turn {
-            Turn::Follows(predecessor) => (Some(predecessor.offer()), Arc::<[_]>::from([predecessor.offer().token])),
-            Turn::Reserved(tokens) => (None, Arc::clone(tokens)),
-            Turn::Arrived | Turn::Woken | Turn::Due => (None, Arc::default()),
+        let (predecessor, taken_over) = match permit {
+            Permit::Follows(predecessor) => (Some(predecessor.offer()), Arc::<[_]>::from([predecessor.offer().token])),
+            Permit::Reserved(tokens) => (None, Arc::clone(tokens)),
+            Permit::Arrived | Permit::Woken | Permit::Due => (None, Arc::default()),
         };
         let nodes = (0..self.0.lanes.len()).filter(|node| among(*node));
         let requests = Requests::to(&self.0.fleet, nodes, |number| -> Request<AcquireAnswer> {
@@ -66,7 +66,7 @@ impl Lease {
                 request.guard.clone_from(&lease.fleet.guard);
                 (request.queue, request.predecessors) = (queue, taken_over);
                 if request.queue.is_some() {
-                    lease.fleet.lines.joins(lease.keys.first(), number);
+                    lease.fleet.queues.joins(lease.keys.first(), number);
                 }
                 let now = lease.fleet.clock.now();
                 request.wants_clock = is_likely_held || lease.fleet.distrust.is_some() || member.clock_is_due(now);
@@ -117,7 +117,7 @@ impl Lease {
                 let Some(counters) = lease.counters.clone().filter(|_| is_asked) else { return Ok(None) };
                 member.admit()?;
                 // After the acquire, which may still be out.
-                let _order = lease.turn(lane, node_timeout).await?;
+                let _order = lease.enter_in_time(lane, node_timeout).await?;
                 lease.still_wanted()?;
                 let request = RaiseRequest::new(lease.keys.clone(), lease.token, counters, candidate);
                 let answer = lease.fleet.call(member, NodeRequest::Raise, member.node.raise(&request)).await;
@@ -142,7 +142,7 @@ impl LeaseState {
                 let (member, lane) = lease.at(member);
                 member.admit()?;
                 // Extends must not pile up after a request that the node does not answer.
-                let _order = lease.turn(lane, node_timeout).await?;
+                let _order = lease.enter_in_time(lane, node_timeout).await?;
                 lease.still_wanted()?;
                 let setting = lane.sets();
                 let mut request = ExtendRequest::new(lease.keys.clone(), lease.token, ttl);

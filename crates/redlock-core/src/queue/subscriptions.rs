@@ -1,4 +1,4 @@
-//! Which nodes this process listens to, and on which channel.
+//! Which nodes this process subscribes to, and on which channel.
 
 use std::{
     fmt::Write as _,
@@ -12,27 +12,27 @@ use tokio::sync::{Notify, watch};
 
 use crate::node::Entropy;
 
-/// The subscriptions of one process. There are none before somebody has to wait.
+/// The subscriptions of one process. There are none until a call has to wait.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct Subscriptions {
     channel: OnceLock<Arc<str>>,
-    pub(super) nodes: Box<[Ear]>,
-    /// A node is listened to, or no longer.
+    pub(super) nodes: Box<[SubscriptionState]>,
+    /// Notified when a subscription changes.
     pub(super) changed: Notify,
-    /// Changed when it is closed, and dropped with the fleet: both end the subscriptions.
+    /// Changed by a close, and dropped with the fleet. Both end the subscriptions.
     pub(super) end: watch::Sender<()>,
 }
 
-/// Whether a node is listened to.
+/// Whether this process is subscribed to a node.
 #[derive(Debug, Default)]
-pub(super) struct Ear(AtomicU8);
+pub(super) struct SubscriptionState(AtomicU8);
 
-impl Ear {
+impl SubscriptionState {
     pub(super) const CLOSED: u8 = 0;
     pub(super) const OPENING: u8 = 1;
     pub(super) const OPEN: u8 = 2;
-    /// The node said that this cannot be. If it lacks a permission, it is asked again after a while.
-    pub(super) const DEAF: u8 = 3;
+    /// The node has refused. If a permission is missing, the process tries again after a while.
+    pub(super) const REFUSED: u8 = 3;
 
     pub(super) fn is(&self, state: u8) -> bool {
         self.0.load(Ordering::SeqCst) == state
@@ -42,33 +42,35 @@ impl Ear {
         self.0.store(state, Ordering::SeqCst);
     }
 
-    /// True for whoever is to open it.
-    pub(super) fn is_to_be_opened(&self) -> bool {
+    /// Returns true to the caller that has to open the subscription.
+    pub(super) fn begin_opening(&self) -> bool {
         self.0.compare_exchange(Self::CLOSED, Self::OPENING, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
 
-impl Listening {
+impl Subscriptions {
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
             channel: OnceLock::new(),
-            nodes: (0..nodes).map(|_| Ear::default()).collect(),
+            nodes: (0..nodes).map(|_| SubscriptionState::default()).collect(),
             changed: Notify::new(),
             end: watch::channel(()).0,
         }
     }
 
-    /// The channel of this process, if it ever had to wait.
+    /// The channel of this process, if a call ever had to wait.
     pub(crate) fn own_channel(&self) -> Option<&Arc<str>> {
         self.channel.get()
     }
 
-    /// The channel of this process, if the node is listened to.
+    /// The channel of this process, if it is subscribed to the node.
     pub(crate) fn channel(&self, node: usize) -> Option<&Arc<str>> {
-        self.channel.get().filter(|_| self.nodes.get(node).is_some_and(|ear| ear.is(Ear::OPEN)))
+        self.channel
+            .get()
+            .filter(|_| self.nodes.get(node).is_some_and(|subscription| subscription.is(SubscriptionState::OPEN)))
     }
 
-    /// Listens no more, until somebody has to wait again.
+    /// Ends the subscriptions until a call has to wait again.
     pub(crate) fn close(&self) {
         self.end.send_replace(());
     }
@@ -85,8 +87,10 @@ impl Listening {
         Some(self.channel.get_or_init(|| channel.into()))
     }
 
-    /// Whether each node is listened to, or cannot be.
+    /// Whether each node is subscribed to or has refused.
     pub(super) fn is_open(&self) -> bool {
-        self.nodes.iter().all(|ear| ear.is(Ear::OPEN) || ear.is(Ear::DEAF))
+        self.nodes
+            .iter()
+            .all(|subscription| subscription.is(SubscriptionState::OPEN) || subscription.is(SubscriptionState::REFUSED))
     }
 }

@@ -1,4 +1,4 @@
-//! The line for one key: its holders in this process, and the calls that wait.
+//! The wait queue for one key: its holders in this process, and the calls that wait.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,36 +8,36 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::turn::Turn;
+use super::permit::Permit;
 use crate::algorithm::{Cause, Succession};
 
-/// The line for one key.
+/// The wait queue for one key.
 #[derive(Debug)]
-pub(super) struct Line<O> {
-    /// How many locks of this process have the key. One whose validity is over may still be among them.
+pub(super) struct LocalQueue<O> {
+    /// How many locks of this process have the key, including locks whose validity is over.
     pub(super) holders: usize,
-    /// Which of them has it by right: the last.
+    /// The number of the last holder, the only one that may still be valid.
     pub(super) last: u64,
-    /// How many are being given back just now, and will tell whether those of other processes come first.
-    pub(super) leaving: usize,
-    /// By the order in which they came. The first asks the nodes, the others do not.
+    /// How many of them are being released. The answers will say whether other processes come first.
+    pub(super) releasing: usize,
+    /// In the order of their arrival. Only the first asks the nodes.
     pub(super) waiters: BTreeMap<u64, Waiter<O>>,
     pub(super) arrived: u64,
-    /// The nodes among whose waiters this process may be.
+    /// The nodes whose wait queues this process may be in.
     pub(super) joined: BTreeSet<usize>,
     pub(super) succession: Succession,
     /// Until when the key counts as contended, on the fleet's clock.
     pub(super) contended_until: Duration,
-    /// When the turn of one of them came last, or nobody had one yet, on the fleet's clock.
+    /// When a ticket took a permit last, or when the first ticket arrived, on the fleet's clock.
     pub(super) asked: Duration,
 }
 
-impl<O> Default for Line<O> {
+impl<O> Default for LocalQueue<O> {
     fn default() -> Self {
         Self {
             holders: 0,
             last: 0,
-            leaving: 0,
+            releasing: 0,
             waiters: BTreeMap::new(),
             arrived: 0,
             joined: BTreeSet::new(),
@@ -48,7 +48,7 @@ impl<O> Default for Line<O> {
     }
 }
 
-impl<O> Line<O> {
+impl<O> LocalQueue<O> {
     pub(super) fn is_contended(&self, now: Duration) -> bool {
         now < self.contended_until
     }
@@ -68,24 +68,24 @@ impl<O> Line<O> {
     }
 }
 
-/// One who waits.
+/// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiter<O> {
-    /// Its turn, until it takes it.
-    pub(super) turn: Option<Turn<O>>,
-    /// Tells it to look; nothing while it does not wait.
-    pub(super) bell: Option<Arc<Notify>>,
+    /// The permit that it has not taken yet.
+    pub(super) permit: Option<Permit<O>>,
+    /// Notifies it of a permit. `None` while it does not wait.
+    pub(super) notify: Option<Arc<Notify>>,
 }
 
 impl<O> Waiter<O> {
-    pub(super) fn ring(&mut self, turn: Turn<O>) {
-        // To be woken counts for more than to be told that the lock was given back, and to follow for the most.
-        let is_less = |before: &Turn<O>| before.cause() == Cause::Arrived;
-        if self.turn.as_ref().is_none_or(is_less) {
-            self.turn = Some(turn);
+    pub(super) fn grant(&mut self, permit: Permit<O>) {
+        // A permit by a node or by a hand-off is worth more than one by a local release, and is not replaced.
+        let is_less = |before: &Permit<O>| before.cause() == Cause::Arrived;
+        if self.permit.as_ref().is_none_or(is_less) {
+            self.permit = Some(permit);
         }
-        if let Some(bell) = &self.bell {
-            bell.notify_one();
+        if let Some(notify) = &self.notify {
+            notify.notify_one();
         }
     }
 }

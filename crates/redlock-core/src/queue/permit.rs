@@ -1,4 +1,4 @@
-//! When a waiter asks the nodes, and why.
+//! The permit of a waiter to ask the nodes, and why it has it.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use tokio::sync::oneshot;
 
 use crate::{algorithm::Cause, names::Token};
 
-/// When to ask the nodes, and why.
+/// The permit to ask the nodes, and its reason.
 #[derive(Debug)]
-pub(crate) enum Turn<O> {
-    /// It has come, or the lock was given back beside it.
+pub(crate) enum Permit<O> {
+    /// The call has arrived and nobody waits before it, or a lock of this process was released.
     Arrived,
-    /// It was woken.
+    /// A node has notified this process.
     Woken,
-    /// Its pause is over.
+    /// The pause of the call is over.
     Due,
-    /// The holder leaves the lock to it.
+    /// The holder hands the lock off to the call.
     Follows(Predecessor<O>),
-    /// The first of its names are reserved for it, by locks with these tokens.
+    /// The first names of the call are reserved for it, by locks with these tokens.
     Reserved(Arc<[Token]>),
 }
 
-impl<O> Turn<O> {
+impl<O> Permit<O> {
     pub(crate) fn cause(&self) -> Cause {
         match self {
             Self::Arrived | Self::Reserved(_) => Cause::Arrived,
@@ -32,7 +32,7 @@ impl<O> Turn<O> {
     }
 }
 
-/// A holder that leaves its lock to the next in line. It waits until this is dropped.
+/// A holder that hands its lock off to the next waiter. The holder waits until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Predecessor<O> {
     offer: O,
@@ -45,7 +45,7 @@ impl<O> Predecessor<O> {
         (Self { offer, _asked: asked }, is_asked)
     }
 
-    /// What it leaves.
+    /// What it hands off.
     pub(crate) fn offer(&self) -> &O {
         &self.offer
     }
