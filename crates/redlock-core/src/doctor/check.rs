@@ -59,27 +59,21 @@ impl Redlock {
     pub async fn check_nodes(&self) -> Result<NodesReport, NodesError> {
         Handle::try_current().map_err(|_| NodesError::NoRuntime)?;
         let fleet = &self.fleet;
-        // What each node says of its clock counts from here.
+        // The time that each node returns is compared with the time from here on.
         let request = fleet.probe().map(DescribeRequest::new);
 
-        // 1. All nodes at once.
+        // 1. Send to all nodes at once.
         let requests = Requests::new(fleet, |member| {
             let (fleet, request) = (Arc::clone(fleet), request.clone());
             Box::pin(async move { fleet.describe(member, request).await })
         });
         let patience = fleet.node_timeout.without_ttl();
-        let mut answers = Exchange::new(requests, LATE_LIMIT, patience, LATE_LIMIT);
 
-        // 2. Every answer that comes in time.
-        let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
-        while let Some((member, answer)) = answers.next().await {
-            if let Some(slot) = heard.get_mut(member) {
-                *slot = Some(answer);
-            }
-        }
+        // 2. Wait for all answers that come in time.
+        let answers = Exchange::new(requests, LATE_LIMIT, patience, LATE_LIMIT).all().await;
 
-        // 3. What is wrong with them.
-        let accounts: Vec<_> = fleet.names().zip(heard.into_iter().map(account)).collect();
+        // 3. Find out what is wrong with the nodes.
+        let accounts: Vec<_> = fleet.names().zip(answers.into_iter().map(account)).collect();
         let jumps = fleet.members.iter().filter_map(|member| Some((member.node.name(), member.jumped()?.0)));
         let jumps: Vec<_> = jumps.collect();
         let usage = NodeUse {

@@ -77,31 +77,23 @@ impl Redlock {
             let (fleet, request) = (Arc::clone(fleet), Arc::clone(&request));
             Box::pin(async move { fleet.list(member, &request).await })
         });
-        // Longer than the nodes take, so that nothing continues for nobody.
+        // Longer than the nodes take, so that no request goes on after this call.
         let patience = limit.saturating_add(Duration::from_secs(1));
-        let mut answers = Exchange::new(requests, patience, patience, LATE_LIMIT);
-
-        let silent = || Err(NodeError::no_answer(patience));
-        let mut heard: Vec<_> = fleet.members.iter().map(|_| silent()).collect();
-        while let Some((member, answer)) = answers.next().await {
-            if let Some(slot) = heard.get_mut(member) {
-                *slot = answer;
-            }
-        }
+        let answers = Exchange::new(requests, patience, patience, LATE_LIMIT).all().await;
 
         let (mut names, mut failed, mut is_cut) = (BTreeSet::new(), Vec::new(), false);
-        for (member, answer) in fleet.members.iter().zip(heard) {
-            match answer {
+        for (member, answer) in fleet.members.iter().zip(answers) {
+            match answer.unwrap_or_else(|| Err(NodeError::no_answer(patience))) {
                 Ok(ListAnswer { keys, is_complete }) => {
                     is_cut |= !is_complete;
                     let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
-                    // The prefix itself may be a key, of somebody who has none.
+                    // The prefix itself may be a key of another program without prefix.
                     names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),
             }
         }
-        // What a quorum holds, one of the others holds too, unless they are as many themselves.
+        // A lock that a quorum holds is on at least one node that has answered, unless too many have failed.
         let is_complete = !is_cut && failed.len() < fleet.quorum.needed();
         Ok(Listing { names, failed, is_complete })
     }

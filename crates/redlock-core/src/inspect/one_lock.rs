@@ -59,28 +59,22 @@ impl Redlock {
         let keys = fleet.keys(&Resources::from(resource.clone()))?;
         let node_timeout = fleet.node_timeout.without_ttl();
 
-        // 1. The time, before the first byte is sent.
+        // 1. Read the clock before the first byte is sent.
         let started = fleet.clock.now();
 
-        // 2. All nodes at once.
+        // 2. Send to all nodes at once.
         let requests = Requests::new(fleet, |member| {
             let (fleet, key) = (Arc::clone(fleet), keys.first().clone());
             Box::pin(async move { fleet.look(member, &key).await })
         });
         let patience = fleet.patience(node_timeout, LATE_LIMIT);
-        let mut answers = Exchange::new(requests, patience, node_timeout, LATE_LIMIT);
 
-        // 3. Every answer that comes in time. What is late is finished in the background.
-        let mut heard: Vec<_> = fleet.members.iter().map(|_| None).collect();
-        while let Some((member, answer)) = answers.next().await {
-            if let Some(slot) = heard.get_mut(member) {
-                *slot = Some(answer);
-            }
-        }
+        // 3. Wait for all answers that come in time. Late requests are finished in the background.
+        let answers = Exchange::new(requests, patience, node_timeout, LATE_LIMIT).all().await;
 
-        // 4. What they hold, as of now.
+        // 4. Compute what the nodes hold now.
         let took = fleet.clock.now().saturating_sub(started);
-        Ok(Inspection::new(fleet, resource, heard, took, patience))
+        Ok(Inspection::new(fleet, resource, answers, took, patience))
     }
 
     /// Whether anybody holds the lock on `resource`: whether a quorum of the nodes holds one token.
