@@ -1,8 +1,8 @@
-//! The watchdog: one task for each runtime extends all locks that were acquired there.
+//! The keeper of auto-extend: one task for each runtime extends all locks that were acquired there.
 //!
-//! On a runtime with several workers, a thread of the watchdog starts or wakes that task when a lock is due: the alarm.
-//! Without it, a task that blocks its worker would stop all extends, however many workers are idle. Tokio runs the task
-//! that a worker woke last only on that worker, and no other worker needs to be watching the timers.
+//! On a runtime with several workers, a thread of the keeper, the alarm, starts or wakes that task when a lock is due.
+//! Without it, a task that blocks its worker could stop all extends although other workers are idle: Tokio runs the
+//! task that a worker woke last only on that worker, and possibly no other worker watches the timers.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,9 +29,9 @@ use crate::algorithm::{Schedule, Upkeep};
 
 /// Extends locks while they are held, each on the runtime on which it was acquired.
 #[derive(Debug, Default)]
-pub(crate) struct Watchdog(Arc<Shifts>);
+pub(crate) struct Keeper(Arc<Groups>);
 
-impl Drop for Watchdog {
+impl Drop for Keeper {
     fn drop(&mut self) {
         self.0.state().is_over = true;
         self.0.earlier.notify_one();
@@ -39,9 +39,9 @@ impl Drop for Watchdog {
 }
 
 #[derive(Debug, Default)]
-struct Shifts {
+struct Groups {
     state: Mutex<State>,
-    /// Wakes the alarm, which has to ring earlier than it thought.
+    /// Wakes the alarm, which has to ring earlier.
     earlier: Condvar,
     numbers: AtomicU64,
 }
@@ -49,90 +49,92 @@ struct Shifts {
 #[derive(Debug, Default)]
 struct State {
     /// The locks of each runtime that has any.
-    by_runtime: HashMap<Id, Shift>,
-    /// When the alarm rings next. None if its thread does not run.
+    by_runtime: HashMap<Id, Group>,
+    /// When the alarm rings next. `None` if its thread does not run.
     rings: Option<Instant>,
-    /// Whether there will be no more locks.
+    /// Whether the keeper was dropped, so that no more locks follow.
     is_over: bool,
 }
 
 /// The locks of one runtime.
 #[derive(Debug)]
-struct Shift {
+struct Group {
     runtime: Handle,
-    /// Whether the alarm starts the task when a lock is due. Otherwise the task stays until there are no locks left.
+    /// Whether the alarm starts the task when a lock is due. Otherwise the task runs until there are no locks left.
     has_alarm: bool,
     has_task: bool,
-    locks: HashMap<u64, Watched>,
-    /// When each is to be extended next, but for those below and those that are being extended now.
+    locks: HashMap<u64, KeptLock>,
+    /// When each lock is extended next, except the overdue locks and the locks that are being extended now.
     due: BTreeSet<(Instant, u64)>,
-    /// Those for which it is time, by the end of their validity.
+    /// The locks that are due, by the end of their validity.
     overdue: BTreeSet<(Instant, u64)>,
-    /// Wakes the task: a lock is due, or due earlier than the others, or there are no locks left.
+    /// Wakes the task when a lock is due, when a lock is due earlier than the others, or when there are no locks left.
     changed: Arc<Notify>,
 }
 
-/// A lock that is kept.
+/// A lock that is extended.
 #[derive(Debug, Clone)]
-struct Watched {
+struct KeptLock {
     kept: Arc<dyn Keep>,
     schedule: Schedule,
     /// When the lock was acquired, on the fleet's clock.
     acquired: Duration,
-    next: Turn,
+    next: NextExtend,
 }
 
 /// When a lock is extended next.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct NextExtend {
     due: Instant,
     /// About when its validity ends.
     ends: Instant,
 }
 
-/// Keeps one lock, until it is dropped.
+/// Has one lock extended until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    shifts: Arc<Shifts>,
+pub(crate) struct KeepGuard {
+    groups: Arc<Groups>,
     runtime: Id,
     number: u64,
 }
 
-impl Watchdog {
-    /// Extends this lock from now on; nothing if there is no use in it.
-    pub(crate) fn watch(&self, kept: Arc<dyn Keep>, schedule: Schedule, acquired: Duration) -> Option<Watch> {
+impl Keeper {
+    /// Extends this lock from now on. `None` if it is lost already or its longest lifetime ends.
+    pub(crate) fn watch(&self, kept: Arc<dyn Keep>, schedule: Schedule, acquired: Duration) -> Option<KeepGuard> {
         let now = Instant::now();
         let lives_on = kept.runtime().clone();
-        let mut watched = Watched { kept, schedule, acquired, next: Turn { due: now, ends: now } };
-        watched.next = watched.turn(now, Duration::ZERO, Schedule::first)?;
+        let mut kept_lock = KeptLock { kept, schedule, acquired, next: NextExtend { due: now, ends: now } };
+        kept_lock.next = kept_lock.turn(now, Duration::ZERO, Schedule::first)?;
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let runtime = lives_on.id();
         let mut state = self.0.state();
-        let shift = state.by_runtime.entry(runtime).or_insert_with(|| Shift::new(&lives_on));
-        let is_first = shift.insert(number, watched);
+        let group = state.by_runtime.entry(runtime).or_insert_with(|| Group::new(&lives_on));
+        let is_first = group.insert(number, kept_lock);
         let start = if is_first { self.0.arrange(&mut state, runtime) } else { None };
         drop(state);
         self.0.start(start, runtime);
-        Some(Watch { shifts: Arc::clone(&self.0), runtime, number })
+        Some(KeepGuard { groups: Arc::clone(&self.0), runtime, number })
     }
 }
 
-impl Shifts {
-    /// How many locks are extended at the same moment. When more are due, those go first whose validity ends first.
+impl Groups {
+    /// How many locks are extended at the same time. If more are due, the locks whose validity ends first go first.
     const AT_ONCE: usize = 1024;
 
-    /// While extends are out, the alarm wakes a worker this often: one that waits for the answers may be blocked.
+    /// How often the alarm wakes a worker while extends are out, since the worker that waits for the answers may be
+    /// blocked.
     const STEP: Duration = Duration::from_millis(50);
 
-    /// How long the alarm stays when there is no lock. Locks that come and go would start a thread each.
+    /// How long the alarm stays without a lock, so that short locks do not start a thread each.
     const LINGERS: Duration = Duration::from_secs(10);
 
-    /// Makes sure that somebody looks when the first lock of this runtime is due. Returns where to start a task for it.
+    /// Makes sure that the alarm or a task runs when the first lock of this runtime is due. Returns the runtime if a
+    /// task has to be started there.
     fn arrange(self: &Arc<Self>, state: &mut State, runtime: Id) -> Option<Handle> {
         let State { by_runtime, rings, .. } = state;
-        let shift = by_runtime.get_mut(&runtime)?;
-        let due = shift.next_due()?;
-        if shift.has_alarm {
+        let group = by_runtime.get_mut(&runtime)?;
+        let due = group.next_due()?;
+        if group.has_alarm {
             match rings {
                 Some(rings) if *rings <= due => return None,
                 Some(rings) => {
@@ -141,22 +143,22 @@ impl Shifts {
                     return None;
                 }
                 None => {
-                    let shifts = Arc::clone(self);
+                    let groups = Arc::clone(self);
                     let alarm = thread::Builder::new().name("redlock-extend".to_owned());
-                    if alarm.spawn(move || shifts.ring()).is_ok() {
+                    if alarm.spawn(move || groups.ring()).is_ok() {
                         *rings = Some(due);
                         return None;
                     }
-                    // Without a thread, a task that stays is better than nothing.
-                    shift.has_alarm = false;
+                    // Without a thread, use a task that stays.
+                    group.has_alarm = false;
                 }
             }
         }
-        shift.wake()
+        group.wake()
     }
 
-    /// The alarm: wakes or starts the task of each runtime that has a lock that is due, and wakes those that wait for
-    /// answers. Ends some time after the last lock.
+    /// Runs the alarm: wakes or starts the task of each runtime that has a lock that is due, and wakes the tasks that
+    /// wait for answers. Ends some time after the last lock.
     fn ring(self: &Arc<Self>) {
         let mut state = self.state();
         let mut last_lock = Instant::now();
@@ -164,13 +166,13 @@ impl Shifts {
             let now = Instant::now();
             let mut start = Vec::new();
             let mut next = now + Self::LINGERS;
-            for (runtime, shift) in state.by_runtime.iter_mut().filter(|(_, shift)| shift.has_alarm) {
+            for (runtime, group) in state.by_runtime.iter_mut().filter(|(_, group)| group.has_alarm) {
                 last_lock = now;
-                if shift.has_task || shift.next_due().is_some_and(|due| due <= now) {
-                    start.extend(shift.wake().map(|handle| (handle, *runtime)));
+                if group.has_task || group.next_due().is_some_and(|due| due <= now) {
+                    start.extend(group.wake().map(|handle| (handle, *runtime)));
                     next = next.min(now + Self::STEP);
                 }
-                next = shift.due_after(now).map_or(next, |due| due.min(next));
+                next = group.due_after(now).map_or(next, |due| due.min(next));
             }
             if !start.is_empty() {
                 drop(state);
@@ -187,11 +189,11 @@ impl Shifts {
         }
     }
 
-    /// Not under the lock: if the runtime has ended, the task is dropped at once, and the shift with it.
+    /// Call without the lock: if the runtime has ended, the task is dropped at once, and its drop takes the lock.
     fn start(self: &Arc<Self>, runtime: Option<Handle>, id: Id) {
         if let Some(runtime) = runtime {
-            let task = OnDuty { shifts: Arc::clone(self), runtime: id, is_over: false }.run();
-            // What a program does with log messages may panic, and must not end the alarm.
+            let task = ExtendTask { groups: Arc::clone(self), runtime: id, is_over: false }.run();
+            // The program's handler of log messages may panic, which must not end the alarm.
             let _ = catch_unwind(AssertUnwindSafe(|| runtime.spawn(task)));
         }
     }
@@ -201,12 +203,12 @@ impl Shifts {
     }
 }
 
-impl Drop for Watch {
+impl Drop for KeepGuard {
     fn drop(&mut self) {
-        let mut state = self.shifts.state();
-        let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { return };
-        let removed = shift.remove(self.number);
-        if shift.locks.is_empty() && !shift.has_task {
+        let mut state = self.groups.state();
+        let Some(group) = state.by_runtime.get_mut(&self.runtime) else { return };
+        let removed = group.remove(self.number);
+        if group.locks.is_empty() && !group.has_task {
             state.by_runtime.remove(&self.runtime);
         }
         drop(state);
@@ -214,11 +216,11 @@ impl Drop for Watch {
     }
 }
 
-impl Shift {
+impl Group {
     fn new(runtime: &Handle) -> Self {
         Self {
             runtime: runtime.clone(),
-            // With one worker there is nobody else to run the task.
+            // With one worker, no other worker could run the task.
             has_alarm: runtime.metrics().num_workers() > 1,
             has_task: false,
             locks: HashMap::new(),
@@ -228,15 +230,15 @@ impl Shift {
         }
     }
 
-    /// Whether it is the first to be due.
-    fn insert(&mut self, number: u64, watched: Watched) -> bool {
-        let due = watched.next.due;
+    /// Adds a lock. Returns whether it is the first to be due.
+    fn insert(&mut self, number: u64, kept_lock: KeptLock) -> bool {
+        let due = kept_lock.next.due;
         self.due.insert((due, number));
-        self.locks.insert(number, watched);
+        self.locks.insert(number, kept_lock);
         self.next_due() == Some(due)
     }
 
-    /// Wakes the task, or returns where to start it.
+    /// Wakes the task, or returns the runtime on which to start it.
     fn wake(&mut self) -> Option<Handle> {
         if self.has_task {
             self.changed.notify_one();
@@ -246,15 +248,15 @@ impl Shift {
         Some(self.runtime.clone())
     }
 
-    fn remove(&mut self, number: u64) -> Option<Watched> {
-        let watched = self.locks.remove(&number)?;
-        self.due.remove(&(watched.next.due, number));
-        self.overdue.remove(&(watched.next.ends, number));
-        // A task that the alarm starts ends by itself. It is not woken here, or it might wait for this worker.
+    fn remove(&mut self, number: u64) -> Option<KeptLock> {
+        let kept_lock = self.locks.remove(&number)?;
+        self.due.remove(&(kept_lock.next.due, number));
+        self.overdue.remove(&(kept_lock.next.ends, number));
+        // A task that the alarm starts ends by itself. If it were woken here, it might wait for this worker.
         if self.locks.is_empty() && !self.has_alarm {
             self.changed.notify_one();
         }
-        Some(watched)
+        Some(kept_lock)
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -266,24 +268,24 @@ impl Shift {
         self.due.range(later).next().map(|(due, _)| *due)
     }
 
-    /// Takes a lock that is to be extended now.
-    fn take_due(&mut self) -> Option<(u64, Watched)> {
+    /// Takes a lock that is due.
+    fn take_due(&mut self) -> Option<(u64, KeptLock)> {
         let now = Instant::now();
         while let Some((_, number)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.pop_first();
-            if let Some(watched) = self.locks.get(&number) {
-                self.overdue.insert((watched.next.ends, number));
+            if let Some(kept_lock) = self.locks.get(&number) {
+                self.overdue.insert((kept_lock.next.ends, number));
             }
         }
         let (_, number) = self.overdue.pop_first()?;
         Some((number, self.locks.get(&number)?.clone()))
     }
 
-    /// The lock was extended, and is to be extended again then, or never. Unless it was given back meanwhile.
-    fn put_back(&mut self, number: u64, next: Option<Turn>) {
+    /// Puts a lock back that was extended, if it was not released meanwhile. Removes it if there is no next extend.
+    fn put_back(&mut self, number: u64, next: Option<NextExtend>) {
         match (next, self.locks.get_mut(&number)) {
-            (Some(next), Some(watched)) => {
-                watched.next = next;
+            (Some(next), Some(kept_lock)) => {
+                kept_lock.next = next;
                 self.due.insert((next.due, number));
             }
             (None, _) => drop(self.remove(number)),
@@ -292,42 +294,42 @@ impl Shift {
     }
 }
 
-/// The task of one shift.
-struct OnDuty {
-    shifts: Arc<Shifts>,
+/// The task that extends the locks of one runtime.
+struct ExtendTask {
+    groups: Arc<Groups>,
     runtime: Id,
     is_over: bool,
 }
 
-impl OnDuty {
+impl ExtendTask {
     async fn run(mut self) {
         let mut extending = FuturesUnordered::new();
         loop {
             let (changed, next_due) = {
-                let mut state = self.shifts.state();
-                let Some(shift) = state.by_runtime.get_mut(&self.runtime) else { break };
-                if shift.locks.is_empty() {
+                let mut state = self.groups.state();
+                let Some(group) = state.by_runtime.get_mut(&self.runtime) else { break };
+                if group.locks.is_empty() {
                     state.by_runtime.remove(&self.runtime);
                     break;
                 }
-                while extending.len() < Shifts::AT_ONCE {
-                    let Some((number, watched)) = shift.take_due() else { break };
-                    extending.push(async move { (number, watched.extend().await) });
+                while extending.len() < Groups::AT_ONCE {
+                    let Some((number, kept_lock)) = group.take_due() else { break };
+                    extending.push(async move { (number, kept_lock.extend().await) });
                 }
-                if shift.has_alarm && extending.is_empty() {
-                    shift.has_task = false;
+                if group.has_alarm && extending.is_empty() {
+                    group.has_task = false;
                     break;
                 }
-                let is_busy = extending.len() == Shifts::AT_ONCE;
-                (Arc::clone(&shift.changed), shift.next_due().filter(|_| !is_busy && !shift.has_alarm))
+                let is_busy = extending.len() == Groups::AT_ONCE;
+                (Arc::clone(&group.changed), group.next_due().filter(|_| !is_busy && !group.has_alarm))
             };
             select! {
                 Some((number, next)) = extending.next(), if !extending.is_empty() => {
-                    let mut state = self.shifts.state();
-                    if let Some(shift) = state.by_runtime.get_mut(&self.runtime) {
-                        shift.put_back(number, next);
-                        if shift.has_alarm {
-                            self.shifts.arrange(&mut state, self.runtime);
+                    let mut state = self.groups.state();
+                    if let Some(group) = state.by_runtime.get_mut(&self.runtime) {
+                        group.put_back(number, next);
+                        if group.has_alarm {
+                            self.groups.arrange(&mut state, self.runtime);
                         }
                     }
                 }
@@ -339,41 +341,42 @@ impl OnDuty {
     }
 }
 
-impl Drop for OnDuty {
-    /// The runtime has ended, or a seam panicked: these locks end with their validity, and whoever waits is told.
+impl Drop for ExtendTask {
+    /// The runtime has ended, or a node, clock or observer panicked. The locks end with their validity, which notifies
+    /// callers that wait for their loss.
     fn drop(&mut self) {
         if !self.is_over {
-            let ended = self.shifts.state().by_runtime.remove(&self.runtime);
-            let locks = ended.as_ref().map_or(0, |shift| shift.locks.len());
+            let ended = self.groups.state().by_runtime.remove(&self.runtime);
+            let locks = ended.as_ref().map_or(0, |group| group.locks.len());
             tracing::error!(locks, panicked = thread::panicking(), "locks are not extended any more");
             drop(ended);
         }
     }
 }
 
-impl Watched {
-    /// Extends once. Returns when to do so again, if ever.
-    async fn extend(&self) -> Option<Turn> {
+impl KeptLock {
+    /// Extends the lock once. Returns when to extend it next, if ever.
+    async fn extend(&self) -> Option<NextExtend> {
         let began = Instant::now();
         let extended = Arc::clone(&self.kept).extend_once(self.schedule.ttl(self.age())).await;
-        // Periods count from one begin to the next, and pauses after a failure from its end.
+        // Periods count from the start of an extend, pauses after a failure from its end.
         let from = if extended { began } else { Instant::now() };
         self.turn(from, Schedule::SHORTEST, |schedule, age, left, random| schedule.next(age, left, extended, random))
     }
 
-    /// The next turn: a pause after `from`, and no sooner than after the `shortest` from now.
+    /// The next extend: a pause after `from`, but not before half of the `shortest` pause from now.
     fn turn(
         &self,
         from: Instant,
         shortest: Duration,
         next: impl Fn(&Schedule, Duration, Duration, u64) -> Upkeep,
-    ) -> Option<Turn> {
+    ) -> Option<NextExtend> {
         let left = self.kept.left()?;
         let random = self.kept.random();
         match next(&self.schedule, self.age(), left, random) {
             Upkeep::After(pause) => {
                 let now = Instant::now();
-                Some(Turn { due: (from + pause).max(now + shortest / 2), ends: now + left })
+                Some(NextExtend { due: (from + pause).max(now + shortest / 2), ends: now + left })
             }
             Upkeep::Over => {
                 let resource = self.kept.resources();

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::report::CloseError;
 
-/// The background work of one [`Redlock`](crate::Redlock): late nodes, and what dropped rounds and locks give back.
+/// The background work of one [`Redlock`](crate::Redlock): late requests, and the releases of dropped rounds and locks.
 #[derive(Debug)]
 pub(crate) struct Background {
     tasks: TaskTracker,
@@ -22,7 +22,7 @@ pub(crate) struct Background {
 impl Default for Background {
     fn default() -> Self {
         let tasks = TaskTracker::new();
-        // It still takes tasks; closed, it tells whoever waits when there are none left.
+        // A closed tracker still takes tasks, and notifies a caller that waits when there are none left.
         tasks.close();
         Self { tasks, permits: Arc::new(Semaphore::new(Self::AT_ONCE)) }
     }
@@ -31,7 +31,7 @@ impl Default for Background {
 impl Background {
     const AT_ONCE: usize = 256;
 
-    /// Runs `work` as [`spawn`](Self::spawn) does, when it is its permit. The permit is over when `work` drops it.
+    /// Runs `work` as [`spawn`](Self::spawn) does, when it gets a permit. `work` drops the permit when others may run.
     pub(crate) fn spawn_in_turn<W: Future<Output = ()> + Send>(
         &self,
         runtime: &Handle,
@@ -39,13 +39,13 @@ impl Background {
     ) {
         let permits = Arc::clone(&self.permits);
         self.spawn(runtime, async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let permit = permits.acquire_owned().await.ok();
             work(permit).await;
         });
     }
 
-    /// Runs `work` on `runtime`. If that runtime has ended, the work is dropped and the ttl ends what it would have.
+    /// Runs `work` on `runtime`. If that runtime has ended, the work is dropped, and the keys expire.
     pub(crate) fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(work, runtime);
     }

@@ -207,8 +207,8 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// Waits for all nodes, until the patience is over. Returns the answers by the number of their node. `None` for a node
-    /// that has not answered.
+    /// Waits for all nodes, until the patience is over. Returns the answers by the number of their node. `None` for a
+    /// node that has not answered.
     pub(crate) async fn all(mut self) -> Vec<Option<Result<A, NodeError>>> {
         let mut answers: Vec<_> = self.requests.fleet.members.iter().map(|_| None).collect();
         while let Some((member, answer)) = self.next().await {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    auto_extend::Watch,
+    auto_extend::KeepGuard,
     fleet::Terms,
     lease::{Lease, LeaseState, hold::Hold, phase::Notify},
 };
@@ -23,7 +23,7 @@ pub(crate) struct Held {
     /// When the round began that acquired the lock or found it held, on the fleet's clock.
     acquired: Duration,
     /// Extends the lock, if auto-extend is on.
-    watch: Option<Watch>,
+    watch: Option<KeepGuard>,
 }
 
 impl Held {
@@ -94,7 +94,7 @@ impl Held {
         // The old schedule ends before the new one starts.
         self.watch = None;
         let shared = self.lease.shared();
-        self.watch = shared.fleet.watchdog.watch(Arc::clone(shared) as _, schedule, self.acquired);
+        self.watch = shared.fleet.keeper.watch(Arc::clone(shared) as _, schedule, self.acquired);
     }
 
     /// Takes the lock apart for a transfer to another process. Waits until all its requests have ended.

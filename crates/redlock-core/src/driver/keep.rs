@@ -1,4 +1,4 @@
-//! What the watchdog requires of a lock.
+//! What the keeper requires of a lock.
 
 use std::{fmt, sync::Arc, time::Duration};
 

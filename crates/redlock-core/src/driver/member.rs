@@ -20,14 +20,14 @@ pub(crate) struct Member {
     pub(crate) node: Arc<dyn LockNode>,
     /// Releases that it has not answered yet.
     pub(crate) owed: Owed,
-    /// Requests that nobody waits for any more.
+    /// How many requests are out that no caller waits for any more.
     pub(crate) late: AtomicUsize,
-    /// Of those, the ones that are out for longer than the node timeout.
+    /// How many of them are out for longer than the node timeout.
     pub(crate) overdue: AtomicUsize,
     failing: AtomicBool,
-    /// When the last acquire was sent that the node has answered with its time if it tells it at all, in milliseconds of
-    /// our clock; [`Member::NEVER`] before that.
-    told_clock: AtomicU64,
+    /// When the last acquire was sent that asked for the node's time and was answered, in milliseconds of the fleet's
+    /// clock. [`Member::NEVER`] before that.
+    clock_seen: AtomicU64,
     clock: Mutex<NodeClock>,
 }
 
@@ -35,17 +35,17 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 struct NodeClock {
     watch: ClockWatch,
-    /// How it has jumped last, and when.
+    /// Its last jump, and when that was noticed.
     jumped: Option<(Jump, Duration)>,
 }
 
 impl Member {
     /// How many requests may be out for longer than the node timeout before the next acquire or extend fails at once.
-    /// What was sent before that is noticed may still become overdue: see `MAX_LATE`.
+    /// Requests that were sent before may still become overdue: see `MAX_LATE`.
     const MAX_OVERDUE: usize = 64;
 
     /// How many requests may be left behind by rounds that were decided without them, before the next acquire or extend
-    /// fails at once. A hung node never errors by itself: without a bound, what it owes grows until memory ends.
+    /// fails at once. A hung node never fails by itself: without a bound, its requests fill the memory.
     const MAX_LATE: usize = 4096;
 
     /// One of `members` nodes.
@@ -56,7 +56,7 @@ impl Member {
             late: AtomicUsize::new(0),
             overdue: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
-            told_clock: AtomicU64::new(Self::NEVER),
+            clock_seen: AtomicU64::new(Self::NEVER),
             clock: Mutex::default(),
         }
     }
@@ -70,22 +70,22 @@ impl Member {
         Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))
     }
 
-    /// Whether the node has answered all that it should have by now, and did not fail.
+    /// Whether no answer of the node is overdue and the last request did not fail.
     pub(crate) fn is_prompt(&self) -> bool {
         !self.is_failing() && self.overdue.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether the node failed when it was last heard of.
+    /// Whether the last request to the node failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Looks at an answer on its way, so that somebody learns of a node that fails while a quorum does without it:
-    /// once when it begins to fail and once when it is back, not with every request.
+    /// Logs when a node begins to fail and when it answers again, but not every failed request: a quorum hides a
+    /// failing node from callers.
     pub(crate) fn observe<A>(&self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
         let node = self.node.name();
         match &answer {
-            // That key's fault, not the node's.
+            // A fault of that key, not of the node.
             Err(error) if error.kind() == NodeErrorKind::WrongType => {
                 tracing::warn!(node, error = %error.chain(), "a key is not a lock");
             }
@@ -105,23 +105,23 @@ impl Member {
 }
 
 impl Member {
-    /// How long a node's clock may go unseen while the node is in use. A node that tells it is slower for that.
+    /// How often a node in use is asked for its time. A request that asks for it is slower.
     const CLOCK_UNSEEN: Duration = Duration::from_secs(1);
 
     const NEVER: u64 = u64::MAX;
 
-    /// Whether the next acquire is to ask for the node's clock. The first one does: what runs a script once can also
-    /// release.
+    /// Whether the next acquire asks for the node's time. The first one does, by a script: a user that may run it may
+    /// also release.
     pub(crate) fn clock_is_due(&self, now: Duration) -> bool {
-        match self.told_clock.load(Ordering::Relaxed) {
+        match self.clock_seen.load(Ordering::Relaxed) {
             Self::NEVER => true,
             millis => now.saturating_sub(Duration::from_millis(millis)) >= Self::CLOCK_UNSEEN,
         }
     }
 
-    /// The node has answered an acquire that asked for its clock, and was sent then.
-    pub(crate) fn told_clock(&self, sent: Duration) {
-        self.told_clock.store(u64::try_from(sent.as_millis()).unwrap_or(Self::NEVER), Ordering::Relaxed);
+    /// Records that the node has answered an acquire that asked for its time and was `sent` then.
+    pub(crate) fn saw_clock(&self, sent: Duration) {
+        self.clock_seen.store(u64::try_from(sent.as_millis()).unwrap_or(Self::NEVER), Ordering::Relaxed);
     }
 
     /// Compares the node's clock with ours.
@@ -137,7 +137,7 @@ impl Member {
         }
     }
 
-    /// How the node's clock has jumped last, and when on our clock, if it has.
+    /// The last jump of the node's clock, and when it was noticed on the fleet's clock.
     pub(crate) fn jumped(&self) -> Option<(Jump, Duration)> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner).jumped
     }

@@ -23,7 +23,7 @@ mod keep;
 
 pub(crate) use self::{
     acquire::Acquire,
-    auto_extend::Watchdog,
+    auto_extend::Keeper,
     background::Background,
     exchange::{Exchange, Requests},
     fleet::Fleet,

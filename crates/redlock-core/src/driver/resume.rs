@@ -40,14 +40,14 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
         return Err(ResumeError::NoRuntime { parts: Box::new(parts) });
     };
 
-    // 1. The time, before the first byte is sent.
+    // 1. Read the clock before the first byte is sent.
     let started = fleet.clock.now();
     let took = || fleet.clock.now().saturating_sub(started);
 
-    // 2. All nodes at once.
+    // 2. Send to all nodes at once.
     let mut answers = ask_for(fleet, &keys, parts.token(), &terms);
 
-    // 3. What they hold, until it decides.
+    // 3. Count what the nodes hold until it decides.
     let mut resumption = Resumption::new(fleet.quorum, fleet.drift, terms.ttl);
     let mut tally = fleet.tally();
     let found = loop {
@@ -61,7 +61,7 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
                 tally.end(answers.waited());
             }
         }
-        // They may tell that more is left.
+        // They may report more validity.
         while let Some((member, answer)) = answers.ready() {
             resumption.count((&answer).into());
             tally.count(member, answer);
@@ -71,7 +71,7 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
         }
     };
 
-    // 4. It goes on, or it is given back on all nodes; where that is not known, it is left as it is.
+    // 4. The lock is resumed, or released on all nodes. If too few nodes have answered, it is left as it is.
     let votes = Box::new(tally.close("still held it", fleet.names()));
     let lease = || {
         let (resources, token) = (parts.resources().clone(), *parts.token());

@@ -1,4 +1,4 @@
-//! Counts the answers of one round. Sends nothing and waits for nothing.
+//! Counts the answers of one round. It neither sends nor waits.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::{
     report::{NodeAnswer, NodeVote, Votes},
 };
 
-/// One round: the votes, and the answers behind them, as they come in.
+/// The votes of one round, and the answers behind them, in the order in which they arrive.
 #[derive(Debug)]
 pub(crate) struct Tally {
     quorum: Quorum,
     round: Round,
     answers: Vec<Option<NodeAnswer>>,
-    /// How long answers were waited for, once the time for them is over.
+    /// How long the round waited for answers, once that time is over.
     waited: Option<Waited>,
-    /// Whether nodes that fail were not waited for, since another holder had refused.
+    /// Whether the round did not wait for failing nodes, since another holder had refused.
     gave_way: bool,
 }
 
@@ -34,20 +34,20 @@ impl Tally {
         Self { quorum, round: Round::new(quorum), answers, waited: None, gave_way: false }
     }
 
-    /// How the round stands.
+    /// The votes so far.
     pub(crate) fn round(&self) -> &Round {
         &self.round
     }
 
-    /// Whether every node that has not answered `may_be_missing`, while the others are split between this round and
-    /// another holder.
+    /// Whether the nodes that have answered are split between this round and another holder, and every missing node
+    /// `may_be_missing`.
     pub(crate) fn is_split(&self, may_be_missing: impl Fn(usize) -> bool) -> bool {
         let mut missing = self.answers.iter().enumerate().filter(|(_, answer)| answer.is_none());
         let is_split = self.round.granted() > 0 && self.refusing().next().is_some();
         is_split && missing.all(|(member, _)| may_be_missing(member)) && self.round.decision().is_none()
     }
 
-    /// The nodes that are missing are not waited for, since another holder had refused.
+    /// Ends the round without the missing nodes, since another holder has refused.
     pub(crate) fn give_way(&mut self) {
         self.round.close();
         self.gave_way = true;
@@ -58,7 +58,7 @@ impl Tally {
         self.waited.is_none()
     }
 
-    /// There are no more answers to wait for.
+    /// Ends the round, since there are no more answers to wait for.
     pub(crate) fn end(&mut self, waited: Waited) {
         self.round.close();
         self.waited = Some(waited);
@@ -69,7 +69,7 @@ impl Tally {
         self.waited.is_some_and(|waited| waited.is_cut)
     }
 
-    /// Which members have refused.
+    /// The members that have refused.
     pub(crate) fn refusing(&self) -> impl Iterator<Item = usize> {
         let is_refusal = |answer: &NodeAnswer| answer.vote() == Vote::Refused;
         let answers = self.answers.iter().enumerate();
@@ -83,7 +83,7 @@ impl Tally {
             .is_some_and(|answer| answer.as_ref().is_some_and(|answer| answer.vote() != Vote::Failed))
     }
 
-    /// A second question, to those that have not said that they do not hold the keys: that stands.
+    /// Starts to count a second request. A refusal of the first one stays.
     pub(crate) fn ask_again(&mut self) {
         let before = std::mem::replace(self, Self::new(self.quorum, self.answers.len()));
         for (member, answer) in before.answers.into_iter().enumerate() {
@@ -102,20 +102,20 @@ impl Tally {
         }
     }
 
-    /// After how long the resource may be free for a quorum, as far as the nodes told. Of a round that is not decided, as
-    /// far as that one told that was asked.
+    /// After how long the resource may be free for a quorum, by the remaining TTLs in the answers. If the round is not
+    /// decided, by the answer of the node that was asked.
     pub(crate) fn free_after(&self) -> Option<Duration> {
-        let told = self.answers.iter().filter_map(|answer| match answer {
+        let remaining = self.answers.iter().filter_map(|answer| match answer {
             Some(NodeAnswer::Held { remaining }) => *remaining,
             _ => None,
         });
         match self.round.decision() {
-            Some(_) => self.round.free_after(told),
-            None => told.max().map(|remaining| remaining.saturating_add(Duration::from_millis(1))),
+            Some(_) => self.round.free_after(remaining),
+            None => remaining.max().map(|remaining| remaining.saturating_add(Duration::from_millis(1))),
         }
     }
 
-    /// The result. `verb` is what a node did that granted, in the past tense; `names` are those of the nodes.
+    /// The result. `verb` is what a granting node did, in the past tense. `names` are the names of the nodes.
     pub(crate) fn close<'n>(self, verb: &'static str, names: impl Iterator<Item = &'n str>) -> Votes {
         let missing = || match self.waited {
             None if self.gave_way => NodeAnswer::KnownToFail,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 use super::Redlock;
 use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
-    driver::{Background, Fleet, Member, Watchdog},
+    driver::{Background, Fleet, Keeper, Member},
     names::{Owner, Resource},
     node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
     queue::Subscriptions,
@@ -254,7 +254,7 @@ impl RedlockBuilder {
             clock,
             entropy: self.entropy,
             background: Background::default(),
-            watchdog: Watchdog::default(),
+            keeper: Keeper::default(),
             observers: Observers::new(self.observers),
         };
         for member in &fleet.members {

@@ -22,7 +22,8 @@ pub(super) fn longest_wait(terms: &Terms) -> Duration {
 }
 
 /// How reservations are extended. `None` if the call reserves nothing: it is for one name, its TTL is too short to
-/// extend a lock, or the clocks of the nodes are watched. A node is not asked for its time when a lock is taken over.
+/// extend a lock, or the clocks of the nodes are watched. A request that takes a lock over does not ask for the node's
+/// time.
 pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &Retry) -> Option<Schedule> {
     if keys.len() == 1 || fleet.distrust.is_some() {
         return None;

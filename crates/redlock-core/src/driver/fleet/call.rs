@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Fleet {
-    /// One request to one node, with a span of its own, by the names of OpenTelemetry's conventions for databases.
+    /// Sends one request to one node, in a span with the names of OpenTelemetry's conventions for databases.
     pub(crate) async fn call<A: Verdict>(
         &self,
         member: &Member,
@@ -35,7 +35,7 @@ impl Fleet {
         if span.is_disabled() && !self.observers.are_there() {
             return answer.await;
         }
-        let told = self.observers.are_there().then(|| Call::begin(self, node, request));
+        let call = self.observers.are_there().then(|| Call::begin(self, node, request));
         let answer = answer.instrument(span.clone()).await;
         let outcome = match &answer {
             Ok(answer) if answer.is_refusal() => NodeOutcome::Refused,
@@ -46,14 +46,14 @@ impl Fleet {
         if let NodeOutcome::Failed(error) = outcome {
             span.record("error.type", error.kind().as_str()).record("otel.status_code", "ERROR");
         }
-        if let Some(told) = told {
-            told.end(outcome);
+        if let Some(call) = call {
+            call.end(outcome);
         }
         answer
     }
 }
 
-/// Tells what came of a request. Dropped, there is no answer that anybody waits for.
+/// Reports the outcome of a request to observers. If it is dropped, the request stays unanswered.
 struct Call<'a> {
     fleet: &'a Fleet,
     node: &'a str,
@@ -69,10 +69,10 @@ impl<'a> Call<'a> {
 
     fn end(mut self, outcome: NodeOutcome<'_>) {
         self.has_ended = true;
-        self.tell(outcome);
+        self.report(outcome);
     }
 
-    fn tell(&self, outcome: NodeOutcome<'_>) {
+    fn report(&self, outcome: NodeOutcome<'_>) {
         let took = self.fleet.clock.now().saturating_sub(self.sent);
         let Self { node, request, .. } = *self;
         self.fleet.observers.tell(&Event::NodeAsked { node, request, took, outcome });
@@ -82,7 +82,7 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.tell(NodeOutcome::Unanswered);
+            self.report(NodeOutcome::Unanswered);
         }
     }
 }

@@ -22,7 +22,7 @@ impl Fleet {
     /// How many releases are out at once to a node that answers.
     const WINDOW: usize = 64;
 
-    /// Enters a release into the ledger of a node, and has it delivered.
+    /// Enters a release into the ledger of a node, and makes sure that a task delivers it.
     pub(crate) fn owe(self: &Arc<Self>, number: usize, entry: Entry, runtime: &Handle) {
         let Some(member) = self.members.get(number) else { return };
         let dropped = member.owed.state().ledger.add(entry);
@@ -36,7 +36,7 @@ impl Fleet {
         self.report_owed(member);
         member.owed.arrived.notify_one();
         self.serve(number, runtime);
-        // That runtime may have ended.
+        // The other runtime may have ended.
         if let Ok(current) = Handle::try_current() {
             self.serve(number, &current);
         }
@@ -87,7 +87,7 @@ impl Fleet {
         owed
     }
 
-    /// Has the debt of a node delivered, if there is one and nobody does so already.
+    /// Starts a task that delivers the releases owed to a node, if there are any and no task does so already.
     pub(crate) fn serve(self: &Arc<Self>, number: usize, runtime: &Handle) {
         let Some(member) = self.members.get(number) else { return };
         {
@@ -104,7 +104,7 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// What is owed then is delivered by nobody.
+    /// Owed releases are not delivered any more: their keys expire.
     fn drop(&mut self) {
         for member in &self.members {
             let before = member.owed.state().reported;
@@ -135,7 +135,7 @@ impl Serving {
                 let due = state.ledger.take_due(fleet.clock.now(), most);
                 if due.is_empty() {
                     match state.ledger.due_in(fleet.clock.now()) {
-                        // Under the lock: what is entered after this finds nobody who serves.
+                        // Under the lock: a release that is entered after this starts another task.
                         None => {
                             state.is_served = false;
                             self.is_over = true;
@@ -149,7 +149,7 @@ impl Serving {
             };
             match due {
                 Err(wait) => {
-                    // Some may have expired.
+                    // Some keys may have expired.
                     fleet.report_owed(member);
                     let _ = timeout(wait, member.owed.arrived.notified()).await;
                 }
@@ -194,7 +194,7 @@ impl Serving {
             let mut state = member.owed.state();
             match answer {
                 Ok(_) => state.ledger.delivered(number, self.fleet.clock.now()),
-                // Whatever is there now, it is not a key of ours.
+                // The key has another type, so it does not hold our token.
                 Err(error) if error.kind() == NodeErrorKind::WrongType => {
                     state.ledger.delivered(number, self.fleet.clock.now());
                 }
@@ -209,7 +209,7 @@ impl Serving {
 }
 
 impl Drop for Serving {
-    /// Dropped before the debt was delivered, with its runtime: another task may do it.
+    /// If it is dropped with its runtime, another task may deliver the rest.
     fn drop(&mut self) {
         let Some(member) = self.fleet.members.get(self.number).filter(|_| !self.is_over) else { return };
         let mut state = member.owed.state();

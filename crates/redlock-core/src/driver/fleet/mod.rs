@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{auto_extend::Watchdog, background::Background, member::Member, node_lane::Offer, tally::Tally};
+use super::{auto_extend::Keeper, background::Background, member::Member, node_lane::Offer, tally::Tally};
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
     names::{Owner, ResourceError, Resources, SlotsError, Token},
@@ -41,7 +41,7 @@ pub(crate) struct Fleet {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) background: Background,
-    pub(crate) watchdog: Watchdog,
+    pub(crate) keeper: Keeper,
     pub(crate) queues: Arc<LocalQueues<Offer>>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) observers: Observers,
@@ -58,8 +58,7 @@ impl Fleet {
         Ok(Terms { ttl, node_timeout, validity: self.drift.validity(ttl, Duration::ZERO) })
     }
 
-    /// How long a node is waited for, of which some have never been connected yet: a node timeout that was set is not
-    /// extended.
+    /// How long to wait for the nodes. Longer if some are not connected yet, unless the user has set the node timeout.
     pub(crate) fn patience(&self, node_timeout: Duration, longest: Duration) -> Duration {
         let connects = self.members.iter().filter_map(|member| member.node.connects_within()).max();
         match (self.node_timeout, connects) {
@@ -73,8 +72,8 @@ impl Fleet {
         options.schedule(terms.ttl, self.drift, terms.node_timeout)
     }
 
-    /// The keys of these resources on the nodes, in the same order: here and nowhere else names become keys. Fails if
-    /// the library uses one of them itself.
+    /// The keys of these resources on the nodes, in the same order. Only this method makes keys of names. Fails if the
+    /// library uses one of the keys itself.
     pub(crate) fn keys(&self, resources: &Resources) -> Result<Resources, ResourceError> {
         let keys = match &*self.key_prefix {
             "" => resources.clone(),
@@ -161,7 +160,7 @@ impl Terms {
     }
 }
 
-/// Counts one request that nobody waits for against its node, until it is dropped.
+/// Counts one request that no caller waits for against its node, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Debt {
     fleet: Arc<Fleet>,
@@ -170,12 +169,12 @@ pub(crate) struct Debt {
 }
 
 impl Debt {
-    /// Left behind by a round that was decided without it.
+    /// A request that a round was decided without.
     pub(crate) fn late(fleet: &Arc<Fleet>, member: usize) -> Self {
         Self::new(fleet, member, |member| &member.late)
     }
 
-    /// Out for longer than the node timeout.
+    /// A request that is out for longer than the node timeout.
     pub(crate) fn overdue(fleet: &Arc<Fleet>, member: usize) -> Self {
         Self::new(fleet, member, |member| &member.overdue)
     }

@@ -1,4 +1,4 @@
-//! Asks one node what changes nothing: who holds a key, which keys there are, and what the node is.
+//! Read-only requests to one node: who holds a key, which keys there are, and what the node is.
 
 use super::Fleet;
 use crate::{
@@ -8,13 +8,15 @@ use crate::{
     report::NodeRequest,
 };
 
-/// The name that nobody locks, behind the key prefix: what runs scripts on it runs those of locks.
+/// A name that is never locked. A user that may run scripts on its key, with the key prefix, may also run those of
+/// locks.
 const PROBE: &str = "redlock:check_nodes";
 
 impl Fleet {
     /// Asks one node for one key.
     ///
-    /// It says nothing on whether the node fails: a read-only replica can be looked at, and some backends cannot look.
+    /// The answer does not count as a failure of the node: a read-only replica can be inspected, and some backends
+    /// cannot.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
     pub(crate) async fn look(&self, member: usize, key: &Resource) -> Result<InspectAnswer, NodeError> {
         let member = &self.members[member];
@@ -23,7 +25,7 @@ impl Fleet {
         self.call(member, NodeRequest::Inspect, member.node.inspect(&request)).await
     }
 
-    /// A key that nobody uses, and that users may use who may use the locks' keys.
+    /// An unused key that a user may access if the user may access the keys of locks.
     pub(crate) fn probe(&self) -> Option<Resource> {
         let probe = Resources::from(Resource::new(PROBE).ok()?);
         // A prefix that leaves no room for it is a key itself.
@@ -31,7 +33,7 @@ impl Fleet {
         key.or_else(|_| Resource::new(&self.key_prefix)).ok()
     }
 
-    /// Asks one node what it is. It says nothing on whether the node fails: some backends cannot tell.
+    /// Asks one node what it is. The answer does not count as a failure of the node: some backends cannot answer.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
     pub(crate) async fn describe(
         &self,
@@ -44,7 +46,8 @@ impl Fleet {
         member.node.describe(&request).await
     }
 
-    /// Asks one node which keys it has. As [`Fleet::describe`], it says nothing on whether the node fails.
+    /// Asks one node which keys it has. As with [`Fleet::describe`], the answer does not count as a failure of the
+    /// node.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
     pub(crate) async fn list(&self, member: usize, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let member = &self.members[member];

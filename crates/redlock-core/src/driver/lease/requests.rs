@@ -79,7 +79,7 @@ impl Lease {
                 let Timed { answer, sent_again, .. } = answer?;
                 // A node does not return its time in a hand-off.
                 if request.wants_clock && request.predecessors.is_empty() {
-                    member.told_clock(now);
+                    member.saw_clock(now);
                 }
                 if let Some(before) = left_by {
                     before.ownership.taken_over(match answer {

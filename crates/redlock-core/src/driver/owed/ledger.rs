@@ -13,16 +13,16 @@ pub(crate) struct Ledger {
     /// By the number of their arrival.
     entries: BTreeMap<u64, Entry>,
     next_number: u64,
-    /// Those that are not out, by the time from which they may be sent.
+    /// The releases that are not out, by the time from which they may be sent.
     waiting: BTreeSet<(Duration, u64)>,
-    /// Those whose key has not expired, by the time when it has.
+    /// The releases whose keys have not expired, by the time when they will have.
     expiring: BTreeSet<(Duration, u64)>,
     unsettled: usize,
     bytes: usize,
     most_bytes: usize,
 }
 
-/// A key that the node may still hold for a token that nobody uses any more.
+/// A release of keys that the node may still hold for a token that is not used any more.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) keys: Resources,
@@ -33,8 +33,8 @@ pub(crate) struct Entry {
     pub(crate) until: Duration,
     /// How often the node has answered the release.
     delivered: u32,
-    /// How often to deliver it: more than once if an earlier request may lie in the socket of an old connection, since
-    /// the node carries that out whenever it gets there.
+    /// How often to deliver it. More than once if an earlier request may be in the socket of an old connection, since
+    /// the node may execute that request at any time.
     wanted: u32,
     /// Whether a request is out for it.
     is_out: bool,
@@ -118,7 +118,7 @@ impl Ledger {
     pub(crate) fn take_due(&mut self, now: Duration, most: usize) -> Vec<(u64, Entry)> {
         while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
             match self.entries.get(&number) {
-                // Its answer is awaited.
+                // Its answer is still expected.
                 Some(entry) if entry.is_out => drop(self.expiring.pop_first()),
                 _ => self.remove(number),
             }
@@ -158,7 +158,7 @@ impl Ledger {
     pub(crate) fn failed(&mut self, number: u64, now: Duration) {
         match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
-            // Behind those that wait: one that fails again and again must not hold up the others.
+            // After the waiting releases: a release that fails again and again must not delay the others.
             Some(_) => self.send_from(number, now, now),
             None => {}
         }

@@ -1,7 +1,7 @@
 //! A release is owed until it is delivered: the node has answered it, or its key has certainly expired.
 //!
-//! A release that fails, times out or is dropped on its way is entered into the ledger of its node, and the fleet sends it
-//! again until the node answers. See section "Release" of the guide's page `how_it_works`.
+//! A release that fails, times out or is dropped on its way is entered into the ledger of its node, and the fleet sends
+//! it again until the node answers. See section "Release" of the guide's page `how_it_works`.
 
 pub(super) mod ledger;
 
@@ -15,25 +15,25 @@ use self::ledger::Ledger;
 #[derive(Debug)]
 pub(crate) struct Owed {
     state: Mutex<State>,
-    /// Wakes the task that sends them, if it has nothing to send just now: there is a new one.
+    /// Notifies the task that sends the releases of a new one.
     pub(crate) arrived: Notify,
-    /// Ends its pause after a failure: the node answers again.
+    /// Ends the pause of that task after a failure, since the node answers again.
     pub(crate) answers: Notify,
-    /// Tells whoever closes that there is nothing left.
+    /// Notifies a caller that closes when no release is owed any more.
     pub(crate) settled: Notify,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
-    /// How many releases observers believe to be owed.
+    /// How many owed releases were last reported to observers.
     pub(crate) reported: usize,
     /// Whether a task sends what is owed.
     pub(crate) is_served: bool,
 }
 
 impl Owed {
-    /// How much memory one node's debt may take, for a fleet of this size: 64 MB together.
+    /// Limits the memory of one node's releases, so that a fleet of this size takes at most 64 MB.
     pub(crate) fn for_one_of(members: usize) -> Self {
         let ledger = Ledger::new((64 << 20) / members.max(1));
         Self {
@@ -49,13 +49,13 @@ impl Owed {
         self.state().ledger.unsettled()
     }
 
-    /// Whether there is something to send, and nobody who sends it.
+    /// Whether releases are owed and no task sends them.
     pub(crate) fn is_unserved(&self) -> bool {
         let state = self.state();
         !state.is_served && !state.ledger.is_empty()
     }
 
-    /// The node answers again after it has failed: what it is owed can be sent now.
+    /// Call when the node answers again after it has failed.
     pub(crate) fn answers_again(&self) {
         self.answers.notify_one();
     }
