@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Quorum;
 
 /// One node's vote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vote {
     /// The node did what was asked.
     Granted,
@@ -18,7 +18,7 @@ pub enum Vote {
 }
 
 /// How a round ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// A quorum granted.
     Won,
@@ -38,7 +38,7 @@ impl Decision {
 }
 
 /// Why a round was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
     /// Enough nodes answered, but others hold the lock, or took some of the nodes at the same moment.
@@ -50,7 +50,7 @@ pub enum Lost {
 }
 
 /// The votes of one round, counted as they come in. Decided as early as the votes allow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Round {
     quorum: Quorum,
     granted: usize,

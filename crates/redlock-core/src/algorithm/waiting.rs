@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Why a waiter asks the nodes now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// It has come, or the lock was given back beside it: those who wait for longer come first.
     Arrived,

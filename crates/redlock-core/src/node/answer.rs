@@ -24,7 +24,7 @@ impl<A> From<A> for Timed<A> {
 }
 
 /// What a node says to an [`AcquireRequest`](crate::AcquireRequest).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireAnswer {
     /// The keys hold the token now.
@@ -87,7 +87,7 @@ impl AcquireAnswer {
 }
 
 /// What a node says to an [`ExtendRequest`](crate::ExtendRequest).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExtendAnswer {
     /// The keys hold the token, for the ttl at least.
@@ -111,7 +111,7 @@ impl ExtendAnswer {
 }
 
 /// What a node says to a [`ReleaseRequest`](crate::ReleaseRequest).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReleaseAnswer {
     /// All keys held the token and are gone now.
@@ -149,7 +149,7 @@ impl ReleaseAnswer {
 }
 
 /// What a node says to a [`RaiseRequest`](crate::RaiseRequest).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RaiseAnswer {
     /// All counters are the candidate now, and the keys hold the token.
