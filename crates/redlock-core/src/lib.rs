@@ -81,6 +81,8 @@ mod api;
 
 mod driver;
 
+#[cfg(test)]
+mod engine;
 mod queue;
 mod report;
 pub mod backend;
