@@ -15,7 +15,7 @@ async fn locks_without_async(ours: [Redlock; 2]) {
 
 fn work([ours, theirs]: [Redlock; 2]) {
     let kept = AcquireOptions::new(TTL).auto_extend(AutoExtend::default());
-    let lock = ours.acquire_all(["a", "b"], kept).unwrap();
+    let lock = ours.acquire(["a", "b"], kept).unwrap();
     // Between the calls the worker extends it.
     thread::sleep(2 * TTL);
     lock.check().unwrap();

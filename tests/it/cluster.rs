@@ -130,7 +130,7 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
     }
     takes_many(&redlock, ["{7}:from", "{7}:to"]).await;
 
-    let error = redlock.try_acquire_all(["foo", "bar"], TTL).await.unwrap_err();
+    let error = redlock.try_acquire(["foo", "bar"], TTL).await.unwrap_err();
     let AcquireError::Slots(slots) = &error else { panic!("{error}") };
     assert_eq!(slots.slots.len(), 2);
     // The cluster would have refused them.
@@ -151,7 +151,7 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
 }
 
 async fn takes_many(redlock: &Redlock, names: [&str; 2]) {
-    let mut lock = redlock.try_acquire_all(names, TTL).await.unwrap();
+    let mut lock = redlock.try_acquire(names, TTL).await.unwrap();
     assert!(redlock.try_acquire(names[0], TTL).await.unwrap_err().is_contended());
     lock.extend(2 * TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);

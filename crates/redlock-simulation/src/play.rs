@@ -187,7 +187,7 @@ impl Stage {
         let names: Vec<_> = hold.resources().iter().map(|resource| format!("r{resource}")).collect();
         let options = hold.options();
         let (from, since, before) = (self.fleet.elapsed(), self.sent(), self.ledger().issued.len());
-        let call = timeout(hold.patience.map_or(Duration::MAX, millis), redlock.acquire_all(&names, options));
+        let call = timeout(hold.patience.map_or(Duration::MAX, millis), redlock.acquire(&names, options));
         let answer = process.cancellable(call).await;
         let to = self.fleet.elapsed();
         let outcome = match &answer {

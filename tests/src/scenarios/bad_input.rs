@@ -60,7 +60,7 @@ pub(super) async fn a_prefix_that_makes_keys_too_long_is_refused(lab: &Lab) {
     let AcquireError::Resource(ResourceError::KeyTooLong { len: 65_537, prefix: 65_535, .. }) = error else {
         panic!("{error}")
     };
-    let error = redlock.acquire_all(["a", "ab"], TTL).await.unwrap_err();
+    let error = redlock.acquire(["a", "ab"], TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::KeyTooLong { .. })), "{error}");
     let lock = redlock.acquire("a", TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -68,13 +68,13 @@ pub(super) async fn a_prefix_that_makes_keys_too_long_is_refused(lab: &Lab) {
 
 pub(super) async fn no_names_and_too_many_are_refused(lab: &Lab) {
     let redlock = lab.redlock(3);
-    let error = redlock.acquire_all([""; 0], TTL).await.unwrap_err();
+    let error = redlock.acquire([""; 0], TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::None)), "{error}");
-    let names = |count: usize| (0..count).map(|number| number.to_string());
-    let error = redlock.acquire_all(names(Resources::MAX + 1), TTL).await.unwrap_err();
+    let names = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+    let error = redlock.acquire(names(Resources::MAX + 1), TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::TooMany)), "{error}");
     // As many as are taken work all the way.
-    let lock = redlock.acquire_all(names(Resources::MAX), TTL).await.unwrap();
+    let lock = redlock.acquire(names(Resources::MAX), TTL).await.unwrap();
     assert_eq!(lock.resources().len(), Resources::MAX);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }

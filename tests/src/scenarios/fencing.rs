@@ -84,7 +84,7 @@ pub(super) async fn without_fencing_there_is_no_token_and_no_counter(lab: &Lab) 
 pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) {
     let redlock = lab.builder(3).fencing(true).key_prefix("app:").build().unwrap();
     let (week, names) = (Duration::from_secs(7 * 24 * 60 * 60), ["r", "{slot}r"]);
-    let lock = redlock.acquire_all(names, TTL).await.unwrap();
+    let lock = redlock.acquire(names, TTL).await.unwrap();
     assert!(lock.fencing_token().is_some());
     lock.release().await.unwrap();
     redlock.close().await.unwrap();
@@ -165,7 +165,7 @@ pub(super) async fn many_locks_have_one_token_above_those_of_each(lab: &Lab) {
         token(lab, &redlock).await;
     }
     let before = token(lab, &redlock).await;
-    let both = redlock.acquire_all(["q", "r"], TTL).await.unwrap();
+    let both = redlock.acquire(["q", "r"], TTL).await.unwrap();
     let of_both = both.fencing_token().unwrap();
     both.release().await.unwrap();
     redlock.close().await.unwrap();
@@ -225,8 +225,8 @@ pub(super) async fn a_counter_far_ahead_of_the_clock_counts_against_its_node(lab
     let error = fenced(lab, 1).try_acquire("r", TTL).await.unwrap_err();
     assert!(error.to_string().contains("too many nodes failed"), "{error}");
     // Several names have several counters, of which none may be ahead.
-    let error = fenced(lab, 1).try_acquire_all(["q", "r"], TTL).await.unwrap_err();
+    let error = fenced(lab, 1).try_acquire(["q", "r"], TTL).await.unwrap_err();
     assert!(error.to_string().contains("too many nodes failed"), "{error}");
     lab.remove(0, "{r}:fence").await;
-    assert!(fenced(lab, 1).try_acquire_all(["q", "r"], TTL).await.is_ok());
+    assert!(fenced(lab, 1).try_acquire(["q", "r"], TTL).await.is_ok());
 }

@@ -181,7 +181,7 @@ pub(super) async fn a_marker_that_is_none_is_an_error_and_stays(lab: &Lab) {
 pub(super) async fn fencing_and_guard_go_together(lab: &Lab) {
     let redlock = lab.builder(3).fencing(true).restart_guard(LONG).key_prefix("app:").build().unwrap();
     redlock.initialize().await.unwrap();
-    let lock = redlock.acquire_all(["q", "r"], LONG).await.unwrap();
+    let lock = redlock.acquire(["q", "r"], LONG).await.unwrap();
     assert!(lock.fencing_token().is_some());
     assert!(lab.value(0, "app:redlock:restart-guard").await.is_some());
     assert_eq!(lock.release().await.unwrap(), Release::Released);

@@ -49,7 +49,7 @@ pub(super) async fn a_lock_goes_on_in_another_process(lab: &Lab) {
 pub(super) async fn many_locks_go_on_as_one(lab: &Lab) {
     let (here, there) = (lab.redlock(3), lab.redlock(3));
     let names: Vec<_> = (0..50).map(|number| format!("r{number}")).collect();
-    let parts = here.acquire_all(&names, TTL).await.unwrap().into_parts().await.unwrap();
+    let parts = here.acquire(&names, TTL).await.unwrap().into_parts().await.unwrap();
     let lock = there.resume(parts).await.unwrap();
     assert_eq!(lock.resources().len(), 50);
     assert!(here.try_acquire("r7", TTL).await.unwrap_err().is_contended());

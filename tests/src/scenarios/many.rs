@@ -16,7 +16,7 @@ const TTL: Duration = Duration::from_secs(30);
 
 pub(super) async fn many_locks_are_taken_and_given_back_as_one(lab: &Lab) {
     let redlock = lab.redlock(5);
-    let lock = redlock.acquire_all(["b", "a", "c"], TTL).await.unwrap();
+    let lock = redlock.acquire(["b", "a", "c"], TTL).await.unwrap();
     assert_eq!(lock.resource(), "a");
     let names: Vec<_> = lock.resources().iter().map(|resource| resource.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
@@ -34,26 +34,26 @@ pub(super) async fn many_locks_are_taken_and_given_back_as_one(lab: &Lab) {
 
 pub(super) async fn overlapping_locks_exclude_each_other(lab: &Lab) {
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
-    let lock = ours.acquire_all(["a", "b"], TTL).await.unwrap();
+    let lock = ours.acquire(["a", "b"], TTL).await.unwrap();
     for names in [vec!["b", "c"], vec!["a"], vec!["b", "a"]] {
-        let error = theirs.try_acquire_all(&names, TTL).await.unwrap_err();
+        let error = theirs.try_acquire(&names, TTL).await.unwrap_err();
         assert!(error.is_contended(), "{error}");
         assert!(error.to_string().contains(r#""a""#) || error.to_string().contains(r#""b""#), "{error}");
     }
     assert!(theirs.try_acquire("a", TTL).await.unwrap_err().is_contended());
-    let other = theirs.try_acquire_all(["c", "d"], TTL).await.unwrap();
+    let other = theirs.try_acquire(["c", "d"], TTL).await.unwrap();
     assert_eq!(other.release().await.unwrap(), Release::Released);
 
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     // One lock alone keeps out all sets that hold it.
     let one = ours.acquire("b", TTL).await.unwrap();
-    assert!(theirs.try_acquire_all(["a", "b"], TTL).await.unwrap_err().is_contended());
+    assert!(theirs.try_acquire(["a", "b"], TTL).await.unwrap_err().is_contended());
     assert_eq!(one.release().await.unwrap(), Release::Released);
 }
 
 pub(super) async fn many_locks_are_extended_as_one(lab: &Lab) {
     let redlock = lab.redlock(3);
-    let mut lock = redlock.acquire_all(["a", "b"], TTL).await.unwrap();
+    let mut lock = redlock.acquire(["a", "b"], TTL).await.unwrap();
     for name in ["a", "b"] {
         lab.until_held_by(3, name).await;
     }
@@ -81,7 +81,7 @@ pub(super) async fn a_lost_round_over_many_leaves_nothing_behind(lab: &Lab) {
     for index in 0..2 {
         lab.set(index, "b", "another", None).await;
     }
-    assert!(redlock.try_acquire_all(["a", "b", "c"], TTL).await.unwrap_err().is_contended());
+    assert!(redlock.try_acquire(["a", "b", "c"], TTL).await.unwrap_err().is_contended());
     redlock.close().await.unwrap();
     assert_eq!((lab.holding("a").await, lab.holding("b").await, lab.holding("c").await), (0, 2, 0));
 }
@@ -96,7 +96,7 @@ pub(super) async fn names_in_any_order_never_deadlock(lab: &Lab) {
                 let pause = Duration::from_millis(20);
                 let retry = Retry::until(Duration::from_secs(60)).fixed(pause).jitter(pause);
                 for _ in 0..5 {
-                    let lock = redlock.acquire_all(names, AcquireOptions::new(TTL).retry(retry.clone())).await.unwrap();
+                    let lock = redlock.acquire(names, AcquireOptions::new(TTL).retry(retry.clone())).await.unwrap();
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     inside.fetch_sub(1, Ordering::SeqCst);
@@ -132,7 +132,7 @@ pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_eac
     let redlock = lab.redlock(3);
     for _ in 0..3 {
         let retry = Retry::until(Duration::from_secs(30));
-        let lock = redlock.acquire_all(["b", "a"], AcquireOptions::new(TTL).retry(retry)).await.unwrap();
+        let lock = redlock.acquire(["b", "a"], AcquireOptions::new(TTL).retry(retry)).await.unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
     }
     queued.shutdown().await;
@@ -140,10 +140,10 @@ pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_eac
 
 pub(super) async fn duplicates_count_once(lab: &Lab) {
     let redlock = lab.redlock(3);
-    let lock = redlock.acquire_all(["a", "b", "a"], TTL).await.unwrap();
+    let lock = redlock.acquire(["a", "b", "a"], TTL).await.unwrap();
     assert_eq!(lock.resources().len(), 2);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    let lock = redlock.acquire_all(["a", "a"], TTL).await.unwrap();
+    let lock = redlock.acquire(["a", "a"], TTL).await.unwrap();
     assert_eq!(lock.resources().len(), 1);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }

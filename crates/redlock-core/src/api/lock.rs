@@ -42,7 +42,7 @@ impl Lock {
         self.resources().first().as_str()
     }
 
-    /// All that is locked, more than one after [`Redlock::acquire_all`](crate::Redlock::acquire_all).
+    /// All that is locked, more than one after [`Redlock::acquire`](crate::Redlock::acquire).
     #[must_use]
     pub fn resources(&self) -> &Resources {
         self.held.resources()

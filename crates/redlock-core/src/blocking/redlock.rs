@@ -12,6 +12,7 @@ use crate::{
     doctor::{InitializeError, NodesError, NodesReport},
     inspect::{InspectError, Inspection, Listing},
     named::{MapRegistry, Registry},
+    names::{ResourceError, Resources},
     node::LockNode,
     report::{AcquireError, CloseError, LockParts, ResumeError, WithinAsync},
 };
@@ -40,8 +41,12 @@ impl Redlock {
     /// # Errors
     ///
     /// As there; and [`AcquireError::WithinAsync`].
-    pub fn acquire(&self, resource: impl AsRef<str>, options: impl Into<AcquireOptions>) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.acquire(resource, options))
+    pub fn acquire(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Lock, AcquireError> {
+        self.acquired(self.redlock.acquire(resources, options))
     }
 
     /// As [`crate::Redlock::try_acquire`].
@@ -51,36 +56,10 @@ impl Redlock {
     /// As there; and [`AcquireError::WithinAsync`].
     pub fn try_acquire(
         &self,
-        resource: impl AsRef<str>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.try_acquire(resource, options))
-    }
-
-    /// As [`crate::Redlock::acquire_all`].
-    ///
-    /// # Errors
-    ///
-    /// As there; and [`AcquireError::WithinAsync`].
-    pub fn acquire_all(
-        &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
-        options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.acquire_all(resources, options))
-    }
-
-    /// As [`crate::Redlock::try_acquire_all`].
-    ///
-    /// # Errors
-    ///
-    /// As there; and [`AcquireError::WithinAsync`].
-    pub fn try_acquire_all(
-        &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
-        options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.try_acquire_all(resources, options))
+        self.acquired(self.redlock.try_acquire(resources, options))
     }
 
     /// As [`crate::Redlock::using`], but for the loss: work that waits for nothing cannot be dropped half-way, whatever
@@ -95,31 +74,12 @@ impl Redlock {
     /// If the work does. The lock is given back in the background.
     pub fn using<T>(
         &self,
-        resource: impl AsRef<str>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<UsingOptions>,
         work: impl FnOnce(&Lock) -> T,
     ) -> Result<T, UsingError> {
         let options = options.into();
-        self.acquire(resource, options.kept())?.cover(options.at_least, work)
-    }
-
-    /// As [`crate::Redlock::using_all`]; as for the loss, see [`Redlock::using`].
-    ///
-    /// # Errors
-    ///
-    /// As there; and [`AcquireError::WithinAsync`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Redlock::using`].
-    pub fn using_all<T>(
-        &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
-        options: impl Into<UsingOptions>,
-        work: impl FnOnce(&Lock) -> T,
-    ) -> Result<T, UsingError> {
-        let options = options.into();
-        self.acquire_all(resources, options.kept())?.cover(options.at_least, work)
+        self.acquire(resources, options.kept())?.cover(options.at_least, work)
     }
 
     /// As [`crate::Redlock::initialize`].

@@ -1,6 +1,6 @@
 //! The name of what is locked, and the keys that belong to it.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, convert::Infallible, fmt, sync::Arc};
 
 use super::hash_slot::hash_tag;
 
@@ -158,6 +158,12 @@ pub enum ResourceError {
         Resource::MAX_TOGETHER
     )]
     TooMany,
+}
+
+impl From<Infallible> for ResourceError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 #[cfg(test)]

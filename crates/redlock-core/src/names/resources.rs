@@ -1,12 +1,25 @@
 //! The names that are locked together.
 
-use std::{collections::BTreeSet, fmt, slice, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt, slice, sync::Arc};
 
 use super::resource::{Named, Resource, ResourceError};
 
 /// The names that are locked together: at least one and at most [`Resources::MAX`], each once, in order.
 ///
-/// Cheap to clone. Printed, they are in quotes, escaped, and cut to a readable length.
+/// A name and a list of names convert to it, so that you can pass either to
+/// [`Redlock::acquire`](crate::Redlock::acquire). Cheap to clone. Printed, they are in quotes, escaped, and cut to a
+/// readable length.
+///
+/// ```
+/// use redlock_core::Resources;
+///
+/// # fn main() -> Result<(), redlock_core::ResourceError> {
+/// let one = Resources::try_from("account:7")?;
+/// let two = Resources::try_from(["account:7", "account:42"])?;
+/// # assert_eq!((one.len(), two.len()), (1, 2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Resources(Names);
 
@@ -45,6 +58,11 @@ impl Resources {
         }
         others.insert(first);
         Ok(Self(Names::Many(others.into_iter().collect())))
+    }
+
+    /// Converts a name or several.
+    pub(crate) fn of(names: impl TryInto<Self, Error: Into<ResourceError>>) -> Result<Self, ResourceError> {
+        names.try_into().map_err(Into::into)
     }
 
     /// The keys of these names, in the same order: with a prefix.
@@ -100,6 +118,50 @@ impl From<Resource> for Resources {
     }
 }
 
+impl From<&Self> for Resources {
+    fn from(resources: &Self) -> Self {
+        resources.clone()
+    }
+}
+
+/// The types that are one name.
+macro_rules! one_name {
+    ($($name:ty),+) => {$(
+        impl TryFrom<$name> for Resources {
+            type Error = ResourceError;
+
+            fn try_from(name: $name) -> Result<Self, ResourceError> {
+                Resource::new(name).map(Self::from)
+            }
+        }
+    )+};
+}
+
+one_name!(&str, &&str, String, &String, Box<str>, Arc<str>, Cow<'_, str>);
+
+/// The types that are several names.
+macro_rules! several_names {
+    ($($names:ty $(, $len:ident)?;)+) => {$(
+        impl<S: AsRef<str> $(, const $len: usize)?> TryFrom<$names> for Resources {
+            type Error = ResourceError;
+
+            fn try_from(names: $names) -> Result<Self, ResourceError> {
+                Self::new(names)
+            }
+        }
+    )+};
+}
+
+several_names! {
+    [S; N], N;
+    &[S; N], N;
+    &[S];
+    Vec<S>;
+    &Vec<S>;
+    BTreeSet<S>;
+    &BTreeSet<S>;
+}
+
 impl<'a> IntoIterator for &'a Resources {
     type Item = &'a Resource;
     type IntoIter = slice::Iter<'a, Resource>;
@@ -150,6 +212,44 @@ mod tests {
         let one = Resources::from(Resource::new("a").unwrap());
         assert_eq!(one, Resources::new(["a", "a"]).unwrap());
         assert_eq!(names(&one), ["a"]);
+    }
+
+    #[test]
+    fn a_name_and_a_list_of_names_convert() {
+        let one = Resources::new(["a"]).unwrap();
+        let name = String::from("a");
+        let converted = [
+            Resources::of("a"),
+            Resources::of(&"a"),
+            Resources::of(&name),
+            Resources::of(Box::<str>::from("a")),
+            Resources::of(Arc::<str>::from("a")),
+            Resources::of(Cow::Borrowed("a")),
+            Resources::of(Resource::new("a").unwrap()),
+            Resources::of(["a"]),
+            Resources::of(&one),
+            Resources::of(name),
+        ];
+        assert!(converted.iter().all(|converted| converted.as_ref() == Ok(&one)), "{converted:?}");
+
+        let two = Resources::new(["a", "b"]).unwrap();
+        let names = vec!["b".to_owned(), "a".to_owned()];
+        let set = BTreeSet::from(["a", "b"]);
+        let converted = [
+            Resources::of(["b", "a"]),
+            Resources::of(&["b", "a"]),
+            Resources::of(&*names),
+            Resources::of(&names),
+            Resources::of(&set),
+            Resources::of(set),
+            Resources::of(two.clone()),
+            Resources::of(names),
+        ];
+        assert!(converted.iter().all(|converted| converted.as_ref() == Ok(&two)), "{converted:?}");
+
+        assert_eq!(Resources::of(""), Err(ResourceError::Empty));
+        assert_eq!(Resources::of(["a", ""]), Err(ResourceError::Empty));
+        assert_eq!(Resources::of([""; 0]), Err(ResourceError::None));
     }
 
     #[test]

@@ -32,8 +32,8 @@ fn a_lock_is_taken_extended_and_given_back() {
     assert_eq!((lock.resource(), lock.is_valid()), ("r", true));
     assert!(format!("{lock:?}").starts_with("Lock { resource: "), "{lock:?}");
     assert_eq!(lock.release().unwrap(), Release::Released);
-    let both = redlock.acquire_all(["a", "b"], TTL).unwrap();
-    assert!(redlock.try_acquire_all(["b", "c"], TTL).unwrap_err().is_contended());
+    let both = redlock.acquire(["a", "b"], TTL).unwrap();
+    assert!(redlock.try_acquire(["b", "c"], TTL).unwrap_err().is_contended());
     drop(both);
     redlock.close().unwrap();
     assert!(is_free(&nodes));

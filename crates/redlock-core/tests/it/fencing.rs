@@ -235,7 +235,7 @@ async fn a_name_that_the_library_may_use_itself_is_refused_in_every_call() {
         for redlock in [fenced(&nodes), support::redlock(&nodes), prefixed] {
             let is_reserved =
                 |error: &ResourceError| matches!(error, ResourceError::Reserved { key } if key.ends_with(name));
-            let error = redlock.try_acquire_all(["r", name], TTL).await.unwrap_err();
+            let error = redlock.try_acquire(["r", name], TTL).await.unwrap_err();
             assert!(matches!(&error, AcquireError::Resource(error) if is_reserved(error)), "{error}");
             let error = redlock.acquire(name, TTL).await.unwrap_err();
             assert!(matches!(&error, AcquireError::Resource(error) if is_reserved(error)), "{error}");

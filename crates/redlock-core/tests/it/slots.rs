@@ -49,7 +49,7 @@ fn with_a_cluster(nodes: &[MockNode], key_prefix: &str) -> Redlock {
 async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
     let nodes = MockNode::fleet(3);
     let redlock = with_a_cluster(&nodes, "");
-    let error = redlock.try_acquire_all(["foo", "bar", "{bar}2"], TTL).await.unwrap_err();
+    let error = redlock.try_acquire(["foo", "bar", "{bar}2"], TTL).await.unwrap_err();
     let AcquireError::Slots(slots) = &error else { panic!("{error}") };
     assert_eq!(slots.node, "node-3");
     let slots: Vec<_> = slots.slots.iter().map(|(slot, resources)| (*slot, resources.to_string())).collect();
@@ -62,8 +62,8 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
     );
     // Of many slots, a few are told.
     for (count, more) in [(4, ""), (5, " and 1 more;"), (6, " and 2 more;")] {
-        let names = (0..count).map(|number| number.to_string());
-        let error = redlock.acquire_all(names, TTL).await.unwrap_err().to_string();
+        let names: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+        let error = redlock.acquire(names, TTL).await.unwrap_err().to_string();
         let told = error.rsplit_once(" in slot ").unwrap().1;
         assert_eq!(
             told.split_once(';').unwrap().1,
@@ -80,7 +80,7 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
 async fn keys_in_one_slot_are_taken_on_a_cluster() {
     let nodes = MockNode::fleet(3);
     let redlock = with_a_cluster(&nodes, "");
-    redlock.acquire_all(["{7}:from", "{7}:to"], TTL).await.unwrap().release().await.unwrap();
+    redlock.acquire(["{7}:from", "{7}:to"], TTL).await.unwrap().release().await.unwrap();
     redlock.acquire("foo", TTL).await.unwrap().release().await.unwrap();
 }
 
@@ -88,13 +88,13 @@ async fn keys_in_one_slot_are_taken_on_a_cluster() {
 async fn slots_are_those_of_the_keys_and_told_by_name() {
     // A tag in the prefix brings all names together.
     let nodes = MockNode::fleet(3);
-    let lock = with_a_cluster(&nodes, "{app}:").acquire_all(["foo", "bar"], TTL).await.unwrap();
+    let lock = with_a_cluster(&nodes, "{app}:").acquire(["foo", "bar"], TTL).await.unwrap();
     assert!(nodes.iter().all(|node| node.peek("{app}:foo").is_some()));
     lock.release().await.unwrap();
     // Neither prefix nor name is a tag by itself.
-    let lock = with_a_cluster(&nodes, "{").acquire_all(["7}:from", "7}:to"], TTL).await.unwrap();
+    let lock = with_a_cluster(&nodes, "{").acquire(["7}:from", "7}:to"], TTL).await.unwrap();
     lock.release().await.unwrap();
-    let error = with_a_cluster(&nodes, "app:").acquire_all(["foo", "bar"], TTL).await.unwrap_err().to_string();
+    let error = with_a_cluster(&nodes, "app:").acquire(["foo", "bar"], TTL).await.unwrap_err().to_string();
     assert!(error.contains(r#""foo" in slot "#) && !error.contains("app:"), "{error}");
 }
 
@@ -102,7 +102,7 @@ async fn slots_are_those_of_the_keys_and_told_by_name() {
 async fn a_lock_in_several_slots_is_not_resumed_on_a_cluster() {
     let nodes = MockNode::fleet(3);
     let plain = Redlock::new(nodes.clone()).unwrap();
-    let parts = plain.acquire_all(["foo", "bar"], TTL).await.unwrap().into_parts().await.unwrap();
+    let parts = plain.acquire(["foo", "bar"], TTL).await.unwrap().into_parts().await.unwrap();
     let asked = nodes[0].requests();
     let error = with_a_cluster(&nodes, "").resume(parts).await.unwrap_err();
     assert!(matches!(error, ResumeError::Slots { .. }), "{error}");
@@ -114,7 +114,7 @@ async fn a_lock_in_several_slots_is_not_resumed_on_a_cluster() {
 #[tokio::test(start_paused = true)]
 async fn without_a_cluster_slots_do_not_matter() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
-    redlock.acquire_all(["foo", "bar"], TTL).await.unwrap().release().await.unwrap();
+    redlock.acquire(["foo", "bar"], TTL).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn a_future_that_uses_a_lock_can_be_spawned() {
 async fn work_can_be_under_many_locks_at_once() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    let worked = redlock.using_all(["a", "b"], TTL, async |lock| {
+    let worked = redlock.using(["a", "b"], TTL, async |lock| {
         sleep(5 * TTL).await;
         assert!(redlock.try_acquire("b", TTL).await.unwrap_err().is_contended());
         lock.resources().len()

@@ -8,6 +8,7 @@ use super::Redlock;
 use crate::{
     algorithm::{AutoExtend, Retry},
     api::{lock::Lock, options::AcquireOptions},
+    names::{ResourceError, Resources},
     report::AcquireError,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Redlock {
-    /// Leads whenever it holds the lock on `resource`: waits for the lock, extends it automatically, and runs `term`.
+    /// Leads whenever it holds the lock on a resource or on several: waits for the lock, extends it automatically, and runs `term`.
     ///
     /// When the lock is lost, `term` is dropped where it next waits, and the call waits for the lock again. It does the
     /// same when `term` returns [`ControlFlow::Continue`], after it has released the lock. When `term` returns
@@ -66,17 +67,18 @@ impl Redlock {
     /// As [`Redlock::acquire`], and if the term does.
     pub async fn lead<T>(
         &self,
-        resource: impl AsRef<str>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
         term: impl AsyncFnOnce(&Lock) -> ControlFlow<T> + Clone,
     ) -> Result<T, AcquireError> {
+        let resources = Resources::of(resources)?;
         let options = options.into().or(
             Retry::default().any_number().exponential(Duration::from_millis(100), Duration::from_secs(2)),
             AutoExtend::default().max_lifetime(Duration::MAX),
             true,
         );
         loop {
-            let lock = match self.acquire(resource.as_ref(), options.clone()).await {
+            let lock = match self.acquire(&resources, options.clone()).await {
                 Ok(lock) => lock,
                 Err(error) if error.attempts().is_some() => {
                     tracing::debug!(%error, "does not lead");

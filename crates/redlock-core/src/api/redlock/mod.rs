@@ -12,7 +12,7 @@ use super::{lock::Lock, options::AcquireOptions};
 use crate::{
     algorithm::Retry,
     driver::{Acquire, Fleet, resume},
-    names::{Resource, Resources},
+    names::{ResourceError, Resources},
     node::LATE_LIMIT,
     report::{AcquireError, CloseError, LockParts, ResumeError},
 };
@@ -40,66 +40,26 @@ pub struct Redlock {
 }
 
 impl Redlock {
-    /// Takes the lock on `resource`, waiting while others hold it: for a ttl, or with [`AcquireOptions`].
+    /// Acquires the lock on a resource or on several, waiting while others hold it. The options are a TTL, or
+    /// [`AcquireOptions`].
     ///
-    /// All nodes are asked at once, and the lock is taken the moment a quorum has granted: a hung or dead minority
-    /// costs no time. A lost round is given back on all nodes and retried as the [`Retry`] policy says.
+    /// All nodes are asked at once, and the lock is acquired as soon as a quorum has granted it: a minority that is hung
+    /// or down costs no time. After a failed round, the call releases what it has set on the nodes, and tries again as
+    /// the [`Retry`] policy says.
     ///
-    /// # Errors
+    /// # Several resources
     ///
-    /// [`AcquireError`] tells contended, no quorum, too slow and deadline apart, with every node's answer in the last
-    /// round.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped at any await point, the call gives back in the background what it has taken so far, on all nodes.
-    ///
-    /// # Panics
-    ///
-    /// If the runtime has no timers (`enable_time`).
-    pub async fn acquire(
-        &self,
-        resource: impl AsRef<str>,
-        options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
-        self.call(Resource::new(resource)?.into(), options.into())?.run().await.map(Lock::from)
-    }
-
-    /// Takes the lock if it is free now: one round, no retry.
-    ///
-    /// # Errors
-    ///
-    /// As [`Redlock::acquire`]. [`AcquireError::Contended`] means that others hold it, or that another took some of
-    /// the nodes at the same moment.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Redlock::acquire`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Redlock::acquire`].
-    pub async fn try_acquire(
-        &self,
-        resource: impl AsRef<str>,
-        options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
-        let once = options.into().retry(Retry::never());
-        self.call(Resource::new(resource)?.into(), once)?.run().await.map(Lock::from)
-    }
-
-    /// Locks all these resources in one atomic step, and waits while others hold any of them. The [`Lock`] is over all
-    /// of them: extended and released together.
-    ///
-    /// Each node grants all of them or none, so calls whose resources overlap exclude each other. They never deadlock,
-    /// in whatever order they list the names. Duplicates count once; at most [`Resources::MAX`] can be locked together.
+    /// A list of names locks all of them in one atomic step. Each node grants all or none, so calls whose resources
+    /// overlap exclude each other, and never deadlock, in whatever order they list the names. Duplicates count once; at
+    /// most [`Resources::MAX`] can be locked together. The [`Lock`] covers all of them: they are extended and released
+    /// together.
     ///
     /// If one of them is locked, the call waits in the queue of each name, in the order of their bytes, and keeps the
     /// names whose turn has come locked while it waits for the next: for twice the TTL at most. So it does not starve
     /// next to calls for one of the names, and a task that holds one of them and waits for another gets it in the end.
     ///
-    /// A node that is a Redis Cluster keeps them in one step only if they share a hash slot: give their names a common
-    /// hash tag, as `{account}:from` and `{account}:to`.
+    /// A node that is a Redis Cluster grants them in one step only if they share a hash slot: give their names a common
+    /// hash tag, for example `{account}:from` and `{account}:to`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,10 +70,10 @@ impl Redlock {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let redlock = Redlock::new(MockNode::fleet(3))?;
     ///
-    /// let lock = redlock.acquire_all(["account:7", "account:42"], Duration::from_secs(10)).await?;
+    /// let lock = redlock.acquire(["account:7", "account:42"], Duration::from_secs(10)).await?;
     /// assert_eq!(lock.resources().len(), 2);
     ///
-    /// // Neither is to be had by itself now.
+    /// // Neither can be locked by itself now.
     /// assert!(redlock.try_acquire("account:42", Duration::from_secs(10)).await.is_err());
     /// lock.release().await?; // both
     /// # Ok(())
@@ -122,30 +82,31 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`]; and [`AcquireError::Resource`] if there are none or too many, [`AcquireError::Slots`] if
-    /// a node is a cluster and they do not share a slot.
+    /// [`AcquireError`] distinguishes contended, no quorum, too slow and deadline, with every node's answer in the last
+    /// round. [`AcquireError::Resource`] if a name cannot be locked, or there are none or too many;
+    /// [`AcquireError::Slots`] if a node is a cluster and the names do not share a slot.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// If dropped at any await point, the call releases in the background what it has set so far, on all nodes.
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
-    pub async fn acquire_all(
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn acquire(
         &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
-        self.call(Resources::new(resources)?, options.into())?.run().await.map(Lock::from)
+        self.call(Resources::of(resources)?, options.into())?.run().await.map(Lock::from)
     }
 
-    /// Takes the lock on all these resources if they are free now: one round, no retry.
+    /// Acquires the lock if it is free now: one round, no retry.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire_all`]. [`AcquireError::Contended`] means that others hold at least one of them, or that
-    /// another took some of the nodes at the same moment.
+    /// As [`Redlock::acquire`]. [`AcquireError::Contended`] means that others hold it or one of several resources, or
+    /// that another took some of the nodes at the same moment.
     ///
     /// # Cancel safety
     ///
@@ -154,13 +115,13 @@ impl Redlock {
     /// # Panics
     ///
     /// As [`Redlock::acquire`].
-    pub async fn try_acquire_all(
+    pub async fn try_acquire(
         &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
         let once = options.into().retry(Retry::never());
-        self.call(Resources::new(resources)?, once)?.run().await.map(Lock::from)
+        self.call(Resources::of(resources)?, once)?.run().await.map(Lock::from)
     }
 
     /// Goes on with a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the

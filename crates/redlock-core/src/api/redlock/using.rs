@@ -7,6 +7,7 @@ use tokio::select;
 use super::Redlock;
 use crate::{
     api::{lock::Lock, options::AcquireOptions},
+    names::{ResourceError, Resources},
     report::{AcquireError, Loss},
 };
 
@@ -98,7 +99,7 @@ pub enum UsingError {
 }
 
 impl Redlock {
-    /// Runs `work` under the lock on `resource`: acquires, [extends automatically](crate::AutoExtend) while the work
+    /// Runs `work` under the lock on a resource or on several: acquires, [extends automatically](crate::AutoExtend) while the work
     /// runs, and releases, whatever happens. Returns what the work returns.
     ///
     /// When the lock is lost, the work is dropped where it next has to wait, or told, as [`OnLoss`] says. An extend goes
@@ -140,36 +141,12 @@ impl Redlock {
     /// As [`Redlock::acquire`], and if the work does.
     pub async fn using<T>(
         &self,
-        resource: impl AsRef<str>,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<UsingOptions>,
         work: impl AsyncFnOnce(&Lock) -> T,
     ) -> Result<T, UsingError> {
         let options = options.into();
-        let lock = self.acquire(resource, options.kept()).await?;
-        cover(lock, options.on_loss, options.at_least, work).await
-    }
-
-    /// Runs `work` under the lock on all these resources; see [`Redlock::using`] and [`Redlock::acquire_all`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Redlock::using`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Redlock::using`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Redlock::using`].
-    pub async fn using_all<T>(
-        &self,
-        resources: impl IntoIterator<Item = impl AsRef<str>>,
-        options: impl Into<UsingOptions>,
-        work: impl AsyncFnOnce(&Lock) -> T,
-    ) -> Result<T, UsingError> {
-        let options = options.into();
-        let lock = self.acquire_all(resources, options.kept()).await?;
+        let lock = self.acquire(resources, options.kept()).await?;
         cover(lock, options.on_loss, options.at_least, work).await
     }
 }

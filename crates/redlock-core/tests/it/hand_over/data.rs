@@ -9,7 +9,7 @@ use crate::support::{ms, redlock};
 async fn a_lock_travels_as_data_and_is_checked_when_it_arrives() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
-    let lock = here.acquire_all(["b\n\u{8ba2}", "a"], ms(10_500)).await.unwrap();
+    let lock = here.acquire(["b\n\u{8ba2}", "a"], ms(10_500)).await.unwrap();
     let token = lock.token().as_str().to_owned();
     let sent = serde_json::to_string(&lock.into_parts().await.unwrap()).unwrap();
     assert_eq!(sent, format!(r#"{{"resources":["a","b\n{}"],"token":"{token}","ttl_ms":10500}}"#, '\u{8ba2}'));

@@ -12,7 +12,7 @@ async fn a_node_that_lost_one_of_the_keys_does_not_count() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
     for another in [false, true] {
-        let parts = here.acquire_all(["a", "b", "c"], TTL).await.unwrap().into_parts().await.unwrap();
+        let parts = here.acquire(["a", "b", "c"], TTL).await.unwrap().into_parts().await.unwrap();
         nodes[0].remove("b");
         if another {
             nodes[1].set("c", "another", Some(TTL));

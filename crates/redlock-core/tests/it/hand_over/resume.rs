@@ -41,7 +41,7 @@ async fn a_lock_goes_on_in_another_process() {
 async fn many_resources_go_on_as_one() {
     let nodes = MockNode::fleet(3);
     let names: Vec<_> = (0..100).map(|number| format!("r{number:02}")).collect();
-    let parts = redlock(&nodes).acquire_all(&names, TTL).await.unwrap().into_parts().await.unwrap();
+    let parts = redlock(&nodes).acquire(&names, TTL).await.unwrap().into_parts().await.unwrap();
     // Of each node counts the key that ends first.
     nodes[0].set("r07", parts.token().as_str(), Some(ms(4_000)));
     nodes[1].set("r42", parts.token().as_str(), Some(ms(3_000)));

@@ -43,7 +43,7 @@ fn nodes() -> Vec<MockNode> {
 
 async fn acquires_all(redlock: &Redlock, names: [&str; 3]) {
     let options = AcquireOptions::new(TTL).retry(Retry::until(ms(8_000)));
-    let lock = redlock.acquire_all(names, options).await.unwrap();
+    let lock = redlock.acquire(names, options).await.unwrap();
     sleep(ms(20)).await;
     lock.release().await.unwrap();
 }
@@ -83,7 +83,7 @@ async fn a_call_for_several_names_that_gives_up_leaves_nothing_behind() {
     let held = theirs.acquire("b", TTL).await.unwrap();
     let options = AcquireOptions::new(TTL).retry(Retry::until(ms(1_000)));
     let begun = Instant::now();
-    let error = ours.acquire_all(NAMES, options).await.unwrap_err();
+    let error = ours.acquire(NAMES, options).await.unwrap_err();
     assert!(error.is_contended(), "{error}");
     assert!(error.to_string().contains("\"c\""), "{error}");
     assert!(begun.elapsed() >= ms(1_000));
@@ -92,7 +92,7 @@ async fn a_call_for_several_names_that_gives_up_leaves_nothing_behind() {
         assert!(nodes.iter().all(|node| node.peek(name).is_none()), "{name} is still locked");
     }
     held.release().await.unwrap();
-    let lock = ours.acquire_all(NAMES, TTL).await.unwrap();
+    let lock = ours.acquire(NAMES, TTL).await.unwrap();
     lock.release().await.unwrap();
 }
 
@@ -103,7 +103,7 @@ async fn a_task_that_holds_one_of_the_names_and_waits_for_another_gets_it() {
     let second = theirs.acquire("b", patient()).await.unwrap();
     let all = tokio::spawn(async move {
         let forever = AcquireOptions::new(TTL).retry(Retry::default().any_number());
-        ours.acquire_all(NAMES, forever).await.map(|_| ())
+        ours.acquire(NAMES, forever).await.map(|_| ())
     });
     // It has reserved the first name by then and waits for the second.
     sleep(ms(1_000)).await;
@@ -122,7 +122,7 @@ async fn attempts_are_counted_by_the_pauses_between_them_and_not_by_the_names() 
         let _held = theirs.acquire("c", patient()).await.unwrap();
         let retry = Retry::attempts(attempts).fixed(ms(100)).jitter(Duration::ZERO);
         let begun = Instant::now();
-        let error = ours.acquire_all(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap_err();
+        let error = ours.acquire(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap_err();
         let AcquireError::Contended(tried) = error else { panic!("{error}") };
         assert_eq!(tried.made, attempts);
         let pauses = ms(100) * (attempts - 1);
@@ -137,7 +137,7 @@ async fn a_name_that_is_released_during_the_first_pause_is_locked_at_once() {
     let held = theirs.acquire("b", TTL).await.unwrap();
     let all = tokio::spawn(async move {
         let retry = Retry::attempts(3).fixed(ms(3_000)).jitter(Duration::ZERO);
-        let lock = ours.acquire_all(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
+        let lock = ours.acquire(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
         (lock, Instant::now())
     });
     sleep(ms(500)).await;
@@ -176,7 +176,7 @@ async fn observers_hear_of_the_lock_and_not_of_the_reservations() {
         held.release().await.unwrap();
     });
     let retry = Retry::until(2 * TTL);
-    let lock = ours.acquire_all(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
+    let lock = ours.acquire(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
     releases.await.unwrap();
     let first = lock.fencing_token().unwrap();
     lock.release().await.unwrap();
@@ -184,6 +184,6 @@ async fn observers_hear_of_the_lock_and_not_of_the_reservations() {
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].starts_with("acquired \"a\", \"b\", \"c\""), "{events:?}");
     assert!(events[1].contains("Released"), "{events:?}");
-    let second = ours.acquire_all(NAMES, TTL).await.unwrap().fencing_token().unwrap();
+    let second = ours.acquire(NAMES, TTL).await.unwrap().fencing_token().unwrap();
     assert!(first < second);
 }

@@ -267,7 +267,7 @@ async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
     let deaf = MockNode::fleet(3).into_iter().map(Deaf);
     let deaf = Redlock::builder().nodes(deaf).clock(TokioClock::default()).build().unwrap();
     for redlock in [redlock(&MockNode::fleet(3)), deaf] {
-        let all = redlock.acquire_all(["a", "b", "c"], TTL).await.unwrap();
+        let all = redlock.acquire(["a", "b", "c"], TTL).await.unwrap();
         let waiting = ["a", "b"].map(|key| {
             let redlock = redlock.clone();
             tokio::spawn(async move { redlock.acquire(key, patient()).await.map(|lock| (lock, Instant::now())) })
