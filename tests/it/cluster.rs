@@ -88,11 +88,11 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
     let mut members = BTreeSet::new();
     for number in 0..24 {
         let name = format!("lock-{number}");
-        let mut lock = redlock.try_acquire(&*name, TTL).await.unwrap();
+        let mut lock = redlock.try_acquire(&*name, TTL).await.unwrap().unwrap();
         lock.extend(2 * TTL).await.unwrap();
         let looked = other.inspect(&name).await.unwrap();
         assert_eq!(looked.holder().map(Holder::value), Some(lock.token().as_bytes()), "{looked}");
-        assert!(other.try_acquire(&*name, TTL).await.unwrap_err().is_contended());
+        assert!(other.try_acquire(&*name, TTL).await.unwrap().is_none());
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         members.insert(usize::from(hash_slot(&name)) * servers.len() / SLOTS);
     }
@@ -103,7 +103,7 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
     assert!(matches!(scattered.initialize().await.unwrap_err(), InitializeError::Slots { .. }));
     let guarded = builder().key_prefix("{app}:").restart_guard(TTL).build().unwrap();
     guarded.initialize().await.unwrap();
-    assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
 
 /// Also of names with another prefix, and also of many names.
@@ -111,7 +111,7 @@ async fn every_lock_is_listed(redlock: &Redlock) {
     let names: BTreeSet<_> = (0..24).map(|number| format!("listed-{number}")).collect();
     let mut locks = Vec::new();
     for name in &names {
-        locks.push(redlock.try_acquire(name.as_str(), TTL).await.unwrap());
+        locks.push(redlock.try_acquire(name.as_str(), TTL).await.unwrap().unwrap());
     }
     let listing = redlock.list().await.unwrap();
     assert!(listing.is_complete(), "{listing:?}");
@@ -126,7 +126,7 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
     let builder = || Redlock::builder().node(node.clone()).node_timeout(Duration::from_secs(5));
     let redlock = builder().build().unwrap();
     for name in ["foo", "bar"] {
-        assert_eq!(redlock.try_acquire(name, TTL).await.unwrap().release().await.unwrap(), Release::Released);
+        assert_eq!(redlock.try_acquire(name, TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
     }
     takes_many(&redlock, ["{7}:from", "{7}:to"]).await;
 
@@ -151,11 +151,11 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
 }
 
 async fn takes_many(redlock: &Redlock, names: [&str; 2]) {
-    let mut lock = redlock.try_acquire(names, TTL).await.unwrap();
-    assert!(redlock.try_acquire(names[0], TTL).await.unwrap_err().is_contended());
+    let mut lock = redlock.try_acquire(names, TTL).await.unwrap().unwrap();
+    assert!(redlock.try_acquire(names[0], TTL).await.unwrap().is_none());
     lock.extend(2 * TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    redlock.try_acquire(names[0], TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire(names[0], TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 async fn with_a_tag_in_the_prefix(builder: RedlockBuilder) {

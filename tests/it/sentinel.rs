@@ -89,19 +89,19 @@ async fn follows(first: Option<String>) {
     let node = RedisNode::new(client).with_name("locks");
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
     let acquired = eventually(async || match redlock.try_acquire("r", TTL).await {
-        Ok(lock) => lock.release().await.is_ok_and(|release| release == Release::Released),
-        Err(_) => false,
+        Ok(Some(lock)) => lock.release().await.is_ok_and(|release| release == Release::Released),
+        Ok(None) | Err(_) => false,
     });
     assert!(acquired.await, "the second sentinel is not asked");
 
     primary.store(after.port(), Ordering::SeqCst);
     before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();
     let followed = eventually(async || match redlock.try_acquire("r", TTL).await {
-        Ok(lock) => {
+        Ok(Some(lock)) => {
             assert!(after.command(&["GET", "r"]).await.unwrap().text().is_some());
             lock.release().await.is_ok()
         }
-        Err(_) => false,
+        Ok(None) | Err(_) => false,
     });
     assert!(followed.await, "the node stays with the server that is a replica now");
 }

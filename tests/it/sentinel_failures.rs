@@ -69,8 +69,8 @@ async fn knows_all(sentinel: &Server) -> bool {
 
 async fn locks(redlock: &Redlock) -> bool {
     match redlock.try_acquire("r", TTL).await {
-        Ok(lock) => lock.release().await.is_ok_and(|release| release == Release::Released),
-        Err(_) => false,
+        Ok(Some(lock)) => lock.release().await.is_ok_and(|release| release == Release::Released),
+        Ok(None) | Err(_) => false,
     }
 }
 
@@ -89,7 +89,7 @@ async fn follows_a_failover<N: LockNode>(open: impl Fn(String) -> N) {
     // Where the lock is now.
     let url = format!("redis://:{}@127.0.0.1:{}/1", PASSWORDS[0], services.replica.port());
     let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     let exists: bool = redis::cmd("EXISTS").arg("r").query_async(&mut connection).await.unwrap();
     assert!(exists, "the lock is not on the server that was promoted");
     lock.release().await.unwrap();
@@ -105,7 +105,7 @@ async fn counts_services<N: LockNode>(open: impl Fn(String) -> N) {
     let nodes = ["locks", "single"].map(|service| open(services.url(service, PASSWORDS)));
     let redlock = Redlock::builder().nodes(nodes).node_timeout(Duration::from_secs(2)).build().unwrap();
     // A majority of two is both.
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     for server in [&services.primary, &services.single] {
         let url = format!("redis://:{}@127.0.0.1:{}/1", PASSWORDS[0], server.port());
         let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();

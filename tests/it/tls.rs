@@ -42,7 +42,7 @@ fn url(server: &Server) -> String {
 
 async fn locks(node: impl LockNode) {
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use redlock_core::{CloseError, LockNode, Redlock, RedlockBuilder};
+use redlock_core::{AcquireOptions, CloseError, LockNode, Redlock, RedlockBuilder, Retry};
 use redlock_mock::{Memory, MockNode};
 
 use crate::{
@@ -261,6 +261,11 @@ impl Lab {
         let reached = eventually(async || self.holding(resource).await == nodes).await;
         assert!(reached, "{} nodes hold {resource:?}, not {nodes}", self.holding(resource).await);
     }
+}
+
+/// One attempt, whose error says what each node answered in it.
+pub fn once(ttl: Duration) -> AcquireOptions {
+    AcquireOptions::new(ttl).retry(Retry::never())
 }
 
 /// Whether a condition comes true within ten seconds.

@@ -104,7 +104,7 @@ async fn take_if_free(redlock: &Redlock, name: &str, options: AcquireOptions) ->
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
-        match redlock.try_acquire(name, options.clone()).await {
+        match redlock.acquire(name, options.clone().retry(Retry::never())).await {
             Err(error) if started.elapsed() < TIES && error.is_contended() => match redlock.inspect(name).await {
                 Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
                 // Others tie, or have just given up; or too few nodes answer.

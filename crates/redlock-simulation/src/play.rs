@@ -229,10 +229,11 @@ impl Stage {
         for (resource, name) in ["r0", "r1"].into_iter().enumerate() {
             let (from, before) = (self.fleet.elapsed(), self.ledger().issued.len());
             match late.try_acquire(name, Duration::from_secs(1)).await {
-                Ok(lock) => {
+                Ok(Some(lock)) => {
                     judge::fenced(self, &lock, self.fleet.processes().len(), [resource].into(), before, from);
                     drop(lock.release().await);
                 }
+                Ok(None) => self.violation(Oracle::Progress, "nobody is there, and yet it is held"),
                 Err(error) => self.violation(Oracle::Progress, format!("nobody is there, and yet: {error}")),
             }
         }

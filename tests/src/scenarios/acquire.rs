@@ -11,7 +11,7 @@ use std::{
 
 use redlock_core::{AcquireError, AcquireOptions, NodeAnswer, Owner, Release, ReleaseError, Retry};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, once};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,7 @@ pub(super) async fn a_held_lock_is_contended(lab: &Lab) {
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let lock = ours.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
-    let error = theirs.try_acquire("r", TTL).await.unwrap_err();
+    let error = theirs.acquire("r", once(TTL)).await.unwrap_err();
     assert!(error.is_contended());
     let AcquireError::Contended(tried) = error else { panic!("{error}") };
     assert_eq!(tried.made, 1);
@@ -73,7 +73,7 @@ pub(super) async fn a_waiter_gets_the_lock_after_its_holder_crashed(lab: &Lab) {
 pub(super) async fn other_resources_are_free(lab: &Lab) {
     let redlock = lab.redlock(3);
     let a = redlock.acquire("a", TTL).await.unwrap();
-    let b = redlock.try_acquire("b", TTL).await.unwrap();
+    let b = redlock.try_acquire("b", TTL).await.unwrap().unwrap();
     assert_eq!(a.release().await.unwrap(), Release::Released);
     assert_eq!(b.release().await.unwrap(), Release::Released);
 }
@@ -96,13 +96,13 @@ pub(super) async fn a_lock_names_its_owner_on_the_nodes(lab: &Lab) {
     lab.until_held_by(3, "r").await;
     assert!(lab.value(0, "r").await.unwrap().ends_with(":nightly report"));
     // Whoever names an owner and whoever names none exclude each other.
-    assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
-    assert!(plain.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
+    assert!(plain.try_acquire("r", TTL).await.unwrap().is_none());
     lock.extend(2 * TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let lock = plain.acquire("r", TTL).await.unwrap();
     assert_eq!((lock.token().owner(), lock.token().as_str().len()), (None, 40));
-    assert!(ours.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(ours.try_acquire("r", TTL).await.unwrap().is_none());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
@@ -113,11 +113,11 @@ pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
     assert_eq!(lock.resource(), "r");
     lab.until_held_by(3, "app:r").await;
     assert_eq!(lab.holding("r").await, 0);
-    let error = theirs.try_acquire("r", TTL).await.unwrap_err();
+    let error = theirs.acquire("r", once(TTL)).await.unwrap_err();
     assert!(error.is_contended() && error.to_string().starts_with(r#"could not lock "r": "#), "{error}");
     // Another prefix, or none, is another lock, unless the keys are the same.
-    plain.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
-    assert!(plain.try_acquire("app:r", TTL).await.unwrap_err().is_contended());
+    plain.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    assert!(plain.try_acquire("app:r", TTL).await.unwrap().is_none());
     // What they still ask of a node must not find it without the key.
     for redlock in [&theirs, &plain] {
         redlock.close().await.unwrap();
@@ -143,7 +143,7 @@ pub(super) async fn a_lost_round_leaves_nothing_behind(lab: &Lab) {
     lab.set(0, "r", "another", None).await;
     lab.set(1, "r", "another", None).await;
     let redlock = lab.redlock(3);
-    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
     redlock.close().await.unwrap();
     assert_eq!(lab.value(2, "r").await, None);
     assert_eq!(lab.value(0, "r").await.as_deref(), Some("another"));

@@ -25,7 +25,7 @@ pub(super) async fn a_key_of_another_type_is_told_and_stays(lab: &Lab) {
     let error = lab.redlock(1).try_acquire("r", TTL).await.unwrap_err();
     assert!(error.to_string().contains("the key holds another type"), "{error}");
     // Two other nodes do without it, and the list is still there.
-    let lock = lab.redlock(3).try_acquire("r", TTL).await.unwrap();
+    let lock = lab.redlock(3).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let still = lab.node(0).inspect(&InspectRequest::new(Resource::new("r").unwrap())).await;
     assert_eq!(still.unwrap_err().kind(), NodeErrorKind::WrongType);
@@ -41,7 +41,7 @@ async fn check(lab: &Lab, url: &str, kind: NodeErrorKind) {
     }
 
     let redlock = Redlock::builder().nodes(lab.nodes(2)).node(Arc::clone(&node)).build().unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 
     let alone = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn an_unknown_host_is_told(lab: &Lab) {
 pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
     let node = lab.open(&parrot("HTTP/1.1 400 Bad Request\r\n\r\n").await);
     let redlock = Redlock::builder().nodes(lab.nodes(2)).node(Arc::clone(&node)).build().unwrap();
-    assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap(), Release::Released);
+    assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
     let alone = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
     alone.try_acquire("r", TTL).await.unwrap_err();
 }

@@ -30,7 +30,7 @@ async fn check(lab: &Lab, url: &str, server: &Server, db: &str) {
     let name = node.name().to_owned();
     assert!(!name.contains("hunter2"), "{name}");
     let redlock = Redlock::new([node]).unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     let databases = server.command(&["INFO", "keyspace"]).await.unwrap().text().unwrap();
     assert!(databases.contains(&format!("db{db}:keys=1")), "{databases}");
     assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -51,7 +51,7 @@ pub(super) async fn a_redlock_go_url_is_used(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "hunter2"])).await;
     let (port, timeouts) = (server.port(), "DialTimeout=500000000&ReadTimeout=500000000&WriteTimeout=500000000");
     let redlock = Redlock::new([lab.open(&format!("tcp://:hunter2@127.0.0.1:{port}/2?{timeouts}"))]).unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     for (database, held) in [(0, false), (2, true)] {
         let node = lab.open(&format!("redis://:hunter2@127.0.0.1:{port}/{database}"));
         let answer = node.inspect(&InspectRequest::new(Resource::new("r").unwrap())).await.unwrap();
@@ -73,7 +73,7 @@ pub(super) async fn scripts_that_the_server_forgot_are_sent_again(lab: &Lab) {
         for index in 0..3 {
             lab.site(index).command(&["SCRIPT", "FLUSH"]).await.unwrap();
         }
-        let mut lock = redlock.try_acquire("r", TTL).await.unwrap();
+        let mut lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
         lock.extend(TTL).await.unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         redlock.close().await.unwrap();
@@ -82,13 +82,13 @@ pub(super) async fn scripts_that_the_server_forgot_are_sent_again(lab: &Lab) {
 
 pub(super) async fn a_broken_connection_is_made_anew(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     for index in 0..3 {
         lab.site(index).command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await.unwrap();
     }
     let again = eventually(async || match redlock.try_acquire("r", TTL).await {
-        Ok(lock) => lock.release().await.is_ok(),
-        Err(_) => false,
+        Ok(Some(lock)) => lock.release().await.is_ok(),
+        Ok(None) | Err(_) => false,
     });
     assert!(again.await);
     // What was sent again must not arrive in the middle of another scenario.
@@ -99,8 +99,8 @@ pub(super) async fn a_lost_answer_raises_no_false_alarm(lab: &Lab) {
     let (url, lose_answer) = proxy(lab.site(0).port()).await;
     let redlock = Redlock::new([lab.open(&url)]).unwrap();
     // After this, the server has all scripts: no answer says that it lacks one.
-    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     // Carried out, answer lost, and sent again: the lock was ours to the end, and the second release cannot know it.
     lose_answer.store(true, Ordering::SeqCst);
     let error = lock.release().await.unwrap_err();
@@ -109,7 +109,7 @@ pub(super) async fn a_lost_answer_raises_no_false_alarm(lab: &Lab) {
     assert_eq!(lab.value(0, "r").await, None);
     // An acquire that was carried out and whose answer was lost finds its own token.
     lose_answer.store(true, Ordering::SeqCst);
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     assert!(!lose_answer.load(Ordering::SeqCst), "no answer was lost");
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
@@ -150,7 +150,7 @@ pub(super) async fn no_password_is_ever_printed(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "hunter2"])).await;
     let node = lab.open(&format!("redis://:hunter2@127.0.0.1:{}/1", server.port()));
     let redlock = Redlock::new([node.clone()]).unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     server.stop().await.unwrap();
     let error = lock.release().await.unwrap_err();
     let printed = format!("{node:?} {redlock:?} {error} {error:?}");
@@ -183,7 +183,7 @@ pub(super) async fn a_user_without_a_password_never_becomes_another_user(lab: &L
     server.command(&["ACL", "SETUSER", "closed", "on", ">hunter2", "~*", "+@all"]).await.unwrap();
     for url in [format!("redis://open@127.0.0.1:{port}"), format!("redis://open:@127.0.0.1:{port}")] {
         let redlock = Redlock::new([lab.open(&url)]).unwrap();
-        let lock = redlock.try_acquire("r", TTL).await.unwrap();
+        let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
         let clients = server.command(&["CLIENT", "LIST"]).await.unwrap().text().unwrap();
         assert!(clients.contains("user=open"), "{clients}");
         assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -197,7 +197,7 @@ pub(super) async fn a_user_without_a_password_never_becomes_another_user(lab: &L
 
 pub(super) async fn a_password_for_a_server_without_one_is_no_error(lab: &Lab) {
     let node = lab.open(&format!("redis://:hunter2@127.0.0.1:{}", lab.site(0).port()));
-    let lock = Redlock::new([node]).unwrap().try_acquire("r", TTL).await.unwrap();
+    let lock = Redlock::new([node]).unwrap().try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
@@ -243,16 +243,16 @@ pub(super) async fn a_name_that_leads_to_another_server_is_followed(lab: &Lab) {
     let (before, after) = (lab.server(&ServerOptions::new()).await, lab.server(&ServerOptions::new()).await);
     let leads_to = Arc::new(AtomicU16::new(before.port()));
     let redlock = Redlock::new([lab.open(&name(Arc::clone(&leads_to)).await)]).unwrap();
-    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 
     leads_to.store(after.port(), Ordering::SeqCst);
     before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();
     let acquired = eventually(async || match redlock.try_acquire("r", TTL).await {
-        Ok(lock) => {
+        Ok(Some(lock)) => {
             assert!(after.command(&["GET", "r"]).await.unwrap().text().is_some());
             lock.release().await.is_ok()
         }
-        Err(_) => false,
+        Ok(None) | Err(_) => false,
     });
     assert!(acquired.await, "the connection to the server that is a replica now is kept");
 }
@@ -277,7 +277,7 @@ pub(super) async fn a_node_far_away_grants_the_first_attempt(lab: &Lab) {
     // Connecting takes two or more round trips, and the automatic node timeout for this TTL is 200 ms.
     let url = far_away(lab.site(0).port(), Duration::from_millis(75)).await;
     let redlock = Redlock::new([lab.open(&format!("{url}?connect_timeout=9s"))]).unwrap();
-    let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap();
+    let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap().unwrap();
     drop(lock);
     redlock.close().await.unwrap();
 }

@@ -27,7 +27,7 @@ async fn check(lab: &Lab, failing: &[bool]) {
     let redlock = lab.builder(nodes).node_timeout(node_timeout).build().unwrap();
     let acquired = redlock.try_acquire(&resource, TTL).await;
     if quorum {
-        let mut lock = acquired.unwrap_or_else(|error| panic!("{error}"));
+        let mut lock = acquired.unwrap_or_else(|error| panic!("{error}")).unwrap();
         lock.extend(TTL).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(lock.release().await.unwrap(), Release::Released, "{resource}");
     } else {
@@ -81,10 +81,9 @@ pub(super) async fn every_split_of_nodes_held_by_another_is_decided(lab: &Lab) {
             let others = held.iter().filter(|held| **held).count();
             let acquired = redlock.try_acquire("r", TTL).await;
             if nodes - others > nodes / 2 {
-                assert_eq!(acquired.unwrap().release().await.unwrap(), Release::Released, "{held:?}");
+                assert_eq!(acquired.unwrap().unwrap().release().await.unwrap(), Release::Released, "{held:?}");
             } else {
-                let error = acquired.err().unwrap_or_else(|| panic!("{held:?}: locked without a quorum"));
-                assert!(matches!(&error, AcquireError::Contended(_)), "{held:?}: {error}");
+                assert!(acquired.unwrap().is_none(), "{held:?}");
             }
             redlock.close().await.unwrap();
             assert_eq!(lab.holding("r").await, others, "{held:?}");
@@ -105,7 +104,7 @@ pub(super) async fn a_lock_is_taken_with_two_of_five_stopped_and_one_slow(lab: &
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!call.is_finished());
     lab.mend(2).await;
-    assert_eq!(call.await.unwrap().unwrap().release().await.unwrap(), Release::Released);
+    assert_eq!(call.await.unwrap().unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
 
 pub(super) async fn with_three_of_five_stopped_the_error_names_each(lab: &Lab) {

@@ -18,7 +18,7 @@ pub(super) async fn a_released_lock_is_free_at_once(lab: &Lab) {
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         // Nodes that had not answered when the release was done are asked in the background.
         ours.close().await.unwrap();
-        let lock = theirs.try_acquire("r", TTL).await.unwrap();
+        let lock = theirs.try_acquire("r", TTL).await.unwrap().unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         theirs.close().await.unwrap();
     }

@@ -46,7 +46,8 @@ impl Redlock {
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
     ) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.acquire(resources, options))
+        let lock = self.worker.wait(self.redlock.acquire(resources, options)).ok_or(WithinAsync)??;
+        Ok(Lock::new(lock, self.worker.clone()))
     }
 
     /// As [`crate::Redlock::try_acquire`].
@@ -58,8 +59,9 @@ impl Redlock {
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
-        self.acquired(self.redlock.try_acquire(resources, options))
+    ) -> Result<Option<Lock>, AcquireError> {
+        let lock = self.worker.wait(self.redlock.try_acquire(resources, options)).ok_or(WithinAsync)??;
+        Ok(lock.map(|lock| Lock::new(lock, self.worker.clone())))
     }
 
     /// As [`crate::Redlock::using`], but for the loss: work that waits for nothing cannot be dropped half-way, whatever
@@ -185,11 +187,6 @@ impl Redlock {
     /// As there, and within async code.
     pub fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
         self.worker.wait(self.redlock.close_within(limit)).ok_or(WithinAsync)?
-    }
-
-    fn acquired(&self, acquire: impl Future<Output = Result<crate::Lock, AcquireError>>) -> Result<Lock, AcquireError> {
-        let lock = self.worker.wait(acquire).ok_or(WithinAsync)??;
-        Ok(Lock::new(lock, self.worker.clone()))
     }
 }
 

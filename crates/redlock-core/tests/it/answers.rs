@@ -8,7 +8,7 @@ use redlock_core::{
 };
 use redlock_mock::MockNode;
 
-use crate::support::{ms, redlock};
+use crate::support::{ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -38,7 +38,7 @@ async fn a_lock_tells_what_it_locks_and_debugging_keeps_its_token_secret() {
 async fn answers_that_are_there_are_told_though_they_decide_nothing() {
     let nodes = MockNode::fleet(5);
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(1_500))));
-    let error = redlock(&nodes).try_acquire("r", TTL).await.unwrap_err();
+    let error = redlock(&nodes).acquire("r", once(TTL)).await.unwrap_err();
     let votes = &error.attempts().unwrap().last_round;
     let all = ["node-1", "node-2", "node-3", "node-4", "node-5"].map(|node| (node, "held"));
     assert_eq!(told(votes), all);
@@ -155,5 +155,5 @@ async fn a_key_of_another_type_fails_the_node_for_that_key_only() {
     let redlock = redlock(&nodes);
     let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
     assert!(error.contains("the key holds another type") && error.contains("choose another resource name"), "{error}");
-    redlock.try_acquire("another", TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("another", TTL).await.unwrap().unwrap().release().await.unwrap();
 }

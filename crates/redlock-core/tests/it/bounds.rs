@@ -46,7 +46,7 @@ async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
         let error = redlock.acquire(format!("{i}"), hurry).await.unwrap_err();
         assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
     }
-    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
     drop(locks);
     // Their releases are on the way, and not late.
     tokio::time::sleep(ms(1)).await;
-    redlock.try_acquire("r", TTL).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use redlock_core::{
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, advance};
 
-use crate::support::{self, ms};
+use crate::support::{self, ms, once};
 
 const TTL: Duration = Duration::from_secs(10);
 const COUNTER: &str = "{r}:fence";
@@ -42,27 +42,27 @@ fn counters(nodes: &[MockNode]) -> Vec<String> {
 }
 
 async fn token(redlock: &Redlock) -> u64 {
-    redlock.try_acquire("r", TTL).await.unwrap().fencing_token().unwrap().get()
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().fencing_token().unwrap().get()
 }
 
 #[tokio::test(start_paused = true)]
 async fn nodes_that_agree_are_asked_once() {
     let nodes = counted([7, 7, 7]);
-    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 1, 1]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_minority_that_is_behind_costs_nothing() {
     let nodes = counted([7, 7, 3]);
-    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 1, 1]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_that_are_behind_are_raised_in_a_second_round_trip() {
     let nodes = counted([7, 3, 5]);
-    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 2, 2]));
     assert_eq!(counters(&nodes), ["8", "8", "8"]);
     drop(lock);
@@ -73,7 +73,7 @@ async fn a_round_trip_is_what_it_takes() {
     let slow = |counters| counted::<3>(counters).into_iter().map(|node| node.with_latency(ms(5))).collect::<Vec<_>>();
     for (counters, round_trips) in [([7, 7, 7], 1), ([7, 5, 3], 2)] {
         let (nodes, start) = (slow(counters), Instant::now());
-        let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+        let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
         assert_eq!(start.elapsed(), round_trips * ms(5), "{counters:?}");
         assert!(lock.validity() < TTL.mul_f64(0.99) - start.elapsed());
     }
@@ -94,7 +94,7 @@ async fn a_greater_counter_that_a_raise_meets_is_adopted() {
     nodes[1].inject(Fault::None);
     nodes[1].inject(Fault::Refuse);
     let redlock = fenced(&nodes);
-    let lock = redlock.try_acquire("r", TTL).await;
+    let lock = redlock.acquire("r", once(TTL)).await;
     // The second node is down when it is to be raised, so the first and the third have to agree.
     assert_eq!(lock.unwrap().fencing_token().map(FencingToken::get), Some(91));
     redlock.close().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_lock_that_was_taken_away_before_it_had_its_token_is_contended() {
         tokio::time::sleep(ms(1)).await;
         nodes[1..].iter().for_each(|node| node.set("r", "another", Some(TTL)));
     };
-    let (lock, ()) = tokio::join!(redlock.try_acquire("r", TTL), taken);
+    let (lock, ()) = tokio::join!(redlock.acquire("r", once(TTL)), taken);
     let error = lock.unwrap_err();
     assert!(error.is_contended() && error.to_string().contains("no longer held it"), "{error}");
 }
@@ -187,14 +187,14 @@ async fn a_node_that_lost_its_counter_confirms_nothing() {
         tokio::time::sleep(ms(1)).await;
         nodes[1..].iter().for_each(|node| node.remove(COUNTER));
     };
-    let (lock, ()) = tokio::join!(redlock.try_acquire("r", TTL), forgotten);
+    let (lock, ()) = tokio::join!(redlock.acquire("r", once(TTL)), forgotten);
     assert!(lock.unwrap_err().to_string().contains("no longer held it"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_extend_brings_counters_back_and_lowers_none() {
     let nodes = counted([7, 7, 7]);
-    let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+    let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     nodes[0].remove(COUNTER);
     nodes[1].set(COUNTER, "99", None);
     nodes[2].set(COUNTER, "2", None);
@@ -209,7 +209,7 @@ async fn counters_are_kept_as_long_as_is_said_and_as_the_lock_at_least() {
     let nodes = MockNode::fleet(1);
     for (retention, kept) in [(ms(60_000), ms(60_000)), (ms(5), TTL)] {
         let redlock = builder(&nodes).fencing_retention(retention).build().unwrap();
-        let mut lock = redlock.try_acquire("r", TTL).await.unwrap();
+        let mut lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
         assert_eq!(nodes[0].remaining(COUNTER), Some(kept));
         lock.extend(2 * TTL).await.unwrap();
         assert_eq!(nodes[0].remaining(COUNTER), Some(kept.max(2 * TTL)));
@@ -221,7 +221,7 @@ async fn counters_are_kept_as_long_as_is_said_and_as_the_lock_at_least() {
 async fn a_raise_keeps_counters_as_long_as_the_lock() {
     let nodes = counted([7, 3, 5]);
     let redlock = builder(&nodes).fencing_retention(ms(1_000)).build().unwrap();
-    let lock = redlock.try_acquire("r", TTL).await.unwrap();
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     let kept: Vec<_> = nodes.iter().map(|node| node.remaining(COUNTER).unwrap()).collect();
     assert_eq!(kept, [TTL; 3]);
     drop(lock);
@@ -255,14 +255,14 @@ async fn a_node_that_refused_the_lock_is_told_so_after_a_raise() {
     nodes[2].set("r", "another", Some(ms(5_000)));
     nodes[1].inject(Fault::None);
     nodes[1].inject(Fault::LoseAnswer);
-    let error = fenced(&nodes).try_acquire("r", TTL).await.unwrap_err().to_string();
+    let error = fenced(&nodes).acquire("r", once(TTL)).await.unwrap_err().to_string();
     assert!(error.contains("node-3 held by another (5s left)"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_goes_along_when_a_lock_is_handed_over() {
     let nodes = counted([7, 7, 7]);
-    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+    let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     let parts = lock.into_parts().await.unwrap();
     let there = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
     let mut lock = there.resume(parts).await.unwrap();
@@ -293,11 +293,11 @@ fn parts_with_and_without_a_token_are_read_again() {
 #[tokio::test(start_paused = true)]
 async fn a_call_says_otherwise() {
     let nodes = MockNode::fleet(1);
-    let lock = fenced(&nodes).try_acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap();
+    let lock = fenced(&nodes).try_acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), nodes[0].peek(COUNTER)), (None, None));
     lock.release().await.unwrap();
     let plain = Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap();
-    let lock = plain.try_acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap();
+    let lock = plain.try_acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap().unwrap();
     assert!(lock.fencing_token().is_some());
 }
 
@@ -305,12 +305,12 @@ async fn a_call_says_otherwise() {
 async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
     const CENTURIES: i64 = 200 * 365 * 24 * 60 * 60 * 1000;
     let nodes = MockNode::fleet(3);
-    let before = fenced(&nodes).try_acquire("other", TTL).await.unwrap().fencing_token().unwrap();
+    let before = fenced(&nodes).try_acquire("other", TTL).await.unwrap().unwrap().fencing_token().unwrap();
     nodes[0].jump_clock(CENTURIES);
     for jump in [0, -CENTURIES] {
         nodes[0].jump_clock(jump);
         for _ in 0..5 {
-            let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap();
+            let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
             let token = lock.fencing_token().unwrap();
             assert!(token >= before && token.get() - before.get() < 60_000_000, "{token:?}");
             nodes[2].remove(COUNTER);
@@ -325,7 +325,7 @@ async fn a_name_that_leaves_no_room_for_its_counter_is_refused() {
     let nodes = MockNode::fleet(1);
     let longest = "x".repeat(65_536);
     let plain = AcquireOptions::new(TTL).fencing(false);
-    fenced(&nodes).try_acquire(&longest, plain).await.unwrap().release().await.unwrap();
+    fenced(&nodes).try_acquire(&longest, plain).await.unwrap().unwrap().release().await.unwrap();
     let error = fenced(&nodes).try_acquire(&longest, TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::CounterTooLong { len: 65_536 })), "{error}");
 }

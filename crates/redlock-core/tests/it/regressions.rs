@@ -10,7 +10,7 @@ use redlock_core::{
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, advance};
 
-use crate::support::{builder, clocks::SuspendAware, holding, keys, ms, redlock};
+use crate::support::{builder, clocks::SuspendAware, holding, keys, ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -38,8 +38,7 @@ async fn an_even_fleet_that_ties_is_decided_at_once_and_given_back() {
         nodes[..half].iter().for_each(|node| node.set("r", "another", None));
         let redlock = redlock(&nodes);
         let start = Instant::now();
-        let error = redlock.try_acquire("r", TTL).await.unwrap_err();
-        assert!(matches!(error, AcquireError::Contended(_)), "{error}");
+        assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
         assert_eq!(start.elapsed(), Duration::ZERO);
         redlock.close().await.unwrap();
         assert_eq!(keys(&nodes).len(), half, "the other half is free again");
@@ -86,7 +85,7 @@ async fn a_lost_round_is_given_back_on_nodes_that_answer_late_or_not_at_all() {
     nodes[2..].iter().for_each(|node| node.set("r", "another", None));
     let redlock = redlock(&nodes);
     let start = Instant::now();
-    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
     assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for them");
     assert_eq!(nodes[0].resources(), ["r"], "the answer alone was lost");
     redlock.close().await.unwrap();
@@ -116,7 +115,7 @@ async fn one_broken_node_fails_no_call_that_a_quorum_granted() {
         for broken in 0..3 {
             let nodes = MockNode::fleet(3);
             (0..3).for_each(|_| nodes[broken].inject(Fault::Fail(kind)));
-            let mut lock = redlock(&nodes).try_acquire("r", TTL).await.unwrap();
+            let mut lock = redlock(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
             lock.extend(TTL).await.unwrap();
             assert_eq!(lock.release().await.unwrap(), Release::Released, "{kind} of node {broken}");
         }
@@ -133,7 +132,7 @@ async fn a_ttl_leaves_validity_less_drift_or_is_refused() {
         for ttl in (1..1_000).map(ms) {
             // The same unit for all three: parts of the ttl, not of a second.
             let expected = ttl.checked_sub(ttl.mul_f64(factor) + offset).unwrap_or_default();
-            match redlock.try_acquire(format!("{ttl:?}"), ttl).await {
+            match redlock.acquire(format!("{ttl:?}"), once(ttl)).await {
                 Ok(lock) => {
                     let validity = lock.validity();
                     assert!(validity > Duration::ZERO, "{ttl:?}");
@@ -206,7 +205,7 @@ async fn a_minority_that_forgets_makes_no_second_holder() {
         let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
         let lock = ours.acquire("r", TTL).await.unwrap();
         nodes[1..3].iter().for_each(forget);
-        assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
+        assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
         theirs.close().await.unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
     }
@@ -218,7 +217,7 @@ async fn nodes_that_restart_with_their_memory_make_no_second_holder() {
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
     nodes.iter().for_each(|node| node.restart(Memory::Kept));
-    assert!(theirs.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
     theirs.close().await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }

@@ -8,7 +8,7 @@ use redlock_core::{
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, advance, sleep};
 
-use crate::support::{self, ms, poll_once};
+use crate::support::{self, ms, once, poll_once};
 
 const LONGEST: Duration = Duration::from_secs(10);
 const MARKER: &str = "redlock:restart-guard";
@@ -28,15 +28,15 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
     for memory in [Memory::Kept, Memory::LastSecondLost, Memory::Lost] {
         let nodes = MockNode::fleet(1);
         let redlock = open(&nodes).await;
-        redlock.try_acquire("r", LONGEST).await.unwrap().release().await.unwrap();
+        redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
         sleep(ms(5_000)).await;
         nodes[0].restart(memory);
-        let error = redlock.try_acquire("r", LONGEST).await.unwrap_err().to_string();
+        let error = redlock.acquire("r", once(LONGEST)).await.unwrap_err().to_string();
         assert!(error.contains("node-1 in quarantine after a restart (10s left)"), "{memory:?}: {error}");
         let start = Instant::now();
         // Rarely until shortly before the end: if the quarantine ended too early, the next attempt would succeed too.
         while start.elapsed() < LONGEST - ms(100) {
-            assert!(redlock.try_acquire("r", LONGEST).await.is_err(), "{memory:?}: {:?}", start.elapsed());
+            assert!(redlock.acquire("r", once(LONGEST)).await.is_err(), "{memory:?}: {:?}", start.elapsed());
             sleep(ms(49)).await;
         }
         let retry = Retry::until(Duration::from_secs(60)).fixed(ms(1)).jitter(Duration::ZERO);
@@ -50,12 +50,12 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
 async fn a_clock_that_goes_back_prolongs_no_quarantine_beyond_a_longest_ttl() {
     let nodes = MockNode::fleet(1);
     let redlock = builder(&nodes).build().unwrap();
-    redlock.try_acquire("r", LONGEST).await.unwrap_err();
+    redlock.acquire("r", once(LONGEST)).await.unwrap_err();
     nodes[0].jump_clock(-3_600_000);
     advance(ms(1)).await;
-    redlock.try_acquire("r", LONGEST).await.unwrap_err();
+    redlock.acquire("r", once(LONGEST)).await.unwrap_err();
     sleep(LONGEST).await;
-    redlock.try_acquire("r", LONGEST).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_node_that_fails_while_it_is_opened_opens_by_itself() {
     let error = redlock.initialize().await.unwrap_err();
     assert!(matches!(&error, InitializeError::Failed { nodes } if nodes[0].0 == "node-3"), "{error}");
     // The two others are enough.
-    redlock.try_acquire("r", LONGEST).await.unwrap().release().await.unwrap();
+    redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,10 +105,10 @@ async fn of_two_that_open_a_fleet_at_once_none_opens_a_node_that_restarted() {
     sleep(ms(1)).await;
     one.initialize().await.unwrap();
     nodes[2].inject(Fault::Refuse);
-    let lock = one.try_acquire("r", LONGEST).await.unwrap();
+    let lock = one.try_acquire("r", LONGEST).await.unwrap().unwrap();
     nodes[0].restart(Memory::Lost);
     assert!(late.await.unwrap().is_err());
-    let error = one.try_acquire("r", LONGEST).await.unwrap_err();
+    let error = one.acquire("r", once(LONGEST)).await.unwrap_err();
     assert!(error.to_string().contains("node-1 in quarantine") && lock.is_valid(), "{error}");
 }
 
@@ -143,14 +143,14 @@ async fn beyond_the_promise_a_clock_that_is_set_right_after_the_start_ends_the_q
     let nodes = MockNode::fleet(3);
     let redlock = open(&nodes).await;
     nodes[2].inject(Fault::Refuse);
-    let first = redlock.try_acquire("r", LONGEST).await.unwrap();
+    let first = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap();
     nodes[1].jump_clock(-3_600_000);
     nodes[1].restart(Memory::Lost);
     advance(ms(10)).await;
-    redlock.try_acquire("r", LONGEST).await.unwrap_err();
+    redlock.acquire("r", once(LONGEST)).await.unwrap_err();
     redlock.close().await.unwrap();
     nodes[1].jump_clock(3_600_000);
-    let second = redlock.try_acquire("r", LONGEST).await.unwrap();
+    let second = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap();
     assert!(first.is_valid() && second.is_valid(), "two holders");
 }
 
@@ -173,7 +173,7 @@ fn a_fleet_is_opened_without_async() {
     let redlock = Redlock::builder().nodes(MockNode::fleet(3)).restart_guard(LONGEST).build().unwrap();
     let redlock = redlock_core::blocking::Redlock::try_from(redlock).unwrap();
     redlock.initialize().unwrap();
-    let lock = redlock.try_acquire("r", LONGEST).unwrap();
+    let lock = redlock.try_acquire("r", LONGEST).unwrap().unwrap();
     assert_eq!(lock.fencing_token(), None);
     assert!(matches!(redlock.initialize(), Err(InitializeError::InUse { .. })));
 }
@@ -194,11 +194,11 @@ async fn another_guard_is_an_error_of_its_kind() {
     let nodes = MockNode::fleet(1);
     open(&nodes).await;
     let other = builder(&nodes).restart_guard(2 * LONGEST).build().unwrap();
-    let error = other.try_acquire("r", LONGEST).await.unwrap_err().to_string();
+    let error = other.acquire("r", once(LONGEST)).await.unwrap_err().to_string();
     assert!(error.contains(&NodeErrorKind::Guard.to_string()), "{error}");
     for marker in ["", "7", "7 10000", "7 10000 0 0", "x 10000 0", "7 x 0", "7 10000 x"] {
         nodes[0].set(MARKER, marker, None);
-        let error = other.try_acquire("r", LONGEST).await.unwrap_err().to_string();
+        let error = other.acquire("r", once(LONGEST)).await.unwrap_err().to_string();
         assert!(error.contains(&NodeErrorKind::Guard.to_string()), "{marker:?}: {error}");
     }
 }

@@ -121,7 +121,7 @@ async fn without_a_cluster_slots_do_not_matter() {
 async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock() {
     let nodes = MockNode::fleet(3);
     let fenced = AcquireOptions::new(TTL).fencing(true);
-    with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().release().await.unwrap();
+    with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().unwrap().release().await.unwrap();
     // No hash tag can stand for a name with a brace in it.
     let error = with_a_cluster(&nodes, "").try_acquire("a}b", fenced).await.unwrap_err();
     assert!(matches!(error, AcquireError::Slots(_)), "{error}");

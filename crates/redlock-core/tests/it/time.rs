@@ -9,7 +9,7 @@ use redlock_core::{
 use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
 use tokio::time::Instant;
 
-use crate::support::{builder, clocks::SuspendedWhileSending, ms, redlock};
+use crate::support::{builder, clocks::SuspendedWhileSending, ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 /// The default node timeout at this ttl.
@@ -22,7 +22,7 @@ async fn a_lock_on_simulated_nodes_expires_in_their_time_without_any_setting() {
     assert_eq!(lock.validity(), ms(9_898));
     tokio::time::sleep(TTL + ms(1)).await;
     assert!(!lock.is_valid());
-    redlock.try_acquire("r", TTL).await.unwrap().check().unwrap();
+    redlock.try_acquire("r", TTL).await.unwrap().unwrap().check().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +231,7 @@ async fn an_extend_that_arrives_late_undoes_no_later_one() {
     lock.extend(6 * TTL).await.unwrap();
     tokio::time::sleep(TTL).await;
     assert!(lock.is_valid());
-    assert!(redlock.try_acquire("r", TTL).await.unwrap_err().is_contended());
+    assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -453,7 +453,7 @@ async fn an_error_names_every_node_and_what_to_do() {
     nodes[2].inject(Fault::Fail(redlock_core::NodeErrorKind::Authentication));
     nodes[3].stop();
     nodes[4].hang();
-    let error = redlock(&nodes).try_acquire("invoice:42", TTL).await.unwrap_err();
+    let error = redlock(&nodes).acquire("invoice:42", once(TTL)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "could not lock \"invoice:42\": held by others; 1 attempt in 0s; in the last 1 of 5 granted, 3 needed: node-1 \

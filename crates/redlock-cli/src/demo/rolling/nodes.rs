@@ -66,7 +66,7 @@ mod tests {
     async fn a_node_that_is_started_holds_nothing() {
         let nodes = Nodes::new();
         let redlock = nodes.host(0).unwrap();
-        let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap();
+        let lock = redlock.try_acquire("r", Duration::from_secs(10)).await.unwrap().unwrap();
         let (token, other) = (Some(*lock.token()), Some(Token::from_bytes([7; 20])));
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(matches!(nodes.holds(4, "r", token), Holds::This(_)));

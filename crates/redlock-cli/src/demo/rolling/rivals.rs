@@ -51,7 +51,7 @@ impl Rivals {
         let mut turns = interval_at(started + pause * rival as u32 / Self::COUNT as u32, pause);
         while job.stop.run_until_cancelled(turns.tick()).await.is_some() {
             match redlock.try_acquire(RESOURCE, ttl).await {
-                Ok(_lock) => {
+                Ok(Some(_lock)) => {
                     let got = Got { rival, at: started.elapsed(), job_had_left: job.progress().left() };
                     if job.stop.is_cancelled() && got.job_had_left.is_zero() {
                         // It asked while the job was done already, and gave its lock back.
@@ -60,7 +60,7 @@ impl Rivals {
                     self.got.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(got);
                     job.stop.cancel();
                 }
-                Err(error) if error.is_contended() => self.refused.add_one(),
+                Ok(None) => self.refused.add_one(),
                 Err(_) => self.undecided.add_one(),
             }
         }

@@ -74,7 +74,7 @@ impl Redlock {
     /// assert_eq!(lock.resources().len(), 2);
     ///
     /// // Neither can be locked by itself now.
-    /// assert!(redlock.try_acquire("account:42", Duration::from_secs(10)).await.is_err());
+    /// assert!(redlock.try_acquire("account:42", Duration::from_secs(10)).await?.is_none());
     /// lock.release().await?; // both
     /// # Ok(())
     /// # }
@@ -101,12 +101,14 @@ impl Redlock {
         self.call(Resources::of(resources)?, options.into())?.run().await.map(Lock::from)
     }
 
-    /// Acquires the lock if it is free now: one round, no retry.
+    /// Acquires the lock if it is free now: one round, no retry. Returns `None` if others hold it or one of several
+    /// resources, or if another call got some of the nodes at the same moment.
+    ///
+    /// [`Redlock::acquire`] with [`Retry::never`] does the same, and reports what each node answered then.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`]. [`AcquireError::Contended`] means that others hold it or one of several resources, or
-    /// that another took some of the nodes at the same moment.
+    /// As [`Redlock::acquire`], but for [`AcquireError::Contended`].
     ///
     /// # Cancel safety
     ///
@@ -119,9 +121,13 @@ impl Redlock {
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<AcquireOptions>,
-    ) -> Result<Lock, AcquireError> {
+    ) -> Result<Option<Lock>, AcquireError> {
         let once = options.into().retry(Retry::never());
-        self.call(Resources::of(resources)?, once)?.run().await.map(Lock::from)
+        match self.call(Resources::of(resources)?, once)?.run().await {
+            Ok(held) => Ok(Some(held.into())),
+            Err(AcquireError::Contended(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Goes on with a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the

@@ -6,7 +6,7 @@ mod polls;
 
 use std::time::Duration;
 
-use redlock_core::{Entropy, EntropyError, Lock, Redlock, RedlockBuilder};
+use redlock_core::{AcquireOptions, Entropy, EntropyError, Lock, Redlock, RedlockBuilder, Retry};
 use redlock_mock::MockNode;
 
 pub(crate) use self::polls::{drop_after, poll_in_task, poll_once};
@@ -23,6 +23,11 @@ pub(crate) fn builder(nodes: &[MockNode]) -> RedlockBuilder {
 /// Makes a `Redlock` with the default settings. Each one stands for a process of its own.
 pub(crate) fn redlock(nodes: &[MockNode]) -> Redlock {
     builder(nodes).build().unwrap()
+}
+
+/// Makes one attempt, so that the error shows what each node answered in it.
+pub(crate) fn once(ttl: Duration) -> AcquireOptions {
+    AcquireOptions::new(ttl).retry(Retry::never())
 }
 
 /// Lists the keys of all nodes.

@@ -322,6 +322,6 @@ async fn a_split_vote_beside_a_node_that_hangs_is_released_at_once() {
     // A call that asks only once waits for the node all the same.
     let _rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
     let start = Instant::now();
-    redlock.try_acquire("r", TTL).await.unwrap_err();
+    assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
     assert!(start.elapsed() >= ms(90), "{:?}", start.elapsed());
 }
