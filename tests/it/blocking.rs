@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use redlock_core::{AcquireOptions, AutoExtend, Release, blocking::Redlock};
+use redlock_core::{AcquireOptions, AutoExtend, Release, UsingError, blocking::Redlock};
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 
 /// An extend survives a stall of a second.
@@ -23,7 +23,7 @@ fn work([ours, theirs]: [Redlock; 2]) {
     assert!(theirs.is_locked("a").unwrap());
     let lock = theirs.resume(lock.into_parts().unwrap()).unwrap();
     assert_eq!(lock.release().unwrap(), Release::Released);
-    assert_eq!(ours.using("a", TTL, |lock| lock.resource().to_owned()).unwrap(), "a");
+    assert_eq!(ours.using("a", TTL, |lock| Ok::<_, UsingError>(lock.resource().to_owned())).unwrap(), "a");
     let named = theirs.named();
     named.lock("a", TTL).unwrap();
     assert_eq!(named.unlock("a").unwrap(), Release::Released);

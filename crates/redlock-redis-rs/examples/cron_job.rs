@@ -49,10 +49,13 @@ async fn run() -> Result<()> {
     let outcome = redlock.using("report", options, work).await;
     redlock.close().await?;
     match outcome {
-        Ok(done) => done,
-        Err(UsingError::Acquire(error)) if error.is_contended() => Ok(()), // another host has it
-        Err(error) => Err(error.into()),
+        Err(error) if is_contended(&error) => Ok(()), // another host has it
+        done => done,
     }
+}
+
+fn is_contended(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(UsingError::Acquire(error)) if error.is_contended())
 }
 
 /// Stands for the job.

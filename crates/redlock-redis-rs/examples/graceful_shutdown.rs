@@ -40,12 +40,12 @@ async fn main() -> Result<()> {
             _ = terminate.recv() => break,
             order = queue.recv() => order.context("the queue has ended")?,
         };
-        let shipped = redlock.using(format!("order:{order}"), TTL, async |lock| ship(order, lock).await).await;
+        let shipped = redlock.using(format!("order:{order}"), TTL, async |lock| Ok(ship(order, lock).await?)).await;
         match shipped {
-            Ok(Ok(())) => tracing::info!(order, "shipped"), // here: acknowledge it
+            Ok(()) => tracing::info!(order, "shipped"), // here: acknowledge it
             Err(UsingError::Acquire(error)) if error.is_contended() => tracing::info!(order, "another ships it"),
             // Here: leave it unacknowledged, so that it is delivered again.
-            Ok(Err(loss)) | Err(UsingError::Lost(loss)) => tracing::warn!(order, %loss, "not known to be shipped"),
+            Err(UsingError::Lost(loss)) => tracing::warn!(order, %loss, "not known to be shipped"),
             Err(error) => tracing::error!(order, %error, "not shipped"),
         }
     }

@@ -15,7 +15,7 @@ use std::{env, time::Duration};
 use anyhow::{Context as _, Result};
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use redlock_core::{AcquireOptions, AutoExtend, Metrics, Redlock};
+use redlock_core::{AcquireOptions, AutoExtend, Metrics, Redlock, UsingError};
 use redlock_redis_rs::RedisNode;
 use tokio::{
     net::TcpListener,
@@ -89,8 +89,11 @@ async fn work(worker: u64, redlock: Redlock, stop: CancellationToken) {
         turn += 1;
         let account = format!("account:{}", turn % ACCOUNTS);
         let takes = Duration::from_millis(if turn.is_multiple_of(5) { 2000 } else { 20 * (turn % 7) });
-        let done = redlock.using(account, options.clone(), async |_| sleep(takes).await).await;
-        if let Err(error) = done {
+        let done = redlock.using(account, options.clone(), async |_| {
+            sleep(takes).await;
+            Ok::<_, UsingError>(())
+        });
+        if let Err(error) = done.await {
             tracing::debug!(%error, "not done");
         }
         sleep(Duration::from_millis(10 * (turn % 11))).await;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireOptions, FencingToken, LockParts, NodeErrorKind, Redlock, Release};
+use redlock_core::{AcquireOptions, FencingToken, Lock, LockParts, NodeErrorKind, Redlock, Release, UsingError};
 
 use crate::lab::{Lab, eventually};
 
@@ -121,8 +121,9 @@ pub(super) async fn an_extend_and_a_hand_over_keep_the_token(lab: &Lab) {
 
 pub(super) async fn work_is_told_its_token(lab: &Lab) {
     let redlock = fenced(lab, 3);
-    let first = redlock.using("r", TTL, async |lock| lock.fencing_token().unwrap()).await.unwrap();
-    let second = redlock.using("r", TTL, async |lock| lock.fencing_token().unwrap()).await.unwrap();
+    let token = async |lock: &Lock| Ok::<_, UsingError>(lock.fencing_token().unwrap());
+    let first = redlock.using("r", TTL, token).await.unwrap();
+    let second = redlock.using("r", TTL, token).await.unwrap();
     assert!(first < second);
 }
 

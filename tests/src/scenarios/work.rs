@@ -74,9 +74,10 @@ pub(super) async fn work_is_done_under_its_lock_and_the_lock_given_back(lab: &La
     let redlock = lab.redlock(3);
     let worked = redlock.using("r", TTL, async |lock| {
         sleep(2 * TTL).await;
-        lock.check().map(|_| lab.redlock(3))
+        lock.check()?;
+        Ok::<_, UsingError>(lab.redlock(3))
     });
-    let others = worked.await.unwrap().unwrap();
+    let others = worked.await.unwrap();
     redlock.close().await.unwrap();
     assert_eq!(others.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
@@ -87,7 +88,7 @@ pub(super) async fn work_whose_lock_is_lost_is_dropped(lab: &Lab) {
     let work = redlock.using("r", TTL, async |_| {
         lab.stop(0).await;
         lab.stop(2).await;
-        std::future::pending::<()>().await;
+        std::future::pending::<Result<(), _>>().await
     });
     let error = timeout(10 * TTL, work).await.unwrap().unwrap_err();
     assert!(matches!(error, UsingError::Lost(Loss::Expired { .. })), "{error}");

@@ -122,10 +122,16 @@ impl Lock {
     }
 
     /// Runs `work`, and releases the lock, but not before `at_least` after it was acquired.
-    pub(super) fn cover<T>(self, at_least: Duration, work: impl FnOnce(&Self) -> T) -> Result<T, UsingError> {
-        let value = work(&self);
-        match self.worker.wait(self.lock.settle_after(at_least)) {
-            Some(Err(loss)) => Err(UsingError::Lost(loss)),
+    pub(super) fn cover<T, E: From<UsingError>>(
+        self,
+        at_least: Duration,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let worked = work(&self);
+        let settled = self.worker.wait(self.lock.settle_after(at_least));
+        let value = worked?;
+        match settled {
+            Some(Err(loss)) => Err(UsingError::Lost(loss).into()),
             _ => Ok(value),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::blocking::Redlock;
+//! use redlock_core::{UsingError, blocking::Redlock};
 //! use redlock_mock::MockNode; // or: use redlock_redis_rs::RedisNode; use redlock_fred::RedisNode;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,8 +14,9 @@
 //!
 //! let rows = redlock.using("report", Duration::from_secs(30), |lock| {
 //!     let rows = 42; // takes as long as it takes: the lock is extended meanwhile
-//!     lock.check().map(|_| rows) // right before a side effect: is it still ours?
-//! })??;
+//!     lock.check()?; // right before a side effect: is it still ours?
+//!     Ok::<_, UsingError>(rows)
+//! })?;
 //! assert_eq!(rows, 42);
 //! redlock.close()?;
 //! # Ok(())

@@ -74,14 +74,14 @@ impl Redlock {
     /// # Panics
     ///
     /// If the work does. The lock is given back in the background.
-    pub fn using<T>(
+    pub fn using<T, E: From<UsingError>>(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<UsingOptions>,
-        work: impl FnOnce(&Lock) -> T,
-    ) -> Result<T, UsingError> {
+        work: impl FnOnce(&Lock) -> Result<T, E>,
+    ) -> Result<T, E> {
         let options = options.into();
-        self.acquire(resources, options.kept())?.cover(options.at_least, work)
+        self.acquire(resources, options.kept()).map_err(UsingError::Acquire)?.cover(options.at_least, work)
     }
 
     /// As [`crate::Redlock::initialize`].

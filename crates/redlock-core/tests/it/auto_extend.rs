@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, Loss, Redlock, TokioClock,
+    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, Loss, Redlock, TokioClock, UsingError,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::{
@@ -374,7 +374,7 @@ async fn the_lock_that_ends_first_is_extended_first() {
 async fn a_ttl_above_the_default_lifetime_is_no_error() {
     let redlock = redlock(&MockNode::fleet(3));
     let two_hours = Duration::from_secs(2 * 3600);
-    redlock.using("r", two_hours, async |lock| lock.check().unwrap()).await.unwrap();
+    redlock.using("r", two_hours, async |lock| Ok::<_, UsingError>(lock.check()?)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,15 +52,20 @@ fn a_lock_is_kept_between_calls() {
 #[test]
 fn work_is_done_under_a_lock() {
     let (nodes, redlock) = fleet();
-    assert_eq!(redlock.using("r", TTL, |lock| lock.resource().len()).unwrap(), 1);
+    assert_eq!(redlock.using("r", TTL, |lock| Ok::<_, UsingError>(lock.resource().len())).unwrap(), 1);
     let taken = redlock.acquire("r", TTL).unwrap();
     let once = AcquireOptions::new(TTL).retry(Retry::never());
-    let error = redlock.using("r", once, |_| ()).unwrap_err();
+    let error = redlock.using("r", once, |_| Ok(())).unwrap_err();
     assert!(matches!(error, UsingError::Acquire(error) if error.is_contended()));
     taken.release().unwrap();
-    let error = redlock.using("r", TTL, |_| nodes.iter().for_each(|node| node.remove("r"))).unwrap_err();
+    let forgets = |_: &Lock| {
+        nodes.iter().for_each(|node| node.remove("r"));
+        Ok(())
+    };
+    let error = redlock.using("r", TTL, forgets).unwrap_err();
     assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
-    let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| redlock.using("r", TTL, |_| panic!("at work"))));
+    let panics = |_: &Lock| -> Result<(), UsingError> { panic!("at work") };
+    let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| redlock.using("r", TTL, panics)));
     assert!(panicked.is_err());
     redlock.close().unwrap();
     assert!(is_free(&nodes));
@@ -84,7 +89,10 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
             let error = redlock.acquire("r", TTL).unwrap_err();
             assert!(matches!(error, AcquireError::WithinAsync(_)), "{error}");
             assert!(error.to_string().contains("within async code"), "{error}");
-            assert!(matches!(redlock.using("r", TTL, |_| ()), Err(UsingError::Acquire(AcquireError::WithinAsync(_)))));
+            assert!(matches!(
+                redlock.using("r", TTL, |_| Ok(())),
+                Err(UsingError::Acquire(AcquireError::WithinAsync(_)))
+            ));
         });
         assert_eq!(nodes[0].requests(), sent);
     }

@@ -1,8 +1,8 @@
 //! Work under a lock: what it returns, and that the lock is given back whatever happens.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use redlock_core::{AcquireOptions, AutoExtend, Loss, OnLoss, Retry, UsingError, UsingOptions};
+use redlock_core::{AcquireOptions, AutoExtend, Lock, Loss, OnLoss, Retry, UsingError, UsingOptions};
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
 
@@ -19,7 +19,7 @@ async fn the_lock_is_kept_while_the_work_runs_and_given_back_after_it() {
             sleep(20 * TTL).await;
             assert!(lock.is_valid());
             assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
-            42
+            Ok::<_, UsingError>(42)
         })
         .await;
     assert_eq!(value.unwrap(), 42);
@@ -35,7 +35,7 @@ async fn a_future_that_uses_a_lock_can_be_spawned() {
         let used = redlock.using(&name, TTL, async |lock| {
             sleep(TTL).await;
             seen += lock.resource().len();
-            seen
+            Ok::<_, UsingError>(seen)
         });
         used.await
     };
@@ -49,7 +49,7 @@ async fn work_can_be_under_many_locks_at_once() {
     let worked = redlock.using(["a", "b"], TTL, async |lock| {
         sleep(5 * TTL).await;
         assert!(redlock.try_acquire("b", TTL).await.unwrap().is_none());
-        lock.resources().len()
+        Ok::<_, UsingError>(lock.resources().len())
     });
     assert_eq!(worked.await.unwrap(), 2);
     assert!(is_free(&nodes));
@@ -61,7 +61,7 @@ async fn work_is_not_begun_without_the_lock() {
     let redlock = redlock(&nodes);
     let _held = redlock.acquire("r", TTL).await.unwrap();
     let once = AcquireOptions::new(TTL).retry(Retry::never());
-    let error = redlock.using("r", once, async |_| panic!("begun")).await.unwrap_err();
+    let error = redlock.using("r", once, async |_| -> Result<(), _> { panic!("begun") }).await.unwrap_err();
     assert!(matches!(error, UsingError::Acquire(error) if error.is_contended()));
 }
 
@@ -79,6 +79,8 @@ async fn when_the_lock_is_lost_the_work_is_dropped() {
                 ran_until = Instant::now();
                 sleep(Duration::from_millis(1)).await;
             }
+            #[expect(unreachable_code, reason = "it gives the loop its type")]
+            Ok(())
         })
         .await
         .unwrap_err();
@@ -100,6 +102,7 @@ async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
             }
             told = Some(lock.lost().await);
             sleep(TTL).await;
+            Ok(())
         })
         .await
         .unwrap_err();
@@ -112,8 +115,12 @@ async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_gone_when_the_work_ends_is_told() {
     let nodes = MockNode::fleet(3);
-    let error =
-        redlock(&nodes).using("r", TTL, async |_| nodes.iter().for_each(|node| node.remove("r"))).await.unwrap_err();
+    let redlock = redlock(&nodes);
+    let work = redlock.using("r", TTL, async |_| {
+        nodes.iter().for_each(|node| node.remove("r"));
+        Ok(())
+    });
+    let error = work.await.unwrap_err();
     assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
 }
 
@@ -124,7 +131,7 @@ async fn work_that_never_ends_loses_its_lock_at_the_longest_lifetime() {
     let start = Instant::now();
     let lifetime = Duration::from_secs(60);
     let acquire = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(lifetime));
-    let error = redlock.using("r", acquire, async |_| std::future::pending::<()>().await).await.unwrap_err();
+    let error = redlock.using("r", acquire, async |_| std::future::pending::<Result<(), _>>().await).await.unwrap_err();
     assert!(matches!(error, UsingError::Lost(Loss::LifetimeOver { .. })), "{error}");
     assert!(start.elapsed() <= lifetime && start.elapsed() > lifetime - TTL / 10, "{:?}", start.elapsed());
     redlock.close().await.unwrap();
@@ -136,7 +143,10 @@ async fn work_that_panics_gives_the_lock_back() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let works = redlock.clone();
-    let work = tokio::spawn(async move { works.using("r", TTL, async |_| -> () { panic!("at work") }).await });
+    let work =
+        tokio::spawn(
+            async move { works.using("r", TTL, async |_| -> Result<(), UsingError> { panic!("at work") }).await },
+        );
     assert!(work.await.unwrap_err().is_panic());
     redlock.close().await.unwrap();
     assert!(is_free(&nodes));
@@ -146,7 +156,10 @@ async fn work_that_panics_gives_the_lock_back() {
 async fn a_call_that_is_dropped_gives_the_lock_back() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    let work = redlock.using("r", TTL, async |_| sleep(20 * TTL).await);
+    let work = redlock.using("r", TTL, async |_| {
+        sleep(20 * TTL).await;
+        Ok::<_, UsingError>(())
+    });
     assert!(tokio::time::timeout(5 * TTL, work).await.is_err());
     redlock.close().await.unwrap();
     assert!(is_free(&nodes));
@@ -159,7 +172,7 @@ async fn a_release_that_too_few_nodes_answer_does_not_cost_the_value() {
         .using("r", TTL, async |_| {
             nodes[0].stop();
             nodes[1].stop();
-            42
+            Ok::<_, UsingError>(42)
         })
         .await;
     assert_eq!(value.unwrap(), 42);
@@ -171,7 +184,7 @@ async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
         let nodes = MockNode::fleet(3);
         let redlock = redlock(&nodes);
         let began = Instant::now();
-        let used = redlock.using("r", UsingOptions::new(ttl).at_least(2 * TTL), async |_| 42);
+        let used = redlock.using("r", UsingOptions::new(ttl).at_least(2 * TTL), async |_| Ok::<_, UsingError>(42));
         let rival = async {
             sleep(2 * TTL - TTL / 10).await;
             redlock.try_acquire("r", TTL).await.unwrap()
@@ -182,7 +195,10 @@ async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
         assert!(is_free(&nodes), "{ttl:?}");
 
         // Work that takes longer is not held up.
-        let used = redlock.using("r", UsingOptions::new(ttl).at_least(TTL), async |_| sleep(3 * TTL).await);
+        let used = redlock.using("r", UsingOptions::new(ttl).at_least(TTL), async |_| {
+            sleep(3 * TTL).await;
+            Ok::<_, UsingError>(())
+        });
         used.await.unwrap();
         assert!(is_free(&nodes) && began.elapsed() < 5 * TTL + TTL / 5, "{:?}", began.elapsed());
     }
@@ -192,18 +208,21 @@ async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
 async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    let forget = || nodes.iter().for_each(|node| node.set("r", "another", None));
+    let forget = || {
+        nodes.iter().for_each(|node| node.set("r", "another", None));
+        Ok(())
+    };
     let options = UsingOptions::new(TTL).at_least(9 * TTL);
     let lost = redlock.using("r", options.clone(), async |_| forget()).await;
     assert!(matches!(lost, Err(UsingError::Lost(Loss::Gone { .. }))), "{lost:?}");
 
     nodes.iter().for_each(|node| node.remove("r"));
-    let used = redlock.using("r", options, async |_| 42);
+    let used = redlock.using("r", options, async |_| Ok::<_, UsingError>(42));
     let later = async {
         sleep(2 * TTL).await;
-        forget();
+        forget()
     };
-    let (value, ()) = tokio::join!(used, later);
+    let (value, _) = tokio::join!(used, later);
     assert_eq!(value.unwrap(), 42);
 }
 
@@ -217,6 +236,7 @@ async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
             node.set("r", "another", None);
             node.hang();
         }
+        Ok(())
     });
     let later = async {
         sleep(TTL / 3).await;
@@ -231,11 +251,40 @@ async fn a_lock_is_held_for_longer_than_an_hour_if_that_is_asked_for() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let at_least = Duration::from_secs(2 * 60 * 60);
-    let used = redlock.using("r", UsingOptions::new(TTL).at_least(at_least), async |_| ());
+    let used = redlock.using("r", UsingOptions::new(TTL).at_least(at_least), async |_| Ok::<_, UsingError>(()));
     let rival = async {
         sleep(at_least - TTL / 10).await;
         redlock.try_acquire("r", TTL).await.unwrap()
     };
     let (used, rival) = tokio::join!(used, rival);
     assert!(used.is_ok() && rival.is_none(), "{used:?}: {rival:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_of_the_work_is_returned_and_the_lock_released() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let work = async |_: &Lock| -> Result<(), Box<dyn Error>> { Err("the printer is on fire".into()) };
+    let error = redlock.using("r", TTL, work).await.unwrap_err();
+    assert_eq!(error.to_string(), "the printer is on fire");
+    assert!(is_free(&nodes));
+
+    // An error of the lock has the type of the work's error.
+    let _held = redlock.acquire("r", TTL).await.unwrap();
+    let error = redlock.using("r", AcquireOptions::new(TTL).retry(Retry::never()), work).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(UsingError::Acquire(error)) if error.is_contended()), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_fails_because_the_lock_is_lost_reports_the_loss() {
+    let nodes = MockNode::fleet(3);
+    let options = UsingOptions::new(TTL).on_loss(OnLoss::Tell);
+    let work = async |lock: &Lock| -> Result<(), UsingError> {
+        nodes.iter().for_each(|node| node.remove("r"));
+        lock.lost().await;
+        lock.check()?;
+        Ok(())
+    };
+    let error = redlock(&nodes).using("r", options, work).await.unwrap_err();
+    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
 }

@@ -48,14 +48,13 @@ impl LongJob {
 
     /// Works under a lock that is extended for as long as the work takes.
     pub(crate) async fn run(&self, redlock: &Redlock, ttl: Duration) -> Result<(), UsingError> {
-        let worked = redlock.using(RESOURCE, ttl, async |lock| self.work(lock).await).await?;
-        worked.map_err(UsingError::Lost)
+        redlock.using(RESOURCE, ttl, async |lock| Ok(self.work(lock).await?)).await
     }
 
     /// Works under a lock that nobody extends.
     pub(crate) async fn run_without_extend(&self, redlock: &Redlock, ttl: Duration) -> Result<(), UsingError> {
         let lock = redlock.acquire(RESOURCE, ttl).await?;
-        self.work(&lock).await.map_err(UsingError::Lost)
+        Ok(self.work(&lock).await?)
         // Dropped, the lock is given back.
     }
 

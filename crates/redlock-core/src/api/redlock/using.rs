@@ -95,12 +95,13 @@ pub enum UsingError {
     Acquire(#[from] AcquireError),
     /// The lock was lost before the work had ended: another may have worked at the same time.
     #[error(transparent)]
-    Lost(Loss),
+    Lost(#[from] Loss),
 }
 
 impl Redlock {
     /// Runs `work` under the lock on a resource or on several: acquires, [extends automatically](crate::AutoExtend) while the work
-    /// runs, and releases, whatever happens. Returns what the work returns.
+    /// runs, and releases, whatever happens. Returns what the work returns. The error of the work can be any type that
+    /// a [`UsingError`] converts to, for example `Box<dyn Error>`, `anyhow::Error` or `UsingError` itself.
     ///
     /// When the lock is lost, the work is dropped where it next has to wait, or told, as [`OnLoss`] says. An extend goes
     /// on for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so that work that
@@ -111,26 +112,30 @@ impl Redlock {
     /// use redlock_core::{Redlock, UsingError};
     /// use redlock_mock::MockNode;
     ///
+    /// async fn report(redlock: &Redlock) -> Result<u32, UsingError> {
+    ///     redlock
+    ///         .using("report", Duration::from_secs(30), async |lock| {
+    ///             let rows = 42; // takes as long as it takes
+    ///             lock.check()?; // right before a side effect: is it still ours?
+    ///             Ok(rows)
+    ///         })
+    ///         .await
+    /// }
+    ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let redlock = Redlock::new(MockNode::fleet(3))?;
-    /// let rows = redlock
-    ///     .using("report", Duration::from_secs(30), async |lock| {
-    ///         let rows = 42; // takes as long as it takes
-    ///         lock.check()?; // right before a side effect: is it still ours?
-    ///         Ok::<_, redlock_core::Loss>(rows)
-    ///     })
-    ///     .await??;
-    /// assert_eq!(rows, 42);
+    /// assert_eq!(report(&redlock).await?, 42);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`UsingError::Acquire`] if the work was not begun, [`UsingError::Lost`] if the lock was lost before the work had
-    /// ended. What the work returned after a loss is dropped: the work may keep it in a variable that it borrows. Where
-    /// too few nodes answer the release, the value is returned all the same, and the ttl ends the lock.
+    /// [`UsingError::Acquire`] if the work was not begun, the error of the work if it failed, and [`UsingError::Lost`] if
+    /// the lock was lost before the work had ended. A value that the work returned after a loss is dropped: the work may
+    /// keep it in a variable that it borrows. If too few nodes answer the release, the value is returned all the same,
+    /// and the TTL ends the lock.
     ///
     /// # Cancel safety
     ///
@@ -139,38 +144,40 @@ impl Redlock {
     /// # Panics
     ///
     /// As [`Redlock::acquire`], and if the work does.
-    pub async fn using<T>(
+    pub async fn using<T, E: From<UsingError>>(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
         options: impl Into<UsingOptions>,
-        work: impl AsyncFnOnce(&Lock) -> T,
-    ) -> Result<T, UsingError> {
+        work: impl AsyncFnOnce(&Lock) -> Result<T, E>,
+    ) -> Result<T, E> {
         let options = options.into();
-        let lock = self.acquire(resources, options.kept()).await?;
+        let lock = self.acquire(resources, options.kept()).await.map_err(UsingError::Acquire)?;
         cover(lock, options.on_loss, options.at_least, work).await
     }
 }
 
 /// Runs `work`, and releases the lock.
-async fn cover<T>(
+async fn cover<T, E: From<UsingError>>(
     lock: Lock,
     on_loss: OnLoss,
     at_least: Duration,
-    work: impl AsyncFnOnce(&Lock) -> T,
-) -> Result<T, UsingError> {
-    let value = {
+    work: impl AsyncFnOnce(&Lock) -> Result<T, E>,
+) -> Result<T, E> {
+    let worked = {
         let mut lost = pin!(lock.lost());
         let mut work = pin!(work(&lock));
         select! {
             // A loss first: the work must not take one more step without its lock.
             biased;
             loss = &mut lost => match on_loss {
-                OnLoss::Cancel => return Err(UsingError::Lost(loss)),
+                OnLoss::Cancel => return Err(UsingError::Lost(loss).into()),
                 OnLoss::Tell => work.await,
             },
-            value = &mut work => value,
+            worked = &mut work => worked,
         }
     };
-    lock.settle_after(at_least).await.map_err(UsingError::Lost)?;
+    let settled = lock.settle_after(at_least).await;
+    let value = worked?;
+    settled.map_err(UsingError::Lost)?;
     Ok(value)
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redlock_core::{AcquireOptions, Release, ReleaseError};
+use redlock_core::{AcquireOptions, Release, ReleaseError, UsingError};
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};
 
@@ -69,7 +69,7 @@ async fn a_hand_off_whose_requests_were_sent_twice_is_unknown_and_no_loss() {
         *waiting.lock().unwrap() = Some(waits(&redlock));
         sleep(ms(300)).await;
         twice();
-        "done"
+        Ok::<_, UsingError>("done")
     });
     assert_eq!(done.await.unwrap(), "done");
     let waiting = waiting.into_inner().unwrap().unwrap();
