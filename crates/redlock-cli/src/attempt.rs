@@ -42,7 +42,7 @@ pub(crate) async fn take(
         wait => {
             let options = match wait {
                 Some(wait) => options.deadline(wait),
-                None => options.retry(Retry::default().any_number()),
+                None => options.retry(Retry::default().unlimited()),
             };
             let mut taken = pin!(redlock.acquire(name, options));
             select! {

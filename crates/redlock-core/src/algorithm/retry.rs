@@ -95,7 +95,7 @@ impl Retry {
 
     /// Lifts the bound on attempts: only a deadline ends the call, or nodes whose [configuration](Retry) makes a quorum
     /// impossible.
-    pub fn any_number(self) -> Self {
+    pub fn unlimited(self) -> Self {
         Self { attempts: None, ..self }
     }
 
@@ -338,7 +338,7 @@ mod tests {
             base in 0_u64..400, jitter in 0_u64..400,
             rounds in prop::collection::vec((1_u64..300, prop::option::of(0_u64..500), any::<u64>()), 400),
         ) {
-            let retry = Retry::default().any_number().fixed(ms(base)).jitter(ms(jitter));
+            let retry = Retry::default().unlimited().fixed(ms(base)).jitter(ms(jitter));
             let retry = attempts.map_or(retry.clone(), |attempts| Retry { attempts: NonZeroU32::new(attempts), ..retry });
             let retry = deadline.map_or(retry.clone(), |deadline| retry.deadline(ms(deadline)));
             let (mut made, mut elapsed) = (0, Duration::ZERO);

@@ -72,7 +72,7 @@ impl AcquireOptions {
         match (self.retry, self.deadline) {
             (Some(retry), Some(deadline)) => retry.deadline(deadline),
             (Some(retry), None) => retry,
-            (None, Some(deadline)) => default.clone().any_number().deadline(deadline),
+            (None, Some(deadline)) => default.clone().unlimited().deadline(deadline),
             (None, None) => default.clone(),
         }
     }

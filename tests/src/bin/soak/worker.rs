@@ -155,7 +155,7 @@ impl Worker {
         self.note(What::Wants(section.resource));
         // Brief pauses: the more rounds there are, the more can go wrong.
         let retry = match section.drops_the_call {
-            true => Retry::default().any_number(),
+            true => Retry::default().unlimited(),
             false => Retry::until(section.patience),
         };
         let options = AcquireOptions::new(section.ttl)

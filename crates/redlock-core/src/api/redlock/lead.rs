@@ -73,7 +73,7 @@ impl Redlock {
     ) -> Result<T, AcquireError> {
         let resources = Resources::of(resources)?;
         let options = options.into().or(
-            Retry::default().any_number().exponential(Duration::from_millis(100), Duration::from_secs(2)),
+            Retry::default().unlimited().exponential(Duration::from_millis(100), Duration::from_secs(2)),
             AutoExtend::default().max_lifetime(Duration::MAX),
             true,
         );

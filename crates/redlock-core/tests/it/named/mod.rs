@@ -36,7 +36,7 @@ use crate::support::builder;
 const TTL: Duration = Duration::from_secs(10);
 
 fn redlock(nodes: &[MockNode]) -> Redlock {
-    builder(nodes).retry(Retry::default().any_number()).build().unwrap()
+    builder(nodes).retry(Retry::default().unlimited()).build().unwrap()
 }
 
 fn fleet(registry: Arc<dyn Registry>) -> (Vec<MockNode>, NamedLocks) {

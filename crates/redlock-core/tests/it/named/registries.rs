@@ -14,7 +14,7 @@ use super::{TTL, fleet, holding, kept};
 /// On threads of their own, so that calls meet in the registry and in its books.
 async fn many_tasks_at_once_unlock_only_their_own(registry: Arc<dyn Registry>) {
     let nodes = MockNode::fleet(3);
-    let pauses = Retry::default().any_number().fixed(Duration::from_millis(1));
+    let pauses = Retry::default().unlimited().fixed(Duration::from_millis(1));
     let redlock = Redlock::builder().nodes(nodes.clone()).retry(pauses).build().unwrap();
     let named = NamedLocks::new(&redlock, registry);
     let mut tasks = tokio::task::JoinSet::new();

@@ -102,7 +102,7 @@ async fn a_task_that_holds_one_of_the_names_and_waits_for_another_gets_it() {
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let second = theirs.acquire("b", patient()).await.unwrap();
     let all = tokio::spawn(async move {
-        let forever = AcquireOptions::new(TTL).retry(Retry::default().any_number());
+        let forever = AcquireOptions::new(TTL).retry(Retry::default().unlimited());
         ours.acquire(NAMES, forever).await.map(|_| ())
     });
     // It has reserved the first name by then and waits for the second.
