@@ -55,7 +55,7 @@ pub(super) async fn one_server_behind_two_names_is_an_error(lab: &Lab) {
     let names = format!("{} {}", nodes[1].name(), nodes[2].name());
     let report = check(nodes).await;
     assert_eq!(of(&report, Kind::SameServer), [(Severity::Error, names)], "{report}");
-    report.reject(Severity::Error).unwrap_err();
+    report.fail_on(Severity::Error).unwrap_err();
 }
 
 pub(super) async fn nodes_that_are_down_or_hang_are_told_and_hold_nobody_up(lab: &Lab) {

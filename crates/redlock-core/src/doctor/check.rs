@@ -39,7 +39,7 @@ impl Redlock {
     /// assert_eq!(report.findings()[0].kind, NodeFindingKind::SameServer);
     ///
     /// // At start-up: errors end the program, the rest is up to you.
-    /// let rejected = report.reject(Severity::Error).unwrap_err();
+    /// let rejected = report.fail_on(Severity::Error).unwrap_err();
     /// assert!(rejected.to_string().contains("another name"));
     /// # Ok(())
     /// # }

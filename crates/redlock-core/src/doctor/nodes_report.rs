@@ -57,7 +57,7 @@ impl NodesReport {
     /// # Errors
     ///
     /// [`NodesError::Rejected`], with the whole report, if anything is, or worse.
-    pub fn reject(self, from: Severity) -> Result<Self, NodesError> {
+    pub fn fail_on(self, from: Severity) -> Result<Self, NodesError> {
         if self.worst() >= Some(from) { Err(NodesError::Rejected(Box::new(self))) } else { Ok(self) }
     }
 
@@ -104,7 +104,7 @@ impl fmt::Display for OnOneLine<'_> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodesError {
-    /// Something was found that is as bad as the caller does not take: [`NodesReport::reject`].
+    /// Something was found that is as bad as the caller does not take: [`NodesReport::fail_on`].
     #[error("the nodes are not as they should be: {}", OnOneLine(.0))]
     Rejected(Box<NodesReport>),
     /// The call was not made on a tokio runtime. Nothing was sent.

@@ -249,7 +249,7 @@ fn nodes_can_be_checked() {
     let (nodes, redlock) = fleet();
     assert_eq!(redlock.check_nodes().unwrap().findings(), []);
     nodes[0].stop();
-    assert!(redlock.check_nodes().unwrap().reject(Severity::Error).is_err());
+    assert!(redlock.check_nodes().unwrap().fail_on(Severity::Error).is_err());
 }
 
 #[test]

@@ -31,7 +31,7 @@ async fn sound_nodes_are_told_sound() {
     assert_eq!(report.to_string(), "3 nodes checked: nothing found");
     let told: Vec<_> = report.nodes().map(|(name, facts)| (name.to_owned(), facts.is_some())).collect();
     assert_eq!(told, ["node-1", "node-2", "node-3"].map(|name| (name.to_owned(), true)));
-    assert_eq!(report.clone().reject(Severity::Notice).unwrap(), report);
+    assert_eq!(report.clone().fail_on(Severity::Notice).unwrap(), report);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +46,7 @@ async fn a_server_under_two_names_is_found_and_rejected() {
         "3 nodes checked: 1 error\nerror: node-2, other: one and the same server (run_id): it votes twice\n  \
          give each server once"
     );
-    let error = report.clone().reject(Severity::Warning).unwrap_err();
+    let error = report.clone().fail_on(Severity::Warning).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the nodes are not as they should be: 3 nodes checked: 1 error; error: node-2, other: one and the same server \
@@ -71,9 +71,9 @@ async fn the_caller_chooses_what_is_too_bad() {
         ]
     );
     assert!(report.to_string().starts_with("3 nodes checked: 1 warning, 1 notice\nwarning: node-1, node-3: "));
-    assert!(report.clone().reject(Severity::Error).is_ok());
-    assert!(report.clone().reject(Severity::Warning).is_err());
-    assert!(report.reject(Severity::Notice).is_err());
+    assert!(report.clone().fail_on(Severity::Error).is_ok());
+    assert!(report.clone().fail_on(Severity::Warning).is_err());
+    assert!(report.fail_on(Severity::Notice).is_err());
 }
 
 #[tokio::test(start_paused = true)]
