@@ -94,7 +94,7 @@ async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut told = None;
-    let options = UsingOptions::new(TTL).on_loss(OnLoss::Tell);
+    let options = UsingOptions::new(TTL).on_loss(OnLoss::Notify);
     let error = redlock
         .using("r", options, async |lock| {
             for node in &nodes {
@@ -278,7 +278,7 @@ async fn the_error_of_the_work_is_returned_and_the_lock_released() {
 #[tokio::test(start_paused = true)]
 async fn work_that_fails_because_the_lock_is_lost_reports_the_loss() {
     let nodes = MockNode::fleet(3);
-    let options = UsingOptions::new(TTL).on_loss(OnLoss::Tell);
+    let options = UsingOptions::new(TTL).on_loss(OnLoss::Notify);
     let work = async |lock: &Lock| -> Result<(), UsingError> {
         nodes.iter().for_each(|node| node.remove("r"));
         lock.lost().await;

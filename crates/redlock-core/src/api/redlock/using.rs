@@ -21,7 +21,7 @@ use crate::{
 ///
 /// let ten_minutes_at_most = AutoExtend::default().max_lifetime(Duration::from_secs(600));
 /// let acquire = AcquireOptions::new(Duration::from_secs(30)).auto_extend(ten_minutes_at_most);
-/// let options = UsingOptions::from(acquire).on_loss(OnLoss::Tell);
+/// let options = UsingOptions::from(acquire).on_loss(OnLoss::Notify);
 /// ```
 #[derive(Debug, Clone)]
 #[must_use]
@@ -38,8 +38,8 @@ pub enum OnLoss {
     /// It is dropped where it next has to wait.
     #[default]
     Cancel,
-    /// It goes on, and learns of the loss from [`Lock::lost`] and [`Lock::check`].
-    Tell,
+    /// It continues: [`Lock::lost`] and [`Lock::check`] report the loss.
+    Notify,
 }
 
 impl UsingOptions {
@@ -171,7 +171,7 @@ async fn cover<T, E: From<UsingError>>(
             biased;
             loss = &mut lost => match on_loss {
                 OnLoss::Cancel => return Err(UsingError::Lost(loss).into()),
-                OnLoss::Tell => work.await,
+                OnLoss::Notify => work.await,
             },
             worked = &mut work => worked,
         }
