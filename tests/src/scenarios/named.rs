@@ -44,7 +44,7 @@ pub(super) async fn a_newer_lock_of_another_task_is_never_deleted(lab: &Lab) {
     let redlock = lab.redlock(3);
     let named = redlock.named();
     named.lock("r", SHORT).await.unwrap();
-    let newer = named.on_behalf_of("another");
+    let newer = named.with_owner("another");
     newer.lock("r", AcquireOptions::new(TTL).deadline(10 * SHORT)).await.unwrap();
     let error = named.unlock("r").await.unwrap_err();
     assert!(matches!(error, UnlockError::Expired { .. }), "{error}");
@@ -71,7 +71,7 @@ pub(super) async fn release_all_leaves_nothing_behind(lab: &Lab) {
     let redlock = lab.redlock(3);
     let named = redlock.named();
     for number in 0..50 {
-        named.on_behalf_of(number.to_string()).lock(format!("r{number:02}"), TTL).await.unwrap();
+        named.with_owner(number.to_string()).lock(format!("r{number:02}"), TTL).await.unwrap();
     }
     let outcomes = named.release_all().await;
     assert_eq!(outcomes.len(), 50);

@@ -23,10 +23,10 @@ impl NamedLocks {
         Self { named, worker }
     }
 
-    /// As [`crate::NamedLocks::on_behalf_of`].
+    /// As [`crate::NamedLocks::with_owner`].
     #[must_use]
-    pub fn on_behalf_of(&self, label: impl AsRef<str>) -> Self {
-        Self { named: self.named.on_behalf_of(label), worker: self.worker.clone() }
+    pub fn with_owner(&self, label: impl AsRef<str>) -> Self {
+        Self { named: self.named.with_owner(label), worker: self.worker.clone() }
     }
 
     /// As [`crate::NamedLocks::lock`].

@@ -19,7 +19,7 @@ pub enum UnlockError {
         name: Resource,
     },
     /// Another task of this process holds it.
-    #[error("could not unlock {}: another task holds it; unlock it there, or share it with `on_behalf_of`", Named(.name))]
+    #[error("could not unlock {}: another task holds it; unlock it there, or share it with `with_owner`", Named(.name))]
     HeldByAnother {
         /// What was to be unlocked.
         name: Resource,

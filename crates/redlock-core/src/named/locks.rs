@@ -70,16 +70,16 @@ impl NamedLocks {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let named = Redlock::new(MockNode::fleet(3))?.named();
     ///
-    /// let begins = named.on_behalf_of("order 7");
+    /// let begins = named.with_owner("order 7");
     /// tokio::spawn(async move { begins.lock("invoice:42", Duration::from_secs(10)).await }).await??;
     ///
-    /// let ends = named.on_behalf_of("order 7");
+    /// let ends = named.with_owner("order 7");
     /// tokio::spawn(async move { ends.unlock("invoice:42").await }).await??;
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn on_behalf_of(&self, label: impl AsRef<str>) -> Self {
+    pub fn with_owner(&self, label: impl AsRef<str>) -> Self {
         Self { label: Some(label.as_ref().into()), ..self.clone() }
     }
 

@@ -31,7 +31,7 @@
 //! A lock belongs to the task that locked it, and outside of tasks to the thread: what `block_on` runs, and so the body
 //! of `#[tokio::main]`, is outside. Futures that run side by side *within* one task (`join!`, `select!`, streams) are
 //! one and the same holder, and so must not share names. For them, for work that locks in one task and unlocks in
-//! another, and for executors that move work between threads there is [`NamedLocks::on_behalf_of`].
+//! another, and for executors that move work between threads there is [`NamedLocks::with_owner`].
 //!
 //! Nothing is reentrant: a task that locks a name twice waits for itself, as for anybody else.
 //!

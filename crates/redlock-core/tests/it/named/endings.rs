@@ -53,7 +53,7 @@ async fn an_expired_lock_is_replaced_by_the_next_of_its_holder(registry: Arc<dyn
 
 async fn a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now(registry: Arc<dyn Registry>) {
     let (_, named) = fleet(registry);
-    let (ours, theirs) = (named.on_behalf_of("ours"), named.on_behalf_of("theirs"));
+    let (ours, theirs) = (named.with_owner("ours"), named.with_owner("theirs"));
     for _ in 0..3 {
         ours.lock("r", TTL).await.unwrap();
         sleep(2 * TTL).await;

@@ -102,7 +102,7 @@ async fn a_newer_lock_of_another_task_is_never_deleted(registry: Arc<dyn Registr
     let (nodes, named) = fleet(registry);
     named.lock("r", TTL).await.unwrap();
     sleep(2 * TTL).await;
-    let newer = named.on_behalf_of("another");
+    let newer = named.with_owner("another");
     newer.lock("r", TTL).await.unwrap();
     let values: Vec<_> = nodes.iter().map(|node| node.peek("r")).collect();
 
@@ -120,7 +120,7 @@ async fn a_newer_lock_of_another_task_is_never_deleted(registry: Arc<dyn Registr
 async fn an_unlock_that_takes_long_leaves_the_next_lock_alone(registry: Arc<dyn Registry>) {
     let latency = Duration::from_millis(40);
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(latency)).collect();
-    let named = NamedLocks::new(&redlock(&nodes), registry).on_behalf_of("all");
+    let named = NamedLocks::new(&redlock(&nodes), registry).with_owner("all");
     named.lock("r", TTL).await.unwrap();
     let unlocks = tokio::spawn({
         let named = named.clone();
@@ -138,11 +138,11 @@ async fn an_unlock_that_takes_long_leaves_the_next_lock_alone(registry: Arc<dyn 
 
 async fn two_tasks_share_a_lock_by_a_label(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
-    elsewhere(&named, |named| async move { named.on_behalf_of("order 7").lock("r", TTL).await.unwrap() }).await;
+    elsewhere(&named, |named| async move { named.with_owner("order 7").lock("r", TTL).await.unwrap() }).await;
     assert!(matches!(named.unlock("r").await, Err(UnlockError::HeldByAnother { .. })));
-    assert!(matches!(named.on_behalf_of("order 8").unlock("r").await, Err(UnlockError::HeldByAnother { .. })));
-    assert!(named.on_behalf_of("order 7").validity("r") > TTL / 2);
-    assert_eq!(unlocked_elsewhere(&named.on_behalf_of("order 7"), "r").await.unwrap(), Release::Released);
+    assert!(matches!(named.with_owner("order 8").unlock("r").await, Err(UnlockError::HeldByAnother { .. })));
+    assert!(named.with_owner("order 7").validity("r") > TTL / 2);
+    assert_eq!(unlocked_elsewhere(&named.with_owner("order 7"), "r").await.unwrap(), Release::Released);
     assert_eq!(holding(&nodes, "r"), 0);
 }
 
@@ -151,7 +151,7 @@ async fn no_lock_is_reentrant(registry: Arc<dyn Registry>) {
     named.lock("r", TTL).await.unwrap();
     let once = AcquireOptions::new(TTL).retry(Retry::never());
     assert!(named.lock("r", once.clone()).await.unwrap_err().is_contended());
-    assert!(named.on_behalf_of("another").lock("r", once).await.unwrap_err().is_contended());
+    assert!(named.with_owner("another").lock("r", once).await.unwrap_err().is_contended());
     // What failed has changed nothing.
     assert_eq!((named.count(), named.unlock("r").await.unwrap()), (1, Release::Released));
 }

@@ -87,9 +87,9 @@ async fn an_evicted_lock_stays_held_until_its_ttl_ends_and_is_told() {
     registry.forget();
     // Its holder relies on what it was told.
     assert_eq!(named.validity("r"), validity - TTL / 2);
-    assert_eq!(named.on_behalf_of("another").validity("r"), Duration::ZERO);
+    assert_eq!(named.with_owner("another").validity("r"), Duration::ZERO);
     let once = AcquireOptions::new(TTL).retry(Retry::never());
-    assert!(named.on_behalf_of("another").lock("r", once.clone()).await.unwrap_err().is_contended());
+    assert!(named.with_owner("another").lock("r", once.clone()).await.unwrap_err().is_contended());
     let error = named.unlock("r").await.unwrap_err();
     let UnlockError::Evicted { left, .. } = error else { panic!("{error}") };
     assert_eq!(left, validity - TTL / 2);
@@ -129,7 +129,7 @@ async fn a_lock_that_ended_before_the_registry_dropped_it_is_told_expired() {
     sleep(2 * TTL).await;
     registry.forget();
     sleep(TTL).await;
-    named.on_behalf_of("another").lock("r", TTL).await.unwrap();
+    named.with_owner("another").lock("r", TTL).await.unwrap();
     let error = named.unlock("r").await.unwrap_err();
     let UnlockError::Expired { ago: Some(ago), .. } = error else { panic!("{error}") };
     assert!(ago > 2 * TTL && ago < 2 * TTL + TTL / 10, "{ago:?}");
@@ -141,7 +141,7 @@ async fn a_lock_that_ended_before_the_registry_dropped_it_is_told_expired() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_says_what_it_is_and_not_how_to_unlock_it() {
     let (nodes, named, registry) = forgetful();
-    named.on_behalf_of("order 7").lock("r", TTL).await.unwrap();
+    named.with_owner("order 7").lock("r", TTL).await.unwrap();
     let token = String::from_utf8(nodes[0].peek("r").unwrap()).unwrap();
     let printed = format!("{:?}", registry.take_all());
     assert!(printed.contains(r#"name: "r", caller: Label("order 7")"#) && printed.contains("validity"), "{printed}");

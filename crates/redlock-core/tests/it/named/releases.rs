@@ -74,7 +74,7 @@ async fn release_all_gives_all_back_and_tells_of_each(registry: Arc<dyn Registry
     let (nodes, named) = fleet(registry);
     for (number, name) in ["d", "a", "c", "b"].into_iter().enumerate() {
         let ttl = if name == "c" { TTL / 10 } else { TTL };
-        named.on_behalf_of(number.to_string()).lock(name, ttl).await.unwrap();
+        named.with_owner(number.to_string()).lock(name, ttl).await.unwrap();
     }
     named.lock("e", kept(20 * TTL)).await.unwrap();
     nodes.iter().for_each(|node| node.set("b", "another", None));
