@@ -61,7 +61,7 @@ async fn is_distrusted(backend: Backend) {
     servers[1].stop().await.unwrap();
 
     // And it counts again when all has expired that the jump has cut short.
-    let in_time = AcquireOptions::new(TTL).deadline(Duration::from_secs(30));
+    let in_time = AcquireOptions::new(TTL).timeout(Duration::from_secs(30));
     let lock = redlock.acquire("r", in_time).await.unwrap();
     assert!(seen.elapsed() > DISTRUST - Duration::from_millis(500), "{:?}", seen.elapsed());
     assert_eq!(lock.release().await.unwrap(), Release::Released);

@@ -125,7 +125,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     let (first, second) = (open()?, open()?);
     // Long enough for the one before to end, whatever is left of it.
     let acquire = async |redlock: &Redlock| -> Result<(Lock, FencingToken)> {
-        let lock = redlock.acquire(RESOURCE, AcquireOptions::new(TTL).deadline(TTL * 10)).await?;
+        let lock = redlock.acquire(RESOURCE, AcquireOptions::new(TTL).timeout(TTL * 10)).await?;
         let fence = lock.fencing_token().context("a lock without a fencing token")?;
         Ok((lock, fence))
     };

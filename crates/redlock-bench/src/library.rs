@@ -15,7 +15,7 @@ pub(crate) enum Tuning {
     Defaults,
     /// For a lock that many want: asks again after some 3 ms, a minute long.
     Impatient,
-    /// Its defaults, and a deadline of a minute.
+    /// Its defaults, and a timeout of a minute.
     Patient,
     /// Its defaults, and a fencing token with each lock.
     Fenced,

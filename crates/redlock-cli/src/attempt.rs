@@ -41,7 +41,7 @@ pub(crate) async fn take(
         Some(Duration::ZERO) => take_if_free(redlock, name, options).await,
         wait => {
             let options = match wait {
-                Some(wait) => options.deadline(wait),
+                Some(wait) => options.timeout(wait),
                 None => options.retry(Retry::default().unlimited()),
             };
             let mut taken = pin!(redlock.acquire(name, options));

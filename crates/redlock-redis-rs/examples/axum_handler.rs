@@ -78,7 +78,7 @@ async fn charge(State(service): State<Arc<Service>>, Path(invoice): Path<u64>) -
 
 impl Service {
     async fn charge_under_lock(self: Arc<Self>, invoice: u64) -> Result<String, Refusal> {
-        let options = AcquireOptions::new(TTL).deadline(PATIENCE);
+        let options = AcquireOptions::new(TTL).timeout(PATIENCE);
         let lock = self.redlock.acquire(format!("invoice:{invoice}"), options).await?;
         let charged = self.bank.charge(invoice, &lock).await;
         if let Err(error) = lock.release().await {

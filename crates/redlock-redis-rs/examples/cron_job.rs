@@ -40,7 +40,7 @@ async fn run() -> Result<()> {
     let at_least = env::var("AT_LEAST").map_or(Ok(50), |seconds| seconds.parse()).context("AT_LEAST in seconds")?;
     let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
 
-    let options = AcquireOptions::new(TTL).deadline(TIES);
+    let options = AcquireOptions::new(TTL).timeout(TIES);
     let work = async |lock: &Lock| {
         // The clocks of hosts differ: whoever reaches this minute a little later must still find it taken.
         let (done, ()) = tokio::join!(job(lock), sleep(Duration::from_secs(at_least)));

@@ -83,7 +83,7 @@ async fn upkeep(prometheus: PrometheusHandle) {
 async fn work(worker: u64, redlock: Redlock, stop: CancellationToken) {
     // Extended twice as often as by default, for a picture with more in it.
     let often = AutoExtend::default().period(TTL / 6);
-    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(1)).auto_extend(often);
+    let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(1)).auto_extend(often);
     let mut turn = worker;
     while !stop.is_cancelled() {
         turn += 1;

@@ -77,7 +77,7 @@ impl Retry {
                 redlock_core::Retry::attempts(attempts).fixed(millis(pause)).jitter(millis(pause))
             }
             Self::Until(until, pause) => {
-                redlock_core::Retry::until(millis(until)).fixed(millis(pause)).jitter(millis(pause))
+                redlock_core::Retry::timeout(millis(until)).fixed(millis(pause)).jitter(millis(pause))
             }
         }
     }

@@ -163,7 +163,7 @@ pub(super) async fn work_under_the_lock_is_exclusive(lab: &Lab) {
     const WORKERS: u32 = 8;
     const SECTIONS: u32 = 10;
     let (inside, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-    let brief = Retry::until(2 * TTL).fixed(Duration::from_millis(10)).jitter(Duration::from_millis(10));
+    let brief = Retry::timeout(2 * TTL).fixed(Duration::from_millis(10)).jitter(Duration::from_millis(10));
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
             let redlock = lab.builder(3).retry(brief.clone()).build().unwrap();

@@ -169,7 +169,7 @@ pub(super) async fn what_no_retry_can_cure_is_not_tried_until_the_end(lab: &Lab)
     let alone = Redlock::builder().node(lab.open(&format!("redis://:hunter2@127.0.0.1:{}", server.port())));
     let alone = alone.node_timeout(Duration::from_secs(5)).build().unwrap();
     // A minute: an attempt may take long on a busy machine.
-    let patient = AcquireOptions::new(TTL).deadline(Duration::from_secs(60));
+    let patient = AcquireOptions::new(TTL).timeout(Duration::from_secs(60));
     let error = alone.acquire("r", patient).await.unwrap_err();
     assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
 }

@@ -54,7 +54,7 @@ pub(super) async fn contenders_get_tokens_in_the_order_of_their_locks(lab: &Lab)
             let (redlock, tokens) = (fenced(lab, 3), Arc::clone(&tokens));
             tokio::spawn(async move {
                 for _ in 0..5 {
-                    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(60));
+                    let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(60));
                     let lock = redlock.acquire("r", options).await.unwrap();
                     tokens.lock().unwrap().push(lock.fencing_token().unwrap());
                     lock.release().await.unwrap();

@@ -61,7 +61,7 @@ pub(super) async fn a_new_fleet_that_nobody_opened_opens_by_itself(lab: &Lab) {
     assert!(error.to_string().contains("in quarantine after a restart ("), "{error}");
     let told = quarantines(&error).into_iter().flatten().max().unwrap();
     assert!(told > SHORT / 2 && told <= SHORT, "{told:?}");
-    let options = AcquireOptions::new(SHORT).deadline(Duration::from_secs(30));
+    let options = AcquireOptions::new(SHORT).timeout(Duration::from_secs(30));
     let lock = redlock.acquire("r", options).await.unwrap();
     assert!(started.elapsed() >= SHORT);
     lock.release().await.unwrap();
@@ -119,7 +119,7 @@ pub(super) async fn the_quarantine_ends_after_the_longest_ttl(lab: &Lab) {
     let redlock = open(lab, 1, SHORT).await;
     redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
     lab.restart(0).await;
-    let options = AcquireOptions::new(SHORT).deadline(Duration::from_secs(30));
+    let options = AcquireOptions::new(SHORT).timeout(Duration::from_secs(30));
     redlock.acquire("r", options).await.unwrap().release().await.unwrap();
     redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
     close([redlock]).await;
@@ -196,7 +196,7 @@ pub(super) async fn a_node_that_kept_its_data_is_quarantined_as_well(lab: &Lab) 
     server.stop().await.unwrap();
     server.start().await.unwrap();
     // Nobody can tell whether the last of it is missing.
-    let options = AcquireOptions::new(LONG).deadline(Duration::from_secs(5));
+    let options = AcquireOptions::new(LONG).timeout(Duration::from_secs(5));
     let error = redlock.acquire("r", options).await.unwrap_err();
     assert!(error.to_string().contains("in quarantine"), "{error}");
     assert_eq!(lock.release().await.unwrap(), Release::Released);

@@ -62,7 +62,7 @@ async fn acquisitions(redlock: &Redlock, during: Duration) -> usize {
     let start = Instant::now();
     let mut acquired = 0;
     while start.elapsed() < during {
-        let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(1));
+        let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(1));
         if let Ok(lock) = redlock.acquire("r", options).await {
             acquired += usize::from(lock.release().await.is_ok());
         }

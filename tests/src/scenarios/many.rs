@@ -94,7 +94,7 @@ pub(super) async fn names_in_any_order_never_deadlock(lab: &Lab) {
             let (redlock, inside, done) = (lab.redlock(3), Arc::clone(&inside), Arc::clone(&done));
             tokio::spawn(async move {
                 let pause = Duration::from_millis(20);
-                let retry = Retry::until(Duration::from_secs(60)).fixed(pause).jitter(pause);
+                let retry = Retry::timeout(Duration::from_secs(60)).fixed(pause).jitter(pause);
                 for _ in 0..5 {
                     let lock = redlock.acquire(names, AcquireOptions::new(TTL).retry(retry.clone())).await.unwrap();
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
@@ -120,7 +120,7 @@ pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_eac
                 let redlock = redlock.clone();
                 queued.spawn(async move {
                     loop {
-                        let retry = Retry::until(Duration::from_secs(60));
+                        let retry = Retry::timeout(Duration::from_secs(60));
                         let lock = redlock.acquire(name, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         let _ = lock.release().await;
@@ -131,7 +131,7 @@ pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_eac
     }
     let redlock = lab.redlock(3);
     for _ in 0..3 {
-        let retry = Retry::until(Duration::from_secs(30));
+        let retry = Retry::timeout(Duration::from_secs(30));
         let lock = redlock.acquire(["b", "a"], AcquireOptions::new(TTL).retry(retry)).await.unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
     }

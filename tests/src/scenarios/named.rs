@@ -45,7 +45,7 @@ pub(super) async fn a_newer_lock_of_another_task_is_never_deleted(lab: &Lab) {
     let named = redlock.named();
     named.lock("r", SHORT).await.unwrap();
     let newer = named.with_owner("another");
-    newer.lock("r", AcquireOptions::new(TTL).deadline(10 * SHORT)).await.unwrap();
+    newer.lock("r", AcquireOptions::new(TTL).timeout(10 * SHORT)).await.unwrap();
     let error = named.unlock("r").await.unwrap_err();
     assert!(matches!(error, UnlockError::Expired { .. }), "{error}");
     let error = unlocked_elsewhere(&named, "r").await.unwrap_err();

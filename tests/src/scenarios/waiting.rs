@@ -28,12 +28,12 @@ const WAITERS: &str = "r:redlock:waiters";
 
 /// Polls so rarely that only who is woken is on time.
 fn patient() -> AcquireOptions {
-    AcquireOptions::new(TTL).retry(Retry::until(3 * PAUSE).fixed(PAUSE).jitter(Duration::ZERO))
+    AcquireOptions::new(TTL).retry(Retry::timeout(3 * PAUSE).fixed(PAUSE).jitter(Duration::ZERO))
 }
 
 /// Polls often enough without being woken.
 fn polling() -> AcquireOptions {
-    AcquireOptions::new(TTL).retry(Retry::until(PAUSE).fixed(Duration::from_millis(50)))
+    AcquireOptions::new(TTL).retry(Retry::timeout(PAUSE).fixed(Duration::from_millis(50)))
 }
 
 pub(super) async fn a_release_wakes_a_waiter_of_another_process(lab: &Lab) {

@@ -69,9 +69,9 @@ pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
         Tuning::Defaults => options,
         Tuning::Impatient => {
             let (pause, jitter) = (Duration::from_millis(3), Duration::from_millis(2));
-            options.retry(Retry::until(MINUTE).fixed(pause).jitter(jitter))
+            options.retry(Retry::timeout(MINUTE).fixed(pause).jitter(jitter))
         }
-        Tuning::Patient => options.deadline(MINUTE),
+        Tuning::Patient => options.timeout(MINUTE),
         Tuning::Fenced => options.fencing(true),
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
         title: "Does it exclude?",
         what: "Fifty tasks read a number, let others run, and write it plus one, each time under the lock and \
                under nothing else. A count below what is expected means two holders at a time. Everybody with \
-               defaults, ours with a deadline of a minute; a call that gives up is counted and made again.",
+               defaults, ours with a timeout of a minute; a call that gives up is counted and made again.",
         tables: Vec::new(),
         targets: Vec::new(),
         notes: Vec::new(),

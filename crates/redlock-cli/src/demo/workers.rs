@@ -129,7 +129,7 @@ impl Worker {
             job.tally.rounds_lost.add_one();
             job.pause
         };
-        AcquireOptions::new(TTL).retry(Retry::until(CALL_WAITS).custom(pause).jitter(jitter))
+        AcquireOptions::new(TTL).retry(Retry::timeout(CALL_WAITS).custom(pause).jitter(jitter))
     }
 
     /// The critical section.

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-/// Whether and when another round follows a lost one: up to so many attempts, up to a deadline, or both; whichever
+/// Whether and when another round follows a lost one: up to so many attempts, up to a timeout, or both; whichever
 /// comes first.
 ///
 /// The default makes up to 20 attempts with a pause of 200 ms, give or take 100 ms: about four seconds.
@@ -16,14 +16,14 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 /// use std::time::Duration;
 /// use redlock_core::Retry;
 ///
-/// let patient = Retry::until(Duration::from_secs(30)).exponential(Duration::from_millis(50), Duration::from_secs(2));
+/// let patient = Retry::timeout(Duration::from_secs(30)).exponential(Duration::from_millis(50), Duration::from_secs(2));
 /// let brief = Retry::attempts(3).fixed(Duration::from_millis(100)).jitter(Duration::from_millis(50));
 /// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Retry {
     attempts: Option<NonZeroU32>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
     backoff: Backoff,
     jitter: Duration,
 }
@@ -49,8 +49,8 @@ pub enum Next {
 pub enum Stop {
     /// All attempts are made.
     Attempts,
-    /// The deadline has passed.
-    Deadline,
+    /// The timeout has passed.
+    TimedOut,
 }
 
 impl Default for Retry {
@@ -62,11 +62,11 @@ impl Default for Retry {
 impl Retry {
     const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
     const DEFAULT_JITTER: Duration = Duration::from_millis(100);
-    /// What is left for the last round before a deadline. The deadline cuts off a round that takes longer.
+    /// What is left for the last round before a timeout. The timeout cuts off a round that takes longer.
     const LAST_ROUND: Duration = Duration::from_millis(50);
 
-    fn new(attempts: Option<NonZeroU32>, deadline: Option<Duration>) -> Self {
-        Self { attempts, deadline, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
+    fn new(attempts: Option<NonZeroU32>, timeout: Option<Duration>) -> Self {
+        Self { attempts, timeout, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
     }
 
     /// One attempt, no retry.
@@ -83,17 +83,17 @@ impl Retry {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
     }
 
-    /// Any number of attempts until so long after the call.
-    pub fn until(deadline: Duration) -> Self {
-        Self::new(None, Some(deadline))
+    /// Makes attempts until this much time has passed since the call began.
+    pub fn timeout(timeout: Duration) -> Self {
+        Self::new(None, Some(timeout))
     }
 
-    /// Also ends so long after the call. A round in flight is cut off then.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline: Some(deadline), ..self }
+    /// Ends the call also when this much time has passed since it began. A round in flight is cut off then.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
     }
 
-    /// Lifts the bound on attempts: only a deadline ends the call, or nodes whose [configuration](Retry) makes a quorum
+    /// Lifts the bound on attempts: only a timeout ends the call, or nodes whose [configuration](Retry) makes a quorum
     /// impossible.
     pub fn unlimited(self) -> Self {
         Self { attempts: None, ..self }
@@ -130,19 +130,19 @@ impl Retry {
     /// When the call ends at the latest, counted from its start.
     #[must_use]
     pub fn ends_after(&self) -> Option<Duration> {
-        self.deadline
+        self.timeout
     }
 
     /// Whether no other attempt follows this one (counted from 1) that has the time for a whole round.
     #[must_use]
     pub fn is_last(&self, attempt: u32, elapsed: Duration) -> bool {
-        let leaves_none = |deadline| self.spare(deadline, elapsed).is_zero();
-        self.attempts.is_some_and(|attempts| attempt >= attempts.get()) || self.deadline.is_some_and(leaves_none)
+        let leaves_none = |timeout| self.spare(timeout, elapsed).is_zero();
+        self.attempts.is_some_and(|attempts| attempt >= attempts.get()) || self.timeout.is_some_and(leaves_none)
     }
 
     /// Returns what follows the loss of this attempt (counted from 1), so long after the call.
     ///
-    /// A pause before a deadline is cut so that one more round fits in. What is left after that round is waited for:
+    /// A pause before a timeout is cut so that one more round fits in. What is left after that round is waited for:
     /// the lock may still be released. `free_after` is when the lock may be free at the latest, where it is known.
     /// `random` decides the jitter.
     #[must_use]
@@ -151,17 +151,17 @@ impl Retry {
             return Next::Stop(Stop::Attempts);
         }
         let pause = self.pause(attempt, random).min(free_after.unwrap_or(Duration::MAX));
-        let Some(deadline) = self.deadline else { return Next::After(pause) };
-        match (deadline.saturating_sub(elapsed), self.spare(deadline, elapsed)) {
-            (Duration::ZERO, _) => Next::Stop(Stop::Deadline),
+        let Some(timeout) = self.timeout else { return Next::After(pause) };
+        match (timeout.saturating_sub(elapsed), self.spare(timeout, elapsed)) {
+            (Duration::ZERO, _) => Next::Stop(Stop::TimedOut),
             (left, Duration::ZERO) => Next::After(pause.min(left)),
             (_, spare) => Next::After(pause.min(spare)),
         }
     }
 
-    /// What is left until the last round before a deadline has to begin.
-    fn spare(&self, deadline: Duration, elapsed: Duration) -> Duration {
-        (deadline - Self::LAST_ROUND.min(deadline / 2)).saturating_sub(elapsed)
+    /// What is left until the last round before a timeout has to begin.
+    fn spare(&self, timeout: Duration, elapsed: Duration) -> Duration {
+        (timeout - Self::LAST_ROUND.min(timeout / 2)).saturating_sub(elapsed)
     }
 
     fn pause(&self, attempt: u32, random: u64) -> Duration {
@@ -200,7 +200,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// The pause after an attempt, without deadline and hint.
+    /// The pause after an attempt, without timeout and hint.
     fn pause(retry: &Retry, attempt: u32, random: u64) -> Option<Duration> {
         match retry.next(attempt, Duration::ZERO, None, random) {
             Next::After(pause) => Some(pause),
@@ -242,7 +242,7 @@ mod tests {
             endless.clone().exponential(Duration::MAX, Duration::MAX),
             endless.clone().exponential(Duration::from_nanos(1), Duration::MAX),
             endless.clone().custom(|_| Duration::MAX),
-            endless.deadline(Duration::MAX),
+            endless.with_timeout(Duration::MAX),
         ];
         for retry in schedules {
             for attempt in [0, 1, u32::MAX - 1] {
@@ -292,24 +292,24 @@ mod tests {
 
     #[test]
     fn the_last_pause_leaves_time_for_a_round_and_the_rest_is_waited_for() {
-        let retry = Retry::until(ms(1000)).jitter(Duration::ZERO);
+        let retry = Retry::timeout(ms(1000)).jitter(Duration::ZERO);
         let next = |elapsed| retry.next(1, ms(elapsed), None, 0);
         assert_eq!(next(700), Next::After(ms(200)));
         assert_eq!(next(900), Next::After(ms(50)));
         assert_eq!(next(952), Next::After(ms(48)));
         assert_eq!(retry.next(1, ms(952), Some(ms(20)), 0), Next::After(ms(20)));
-        assert_eq!(next(1000), Next::Stop(Stop::Deadline));
-        assert_eq!(next(5000), Next::Stop(Stop::Deadline));
+        assert_eq!(next(1000), Next::Stop(Stop::TimedOut));
+        assert_eq!(next(5000), Next::Stop(Stop::TimedOut));
         assert_eq!([949, 950, 1000].map(|elapsed| retry.is_last(1, ms(elapsed))), [false, true, true]);
     }
 
     #[test]
     fn at_most_half_of_a_short_deadline_is_left_for_the_last_round() {
-        let retry = Retry::until(ms(60)).jitter(Duration::ZERO);
+        let retry = Retry::timeout(ms(60)).jitter(Duration::ZERO);
         assert_eq!(retry.next(1, ms(1), None, 0), Next::After(ms(29)));
         assert_eq!(retry.next(1, ms(30), None, 0), Next::After(ms(30)));
-        assert_eq!(retry.next(1, ms(60), None, 0), Next::Stop(Stop::Deadline));
-        assert_eq!(Retry::until(Duration::ZERO).next(1, ms(0), None, 0), Next::Stop(Stop::Deadline));
+        assert_eq!(retry.next(1, ms(60), None, 0), Next::Stop(Stop::TimedOut));
+        assert_eq!(Retry::timeout(Duration::ZERO).next(1, ms(0), None, 0), Next::Stop(Stop::TimedOut));
     }
 
     #[test]
@@ -334,13 +334,13 @@ mod tests {
 
         #[test]
         fn a_schedule_keeps_its_count_and_its_deadline(
-            attempts in prop::option::of(1_u32..40), deadline in prop::option::of(0_u64..3_000),
+            attempts in prop::option::of(1_u32..40), timeout in prop::option::of(0_u64..3_000),
             base in 0_u64..400, jitter in 0_u64..400,
             rounds in prop::collection::vec((1_u64..300, prop::option::of(0_u64..500), any::<u64>()), 400),
         ) {
             let retry = Retry::default().unlimited().fixed(ms(base)).jitter(ms(jitter));
             let retry = attempts.map_or(retry.clone(), |attempts| Retry { attempts: NonZeroU32::new(attempts), ..retry });
-            let retry = deadline.map_or(retry.clone(), |deadline| retry.deadline(ms(deadline)));
+            let retry = timeout.map_or(retry.clone(), |timeout| retry.with_timeout(ms(timeout)));
             let (mut made, mut elapsed) = (0, Duration::ZERO);
             for (took, free_after, random) in rounds {
                 made += 1;
@@ -351,35 +351,35 @@ mod tests {
                         prop_assert!(attempts.is_none_or(|attempts| made < attempts));
                         prop_assert!(pause <= ms(base + jitter).min(free_after.unwrap_or(Duration::MAX)));
                         elapsed += pause;
-                        prop_assert!(deadline.is_none_or(|deadline| elapsed <= ms(deadline)), "the call ends in time");
+                        prop_assert!(timeout.is_none_or(|timeout| elapsed <= ms(timeout)), "the call ends in time");
                     }
                     Next::Stop(Stop::Attempts) => {
                         prop_assert_eq!(Some(made), attempts);
                         return Ok(());
                     }
-                    Next::Stop(Stop::Deadline) => {
-                        prop_assert!(deadline.is_some_and(|deadline| elapsed >= ms(deadline)));
+                    Next::Stop(Stop::TimedOut) => {
+                        prop_assert!(timeout.is_some_and(|timeout| elapsed >= ms(timeout)));
                         return Ok(());
                     }
                 }
             }
-            prop_assert!(attempts.is_none() && deadline.is_none(), "a bounded schedule ends");
+            prop_assert!(attempts.is_none() && timeout.is_none(), "a bounded schedule ends");
         }
 
         #[test]
         fn no_pause_ends_after_the_deadline(
-            deadline in duration(), elapsed in duration(), free_after in prop::option::of(duration()),
+            timeout in duration(), elapsed in duration(), free_after in prop::option::of(duration()),
             attempt in any::<u32>(), random in any::<u64>(),
         ) {
-            let (left, retry) = (deadline.saturating_sub(elapsed), Retry::until(deadline));
+            let (left, retry) = (timeout.saturating_sub(elapsed), Retry::timeout(timeout));
             match retry.next(attempt, elapsed, free_after, random) {
                 Next::After(pause) => {
                     prop_assert!(pause <= left);
                     prop_assert!(pause <= free_after.unwrap_or(Duration::MAX));
-                    let leaves_time = left - pause >= ms(50).min(deadline / 2);
+                    let leaves_time = left - pause >= ms(50).min(timeout / 2);
                     prop_assert!(leaves_time || retry.is_last(attempt, elapsed), "one more round fits in");
                 }
-                Next::Stop(stop) => prop_assert_eq!((stop, left), (Stop::Deadline, Duration::ZERO)),
+                Next::Stop(stop) => prop_assert_eq!((stop, left), (Stop::TimedOut, Duration::ZERO)),
             }
         }
     }

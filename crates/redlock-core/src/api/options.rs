@@ -11,7 +11,7 @@ use crate::algorithm::{AutoExtend, Retry};
 /// use redlock_core::{AcquireOptions, Retry};
 ///
 /// let ttl = Duration::from_secs(10);
-/// let wait_up_to_a_minute = AcquireOptions::new(ttl).deadline(Duration::from_secs(60));
+/// let wait_up_to_a_minute = AcquireOptions::new(ttl).timeout(Duration::from_secs(60));
 /// let three_attempts = AcquireOptions::new(ttl).retry(Retry::attempts(3));
 /// ```
 #[derive(Debug, Clone)]
@@ -21,13 +21,13 @@ pub struct AcquireOptions {
     pub(crate) auto_extend: Option<AutoExtend>,
     pub(crate) fencing: Option<bool>,
     retry: Option<Retry>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
 }
 
 impl AcquireOptions {
     /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, auto_extend: None, fencing: None, retry: None, deadline: None }
+        Self { ttl, auto_extend: None, fencing: None, retry: None, timeout: None }
     }
 
     /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
@@ -35,11 +35,11 @@ impl AcquireOptions {
         Self { retry: Some(retry), ..self }
     }
 
-    /// Ends the call so long after its start, whatever is in flight then. Without a [`retry`](Self::retry) of its own
-    /// the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes makes a quorum
+    /// Ends the call when this much time has passed, whatever is in flight then. Without a [`retry`](Self::retry) of its
+    /// own, the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes makes a quorum
     /// impossible, as [`Retry`] describes.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline: Some(deadline), ..self }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
     }
 
     /// Extends the lock to this ttl again and again while it is held. Default: it ends with its validity, unless
@@ -60,7 +60,7 @@ impl AcquireOptions {
     /// The same, with these values where nothing else was asked for.
     pub(crate) fn or(self, retry: Retry, auto_extend: AutoExtend, fencing: bool) -> Self {
         Self {
-            retry: self.retry.or_else(|| self.deadline.is_none().then_some(retry)),
+            retry: self.retry.or_else(|| self.timeout.is_none().then_some(retry)),
             auto_extend: self.auto_extend.or(Some(auto_extend)),
             fencing: self.fencing.or(Some(fencing)),
             ..self
@@ -69,10 +69,10 @@ impl AcquireOptions {
 
     /// The retry policy of this call.
     pub(crate) fn policy(self, default: &Retry) -> Retry {
-        match (self.retry, self.deadline) {
-            (Some(retry), Some(deadline)) => retry.deadline(deadline),
+        match (self.retry, self.timeout) {
+            (Some(retry), Some(timeout)) => retry.with_timeout(timeout),
             (Some(retry), None) => retry,
-            (None, Some(deadline)) => default.clone().unlimited().deadline(deadline),
+            (None, Some(timeout)) => default.clone().unlimited().with_timeout(timeout),
             (None, None) => default.clone(),
         }
     }

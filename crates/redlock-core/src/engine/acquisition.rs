@@ -225,7 +225,7 @@ impl Acquisition {
 
     fn next_attempt(&mut self, turn: Option<Cause>, now: Duration, random: u64) -> Do {
         if self.left(now).is_zero() {
-            return self.stop(Stop::Deadline);
+            return self.stop(Stop::TimedOut);
         }
         self.attempt = self.attempt.saturating_add(1);
         self.may_reserve = self.call.reserves;

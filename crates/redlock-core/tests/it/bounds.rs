@@ -42,7 +42,7 @@ async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
     let redlock = redlock(&nodes);
     for i in 0..100 {
-        let hurry = AcquireOptions::new(TTL).deadline(Duration::from_micros(20));
+        let hurry = AcquireOptions::new(TTL).timeout(Duration::from_micros(20));
         let error = redlock.acquire(format!("{i}"), hurry).await.unwrap_err();
         assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
     }

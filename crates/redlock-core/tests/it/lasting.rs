@@ -68,7 +68,7 @@ fn failing_until(kinds: [Option<NodeErrorKind>; 3], until: Option<Instant>) -> R
 /// After how long a call for a lock ends that a quorum of the nodes cannot grant.
 async fn ends_after(kinds: [Option<NodeErrorKind>; 3]) -> Duration {
     let start = Instant::now();
-    let error = failing(kinds).acquire("r", AcquireOptions::new(TTL).deadline(ms(8000))).await.unwrap_err();
+    let error = failing(kinds).acquire("r", AcquireOptions::new(TTL).timeout(ms(8000))).await.unwrap_err();
     assert!(matches!(error, AcquireError::NoQuorum(_) | AcquireError::Deadline(_)), "{error}");
     start.elapsed()
 }

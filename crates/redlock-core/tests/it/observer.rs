@@ -116,7 +116,7 @@ async fn what_is_not_acquired_is_told_with_the_reason() {
     let answers = diary.answers();
     assert!(answers.iter().any(|(answer, _)| answer.ends_with("redlock.acquire 1ms refused")), "{answers:?}");
 
-    let cut_off = AcquireOptions::new(TTL).retry(Retry::until(ms(700)));
+    let cut_off = AcquireOptions::new(TTL).retry(Retry::timeout(ms(700)));
     redlock.acquire("r", cut_off).await.unwrap_err();
     let lines = diary.lines();
     assert!(lines.len() == 1 && lines[0].ends_with(": deadline true"), "{lines:?}");

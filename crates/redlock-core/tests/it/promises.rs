@@ -48,7 +48,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
     let redlock = redlock(&nodes);
     let call = tokio::spawn(async move {
         let start = Instant::now();
-        let options = AcquireOptions::new(TTL).deadline(ms(250)).retry(Retry::attempts(9).jitter(Duration::ZERO));
+        let options = AcquireOptions::new(TTL).timeout(ms(250)).retry(Retry::attempts(9).jitter(Duration::ZERO));
         (redlock.acquire("r", options).await, start.elapsed())
     });
     tokio::time::sleep(ms(100)).await;
@@ -61,7 +61,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_single_attempt_that_the_deadline_cut_off_is_told_as_that() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
-    let options = AcquireOptions::new(TTL).retry(Retry::never()).deadline(ms(50));
+    let options = AcquireOptions::new(TTL).retry(Retry::never()).timeout(ms(50));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
     assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
 }

@@ -39,7 +39,7 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
             assert!(redlock.acquire("r", once(LONGEST)).await.is_err(), "{memory:?}: {:?}", start.elapsed());
             sleep(ms(49)).await;
         }
-        let retry = Retry::until(Duration::from_secs(60)).fixed(ms(1)).jitter(Duration::ZERO);
+        let retry = Retry::timeout(Duration::from_secs(60)).fixed(ms(1)).jitter(Duration::ZERO);
         redlock.acquire("r", AcquireOptions::new(LONGEST).retry(retry)).await.unwrap().release().await.unwrap();
         let took = start.elapsed();
         assert!(took >= LONGEST && took <= LONGEST + ms(5), "{memory:?}: {took:?}");
@@ -119,7 +119,7 @@ async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token
         let redlock = builder(&nodes).fencing(true).build().unwrap();
         redlock.initialize().await.unwrap();
         let token = async || {
-            let lock = redlock.acquire("r", AcquireOptions::new(LONGEST).deadline(6 * LONGEST)).await.unwrap();
+            let lock = redlock.acquire("r", AcquireOptions::new(LONGEST).timeout(6 * LONGEST)).await.unwrap();
             let token = lock.fencing_token().unwrap();
             lock.release().await.unwrap();
             token

@@ -128,7 +128,7 @@ async fn a_deadline_ends_the_call_whatever_is_in_flight() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(MockNode::hang);
     let start = Instant::now();
-    let options = AcquireOptions::new(TTL).deadline(ms(50));
+    let options = AcquireOptions::new(TTL).timeout(ms(50));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
     assert_eq!(start.elapsed(), ms(50));
     assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
@@ -140,7 +140,7 @@ async fn a_deadline_makes_as_many_attempts_as_fit_in() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("r", "another", None));
     let start = Instant::now();
-    let options = AcquireOptions::new(TTL).deadline(Duration::from_secs(60));
+    let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(60));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
     assert!(error.is_contended());
     assert!(start.elapsed() <= Duration::from_secs(60) && start.elapsed() >= Duration::from_secs(59));
@@ -295,7 +295,7 @@ async fn a_short_deadline_is_used_to_its_end() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(100))));
     // The node timeout is 500 ms here, longer than the deadline.
-    let options = AcquireOptions::new(Duration::from_secs(30)).deadline(ms(400));
+    let options = AcquireOptions::new(Duration::from_secs(30)).timeout(ms(400));
     redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
 }
 
@@ -305,7 +305,7 @@ async fn a_lock_that_stays_held_is_waited_for_until_the_deadline_is_over() {
         let nodes = MockNode::fleet(3);
         nodes.iter().for_each(|node| node.set("r", "another", None));
         let start = Instant::now();
-        let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(deadline)).await.unwrap_err();
+        let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).timeout(deadline)).await.unwrap_err();
         assert_eq!(start.elapsed(), deadline);
         assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended(), "{error}");
         assert!(error.to_string().contains("node-3 held by another"), "{error}");
@@ -323,7 +323,7 @@ async fn a_lock_that_is_released_shortly_before_the_deadline_is_acquired() {
             lock.release().await
         };
         let here = redlock(&nodes);
-        let (acquired, _) = tokio::join!(here.acquire("r", AcquireOptions::new(TTL).deadline(ms(100))), release);
+        let (acquired, _) = tokio::join!(here.acquire("r", AcquireOptions::new(TTL).timeout(ms(100))), release);
         acquired.unwrap().check().unwrap();
         assert!(start.elapsed() <= released_at + ms(1), "{:?}", start.elapsed());
     }
@@ -338,7 +338,7 @@ async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
             false => nodes.iter().for_each(MockNode::stop),
         }
         let redlock = redlock(&nodes);
-        let acquire = redlock.acquire("r", AcquireOptions::new(TTL).deadline(ms(250)));
+        let acquire = redlock.acquire("r", AcquireOptions::new(TTL).timeout(ms(250)));
         let hang = async {
             // After the first rounds, and before the last.
             tokio::time::sleep(ms(40)).await;
@@ -356,7 +356,7 @@ async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_node_without_the_time_to_answer_is_not_said_to_be_silent() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
-    let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).deadline(ms(50))).await.unwrap_err();
+    let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).timeout(ms(50))).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("node-1 had not answered after 50ms, when the time was over"), "{text}");
     assert!(text.ends_with("; allow more time, or look for a slow node"), "{text}");
@@ -368,7 +368,7 @@ async fn a_hung_node_does_not_shorten_a_deadline() {
     nodes[0].hang();
     nodes[1].set("r", "another", Some(ms(1_100)));
     // Each round that is lost waits for the hung node, for half a second.
-    let options = AcquireOptions::new(Duration::from_secs(30)).deadline(ms(2_000));
+    let options = AcquireOptions::new(Duration::from_secs(30)).timeout(ms(2_000));
     redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
 }
 

@@ -156,7 +156,7 @@ impl Worker {
         // Brief pauses: the more rounds there are, the more can go wrong.
         let retry = match section.drops_the_call {
             true => Retry::default().unlimited(),
-            false => Retry::until(section.patience),
+            false => Retry::timeout(section.patience),
         };
         let options = AcquireOptions::new(section.ttl)
             .retry(retry.fixed(Duration::from_millis(40)).jitter(Duration::from_millis(30)));

@@ -154,7 +154,7 @@ impl RedlockBuilder {
     ///
     /// A node that was started again grants nothing for the longest ttl, counted from the first acquire that reaches
     /// it: until all that it may have forgotten is over. Where a quorum needs such nodes, nobody gets a lock meanwhile,
-    /// so callers have to wait for longer than that, by [`AcquireOptions::deadline`](crate::AcquireOptions::deadline).
+    /// so callers have to wait for longer than that, by [`AcquireOptions::timeout`](crate::AcquireOptions::timeout).
     /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held
     /// may be extended there, and errors say how long it still takes. A node that is new waits as well, unless
     /// [`Redlock::initialize`] opens the fleet.

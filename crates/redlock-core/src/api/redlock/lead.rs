@@ -56,7 +56,7 @@ impl Redlock {
     ///
     /// An [`AcquireError`] that another attempt cannot cure, for example a name that cannot be locked. A lock that
     /// others hold, and nodes that fail, end nothing: the call tries again, less and less often, up to every two
-    /// seconds. A deadline or a number of attempts in the options limits one attempt to lead, and not the call.
+    /// seconds. A timeout or a number of attempts in the options limits one attempt to lead, and not the call.
     ///
     /// # Cancel safety
     ///

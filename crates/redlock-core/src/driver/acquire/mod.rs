@@ -227,7 +227,7 @@ impl<'a> Acquire<'a> {
                         (permit, may_reserve) = (next, true);
                         continue;
                     }
-                    Err(_) => Stop::Deadline,
+                    Err(_) => Stop::TimedOut,
                 },
             };
             // The call for several names reports the failure, if it is one.
@@ -379,7 +379,7 @@ impl<'a> Acquire<'a> {
         // The deadline may also have cut the last attempt off.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {
-            (Stop::Deadline, _) => AcquireError::Deadline(tried),
+            (Stop::TimedOut, _) => AcquireError::Deadline(tried),
             (Stop::Attempts, _) if cut_off => AcquireError::Deadline(tried),
             (Stop::Attempts, Lost::Contended) => AcquireError::Contended(tried),
             (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),

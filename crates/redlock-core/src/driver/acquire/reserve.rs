@@ -33,7 +33,7 @@ impl Acquire<'_> {
                 keys: one(key),
                 counters: None,
                 terms: self.terms,
-                retry: self.retry.clone().deadline(until.min(self.retry.ends_after().unwrap_or(until))),
+                retry: self.retry.clone().with_timeout(until.min(self.retry.ends_after().unwrap_or(until))),
                 auto_extend: self.reserve,
                 reserve: None,
                 is_reservation: true,

@@ -136,20 +136,20 @@ fn a_call_that_nobody_will_notify_asks_once_more_and_three_times_at_most() {
 
 #[test]
 fn a_call_ends_at_its_deadline() {
-    let mut call = alone(Retry::until(ms(120)));
+    let mut call = alone(Retry::timeout(ms(120)));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
     assert_eq!(call.step(lost(Lost::Contended), ms(10), 0), await_release(70), "a last round fits in");
     call.step(RELEASED, ms(20), 0);
-    let failed = Do::Fail { stop: Stop::Deadline, lost: Lost::Contended };
+    let failed = Do::Fail { stop: Stop::TimedOut, lost: Lost::Contended };
     assert_eq!(call.step(Step::Due, ms(130), 0), Some(failed));
 }
 
 #[test]
 fn a_call_whose_deadline_passes_before_it_has_asked_asks_once() {
-    let mut call = queued(Retry::until(ms(120)));
+    let mut call = queued(Retry::timeout(ms(120)));
     call.step(Step::Begin(None), ms(0), 0);
     assert_eq!(call.step(Step::Due, ms(500), 0), ask_last(Cause::Due));
-    let failed = Do::Fail { stop: Stop::Deadline, lost: Lost::NoQuorum };
+    let failed = Do::Fail { stop: Stop::TimedOut, lost: Lost::NoQuorum };
     assert_eq!(call.step(lost(Lost::NoQuorum), ms(510), 0), Some(failed));
 }
 

@@ -267,7 +267,7 @@ mod bounded {
         named.lock("kept", AcquireOptions::new(TTL).auto_extend(auto_extend)).await.unwrap();
         let start = Instant::now();
         // These are replaced, each by one with an expiry of its own.
-        let patient = |ttl| AcquireOptions::new(ttl).deadline(3 * TTL);
+        let patient = |ttl| AcquireOptions::new(ttl).timeout(3 * TTL);
         named.lock("renewed", patient(100 * TTL)).await.unwrap();
         named.lock("again", patient(ttl)).await.unwrap();
         while named.count() > 3 {

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// Polls so rarely that only who is woken is on time.
 fn patient() -> AcquireOptions {
-    AcquireOptions::new(TTL).retry(Retry::until(Duration::from_secs(60)).fixed(PAUSE).jitter(Duration::ZERO))
+    AcquireOptions::new(TTL).retry(Retry::timeout(Duration::from_secs(60)).fixed(PAUSE).jitter(Duration::ZERO))
 }
 
 /// A call that waits, and when it had the lock.

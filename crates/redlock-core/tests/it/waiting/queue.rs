@@ -101,7 +101,7 @@ async fn a_waiter_that_gave_up_passes_its_turn_on() {
     let nodes = MockNode::fleet(3);
     let [first, second, third] = [(); 3].map(|()| redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
-    let impatient = patient().deadline(ms(500));
+    let impatient = patient().timeout(ms(500));
     let gives_up = tokio::spawn({
         let second = second.clone();
         async move { second.acquire("r", impatient).await }
@@ -211,7 +211,7 @@ async fn those_who_gave_up_are_forgotten() {
     let lock = holder.acquire("r", Duration::from_secs(4 * 3600)).await.unwrap();
     for _ in 0..100 {
         let gives_up = redlock(&nodes);
-        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).deadline(ms(900))).await.is_err());
+        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).timeout(ms(900))).await.is_err());
         gives_up.close().await.unwrap();
         sleep(ms(80_000)).await;
     }
@@ -229,7 +229,7 @@ async fn processes_that_waited_in_vain_leave_the_waiters_of_every_node() {
     for _ in 0..150 {
         let gives_up = redlock(&nodes);
         // Longer than a pause: it has polled, and joined the waiters of every node.
-        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).deadline(ms(900))).await.is_err());
+        assert!(gives_up.acquire("r", AcquireOptions::new(TTL).timeout(ms(900))).await.is_err());
         gives_up.close().await.unwrap();
     }
     assert_eq!(nodes.iter().map(|node| node.waiters("r").len()).collect::<Vec<_>>(), [0; 3]);

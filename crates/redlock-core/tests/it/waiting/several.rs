@@ -42,7 +42,7 @@ fn nodes() -> Vec<MockNode> {
 }
 
 async fn acquires_all(redlock: &Redlock, names: [&str; 3]) {
-    let options = AcquireOptions::new(TTL).retry(Retry::until(ms(8_000)));
+    let options = AcquireOptions::new(TTL).retry(Retry::timeout(ms(8_000)));
     let lock = redlock.acquire(names, options).await.unwrap();
     sleep(ms(20)).await;
     lock.release().await.unwrap();
@@ -81,7 +81,7 @@ async fn a_call_for_several_names_that_gives_up_leaves_nothing_behind() {
     let nodes = nodes();
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let held = theirs.acquire("b", TTL).await.unwrap();
-    let options = AcquireOptions::new(TTL).retry(Retry::until(ms(1_000)));
+    let options = AcquireOptions::new(TTL).retry(Retry::timeout(ms(1_000)));
     let begun = Instant::now();
     let error = ours.acquire(NAMES, options).await.unwrap_err();
     assert!(error.is_contended(), "{error}");
@@ -175,7 +175,7 @@ async fn observers_hear_of_the_lock_and_not_of_the_reservations() {
         sleep(TTL * 3 / 4).await;
         held.release().await.unwrap();
     });
-    let retry = Retry::until(2 * TTL);
+    let retry = Retry::timeout(2 * TTL);
     let lock = ours.acquire(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
     releases.await.unwrap();
     let first = lock.fencing_token().unwrap();
