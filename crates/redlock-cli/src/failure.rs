@@ -40,7 +40,7 @@ impl From<AcquireError> for Failure {
 impl From<ExtendError> for Failure {
     fn from(error: ExtendError) -> Self {
         let exit = match &error {
-            ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. } => Exit::LOST,
+            ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::ExtendedTooLate { .. } => Exit::LOST,
             ExtendError::NoQuorum { .. } => Exit::UNREACHABLE,
             _ => Exit::FAILED,
         };

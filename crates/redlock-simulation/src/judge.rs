@@ -139,7 +139,7 @@ pub(crate) fn refused_honestly(
             }) > 0
         }
         Lost::NoQuorum => failed > stage.quorum().tolerated(),
-        Lost::TooSlow => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
+        Lost::TooLate => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
         _ => false,
     };
     if !accounted_for {
@@ -199,7 +199,7 @@ pub(crate) fn refused_honestly(
         };
         // The deadline may have cut the last rounds short.
         let rounds = rounds(records, process, since);
-        let told = if matches!(error, AcquireError::Deadline(_)) { 0 } else { rounds.len().saturating_sub(1) };
+        let told = if matches!(error, AcquireError::TimedOut(_)) { 0 } else { rounds.len().saturating_sub(1) };
         if !rounds.is_empty() && !rounds.iter().skip(told).any(is_told_of) {
             stage.dishonest(format!("that is not what the process learned in its last round: {error}"));
         }

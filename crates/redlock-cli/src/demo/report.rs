@@ -110,18 +110,18 @@ impl Report<'_> {
     }
 
     fn print_lock(&self, console: &mut Console) {
-        let Tally { contended, no_quorum, too_slow, rounds_lost, released, already_gone, release_unknown, .. } =
+        let Tally { contended, no_quorum, too_late, rounds_lost, released, already_gone, release_unknown, .. } =
             self.tally;
         let locked = released.get() + already_gone.get() + release_unknown.get();
-        let failed = contended.get() + no_quorum.get() + too_slow.get();
+        let failed = contended.get() + no_quorum.get() + too_late.get();
         let calls = locked + failed;
         let rounds = locked + rounds_lost.get();
         console.line("");
         console.line(&format!(
-            "  calls     {calls:>6}: {locked} got the lock; called again after {CALL_WAITS:?}: {} held by others, {} no quorum, {} too slow",
+            "  calls     {calls:>6}: {locked} got the lock; called again after {CALL_WAITS:?}: {} held by others, {} no quorum, {} too late",
             contended.get(),
             no_quorum.get(),
-            too_slow.get(),
+            too_late.get(),
         ));
         console.line(&format!("  rounds    {rounds:>6}: {locked} won, {} lost and tried again", rounds_lost.get()));
         console.line(&format!(

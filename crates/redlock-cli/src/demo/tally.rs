@@ -31,7 +31,7 @@ pub(crate) struct Tally {
     /// Calls to acquire that failed, by what was wrong with the last round.
     pub(crate) contended: Count,
     pub(crate) no_quorum: Count,
-    pub(crate) too_slow: Count,
+    pub(crate) too_late: Count,
     /// Rounds over the nodes that did not win the lock.
     pub(crate) rounds_lost: Count,
 
@@ -88,7 +88,7 @@ impl Tally {
     pub(crate) fn call_failed(&self, error: &AcquireError) {
         match error.attempts().map(|tried| tried.lost) {
             Some(Lost::Contended) => self.contended.add_one(),
-            Some(Lost::TooSlow) => self.too_slow.add_one(),
+            Some(Lost::TooLate) => self.too_late.add_one(),
             _ => self.no_quorum.add_one(),
         }
     }

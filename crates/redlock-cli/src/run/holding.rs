@@ -36,8 +36,9 @@ impl Holding<'_> {
         // If too few nodes answered, it is still extended in the background. What the nodes say of it later may have
         // happened while the command ran.
         let is_confirmed = confirmed.is_ok();
-        if let Err(error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::TooSlow { .. })) =
-            confirmed
+        if let Err(
+            error @ (ExtendError::Expired { .. } | ExtendError::Lost { .. } | ExtendError::ExtendedTooLate { .. }),
+        ) = confirmed
         {
             return self.was_lost(lock.resource(), &chain(&error), exit);
         }

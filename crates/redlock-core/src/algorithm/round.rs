@@ -31,7 +31,7 @@ impl Decision {
     #[must_use]
     pub fn with(self, validity: Duration) -> Self {
         match self {
-            Self::Won if validity.is_zero() => Self::Lost(Lost::TooSlow),
+            Self::Won if validity.is_zero() => Self::Lost(Lost::TooLate),
             decision => decision,
         }
     }
@@ -46,7 +46,7 @@ pub enum Lost {
     /// So many nodes failed that no quorum was possible, whoever holds the lock.
     NoQuorum,
     /// A quorum granted, but nothing of the validity was left by then.
-    TooSlow,
+    TooLate,
 }
 
 /// The votes of one round, counted as they come in. Decided as early as the votes allow.
@@ -282,9 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn a_round_won_without_validity_is_too_slow() {
+    fn a_round_won_without_validity_is_too_late() {
         assert_eq!(Decision::Won.with(Duration::from_nanos(1)), Decision::Won);
-        assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(Lost::TooSlow));
+        assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(Lost::TooLate));
         assert_eq!(Decision::Lost(Lost::Contended).with(Duration::ZERO), Decision::Lost(Lost::Contended));
     }
 

@@ -194,7 +194,7 @@ impl<N: Name> Lease<N> {
             Some(Cause::Woken) => lost != Lost::Contended,
             Some(Cause::Follows) => true,
             // Waiters that tried meanwhile were refused although nobody holds the lock.
-            Some(Cause::Arrived | Cause::Due) => lost == Lost::TooSlow,
+            Some(Cause::Arrived | Cause::Due) => lost == Lost::TooLate,
             None => false,
         };
         self.release_all(Why::LostRound, passes_on, step);

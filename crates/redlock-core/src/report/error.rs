@@ -22,10 +22,10 @@ pub enum AcquireError {
     /// A quorum granted, but nothing of the validity was left by then: the ttl is too short for these nodes, or this
     /// process was suspended. All attempts are made.
     #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
-    TooSlow(Box<Attempts>),
-    /// The deadline passed. [`Attempts::lost`] tells why the lock could not be acquired before it.
-    #[error("could not lock {name} before the deadline; {0}", name = .0.resources)]
-    Deadline(Box<Attempts>),
+    AcquiredTooLate(Box<Attempts>),
+    /// The timeout passed. [`Attempts::lost`] says why the lock could not be acquired before.
+    #[error("could not lock {name}: timed out; {0}", name = .0.resources)]
+    TimedOut(Box<Attempts>),
     /// A resource name, or so many of them, cannot be locked. Nothing was sent.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -54,14 +54,14 @@ impl AcquireError {
     #[must_use]
     pub fn attempts(&self) -> Option<&Attempts> {
         match self {
-            Self::Contended(tried) | Self::NoQuorum(tried) | Self::TooSlow(tried) | Self::Deadline(tried) => {
+            Self::Contended(tried) | Self::NoQuorum(tried) | Self::AcquiredTooLate(tried) | Self::TimedOut(tried) => {
                 Some(tried)
             }
             _ => None,
         }
     }
 
-    /// Whether others hold the lock: all is well, only this caller does not have it. True as well when the deadline
+    /// Whether others hold the lock: all is well, only this caller does not have it. True as well when the timeout
     /// passed while others held it.
     #[must_use]
     pub fn is_contended(&self) -> bool {
@@ -79,7 +79,7 @@ pub struct Attempts {
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,
-    /// Why the last round was lost that the deadline did not cut short, or the last one if it cut all.
+    /// Why the last round was lost that the timeout did not cut short, or the last one if it cut all.
     pub lost: Lost,
     /// What every node answered in that round.
     pub last_round: Box<Votes>,
@@ -122,7 +122,7 @@ pub enum ExtendError {
     },
     /// A quorum extended, but the validity had ended by then, so the lock may have been another's in between.
     #[error("the lock on {} expired while it was extended; {votes}", .resources)]
-    TooSlow {
+    ExtendedTooLate {
         /// What is locked.
         resources: Resources,
         /// What every node answered.
@@ -144,7 +144,9 @@ impl ExtendError {
     #[must_use]
     pub fn votes(&self) -> Option<&Votes> {
         match self {
-            Self::Lost { votes, .. } | Self::NoQuorum { votes, .. } | Self::TooSlow { votes, .. } => Some(votes),
+            Self::Lost { votes, .. } | Self::NoQuorum { votes, .. } | Self::ExtendedTooLate { votes, .. } => {
+                Some(votes)
+            }
             Self::Expired { .. } | Self::Ttl(_) | Self::NoRuntime | Self::WithinAsync(_) => None,
         }
     }

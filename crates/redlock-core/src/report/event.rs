@@ -180,15 +180,15 @@ pub enum NodeOutcome<'a> {
 }
 
 impl NotAcquired<'_> {
-    /// One word for it, for labels: `contended`, `no_quorum`, `too_slow`, `deadline`, `cancelled`, or `failed` for what else
+    /// One word for it, for labels: `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, or `failed` for what else
     /// there is.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Failed(AcquireError::Contended(_)) => "contended",
             Self::Failed(AcquireError::NoQuorum(_)) => "no_quorum",
-            Self::Failed(AcquireError::TooSlow(_)) => "too_slow",
-            Self::Failed(AcquireError::Deadline(_)) => "deadline",
+            Self::Failed(AcquireError::AcquiredTooLate(_)) => "acquired_too_late",
+            Self::Failed(AcquireError::TimedOut(_)) => "timed_out",
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
         }

@@ -20,11 +20,11 @@ use crate::names::Resources;
 ///
 /// | name | kind, unit | labels | |
 /// |---|---|---|---|
-/// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `too_slow`, `deadline`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
+/// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
 /// | `redlock.acquire.attempts` | histogram | the same | how many attempts they made |
 /// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `already_gone`, `unknown`, `dropped`, `handed_over`, `left` | how long callers had their locks |
 /// | `redlock.locks.held` | gauge | | how many locks callers have now, lost ones included |
-/// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `too_slow`, `lost`, `expired` | extends that are done |
+/// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `extended_too_late`, `lost`, `expired` | extends that are done |
 /// | `redlock.extend.margin` | histogram, s | | what was left of the validity when an extend was confirmed |
 /// | `redlock.losses` | counter | `redlock.reason`: `expired`, `gone`, `lifetime_over` | locks that were lost before they were given back |
 /// | `redlock.exclusivity.breaches` | counter | | locks that a quorum did not hold any more while they were valid: another may have had them too |
@@ -175,7 +175,7 @@ fn asked(node: &str, request: NodeRequest, took: Duration, outcome: NodeOutcome<
 fn word(error: &ExtendError) -> &'static str {
     match error {
         ExtendError::NoQuorum { .. } => "no_quorum",
-        ExtendError::TooSlow { .. } => "too_slow",
+        ExtendError::ExtendedTooLate { .. } => "extended_too_late",
         ExtendError::Lost { .. } => "lost",
         ExtendError::Expired { .. } => "expired",
         // Those are refused before anything is sent, and not told.

@@ -71,7 +71,7 @@ async fn an_extend_that_came_too_late_tells_what_every_node_answered() {
     let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     tokio::time::advance(lock.validity() - ms(50)).await;
     let error = lock.extend(TTL).await.unwrap_err();
-    assert!(matches!(error, ExtendError::TooSlow { .. }), "{error}");
+    assert!(matches!(error, ExtendError::ExtendedTooLate { .. }), "{error}");
     assert_eq!(error.votes().unwrap().granted(), 3);
 }
 

@@ -69,7 +69,7 @@ fn failing_until(kinds: [Option<NodeErrorKind>; 3], until: Option<Instant>) -> R
 async fn ends_after(kinds: [Option<NodeErrorKind>; 3]) -> Duration {
     let start = Instant::now();
     let error = failing(kinds).acquire("r", AcquireOptions::new(TTL).timeout(ms(8000))).await.unwrap_err();
-    assert!(matches!(error, AcquireError::NoQuorum(_) | AcquireError::Deadline(_)), "{error}");
+    assert!(matches!(error, AcquireError::NoQuorum(_) | AcquireError::TimedOut(_)), "{error}");
     start.elapsed()
 }
 

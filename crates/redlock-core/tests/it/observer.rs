@@ -119,7 +119,7 @@ async fn what_is_not_acquired_is_told_with_the_reason() {
     let cut_off = AcquireOptions::new(TTL).retry(Retry::timeout(ms(700)));
     redlock.acquire("r", cut_off).await.unwrap_err();
     let lines = diary.lines();
-    assert!(lines.len() == 1 && lines[0].ends_with(": deadline true"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].ends_with(": timed_out true"), "{lines:?}");
 
     nodes[0].stop();
     nodes[1].stop();

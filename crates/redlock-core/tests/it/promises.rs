@@ -54,7 +54,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
     tokio::time::sleep(ms(100)).await;
     nodes.iter().for_each(MockNode::hang);
     let (acquired, elapsed) = call.await.unwrap();
-    let AcquireError::Deadline(tried) = acquired.unwrap_err() else { unreachable!() };
+    let AcquireError::TimedOut(tried) = acquired.unwrap_err() else { unreachable!() };
     assert_eq!((tried.made, tried.lost, elapsed), (2, Lost::Contended, ms(250)));
 }
 
@@ -63,7 +63,7 @@ async fn a_single_attempt_that_the_deadline_cut_off_is_told_as_that() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
     let options = AcquireOptions::new(TTL).retry(Retry::never()).timeout(ms(50));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
-    assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
+    assert!(matches!(error, AcquireError::TimedOut(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

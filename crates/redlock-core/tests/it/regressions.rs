@@ -65,7 +65,7 @@ async fn an_extend_that_arrives_too_late_revives_nothing() {
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(900))));
     tokio::time::sleep(lock.validity() - ms(100)).await;
     let error = lock.extend(TTL).await.unwrap_err();
-    assert!(matches!(error, ExtendError::NoQuorum { .. } | ExtendError::TooSlow { .. }), "{error}");
+    assert!(matches!(error, ExtendError::NoQuorum { .. } | ExtendError::ExtendedTooLate { .. }), "{error}");
     let next = theirs.acquire("r", TTL).await.unwrap();
     tokio::time::sleep(ms(2_000)).await;
     assert_eq!(holding(&nodes, &next), 3);

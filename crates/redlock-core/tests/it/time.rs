@@ -118,7 +118,7 @@ async fn a_quorum_that_comes_too_late_is_lost_and_given_back() {
     let nodes = MockNode::fleet(3);
     let redlock = builder(&nodes).clock(SuspendedWhileSending::default()).build().unwrap();
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
-    assert!(matches!(error, AcquireError::TooSlow(_)), "{error}");
+    assert!(matches!(error, AcquireError::AcquiredTooLate(_)), "{error}");
     redlock.close().await.unwrap();
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
@@ -131,7 +131,7 @@ async fn a_deadline_ends_the_call_whatever_is_in_flight() {
     let options = AcquireOptions::new(TTL).timeout(ms(50));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
     assert_eq!(start.elapsed(), ms(50));
-    assert!(matches!(error, AcquireError::Deadline(_)), "{error}");
+    assert!(matches!(error, AcquireError::TimedOut(_)), "{error}");
     assert!(!error.is_contended());
 }
 
@@ -144,7 +144,7 @@ async fn a_deadline_makes_as_many_attempts_as_fit_in() {
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
     assert!(error.is_contended());
     assert!(start.elapsed() <= Duration::from_secs(60) && start.elapsed() >= Duration::from_secs(59));
-    let AcquireError::Deadline(tried) = error else { panic!("{error}") };
+    let AcquireError::TimedOut(tried) = error else { panic!("{error}") };
     assert!((200..=600).contains(&tried.made), "a pause of 100 to 300 ms, not {} attempts", tried.made);
 }
 
@@ -180,7 +180,7 @@ async fn an_extend_must_be_confirmed_before_the_validity_ends() {
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     tokio::time::advance(lock.validity() - ms(50)).await;
     let error = lock.extend(TTL).await.unwrap_err();
-    assert!(matches!(error, ExtendError::TooSlow { .. }), "{error}");
+    assert!(matches!(error, ExtendError::ExtendedTooLate { .. }), "{error}");
     assert!(!lock.is_valid());
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Expired { .. }), "an extend never revives a lost lock: {error}");
@@ -307,7 +307,7 @@ async fn a_lock_that_stays_held_is_waited_for_until_the_deadline_is_over() {
         let start = Instant::now();
         let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).timeout(deadline)).await.unwrap_err();
         assert_eq!(start.elapsed(), deadline);
-        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended(), "{error}");
+        assert!(matches!(error, AcquireError::TimedOut(_)) && error.is_contended(), "{error}");
         assert!(error.to_string().contains("node-3 held by another"), "{error}");
     }
 }
@@ -347,7 +347,7 @@ async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
         };
         let (acquired, ()) = tokio::join!(acquire, hang);
         let error = acquired.unwrap_err();
-        assert!(matches!(error, AcquireError::Deadline(_)) && error.is_contended() == is_held, "{error}");
+        assert!(matches!(error, AcquireError::TimedOut(_)) && error.is_contended() == is_held, "{error}");
         let text = error.to_string();
         assert!(text.contains(&format!("node-1 {cause}")) && !text.contains("answer"), "{text}");
     }

@@ -35,6 +35,6 @@ async fn without_a_quorum_it_fails_and_says_why() {
     stage.stop(2).await;
     let ended = Program::start("cron_job", &stage).ended().await;
     assert_eq!(ended.code, Some(1));
-    let reasons = ended.lines("could not lock \"report\" before the deadline");
+    let reasons = ended.lines("could not lock \"report\": timed out");
     assert_eq!((reasons.len(), ended.lines("the report is written").len()), (1, 0), "{ended:?}");
 }

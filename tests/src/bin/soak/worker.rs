@@ -251,7 +251,7 @@ fn why_not_got(error: &AcquireError) -> &'static str {
     match error.attempts().map(|tried| tried.lost) {
         Some(Lost::Contended) => "contended",
         Some(Lost::NoQuorum) => "no-quorum",
-        Some(Lost::TooSlow) => "too-slow",
+        Some(Lost::TooLate) => "too-late",
         _ => "failed",
     }
 }
@@ -261,7 +261,7 @@ fn why_not_extended(error: &ExtendError) -> &'static str {
         ExtendError::Lost { .. } => LOST,
         ExtendError::NoQuorum { .. } => "no-quorum",
         ExtendError::Expired { .. } => "expired",
-        ExtendError::TooSlow { .. } => "too-slow",
+        ExtendError::ExtendedTooLate { .. } => "too-late",
         _ => "failed",
     }
 }

@@ -82,7 +82,7 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`AcquireError`] distinguishes contended, no quorum, too slow and deadline, with every node's answer in the last
+    /// [`AcquireError`] distinguishes contended, no quorum, too late and timed out, with every node's answer in the last
     /// round. [`AcquireError::Resource`] if a name cannot be locked, or there are none or too many;
     /// [`AcquireError::Slots`] if a node is a cluster and the names do not share a slot.
     ///

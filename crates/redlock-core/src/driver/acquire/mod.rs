@@ -285,7 +285,7 @@ impl<'a> Acquire<'a> {
                     Cause::Woken => !is_contended,
                     Cause::Follows => true,
                     // Others who asked meanwhile were refused although nobody has the lock.
-                    Cause::Arrived | Cause::Due => lost.lost == Lost::TooSlow,
+                    Cause::Arrived | Cause::Due => lost.lost == Lost::TooLate,
                 };
                 let notify = if is_unused { Notify::Other } else { Notify::Nobody };
                 // A holder that has crashed notifies nobody.
@@ -379,11 +379,11 @@ impl<'a> Acquire<'a> {
         // The deadline may also have cut the last attempt off.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {
-            (Stop::TimedOut, _) => AcquireError::Deadline(tried),
-            (Stop::Attempts, _) if cut_off => AcquireError::Deadline(tried),
+            (Stop::TimedOut, _) => AcquireError::TimedOut(tried),
+            (Stop::Attempts, _) if cut_off => AcquireError::TimedOut(tried),
             (Stop::Attempts, Lost::Contended) => AcquireError::Contended(tried),
             (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),
-            (Stop::Attempts, Lost::TooSlow) => AcquireError::TooSlow(tried),
+            (Stop::Attempts, Lost::TooLate) => AcquireError::AcquiredTooLate(tried),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Acquiring {
         let left = self.left(now);
         let Stage::Fencing(fencing) = &mut self.stage else { return None };
         match fencing.decision()? {
-            Fence::Issued(_) if left.is_zero() => Some(Next::Lost(Lost::TooSlow, self.tally.clone())),
+            Fence::Issued(_) if left.is_zero() => Some(Next::Lost(Lost::TooLate, self.tally.clone())),
             Fence::Issued(token) => Some(Next::Won(Some(token))),
             Fence::Lost(lost) => Some(Next::Lost(lost, self.tally.clone())),
             Fence::Raise(candidate) => {

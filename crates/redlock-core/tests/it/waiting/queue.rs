@@ -108,7 +108,7 @@ async fn a_waiter_that_gave_up_passes_its_turn_on() {
     });
     sleep(ms(20)).await;
     let waiting = waits(&third);
-    assert!(matches!(gives_up.await.unwrap(), Err(AcquireError::Deadline(_))));
+    assert!(matches!(gives_up.await.unwrap(), Err(AcquireError::TimedOut(_))));
     // What it had asked last is given back.
     sleep(ms(20)).await;
     let released = Instant::now();

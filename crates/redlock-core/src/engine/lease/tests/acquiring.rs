@@ -80,7 +80,7 @@ fn a_round_that_is_won_too_late_is_lost() {
     bench.answer(0, granted());
     let commands = bench.pass(9).answer(1, granted());
     assert_eq!(releases(&commands), [0, 1, 2]);
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooSlow, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooLate, .. })]));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_fencing_token_that_comes_too_late_is_a_lost_round() {
     let (mut bench, _) = fenced(&[counted(5), counted(7)]);
     let commands = bench.pass(9).answer(0, Ok(Answer::Raise(RaiseAnswer::Confirmed)));
     assert_eq!(releases(&commands), [0, 1, 2]);
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooSlow, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooLate, .. })]));
 }
 
 #[test]
