@@ -95,8 +95,8 @@ mod names;
 pub use self::report::Metrics;
 pub use self::{
     algorithm::{
-        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, Lost, NodeFacts, NodeFinding,
-        NodeFindingKind, NodeTimeout, Retry, Severity, Ttl, TtlError,
+        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, NodeFacts, NodeFinding, NodeFindingKind,
+        NodeTimeout, Retry, RoundFailure, Severity, Ttl, TtlError,
     },
     api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
     backend::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures, script},

@@ -7,8 +7,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, Clock as _, ExtendError, Lock, Loss, Lost, NodeAnswer, NodeErrorKind, Release, ReleaseError,
-    Resource, Token,
+    AcquireError, Clock as _, ExtendError, Lock, Loss, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
+    RoundFailure, Token,
     algorithm::{Quorum, Vote},
 };
 use redlock_mock::{MockNode, Operation, Process, Record};
@@ -129,8 +129,8 @@ pub(crate) fn refused_honestly(
                 | NodeAnswer::Quarantined { .. }
         )
     });
-    let accounted_for = match tried.lost {
-        Lost::Contended => {
+    let accounted_for = match tried.failure {
+        RoundFailure::Contended => {
             count(|answer| {
                 matches!(
                     answer,
@@ -138,12 +138,12 @@ pub(crate) fn refused_honestly(
                 )
             }) > 0
         }
-        Lost::NoQuorum => failed > stage.quorum().tolerated(),
-        Lost::TooLate => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
+        RoundFailure::NoQuorum => failed > stage.quorum().tolerated(),
+        RoundFailure::TooLate => count(|answer| matches!(answer, NodeAnswer::Granted)) >= stage.quorum().needed(),
         _ => false,
     };
     if !accounted_for {
-        stage.dishonest(format!("the votes do not account for the loss ({:?}): {error}", tried.lost));
+        stage.dishonest(format!("the votes do not account for the loss ({:?}): {error}", tried.failure));
     }
     let is_jump = |answer: &NodeAnswer| match answer {
         NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::ClockJumped,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireError, Lost, NodeAnswer, Release};
+use redlock_core::{AcquireError, NodeAnswer, Release, RoundFailure};
 
 use crate::lab::Lab;
 
@@ -114,7 +114,7 @@ pub(super) async fn with_three_of_five_stopped_the_error_names_each(lab: &Lab) {
     let redlock = lab.redlock(5);
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
     let AcquireError::NoQuorum(tried) = &error else { panic!("{error}") };
-    assert_eq!(tried.lost, Lost::NoQuorum);
+    assert_eq!(tried.failure, RoundFailure::NoQuorum);
     for (index, vote) in tried.last_round.nodes().iter().enumerate() {
         assert_eq!(vote.node, lab.node(index).name());
         assert!(error.to_string().contains(&vote.node), "{error}");

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{AcquireError, Lost};
+use redlock_core::{AcquireError, RoundFailure};
 use tokio::time::Instant;
 
 /// A number that many tasks add to.
@@ -86,9 +86,9 @@ impl Tally {
     }
 
     pub(crate) fn call_failed(&self, error: &AcquireError) {
-        match error.attempts().map(|tried| tried.lost) {
-            Some(Lost::Contended) => self.contended.add_one(),
-            Some(Lost::TooLate) => self.too_late.add_one(),
+        match error.attempts().map(|tried| tried.failure) {
+            Some(RoundFailure::Contended) => self.contended.add_one(),
+            Some(RoundFailure::TooLate) => self.too_late.add_one(),
             _ => self.no_quorum.add_one(),
         }
     }

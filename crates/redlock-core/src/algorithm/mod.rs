@@ -40,7 +40,7 @@ pub use self::{
     quorum::Quorum,
     resumption::{Grip, Resumed, Resumption},
     retry::{Next, Retry, Stop},
-    round::{Decision, Lost, Round, Vote},
+    round::{Decision, Round, RoundFailure, Vote},
     ttl::{Ttl, TtlError},
     waiting::{Asking, Cause, Notified, Succession},
 };

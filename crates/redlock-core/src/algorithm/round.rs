@@ -23,7 +23,7 @@ pub enum Decision {
     /// A quorum granted.
     Won,
     /// A quorum can no longer grant.
-    Lost(Lost),
+    Lost(RoundFailure),
 }
 
 impl Decision {
@@ -31,16 +31,16 @@ impl Decision {
     #[must_use]
     pub fn with(self, validity: Duration) -> Self {
         match self {
-            Self::Won if validity.is_zero() => Self::Lost(Lost::TooLate),
+            Self::Won if validity.is_zero() => Self::Lost(RoundFailure::TooLate),
             decision => decision,
         }
     }
 }
 
-/// Why a round was lost.
+/// Why a round failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Lost {
+pub enum RoundFailure {
     /// Enough nodes answered, but others hold the lock, or took some of the nodes at the same moment.
     Contended,
     /// So many nodes failed that no quorum was possible, whoever holds the lock.
@@ -100,15 +100,15 @@ impl Round {
         let voted = self.granted + self.refused + self.failed;
         let out = self.quorum.nodes().saturating_sub(voted);
         if self.gone_from_quorum() {
-            Some(Decision::Lost(Lost::Contended))
+            Some(Decision::Lost(RoundFailure::Contended))
         } else if self.granted >= self.quorum.needed() {
             (self.refused + self.restored + out < self.quorum.needed()).then_some(Decision::Won)
         } else if self.refused + self.failed <= self.quorum.tolerated() {
             None
         } else if self.failed > self.quorum.tolerated() {
-            Some(Decision::Lost(Lost::NoQuorum))
+            Some(Decision::Lost(RoundFailure::NoQuorum))
         } else {
-            Some(Decision::Lost(Lost::Contended))
+            Some(Decision::Lost(RoundFailure::Contended))
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
                 for counted in 0..votes.len() {
                     match round(votes.len(), &votes[..counted]).decision() {
                         None => {}
-                        Some(early @ (Decision::Won | Decision::Lost(Lost::NoQuorum))) => {
+                        Some(early @ (Decision::Won | Decision::Lost(RoundFailure::NoQuorum))) => {
                             assert_eq!(early, full, "{votes:?}")
                         }
                         // More nodes may fail, and the blame change.
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(round.decision(), None);
         assert_eq!(round.free_after([Duration::MAX]), None);
         round.close();
-        assert_eq!(round.decision(), Some(Decision::Lost(Lost::NoQuorum)));
+        assert_eq!(round.decision(), Some(Decision::Lost(RoundFailure::NoQuorum)));
     }
 
     proptest! {
@@ -273,19 +273,22 @@ mod tests {
     fn failures_are_blamed_only_when_they_alone_prevent_a_quorum() {
         use Vote::{Failed, Granted, Refused};
         let lost = |votes: &[Vote]| round(votes.len(), votes).decision();
-        assert_eq!(lost(&[Granted, Refused, Failed]), Some(Decision::Lost(Lost::Contended)));
-        assert_eq!(lost(&[Refused, Refused, Refused]), Some(Decision::Lost(Lost::Contended)));
-        assert_eq!(lost(&[Granted, Failed, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
-        assert_eq!(lost(&[Refused, Failed, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
-        assert_eq!(lost(&[Granted, Refused]), Some(Decision::Lost(Lost::Contended)));
-        assert_eq!(lost(&[Granted, Failed]), Some(Decision::Lost(Lost::NoQuorum)));
+        assert_eq!(lost(&[Granted, Refused, Failed]), Some(Decision::Lost(RoundFailure::Contended)));
+        assert_eq!(lost(&[Refused, Refused, Refused]), Some(Decision::Lost(RoundFailure::Contended)));
+        assert_eq!(lost(&[Granted, Failed, Failed]), Some(Decision::Lost(RoundFailure::NoQuorum)));
+        assert_eq!(lost(&[Refused, Failed, Failed]), Some(Decision::Lost(RoundFailure::NoQuorum)));
+        assert_eq!(lost(&[Granted, Refused]), Some(Decision::Lost(RoundFailure::Contended)));
+        assert_eq!(lost(&[Granted, Failed]), Some(Decision::Lost(RoundFailure::NoQuorum)));
     }
 
     #[test]
     fn a_round_won_without_validity_is_too_late() {
         assert_eq!(Decision::Won.with(Duration::from_nanos(1)), Decision::Won);
-        assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(Lost::TooLate));
-        assert_eq!(Decision::Lost(Lost::Contended).with(Duration::ZERO), Decision::Lost(Lost::Contended));
+        assert_eq!(Decision::Won.with(Duration::ZERO), Decision::Lost(RoundFailure::TooLate));
+        assert_eq!(
+            Decision::Lost(RoundFailure::Contended).with(Duration::ZERO),
+            Decision::Lost(RoundFailure::Contended)
+        );
     }
 
     #[test]
@@ -301,10 +304,10 @@ mod tests {
         use Vote::{Failed, Granted, Refused, Restored};
         let decision = |votes: &[Vote]| round(votes.len(), votes).decision();
         assert_eq!(decision(&[Restored, Granted, Failed]), Some(Decision::Won));
-        assert_eq!(decision(&[Restored, Restored, Granted]), Some(Decision::Lost(Lost::Contended)));
-        assert_eq!(decision(&[Restored, Refused, Granted]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(decision(&[Restored, Restored, Granted]), Some(Decision::Lost(RoundFailure::Contended)));
+        assert_eq!(decision(&[Restored, Refused, Granted]), Some(Decision::Lost(RoundFailure::Contended)));
         assert_eq!(decision(&[Restored, Restored, Granted, Granted, Failed]), Some(Decision::Won));
-        assert_eq!(decision(&[Restored]), Some(Decision::Lost(Lost::Contended)));
+        assert_eq!(decision(&[Restored]), Some(Decision::Lost(RoundFailure::Contended)));
     }
 
     #[test]

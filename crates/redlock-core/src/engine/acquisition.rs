@@ -9,7 +9,7 @@ use self::{
     stage::{Pause, Stage, Then},
     step::{Do, Step},
 };
-use crate::algorithm::{Asking, Cause, Lost, Next, Notified, Retry, Stop};
+use crate::algorithm::{Asking, Cause, Next, Notified, Retry, RoundFailure, Stop};
 
 /// One call to acquire. Each of its rounds is a lease.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Acquisition {
     is_last: bool,
     stage: Stage,
     /// Why the last round was lost that was not cut short.
-    failure: Option<Lost>,
+    failure: Option<RoundFailure>,
     /// Since when rounds fail for a reason that no retry can cure.
     hopeless_since: Option<Duration>,
     /// Whether the names are reserved one by one once a round is contended.
@@ -136,9 +136,16 @@ impl Acquisition {
     }
 
     /// A round is lost. Its release is waited for, so that the next round does not meet it.
-    fn lost(&mut self, cause: Cause, lost: Lost, free_after: Option<Duration>, now: Duration, random: u64) -> Do {
+    fn lost(
+        &mut self,
+        cause: Cause,
+        lost: RoundFailure,
+        free_after: Option<Duration>,
+        now: Duration,
+        random: u64,
+    ) -> Do {
         let briefly = Some(self.briefly(now));
-        let reserves = self.may_reserve && !self.is_last && lost == Lost::Contended;
+        let reserves = self.may_reserve && !self.is_last && lost == RoundFailure::Contended;
         if self.pause.is_some() {
             self.await_release(cause, lost, free_after, now)
         } else if self.in_vain.is_some() {
@@ -154,7 +161,7 @@ impl Acquisition {
     /// The pause after an attempt, if another follows. A lost round is released first.
     fn begin_pause(
         &mut self,
-        lost: Option<(Cause, Lost)>,
+        lost: Option<(Cause, RoundFailure)>,
         free_after: Option<Duration>,
         now: Duration,
         random: u64,
@@ -176,7 +183,7 @@ impl Acquisition {
         }
     }
 
-    fn await_release(&mut self, cause: Cause, lost: Lost, free_after: Option<Duration>, now: Duration) -> Do {
+    fn await_release(&mut self, cause: Cause, lost: RoundFailure, free_after: Option<Duration>, now: Duration) -> Do {
         let briefly = self.briefly(now);
         let due = self.pause.and_then(|pause| pause.due);
         let until = due.map(|due| due.max(briefly));
@@ -189,9 +196,9 @@ impl Acquisition {
     }
 
     /// A lost round is released, within a pause. If nobody will notify the call, it asks once more.
-    fn released(&mut self, cause: Cause, lost: Lost, is_heard: Option<bool>, now: Duration, random: u64) -> Do {
+    fn released(&mut self, cause: Cause, lost: RoundFailure, is_heard: Option<bool>, now: Duration, random: u64) -> Do {
         let Some(pause) = &mut self.pause else { return self.wait(Duration::ZERO, now) };
-        let is_contended = lost == Lost::Contended && self.call.has_place;
+        let is_contended = lost == RoundFailure::Contended && self.call.has_place;
         let again = is_heard.filter(|_| is_contended).and_then(|is_heard| pause.asking.lost(is_heard, random));
         let rest = if cause == Cause::Woken { pause.notified.in_vain() } else { Duration::ZERO };
         match again.map(|again| now + again).filter(|again| pause.due.is_none_or(|due| *again < due)) {
@@ -234,9 +241,9 @@ impl Acquisition {
 
     /// All names are reserved, and a round for all of them is lost: others have split the nodes, or a reservation is
     /// lost.
-    fn reserved_in_vain(&mut self, lost: Lost, free_after: Option<Duration>, now: Duration, random: u64) -> Do {
+    fn reserved_in_vain(&mut self, lost: RoundFailure, free_after: Option<Duration>, now: Duration, random: u64) -> Do {
         let in_vain = self.in_vain.unwrap_or_default() + 1;
-        if lost == Lost::Contended && in_vain < Self::MOST_RESERVED {
+        if lost == RoundFailure::Contended && in_vain < Self::MOST_RESERVED {
             self.in_vain = Some(in_vain);
             let longest = Duration::from_millis(2) * in_vain;
             let until = now + Duration::from_nanos(random % longest.as_nanos() as u64);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::{FencingToken, Lost, TtlError},
+    algorithm::{FencingToken, RoundFailure, TtlError},
     engine::{
         ask::Ask,
         event::{Peer, Question, Timer},
@@ -39,7 +39,7 @@ pub(crate) enum Outcome {
         fence: Option<FencingToken>,
     },
     NotAcquired {
-        lost: Lost,
+        lost: RoundFailure,
         tally: Tally,
     },
     Extended {

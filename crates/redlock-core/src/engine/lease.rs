@@ -20,7 +20,7 @@ use self::{
     step::Step,
 };
 use crate::{
-    algorithm::{Cause, FencingToken, Lost, Ttl},
+    algorithm::{Cause, FencingToken, RoundFailure, Ttl},
     engine::{
         ask::Request,
         command::{Command, NotExtended, Outcome, QueueNote},
@@ -186,15 +186,15 @@ impl<N: Name> Lease<N> {
     }
 
     /// The round is lost.
-    fn lose(&mut self, lost: Lost, tally: Tally, step: &mut Step<'_, N>) {
+    fn lose(&mut self, lost: RoundFailure, tally: Tally, step: &mut Step<'_, N>) {
         let kept = self.acquiring.take();
         step.resolve(Question::Acquire, Outcome::NotAcquired { lost, tally });
         // A turn that was of no use is passed on. If another holds the lock, that holder will do so.
         let passes_on = match self.cause {
-            Some(Cause::Woken) => lost != Lost::Contended,
+            Some(Cause::Woken) => lost != RoundFailure::Contended,
             Some(Cause::Follows) => true,
             // Waiters that tried meanwhile were refused although nobody holds the lock.
-            Some(Cause::Arrived | Cause::Due) => lost == Lost::TooLate,
+            Some(Cause::Arrived | Cause::Due) => lost == RoundFailure::TooLate,
             None => false,
         };
         self.release_all(Why::LostRound, passes_on, step);

@@ -138,7 +138,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::Lost;
+    use crate::algorithm::RoundFailure;
 
     fn tally(nodes: usize) -> Tally {
         Tally::new(Quorum::of(nodes.try_into().unwrap()))
@@ -155,7 +155,7 @@ mod tests {
         tally.count(0, Vote::Granted, None);
         assert_eq!((tally.granted(), tally.decision()), (1, None));
         tally.close();
-        assert_eq!(tally.decision(), Some(Decision::Lost(Lost::NoQuorum)));
+        assert_eq!(tally.decision(), Some(Decision::Lost(RoundFailure::NoQuorum)));
         tally.count(1, Vote::Granted, None);
         assert_eq!((tally.granted(), tally.is_complete()), (1, true));
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::votes::Votes;
 use crate::{
-    algorithm::{AutoExtendError, Lost, Readable, TtlError},
+    algorithm::{AutoExtendError, Readable, RoundFailure, TtlError},
     names::{ResourceError, Resources, SlotsError},
     node::EntropyError,
 };
@@ -23,7 +23,7 @@ pub enum AcquireError {
     /// process was suspended. All attempts are made.
     #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
     AcquiredTooLate(Box<Attempts>),
-    /// The timeout passed. [`Attempts::lost`] says why the lock could not be acquired before.
+    /// The timeout passed. [`Attempts::failure`] says why the lock could not be acquired before.
     #[error("could not lock {name}: timed out; {0}", name = .0.resources)]
     TimedOut(Box<Attempts>),
     /// A resource name, or so many of them, cannot be locked. Nothing was sent.
@@ -65,7 +65,7 @@ impl AcquireError {
     /// passed while others held it.
     #[must_use]
     pub fn is_contended(&self) -> bool {
-        self.attempts().is_some_and(|tried| tried.lost == Lost::Contended)
+        self.attempts().is_some_and(|tried| tried.failure == RoundFailure::Contended)
     }
 }
 
@@ -79,8 +79,8 @@ pub struct Attempts {
     pub made: u32,
     /// How long they took, pauses included.
     pub elapsed: Duration,
-    /// Why the last round was lost that the timeout did not cut short, or the last one if it cut all.
-    pub lost: Lost,
+    /// Why the last round failed that the timeout did not cut short, or the last one if it cut all.
+    pub failure: RoundFailure,
     /// What every node answered in that round.
     pub last_round: Box<Votes>,
 }

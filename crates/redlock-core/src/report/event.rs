@@ -180,8 +180,8 @@ pub enum NodeOutcome<'a> {
 }
 
 impl NotAcquired<'_> {
-    /// One word for it, for labels: `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, or `failed` for what else
-    /// there is.
+    /// One word for it, for labels: `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, or `failed`
+    /// for everything else.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redlock_core::{
     AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, BuildError, ExtendAnswer, ExtendRequest, FencingToken,
-    InspectError, LockNode, LockParts, Lost, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
-    ResourceError, ResumeError, Timed, TokioClock,
+    InspectError, LockNode, LockParts, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
+    ResourceError, ResumeError, RoundFailure, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, advance};
@@ -119,7 +119,7 @@ async fn without_a_quorum_for_a_token_the_lock_is_lost_and_given_back() {
     }
     let redlock = fenced(&nodes);
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
-    assert!(matches!(&error, AcquireError::NoQuorum(tried) if tried.lost == Lost::NoQuorum), "{error}");
+    assert!(matches!(&error, AcquireError::NoQuorum(tried) if tried.failure == RoundFailure::NoQuorum), "{error}");
     let text = error.to_string();
     assert!(
         text.contains("1 of 3 confirmed the fencing token, 2 needed: node-1 confirmed the fencing token"),

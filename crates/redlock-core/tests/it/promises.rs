@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
     AcquireError, AcquireOptions, BuildError, CloseError, DescribeRequest, Drift, Entropy, EntropyError,
-    InspectRequest, LockNode, Lost, NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, TokioClock,
-    algorithm::Next,
+    InspectRequest, LockNode, NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, RoundFailure,
+    TokioClock, algorithm::Next,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
     nodes.iter().for_each(MockNode::hang);
     let (acquired, elapsed) = call.await.unwrap();
     let AcquireError::TimedOut(tried) = acquired.unwrap_err() else { unreachable!() };
-    assert_eq!((tried.made, tried.lost, elapsed), (2, Lost::Contended, ms(250)));
+    assert_eq!((tried.made, tried.failure, elapsed), (2, RoundFailure::Contended, ms(250)));
 }
 
 #[tokio::test(start_paused = true)]

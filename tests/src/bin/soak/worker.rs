@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use fastrand::Rng;
-use redlock_core::{AcquireError, AcquireOptions, ExtendError, Lock, Lost, Redlock, Release, Retry};
+use redlock_core::{AcquireError, AcquireOptions, ExtendError, Lock, Redlock, Release, Retry, RoundFailure};
 use tokio::{io::AsyncReadExt as _, sync::watch, task::JoinSet, time};
 
 use crate::{
@@ -248,10 +248,10 @@ fn deadline(lock: &Lock, at: Duration) -> Duration {
 }
 
 fn why_not_got(error: &AcquireError) -> &'static str {
-    match error.attempts().map(|tried| tried.lost) {
-        Some(Lost::Contended) => "contended",
-        Some(Lost::NoQuorum) => "no-quorum",
-        Some(Lost::TooLate) => "too-late",
+    match error.attempts().map(|tried| tried.failure) {
+        Some(RoundFailure::Contended) => "contended",
+        Some(RoundFailure::NoQuorum) => "no-quorum",
+        Some(RoundFailure::TooLate) => "too-late",
         _ => "failed",
     }
 }

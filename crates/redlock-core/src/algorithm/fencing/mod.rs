@@ -5,7 +5,7 @@ mod tests;
 #[cfg(test)]
 mod random_tests;
 
-use super::{FencingToken, Lost, Quorum};
+use super::{FencingToken, Quorum, RoundFailure};
 
 /// What a node answers to a raise: "if my key is still there and your counter is not above the candidate, set it to the
 /// candidate".
@@ -30,7 +30,7 @@ pub enum Fence {
     /// All nodes of [`Fencing::to_raise`] are to be raised to this candidate, from 1 to [`FencingToken::MAX`].
     Raise(u64),
     /// No quorum can confirm any candidate: the lock is lost, and to be released.
-    Lost(Lost),
+    Lost(RoundFailure),
 }
 
 /// The counters that nodes have told while they held one round's key, and what follows.
@@ -156,7 +156,7 @@ impl Fencing {
             }
         }
         let failed = self.count(|node| node.known == Known::Failed || node.counter() > greatest);
-        let lost = if failed > self.quorum.tolerated() { Lost::NoQuorum } else { Lost::Contended };
+        let lost = if failed > self.quorum.tolerated() { RoundFailure::NoQuorum } else { RoundFailure::Contended };
         let willing = self.count(Node::is_willing);
         // As long as a node has the key, only this holder's raises move its counter. So those that granted are never
         // above the first candidate, and each of the others comes with a greater one at most once: no more raises

@@ -28,8 +28,8 @@ pub(super) fn issued(number: u64) -> Option<Fence> {
     FencingToken::new(number).map(Fence::Issued)
 }
 
-const CONTENDED: Option<Fence> = Some(Fence::Lost(Lost::Contended));
-const NO_QUORUM: Option<Fence> = Some(Fence::Lost(Lost::NoQuorum));
+const CONTENDED: Option<Fence> = Some(Fence::Lost(RoundFailure::Contended));
+const NO_QUORUM: Option<Fence> = Some(Fence::Lost(RoundFailure::NoQuorum));
 
 pub(super) fn to_raise(fencing: &Fencing, candidate: u64) -> Vec<usize> {
     fencing.to_raise(candidate).collect()

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::{Cause, Lost},
+    algorithm::{Cause, RoundFailure},
     driver::lease::Lease,
     report::Votes,
 };
 
 /// Why a round was lost, for the error of the call.
 pub(super) struct Failure {
-    pub(super) lost: Lost,
+    pub(super) lost: RoundFailure,
     pub(super) votes: Box<Votes>,
 }
 
 /// A round that was lost, and what follows from it.
 pub(super) struct LostRound {
-    pub(super) lost: Lost,
+    pub(super) lost: RoundFailure,
     /// The token of the round, which has to be released.
     pub(super) lease: Lease,
     /// After how long the TTLs of the present holders end.

@@ -24,7 +24,7 @@ use super::{
     node_lane::Offer,
 };
 use crate::{
-    algorithm::{Asking, AutoExtend, Cause, Lost, Next, Notified, Retry, Schedule, Stop},
+    algorithm::{Asking, AutoExtend, Cause, Next, Notified, Retry, RoundFailure, Schedule, Stop},
     names::Resources,
     node::Counters,
     queue::{Permit, Ticket, subscribe},
@@ -199,7 +199,7 @@ impl<'a> Acquire<'a> {
             let ends = lost.is_some() && hopeless_since.is_some_and(is_hopeless);
             let free_after = lost.as_ref().and_then(|lost| lost.free_after);
             if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
-                let is_contended = lost.lost == Lost::Contended;
+                let is_contended = lost.lost == RoundFailure::Contended;
                 Box::pin(self.release_lost(lost)).await;
                 if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
                     sleep(again).await;
@@ -208,7 +208,7 @@ impl<'a> Acquire<'a> {
                 }
                 Box::pin(self.release_reservations(std::mem::take(&mut reservations))).await;
             }
-            let is_contended = |lost: &mut LostRound| lost.lost == Lost::Contended;
+            let is_contended = |lost: &mut LostRound| lost.lost == RoundFailure::Contended;
             let reserves = may_reserve && !is_last && self.reserve.is_some();
             if let Some(lost) = lost.take_if(|lost| reserves && is_contended(lost)) {
                 Box::pin(self.release_lost(lost)).await;
@@ -276,7 +276,7 @@ impl<'a> Acquire<'a> {
         loop {
             let mut again = None;
             if let Some(lost) = lost.take() {
-                let (lease, is_contended) = (Arc::clone(lost.lease.shared()), lost.lost == Lost::Contended);
+                let (lease, is_contended) = (Arc::clone(lost.lease.shared()), lost.lost == RoundFailure::Contended);
                 // A release that takes longer follows in the background.
                 let patience = self.left_until(due).max(Self::RELEASE_WAIT.min(self.left() / 2));
                 // A permit that did not win the lock goes to the next waiter. If the lock is held, its holder will
@@ -285,7 +285,7 @@ impl<'a> Acquire<'a> {
                     Cause::Woken => !is_contended,
                     Cause::Follows => true,
                     // Others who asked meanwhile were refused although nobody has the lock.
-                    Cause::Arrived | Cause::Due => lost.lost == Lost::TooLate,
+                    Cause::Arrived | Cause::Due => lost.lost == RoundFailure::TooLate,
                 };
                 let notify = if is_unused { Notify::Other } else { Notify::Nobody };
                 // A holder that has crashed notifies nobody.
@@ -375,15 +375,21 @@ impl<'a> Acquire<'a> {
     fn failed(&self, attempts: u32, failure: Failure, stop: Stop) -> AcquireError {
         let Failure { lost, votes: last_round } = failure;
         let elapsed = self.elapsed();
-        let tried = Box::new(Attempts { resources: self.resources.clone(), made: attempts, elapsed, lost, last_round });
+        let tried = Box::new(Attempts {
+            resources: self.resources.clone(),
+            made: attempts,
+            elapsed,
+            failure: lost,
+            last_round,
+        });
         // The deadline may also have cut the last attempt off.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {
             (Stop::TimedOut, _) => AcquireError::TimedOut(tried),
             (Stop::Attempts, _) if cut_off => AcquireError::TimedOut(tried),
-            (Stop::Attempts, Lost::Contended) => AcquireError::Contended(tried),
-            (Stop::Attempts, Lost::NoQuorum) => AcquireError::NoQuorum(tried),
-            (Stop::Attempts, Lost::TooLate) => AcquireError::AcquiredTooLate(tried),
+            (Stop::Attempts, RoundFailure::Contended) => AcquireError::Contended(tried),
+            (Stop::Attempts, RoundFailure::NoQuorum) => AcquireError::NoQuorum(tried),
+            (Stop::Attempts, RoundFailure::TooLate) => AcquireError::AcquiredTooLate(tried),
         }
     }
 }

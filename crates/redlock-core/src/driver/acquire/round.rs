@@ -5,7 +5,7 @@ use super::{
     lost_round::{Failure, LostRound},
 };
 use crate::{
-    algorithm::{Cause, Decision, Lost},
+    algorithm::{Cause, Decision, RoundFailure},
     driver::{
         exchange::{Exchange, SHORTLY},
         fleet::Fleet,
@@ -66,7 +66,7 @@ impl Acquire<'_> {
                     tally.count(member, answer);
                 }
                 if tally.refusing().next().is_some() {
-                    Decision::Lost(Lost::Contended)
+                    Decision::Lost(RoundFailure::Contended)
                 } else {
                     let mut answers = ask(&|node| node != first, self.patience(), false, None);
                     answers.take_over(answer);

@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::LeaseState;
 use crate::{
-    algorithm::{Decision, Lost},
+    algorithm::{Decision, RoundFailure},
     driver::{tally::Waited, validity::End},
     report::{Event, ExtendError, Loss, Votes},
 };
@@ -66,7 +66,7 @@ impl LeaseState {
         let ended = self.validity.deadline();
         let decision = match decision {
             Decision::Won if self.validity.prolong(deadline, kept_until, &*self.fleet.clock) => Decision::Won,
-            _ if granted && self.check().is_err() => Decision::Lost(Lost::TooLate),
+            _ if granted && self.check().is_err() => Decision::Lost(RoundFailure::TooLate),
             decision => decision,
         };
         let now = self.fleet.clock.now();
@@ -84,7 +84,7 @@ impl LeaseState {
                 let gone = tally.round().gone_from_quorum();
                 let votes = Arc::new(tally.close("extended", self.fleet.names()));
                 let error = match lost {
-                    Lost::TooLate => ExtendError::ExtendedTooLate { resources, votes },
+                    RoundFailure::TooLate => ExtendError::ExtendedTooLate { resources, votes },
                     _ if gone => {
                         self.gone(&votes, ended.saturating_sub(now));
                         ExtendError::Lost { resources, votes }

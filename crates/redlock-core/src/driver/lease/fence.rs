@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lease;
 use crate::{
-    algorithm::{Fence, Fencing, FencingToken, Lost, Raised},
+    algorithm::{Fence, Fencing, FencingToken, Raised, RoundFailure},
     driver::{fleet::Fleet, tally::Tally},
     node::{NodeError, RaiseAnswer},
 };
@@ -17,7 +17,7 @@ impl Lease {
         fleet: &Fleet,
         tally: &mut Tally,
         patience: impl Fn() -> Duration,
-    ) -> Result<FencingToken, Lost> {
+    ) -> Result<FencingToken, RoundFailure> {
         // 1. Compare the counters of the nodes that granted. If a quorum has the greatest, it is the token.
         let mut fencing = Fencing::new(fleet.quorum);
         tally.refusing().for_each(|member| fencing.refused(member));
@@ -28,7 +28,7 @@ impl Lease {
                 Some(Fence::Issued(token)) => return Ok(token),
                 Some(Fence::Lost(lost)) => return Err(lost),
                 Some(Fence::Raise(candidate)) => candidate,
-                None => return Err(Lost::NoQuorum),
+                None => return Err(RoundFailure::NoQuorum),
             };
             let mut answers = self.send_raise(candidate, &fencing, patience());
             fencing.raising(candidate);

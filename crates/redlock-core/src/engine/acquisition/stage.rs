@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::{Asking, Cause, Lost, Notified};
+use crate::algorithm::{Asking, Cause, Notified, RoundFailure};
 
 /// The event for which the call waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Stage {
     /// For the nodes to release what a lost round took.
     Releasing {
         cause: Cause,
-        lost: Lost,
+        lost: RoundFailure,
         then: Then,
     },
     /// For its turn, or the end of the pause.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::{Cause, Lost, Stop};
+use crate::algorithm::{Cause, RoundFailure, Stop};
 
 /// One event of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Step {
     Won,
     /// Its round is lost. `is_cut`: it had less time than a node timeout. `is_hopeless`: no retry can cure that.
     Lost {
-        lost: Lost,
+        lost: RoundFailure,
         free_after: Option<Duration>,
         is_cut: bool,
         is_hopeless: bool,
@@ -64,6 +64,6 @@ pub(crate) enum Do {
     GiveUp,
     Fail {
         stop: Stop,
-        lost: Lost,
+        lost: RoundFailure,
     },
 }

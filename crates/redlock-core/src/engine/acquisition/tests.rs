@@ -19,7 +19,7 @@ fn alone(retry: Retry) -> Acquisition {
     call
 }
 
-fn lost(lost: Lost) -> Step {
+fn lost(lost: RoundFailure) -> Step {
     Step::Lost { lost, free_after: None, is_cut: false, is_hopeless: false }
 }
 
@@ -57,11 +57,11 @@ fn a_call_whose_round_is_won_holds_the_lock() {
 fn a_lost_round_is_released_before_the_pause_and_the_last_one_is_reported() {
     let mut call = alone(Retry::attempts(2));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(Lost::Contended), ms(10), 0), await_release(110));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(110));
     assert_eq!(call.step(RELEASED, ms(20), 0), pause(110));
     assert_eq!(call.step(Step::Due, ms(110), 0), ask_last(Cause::Due));
-    let failed = Do::Fail { stop: Stop::Attempts, lost: Lost::NoQuorum };
-    assert_eq!(call.step(lost(Lost::NoQuorum), ms(120), 0), Some(failed));
+    let failed = Do::Fail { stop: Stop::Attempts, lost: RoundFailure::NoQuorum };
+    assert_eq!(call.step(lost(RoundFailure::NoQuorum), ms(120), 0), Some(failed));
     assert_eq!(call.attempts(), 2);
 }
 
@@ -69,7 +69,8 @@ fn a_lost_round_is_released_before_the_pause_and_the_last_one_is_reported() {
 fn a_pause_ends_when_the_holders_have_expired() {
     let mut call = alone(Retry::attempts(2));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    let free_soon = Step::Lost { lost: Lost::Contended, free_after: Some(ms(30)), is_cut: false, is_hopeless: false };
+    let free_soon =
+        Step::Lost { lost: RoundFailure::Contended, free_after: Some(ms(30)), is_cut: false, is_hopeless: false };
     assert_eq!(call.step(free_soon, ms(10), 0), await_release(60), "nodes have 50 ms to release what was lost");
     assert_eq!(call.step(RELEASED, ms(20), 0), pause(40));
 }
@@ -79,7 +80,7 @@ fn a_call_that_gets_its_turn_in_a_pause_asks_within_the_same_attempt() {
     let mut call = queued(Retry::attempts(2));
     assert_eq!(call.step(Step::Begin(None), ms(0), 0), await_turn(0, 100));
     assert_eq!(call.step(Step::Turn(Cause::Woken), ms(40), 0), ask(Cause::Woken));
-    assert_eq!(call.step(lost(Lost::Contended), ms(50), 0), await_release(100));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(50), 0), await_release(100));
     assert_eq!(call.step(RELEASED, ms(60), 0), await_turn(80, 100), "it rests after a notification in vain");
     assert_eq!((call.step(Step::Turn(Cause::Follows), ms(80), 0), call.attempts()), (ask(Cause::Follows), 1));
 }
@@ -100,8 +101,8 @@ fn attempts_pass_while_others_of_the_process_come_first_and_the_last_asks_all_th
     let mut call = queued(Retry::attempts(2));
     call.step(Step::Begin(None), ms(0), 0);
     assert_eq!(call.step(Step::Due, ms(100), 0), ask_last(Cause::Due));
-    let failed = Do::Fail { stop: Stop::Attempts, lost: Lost::Contended };
-    assert_eq!(call.step(lost(Lost::Contended), ms(110), 0), Some(failed));
+    let failed = Do::Fail { stop: Stop::Attempts, lost: RoundFailure::Contended };
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(110), 0), Some(failed));
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_call_that_nobody_will_notify_asks_once_more_and_three_times_at_most() {
     call.step(Step::Begin(Some(Cause::Due)), ms(0), 0);
     let mut asked = 0;
     loop {
-        call.step(lost(Lost::Contended), ms(10), 0);
+        call.step(lost(RoundFailure::Contended), ms(10), 0);
         match call.step(Step::Released { is_heard: Some(false) }, ms(10), 0) {
             Some(Do::Sleep { until: Some(until) }) => {
                 assert_eq!(call.step(Step::Due, until, 0), ask(Cause::Arrived));
@@ -130,7 +131,7 @@ fn a_call_that_nobody_will_notify_asks_once_more_and_three_times_at_most() {
     assert_eq!(asked, Asking::MOST);
     let mut heard = queued(Retry::attempts(2));
     heard.step(Step::Begin(Some(Cause::Due)), ms(0), 0);
-    heard.step(lost(Lost::Contended), ms(10), 0);
+    heard.step(lost(RoundFailure::Contended), ms(10), 0);
     assert_eq!(heard.step(Step::Released { is_heard: Some(true) }, ms(10), 0), await_turn(10, 110));
 }
 
@@ -138,9 +139,9 @@ fn a_call_that_nobody_will_notify_asks_once_more_and_three_times_at_most() {
 fn a_call_ends_at_its_deadline() {
     let mut call = alone(Retry::timeout(ms(120)));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(Lost::Contended), ms(10), 0), await_release(70), "a last round fits in");
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(70), "a last round fits in");
     call.step(RELEASED, ms(20), 0);
-    let failed = Do::Fail { stop: Stop::TimedOut, lost: Lost::Contended };
+    let failed = Do::Fail { stop: Stop::TimedOut, lost: RoundFailure::Contended };
     assert_eq!(call.step(Step::Due, ms(130), 0), Some(failed));
 }
 
@@ -149,14 +150,14 @@ fn a_call_whose_deadline_passes_before_it_has_asked_asks_once() {
     let mut call = queued(Retry::timeout(ms(120)));
     call.step(Step::Begin(None), ms(0), 0);
     assert_eq!(call.step(Step::Due, ms(500), 0), ask_last(Cause::Due));
-    let failed = Do::Fail { stop: Stop::TimedOut, lost: Lost::NoQuorum };
-    assert_eq!(call.step(lost(Lost::NoQuorum), ms(510), 0), Some(failed));
+    let failed = Do::Fail { stop: Stop::TimedOut, lost: RoundFailure::NoQuorum };
+    assert_eq!(call.step(lost(RoundFailure::NoQuorum), ms(510), 0), Some(failed));
 }
 
 #[test]
 fn a_failure_that_no_retry_can_cure_ends_the_call_after_a_second() {
     let mut call = alone(Retry::attempts(99));
-    let hopeless = Step::Lost { lost: Lost::NoQuorum, free_after: None, is_cut: false, is_hopeless: true };
+    let hopeless = Step::Lost { lost: RoundFailure::NoQuorum, free_after: None, is_cut: false, is_hopeless: true };
     let mut now = ms(0);
     call.step(Step::Begin(Some(Cause::Arrived)), now, 0);
     let failed = loop {
@@ -168,22 +169,22 @@ fn a_failure_that_no_retry_can_cure_ends_the_call_after_a_second() {
         now += ms(100);
         call.step(Step::Due, now, 0);
     };
-    assert_eq!(failed, Some(Do::Fail { stop: Stop::Attempts, lost: Lost::NoQuorum }));
+    assert_eq!(failed, Some(Do::Fail { stop: Stop::Attempts, lost: RoundFailure::NoQuorum }));
     assert_eq!((now, call.attempts()), (ms(1_000), 11));
 }
 
 #[test]
 fn a_round_within_a_pause_does_not_make_a_call_hopeful_again() {
     let mut call = queued(Retry::attempts(99));
-    let hopeless = Step::Lost { lost: Lost::NoQuorum, free_after: None, is_cut: false, is_hopeless: true };
+    let hopeless = Step::Lost { lost: RoundFailure::NoQuorum, free_after: None, is_cut: false, is_hopeless: true };
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
     call.step(hopeless, ms(0), 0);
     call.step(RELEASED, ms(0), 0);
     assert_eq!(call.step(Step::Turn(Cause::Follows), ms(50), 0), ask(Cause::Follows));
-    call.step(lost(Lost::NoQuorum), ms(50), 0);
+    call.step(lost(RoundFailure::NoQuorum), ms(50), 0);
     call.step(RELEASED, ms(50), 0);
     assert_eq!(call.step(Step::Turn(Cause::Due), ms(1_000), 0), ask(Cause::Due));
-    let failed = Do::Fail { stop: Stop::Attempts, lost: Lost::NoQuorum };
+    let failed = Do::Fail { stop: Stop::Attempts, lost: RoundFailure::NoQuorum };
     assert_eq!(call.step(hopeless, ms(1_000), 0), Some(failed));
 }
 
@@ -191,11 +192,11 @@ fn a_round_within_a_pause_does_not_make_a_call_hopeful_again() {
 fn a_round_that_was_cut_short_does_not_hide_why_an_earlier_one_was_lost() {
     let mut call = alone(Retry::attempts(2));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    call.step(lost(Lost::Contended), ms(10), 0);
+    call.step(lost(RoundFailure::Contended), ms(10), 0);
     call.step(RELEASED, ms(20), 0);
     call.step(Step::Due, ms(110), 0);
-    let cut = Step::Lost { lost: Lost::NoQuorum, free_after: None, is_cut: true, is_hopeless: false };
-    let failed = Do::Fail { stop: Stop::Attempts, lost: Lost::Contended };
+    let cut = Step::Lost { lost: RoundFailure::NoQuorum, free_after: None, is_cut: true, is_hopeless: false };
+    let failed = Do::Fail { stop: Stop::Attempts, lost: RoundFailure::Contended };
     assert_eq!(call.step(cut, ms(120), 0), Some(failed));
 }
 
@@ -204,19 +205,19 @@ fn a_call_for_several_names_reserves_them_and_asks_for_all_three_times() {
     let mut call = alone(Retry::attempts(3));
     (call.call.reserves, call.may_reserve) = (true, true);
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(Lost::Contended), ms(10), 0), await_release(60));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(60));
     assert_eq!(call.step(RELEASED, ms(20), 0), Some(Do::Reserve));
     assert_eq!(call.step(Step::Reserved { any: true }, ms(30), 0), ask(Cause::Arrived));
     for _ in 0..2 {
-        assert_eq!(call.step(lost(Lost::Contended), ms(40), 0), await_release(90));
+        assert_eq!(call.step(lost(RoundFailure::Contended), ms(40), 0), await_release(90));
         assert_eq!(call.step(RELEASED, ms(50), 1_000_000), pause(51));
         assert_eq!(call.step(Step::Due, ms(51), 0), ask(Cause::Arrived));
     }
-    call.step(lost(Lost::Contended), ms(60), 0);
+    call.step(lost(RoundFailure::Contended), ms(60), 0);
     assert_eq!(call.step(RELEASED, ms(70), 0), Some(Do::ReleaseReserved { until: ms(120) }));
     assert_eq!(call.step(Step::Due, ms(80), 0), pause(180));
     assert_eq!((call.step(Step::Due, ms(180), 0), call.attempts()), (ask(Cause::Due), 2));
-    call.step(lost(Lost::Contended), ms(190), 0);
+    call.step(lost(RoundFailure::Contended), ms(190), 0);
     assert_eq!(call.step(RELEASED, ms(190), 0), Some(Do::Reserve), "once in each attempt");
 }
 
@@ -225,7 +226,7 @@ fn a_reservation_makes_no_last_attempt_and_reports_nothing() {
     let mut call = queued(Retry::attempts(2));
     call.call.is_reservation = true;
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    call.step(lost(Lost::Contended), ms(10), 0);
+    call.step(lost(RoundFailure::Contended), ms(10), 0);
     call.step(RELEASED, ms(20), 0);
     assert_eq!(call.step(Step::Due, ms(110), 0), Some(Do::GiveUp));
 }

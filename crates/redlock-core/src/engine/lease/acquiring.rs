@@ -5,7 +5,7 @@ use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use crate::{
-    algorithm::{Decision, Fence, Fencing, FencingToken, Lost, Raised, Vote},
+    algorithm::{Decision, Fence, Fencing, FencingToken, Raised, RoundFailure, Vote},
     engine::{
         ask::{Answer, Answered, Terms},
         event::Acquire,
@@ -45,7 +45,7 @@ enum Stage {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Won(Option<FencingToken>),
-    Lost(Lost, Tally),
+    Lost(RoundFailure, Tally),
     /// The other nodes get a request as well.
     AskAllBut(usize),
     /// These nodes are raised to the candidate.
@@ -153,7 +153,7 @@ impl Acquiring {
 
     fn next_of_first(&mut self) -> Option<Next> {
         if self.tally.refusing().next().is_some() {
-            return Some(Next::Lost(Lost::Contended, self.tally.clone()));
+            return Some(Next::Lost(RoundFailure::Contended, self.tally.clone()));
         }
         let has_answered = self.tally.heard().iter().any(Option::is_some);
         let first = if has_answered { self.not_alone() } else { None };
@@ -188,7 +188,7 @@ impl Acquiring {
         let left = self.left(now);
         let Stage::Fencing(fencing) = &mut self.stage else { return None };
         match fencing.decision()? {
-            Fence::Issued(_) if left.is_zero() => Some(Next::Lost(Lost::TooLate, self.tally.clone())),
+            Fence::Issued(_) if left.is_zero() => Some(Next::Lost(RoundFailure::TooLate, self.tally.clone())),
             Fence::Issued(token) => Some(Next::Won(Some(token))),
             Fence::Lost(lost) => Some(Next::Lost(lost, self.tally.clone())),
             Fence::Raise(candidate) => {

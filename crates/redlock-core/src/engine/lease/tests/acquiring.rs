@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    algorithm::{Cause, Lost},
+    algorithm::{Cause, RoundFailure},
     engine::{
         command::QueueNote,
         event::{Timer, Why},
@@ -57,7 +57,8 @@ fn a_lost_round_is_released_on_every_node_that_may_hold_it() {
     let commands = bench.answer(1, held());
     assert_eq!(releases(&commands), [2], "the others refused");
     assert!(commands.contains(&Command::Queue(QueueNote::Releasing { notifies: false })));
-    let [(Question::Acquire, Outcome::NotAcquired { lost: Lost::Contended, .. })] = &resolved(commands)[..] else {
+    let [(Question::Acquire, Outcome::NotAcquired { lost: RoundFailure::Contended, .. })] = &resolved(commands)[..]
+    else {
         panic!("the caller is not answered")
     };
 }
@@ -80,7 +81,7 @@ fn a_round_that_is_won_too_late_is_lost() {
     bench.answer(0, granted());
     let commands = bench.pass(9).answer(1, granted());
     assert_eq!(releases(&commands), [0, 1, 2]);
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooLate, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::TooLate, .. })]));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn nodes_that_fail_are_counted_and_one_that_was_never_asked_is_spared() {
     bench.answer(0, failed(Fate::NotDone));
     let commands = bench.answer(1, failed(Fate::Unknown));
     assert_eq!(releases(&commands), [1, 2]);
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::NoQuorum, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::NoQuorum, .. })]));
     assert_eq!(bench.keys(), [Key::Untouched, Key::Perhaps, Key::Perhaps]);
 }
 
@@ -140,7 +141,7 @@ fn the_node_that_is_asked_first_decides_alone_if_it_refuses() {
     let mut refused = Bench::new(1);
     assert_eq!(asked(&refused.on(Event::Acquire(first(&refused)))), [1]);
     let commands = refused.answer(1, held());
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::Contended, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::Contended, .. })]));
     assert_eq!(refused.keys(), [Key::Untouched, Key::Gone, Key::Untouched]);
 
     let mut granting = Bench::new(1);
@@ -203,7 +204,7 @@ fn a_raise_that_no_quorum_can_confirm_ends_the_round_at_once() {
     bench.answer(1, counted(7));
     bench.answer(0, Ok(Answer::Raise(RaiseAnswer::NotHeld)));
     let outcomes = resolved(bench.answer(2, Ok(Answer::Raise(RaiseAnswer::NotHeld))));
-    assert!(matches!(outcomes[..], [(_, Outcome::NotAcquired { lost: Lost::Contended, .. })]));
+    assert!(matches!(outcomes[..], [(_, Outcome::NotAcquired { lost: RoundFailure::Contended, .. })]));
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn a_fencing_token_that_comes_too_late_is_a_lost_round() {
     let (mut bench, _) = fenced(&[counted(5), counted(7)]);
     let commands = bench.pass(9).answer(0, Ok(Answer::Raise(RaiseAnswer::Confirmed)));
     assert_eq!(releases(&commands), [0, 1, 2]);
-    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: Lost::TooLate, .. })]));
+    assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::TooLate, .. })]));
 }
 
 #[test]
