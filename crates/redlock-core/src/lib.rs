@@ -111,8 +111,9 @@ pub use self::{
         ReleaseRequest, SystemClock, Timed, TokioClock, Wake, WakeUps,
     },
     report::{
-        AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockParts, LockPartsError, Loss, NodeAnswer,
-        NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes, WithinAsync,
+        AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,
+        NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes,
+        WithinAsync,
     },
 };
 

@@ -24,7 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use redlock_core::{AcquireError, AcquireOptions, Lock, Loss, Redlock};
+use redlock_core::{AcquireError, AcquireOptions, Lock, LockLost, Redlock};
 use redlock_redis_rs::RedisNode;
 use tokio::{
     net::TcpListener,
@@ -91,7 +91,7 @@ impl Service {
 /// Why nothing was charged.
 enum Refusal {
     NotLocked(AcquireError),
-    Lost(Loss),
+    Lost(LockLost),
     Broken,
 }
 
@@ -101,8 +101,8 @@ impl From<AcquireError> for Refusal {
     }
 }
 
-impl From<Loss> for Refusal {
-    fn from(loss: Loss) -> Self {
+impl From<LockLost> for Refusal {
+    fn from(loss: LockLost) -> Self {
         Self::Lost(loss)
     }
 }
@@ -134,7 +134,7 @@ struct Bank {
 }
 
 impl Bank {
-    async fn charge(&self, invoice: u64, lock: &Lock) -> Result<String, Loss> {
+    async fn charge(&self, invoice: u64, lock: &Lock) -> Result<String, LockLost> {
         if self.paid.lock().await.contains(&invoice) {
             return Ok(format!("{invoice} was charged before\n"));
         }

@@ -13,7 +13,7 @@
 use std::{env, time::Duration};
 
 use anyhow::{Context as _, Result};
-use redlock_core::{Lock, Loss, Redlock, UsingError};
+use redlock_core::{Lock, LockLost, Redlock, UsingError};
 use redlock_redis_rs::RedisNode;
 use tokio::{
     select,
@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
 }
 
 /// Stands for the work, which takes its time.
-async fn ship(order: u64, lock: &Lock) -> Result<(), Loss> {
+async fn ship(order: u64, lock: &Lock) -> Result<(), LockLost> {
     // Here, under the lock: ask the database whether it is shipped already.
     tracing::info!(order, "is being packed");
     sleep(Duration::from_secs(2)).await;

@@ -2,7 +2,7 @@
 
 use std::{future::pending, ops::Range, pin::pin, time::Duration};
 
-use redlock_core::{Clock as _, Lock, Loss};
+use redlock_core::{Clock as _, Lock, LockLost};
 use redlock_mock::Process;
 use tokio::{
     select,
@@ -92,7 +92,7 @@ impl Stage {
                     if lock.is_valid() {
                         self.violation(Oracle::Honesty, format!("a lock is valid that is said to be lost: {loss}"));
                     }
-                    if matches!(loss, Loss::Expired { .. } | Loss::LifetimeOver { .. }) {
+                    if matches!(loss, LockLost::Expired { .. } | LockLost::LifetimeOver { .. }) {
                         sleep_until(end.map_or(until, |end| end.min(until))).await;
                     }
                 }

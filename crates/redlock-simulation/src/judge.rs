@@ -7,7 +7,7 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, Clock as _, ExtendError, Lock, Loss, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
+    AcquireError, Clock as _, ExtendError, Lock, LockLost, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
     RoundFailure, Token,
     algorithm::{Quorum, Vote},
 };
@@ -259,10 +259,10 @@ pub(crate) fn told_honestly(
     lock: &Lock,
     hold: &Hold,
     acquired: Duration,
-    loss: &Loss,
+    loss: &LockLost,
 ) {
     match loss {
-        Loss::Expired { .. } | Loss::LifetimeOver { .. } => {
+        LockLost::Expired { .. } | LockLost::LifetimeOver { .. } => {
             let Some(lifetime) = hold.lifetime() else { return };
             // Less the allowance for drift, an extend that is too short to be of use, and what clocks gain.
             let kept = (lifetime - lifetime / 20).saturating_sub(2 * NODE_TIMEOUT);
@@ -275,7 +275,7 @@ pub(crate) fn told_honestly(
                 stage.violation(Oracle::Progress, what);
             }
         }
-        Loss::Gone { .. } => {
+        LockLost::NotHeld { .. } => {
             let gone = gone_from(stage, *lock.token());
             if gone < stage.quorum().needed() {
                 stage.dishonest(format!("a lock is said to be lost that was gone from {gone} nodes: {loss}"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireOptions, AutoExtend, LockParts, Loss, Redlock, Release, ResumeError};
+use redlock_core::{AcquireOptions, AutoExtend, LockLost, LockParts, Redlock, Release, ResumeError};
 
 use crate::lab::Lab;
 
@@ -27,7 +27,7 @@ pub(super) async fn a_lock_goes_on_in_another_process(lab: &Lab) {
     let lock = here.acquire("r", TTL).await.unwrap();
     let (token, lost) = (*lock.token(), lock.lost());
     let parts = lock.into_parts().await.unwrap();
-    assert!(matches!(lost.await, Loss::HandedOver { .. }));
+    assert!(matches!(lost.await, LockLost::Transferred { .. }));
     here.close().await.unwrap();
     assert!(here.try_acquire("r", TTL).await.unwrap().is_none(), "nothing was released");
 

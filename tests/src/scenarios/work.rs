@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireOptions, AutoExtend, Loss, Redlock, Release, UsingError};
+use redlock_core::{AcquireOptions, AutoExtend, LockLost, Redlock, Release, UsingError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lab::Lab;
@@ -51,7 +51,7 @@ pub(super) async fn a_lock_that_nobody_confirms_is_told_lost_before_its_keys_exp
     lab.stop(0).await;
     lab.stop(1).await;
     let loss = timeout(TTL, lock.lost()).await.unwrap();
-    assert!(matches!(&loss, Loss::Expired { last_extend: Some(_), .. }), "{loss}");
+    assert!(matches!(&loss, LockLost::Expired { last_extend: Some(_), .. }), "{loss}");
     assert!(!lock.is_valid());
     assert_eq!(lab.holding("r").await, 1, "the third node holds it still");
 }
@@ -64,7 +64,7 @@ pub(super) async fn a_kept_lock_that_another_took_is_told_lost(lab: &Lab) {
         lab.set(index, "r", "another", None).await;
     }
     let loss = timeout(TTL, lock.lost()).await.unwrap();
-    assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::NotHeld { .. }), "{loss}");
     drop(lock);
     redlock.close().await.unwrap();
     assert_eq!(lab.holding("r").await, 3, "another's keys stay");
@@ -91,6 +91,6 @@ pub(super) async fn work_whose_lock_is_lost_is_dropped(lab: &Lab) {
         std::future::pending::<Result<(), _>>().await
     });
     let error = timeout(10 * TTL, work).await.unwrap().unwrap_err();
-    assert!(matches!(error, UsingError::Lost(Loss::Expired { .. })), "{error}");
+    assert!(matches!(error, UsingError::Lost(LockLost::Expired { .. })), "{error}");
     assert!(start.elapsed() > TTL / 2);
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use redlock_core::Loss;
+use redlock_core::LockLost;
 
 use crate::exit::Exit;
 
@@ -23,7 +23,7 @@ pub(super) enum Why {
     /// By itself, or by a signal from elsewhere.
     ItsOwn,
     /// It was ended by redlock: the lock could not be kept.
-    Lost(Option<Loss>),
+    Lost(Option<LockLost>),
     /// It was ended by redlock: the longest lifetime was over.
     LifetimeOver,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redlock_core::{ExtendError, Lock, Loss, Release};
+use redlock_core::{ExtendError, Lock, LockLost, Release};
 use serde_json::json;
 use tokio::{select, time::sleep};
 
@@ -54,7 +54,7 @@ impl Holding<'_> {
         select! {
             biased;
             loss = lost => {
-                if !is_confirmed && matches!(loss, Loss::Gone { .. }) {
+                if !is_confirmed && matches!(loss, LockLost::NotHeld { .. }) {
                     return self.was_lost(lock.resource(), &chain(&loss), exit);
                 }
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
@@ -113,7 +113,9 @@ impl Holding<'_> {
                 let text = format!("the lock may expire in {for_ms} ms already, before --at-least is over: {what}");
                 self.say.warning(&text);
             }
-            (Err(loss @ Loss::Gone { .. }), _) if !is_confirmed => return self.was_lost(&name, &chain(&loss), exit),
+            (Err(loss @ LockLost::NotHeld { .. }), _) if !is_confirmed => {
+                return self.was_lost(&name, &chain(&loss), exit);
+            }
             (Err(loss), _) => {
                 self.say.warning(&format!("the lock could not be held for --at-least: {}", chain(&loss)));
             }

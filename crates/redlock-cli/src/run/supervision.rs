@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redlock_core::{Lock, Loss};
+use redlock_core::{Lock, LockLost};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
 use tokio::{
@@ -179,10 +179,10 @@ impl Supervision<'_> {
     }
 
     /// The lock may not be relied on any more.
-    fn lost(&mut self, loss: Loss) -> Stage {
+    fn lost(&mut self, loss: LockLost) -> Stage {
         match loss {
             // Nodes say so, and another may have it already: a moment to end, no more.
-            Loss::Gone { .. } => {
+            LockLost::NotHeld { .. } => {
                 self.end(Signal::TERM, "ending", &chain(&loss));
                 Stage::Told { kill: Some(Instant::now() + self.deadlines.margin()), why: Why::Lost(Some(loss)) }
             }
@@ -230,10 +230,10 @@ impl Supervision<'_> {
         }
     }
 
-    fn why(&self, loss: Option<Loss>) -> Why {
+    fn why(&self, loss: Option<LockLost>) -> Why {
         let validity_ends = Instant::now() + self.lock.validity();
         match loss {
-            Some(Loss::LifetimeOver { .. }) => Why::LifetimeOver,
+            Some(LockLost::LifetimeOver { .. }) => Why::LifetimeOver,
             // What the lifetime has left is what the lock has: it was cut by it.
             None if self.lifetime_over.is_some_and(|over| validity_ends >= over) => Why::LifetimeOver,
             loss => Why::Lost(loss),

@@ -11,7 +11,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
     driver::Held,
     names::{Resources, Token},
-    report::{ExtendError, LockParts, Loss, ReleaseError},
+    report::{ExtendError, LockLost, LockParts, ReleaseError},
 };
 
 /// A lock that is held, for as long as [`Lock::validity`] says.
@@ -87,7 +87,7 @@ impl Lock {
     /// # Errors
     ///
     /// Why the lock may not be relied on any more.
-    pub fn check(&self) -> Result<Duration, Loss> {
+    pub fn check(&self) -> Result<Duration, LockLost> {
         self.held.check()
     }
 
@@ -100,7 +100,7 @@ impl Lock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redlock_core::{Loss, Redlock};
+    /// use redlock_core::{LockLost, Redlock};
     /// use redlock_mock::MockNode;
     ///
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -108,7 +108,7 @@ impl Lock {
     /// let redlock = Redlock::new(MockNode::fleet(3))?;
     /// let lock = redlock.acquire("report", Duration::from_secs(10)).await?;
     /// tokio::select! {
-    ///     loss = lock.lost() => assert!(matches!(loss, Loss::Expired { .. })), // after nearly ten seconds
+    ///     loss = lock.lost() => assert!(matches!(loss, LockLost::Expired { .. })), // after nearly ten seconds
     ///     () = work_that_takes_a_minute() => unreachable!(),
     /// }
     /// assert!(!lock.is_valid());
@@ -124,7 +124,7 @@ impl Lock {
     /// # Panics
     ///
     /// If it is polled on a runtime without timers (`enable_time`), on none, or on another than before that has ended.
-    pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
+    pub fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
         self.held.lost()
     }
 
@@ -214,7 +214,7 @@ impl Lock {
     /// # Panics
     ///
     /// If the runtime has no timers (`enable_time`).
-    pub async fn into_parts(self) -> Result<LockParts, Loss> {
+    pub async fn into_parts(self) -> Result<LockParts, LockLost> {
         self.held.into_parts().await
     }
 
@@ -223,7 +223,7 @@ impl Lock {
     /// # Errors
     ///
     /// If the lock was lost before this call.
-    pub(crate) async fn settle_after(self, at_least: Duration) -> Result<(), Loss> {
+    pub(crate) async fn settle_after(self, at_least: Duration) -> Result<(), LockLost> {
         self.check()?;
         if self.held.rest_of(at_least).is_zero() {
             return match self.held.settle().await {
@@ -236,7 +236,7 @@ impl Lock {
     }
 
     /// Holds the lock until `at_least` after it was acquired, then releases it.
-    async fn settle_later(self, at_least: Duration) -> Result<(), Loss> {
+    async fn settle_later(self, at_least: Duration) -> Result<(), LockLost> {
         // Whether the lock was held until now must be known now: later, the nodes cannot say.
         let is_confirmed = self.held.renew().await.is_ok();
         self.check()?;
@@ -253,7 +253,7 @@ impl Lock {
         let settled = self.held.settle().await;
         match lost.or_else(|| settled.ok().flatten()) {
             // Too few nodes answered when the work had ended: they may have lost the lock before.
-            Some(loss @ Loss::Gone { .. }) if !is_confirmed => Err(loss),
+            Some(loss @ LockLost::NotHeld { .. }) if !is_confirmed => Err(loss),
             _ => Ok(()),
         }
     }

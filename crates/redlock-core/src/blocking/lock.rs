@@ -7,7 +7,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
     api::{Release, UsingError},
     names::{Resources, Token},
-    report::{ExtendError, LockParts, Loss, ReleaseError, WithinAsync},
+    report::{ExtendError, LockLost, LockParts, ReleaseError, WithinAsync},
 };
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.
@@ -60,7 +60,7 @@ impl Lock {
     /// # Errors
     ///
     /// Why the lock may not be relied on any more.
-    pub fn check(&self) -> Result<Duration, Loss> {
+    pub fn check(&self) -> Result<Duration, LockLost> {
         self.lock.check()
     }
 
@@ -69,7 +69,7 @@ impl Lock {
     /// # Errors
     ///
     /// Within async code.
-    pub fn lost(&self) -> Result<Loss, WithinAsync> {
+    pub fn lost(&self) -> Result<LockLost, WithinAsync> {
         self.worker.wait(self.lock.lost()).ok_or(WithinAsync)
     }
 
@@ -100,10 +100,10 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// As there. Within async code the lock is given back in the background, and [`Loss::Released`] says so.
-    pub fn into_parts(self) -> Result<LockParts, Loss> {
+    /// As there. Within async code the lock is given back in the background, and [`LockLost::Released`] says so.
+    pub fn into_parts(self) -> Result<LockParts, LockLost> {
         let resources = self.lock.resources().clone();
-        self.worker.wait(self.lock.into_parts()).unwrap_or(Err(Loss::Released { resources }))
+        self.worker.wait(self.lock.into_parts()).unwrap_or(Err(LockLost::Released { resources }))
     }
 
     /// As [`crate::Lock::fencing_token`].

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     names::{Resources, Token},
-    report::{Ending, ExtendError, LockParts, Loss, ReleaseError},
+    report::{Ending, ExtendError, LockLost, LockParts, ReleaseError},
 };
 
 /// A lock that is held. Dropped, it is released in the background.
@@ -61,12 +61,12 @@ impl Held {
     }
 
     /// Returns the validity that is left, or why the lock is lost.
-    pub(crate) fn check(&self) -> Result<Duration, Loss> {
+    pub(crate) fn check(&self) -> Result<Duration, LockLost> {
         self.shared().check()
     }
 
     /// Waits until the lock is lost.
-    pub(crate) fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
+    pub(crate) fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
         Arc::clone(self.shared()).lost()
     }
 
@@ -98,7 +98,7 @@ impl Held {
     }
 
     /// Takes the lock apart for a transfer to another process. Waits until all its requests have ended.
-    pub(crate) async fn into_parts(self) -> Result<LockParts, Loss> {
+    pub(crate) async fn into_parts(self) -> Result<LockParts, LockLost> {
         let shared = self.lease.shared();
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
         drop(self.watch);
@@ -120,7 +120,7 @@ impl Held {
     }
 
     /// Releases the lock. Returns the loss if it was already gone.
-    pub(crate) async fn settle(self) -> Result<Option<Loss>, ReleaseError> {
+    pub(crate) async fn settle(self) -> Result<Option<LockLost>, ReleaseError> {
         drop(self.watch);
         let Some(hold) = self.hold else { return self.lease.release().await };
         let was_valid = hold.is_valid();
@@ -128,7 +128,7 @@ impl Held {
         match &released {
             Ok(None) => hold.end(Ending::Released),
             Ok(Some(loss)) => {
-                if let (true, Loss::Gone { votes, .. }) = (was_valid, loss) {
+                if let (true, LockLost::NotHeld { votes, .. }) = (was_valid, loss) {
                     hold.was_gone(loss, votes);
                 }
                 hold.end(Ending::AlreadyGone);

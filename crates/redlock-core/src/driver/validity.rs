@@ -10,7 +10,7 @@ use tokio::sync::{Notify, futures::Notified};
 use crate::{
     names::Resources,
     node::Clock,
-    report::{ExtendError, Loss, Votes},
+    report::{ExtendError, LockLost, Votes},
 };
 
 /// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
@@ -108,7 +108,7 @@ impl Validity {
         resources: &Resources,
         least: Duration,
         clock: &dyn Clock,
-    ) -> Result<Duration, (Loss, bool)> {
+    ) -> Result<Duration, (LockLost, bool)> {
         let mut state = self.state();
         let left = state.deadline.saturating_sub(clock.now());
         let is_news = state.end.is_none();
@@ -121,11 +121,11 @@ impl Validity {
         }
         let resources = resources.clone();
         let loss = match &state.end {
-            None | Some(End::Expired) if state.lifetime_over => Loss::LifetimeOver { resources },
-            None | Some(End::Expired) => Loss::Expired { resources, last_extend: state.failure.clone() },
-            Some(End::Gone(votes)) => Loss::Gone { resources, votes: Arc::clone(votes) },
-            Some(End::Released) => Loss::Released { resources },
-            Some(End::HandedOver) => Loss::HandedOver { resources },
+            None | Some(End::Expired) if state.lifetime_over => LockLost::LifetimeOver { resources },
+            None | Some(End::Expired) => LockLost::Expired { resources, last_extend: state.failure.clone() },
+            Some(End::Gone(votes)) => LockLost::NotHeld { resources, votes: Arc::clone(votes) },
+            Some(End::Released) => LockLost::Released { resources },
+            Some(End::HandedOver) => LockLost::Transferred { resources },
         };
         Err((loss, is_news))
     }

@@ -8,7 +8,7 @@ use super::{Entry, Key, MapRegistry, Registry, UnlockError, key::Caller, ledger:
 use crate::{
     api::{AcquireOptions, Lock, Redlock, Release},
     names::{Resource, ResourceError},
-    report::{AcquireError, Loss, ReleaseError},
+    report::{AcquireError, LockLost, ReleaseError},
 };
 
 /// Locks and unlocks by name. Cheap to clone; clones share their locks.
@@ -204,7 +204,7 @@ impl NamedLocks {
         };
         match lock.check() {
             // It is dropped here, and so given back in the background: nobody waits for what is gone.
-            Err(Loss::Expired { .. } | Loss::LifetimeOver { .. }) => {
+            Err(LockLost::Expired { .. } | LockLost::LifetimeOver { .. }) => {
                 let ago = now.checked_sub(lock.held.shared().validity.deadline());
                 Err(UnlockError::Expired { name: key.name().clone(), ago })
             }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     error::{AcquireError, ExtendError},
-    loss::Loss,
+    lock_lost::LockLost,
 };
 use crate::{names::Resources, node::NodeError};
 
@@ -73,7 +73,7 @@ pub enum Event<'a> {
     #[non_exhaustive]
     Lost {
         /// Why, and what was locked.
-        loss: &'a Loss,
+        loss: &'a LockLost,
     },
     /// A quorum of the nodes was found not to hold a lock that was still valid by the clock: another may have held it at the
     /// same time. Nodes have lost it (restarted, evicted, failed over, a clock that jumped), or somebody deleted it.

@@ -10,7 +10,7 @@ use super::{
     address::address,
     error::ExtendError,
     event::{Event, NodeOutcome, NodeRequest},
-    loss::Loss,
+    lock_lost::LockLost,
     observer::Observer,
 };
 use crate::names::Resources;
@@ -183,13 +183,13 @@ fn word(error: &ExtendError) -> &'static str {
     }
 }
 
-fn reason(loss: &Loss) -> &'static str {
+fn reason(loss: &LockLost) -> &'static str {
     match loss {
-        Loss::Expired { .. } => "expired",
-        Loss::LifetimeOver { .. } => "lifetime_over",
-        Loss::Gone { .. } => "gone",
+        LockLost::Expired { .. } => "expired",
+        LockLost::LifetimeOver { .. } => "lifetime_over",
+        LockLost::NotHeld { .. } => "gone",
         // No losses, and not told as such.
-        Loss::Released { .. } | Loss::HandedOver { .. } => "ended",
+        LockLost::Released { .. } | LockLost::Transferred { .. } => "ended",
     }
 }
 

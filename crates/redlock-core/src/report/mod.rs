@@ -2,7 +2,7 @@
 
 mod votes;
 mod error;
-mod loss;
+mod lock_lost;
 mod close_error;
 mod resume_error;
 mod lock_parts;
@@ -21,8 +21,8 @@ pub use self::{
     close_error::CloseError,
     error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
     event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
+    lock_lost::LockLost,
     lock_parts::{LockParts, LockPartsError},
-    loss::Loss,
     observer::Observer,
     resume_error::ResumeError,
     votes::{NodeAnswer, NodeVote, Votes},

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, Loss, Redlock, TokioClock, UsingError,
+    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, LockLost, Redlock, TokioClock,
+    UsingError,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::{
@@ -50,7 +51,7 @@ async fn a_lock_is_not_kept_beyond_its_longest_lifetime() {
     let options = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(ms(100_000)));
     let lock = redlock(&nodes).acquire("r", options).await.unwrap();
     let loss = lock.lost().await;
-    assert!(matches!(loss, Loss::LifetimeOver { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::LifetimeOver { .. }), "{loss}");
     assert!((ms(98_500)..ms(100_000)).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert!(!lock.is_valid());
 }
@@ -77,7 +78,7 @@ async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
     let deadline = Instant::now() + lock.validity();
     let loss = lock.lost().await;
     assert!(Instant::now() <= deadline && Instant::now() > deadline - ms(3));
-    let Loss::Expired { last_extend: Some(failure), .. } = &loss else { panic!("{loss}") };
+    let LockLost::Expired { last_extend: Some(failure), .. } = &loss else { panic!("{loss}") };
     assert!(failure.to_string().contains("1 of 3 extended, 2 needed: node-1"), "{failure}");
     assert!(!lock.is_valid());
 
@@ -97,7 +98,7 @@ async fn a_lock_that_another_took_is_told_with_the_next_extend() {
     nodes.iter().for_each(|node| node.set("r", "another", None));
     let start = Instant::now();
     let loss = lock.lost().await;
-    assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::NotHeld { .. }), "{loss}");
     assert!(start.elapsed() <= PERIOD);
     assert_eq!(lock.check().unwrap_err().to_string(), loss.to_string());
 }
@@ -221,7 +222,7 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
     drop(first);
     runtime().block_on(async {
         let loss = timeout(ttl, lock.lost()).await.unwrap();
-        assert!(matches!(loss, Loss::Expired { .. }), "{loss}");
+        assert!(matches!(loss, LockLost::Expired { .. }), "{loss}");
         // Another runtime has a task of its own.
         let next = redlock.acquire("r", options).await.unwrap();
         sleep(2 * ttl).await;
@@ -277,7 +278,7 @@ async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_ba
     sleep(2 * TTL).await;
     assert!(!told.is_finished());
     lock.release().await.unwrap();
-    assert!(matches!(told.await.unwrap(), Loss::Released { .. }));
+    assert!(matches!(told.await.unwrap(), LockLost::Released { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +399,7 @@ async fn a_lock_is_not_kept_any_more_when_told_so() {
     sleep(3 * TTL).await;
     lock.stop_auto_extend();
     let loss = timeout(TTL, lock.lost()).await.unwrap();
-    assert!(matches!(loss, Loss::Expired { last_extend: None, .. }), "{loss}");
+    assert!(matches!(loss, LockLost::Expired { last_extend: None, .. }), "{loss}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::{panic, thread, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockParts, Loss, NodesError,
+    AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockLost, LockParts, NodesError,
     Release, ReleaseError, ResumeError, Retry, Severity, UnlockError, UsingError,
     blocking::{Lock, Redlock},
 };
@@ -63,7 +63,7 @@ fn work_is_done_under_a_lock() {
         Ok(())
     };
     let error = redlock.using("r", TTL, forgets).unwrap_err();
-    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    assert!(matches!(error, UsingError::Lost(LockLost::NotHeld { .. })), "{error}");
     let panics = |_: &Lock| -> Result<(), UsingError> { panic!("at work") };
     let panicked = panic::catch_unwind(panic::AssertUnwindSafe(|| redlock.using("r", TTL, panics)));
     assert!(panicked.is_err());
@@ -75,7 +75,7 @@ fn work_is_done_under_a_lock() {
 fn a_loss_can_be_waited_for() {
     let (_, redlock) = fleet();
     let lock = redlock.acquire("r", Duration::from_millis(200)).unwrap();
-    assert!(matches!(lock.lost(), Ok(Loss::Expired { .. })));
+    assert!(matches!(lock.lost(), Ok(LockLost::Expired { .. })));
     assert!(!lock.is_valid());
 }
 

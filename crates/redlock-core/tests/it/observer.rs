@@ -7,7 +7,7 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireOptions, AutoExtend, Event, Lock, Loss, NodeOutcome, NotAcquired, Observer, Redlock, Release, Retry,
+    AcquireOptions, AutoExtend, Event, Lock, LockLost, NodeOutcome, NotAcquired, Observer, Redlock, Release, Retry,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{sleep, timeout};
@@ -36,7 +36,7 @@ impl Observer for Diary {
             Event::Resumed { resources, .. } => format!("resumed {resources}"),
             Event::Extended { margin, validity, .. } => format!("extended with {margin:?} left to {validity:?}"),
             Event::NotExtended { left, error, .. } => format!("not extended, {left:?} left: {error}"),
-            Event::Lost { loss: Loss::Gone { .. }, .. } => "lost: gone".to_owned(),
+            Event::Lost { loss: LockLost::NotHeld { .. }, .. } => "lost: gone".to_owned(),
             Event::Lost { loss, .. } => format!("lost: {loss}"),
             Event::Breached { left, .. } => format!("breached with {left:?} left"),
             Event::Ended { held, ending, .. } => format!("ended after {held:?}: {ending}"),

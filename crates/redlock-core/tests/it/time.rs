@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, Loss, Redlock, Release, Retry, TokioClock,
+    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, LockLost, Redlock, Release, Retry, TokioClock,
     TtlError,
 };
 use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
@@ -256,7 +256,7 @@ async fn a_lock_that_a_quorum_forgot_is_lost_though_nobody_took_it() {
     nodes[1].restart(Memory::Lost);
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
-    assert!(matches!(lock.check(), Err(Loss::Gone { .. })));
+    assert!(matches!(lock.check(), Err(LockLost::NotHeld { .. })));
     drop(lock);
     redlock.close().await.unwrap();
     assert!(nodes.iter().all(|node| node.resources().is_empty()));

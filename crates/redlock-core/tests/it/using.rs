@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use redlock_core::{AcquireOptions, AutoExtend, Lock, Loss, OnLoss, Retry, UsingError, UsingOptions};
+use redlock_core::{AcquireOptions, AutoExtend, Lock, LockLost, OnLoss, Retry, UsingError, UsingOptions};
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
 
@@ -84,7 +84,7 @@ async fn when_the_lock_is_lost_the_work_is_dropped() {
         })
         .await
         .unwrap_err();
-    let UsingError::Lost(loss @ Loss::Expired { last_extend: Some(_), .. }) = error else { panic!("{error}") };
+    let UsingError::Lost(loss @ LockLost::Expired { last_extend: Some(_), .. }) = error else { panic!("{error}") };
     assert_eq!(loss.to_string(), "the lock on \"r\" is lost: its validity has ended");
     assert!(ran_until - start < TTL);
 }
@@ -106,8 +106,8 @@ async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
         })
         .await
         .unwrap_err();
-    assert!(matches!(told, Some(Loss::Gone { .. })), "{told:?}");
-    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    assert!(matches!(told, Some(LockLost::NotHeld { .. })), "{told:?}");
+    assert!(matches!(error, UsingError::Lost(LockLost::NotHeld { .. })), "{error}");
     redlock.close().await.unwrap();
     assert!(nodes.iter().all(|node| node.peek("r").as_deref() == Some(b"another")));
 }
@@ -121,7 +121,7 @@ async fn a_lock_that_is_gone_when_the_work_ends_is_told() {
         Ok(())
     });
     let error = work.await.unwrap_err();
-    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    assert!(matches!(error, UsingError::Lost(LockLost::NotHeld { .. })), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +132,7 @@ async fn work_that_never_ends_loses_its_lock_at_the_longest_lifetime() {
     let lifetime = Duration::from_secs(60);
     let acquire = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(lifetime));
     let error = redlock.using("r", acquire, async |_| std::future::pending::<Result<(), _>>().await).await.unwrap_err();
-    assert!(matches!(error, UsingError::Lost(Loss::LifetimeOver { .. })), "{error}");
+    assert!(matches!(error, UsingError::Lost(LockLost::LifetimeOver { .. })), "{error}");
     assert!(start.elapsed() <= lifetime && start.elapsed() > lifetime - TTL / 10, "{:?}", start.elapsed());
     redlock.close().await.unwrap();
     assert!(is_free(&nodes));
@@ -214,7 +214,7 @@ async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
     };
     let options = UsingOptions::new(TTL).at_least(9 * TTL);
     let lost = redlock.using("r", options.clone(), async |_| forget()).await;
-    assert!(matches!(lost, Err(UsingError::Lost(Loss::Gone { .. }))), "{lost:?}");
+    assert!(matches!(lost, Err(UsingError::Lost(LockLost::NotHeld { .. }))), "{lost:?}");
 
     nodes.iter().for_each(|node| node.remove("r"));
     let used = redlock.using("r", options, async |_| Ok::<_, UsingError>(42));
@@ -243,7 +243,7 @@ async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
         nodes.iter().for_each(MockNode::resume);
     };
     let (used, ()) = tokio::join!(used, later);
-    assert!(matches!(used, Err(UsingError::Lost(Loss::Gone { .. }))), "{used:?}");
+    assert!(matches!(used, Err(UsingError::Lost(LockLost::NotHeld { .. }))), "{used:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,5 +286,5 @@ async fn work_that_fails_because_the_lock_is_lost_reports_the_loss() {
         Ok(())
     };
     let error = redlock(&nodes).using("r", options, work).await.unwrap_err();
-    assert!(matches!(error, UsingError::Lost(Loss::Gone { .. })), "{error}");
+    assert!(matches!(error, UsingError::Lost(LockLost::NotHeld { .. })), "{error}");
 }

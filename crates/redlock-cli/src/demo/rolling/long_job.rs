@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Lock, Loss, Redlock, Token, UsingError};
+use redlock_core::{Lock, LockLost, Redlock, Token, UsingError};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl LongJob {
     }
 
     /// Looks before each step whether the lock is still its own.
-    async fn work(&self, lock: &Lock) -> Result<(), Loss> {
+    async fn work(&self, lock: &Lock) -> Result<(), LockLost> {
         while !self.stop.is_cancelled() {
             let left = lock.check()?;
             self.lock().step(*lock.token(), Instant::now(), left);
@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn not_extended_it_ends_with_its_validity() {
         let (worked, progress) = worked(false).await;
-        assert!(matches!(worked, Err(UsingError::Lost(Loss::Expired { last_extend: None, .. }))));
+        assert!(matches!(worked, Err(UsingError::Lost(LockLost::Expired { last_extend: None, .. }))));
         assert!(progress.held_for() < TTL && progress.left().is_zero());
         assert_eq!(progress.extends, 0);
     }

@@ -8,7 +8,7 @@ use super::Redlock;
 use crate::{
     api::{lock::Lock, options::AcquireOptions},
     names::{ResourceError, Resources},
-    report::{AcquireError, Loss},
+    report::{AcquireError, LockLost},
 };
 
 /// What [`Redlock::using`] asks for: how the lock is taken, and what becomes of the work should it be lost.
@@ -95,7 +95,7 @@ pub enum UsingError {
     Acquire(#[from] AcquireError),
     /// The lock was lost before the work had ended: another may have worked at the same time.
     #[error(transparent)]
-    Lost(#[from] Loss),
+    Lost(#[from] LockLost),
 }
 
 impl Redlock {

@@ -5,16 +5,16 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::LeaseState;
-use crate::report::{Event, Loss};
+use crate::report::{Event, LockLost};
 
 impl LeaseState {
     /// Returns the validity that is left, or why the lock is lost. A lock that was reported as lost stays lost.
-    pub(crate) fn check(&self) -> Result<Duration, Loss> {
+    pub(crate) fn check(&self) -> Result<Duration, LockLost> {
         self.check_until(Duration::ZERO)
     }
 
     /// [`LeaseState::check`], except that a lock with at most `least` left has expired.
-    fn check_until(&self, least: Duration) -> Result<Duration, Loss> {
+    fn check_until(&self, least: Duration) -> Result<Duration, LockLost> {
         self.validity.check(&self.resources, least, &*self.fleet.clock).map_err(|(loss, is_news)| {
             if is_news {
                 self.tell(&Event::Lost { loss: &loss });
@@ -24,7 +24,7 @@ impl LeaseState {
     }
 
     /// Waits until the lock is lost.
-    pub(crate) async fn lost(self: Arc<Self>) -> Loss {
+    pub(crate) async fn lost(self: Arc<Self>) -> LockLost {
         /// The granularity of timers. It is better to report a loss early by this much than late.
         const GRANULARITY: Duration = Duration::from_millis(1);
         /// Tokio's timers may stand still while the machine is suspended. The fleet's clock does not.

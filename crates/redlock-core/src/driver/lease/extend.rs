@@ -9,7 +9,7 @@ use super::LeaseState;
 use crate::{
     algorithm::{Decision, RoundFailure},
     driver::{tally::Waited, validity::End},
-    report::{Event, ExtendError, Loss, Votes},
+    report::{Event, ExtendError, LockLost, Votes},
 };
 
 impl LeaseState {
@@ -108,6 +108,6 @@ impl LeaseState {
         if !left.is_zero() {
             self.tell(&Event::Breached { resources: &resources, left });
         }
-        self.tell(&Event::Lost { loss: &Loss::Gone { resources, votes: Arc::clone(votes) } });
+        self.tell(&Event::Lost { loss: &LockLost::NotHeld { resources, votes: Arc::clone(votes) } });
     }
 }

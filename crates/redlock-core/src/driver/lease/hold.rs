@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::LeaseState;
-use crate::report::{Ending, Event, Loss, Votes};
+use crate::report::{Ending, Event, LockLost, Votes};
 
 /// Reports when and how the caller's time with a lock ends. If it is dropped, the caller has dropped the lock.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Hold {
 
     /// Reports that a valid lock was missing on the nodes at its release. That is no loss if its validity has ended
     /// meanwhile, or if too few nodes missed it for another holder to have had it.
-    pub(crate) fn was_gone(&self, loss: &Loss, votes: &Votes) {
+    pub(crate) fn was_gone(&self, loss: &LockLost, votes: &Votes) {
         let LeaseState { fleet, resources, validity, .. } = &*self.lease;
         let left = validity.deadline().saturating_sub(fleet.clock.now());
         if !left.is_zero() && votes.refused() >= votes.needed() {

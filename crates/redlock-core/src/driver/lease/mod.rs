@@ -36,7 +36,7 @@ use crate::{
     names::{Resources, Token},
     node::{Counters, NodeError, NodeErrorKind},
     queue::Holding,
-    report::{Event, Loss},
+    report::{Event, LockLost},
 };
 
 /// One token on all nodes.
@@ -180,7 +180,7 @@ impl Lease {
     /// Transfers a lock that is still valid to another process: no request is sent for it any more, not even a release.
     /// Waits until all earlier requests have ended, at most for the node timeout, so that none of them undoes what the
     /// other process does.
-    pub(crate) async fn transfer(self) -> Result<(), Loss> {
+    pub(crate) async fn transfer(self) -> Result<(), LockLost> {
         // Before the wait, or a request might be sent during it.
         self.0.phase.seal();
         // Without a runtime there are no timers, and an unbounded wait is worse than none.

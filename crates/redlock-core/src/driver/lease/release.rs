@@ -8,18 +8,18 @@ use tracing::Instrument as _;
 use super::{Lease, phase::Notify};
 use crate::{
     algorithm::Decision,
-    report::{Loss, ReleaseError},
+    report::{LockLost, ReleaseError},
 };
 
 impl Lease {
     /// Releases the lock on all nodes. Returns the loss if the nodes did not hold it any more.
-    pub(crate) async fn release(self) -> Result<Option<Loss>, ReleaseError> {
+    pub(crate) async fn release(self) -> Result<Option<LockLost>, ReleaseError> {
         Handle::try_current().map_err(|_| ReleaseError::NoRuntime)?;
         let span = tracing::info_span!("redlock.release", resource = %self.shared().resources);
         self.release_now().instrument(span).await
     }
 
-    async fn release_now(self) -> Result<Option<Loss>, ReleaseError> {
+    async fn release_now(self) -> Result<Option<LockLost>, ReleaseError> {
         let (fleet, resources) = (Arc::clone(&self.shared().fleet), self.shared().resources.clone());
         // 0. The next waiter in this process may take the lock over, in one exchange instead of two.
         self.hand_off().await;
@@ -44,7 +44,7 @@ impl Lease {
         };
         let votes = tally.close("released", fleet.names());
         if gone {
-            let loss = Loss::Gone { resources, votes: Arc::new(votes) };
+            let loss = LockLost::NotHeld { resources, votes: Arc::new(votes) };
             tracing::warn!(%loss, "was already gone when it was to be released");
             return Ok(Some(loss));
         }

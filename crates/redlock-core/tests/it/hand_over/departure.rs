@@ -2,7 +2,7 @@
 
 use std::{task::Poll, time::Duration};
 
-use redlock_core::{AcquireOptions, AutoExtend, Loss, Redlock, Release, ResumeError};
+use redlock_core::{AcquireOptions, AutoExtend, LockLost, Redlock, Release, ResumeError};
 use redlock_mock::{Fault, MockNode};
 use tokio::{
     runtime::Builder,
@@ -22,8 +22,8 @@ async fn the_handle_is_told_and_nobody_extends_the_lock_meanwhile() {
     sleep(5 * TTL).await;
     let parts = lock.into_parts().await.unwrap();
     let loss = lost.await.unwrap();
-    assert!(matches!(loss, Loss::HandedOver { .. }), "{loss}");
-    assert_eq!(loss.to_string(), "the lock on \"r\" was handed over to another process");
+    assert!(matches!(loss, LockLost::Transferred { .. }), "{loss}");
+    assert_eq!(loss.to_string(), "the lock on \"r\" was transferred to another process");
     let requests = nodes[0].requests();
     sleep(TTL).await;
     assert_eq!(nodes[0].requests(), requests);
@@ -40,7 +40,7 @@ async fn a_lock_that_is_lost_is_not_handed_over() {
     sleep(lock.validity()).await;
     assert_eq!(keys(&nodes).len(), 3, "the keys outlive the validity");
     let loss = lock.into_parts().await.unwrap_err();
-    assert!(matches!(loss, Loss::Expired { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::Expired { .. }), "{loss}");
     here.close().await.unwrap();
     assert_eq!(keys(&nodes), [""; 0]);
 
@@ -48,7 +48,7 @@ async fn a_lock_that_is_lost_is_not_handed_over() {
     nodes[..2].iter().for_each(|node| node.set("r", "another", None));
     lock.extend(TTL).await.unwrap_err();
     let loss = lock.into_parts().await.unwrap_err();
-    assert!(matches!(loss, Loss::Gone { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::NotHeld { .. }), "{loss}");
     here.close().await.unwrap();
     assert_eq!(keys(&nodes).len(), 2, "another's");
 }
@@ -129,12 +129,12 @@ async fn a_hand_over_dropped_at_any_poll_gives_the_lock_back() {
         let handed_over = drop_after(polls, lock.into_parts()).await;
         here.close().await.unwrap();
         if let Some(parts) = handed_over {
-            assert!(polls >= 3 && matches!(lost.await, Loss::HandedOver { .. }));
+            assert!(polls >= 3 && matches!(lost.await, LockLost::Transferred { .. }));
             assert_eq!(keys(&nodes).len(), 5);
             drop(parts);
             break;
         }
-        assert!(matches!(lost.await, Loss::Released { .. }));
+        assert!(matches!(lost.await, LockLost::Released { .. }));
         assert_eq!(keys(&nodes), [""; 0], "dropped after {polls} polls");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use redlock_core::{AutoExtend, ExtendError, LockParts, Loss, Release, Token};
+use redlock_core::{AutoExtend, ExtendError, LockLost, LockParts, Release, Token};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::{
     runtime::Builder,
@@ -176,7 +176,7 @@ async fn a_resumed_lock_is_kept_and_its_lifetime_counts_from_there() {
     sleep(5 * TTL).await;
     assert!(lock.is_valid());
     let loss = lock.lost().await;
-    assert!(matches!(loss, Loss::LifetimeOver { .. }), "{loss}");
+    assert!(matches!(loss, LockLost::LifetimeOver { .. }), "{loss}");
     assert!((ms(59_500)..=6 * TTL).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 

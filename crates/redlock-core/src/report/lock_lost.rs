@@ -10,7 +10,7 @@ use crate::names::Resources;
 /// Another may hold it now. Stop what the lock protects, and do not undo anything under it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
-pub enum Loss {
+pub enum LockLost {
     /// The validity has ended: the lock was not extended in time, or not at all.
     #[error("the lock on {} is lost: its validity has ended", .resources)]
     Expired {
@@ -28,7 +28,7 @@ pub enum Loss {
     },
     /// A quorum of the nodes does not hold it any more: the key was deleted or lost there, or is another's.
     #[error("the lock on {} is lost; {votes}", .resources)]
-    Gone {
+    NotHeld {
         /// What is locked.
         resources: Resources,
         /// What every node answered.
@@ -40,24 +40,24 @@ pub enum Loss {
         /// What is locked.
         resources: Resources,
     },
-    /// The lock was left to another process, with [`Lock::into_parts`](crate::Lock::into_parts).
-    #[error("the lock on {} was handed over to another process", .resources)]
-    HandedOver {
+    /// The lock was transferred to another process, with [`Lock::into_parts`](crate::Lock::into_parts).
+    #[error("the lock on {} was transferred to another process", .resources)]
+    Transferred {
         /// What is locked.
         resources: Resources,
     },
 }
 
-impl Loss {
+impl LockLost {
     /// What is locked.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         match self {
             Self::Expired { resources, .. }
             | Self::LifetimeOver { resources }
-            | Self::Gone { resources, .. }
+            | Self::NotHeld { resources, .. }
             | Self::Released { resources }
-            | Self::HandedOver { resources } => resources,
+            | Self::Transferred { resources } => resources,
         }
     }
 }
