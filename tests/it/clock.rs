@@ -102,7 +102,7 @@ async fn two_holders(backend: Backend, servers: &[Server], clock: ServerClock) -
     let second = theirs.try_acquire("r", TTL).await.unwrap().unwrap();
     assert!(first.is_valid() && second.is_valid());
     let tokens = (first.fencing_token().unwrap(), second.fencing_token().unwrap());
-    assert_eq!(first.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(first.release().await.unwrap(), Release::NotHeld);
     assert_eq!(second.release().await.unwrap(), Release::Released);
     ours.close().await.unwrap();
     theirs.close().await.unwrap();

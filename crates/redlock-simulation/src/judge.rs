@@ -315,7 +315,7 @@ pub(crate) fn released_honestly(
             Ok(Release::Released) if granted < needed => {
                 stage.dishonest(format!("process-{process} released its lock on {granted} nodes of {needed} needed"));
             }
-            Ok(Release::AlreadyGone) if refused <= tolerated => {
+            Ok(Release::NotHeld) if refused <= tolerated => {
                 stage.dishonest(format!("the lock of process-{process} is said to be gone, as {refused} nodes said"));
             }
             _ if stage.nodes_remember() && gone > tolerated => {

@@ -110,9 +110,8 @@ impl Report<'_> {
     }
 
     fn print_lock(&self, console: &mut Console) {
-        let Tally { contended, no_quorum, too_late, rounds_lost, released, already_gone, release_unknown, .. } =
-            self.tally;
-        let locked = released.get() + already_gone.get() + release_unknown.get();
+        let Tally { contended, no_quorum, too_late, rounds_lost, released, not_held, release_unknown, .. } = self.tally;
+        let locked = released.get() + not_held.get() + release_unknown.get();
         let failed = contended.get() + no_quorum.get() + too_late.get();
         let calls = locked + failed;
         let rounds = locked + rounds_lost.get();
@@ -125,10 +124,10 @@ impl Report<'_> {
         ));
         console.line(&format!("  rounds    {rounds:>6}: {locked} won, {} lost and tried again", rounds_lost.get()));
         console.line(&format!(
-            "  releases  {locked:>6}: {} held to the end, {} unknown (the ttl ends them), {} already gone",
+            "  releases  {locked:>6}: {} held to the end, {} unknown (the ttl ends them), {} not held any more",
             released.get(),
             release_unknown.get(),
-            already_gone.get(),
+            not_held.get(),
         ));
     }
 
@@ -174,9 +173,9 @@ impl Report<'_> {
 
     fn conclude_with_lock(&self, console: &mut Console, wrong: &[String]) -> bool {
         let mut wrong = wrong.to_vec();
-        match self.tally.already_gone.get() {
+        match self.tally.not_held.get() {
             0 => {}
-            gone => wrong.push(format!("{gone} locks were already gone when they were given back")),
+            gone => wrong.push(format!("{gone} locks were not held any more when they were given back")),
         }
         if let Err(error) = &self.closed {
             wrong.push(error.to_string());

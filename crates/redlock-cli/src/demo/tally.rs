@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     pub(crate) rounds_lost: Count,
 
     pub(crate) released: Count,
-    pub(crate) already_gone: Count,
+    pub(crate) not_held: Count,
     pub(crate) release_unknown: Count,
 
     /// Sections that wrote nothing, as their lock's validity ended before.

@@ -81,7 +81,7 @@ impl Worker {
             match lock.release().await {
                 Ok(Release::Released) => tally.released.add_one(),
                 // It was not ours to the end.
-                Ok(_) => tally.already_gone.add_one(),
+                Ok(_) => tally.not_held.add_one(),
                 // Too few nodes answered to tell; the ttl ends the lock.
                 Err(_) => tally.release_unknown.add_one(),
             }

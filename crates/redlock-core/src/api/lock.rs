@@ -32,7 +32,7 @@ pub enum Release {
     Released,
     /// The lock was gone on so many nodes that no quorum held it any more: it expired, or somebody deleted it. Another may
     /// have held it before this call.
-    AlreadyGone,
+    NotHeld,
 }
 
 impl Lock {
@@ -191,7 +191,7 @@ impl Lock {
     pub async fn release(self) -> Result<Release, ReleaseError> {
         Ok(match self.held.settle().await? {
             None => Release::Released,
-            Some(_) => Release::AlreadyGone,
+            Some(_) => Release::NotHeld,
         })
     }
 

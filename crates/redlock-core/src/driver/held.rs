@@ -104,7 +104,7 @@ impl Held {
         drop(self.watch);
         self.lease.transfer().await?;
         if let Some(hold) = self.hold {
-            hold.end(Ending::HandedOver);
+            hold.end(Ending::Transferred);
         }
         Ok(parts)
     }
@@ -131,7 +131,7 @@ impl Held {
                 if let (true, LockLost::NotHeld { votes, .. }) = (was_valid, loss) {
                     hold.was_gone(loss, votes);
                 }
-                hold.end(Ending::AlreadyGone);
+                hold.end(Ending::NotHeld);
             }
             Err(ReleaseError::Unknown { .. }) => hold.end(Ending::Unknown),
             Err(_) => hold.end(Ending::Dropped),
@@ -162,7 +162,7 @@ impl Held {
         drop(self.watch);
         self.lease.leave_to_expire();
         if let Some(hold) = self.hold {
-            hold.end(Ending::Left);
+            hold.end(Ending::LeftToExpire);
         }
     }
 

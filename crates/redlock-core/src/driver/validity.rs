@@ -39,7 +39,7 @@ pub(crate) enum End {
     Expired,
     Gone(Arc<Votes>),
     Released,
-    HandedOver,
+    Transferred,
 }
 
 impl Validity {
@@ -125,7 +125,7 @@ impl Validity {
             None | Some(End::Expired) => LockLost::Expired { resources, last_extend: state.failure.clone() },
             Some(End::Gone(votes)) => LockLost::NotHeld { resources, votes: Arc::clone(votes) },
             Some(End::Released) => LockLost::Released { resources },
-            Some(End::HandedOver) => LockLost::Transferred { resources },
+            Some(End::Transferred) => LockLost::Transferred { resources },
         };
         Err((loss, is_news))
     }

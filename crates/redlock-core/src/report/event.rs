@@ -138,15 +138,15 @@ pub enum Ending {
     /// Given back: a quorum held it until then.
     Released,
     /// To be given back, but no quorum held it any more.
-    AlreadyGone,
+    NotHeld,
     /// To be given back; too few nodes have answered to tell.
     Unknown,
     /// Dropped: it is given back in the background. So is one whose release was dropped.
     Dropped,
-    /// Left to another process.
-    HandedOver,
-    /// Left to its ttl, by a registry of named locks that had no room for it.
-    Left,
+    /// Transferred to another process.
+    Transferred,
+    /// Left to expire, by a registry of named locks that had no room for it.
+    LeftToExpire,
 }
 
 /// What a node is asked for.
@@ -196,16 +196,16 @@ impl NotAcquired<'_> {
 }
 
 impl Ending {
-    /// One word for it, for labels: `released`, `already_gone`, `unknown`, `dropped`, `handed_over` or `left`.
+    /// One word for it, for labels: `released`, `not_held`, `unknown`, `dropped`, `transferred` or `left_to_expire`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Released => "released",
-            Self::AlreadyGone => "already_gone",
+            Self::NotHeld => "not_held",
             Self::Unknown => "unknown",
             Self::Dropped => "dropped",
-            Self::HandedOver => "handed_over",
-            Self::Left => "left",
+            Self::Transferred => "transferred",
+            Self::LeftToExpire => "left_to_expire",
         }
     }
 }

@@ -22,11 +22,11 @@ use crate::names::Resources;
 /// |---|---|---|---|
 /// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
 /// | `redlock.acquire.attempts` | histogram | the same | how many attempts they made |
-/// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `already_gone`, `unknown`, `dropped`, `handed_over`, `left` | how long callers had their locks |
+/// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `not_held`, `unknown`, `dropped`, `transferred`, `left_to_expire` | how long callers had their locks |
 /// | `redlock.locks.held` | gauge | | how many locks callers have now, lost ones included |
 /// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `extended_too_late`, `lost`, `expired` | extends that are done |
 /// | `redlock.extend.margin` | histogram, s | | what was left of the validity when an extend was confirmed |
-/// | `redlock.losses` | counter | `redlock.reason`: `expired`, `gone`, `lifetime_over` | locks that were lost before they were given back |
+/// | `redlock.losses` | counter | `redlock.reason`: `expired`, `not_held`, `lifetime_over` | locks that were lost before they were given back |
 /// | `redlock.exclusivity.breaches` | counter | | locks that a quorum did not hold any more while they were valid: another may have had them too |
 /// | `redlock.releases.owed` | gauge | `server.address`, `server.port` | releases that a node has not answered, and that are sent again until it does |
 /// | `db.client.operation.duration` | histogram, s | `db.system.name`: `redis`; `db.operation.name`: `redlock.acquire`, `.extend`, `.release`, `.raise`, `.inspect`; `server.address`, `server.port`; `redlock.outcome`: `done`, `refused`, `failed`, `unanswered`; if it failed `error.type`: [a word](crate::NodeErrorKind::as_str) | each request to a node, by the name of [OpenTelemetry's conventions] |
@@ -86,7 +86,7 @@ impl Metrics {
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
         describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
         describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
-        for reason in ["expired", "gone", "lifetime_over"] {
+        for reason in ["expired", "not_held", "lifetime_over"] {
             counter!(LOSSES, REASON => reason).increment(0);
         }
         counter!(BREACHES).increment(0);
@@ -187,7 +187,7 @@ fn reason(loss: &LockLost) -> &'static str {
     match loss {
         LockLost::Expired { .. } => "expired",
         LockLost::LifetimeOver { .. } => "lifetime_over",
-        LockLost::NotHeld { .. } => "gone",
+        LockLost::NotHeld { .. } => "not_held",
         // No losses, and not told as such.
         LockLost::Released { .. } | LockLost::Transferred { .. } => "ended",
     }

@@ -63,7 +63,7 @@ fn a_lock_and_its_nodes_are_measured() {
         ("redlock.hold.duration redlock.outcome=released", "1 of 2.016"),
         ("redlock.locks.held", "0"),
         ("redlock.losses redlock.reason=expired", "0"),
-        ("redlock.losses redlock.reason=gone", "0"),
+        ("redlock.losses redlock.reason=not_held", "0"),
         ("redlock.losses redlock.reason=lifetime_over", "0"),
         ("redlock.exclusivity.breaches", "0"),
         ("redlock.extends redlock.outcome=extended", "1"),
@@ -98,7 +98,7 @@ fn what_goes_wrong_is_counted_by_its_reason() {
         std::mem::forget((gone, expired));
     });
     for (metric, count) in [
-        ("redlock.losses redlock.reason=gone", "1"),
+        ("redlock.losses redlock.reason=not_held", "1"),
         ("redlock.losses redlock.reason=expired", "1"),
         ("redlock.exclusivity.breaches", "1"),
         ("redlock.extends redlock.outcome=lost", "1"),

@@ -177,9 +177,9 @@ async fn a_lock_that_expires_is_told_as_lost_once_whoever_notices() {
     assert!(diary.lines()[1].starts_with(lost));
     // The nodes keep it for the allowance for drift longer.
     sleep(ms(200)).await;
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     let lines = diary.lines();
-    assert!(lines.len() == 1 && lines[0].ends_with(": already_gone"), "no breach: {lines:?}");
+    assert!(lines.len() == 1 && lines[0].ends_with(": not_held"), "no breach: {lines:?}");
     // Somebody looks.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(TTL).await;
@@ -221,10 +221,10 @@ async fn a_lock_that_a_quorum_does_not_hold_while_it_is_valid_is_a_breach() {
     let lock = redlock.acquire("r", TTL).await.unwrap();
     nodes[0].remove("r");
     nodes[1].set("r", "another", None);
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     let lines = diary.lines();
     assert!(lines.len() == 4 && lines[1].starts_with("breached with 9.") && lines[2] == "lost: gone", "{lines:?}");
-    assert!(lines[3].ends_with(": already_gone"), "{lines:?}");
+    assert!(lines[3].ends_with(": not_held"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +255,7 @@ async fn other_ends_of_a_lock_are_told_by_their_names() {
     let end = |diary: &Diary| diary.lines().pop().unwrap().rsplit_once(": ").unwrap().1.to_owned();
 
     let parts = redlock.acquire("r", TTL).await.unwrap().into_parts().await.unwrap();
-    assert_eq!(end(&diary), "handed_over");
+    assert_eq!(end(&diary), "transferred");
     let lock = redlock.resume(parts).await.unwrap();
     assert_eq!(diary.lines(), ["resumed \"r\""]);
     nodes.iter().for_each(MockNode::stop);

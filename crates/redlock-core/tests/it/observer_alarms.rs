@@ -57,16 +57,16 @@ async fn keys_that_expire_on_the_way_of_their_release_are_no_breach() {
     assert!(lock.is_valid());
     // Longer than what drift leaves.
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(200))));
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
-    assert_eq!(names.take(), ["acquired", "already_gone"]);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(names.take(), ["acquired", "not_held"]);
 
     // What comes in time is one.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(lock.validity() - ms(220)).await;
     nodes.iter().for_each(|node| node.remove("r"));
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(200))));
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
-    assert_eq!(names.take(), ["acquired", "breached", "lost", "already_gone"]);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(names.take(), ["acquired", "breached", "lost", "not_held"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,7 @@ async fn half_of_the_nodes_are_no_quorum_that_another_could_have_had() {
         let lock = redlock.acquire("r", TTL).await.unwrap();
         sleep(ms(10)).await;
         nodes.iter().take(lost).for_each(|node| node.restart(Memory::Lost));
-        assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+        assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
         assert_eq!(names.take().contains(&"breached"), is_breach, "{lost} of {count}");
     }
 }
@@ -182,16 +182,14 @@ async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_onc
         redlock.close().await.unwrap();
         let names = names.take();
         let count = |some: &[&str]| names.iter().filter(|name| some.contains(name)).count();
-        let ended = ["released", "already_gone", "unknown", "dropped", "handed_over", "left"];
+        let ended = ["released", "not_held", "unknown", "dropped", "transferred", "left_to_expire"];
         assert_eq!(count(&["acquired", "resumed"]), count(&ended), "{drop_after}: {names:?}");
         assert!(count(&["lost"]) <= count(&ended), "{drop_after}: {names:?}");
         assert!((2..=3).contains(&count(&["acquired", "not acquired"])), "{drop_after}: {names:?}");
         told.extend(names);
     }
     assert!(
-        ["released", "already_gone", "dropped", "handed_over", "lost", "not acquired"]
-            .iter()
-            .all(|end| told.contains(end))
+        ["released", "not_held", "dropped", "transferred", "lost", "not acquired"].iter().all(|end| told.contains(end))
     );
 }
 
@@ -236,7 +234,7 @@ mod of_named_locks {
         for number in 0..20 {
             named.lock(format!("r{number}"), TTL).await.unwrap();
         }
-        assert!(names.take().contains(&"left"));
+        assert!(names.take().contains(&"left_to_expire"));
         assert!(counts.1.load(Ordering::Relaxed) > 0);
     }
 }

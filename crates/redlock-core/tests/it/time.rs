@@ -110,7 +110,7 @@ async fn validity_counts_from_before_the_first_byte() {
     assert!(!lock.is_valid());
     assert_eq!(lock.validity(), Duration::ZERO);
     tokio::time::advance(TTL).await;
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
 }
 
 #[tokio::test(start_paused = true)]

@@ -188,7 +188,7 @@ impl Lease {
             let _ = timeout(self.0.node_timeout, self.0.idle()).await;
         }
         self.0.check()?;
-        self.0.validity.end(End::HandedOver);
+        self.0.validity.end(End::Transferred);
         self.0.phase.leave();
         self.0.end_holding();
         Ok(())

@@ -45,7 +45,7 @@ impl Lease {
         let votes = tally.close("released", fleet.names());
         if gone {
             let loss = LockLost::NotHeld { resources, votes: Arc::new(votes) };
-            tracing::warn!(%loss, "was already gone when it was to be released");
+            tracing::warn!(%loss, "was not held any more when it was to be released");
             return Ok(Some(loss));
         }
         let error = ReleaseError::Unknown { resources, votes: Box::new(votes) };

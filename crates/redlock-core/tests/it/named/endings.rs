@@ -15,7 +15,7 @@ with_every_registry! {
     an_expired_lock_is_told_and_takes_no_time,
     an_expired_lock_is_replaced_by_the_next_of_its_holder,
     a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now,
-    a_lock_that_others_took_is_told_already_gone,
+    a_lock_that_others_took_is_told_not_held,
     a_lock_follows_its_work_until_it_is_unlocked,
 }
 
@@ -66,18 +66,18 @@ async fn a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now(regis
     }
 }
 
-async fn a_lock_that_others_took_is_told_already_gone(registry: Arc<dyn Registry>) {
+async fn a_lock_that_others_took_is_told_not_held(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     named.lock("r", TTL).await.unwrap();
     nodes.iter().for_each(|node| node.set("r", "another", None));
-    assert_eq!(named.unlock("r").await.unwrap(), Release::AlreadyGone);
+    assert_eq!(named.unlock("r").await.unwrap(), Release::NotHeld);
 
     // Also when an extend has found that out before.
     named.lock("s", kept(20 * TTL)).await.unwrap();
     nodes.iter().for_each(|node| node.set("s", "another", None));
     sleep(TTL).await;
     assert_eq!(named.validity("s"), Duration::ZERO);
-    assert_eq!(named.unlock("s").await.unwrap(), Release::AlreadyGone);
+    assert_eq!(named.unlock("s").await.unwrap(), Release::NotHeld);
     assert_eq!((holding(&nodes, "r"), holding(&nodes, "s")), (3, 3));
 }
 

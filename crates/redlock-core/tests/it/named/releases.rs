@@ -83,8 +83,8 @@ async fn release_all_gives_all_back_and_tells_of_each(registry: Arc<dyn Registry
     let outcomes: Vec<_> = outcomes.iter().map(|(name, outcome)| (name.as_str(), *outcome.as_ref().unwrap())).collect();
     let expected = [
         ("a", Release::Released),
-        ("b", Release::AlreadyGone),
-        ("c", Release::AlreadyGone),
+        ("b", Release::NotHeld),
+        ("c", Release::NotHeld),
         ("d", Release::Released),
         ("e", Release::Released),
     ];

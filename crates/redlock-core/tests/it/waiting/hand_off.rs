@@ -110,7 +110,7 @@ async fn a_lock_that_another_took_is_told_gone_though_the_next_of_the_process_wa
     let waiting = waits(&redlock);
     sleep(ms(100)).await;
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(500))));
-    assert_eq!(lock.release().await.unwrap(), Release::AlreadyGone);
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     waiting.await.unwrap().0.release().await.unwrap();
 }
 
