@@ -83,7 +83,7 @@ async fn locks(redlock: &Redlock, fencing: bool) -> Times {
         let start = Instant::now();
         let lock = redlock.acquire(name, AcquireOptions::new(TTL).fencing(fencing)).await.unwrap();
         times.acquires.push(start.elapsed());
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         times.pairs.push(start.elapsed());
     }
     times

@@ -33,7 +33,7 @@ fn redlock(backend: Backend, servers: &[Server], with: impl Fn(RedlockBuilder) -
 
 /// The fleet is in use, the clock of its first node jumps an hour, and the second one stops: the first one is needed.
 async fn jump(redlock: &Redlock, servers: &[Server]) {
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     servers[0].set_clock(ServerClock::Ahead(HOUR)).await.unwrap();
     servers[1].stop().await.unwrap();
@@ -55,7 +55,7 @@ async fn is_distrusted(backend: Backend) {
 
     // Others do without it at once.
     servers[1].start().await.unwrap();
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     assert!(seen.elapsed() < DISTRUST, "this test was too slow to tell");
     servers[1].stop().await.unwrap();

@@ -155,7 +155,7 @@ async fn takes_many(redlock: &Redlock, names: [&str; 2]) {
     assert!(redlock.try_acquire(names[0], TTL).await.unwrap().is_none());
     lock.extend(2 * TTL).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    redlock.try_acquire(names[0], TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire(names[0], TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 async fn with_a_tag_in_the_prefix(builder: RedlockBuilder) {

@@ -92,7 +92,7 @@ async fn follows_a_failover<N: LockNode>(open: impl Fn(String) -> N) {
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     let exists: bool = redis::cmd("EXISTS").arg("r").query_async(&mut connection).await.unwrap();
     assert!(exists, "the lock is not on the server that was promoted");
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 
     // A new node finds it too.
     let node = open(services.url("locks", PASSWORDS));
@@ -112,7 +112,7 @@ async fn counts_services<N: LockNode>(open: impl Fn(String) -> N) {
         let exists: bool = redis::cmd("EXISTS").arg("r").query_async(&mut connection).await.unwrap();
         assert!(exists, "{server:?}");
     }
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 
     let inspect = InspectRequest::new(Resource::new("r").unwrap());
     let [password, of_sentinels] = PASSWORDS;

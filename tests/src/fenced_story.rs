@@ -131,7 +131,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     };
     let (lock, fence) = acquire(&first).await?;
     account.write(fence, BEFORE).await?;
-    lock.release().await?;
+    let _ = lock.release().await?;
     let mut timeline = Timeline::new();
 
     let (paused, fence) = acquire(&first).await?;
@@ -146,7 +146,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     let balance_then = account.read(second_fence).await?;
     account.write(second_fence, balance_then + SECOND).await?;
     timeline.add(format!("holder 2 reads {balance_then}, writes {}", balance_then + SECOND));
-    lock.release().await?;
+    let _ = lock.release().await?;
     timeline.add("holder 2 releases the lock");
 
     // All that the first does now it does without a look at its lock: it has looked before the pause.
@@ -165,7 +165,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
                 "holder 1 begins again, with the fencing token {fence}: reads {balance}, writes {}",
                 balance + FIRST
             ));
-            lock.release().await?;
+            let _ = lock.release().await?;
             true
         }
         Err(error) => return Err(error.into()),

@@ -89,7 +89,7 @@ async fn pairs<L: Library>(who: &Who, count: usize) -> Result<()> {
 async fn core(nodes: usize, count: usize) -> Result<()> {
     let redlock = Redlock::new(MockNode::fleet(nodes))?;
     for name in names().iter().cycle().take(count) {
-        redlock.acquire(name.as_str(), TTL).await?.release().await?;
+        let _ = redlock.acquire(name.as_str(), TTL).await?.release().await?;
     }
     redlock.close().await?;
     Ok(())

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::Redlock;
+//! use redlock_core::{Redlock, Release};
 //! use redlock_mock::MockNode;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -19,7 +19,7 @@
 //! // Meanwhile, elsewhere: another holder has it.
 //! assert!(redlock.try_acquire("invoice:42", Duration::from_secs(10)).await?.is_none());
 //!
-//! lock.release().await?;
+//! assert_eq!(lock.release().await?, Release::Released);
 //! # Ok(())
 //! # }
 //! ```

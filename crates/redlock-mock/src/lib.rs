@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::{AcquireError, Redlock};
+//! use redlock_core::{AcquireError, Redlock, Release};
 //! use redlock_mock::{Fault, MockNode};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -17,7 +17,7 @@
 //! // A minority may be down; the others still lock.
 //! nodes[0].stop();
 //! let lock = redlock.acquire("report", Duration::from_secs(10)).await?;
-//! lock.release().await?;
+//! assert_eq!(lock.release().await?, Release::Released);
 //!
 //! // A majority that refuses, once, is a lost round.
 //! nodes[1].inject(Fault::Refuse);
@@ -54,7 +54,7 @@
 //!     for process in fleet.processes() {
 //!         let redlock = process.redlock().build()?;
 //!         let lock = process.run(redlock.acquire("report", Duration::from_secs(1))).await?;
-//!         lock.release().await?;
+//!         let _ = lock.release().await?;
 //!     }
 //!     Ok::<(), Box<dyn std::error::Error>>(())
 //! };

@@ -52,10 +52,10 @@ pub(super) async fn a_waiter_gets_the_lock_after_its_release(lab: &Lab) {
     let waiter = tokio::spawn(async move { theirs.acquire("r", TTL).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiter.is_finished());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let lock = waiter.await.unwrap().unwrap();
     assert!(lock.is_valid());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 pub(super) async fn a_waiter_gets_the_lock_after_its_holder_crashed(lab: &Lab) {
@@ -84,7 +84,7 @@ pub(super) async fn every_lock_has_a_token_of_its_own(lab: &Lab) {
     for _ in 0..20 {
         let lock = redlock.acquire("r", TTL).await.unwrap();
         assert!(tokens.insert(*lock.token()));
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
     let error = theirs.acquire("r", once(TTL)).await.unwrap_err();
     assert!(error.is_contended() && error.to_string().starts_with(r#"could not lock "r": "#), "{error}");
     // Another prefix, or none, is another lock, unless the keys are the same.
-    plain.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = plain.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     assert!(plain.try_acquire("app:r", TTL).await.unwrap().is_none());
     // What they still ask of a node must not find it without the key.
     for redlock in [&theirs, &plain] {

@@ -82,7 +82,7 @@ pub(super) async fn scripts_that_the_server_forgot_are_sent_again(lab: &Lab) {
 
 pub(super) async fn a_broken_connection_is_made_anew(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     for index in 0..3 {
         lab.site(index).command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await.unwrap();
     }
@@ -99,7 +99,7 @@ pub(super) async fn a_lost_answer_raises_no_false_alarm(lab: &Lab) {
     let (url, lose_answer) = proxy(lab.site(0).port()).await;
     let redlock = Redlock::new([lab.open(&url)]).unwrap();
     // After this, the server has all scripts: no answer says that it lacks one.
-    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     // Carried out, answer lost, and sent again: the lock was ours to the end, and the second release cannot know it.
     lose_answer.store(true, Ordering::SeqCst);
@@ -243,7 +243,7 @@ pub(super) async fn a_name_that_leads_to_another_server_is_followed(lab: &Lab) {
     let (before, after) = (lab.server(&ServerOptions::new()).await, lab.server(&ServerOptions::new()).await);
     let leads_to = Arc::new(AtomicU16::new(before.port()));
     let redlock = Redlock::new([lab.open(&name(Arc::clone(&leads_to)).await)]).unwrap();
-    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 
     leads_to.store(after.port(), Ordering::SeqCst);
     before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();

@@ -19,7 +19,7 @@ fn fenced(lab: &Lab, nodes: usize) -> Redlock {
 async fn token(lab: &Lab, redlock: &Redlock) -> FencingToken {
     let lock = redlock.acquire("r", TTL).await.unwrap();
     let token = lock.fencing_token().unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     lab.close(redlock).await;
     token
 }
@@ -57,7 +57,7 @@ pub(super) async fn contenders_get_tokens_in_the_order_of_their_locks(lab: &Lab)
                     let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(60));
                     let lock = redlock.acquire("r", options).await.unwrap();
                     tokens.lock().unwrap().push(lock.fencing_token().unwrap());
-                    lock.release().await.unwrap();
+                    let _ = lock.release().await.unwrap();
                 }
             })
         })
@@ -75,10 +75,10 @@ pub(super) async fn without_fencing_there_is_no_token_and_no_counter(lab: &Lab) 
     let lock = redlock.acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap();
     assert_eq!(lock.fencing_token(), None);
     assert_eq!(lab.value(0, "{r}:fence").await, None);
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let once = lab.redlock(3).acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap();
     assert!(once.fencing_token().is_some());
-    once.release().await.unwrap();
+    let _ = once.release().await.unwrap();
 }
 
 pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) {
@@ -86,7 +86,7 @@ pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) 
     let (week, names) = (Duration::from_secs(7 * 24 * 60 * 60), ["r", "{slot}r"]);
     let lock = redlock.acquire(names, TTL).await.unwrap();
     assert!(lock.fencing_token().is_some());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
     for counter in ["{app:r}:fence", "app:{slot}r:fence"] {
         // One that granted late may have counted otherwise.
@@ -168,7 +168,7 @@ pub(super) async fn many_locks_have_one_token_above_those_of_each(lab: &Lab) {
     let before = token(lab, &redlock).await;
     let both = redlock.acquire(["q", "r"], TTL).await.unwrap();
     let of_both = both.fencing_token().unwrap();
-    both.release().await.unwrap();
+    let _ = both.release().await.unwrap();
     redlock.close().await.unwrap();
     assert!(of_both > before);
     assert!(token(lab, &redlock).await > of_both);
@@ -186,7 +186,7 @@ pub(super) async fn a_minority_is_not_needed_for_a_token(lab: &Lab) {
         let next = lock.fencing_token().unwrap();
         assert!(next > before);
         before = next;
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn a_new_fleet_that_nobody_opened_opens_by_itself(lab: &Lab) {
     let options = AcquireOptions::new(SHORT).timeout(Duration::from_secs(30));
     let lock = redlock.acquire("r", options).await.unwrap();
     assert!(started.elapsed() >= SHORT);
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     close([redlock]).await;
 }
 
@@ -117,11 +117,11 @@ pub(super) async fn a_minority_in_quarantine_is_not_needed(lab: &Lab) {
 
 pub(super) async fn the_quarantine_ends_after_the_longest_ttl(lab: &Lab) {
     let redlock = open(lab, 1, SHORT).await;
-    redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
     lab.restart(0).await;
     let options = AcquireOptions::new(SHORT).timeout(Duration::from_secs(30));
-    redlock.acquire("r", options).await.unwrap().release().await.unwrap();
-    redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", options).await.unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", SHORT).await.unwrap().unwrap().release().await.unwrap();
     close([redlock]).await;
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn a_ttl_above_the_longest_is_refused(lab: &Lab) {
     let error = lock.extend(above).await.unwrap_err();
     assert!(matches!(error, ExtendError::Ttl(TtlError::AboveGuard { .. })), "{error}");
     assert!(lock.is_valid());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     close([redlock]).await;
 }
 

@@ -29,10 +29,10 @@ pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
 pub(super) async fn a_node_that_hung_is_given_its_release(lab: &Lab) {
     let redlock = lab.redlock(3);
     // Connected before it hangs: the request gets as far as the server.
-    redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     lab.hang(2).await;
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     lab.mend(2).await;
     assert!(eventually(async || lab.value(2, "r").await.is_none()).await, "the key is left for a whole ttl");
 }
@@ -41,7 +41,7 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
     let redlock = lab.redlock(3);
     lab.hang(0).await;
     for _ in 0..100 {
-        redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     }
     lab.mend(0).await;
     lab.stop(1).await;
@@ -73,7 +73,7 @@ async fn acquisitions(redlock: &Redlock, during: Duration) -> usize {
 
 pub(super) async fn nodes_that_hang_one_after_the_other_never_cost_the_quorum(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     for node in [0, 1, 2] {
         lab.hang(node).await;
         assert!(acquisitions(&redlock, HANG).await > 5, "while node {node} hangs");
@@ -87,7 +87,7 @@ pub(super) async fn nodes_that_hang_one_after_the_other_never_cost_the_quorum(la
 
 pub(super) async fn what_lay_in_the_socket_of_a_hung_node_is_released_again(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     lab.hang(0).await;
     lab.hang(1).await;

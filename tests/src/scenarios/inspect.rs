@@ -34,7 +34,7 @@ pub(super) async fn a_held_lock_names_its_holder(lab: &Lab) {
 
 pub(super) async fn a_free_lock_is_told_free(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     let inspection = redlock.inspect("r").await.unwrap();
     assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Free, Some(false)), "{inspection}");

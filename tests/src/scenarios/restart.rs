@@ -69,14 +69,14 @@ pub(super) async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_ho
 pub(super) async fn a_node_that_was_down_at_the_start_is_used_once_it_is_up(lab: &Lab) {
     lab.stop(2).await;
     let redlock = lab.redlock(3);
-    redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     lab.mend(2).await;
     is_used(lab, 2, &redlock).await;
 }
 
 pub(super) async fn a_node_that_restarts_is_used_again(lab: &Lab) {
     let redlock = lab.redlock(3);
-    redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     lab.restart(1).await;
     is_used(lab, 1, &redlock).await;
 }
@@ -87,7 +87,7 @@ async fn is_used(lab: &Lab, index: usize, redlock: &redlock_core::Redlock) {
         let lock = redlock.acquire("r", TTL).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         let holds = lab.value(index, "r").await.is_some();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         redlock.close().await.unwrap();
         holds
     });

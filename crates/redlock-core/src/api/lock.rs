@@ -26,12 +26,13 @@ pub struct Lock {
 
 /// What [`Lock::release`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "`NotHeld` means that another holder may have had the lock while the work ran"]
 #[non_exhaustive]
 pub enum Release {
     /// A quorum held the lock until now and has deleted it: it was exclusive to the end.
     Released,
-    /// The lock was gone on so many nodes that no quorum held it any more: it expired, or somebody deleted it. Another may
-    /// have held it before this call.
+    /// No quorum of the nodes held the lock any more: it had expired, or was deleted. Another holder may have had it
+    /// before this call.
     NotHeld,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::{UsingError, blocking::Redlock};
+//! use redlock_core::{Release, UsingError, blocking::Redlock};
 //! use redlock_mock::MockNode; // or: use redlock_redis_rs::RedisNode; use redlock_fred::RedisNode;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,7 +10,7 @@
 //!
 //! let lock = redlock.acquire("invoice:42", Duration::from_secs(10))?;
 //! assert!(lock.validity() > Duration::from_secs(9));
-//! lock.release()?;
+//! assert_eq!(lock.release()?, Release::Released);
 //!
 //! let rows = redlock.using("report", Duration::from_secs(30), |lock| {
 //!     let rows = 42; // takes as long as it takes: the lock is extended meanwhile

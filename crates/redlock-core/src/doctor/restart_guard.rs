@@ -32,7 +32,7 @@ impl Redlock {
     /// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).restart_guard(longest_ttl).build()?;
     /// redlock.initialize().await?;
     /// let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
-    /// # lock.release().await?;
+    /// # let _ = lock.release().await?;
     /// # Ok(())
     /// # }
     /// ```

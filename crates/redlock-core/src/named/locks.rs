@@ -31,14 +31,14 @@ impl Redlock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redlock_core::Redlock;
+    /// use redlock_core::{Redlock, Release};
     /// use redlock_mock::MockNode;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let named = Redlock::new(MockNode::fleet(3))?.named();
     /// named.lock("invoice:42", Duration::from_secs(10)).await?;
-    /// named.unlock("invoice:42").await?;
+    /// assert_eq!(named.unlock("invoice:42").await?, Release::Released);
     /// # Ok(())
     /// # }
     /// ```

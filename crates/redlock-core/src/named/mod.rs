@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use redlock_core::{Redlock, UnlockError};
+//! use redlock_core::{Redlock, Release, UnlockError};
 //! use redlock_mock::MockNode;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,7 @@
 //! let error = tokio::spawn(async move { elsewhere.unlock("invoice:42").await }).await?.unwrap_err();
 //! assert!(matches!(error, UnlockError::HeldByAnother { .. }));
 //!
-//! named.unlock("invoice:42").await?;
+//! assert_eq!(named.unlock("invoice:42").await?, Release::Released);
 //! # Ok(())
 //! # }
 //! ```

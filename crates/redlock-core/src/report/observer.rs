@@ -28,7 +28,7 @@ use super::event::Event;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).observer(Alarm::default()).build()?;
-/// # redlock.acquire("report", Duration::from_secs(10)).await?.release().await?;
+/// # let _ = redlock.acquire("report", Duration::from_secs(10)).await?.release().await?;
 /// # Ok(())
 /// # }
 /// ```

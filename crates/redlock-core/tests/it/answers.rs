@@ -155,5 +155,5 @@ async fn a_key_of_another_type_fails_the_node_for_that_key_only() {
     let redlock = redlock(&nodes);
     let error = redlock.try_acquire("r", TTL).await.unwrap_err().to_string();
     assert!(error.contains("the key holds another type") && error.contains("choose another resource name"), "{error}");
-    redlock.try_acquire("another", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("another", TTL).await.unwrap().unwrap().release().await.unwrap();
 }

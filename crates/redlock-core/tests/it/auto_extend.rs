@@ -39,7 +39,7 @@ async fn a_lock_follows_its_work() {
     }
     let extends = nodes[0].requests() - 1 - 200;
     assert!((300..=334).contains(&extends), "{extends}");
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     sleep(TTL).await;
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
@@ -66,7 +66,7 @@ async fn failed_extends_are_tried_again_until_one_succeeds() {
     nodes.iter().for_each(|node| node.start(Memory::Kept));
     sleep(ms(2_500)).await;
     assert!(lock.validity() > TTL - ms(5_000), "{:?}", lock.validity());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ async fn a_lock_outlives_a_rolling_restart_of_every_node() {
             assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
         }
     }
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn nothing_is_set_again_after_the_release_whenever_it_comes() {
         let (redlock, lock) = kept_lock(&nodes).await;
         sleep(ms(after)).await;
         if after % 40 == 0 {
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
         } else {
             drop(lock);
         }
@@ -157,7 +157,7 @@ async fn one_task_keeps_all_locks_and_ends_with_the_last() {
     assert_eq!(tasks(), before + 1);
     sleep(5 * TTL).await;
     assert!(last.is_valid());
-    last.release().await.unwrap();
+    let _ = last.release().await.unwrap();
     sleep(ms(1)).await;
     assert_eq!(tasks(), before);
     // And begins anew.
@@ -227,7 +227,7 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
         let next = redlock.acquire("r", options).await.unwrap();
         sleep(2 * ttl).await;
         assert!(next.is_valid());
-        next.release().await.unwrap();
+        let _ = next.release().await.unwrap();
     });
 }
 
@@ -263,11 +263,11 @@ async fn locks_that_come_and_go_on_several_workers_are_extended_while_they_are_h
         let long = redlock.acquire("long", options.clone()).await.unwrap();
         let start = Instant::now();
         while start.elapsed() < ms(2_000) {
-            redlock.acquire("short", options.clone()).await.unwrap().release().await.unwrap();
+            let _ = redlock.acquire("short", options.clone()).await.unwrap().release().await.unwrap();
             sleep(ms(50)).await;
         }
         assert!(long.is_valid(), "round {round}");
-        long.release().await.unwrap();
+        let _ = long.release().await.unwrap();
     }
 }
 
@@ -277,7 +277,7 @@ async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_ba
     let told = tokio::spawn(lock.lost());
     sleep(2 * TTL).await;
     assert!(!told.is_finished());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     assert!(matches!(told.await.unwrap(), LockLost::Released { .. }));
 }
 

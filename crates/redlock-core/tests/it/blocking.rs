@@ -57,7 +57,7 @@ fn work_is_done_under_a_lock() {
     let once = AcquireOptions::new(TTL).retry(Retry::never());
     let error = redlock.using("r", once, |_| Ok(())).unwrap_err();
     assert!(matches!(error, UsingError::Acquire(error) if error.is_contended()));
-    taken.release().unwrap();
+    let _ = taken.release().unwrap();
     let forgets = |_: &Lock| {
         nodes.iter().for_each(|node| node.remove("r"));
         Ok(())
@@ -211,7 +211,7 @@ fn a_blocking_call_never_panics_where_tokio_cannot_tell() {
 fn an_async_redlock_with_more_settings_can_be_used_without_async() {
     let async_one = redlock_core::Redlock::builder().nodes(MockNode::fleet(5)).retry(Retry::never()).build().unwrap();
     let redlock: Result<Redlock, BuildError> = async_one.try_into();
-    redlock.unwrap().acquire("r", TTL).unwrap().release().unwrap();
+    let _ = redlock.unwrap().acquire("r", TTL).unwrap().release().unwrap();
 }
 
 #[test]

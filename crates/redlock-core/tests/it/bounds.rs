@@ -25,7 +25,7 @@ async fn a_node_that_owes_too_many_answers_is_not_asked_until_it_answers() {
     for wave in 0..2 {
         for i in 0..100 {
             let lock = redlock.acquire(format!("{wave}:{i}"), TTL).await.unwrap();
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
         }
         asked.push(nodes[2].requests());
         tokio::time::sleep(NODE_TIMEOUT + ms(1)).await;
@@ -46,7 +46,7 @@ async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
         let error = redlock.acquire(format!("{i}"), hurry).await.unwrap_err();
         assert!(matches!(error, AcquireError::TimedOut(_)), "{error}");
     }
-    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
     drop(locks);
     // Their releases are on the way, and not late.
     tokio::time::sleep(ms(1)).await;
-    redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn what_waits_for_its_turn_is_not_sent_after_a_release() {
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     // On the far node it waits for the acquire, which is still on its way.
     lock.extend(TTL).await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
     let requests: Vec<_> = nodes.iter().map(MockNode::requests).collect();
     assert_eq!(requests, [3, 3, 2]);
@@ -145,7 +145,7 @@ async fn what_is_left_behind_is_bounded_in_number() {
     nodes[2].hang();
     // Without a bound: an acquire and a release of each.
     for i in 0..3_000 {
-        redlock.acquire(format!("{i}"), TTL).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire(format!("{i}"), TTL).await.unwrap().release().await.unwrap();
     }
     assert!(nodes[2].requests() < 5_000, "{} requests", nodes[2].requests());
 }

@@ -212,7 +212,7 @@ fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
     let (first, second) = (tokio::runtime::Runtime::new().unwrap(), tokio::runtime::Runtime::new().unwrap());
     let lock = first.block_on(redlock.acquire("r", TTL)).unwrap();
     drop(first);
-    second.block_on(lock.release()).unwrap();
+    let _ = second.block_on(lock.release()).unwrap();
     second.block_on(redlock.close()).unwrap();
     assert_eq!(keys(&nodes), [""; 0]);
 }
@@ -267,7 +267,7 @@ fn a_lock_that_outlives_its_runtime_is_dropped_without_panic() {
     assert_eq!(nodes[0].resources(), ["r"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        redlock.acquire("another", TTL).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("another", TTL).await.unwrap().release().await.unwrap();
         redlock.close().await.unwrap();
     });
     assert_eq!(keys(&nodes), [""; 0]);

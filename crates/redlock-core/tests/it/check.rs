@@ -192,7 +192,7 @@ async fn a_clock_that_was_seen_to_jump_is_told() {
     let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
     let ttl = Duration::from_secs(10);
     for _ in 0..2 {
-        redlock.acquire("r", ttl).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("r", ttl).await.unwrap().release().await.unwrap();
         redlock.close().await.unwrap();
         nodes[1].jump_clock(-400);
     }

@@ -23,7 +23,7 @@ fn builder(nodes: &[MockNode]) -> RedlockBuilder {
 
 /// So that each node has told what its clock reads.
 async fn ask(redlock: &Redlock) {
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
 }
 
@@ -179,5 +179,5 @@ async fn a_lock_that_was_refused_is_asked_for_with_all_that_a_node_can_tell() {
     let twice = redlock_core::AcquireOptions::new(TTL).retry(Retry::attempts(2));
     redlock.acquire("r", twice).await.unwrap_err();
     assert_eq!(asked(), [false, true]);
-    holder.release().await.unwrap();
+    let _ = holder.release().await.unwrap();
 }

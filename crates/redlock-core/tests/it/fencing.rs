@@ -213,7 +213,7 @@ async fn counters_are_kept_as_long_as_is_said_and_as_the_lock_at_least() {
         assert_eq!(nodes[0].remaining(COUNTER), Some(kept));
         lock.extend(2 * TTL).await.unwrap();
         assert_eq!(nodes[0].remaining(COUNTER), Some(kept.max(2 * TTL)));
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
     }
 }
 
@@ -295,7 +295,7 @@ async fn a_call_says_otherwise() {
     let nodes = MockNode::fleet(1);
     let lock = fenced(&nodes).try_acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), nodes[0].peek(COUNTER)), (None, None));
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let plain = Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap();
     let lock = plain.try_acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap().unwrap();
     assert!(lock.fencing_token().is_some());
@@ -315,7 +315,7 @@ async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
             assert!(token >= before && token.get() - before.get() < 60_000_000, "{token:?}");
             nodes[2].remove(COUNTER);
             lock.extend(TTL).await.unwrap();
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
         }
     }
 }
@@ -325,7 +325,7 @@ async fn a_name_that_leaves_no_room_for_its_counter_is_refused() {
     let nodes = MockNode::fleet(1);
     let longest = "x".repeat(65_536);
     let plain = AcquireOptions::new(TTL).fencing(false);
-    fenced(&nodes).try_acquire(&longest, plain).await.unwrap().unwrap().release().await.unwrap();
+    let _ = fenced(&nodes).try_acquire(&longest, plain).await.unwrap().unwrap().release().await.unwrap();
     let error = fenced(&nodes).try_acquire(&longest, TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::CounterTooLong { len: 65_536 })), "{error}");
 }

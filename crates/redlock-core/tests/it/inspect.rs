@@ -43,7 +43,7 @@ async fn a_held_lock_is_told_with_its_holder_and_for_how_long() {
     assert_eq!(redlock.remaining("r").await.unwrap(), Some(ms(8_500)));
     assert!(redlock.is_locked("r").await.unwrap());
 
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let inspection = redlock.inspect("r").await.unwrap();
     assert_eq!((inspection.finding(), inspection.holder()), (&Finding::Free, None));
     assert!(inspection.nodes().iter().all(|view| matches!(view.sight, Sight::Absent)));
@@ -255,7 +255,7 @@ async fn what_is_late_is_finished_in_the_background_also_after_a_cancelled_call(
     // The client gives up after a second.
     assert_eq!(start.elapsed(), ms(990));
     nodes[0].resume();
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

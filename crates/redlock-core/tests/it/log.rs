@@ -21,7 +21,7 @@ async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
     let redlock = builder.build().unwrap();
     nodes[2].stop();
     for _ in 0..5 {
-        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
     }
     nodes[2].start(Memory::Lost);
     drop(redlock.acquire("line\nbreak", TTL).await.unwrap());
@@ -39,7 +39,7 @@ async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
     // Of a key that is no lock each request is told, and its node is not taken for a failing one.
     nodes[2].set_list("line\nbreak");
     for _ in 0..2 {
-        redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();
     }
     redlock.close().await.unwrap();
     let more = log.text().split_off(text.len());

@@ -50,7 +50,7 @@ fn a_lock_and_its_nodes_are_measured() {
         assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
         sleep(Duration::from_secs(2)).await;
         lock.extend(TTL).await.unwrap();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         let _held = redlock.acquire("s", TTL).await.unwrap();
         redlock.close().await.unwrap();
     });
@@ -116,7 +116,7 @@ fn a_resource_is_a_label_only_as_the_program_has_it() {
     let told = recorded(async || {
         let redlock = builder(&MockNode::fleet(3)).observer(Metrics::new().resource_label(label)).build().unwrap();
         for invoice in ["invoice:1", "invoice:2"] {
-            redlock.acquire(invoice, TTL).await.unwrap().release().await.unwrap();
+            let _ = redlock.acquire(invoice, TTL).await.unwrap().release().await.unwrap();
         }
         redlock.close().await.unwrap();
     });
@@ -131,7 +131,7 @@ fn a_resource_is_a_label_only_as_the_program_has_it() {
 #[test]
 fn without_the_observer_nothing_is_recorded() {
     let told = recorded(async || {
-        builder(&MockNode::fleet(3)).build().unwrap().acquire("r", TTL).await.unwrap().release().await.unwrap();
+        let _ = builder(&MockNode::fleet(3)).build().unwrap().acquire("r", TTL).await.unwrap().release().await.unwrap();
     });
     assert!(told.is_empty(), "{told:?}");
 }

@@ -85,7 +85,7 @@ async fn a_lock_is_told_from_its_beginning_to_its_end() {
     lock.extend(TTL).await.unwrap();
     let extended = diary.lines();
     assert!(extended.len() == 1 && extended[0].starts_with("extended with 5.89"), "{extended:?}");
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
     let ended = diary.lines();
     assert!(
@@ -196,7 +196,7 @@ async fn a_lock_that_expires_is_told_as_lost_once_whoever_notices() {
     redlock.close().await.unwrap();
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(TTL).await;
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let lines = diary.lines();
     assert!(lines.len() == 3 && lines[1].starts_with(lost), "{lines:?}");
 }
@@ -286,7 +286,7 @@ async fn an_observer_that_panics_changes_nothing_and_the_others_are_told() {
     let nodes = MockNode::fleet(3);
     let diary = Diary::default();
     let redlock = builder(&nodes).observer(Panics).observer(diary.clone()).build().unwrap();
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     drop(redlock.acquire("r", TTL).await.unwrap());
     redlock.close().await.unwrap();
     assert_eq!(diary.lines().len(), 4);

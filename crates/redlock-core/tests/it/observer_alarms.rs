@@ -167,7 +167,7 @@ async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_onc
         let waiter = redlock.acquire("r", TTL);
         let work = async {
             sleep(ms(4)).await;
-            other.release().await.unwrap();
+            let _ = other.release().await.unwrap();
             let mut lock = redlock.acquire("r", ms(1100)).await.unwrap();
             if prolong {
                 let _ = lock.extend(ms(1000)).await;

@@ -171,7 +171,7 @@ async fn observers_learn_how_many_releases_a_node_is_owed() {
     let locks = [redlock.acquire("a", TTL).await.unwrap(), redlock.acquire("b", TTL).await.unwrap()];
     nodes[2].stop();
     for lock in locks {
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
     }
     sleep(SOON).await;
     nodes[2].start(Memory::Kept);
@@ -204,7 +204,7 @@ async fn a_key_that_has_expired_is_owed_no_release() {
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", Duration::from_secs(10)).await.unwrap();
     nodes[2].stop();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     sleep(Duration::from_secs(11)).await;
     redlock.close().await.unwrap();
 }
@@ -215,7 +215,7 @@ async fn a_lock_that_another_acquired_meanwhile_is_left_alone() {
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
     nodes[2].stop();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     // It comes back without its keys, and grants the lock to another before it is sent the release.
     nodes[2].start(Memory::Lost);
     let other = theirs.acquire("r", TTL).await.unwrap();
@@ -230,11 +230,11 @@ async fn a_new_release_does_not_wait_for_the_repetition_of_an_old_one() {
     let redlock = redlock(&nodes);
     // Its release is repeated for a minute, ever later.
     nodes[0].inject(Fault::LoseAnswer);
-    redlock.acquire("old", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("old", TTL).await.unwrap().release().await.unwrap();
     sleep(Duration::from_secs(20)).await;
     let lock = redlock.acquire("new", TTL).await.unwrap();
     nodes[0].inject(Fault::LoseRequest);
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     sleep(SOON + SOON).await;
     assert_eq!(keys(&nodes[0]), [""; 0]);
 }

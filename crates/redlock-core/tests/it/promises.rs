@@ -20,7 +20,7 @@ async fn each_node_is_sent_one_request_for_each_step() {
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     lock.extend(TTL).await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
     assert!(nodes.iter().all(|node| node.requests() == 3));
     drop(redlock.acquire("r", TTL).await.unwrap());
@@ -114,7 +114,7 @@ async fn close_tells_what_it_did_not_wait_for() {
     let error = redlock.close().await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(15));
     assert_eq!(error, CloseError::Unfinished { tasks: 1, owed: vec![] });
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

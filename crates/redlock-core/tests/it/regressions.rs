@@ -286,7 +286,7 @@ async fn a_counter_that_an_extend_restores_begins_above_all_tokens_before() {
     restart(&nodes[0]).await;
     let _ = first.extend(TTL).await;
     assert_eq!(holding(&nodes, &first), 2);
-    first.release().await.unwrap();
+    let _ = first.release().await.unwrap();
     // Now that node and the one that the second never had: nobody else knows the second's token.
     nodes[1].stop();
     let third = redlock.acquire("r", TTL).await.unwrap();
@@ -298,7 +298,7 @@ async fn beyond_the_promise_a_node_that_loses_its_last_second_issues_a_fencing_t
     let nodes = MockNode::fleet(1);
     let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
     let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
-    redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     advance(ms(2_000)).await;
     let first = redlock.acquire("r", TTL).await.unwrap();
     // The counter is there, so it does not begin again; and it is that of before the first.

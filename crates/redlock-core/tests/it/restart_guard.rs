@@ -28,7 +28,7 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
     for memory in [Memory::Kept, Memory::LastSecondLost, Memory::Lost] {
         let nodes = MockNode::fleet(1);
         let redlock = open(&nodes).await;
-        redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
+        let _ = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
         sleep(ms(5_000)).await;
         nodes[0].restart(memory);
         let error = redlock.acquire("r", once(LONGEST)).await.unwrap_err().to_string();
@@ -40,7 +40,7 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
             sleep(ms(49)).await;
         }
         let retry = Retry::timeout(Duration::from_secs(60)).fixed(ms(1)).jitter(Duration::ZERO);
-        redlock.acquire("r", AcquireOptions::new(LONGEST).retry(retry)).await.unwrap().release().await.unwrap();
+        let _ = redlock.acquire("r", AcquireOptions::new(LONGEST).retry(retry)).await.unwrap().release().await.unwrap();
         let took = start.elapsed();
         assert!(took >= LONGEST && took <= LONGEST + ms(5), "{memory:?}: {took:?}");
     }
@@ -55,7 +55,7 @@ async fn a_clock_that_goes_back_prolongs_no_quarantine_beyond_a_longest_ttl() {
     advance(ms(1)).await;
     redlock.acquire("r", once(LONGEST)).await.unwrap_err();
     sleep(LONGEST).await;
-    redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_node_that_fails_while_it_is_opened_opens_by_itself() {
     let error = redlock.initialize().await.unwrap_err();
     assert!(matches!(&error, InitializeError::Failed { nodes } if nodes[0].0 == "node-3"), "{error}");
     // The two others are enough.
-    redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
+    let _ = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token
         let token = async || {
             let lock = redlock.acquire("r", AcquireOptions::new(LONGEST).timeout(6 * LONGEST)).await.unwrap();
             let token = lock.fencing_token().unwrap();
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
             token
         };
         token().await;

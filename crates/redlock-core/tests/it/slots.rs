@@ -80,8 +80,8 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
 async fn keys_in_one_slot_are_taken_on_a_cluster() {
     let nodes = MockNode::fleet(3);
     let redlock = with_a_cluster(&nodes, "");
-    redlock.acquire(["{7}:from", "{7}:to"], TTL).await.unwrap().release().await.unwrap();
-    redlock.acquire("foo", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire(["{7}:from", "{7}:to"], TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("foo", TTL).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,10 +90,10 @@ async fn slots_are_those_of_the_keys_and_told_by_name() {
     let nodes = MockNode::fleet(3);
     let lock = with_a_cluster(&nodes, "{app}:").acquire(["foo", "bar"], TTL).await.unwrap();
     assert!(nodes.iter().all(|node| node.peek("{app}:foo").is_some()));
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     // Neither prefix nor name is a tag by itself.
     let lock = with_a_cluster(&nodes, "{").acquire(["7}:from", "7}:to"], TTL).await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let error = with_a_cluster(&nodes, "app:").acquire(["foo", "bar"], TTL).await.unwrap_err().to_string();
     assert!(error.contains(r#""foo" in slot "#) && !error.contains("app:"), "{error}");
 }
@@ -108,20 +108,21 @@ async fn a_lock_in_several_slots_is_not_resumed_on_a_cluster() {
     assert!(matches!(error, ResumeError::Slots { .. }), "{error}");
     assert!(error.to_string().contains("node node-3 is a Redis Cluster"), "{error}");
     assert_eq!(nodes[0].requests(), asked);
-    plain.resume(error.into_parts().unwrap()).await.unwrap().release().await.unwrap();
+    let _ = plain.resume(error.into_parts().unwrap()).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_cluster_slots_do_not_matter() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
-    redlock.acquire(["foo", "bar"], TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire(["foo", "bar"], TTL).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock() {
     let nodes = MockNode::fleet(3);
     let fenced = AcquireOptions::new(TTL).fencing(true);
-    with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().unwrap().release().await.unwrap();
+    let _ =
+        with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().unwrap().release().await.unwrap();
     // No hash tag can stand for a name with a brace in it.
     let error = with_a_cluster(&nodes, "").try_acquire("a}b", fenced).await.unwrap_err();
     assert!(matches!(error, AcquireError::Slots(_)), "{error}");

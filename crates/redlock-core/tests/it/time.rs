@@ -296,7 +296,7 @@ async fn a_short_deadline_is_used_to_its_end() {
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(100))));
     // The node timeout is 500 ms here, longer than the deadline.
     let options = AcquireOptions::new(Duration::from_secs(30)).timeout(ms(400));
-    redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
+    let _ = redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -369,7 +369,7 @@ async fn a_hung_node_does_not_shorten_a_deadline() {
     nodes[1].set("r", "another", Some(ms(1_100)));
     // Each round that is lost waits for the hung node, for half a second.
     let options = AcquireOptions::new(Duration::from_secs(30)).timeout(ms(2_000));
-    redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
+    let _ = redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

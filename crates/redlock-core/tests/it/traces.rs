@@ -24,7 +24,7 @@ async fn each_call_has_a_span_and_each_request_to_a_node_one_within_it() {
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
     lock.extend(TTL).await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
 
     let text = log.text();

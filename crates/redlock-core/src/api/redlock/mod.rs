@@ -21,7 +21,7 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use redlock_core::Redlock;
+/// use redlock_core::{Redlock, Release};
 /// use redlock_mock::MockNode; // or: use redlock_redis_rs::RedisNode; use redlock_fred::RedisNode;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// let lock = redlock.acquire("invoice:42", Duration::from_secs(10)).await?;
 /// assert!(lock.validity() > Duration::from_secs(9)); // how long the lock may be relied on
-/// lock.release().await?;
+/// assert_eq!(lock.release().await?, Release::Released);
 /// # Ok(())
 /// # }
 /// ```
@@ -63,7 +63,7 @@ impl Redlock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redlock_core::Redlock;
+    /// use redlock_core::{Redlock, Release};
     /// use redlock_mock::MockNode;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -75,7 +75,7 @@ impl Redlock {
     ///
     /// // Neither can be locked by itself now.
     /// assert!(redlock.try_acquire("account:42", Duration::from_secs(10)).await?.is_none());
-    /// lock.release().await?; // both
+    /// assert_eq!(lock.release().await?, Release::Released); // both
     /// # Ok(())
     /// # }
     /// ```
@@ -142,7 +142,7 @@ impl Redlock {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redlock_core::{AutoExtend, LockParts, Redlock};
+    /// use redlock_core::{AutoExtend, LockParts, Redlock, Release};
     /// use redlock_mock::MockNode;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -158,7 +158,7 @@ impl Redlock {
     /// let parts = LockParts::new(["invoice:42"], secret, ttl)?;
     /// let mut lock = there.resume(parts).await?;
     /// lock.auto_extend(AutoExtend::default())?;
-    /// lock.release().await?;
+    /// assert_eq!(lock.release().await?, Release::Released);
     /// # Ok(())
     /// # }
     /// ```

@@ -168,7 +168,7 @@ fn on_a_runtime_without_timers_both_panic_and_nothing_is_lost() {
     let call = std::panic::AssertUnwindSafe(|| timeless.block_on(redlock.resume(copy(&parts))));
     std::panic::catch_unwind(call).unwrap_err();
     assert_eq!(keys(&nodes).len(), 3);
-    runtime.block_on(async { redlock.resume(parts).await.unwrap().release().await }).unwrap();
+    let _ = runtime.block_on(async { redlock.resume(parts).await.unwrap().release().await }).unwrap();
     runtime.block_on(redlock.close()).unwrap();
 
     let lock = acquire();

@@ -122,5 +122,5 @@ async fn what_cannot_be_resumed_here_is_given_back_to_the_caller_before_anything
     assert!(error.votes().is_none());
     let parts = error.into_parts().unwrap();
     assert_eq!((*parts.token(), nodes[0].requests()), (token, 1));
-    redlock(&nodes).resume(parts).await.unwrap().release().await.unwrap();
+    let _ = redlock(&nodes).resume(parts).await.unwrap().release().await.unwrap();
 }

@@ -49,7 +49,7 @@ async fn a_name_that_is_not_locked_is_told(registry: Arc<dyn Registry>) {
     let error = named.unlock("r").await.unwrap_err();
     assert!(matches!(&error, UnlockError::NotLocked { name } if name.as_str() == "r"), "{error}");
     named.lock("r", TTL).await.unwrap();
-    named.unlock("r").await.unwrap();
+    let _ = named.unlock("r").await.unwrap();
     let requests = nodes[0].requests();
     let error = named.unlock("r").await.unwrap_err();
     assert_eq!(
@@ -95,7 +95,7 @@ async fn outside_of_tasks_the_thread_is_the_holder(registry: Arc<dyn Registry>) 
     let error = std::thread::spawn(move || runtime.block_on(other.unlock("r"))).join().unwrap().unwrap_err();
     assert!(matches!(error, UnlockError::HeldByAnother { .. }), "{error}");
     assert_eq!(holding(&nodes, "r"), 3);
-    named.unlock("r").await.unwrap();
+    let _ = named.unlock("r").await.unwrap();
 }
 
 async fn a_newer_lock_of_another_task_is_never_deleted(registry: Arc<dyn Registry>) {
@@ -161,10 +161,10 @@ async fn names_are_locks_like_all_others(registry: Arc<dyn Registry>) {
     let redlock = redlock(&nodes);
     named.lock("r", TTL).await.unwrap();
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
-    named.unlock("r").await.unwrap();
+    let _ = named.unlock("r").await.unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,5 +175,5 @@ async fn each_call_to_named_has_locks_of_its_own() {
     named.lock("r", TTL).await.unwrap();
     assert!(matches!(redlock.named().unlock("r").await, Err(UnlockError::NotLocked { .. })));
     assert!(format!("{named:?}").contains("MapRegistry { interval: Some(60s), count: 1 }"), "{named:?}");
-    named.unlock("r").await.unwrap();
+    let _ = named.unlock("r").await.unwrap();
 }

@@ -29,7 +29,7 @@ async fn a_lock_that_is_dropped_half_way_leaves_no_entry_and_no_key(registry: Ar
         let locked = drop_after(polls, named.lock("r", kept(20 * TTL))).await;
         if let Some(validity) = locked {
             validity.unwrap();
-            named.unlock("r").await.unwrap();
+            let _ = named.unlock("r").await.unwrap();
             break;
         }
         dropped += 1;

@@ -22,12 +22,12 @@ async fn fencing_tokens_grow_from_each_holder_to_the_next_of_its_process() {
         .collect();
     sleep(ms(20)).await;
     let mut last = first.fencing_token();
-    first.release().await.unwrap();
+    let _ = first.release().await.unwrap();
     for next in waiting {
         let lock = next.await.unwrap().unwrap();
         assert!(lock.fencing_token() > last, "{:?} after {last:?}", lock.fencing_token());
         last = lock.fencing_token();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
     }
 }
 
@@ -43,7 +43,7 @@ async fn a_successor_that_is_not_polled_does_not_hold_up_the_release() {
     // It takes its turn and asks, and then something else is more important.
     assert!(tokio::time::timeout(Duration::ZERO, &mut successor).await.is_err());
     assert_eq!(released.await.unwrap().unwrap(), Release::Released);
-    successor.await.unwrap().release().await.unwrap();
+    let _ = successor.await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn a_hung_node_holds_up_the_next_of_the_process_only_once_and_shortly() {
     nodes[0].hang();
     let mut waits = Vec::new();
     for _ in 0..10 {
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         let released = Instant::now();
         lock = redlock.acquire("r", patient()).await.unwrap();
         waits.push(released.elapsed());
@@ -111,7 +111,7 @@ async fn a_lock_that_another_took_is_told_gone_though_the_next_of_the_process_wa
     sleep(ms(100)).await;
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(500))));
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
-    waiting.await.unwrap().0.release().await.unwrap();
+    let _ = waiting.await.unwrap().0.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ async fn waiters_of_several_processes_have_the_lock_in_the_order_in_which_they_c
     for next in waiting {
         assert!(!next.is_finished());
         let released = Instant::now();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         let taken;
         (lock, taken) = next.await.unwrap();
         assert_eq!(taken, released);
@@ -50,7 +50,7 @@ async fn those_of_one_process_follow_each_other_in_order_and_one_of_them_asks() 
         assert_eq!(taken, released);
         assert_eq!(requests(&nodes) - before, nodes.len(), "one round trip, in which the lock is left to the next");
     }
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,15 +64,15 @@ async fn other_processes_have_their_turn_after_four_in_a_row() {
     for (number, next) in waiting.into_iter().enumerate() {
         if number == 4 {
             assert!(!of_other.is_finished());
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
             sleep(ms(20)).await;
             assert!(of_other.is_finished() && !next.is_finished());
             break;
         }
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         (lock, _) = next.await.unwrap();
     }
-    of_other.await.unwrap().0.release().await.unwrap();
+    let _ = of_other.await.unwrap().0.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn a_waiter_that_died_is_passed_over() {
     dies.abort();
     sleep(ms(20)).await;
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     assert_eq!(waiting.await.unwrap().1, released);
 }
 
@@ -112,7 +112,7 @@ async fn a_waiter_that_gave_up_passes_its_turn_on() {
     // What it had asked last is given back.
     sleep(ms(20)).await;
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     assert_eq!(waiting.await.unwrap().1, released);
 }
 
@@ -126,7 +126,7 @@ async fn the_next_of_the_process_takes_the_place_of_one_that_is_cancelled() {
     waiting.pop().unwrap().abort();
     sleep(ms(20)).await;
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     assert_eq!(next.await.unwrap().1, released);
 }
 
@@ -141,11 +141,11 @@ async fn who_sleeps_at_the_head_of_the_line_keeps_nobody_from_a_free_lock() {
     assert!(tokio::time::timeout(ms(20), &mut sleeps).await.is_err());
     let waiting = waits(&ours);
     sleep(ms(20)).await;
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let released = Instant::now();
     let (lock, taken) = waiting.await.unwrap();
     assert!(taken - released <= 4 * PAUSE, "{:?}", taken - released);
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     drop(sleeps.await.unwrap());
 }
 
@@ -161,12 +161,12 @@ async fn passed_by(near: [u64; 3], far: [u64; 3]) -> u32 {
             let lock = greedy.acquire("r", patient()).await.unwrap();
             again.fetch_add(1, Ordering::SeqCst);
             sleep(ms(10)).await;
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
         }
     });
     sleep(ms(25)).await;
     let before = taken.load(Ordering::SeqCst);
-    waiter.acquire("r", patient()).await.unwrap().release().await.unwrap();
+    let _ = waiter.acquire("r", patient()).await.unwrap().release().await.unwrap();
     greedy.abort();
     taken.load(Ordering::SeqCst) - before
 }
@@ -189,8 +189,8 @@ async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
     sleep(ms(100)).await;
-    lock.release().await.unwrap();
-    waiting.await.unwrap().0.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
+    let _ = waiting.await.unwrap().0.release().await.unwrap();
     nodes[1..].iter().for_each(MockNode::stop);
     let policy = AcquireOptions::new(TTL).retry(Retry::attempts(4).fixed(ms(300)).jitter(Duration::ZERO));
     let before = [in_first.count(), in_second.count()];
@@ -219,7 +219,7 @@ async fn those_who_gave_up_are_forgotten() {
         let waiters = node.waiters("r").len();
         assert!(waiters <= 45, "those of the last hour and no more: {waiters}");
     }
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,8 +259,8 @@ async fn who_wins_after_polling_leaves_the_waiters_of_every_node() {
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
     sleep(PAUSE + ms(100)).await;
-    lock.release().await.unwrap();
-    waiting.await.unwrap().0.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
+    let _ = waiting.await.unwrap().0.release().await.unwrap();
     second.close().await.unwrap();
     assert_eq!(nodes.iter().map(|node| node.waiters("r").len()).collect::<Vec<_>>(), [0; 3]);
 }
@@ -279,10 +279,10 @@ async fn a_clock_of_a_node_that_goes_back_blocks_no_waiter() {
     let waiting = waits(&third);
     sleep(ms(20)).await;
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let (lock, taken) = waiting.await.unwrap();
     assert_eq!(taken, released);
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,11 +297,11 @@ async fn a_waiter_that_came_before_the_clock_went_back_is_still_the_first() {
     sleep(PAUSE).await;
     let late = waits(&third);
     sleep(ms(20)).await;
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     sleep(ms(20)).await;
     assert!(early.is_finished() && !late.is_finished());
-    early.await.unwrap().0.release().await.unwrap();
-    late.await.unwrap().0.release().await.unwrap();
+    let _ = early.await.unwrap().0.release().await.unwrap();
+    let _ = late.await.unwrap().0.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,15 +310,15 @@ async fn a_split_vote_beside_a_node_that_hangs_is_released_at_once() {
     let redlock = redlock(&nodes);
     nodes[0].hang();
     // By then the node is known to fail.
-    redlock.acquire("other", TTL).await.unwrap().release().await.unwrap();
+    let _ = redlock.acquire("other", TTL).await.unwrap().release().await.unwrap();
     sleep(ms(3_000)).await;
     let rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
     let waiting = waits(&redlock);
     sleep(ms(60)).await;
     assert!(nodes[1].resources().is_empty(), "it holds what others need for a quorum");
-    rival.release().await.unwrap();
+    let _ = rival.release().await.unwrap();
     let (lock, _) = waiting.await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     // A call that asks only once waits for the node all the same.
     let _rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
     let start = Instant::now();

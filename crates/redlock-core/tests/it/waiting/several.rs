@@ -28,7 +28,7 @@ fn queued_single_locks(nodes: &[MockNode]) -> JoinSet<()> {
                     loop {
                         let lock = redlock.acquire(name, patient()).await.unwrap();
                         sleep(ms(20)).await;
-                        lock.release().await.unwrap();
+                        let _ = lock.release().await.unwrap();
                     }
                 });
             }
@@ -45,7 +45,7 @@ async fn acquires_all(redlock: &Redlock, names: [&str; 3]) {
     let options = AcquireOptions::new(TTL).retry(Retry::timeout(ms(8_000)));
     let lock = redlock.acquire(names, options).await.unwrap();
     sleep(ms(20)).await;
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,9 +91,9 @@ async fn a_call_for_several_names_that_gives_up_leaves_nothing_behind() {
     for name in ["a", "c"] {
         assert!(nodes.iter().all(|node| node.peek(name).is_none()), "{name} is still locked");
     }
-    held.release().await.unwrap();
+    let _ = held.release().await.unwrap();
     let lock = ours.acquire(NAMES, TTL).await.unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +142,7 @@ async fn a_name_that_is_released_during_the_first_pause_is_locked_at_once() {
     });
     sleep(ms(500)).await;
     let released = Instant::now();
-    held.release().await.unwrap();
+    let _ = held.release().await.unwrap();
     let (_lock, acquired) = all.await.unwrap();
     assert!(acquired - released < ms(100), "{:?}", acquired - released);
 }
@@ -173,13 +173,13 @@ async fn observers_hear_of_the_lock_and_not_of_the_reservations() {
     // Long enough for a reservation to be extended.
     let releases = tokio::spawn(async move {
         sleep(TTL * 3 / 4).await;
-        held.release().await.unwrap();
+        let _ = held.release().await.unwrap();
     });
     let retry = Retry::timeout(2 * TTL);
     let lock = ours.acquire(NAMES, AcquireOptions::new(TTL).retry(retry)).await.unwrap();
     releases.await.unwrap();
     let first = lock.fencing_token().unwrap();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let events = heard.0.lock().unwrap().clone();
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].starts_with("acquired \"a\", \"b\", \"c\""), "{events:?}");

@@ -27,7 +27,7 @@ async fn a_release_wakes_a_waiter_of_another_process() {
     sleep(ms(100)).await;
     let before = requests(&nodes);
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let (_lock, taken) = waiting.await.unwrap();
     assert_eq!(taken, released);
     assert_eq!(requests(&nodes) - before, 2 * nodes.len(), "a release and an acquire on each node");
@@ -41,7 +41,7 @@ async fn who_can_be_woken_only_after_a_while_is_woken_all_the_same() {
     let waiting = waits(&second);
     sleep(ms(1500)).await;
     assert!(!waiting.is_finished());
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     let released = Instant::now();
     let (_, won) = waiting.await.unwrap();
     assert!(won - released < PAUSE / 4, "{:?}", won - released);
@@ -69,7 +69,7 @@ async fn any_minority_may_be_down_and_waiters_are_woken_all_the_same() {
         let waiting = waits(&second);
         sleep(ms(100)).await;
         let released = Instant::now();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         assert_eq!(waiting.await.unwrap().1, released, "node {down} is down");
     }
 }
@@ -84,7 +84,7 @@ async fn a_node_that_dies_while_they_wait_costs_a_pause_at_most() {
         sleep(ms(100)).await;
         nodes[down].stop();
         let released = Instant::now();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         assert!(waiting.await.unwrap().1 - released < PAUSE, "node {down} died");
         nodes[down].start(Memory::Kept);
     }
@@ -100,8 +100,8 @@ async fn a_holder_that_never_gives_it_back_is_waited_for_until_its_ttl_ends() {
     let last = waiting.pop().unwrap();
     let (lock, taken) = waiting.pop().unwrap().await.unwrap();
     assert!(taken - start < ms(710), "{:?}", taken - start);
-    lock.release().await.unwrap();
-    last.await.unwrap().0.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
+    let _ = last.await.unwrap().0.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,8 +117,8 @@ async fn nobody_is_listened_to_before_somebody_waits_nor_after_the_end() {
     let waiting = waits(&second);
     sleep(ms(100)).await;
     assert_eq!(tasks(), 1 + nodes.len());
-    lock.release().await.unwrap();
-    waiting.await.unwrap().0.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
+    let _ = waiting.await.unwrap().0.release().await.unwrap();
     second.close().await.unwrap();
     sleep(ms(1)).await;
     assert_eq!(tasks(), 0);
@@ -169,7 +169,7 @@ async fn a_lock_that_has_expired_and_is_not_dropped_makes_nobody_deaf() {
     // One pause teaches it.
     sleep(PAUSE + ms(100)).await;
     let released = Instant::now();
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     assert_eq!(waiting.await.unwrap().1, released);
     drop(expired);
 }
@@ -230,10 +230,10 @@ async fn a_waiter_is_notified_again_a_minute_after_the_permissions_were_correcte
         let waiting = waits(&theirs);
         sleep(ms(100)).await;
         let released = Instant::now();
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         let (lock, taken) = waiting.await.unwrap();
         assert_eq!(taken == released, is_notified, "{:?}", taken - released);
-        lock.release().await.unwrap();
+        let _ = lock.release().await.unwrap();
         is_forbidden.store(false, Ordering::SeqCst);
         sleep(Duration::from_secs(60)).await;
     }
@@ -274,7 +274,7 @@ async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
         });
         sleep(ms(100)).await;
         let released = Instant::now();
-        all.release().await.unwrap();
+        let _ = all.release().await.unwrap();
         for waiting in waiting {
             let (_lock, taken) = waiting.await.unwrap().unwrap();
             assert_eq!(taken, released);
@@ -289,7 +289,7 @@ async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
     let lock = first.acquire("r", TTL).await.unwrap();
     let mut waiting = wait_in_order(&[&second, &third]).await;
     sleep(ms(200)).await;
-    lock.release().await.unwrap();
+    let _ = lock.release().await.unwrap();
     // Before the second, which is woken, another has it on a quorum; it wakes nobody when it goes.
     nodes[..2].iter().for_each(|node| node.set("r", "another", None));
     sleep(ms(300)).await;
