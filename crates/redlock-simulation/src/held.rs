@@ -37,7 +37,7 @@ impl Stage {
                 self.hold_on(process, &lock, &hold, acquired, &places, Some(end)).await;
             }
             End::Acts(every) => {
-                while lock.is_valid() {
+                while lock.check().is_ok() {
                     // Between the look and the act any process may be paused.
                     tokio::task::yield_now().await;
                     let act = Act { process: process.number(), resource: hold.resource, at: self.fleet.elapsed() };
@@ -89,7 +89,7 @@ impl Stage {
                 biased;
                 loss = &mut lost => {
                     judge::told_honestly(self, process, lock, hold, acquired, &loss);
-                    if lock.is_valid() {
+                    if lock.check().is_ok() {
                         self.violation(Oracle::Honesty, format!("a lock is valid that is said to be lost: {loss}"));
                     }
                     if matches!(loss, LockLost::Expired { .. } | LockLost::LifetimeOver { .. }) {
@@ -97,10 +97,10 @@ impl Stage {
                     }
                 }
                 () = sleep_until(end.map_or(until, |end| end.min(until))) => {
-                    if lock.is_valid() && !is_over(Instant::now()) {
+                    if lock.check().is_ok() && !is_over(Instant::now()) {
                         continue;
                     }
-                    if !lock.is_valid() && !is_deaf && !self.is_paused(process) {
+                    if lock.check().is_err() && !is_deaf && !self.is_paused(process) {
                         let what = format!("process-{} was not told that it lost r{}", process.number() + 1, hold.resource);
                         self.violation(Oracle::Honesty, what);
                     }

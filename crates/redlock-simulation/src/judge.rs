@@ -59,7 +59,7 @@ pub(crate) fn fenced(
 /// A lock that is valid is held by a quorum, at the moment when the library says so.
 pub(crate) fn held_honestly(stage: &Stage, lock: &Lock, what: &str) {
     let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
-    if stage.nodes_remember() && lock.is_valid() && holding < needed {
+    if stage.nodes_remember() && lock.check().is_ok() && holding < needed {
         stage.dishonest(format!("{} is said to be {what}, on {holding} nodes of {needed} needed", lock.resources()));
     }
 }
@@ -220,7 +220,7 @@ pub(crate) fn extended_honestly(
         Ok(_) => {}
         Err(ExtendError::Lost { .. }) => {
             let gone = gone_from(stage, *lock.token());
-            if lock.is_valid() || gone < stage.quorum().needed() {
+            if lock.check().is_ok() || gone < stage.quorum().needed() {
                 stage.dishonest(format!("a lock is said to be lost that is gone from {gone} nodes"));
             }
         }

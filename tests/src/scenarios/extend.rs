@@ -15,7 +15,7 @@ pub(super) async fn an_extended_lock_outlives_its_first_ttl(lab: &Lab) {
     let validity = lock.extend(100 * TTL).await.unwrap();
     assert!(validity > 90 * TTL && validity <= 99 * TTL);
     tokio::time::sleep(2 * TTL).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     assert!(lab.redlock(3).try_acquire("r", 100 * TTL).await.unwrap().is_none());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
@@ -38,7 +38,7 @@ pub(super) async fn a_lock_that_another_took_is_told_lost(lab: &Lab) {
     }
     let error = lock.extend(100 * TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
     drop(lock);
     redlock.close().await.unwrap();
     assert_eq!(lab.holding("r").await, 3, "another's keys stay");
@@ -52,7 +52,7 @@ pub(super) async fn a_failed_extend_keeps_the_lock(lab: &Lab) {
     lab.hang(1).await;
     let error = lock.extend(200 * TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     assert!(lock.validity() < 100 * TTL, "the old deadline stands");
     lab.mend(0).await;
     lab.mend(1).await;

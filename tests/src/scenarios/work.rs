@@ -52,7 +52,7 @@ pub(super) async fn a_lock_that_nobody_confirms_is_told_lost_before_its_keys_exp
     lab.stop(1).await;
     let loss = timeout(TTL, lock.lost()).await.unwrap();
     assert!(matches!(&loss, LockLost::Expired { last_extend: Some(_), .. }), "{loss}");
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
     assert_eq!(lab.holding("r").await, 1, "the third node holds it still");
 }
 

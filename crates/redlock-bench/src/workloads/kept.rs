@@ -128,7 +128,7 @@ async fn kept(redlock: Redlock, watched: Duration) -> Result<Slice> {
     sleep(watched).await;
     let (used, took) = (clock::cpu_time() - before, start.elapsed());
 
-    let lost = locks.iter().filter(|lock| !lock.is_valid()).count();
+    let lost = locks.iter().filter(|lock| lock.check().is_err()).count();
     let extends = LOCKS as f64 / (TTL.as_secs_f64() * PERIOD);
     let mut releasing = JoinSet::new();
     for lock in locks {

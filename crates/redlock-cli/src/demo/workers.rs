@@ -75,7 +75,7 @@ impl Worker {
             tally.waited(called.elapsed());
 
             let locked = Instant::now();
-            self.section(|| lock.is_valid()).await?;
+            self.section(|| lock.check().is_ok()).await?;
             tally.held(locked.elapsed());
 
             match lock.release().await {

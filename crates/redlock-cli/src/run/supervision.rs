@@ -94,7 +94,7 @@ impl Supervision<'_> {
                         Stage::Working | Stage::Warned => Why::ItsOwn,
                         // No signal reached it, and it ended while the lock was valid.
                         Stage::Told { kill: None, why: Why::Lost(None) }
-                            if self.is_foreign && self.lock.is_valid() => Why::ItsOwn,
+                            if self.is_foreign && self.lock.check().is_ok() => Why::ItsOwn,
                         Stage::Told { why, .. } | Stage::Killed { why } => why,
                     };
                     let Self { is_foreign, is_interrupted, .. } = self;

@@ -2,10 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::{
-    select,
-    time::{Instant, sleep},
-};
+use tokio::{select, time::sleep};
 
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
@@ -73,14 +70,6 @@ impl Lock {
         self.check().unwrap_or_default()
     }
 
-    /// Whether the lock may still be relied on. Ask right before each side effect.
-    ///
-    /// Asks the clock and no node.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        !self.validity().is_zero()
-    }
-
     /// How long the lock may be relied on from now, for `let left = lock.check()?` right before a side effect.
     ///
     /// Asks the clock and no node.
@@ -112,7 +101,7 @@ impl Lock {
     ///     loss = lock.lost() => assert!(matches!(loss, LockLost::Expired { .. })), // after nearly ten seconds
     ///     () = work_that_takes_a_minute() => unreachable!(),
     /// }
-    /// assert!(!lock.is_valid());
+    /// assert!(lock.check().is_err());
     /// # Ok(())
     /// # }
     /// # async fn work_that_takes_a_minute() { tokio::time::sleep(Duration::from_secs(60)).await }
@@ -127,14 +116,6 @@ impl Lock {
     /// If it is polled on a runtime without timers (`enable_time`), on none, or on another than before that has ended.
     pub fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
         self.held.lost()
-    }
-
-    /// When the validity ends, for `tokio::time::timeout_at(lock.valid_until(), work)`.
-    ///
-    /// tokio's clock may stand still while the machine is suspended. After a suspension [`Lock::validity`] is right.
-    #[must_use]
-    pub fn valid_until(&self) -> Instant {
-        Instant::now() + self.validity()
     }
 
     /// Prolongs the lock: it is valid for `ttl` less drift, counted from this call. Returns the new validity. Never

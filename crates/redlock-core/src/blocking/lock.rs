@@ -49,12 +49,6 @@ impl Lock {
         self.lock.validity()
     }
 
-    /// As [`crate::Lock::is_valid`].
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        self.lock.is_valid()
-    }
-
     /// As [`crate::Lock::check`].
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl Entry {
     /// calls.
     pub(super) fn let_go(lock: Lock) {
         // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
-        if lock.is_valid() {
+        if lock.check().is_ok() {
             lock.held.leave_to_expire();
         }
     }

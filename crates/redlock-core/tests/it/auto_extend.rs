@@ -53,7 +53,7 @@ async fn a_lock_is_not_kept_beyond_its_longest_lifetime() {
     let loss = lock.lost().await;
     assert!(matches!(loss, LockLost::LifetimeOver { .. }), "{loss}");
     assert!((ms(98_500)..ms(100_000)).contains(&start.elapsed()), "{:?}", start.elapsed());
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +62,7 @@ async fn failed_extends_are_tried_again_until_one_succeeds() {
     let (_, lock) = kept_lock(&nodes).await;
     nodes.iter().take(3).for_each(MockNode::stop);
     sleep(lock.validity() - ms(3_000)).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     nodes.iter().for_each(|node| node.start(Memory::Kept));
     sleep(ms(2_500)).await;
     assert!(lock.validity() > TTL - ms(5_000), "{:?}", lock.validity());
@@ -80,13 +80,13 @@ async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
     assert!(Instant::now() <= deadline && Instant::now() > deadline - ms(3));
     let LockLost::Expired { last_extend: Some(failure), .. } = &loss else { panic!("{loss}") };
     assert!(failure.to_string().contains("1 of 3 extended, 2 needed: node-1"), "{failure}");
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
 
     // Never revived.
     nodes.iter().for_each(MockNode::resume);
     nodes[1].start(Memory::Lost);
     sleep(2 * TTL).await;
-    assert_eq!((lock.is_valid(), holding(&nodes, &lock)), (false, 0));
+    assert_eq!((lock.check().is_ok(), holding(&nodes, &lock)), (false, 0));
     drop(lock);
     redlock.close().await.unwrap();
 }
@@ -113,7 +113,7 @@ async fn a_lock_outlives_a_rolling_restart_of_every_node() {
             sleep(PERIOD / 2).await;
             node.start(Memory::Lost);
             sleep(PERIOD).await;
-            assert!(lock.is_valid());
+            assert!(lock.check().is_ok());
             assert_eq!(holding(&nodes, &lock), 3);
             assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
         }
@@ -149,21 +149,21 @@ async fn one_task_keeps_all_locks_and_ends_with_the_last() {
         locks.push(redlock.acquire(format!("r{number}"), kept()).await.unwrap());
     }
     sleep(5 * TTL).await;
-    assert!(locks.iter().all(Lock::is_valid));
+    assert!(locks.iter().all(|lock| lock.check().is_ok()));
     assert_eq!(tasks(), before + 1);
     let last = locks.pop().unwrap();
     drop(locks);
     redlock.close().await.unwrap();
     assert_eq!(tasks(), before + 1);
     sleep(5 * TTL).await;
-    assert!(last.is_valid());
+    assert!(last.check().is_ok());
     let _ = last.release().await.unwrap();
     sleep(ms(1)).await;
     assert_eq!(tasks(), before);
     // And begins anew.
     let lock = redlock.acquire("r", kept()).await.unwrap();
     sleep(5 * TTL).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,10 +173,10 @@ async fn extending_can_begin_later_and_be_changed() {
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     lock.auto_extend(AutoExtend::default()).unwrap();
     sleep(3 * TTL).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     lock.auto_extend(AutoExtend::default().max_lifetime(4 * TTL)).unwrap();
     sleep(TTL).await;
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +187,7 @@ async fn a_lock_that_is_kept_from_late_on_is_extended_in_time() {
         sleep(after).await;
         lock.auto_extend(AutoExtend::default()).unwrap();
         sleep(2 * TTL).await;
-        assert!(lock.is_valid(), "{after:?}");
+        assert!(lock.check().is_ok(), "{after:?}");
     }
 }
 
@@ -208,7 +208,7 @@ async fn what_cannot_work_is_refused_before_anything_is_sent() {
     let error = lock.auto_extend(AutoExtend::default().period(TTL)).unwrap_err();
     assert!(matches!(error, AutoExtendError::PeriodTooLong { .. }), "{error}");
     assert!(matches!(lock.extend(Duration::ZERO).await, Err(ExtendError::Ttl(_))));
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
         // Another runtime has a task of its own.
         let next = redlock.acquire("r", options).await.unwrap();
         sleep(2 * ttl).await;
-        assert!(next.is_valid());
+        assert!(next.check().is_ok());
         let _ = next.release().await.unwrap();
     });
 }
@@ -266,7 +266,7 @@ async fn locks_that_come_and_go_on_several_workers_are_extended_while_they_are_h
             let _ = redlock.acquire("short", options.clone()).await.unwrap().release().await.unwrap();
             sleep(ms(50)).await;
         }
-        assert!(long.is_valid(), "round {round}");
+        assert!(long.check().is_ok(), "round {round}");
         let _ = long.release().await.unwrap();
     }
 }
@@ -336,7 +336,7 @@ async fn what_was_told_as_lost_is_never_valid_again() {
     let extended = lock.extend(TTL).await;
     sleep(ms(5)).await;
     assert_eq!(lost.is_finished(), extended.is_err(), "{extended:?}");
-    assert_eq!(lock.is_valid(), extended.is_ok());
+    assert_eq!(lock.check().is_ok(), extended.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,7 +348,7 @@ async fn a_quorum_that_confirms_in_time_is_not_kept_waiting_until_it_is_too_late
     nodes[0].restart(Memory::Lost);
     nodes[2].hang();
     lock.extend(TTL).await.unwrap();
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,7 +368,7 @@ async fn the_lock_that_ends_first_is_extended_first() {
     let lock = redlock.acquire("short", kept(ms(700))).await.unwrap();
     sleep(TTL / 6).await;
     lock.check().unwrap();
-    assert!(many.iter().all(Lock::is_valid));
+    assert!(many.iter().all(|lock| lock.check().is_ok()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,7 +383,7 @@ async fn a_lock_that_has_ended_cannot_be_kept_and_says_so() {
     let redlock = redlock(&MockNode::fleet(3));
     let mut old = redlock.acquire("old", 3 * TTL).await.unwrap();
     sleep(2 * TTL).await;
-    let error = old.auto_extend(AutoExtend::default().max_lifetime(3 * TTL)).map(|()| old.is_valid());
+    let error = old.auto_extend(AutoExtend::default().max_lifetime(3 * TTL)).map(|()| old.check().is_ok());
     assert_eq!(error, Ok(true));
     old.extend(3 * TTL).await.unwrap();
     sleep(2 * TTL).await;

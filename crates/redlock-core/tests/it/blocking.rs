@@ -29,7 +29,7 @@ fn a_lock_is_taken_extended_and_given_back() {
     let mut lock = redlock.acquire("r", TTL).unwrap();
     assert!(redlock.try_acquire("r", TTL).unwrap().is_none());
     assert!(lock.extend(2 * TTL).unwrap() > TTL);
-    assert_eq!((lock.resource(), lock.is_valid()), ("r", true));
+    assert_eq!((lock.resource(), lock.check().is_ok()), ("r", true));
     assert!(format!("{lock:?}").starts_with("Lock { resource: "), "{lock:?}");
     assert_eq!(lock.release().unwrap(), Release::Released);
     let both = redlock.acquire(["a", "b"], TTL).unwrap();
@@ -76,7 +76,7 @@ fn a_loss_can_be_waited_for() {
     let (_, redlock) = fleet();
     let lock = redlock.acquire("r", Duration::from_millis(200)).unwrap();
     assert!(matches!(lock.lost(), Ok(LockLost::Expired { .. })));
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
 }
 
 #[test]

@@ -26,7 +26,7 @@ async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", AcquireOptions::new(TTL).retry(eager)).await.unwrap();
     tokio::time::sleep(ms(2_000)).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     assert_eq!(holding(&nodes, &lock), 2);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
@@ -69,7 +69,7 @@ async fn an_extend_that_arrives_too_late_revives_nothing() {
     let next = theirs.acquire("r", TTL).await.unwrap();
     tokio::time::sleep(ms(2_000)).await;
     assert_eq!(holding(&nodes, &next), 3);
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Expired { .. }), "{error}");
     drop(lock);
@@ -187,10 +187,10 @@ async fn a_holder_that_was_paused_finds_its_lock_ended() {
     let clock = SuspendAware::default();
     let redlock = builder(&nodes).clock(clock.clone()).build().unwrap();
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     clock.suspend(60);
-    assert!(!lock.is_valid());
-    assert_eq!((lock.validity(), lock.valid_until()), (Duration::ZERO, Instant::now()));
+    assert!(lock.check().is_err());
+    assert_eq!(lock.validity(), Duration::ZERO);
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Expired { .. }), "{error}");
     assert!(nodes.iter().all(|node| node.requests() == 1), "nothing was sent");
@@ -227,12 +227,12 @@ async fn beyond_the_promise_a_holder_paused_after_it_asked_meets_the_next() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
-    let asked = lock.is_valid();
+    let asked = lock.check().is_ok();
     // The process stands still between the question and the write. Nothing in it can know.
     tokio::time::sleep(2 * TTL).await;
     let next = theirs.acquire("r", TTL).await.unwrap();
-    assert!(asked && next.is_valid(), "both write now");
-    assert!(!lock.is_valid(), "asked again, it knows");
+    assert!(asked && next.check().is_ok(), "both write now");
+    assert!(lock.check().is_err(), "asked again, it knows");
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,11 +244,11 @@ async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders() {
     nodes[2].start(Memory::Kept);
     nodes[1].restart(Memory::Lost);
     let next = theirs.acquire("r", TTL).await.unwrap();
-    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
     // What is promised even so: the first is told as soon as it asks, and takes nothing from the second.
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
     drop(lock);
     ours.close().await.unwrap();
     assert_eq!(holding(&nodes, &next), 2);
@@ -315,7 +315,7 @@ async fn beyond_the_promise_a_majority_that_forgets_early_makes_two_holders() {
     // Wall clocks that are set ahead, or eviction.
     nodes[..2].iter().for_each(|node| node.remove("r"));
     let next = theirs.acquire("r", TTL).await.unwrap();
-    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
     // What is promised even so: the first is told at the end, and takes nothing from the second.
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     ours.close().await.unwrap();
@@ -356,5 +356,5 @@ async fn beyond_the_promise_one_server_under_two_names_votes_twice() {
     // Of three independent nodes one might forget, since all three hold the lock.
     nodes[0].remove("r");
     let next = redlock().acquire("r", TTL).await.unwrap();
-    assert!(lock.is_valid() && next.is_valid(), "two holders");
+    assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
 }

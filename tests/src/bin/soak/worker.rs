@@ -191,7 +191,7 @@ impl Worker {
     async fn hold(&mut self, mut lock: Lock, section: &Section) {
         for _ in 0..section.extends {
             self.pause(lock.validity() / 2).await;
-            if !lock.is_valid() || *self.stopped.borrow() {
+            if lock.check().is_err() || *self.stopped.borrow() {
                 break;
             }
             match lock.extend(section.ttl).await {
@@ -227,7 +227,7 @@ impl Worker {
     }
 
     async fn pause_until_invalid(&mut self, lock: &Lock) {
-        while lock.is_valid() && !*self.stopped.borrow() {
+        while lock.check().is_ok() && !*self.stopped.borrow() {
             self.pause(lock.validity()).await;
         }
     }

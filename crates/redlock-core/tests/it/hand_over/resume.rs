@@ -64,9 +64,9 @@ async fn the_validity_counts_from_before_the_first_byte() {
     // The nodes told 9.97 s.
     assert_eq!(lock.validity(), ms(9_970).mul_f64(0.99) - ms(2) - ms(30));
     sleep(lock.validity() - ms(1)).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     sleep(ms(1)).await;
-    assert!(!lock.is_valid());
+    assert!(lock.check().is_err());
     assert!(nodes.iter().all(|node| node.peek("r").is_some()), "it is over before the first key expires");
 }
 
@@ -155,13 +155,13 @@ async fn beyond_the_promise_a_lock_that_is_resumed_twice_has_two_handles() {
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let one = first.resume(copy(&parts)).await.unwrap();
     let mut other = second.resume(parts).await.unwrap();
-    assert!(one.is_valid() && other.is_valid());
+    assert!(one.check().is_ok() && other.check().is_ok());
     // What one gives back, the other loses.
     assert_eq!(one.release().await.unwrap(), Release::Released);
     first.close().await.unwrap();
     let error = other.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
-    assert!(!other.is_valid());
+    assert!(other.check().is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn a_resumed_lock_is_kept_and_its_lifetime_counts_from_there() {
     let mut lock = there.resume(parts).await.unwrap();
     lock.auto_extend(AutoExtend::default().max_lifetime(6 * TTL)).unwrap();
     sleep(5 * TTL).await;
-    assert!(lock.is_valid());
+    assert!(lock.check().is_ok());
     let loss = lock.lost().await;
     assert!(matches!(loss, LockLost::LifetimeOver { .. }), "{loss}");
     assert!((ms(59_500)..=6 * TTL).contains(&start.elapsed()), "{:?}", start.elapsed());
@@ -191,7 +191,7 @@ async fn a_resume_dropped_at_any_poll_changes_nothing() {
         sleep(ms(6_000)).await;
         let resumed = drop_after(polls, there.resume(copy(&parts))).await;
         if let Some(lock) = resumed {
-            assert!(polls >= 3 && lock.unwrap().is_valid());
+            assert!(polls >= 3 && lock.unwrap().check().is_ok());
             break;
         }
         there.close().await.unwrap();
@@ -218,5 +218,5 @@ async fn both_can_be_spawned() {
     let parts = tokio::spawn(async move { here.acquire("r", TTL).await.unwrap().into_parts().await });
     let parts = parts.await.unwrap().unwrap();
     let resumed = tokio::spawn(async move { there.resume(parts).await });
-    assert!(resumed.await.unwrap().unwrap().is_valid());
+    assert!(resumed.await.unwrap().unwrap().check().is_ok());
 }
