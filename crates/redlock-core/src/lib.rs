@@ -105,10 +105,10 @@ pub use self::{
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{
-        AcquireAnswer, AcquireRequest, Clock, Counters, DescribeRequest, Entropy, EntropyError, ExtendAnswer,
-        ExtendRequest, Guard, InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, LockNode,
-        NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, Queue, RaiseAnswer, RaiseRequest, ReleaseAnswer,
-        ReleaseRequest, SystemClock, Timed, TokioClock, Wake, WakeUps,
+        AcquireAnswer, AcquireRequest, Clock, DescribeRequest, Enqueue, Entropy, EntropyError, ExtendAnswer,
+        ExtendRequest, FencingCounters, InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest,
+        LockNode, NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, RaiseAnswer, RaiseRequest,
+        ReleaseAnswer, ReleaseRequest, RestartGuard, SystemClock, Timed, TokioClock, WakeNext, WakeUps,
     },
     report::{
         AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,

@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, Drift, ExtendAnswer, ExtendRequest, Guard, ListenRequest, LockNode,
+    AcquireAnswer, AcquireRequest, Drift, ExtendAnswer, ExtendRequest, FencingCounters, ListenRequest, LockNode,
     NodeError, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
-    Resource, Timed, Token, Ttl, WakeUps,
+    Resource, RestartGuard, Timed, Token, Ttl, WakeUps,
 };
 use redlock_mock::{MockNode, Process};
 
@@ -123,24 +123,24 @@ impl Saboteur {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counts(&self, counters: &Counters) -> bool {
+    fn counts(&self, counters: &FencingCounters) -> bool {
         counters.keys.iter().all(|key| self.node.peek(key.as_str()).is_some())
     }
 
-    fn set(&self, counters: &Counters, counter: u64) {
+    fn set(&self, counters: &FencingCounters, counter: u64) {
         for key in &counters.keys {
             self.node.set(key.as_str(), counter.to_string(), Some(counters.retention));
         }
     }
 
     /// The guard in this variant.
-    fn guard(&self, guard: &Guard) -> Option<Guard> {
+    fn guard(&self, guard: &RestartGuard) -> Option<RestartGuard> {
         let longest = Ttl::new(self.sabotage.quarantine(guard.longest.trusted())).unwrap_or(guard.longest);
         // What opens a new fleet.
         let opened = |marker: Vec<u8>| marker.ends_with(b" 0");
         let is_open = || self.node.peek(guard.marker.as_str()).is_some_and(opened);
         let skips = self.sabotage == Sabotage::AnyMarker && is_open();
-        (!skips).then(|| Guard::new(guard.marker.clone(), longest))
+        (!skips).then(|| RestartGuard::new(guard.marker.clone(), longest))
     }
 }
 

@@ -13,9 +13,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    InspectRequest, ListenRequest, LockNode, NodeErrorKind, OpenAnswer, OpenRequest, Owner, Queue, RaiseAnswer,
-    RaiseRequest, ReleaseRequest, Resource, Resources, Token, Ttl, Wake, WakeUps,
+    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, FencingToken, InspectAnswer,
+    InspectRequest, ListenRequest, LockNode, NodeErrorKind, OpenAnswer, OpenRequest, Owner, RaiseAnswer, RaiseRequest,
+    ReleaseRequest, Resource, Resources, RestartGuard, Token, Ttl, WakeNext, WakeUps,
 };
 use redlock_mock::MockNode;
 use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};

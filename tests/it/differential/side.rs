@@ -40,12 +40,12 @@ pub(super) fn resources(keys: &[u8], place: fn(u8) -> Place) -> Resources {
     Resources::new(keys.iter().map(|key| place(*key).name())).unwrap()
 }
 
-pub(super) fn counters(keys: &[u8], retention: Duration) -> Counters {
-    Counters::new(resources(keys, Place::Counter), retention)
+pub(super) fn counters(keys: &[u8], retention: Duration) -> FencingCounters {
+    FencingCounters::new(resources(keys, Place::Counter), retention)
 }
 
-pub(super) fn guard(longest: Duration) -> Guard {
-    Guard::new(Place::Marker.key(), Ttl::new(longest).unwrap())
+pub(super) fn guard(longest: Duration) -> RestartGuard {
+    RestartGuard::new(Place::Marker.key(), Ttl::new(longest).unwrap())
 }
 
 /// A node, and what lies behind it.
@@ -91,7 +91,7 @@ impl<'a> Side<'a> {
                 request.guard = longest.map(guard);
                 let process = waiter.iter().zip(keys).next();
                 request.queue = process.map(|((process, yields, stays), key)| {
-                    Queue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
+                    Enqueue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
                 });
                 request.predecessors = predecessors.iter().map(|number| token(*number)).collect();
                 // As likely as not: a plain command does what the script does.
@@ -131,7 +131,7 @@ impl<'a> Side<'a> {
                 let mut request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
                 let lines: Vec<_> = keys.iter().map(|key| line(*key)).collect();
                 request.wake = wake.map(|(leaving, if_free)| {
-                    let wake = Wake::new(lines, leaving.map(channel));
+                    let wake = WakeNext::new(lines, leaving.map(channel));
                     if if_free { wake.if_free() } else { wake }
                 });
                 node.release(&request).await.map(|answer| Answer::Done(format!("{answer:?}")))

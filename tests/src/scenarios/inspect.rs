@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireRequest, Counters, ExtendRequest, Finding, InspectAnswer, InspectError, InspectRequest, RaiseRequest,
+    AcquireRequest, ExtendRequest, FencingCounters, Finding, InspectAnswer, InspectError, InspectRequest, RaiseRequest,
     Release, ReleaseAnswer, ReleaseRequest, Resource, Resources, Sight, Token, Ttl,
 };
 
@@ -154,7 +154,7 @@ pub(super) async fn a_huge_value_is_neither_fetched_nor_compared(lab: &Lab) {
     assert_eq!(node.release(&ReleaseRequest::new(key, token)).await.unwrap(), ReleaseAnswer::NotHeld);
 
     // In place of a fencing counter it is an error, and stays.
-    let counters = || Counters::new(Resource::new("counter").unwrap(), TTL);
+    let counters = || FencingCounters::new(Resource::new("counter").unwrap(), TTL);
     let free = Resource::new("free").unwrap();
     let mut fenced = AcquireRequest::new(Resources::new(["free", "also"]).unwrap(), token, ttl);
     fenced.fencing = Some(counters());

@@ -9,8 +9,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Event, ListenRequest, Lock, LockNode, NodeRequest,
-    Observer, Queue, Redlock, Release, Resource, Retry, Token, Ttl,
+    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Enqueue, Event, ListenRequest, Lock, LockNode,
+    NodeRequest, Observer, Redlock, Release, Resource, Retry, Token, Ttl,
 };
 use tokio::time::timeout;
 
@@ -115,7 +115,7 @@ pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_
         for dead in 0..DEAD {
             let token = Token::from_bytes([dead; 20]);
             let mut request = AcquireRequest::new(Resource::new("r").unwrap(), token, Ttl::new(TTL).unwrap());
-            request.queue = Some(Queue::new(Resource::new(WAITERS).unwrap(), format!("dead:{dead}").into()));
+            request.queue = Some(Enqueue::new(Resource::new(WAITERS).unwrap(), format!("dead:{dead}").into()));
             assert!(matches!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::Held { .. }));
         }
     }

@@ -7,8 +7,8 @@ use crate::{
     algorithm::FencingToken,
     names::{Resource, Token},
     node::{
-        AcquireRequest, ExtendRequest, Guard, InspectRequest, NodeError, NodeErrorKind, OpenRequest, RaiseRequest,
-        ReleaseRequest,
+        AcquireRequest, ExtendRequest, InspectRequest, NodeError, NodeErrorKind, OpenRequest, RaiseRequest,
+        ReleaseRequest, RestartGuard,
     },
 };
 
@@ -110,7 +110,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn open(request: &'a OpenRequest) -> Self {
-        let Guard { marker, longest } = &request.guard;
+        let RestartGuard { marker, longest } = &request.guard;
         let call = Self::new(script::OPEN, slice::from_ref(marker), None).with([longest.sent_millis()]);
         Self { text: request.run.as_deref(), ..call }
     }

@@ -19,8 +19,8 @@ pub use self::{
     node_error::NodeError,
     node_error_kind::NodeErrorKind,
     request::{
-        AcquireRequest, Counters, DescribeRequest, ExtendRequest, Guard, InspectRequest, ListRequest, ListenRequest,
-        OpenRequest, Queue, RaiseRequest, ReleaseRequest, Wake,
+        AcquireRequest, DescribeRequest, Enqueue, ExtendRequest, FencingCounters, InspectRequest, ListRequest,
+        ListenRequest, OpenRequest, RaiseRequest, ReleaseRequest, RestartGuard, WakeNext,
     },
 };
 pub(crate) use self::{lock_node::LATE_LIMIT, node_error::WrongServer, redirect::Redirect, verdict::Verdict};

@@ -12,14 +12,14 @@ use crate::{
 /// The fencing counters beside the keys of a lock. They outlive the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counters {
+pub struct FencingCounters {
     /// Their keys. All of them are counted up together.
     pub keys: Resources,
     /// For how long they are kept after the last use. One that is not there begins with the node's clock in microseconds.
     pub retention: Duration,
 }
 
-impl Counters {
+impl FencingCounters {
     /// Counters under these keys, kept for so long.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, retention: Duration) -> Self {
@@ -34,14 +34,14 @@ impl Counters {
 /// before that are taken for lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Guard {
+pub struct RestartGuard {
     /// The key of the marker.
     pub marker: Resource,
     /// The longest ttl in use. A marker that holds another is an error of the kind [`NodeErrorKind::Guard`](crate::NodeErrorKind::Guard).
     pub longest: Ttl,
 }
 
-impl Guard {
+impl RestartGuard {
     /// A guard with this marker, for ttls up to the longest.
     #[must_use]
     pub fn new(marker: Resource, longest: Ttl) -> Self {
@@ -55,7 +55,7 @@ impl Guard {
 /// them by a message on its channel. All of that are hints: safety never rests on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Queue {
+pub struct Enqueue {
     /// The key of the waiters.
     pub waiters: Resource,
     /// On which channel the asking process is woken. It stands for the process among the waiters.
@@ -68,7 +68,7 @@ pub struct Queue {
     pub stays: bool,
 }
 
-impl Queue {
+impl Enqueue {
     /// The waiters under this key; who asks is woken on `channel`.
     #[must_use]
     pub fn new(waiters: Resource, channel: Arc<str>) -> Self {
@@ -91,7 +91,7 @@ impl Queue {
 /// Wakes the first waiter of each key after a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Wake {
+pub struct WakeNext {
     /// The keys of the waiters, in the order of the keys that are released.
     pub waiters: Arc<[Resource]>,
     /// Who waits no more, though it may stand among them.
@@ -100,7 +100,7 @@ pub struct Wake {
     pub if_free: bool,
 }
 
-impl Wake {
+impl WakeNext {
     /// Wakes the first of each of these.
     #[must_use]
     pub fn new(waiters: impl Into<Arc<[Resource]>>, leaving: Option<Arc<str>>) -> Self {
@@ -125,11 +125,11 @@ pub struct AcquireRequest {
     /// The keys' expiry.
     pub ttl: Ttl,
     /// The counters that count the grant, if fencing is on.
-    pub fencing: Option<Counters>,
+    pub fencing: Option<FencingCounters>,
     /// The restart guard, if it is on.
-    pub guard: Option<Guard>,
+    pub guard: Option<RestartGuard>,
     /// Where to wait if the key cannot be had; for one key only.
-    pub queue: Option<Queue>,
+    pub queue: Option<Enqueue>,
     /// For the first keys, in their order, a token that counts as absent: that of a holder that leaves the key to this
     /// one. Usually empty.
     pub predecessors: Arc<[Token]>,
@@ -174,7 +174,7 @@ pub struct ExtendRequest {
     /// The keys' new expiry.
     pub ttl: Ttl,
     /// The counters of the lock and the fencing token that it was issued, if it was.
-    pub fencing: Option<(Counters, FencingToken)>,
+    pub fencing: Option<(FencingCounters, FencingToken)>,
 }
 
 impl ExtendRequest {
@@ -194,7 +194,7 @@ pub struct ReleaseRequest {
     /// The value that a key must hold.
     pub token: Token,
     /// Who is woken then, if anybody is.
-    pub wake: Option<Wake>,
+    pub wake: Option<WakeNext>,
 }
 
 impl ReleaseRequest {
@@ -266,7 +266,7 @@ pub struct RaiseRequest {
     /// The value that each of them must hold.
     pub token: Token,
     /// The counters.
-    pub counters: Counters,
+    pub counters: FencingCounters,
     /// What they are raised to.
     pub candidate: u64,
 }
@@ -274,7 +274,7 @@ pub struct RaiseRequest {
 impl RaiseRequest {
     /// A request to raise `counters` to `candidate` while `token` holds `keys`.
     #[must_use]
-    pub fn new(keys: impl Into<Resources>, token: Token, counters: Counters, candidate: u64) -> Self {
+    pub fn new(keys: impl Into<Resources>, token: Token, counters: FencingCounters, candidate: u64) -> Self {
         Self { keys: keys.into(), token, counters, candidate }
     }
 }
@@ -284,7 +284,7 @@ impl RaiseRequest {
 #[non_exhaustive]
 pub struct OpenRequest {
     /// The guard whose marker is planted.
-    pub guard: Guard,
+    pub guard: RestartGuard,
     /// Which run of the server is opened. Nothing: it is only asked which it is.
     pub run: Option<String>,
 }
@@ -292,7 +292,7 @@ pub struct OpenRequest {
 impl OpenRequest {
     /// A request to plant the marker of `guard` on this run of the server.
     #[must_use]
-    pub fn new(guard: Guard, run: Option<String>) -> Self {
+    pub fn new(guard: RestartGuard, run: Option<String>) -> Self {
         Self { guard, run }
     }
 }

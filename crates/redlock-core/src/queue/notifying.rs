@@ -7,27 +7,27 @@ use tokio::time::timeout;
 use super::nodes::Nodes;
 use crate::{
     names::Resource,
-    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest, Wake},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest, WakeNext},
 };
 
 /// Notifies the first waiter for this key on a node.
 pub(crate) async fn notify_first(nodes: &impl Nodes, node: usize, key: Resource) -> Result<(), NodeError> {
     let Some(waiters) = key.waiters() else { return Ok(()) };
-    send_wake(nodes, node, key, Wake::new([waiters], None)).await
+    send_wake(nodes, node, key, WakeNext::new([waiters], None)).await
 }
 
 /// Leaves the wait queue on a node, since no call of this process waits for the key any more. Notifies the next waiter
 /// if the key is free, since this process may have been notified of that.
 pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource) {
     let (Some(channel), Some(waiters)) = (nodes.subscriptions().own_channel(), key.waiters()) else { return };
-    let wake = Wake::new([waiters], Some(Arc::clone(channel))).if_free();
+    let wake = WakeNext::new([waiters], Some(Arc::clone(channel))).if_free();
     let _ = timeout(LATE_LIMIT, send_wake(nodes, node, key.clone(), wake)).await;
     if nodes.notifier() == Some(node) {
         nodes.queues().left_node(&key);
     }
 }
 
-async fn send_wake(nodes: &impl Nodes, node: usize, key: Resource, wake: Wake) -> Result<(), NodeError> {
+async fn send_wake(nodes: &impl Nodes, node: usize, key: Resource, wake: WakeNext) -> Result<(), NodeError> {
     // No unnecessary requests to a node that fails. It removes waiters that are gone by itself.
     let Some(node) = nodes.node(node).filter(|_| !nodes.is_failing(node)) else { return Ok(()) };
     // A new token, so that the release deletes no key.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::nodes::Nodes;
-use crate::{algorithm::Cause, names::Resource, node::Queue};
+use crate::{algorithm::Cause, names::Resource, node::Enqueue};
 
 /// Which wait queues of the nodes a refused call joins.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ impl<'a, N: Nodes> Queueing<'a, N> {
 
     /// The queue to join on this node, if it is subscribed to. A call joins the queue of the node that notifies it. A
     /// call that polls joins all of them, in case that node fails.
-    pub(crate) fn on(&self, node: usize) -> Option<Queue> {
+    pub(crate) fn on(&self, node: usize) -> Option<Enqueue> {
         let wakes = self.notified_by == Some(node);
         let channel = self.nodes.subscriptions().channel(node).filter(|_| wakes || self.cause == Cause::Due)?;
-        let queue = Queue::new(self.waiters.clone(), Arc::clone(channel));
+        let queue = Enqueue::new(self.waiters.clone(), Arc::clone(channel));
         Some(queue.yielding(self.cause.yields()).staying(wakes))
     }
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, FencingToken, Guard, InspectAnswer,
-    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, Queue,
-    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, Timed, Token, Ttl, Wake,
+    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, FencingToken, InspectAnswer,
+    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, RaiseAnswer,
+    RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, RestartGuard, Timed, Token, Ttl, WakeNext,
     backend::{Answered, Call, Node, RedisClient, Reply},
     script,
 };
@@ -98,8 +98,8 @@ fn release() -> ReleaseRequest {
     ReleaseRequest::new(resource(), Token::from_bytes(TOKEN))
 }
 
-fn guard() -> Guard {
-    Guard::new(Resource::new("m").unwrap(), Ttl::new(ms(7)).unwrap())
+fn guard() -> RestartGuard {
+    RestartGuard::new(Resource::new("m").unwrap(), Ttl::new(ms(7)).unwrap())
 }
 
 fn inspect() -> InspectRequest {
@@ -111,7 +111,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     let fake = Fake::answering(Reply::Integer(1));
     let sent = fake.sent.clone();
     let node = Node::<Fake>::new(fake).with_connect_timeout(ms(70)).with_response_timeout(ms(80));
-    let (counters, guard) = (Counters::new(Resource::new("c").unwrap(), ms(5)), guard());
+    let (counters, guard) = (FencingCounters::new(Resource::new("c").unwrap(), ms(5)), guard());
     let fence = FencingToken::new(9).unwrap();
     let _ = node.acquire(&acquire()).await;
     let _ = node.extend(&extend()).await;
@@ -133,7 +133,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     let _ = node.open(&OpenRequest::new(guard, Some("run".to_owned()))).await;
     let waiters = Resource::new("w").unwrap();
     let mut queued = acquire();
-    queued.queue = Some(Queue::new(waiters.clone(), "channel".into()).yielding(true));
+    queued.queue = Some(Enqueue::new(waiters.clone(), "channel".into()).yielding(true));
     let _ = node.acquire(&queued).await;
     queued.queue = queued.queue.map(|queue| queue.yielding(false).staying(true));
     let _ = node.acquire(&queued).await;
@@ -141,9 +141,9 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
     following.predecessors = [Token::from_bytes([8; 20])].into();
     let _ = node.acquire(&following).await;
     let mut waking = release();
-    waking.wake = Some(Wake::new([waiters.clone()], None));
+    waking.wake = Some(WakeNext::new([waiters.clone()], None));
     let _ = node.release(&waking).await;
-    waking.wake = Some(Wake::new([waiters], Some("channel".into())).if_free());
+    waking.wake = Some(WakeNext::new([waiters], Some("channel".into())).if_free());
     let _ = node.release(&waking).await;
     let with = |script: script::Script, keys: &[&str], token: Option<[u8; 20]>, numbers: &[u64]| Sent {
         script: Some(script.sha1()),
@@ -205,7 +205,7 @@ async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
     assert_eq!(scripts(&sent), [None, Some(script::ACQUIRE.sha1())]);
 
     let [mut fenced, mut guarded, mut several] = [plain.clone(), plain.clone(), plain];
-    fenced.fencing = Some(Counters::new(Resource::new("c").unwrap(), ms(5)));
+    fenced.fencing = Some(FencingCounters::new(Resource::new("c").unwrap(), ms(5)));
     guarded.guard = Some(guard());
     several.keys = Resources::new(["a", "b"]).unwrap();
     for request in [fenced, guarded, several] {
@@ -222,7 +222,7 @@ async fn a_retention_is_never_none_and_bounded() {
     let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
     for retention in [Duration::ZERO, Duration::MAX] {
         let mut fenced = acquire();
-        fenced.fencing = Some(Counters::new(resource(), retention));
+        fenced.fencing = Some(FencingCounters::new(resource(), retention));
         node.acquire(&fenced).await.unwrap_err();
     }
     let retentions: Vec<_> = sent.lock().unwrap().iter().map(|sent| sent.numbers[2]).collect();
@@ -281,7 +281,7 @@ async fn answers_are_read() {
     assert_eq!(acquired([9, 0, 0]).await, AcquireAnswer::held(Some(ms(9))).into());
     assert_eq!(extended([-4, 5, 0]).await, Timed { answer: ExtendAnswer::Healed, clock, sent_again: false });
     assert_eq!(extended([9, 0, 0]).await, ExtendAnswer::held(Some(ms(9))).into());
-    let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), Counters::new(resource(), ms(5)), 8);
+    let raise = RaiseRequest::new(resource(), Token::from_bytes(TOKEN), FencingCounters::new(resource(), ms(5)), 8);
     assert_eq!(integer(-3).raise(&raise).await.unwrap(), RaiseAnswer::Confirmed);
     assert_eq!(integer(9).raise(&raise).await.unwrap(), RaiseAnswer::Higher(9));
     let open = OpenRequest::new(guard(), None);
@@ -367,7 +367,7 @@ async fn a_node_that_refuses_waiters_is_asked_again_after_a_minute() {
     let sent = Arc::clone(&fake.sent);
     let node: Node<Fake> = Node::new(fake);
     let mut request = release();
-    request.wake = Some(Wake::new([Resource::new("r:redlock:waiters").unwrap()], None));
+    request.wake = Some(WakeNext::new([Resource::new("r:redlock:waiters").unwrap()], None));
     for _ in 0..3 {
         let _ = node.release(&request).await.unwrap();
         sleep(ms(30_000)).await;
@@ -425,7 +425,7 @@ async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
         let sent = Arc::clone(&fake.sent);
         let node: Node<Fake> = Node::new(fake);
         let mut request = ReleaseRequest::new(key.clone(), token);
-        request.wake = Some(Wake::new([waiters.clone()], None));
+        request.wake = Some(WakeNext::new([waiters.clone()], None));
         for _ in 0..3 {
             assert_eq!(node.release(&request).await.unwrap(), ReleaseAnswer::Released);
         }
@@ -435,12 +435,12 @@ async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
         let fake = Fake { refuses_waiters: Some((kind, text)), ..Fake::answering(Reply::Integers([-3, 0, 0])) };
         let node: Node<Fake> = Node::new(fake);
         let mut request = AcquireRequest::new(key.clone(), token, Ttl::new(ms(100)).unwrap());
-        request.queue = Some(Queue::new(waiters.clone(), "channel".into()));
+        request.queue = Some(Enqueue::new(waiters.clone(), "channel".into()));
         assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
     }
     // What fails without them as well says nothing of them.
     let fake = Fake { refuses_waiters: Some((NodeErrorKind::Timeout, "silent")), ..Fake::answering(Reply::Integer(1)) };
     let mut request = ReleaseRequest::new(key, token);
-    request.wake = Some(Wake::new([waiters], None));
+    request.wake = Some(WakeNext::new([waiters], None));
     assert_eq!(Node::<Fake>::new(fake).release(&request).await.unwrap_err().kind(), NodeErrorKind::Timeout);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{Counters, FencingToken, NodeError, NodeErrorKind, RaiseAnswer, RaiseRequest, Resource};
+use redlock_core::{FencingCounters, FencingToken, NodeError, NodeErrorKind, RaiseAnswer, RaiseRequest, Resource};
 use tokio::time::Instant;
 
 use super::{Keys, number};
@@ -19,7 +19,7 @@ impl Keys {
     /// guarded then.
     pub(super) fn count(
         &mut self,
-        counters: &Counters,
+        counters: &FencingCounters,
         is_new: bool,
         since: u64,
         now: Instant,
@@ -75,7 +75,7 @@ impl Keys {
         number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())
     }
 
-    pub(super) fn set_counters(&mut self, counters: &Counters, counter: u64, at_least: Duration, now: Instant) {
+    pub(super) fn set_counters(&mut self, counters: &FencingCounters, counter: u64, at_least: Duration, now: Instant) {
         let retention = counters.retention.max(at_least);
         for key in counters.keys.iter().map(Resource::as_str) {
             self.set(key, counter.to_string().as_bytes(), Some(retention), now);

@@ -1,6 +1,6 @@
 //! The restart guard of a node.
 
-use redlock_core::{Guard, NodeError, NodeErrorKind, OpenAnswer, OpenRequest};
+use redlock_core::{NodeError, NodeErrorKind, OpenAnswer, OpenRequest, RestartGuard};
 use tokio::time::Instant;
 
 use super::{Keys, number};
@@ -23,7 +23,7 @@ impl Keys {
     }
 
     /// When the quarantine of this run began. Plants the marker if there is none of this run.
-    pub(super) fn guarded_since(&mut self, guard: &Guard, now: Instant) -> Result<u64, NodeError> {
+    pub(super) fn guarded_since(&mut self, guard: &RestartGuard, now: Instant) -> Result<u64, NodeError> {
         let time = self.micros(now);
         if let Some(held) = self.string(guard.marker.as_str(), now)? {
             let marker = Marker::parse(held.value).ok_or(NodeErrorKind::Guard)?;
@@ -38,7 +38,7 @@ impl Keys {
         Ok(time)
     }
 
-    fn mark(&mut self, guard: &Guard, since: u64, now: Instant) {
+    fn mark(&mut self, guard: &RestartGuard, since: u64, now: Instant) {
         let marker = format!("{} {} {since}", self.run_id(), guard.longest.sent_millis());
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
     }

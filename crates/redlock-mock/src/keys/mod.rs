@@ -9,8 +9,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, ExtendAnswer, ExtendRequest, InspectAnswer, NodeError, NodeErrorKind,
-    Queue, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer, NodeError,
+    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 use tokio::time::Instant;
 
@@ -116,7 +116,7 @@ impl Keys {
     /// Puts who is refused among the waiters, and takes out who is granted and does not stay. Refuses who has to yield.
     fn stand_in_line(
         &mut self,
-        queue: &Queue,
+        queue: &Enqueue,
         key: &Resource,
         standing: &Standing<'_>,
         now: Instant,
@@ -158,7 +158,7 @@ impl Keys {
             for key in &counters.keys {
                 let counter = self.counter(key.as_str(), now)?.unwrap_or(begin).max(fence.get());
                 self.check_room(counter, now)?;
-                let counters = Counters::new(key.clone(), counters.retention);
+                let counters = FencingCounters::new(key.clone(), counters.retention);
                 self.set_counters(&counters, counter, expiry(*ttl), now);
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Counters, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer,
+    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
     InspectRequest, LockNode, NodeError, NodeErrorKind, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource,
     Resources, Token, Ttl,
 };
@@ -92,7 +92,7 @@ async fn a_counter_that_is_no_number_is_an_error() {
     for value in ["", "x", "1x", "-1", " 1", "01"] {
         let node = MockNode::new("node");
         node.set("c", value, None);
-        let counters = Counters::new(Resource::new("c").unwrap(), TTL);
+        let counters = FencingCounters::new(Resource::new("c").unwrap(), TTL);
         let mut request = AcquireRequest::new(resource(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap());
         request.fencing = Some(counters.clone());
         assert_eq!(node.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::Other, "{value:?}");
@@ -111,7 +111,7 @@ async fn a_counter_that_is_zero_begins_with_the_clock_as_one_that_is_not_there()
         let node = MockNode::new("node");
         node.set("c", value, None);
         let mut request = AcquireRequest::new(resource(), Token::from_bytes(OURS), Ttl::new(TTL).unwrap());
-        request.fencing = Some(Counters::new(Resource::new("c").unwrap(), TTL));
+        request.fencing = Some(FencingCounters::new(Resource::new("c").unwrap(), TTL));
         match node.acquire(&request).await.unwrap().answer {
             AcquireAnswer::Granted { counter: Some(counter), .. } => counter,
             other => panic!("{other:?}"),

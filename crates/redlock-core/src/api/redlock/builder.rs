@@ -7,7 +7,7 @@ use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Retry, Ttl, TtlError},
     driver::{Background, Fleet, Keeper, Member},
     names::{Owner, Resource},
-    node::{Clock, Entropy, Guard, LockNode, OsEntropy, SystemClock},
+    node::{Clock, Entropy, LockNode, OsEntropy, RestartGuard, SystemClock},
     queue::Subscriptions,
     report::{Event, Observer, Observers},
 };
@@ -277,11 +277,11 @@ impl RedlockBuilder {
         }
     }
 
-    fn guard(&self, longest: Duration) -> Result<Guard, BuildError> {
+    fn guard(&self, longest: Duration) -> Result<RestartGuard, BuildError> {
         let longest = Ttl::new(longest).map_err(|reason| BuildError::RestartGuard { reason })?;
         let marker = Resource::new(format!("{}redlock:restart-guard", self.key_prefix));
         let marker = marker.map_err(|_| BuildError::KeyPrefixTooLong { len: self.key_prefix.len() })?;
-        Ok(Guard::new(marker, longest))
+        Ok(RestartGuard::new(marker, longest))
     }
 }
 

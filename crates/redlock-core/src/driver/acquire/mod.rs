@@ -26,7 +26,7 @@ use super::{
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Next, Notified, Retry, RoundFailure, Schedule, Stop},
     names::Resources,
-    node::Counters,
+    node::FencingCounters,
     queue::{Permit, Ticket, subscribe},
     report::{AcquireError, Attempts, Event, NotAcquired},
 };
@@ -39,7 +39,7 @@ pub(crate) struct Acquire<'a> {
     /// The keys of the resources on the nodes.
     keys: Resources,
     /// The fencing counters beside them, if the lock is to have a fencing token.
-    counters: Option<Counters>,
+    counters: Option<FencingCounters>,
     terms: Terms,
     retry: Retry,
     /// How the lock is extended while it is held.

@@ -17,7 +17,7 @@ use super::{auto_extend::Keeper, background::Background, member::Member, node_la
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
     names::{Owner, ResourceError, Resources, SlotsError, Token},
-    node::{Clock, Counters, Entropy, EntropyError, Guard},
+    node::{Clock, Entropy, EntropyError, FencingCounters, RestartGuard},
     queue::{LocalQueues, Subscriptions},
     report::Observers,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Fleet {
     /// Whether locks get fencing tokens, and for how long their counters are kept.
     pub(crate) fencing: bool,
     pub(crate) fencing_retention: Duration,
-    pub(crate) guard: Option<Guard>,
+    pub(crate) guard: Option<RestartGuard>,
     /// For how long a node whose clock has jumped is not trusted.
     pub(crate) distrust: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -87,9 +87,9 @@ impl Fleet {
     }
 
     /// The fencing counters beside these keys.
-    pub(crate) fn counters(&self, keys: &Resources, ttl: Duration) -> Result<Counters, ResourceError> {
+    pub(crate) fn counters(&self, keys: &Resources, ttl: Duration) -> Result<FencingCounters, ResourceError> {
         // No lock outlives its counter.
-        Ok(Counters::new(keys.counters()?, self.fencing_retention.max(ttl)))
+        Ok(FencingCounters::new(keys.counters()?, self.fencing_retention.max(ttl)))
     }
 
     /// Fails if a node is a Redis Cluster and these keys are not all in one of its hash slots. Fencing counters and the
@@ -98,7 +98,7 @@ impl Fleet {
         &self,
         resources: &Resources,
         keys: &Resources,
-        counters: Option<&Counters>,
+        counters: Option<&FencingCounters>,
     ) -> Result<(), Box<SlotsError>> {
         let marker = self.guard.as_ref().map(|guard| &guard.marker);
         if resources.len() == 1 && counters.is_none() && marker.is_none() {

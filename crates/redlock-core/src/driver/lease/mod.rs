@@ -34,7 +34,7 @@ use super::{
 use crate::{
     algorithm::FencingToken,
     names::{Resources, Token},
-    node::{Counters, NodeError, NodeErrorKind},
+    node::{FencingCounters, NodeError, NodeErrorKind},
     queue::Holding,
     report::{Event, LockLost},
 };
@@ -57,7 +57,7 @@ pub(crate) struct LeaseState {
     pub(crate) keys: Resources,
     pub(crate) token: Token,
     /// The fencing counters, if the lock has a fencing token.
-    counters: Option<Counters>,
+    counters: Option<FencingCounters>,
     /// The fencing token, once it is issued.
     pub(crate) fence: OnceLock<FencingToken>,
     pub(crate) validity: Validity,
@@ -84,7 +84,7 @@ impl Lease {
         resources: Resources,
         keys: Resources,
         token: Token,
-        counters: Option<Counters>,
+        counters: Option<FencingCounters>,
         terms: &Terms,
     ) -> Self {
         let Terms { ttl, node_timeout, .. } = *terms;
@@ -142,7 +142,7 @@ impl Lease {
         resources: Resources,
         keys: Resources,
         token: Token,
-        fence: Option<(Counters, FencingToken)>,
+        fence: Option<(FencingCounters, FencingToken)>,
         terms: &Terms,
     ) -> Self {
         let (counters, fence) = fence.unzip();

@@ -23,7 +23,7 @@ use crate::{
         validity::End,
     },
     names::Resource,
-    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Wake},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, WakeNext},
     queue::{Holding, notify_first},
     report::NodeRequest,
 };
@@ -239,7 +239,7 @@ impl LeaseState {
 
     /// What a release does with the wait queue on a node. It notifies the first waiter if this is the node that does
     /// so. This process leaves the queue if it has joined it, and has had its permit or does not wait any more.
-    fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<Wake> {
+    fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<WakeNext> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
         // Calls for several keys join no wait queue.
         let leaves = || {
@@ -248,8 +248,8 @@ impl LeaseState {
         };
         let leaving = self.fleet.subscriptions.own_channel().filter(|_| leaves()).cloned();
         match (wakes, leaving) {
-            (true, leaving) => Some(Wake::new(waiters()?, leaving)),
-            (false, Some(channel)) => Some(Wake::new(waiters()?, Some(channel)).if_free()),
+            (true, leaving) => Some(WakeNext::new(waiters()?, leaving)),
+            (false, Some(channel)) => Some(WakeNext::new(waiters()?, Some(channel)).if_free()),
             (false, None) => None,
         }
     }
