@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Finding, Inspection, LockParts, Redlock, Release, ResumeError, Sight};
+use redlock_core::{Finding, Inspection, KeyState, LockParts, Redlock, Release, ResumeError};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
@@ -55,7 +55,7 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
 fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
     let mut tokens = BTreeSet::new();
     for view in inspection.nodes() {
-        let Sight::Held(holder) = &view.sight else { continue };
+        let KeyState::Held(holder) = &view.state else { continue };
         let token = str::from_utf8(holder.value()).ok();
         let token =
             token.filter(|token| LockParts::new([inspection.resource()], token, Duration::from_secs(30)).is_ok());

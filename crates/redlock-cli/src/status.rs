@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use redlock_core::{Finding, Holder, Inspection, Listing, Redlock, Sight};
+use redlock_core::{Finding, Holder, Inspection, KeyState, Listing, Redlock};
 use serde_json::{Value, json};
 
 use crate::{
@@ -131,8 +131,8 @@ pub(crate) fn readable(time: Duration) -> String {
 /// On how many nodes the holder holds the lock.
 fn agreeing(lock: &Inspection) -> usize {
     let Some(holder) = lock.holder() else { return 0 };
-    let is_there = |sight: &Sight| matches!(sight, Sight::Held(there) if there.value() == holder.value());
-    lock.nodes().iter().filter(|view| is_there(&view.sight)).count()
+    let is_there = |state: &KeyState| matches!(state, KeyState::Held(there) if there.value() == holder.value());
+    lock.nodes().iter().filter(|view| is_there(&view.state)).count()
 }
 
 /// All of it for programs.
@@ -173,11 +173,11 @@ pub(crate) fn data(inspection: &Inspection) -> Value {
         "agreeing": agreeing(inspection),
         "needed": inspection.needed(),
         "nodes": inspection.nodes().iter().map(|view| {
-            let (state, holder, error) = match &view.sight {
-                Sight::Absent => ("absent", None, None),
-                Sight::Held(holder) => ("held", Some(holder), None),
-                Sight::Failed(error) => ("failed", None, Some(chain(error))),
-                Sight::Silent { after } => {
+            let (state, holder, error) = match &view.state {
+                KeyState::Absent => ("absent", None, None),
+                KeyState::Held(holder) => ("held", Some(holder), None),
+                KeyState::Failed(error) => ("failed", None, Some(chain(error))),
+                KeyState::Silent { after } => {
                     ("silent", None, Some(format!("did not answer within {} ms", after.as_millis())))
                 }
                 _ => ("unknown", None, None),

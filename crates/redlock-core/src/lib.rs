@@ -101,7 +101,7 @@ pub use self::{
     api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
     backend::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures, script},
     doctor::{InitializeError, NodesError, NodesReport},
-    inspect::{Holder, InspectError, Inspection, Listing, NodeView, Sight},
+    inspect::{Holder, InspectError, Inspection, KeyState, Listing, NodeKeyState},
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireRequest, ExtendRequest, FencingCounters, Finding, InspectAnswer, InspectError, InspectRequest, RaiseRequest,
-    Release, ReleaseAnswer, ReleaseRequest, Resource, Resources, Sight, Token, Ttl,
+    AcquireRequest, ExtendRequest, FencingCounters, Finding, InspectAnswer, InspectError, InspectRequest, KeyState,
+    RaiseRequest, Release, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
 };
 
 use crate::lab::Lab;
@@ -21,7 +21,7 @@ pub(super) async fn a_held_lock_names_its_holder(lab: &Lab) {
     assert_eq!(inspection.is_locked(), Some(true));
     let remaining = theirs.remaining("r").await.unwrap().unwrap();
     assert!(remaining > TTL / 2 && remaining <= TTL, "{remaining:?}");
-    assert!(inspection.nodes().iter().all(|view| view.sight.holder().is_some()), "{inspection}");
+    assert!(inspection.nodes().iter().all(|view| view.state.holder().is_some()), "{inspection}");
     let printed = inspection.to_string();
     assert!(
         printed.contains(&lock.token().as_str()[..8]) && !printed.contains(&lock.token().as_str()[..9]),
@@ -97,7 +97,10 @@ pub(super) async fn with_a_quorum_of_answers_there_is_no_doubt(lab: &Lab) {
     let inspection = redlock.inspect("r").await.unwrap();
     assert_eq!(inspection.is_locked(), Some(true), "{inspection}");
     let views = inspection.nodes();
-    assert!(matches!((&views[1].sight, &views[4].sight), (Sight::Failed(_), Sight::Silent { .. })), "{inspection}");
+    assert!(
+        matches!((&views[1].state, &views[4].state), (KeyState::Failed(_), KeyState::Silent { .. })),
+        "{inspection}"
+    );
     assert!(!redlock.is_locked("other").await.unwrap());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     lab.mend(4).await;

@@ -6,7 +6,7 @@ use super::Quorum;
 
 /// What one node was seen to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum KeyView<'a> {
     /// Nothing.
     Absent,
     /// A holder's token.
@@ -38,17 +38,17 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
     /// What was seen on the nodes: the token that a quorum holds, and for how long a quorum holds it if nobody does
     /// anything; nothing if for ever. Nodes that are missing here count as unknown.
     #[must_use]
-    pub fn of(quorum: Quorum, seen: impl IntoIterator<Item = Seen<'a>>) -> Self {
+    pub fn of(quorum: Quorum, seen: impl IntoIterator<Item = KeyView<'a>>) -> Self {
         let (mut absent, mut holding) = (0, 0);
         let mut holders = BTreeMap::<_, Vec<_>>::new();
         for seen in seen {
             match seen {
-                Seen::Absent => absent += 1,
-                Seen::Held { by, remaining } => {
+                KeyView::Absent => absent += 1,
+                KeyView::Held { by, remaining } => {
                     holding += 1;
                     holders.entry(by).or_default().push(remaining.unwrap_or(Duration::MAX));
                 }
-                Seen::Unknown => {}
+                KeyView::Unknown => {}
             }
         }
         let most = holders.values().map(Vec::len).max().unwrap_or(0);
@@ -96,21 +96,21 @@ mod tests {
         Some(Duration::from_secs(seconds))
     }
 
-    const fn held(by: &'static str, remaining: Option<Duration>) -> Seen<'static> {
-        Seen::Held { by: by.as_bytes(), remaining }
+    const fn held(by: &'static str, remaining: Option<Duration>) -> KeyView<'static> {
+        KeyView::Held { by: by.as_bytes(), remaining }
     }
 
-    fn find<'a>(seen: &[Seen<'a>]) -> Finding<(&'a [u8], Option<Duration>)> {
+    fn find<'a>(seen: &[KeyView<'a>]) -> Finding<(&'a [u8], Option<Duration>)> {
         Finding::of(Quorum::of(seen.len().try_into().unwrap()), seen.iter().copied())
     }
 
-    const A: Seen<'_> = held("a", secs(9));
-    const B: Seen<'_> = held("b", secs(9));
-    const C: Seen<'_> = held("c", secs(9));
+    const A: KeyView<'_> = held("a", secs(9));
+    const B: KeyView<'_> = held("b", secs(9));
+    const C: KeyView<'_> = held("c", secs(9));
 
     #[test]
     fn the_well_known_findings() {
-        use Seen::{Absent, Unknown};
+        use KeyView::{Absent, Unknown};
         let locked: Finding<(&[u8], _)> = Finding::Held((b"a", secs(9)));
         for (seen, finding) in [
             (&[A, A, A][..], locked),
@@ -154,21 +154,21 @@ mod tests {
     }
 
     /// Every way in which so many nodes can be seen.
-    fn all_seen(nodes: u32) -> impl Iterator<Item = Vec<Seen<'static>>> {
-        const SEEN: [Seen<'_>; 4] = [A, B, Seen::Absent, Seen::Unknown];
+    fn all_seen(nodes: u32) -> impl Iterator<Item = Vec<KeyView<'static>>> {
+        const SEEN: [KeyView<'_>; 4] = [A, B, KeyView::Absent, KeyView::Unknown];
         let seen = |number: usize, node| SEEN[number / 4_usize.pow(node) % 4];
         (0..4_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| seen(number, node)).collect())
     }
 
     /// Every way in which the nodes that did not answer may be.
-    fn completions(seen: Vec<Seen<'static>>) -> Vec<Vec<Seen<'static>>> {
-        let Some(unknown) = seen.iter().position(|seen| *seen == Seen::Unknown) else { return vec![seen] };
+    fn completions(seen: Vec<KeyView<'static>>) -> Vec<Vec<KeyView<'static>>> {
+        let Some(unknown) = seen.iter().position(|seen| *seen == KeyView::Unknown) else { return vec![seen] };
         let complete = |instead| {
             let mut seen = seen.clone();
             seen[unknown] = instead;
             completions(seen)
         };
-        [A, B, C, Seen::Absent].into_iter().flat_map(complete).collect()
+        [A, B, C, KeyView::Absent].into_iter().flat_map(complete).collect()
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         for nodes in 1..=5 {
             for seen in all_seen(nodes) {
                 let all = completions(seen.clone());
-                let is_held = |seen: &Vec<Seen<'_>>| {
+                let is_held = |seen: &Vec<KeyView<'_>>| {
                     [A, B, C].iter().any(|by| 2 * seen.iter().filter(|seen| *seen == by).count() > seen.len())
                 };
                 let (some, every) = (all.iter().any(is_held), all.iter().all(is_held));
@@ -217,7 +217,7 @@ mod tests {
     fn nodes_that_are_not_mentioned_are_unknown() {
         let three = Quorum::of(3.try_into().unwrap());
         assert_eq!(Finding::of(three, [A]), Finding::Unknown);
-        assert_eq!(Finding::of(three, [Seen::Absent; 2]), Finding::Free);
+        assert_eq!(Finding::of(three, [KeyView::Absent; 2]), Finding::Free);
         assert_eq!(Finding::of(Quorum::of(usize::MAX.try_into().unwrap()), [A, A]), Finding::Unknown);
     }
 }

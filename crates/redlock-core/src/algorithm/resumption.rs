@@ -6,7 +6,7 @@ use super::{Drift, Quorum, Ttl};
 
 /// What one node says of a token that is to hold a set of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grip {
+pub enum TokenView {
     /// All of them hold it.
     Held {
         /// For how long all of them do; nothing if for ever.
@@ -58,12 +58,12 @@ impl Resumption {
     }
 
     /// Counts what one node says. Each node is counted once.
-    pub fn count(&mut self, grip: Grip) {
-        match grip {
+    pub fn count(&mut self, view: TokenView) {
+        match view {
             // A key without expiry is held for ever: who made it so may undo it.
-            Grip::Held { remaining } => self.held.push(remaining.unwrap_or(self.ttl.trusted())),
-            Grip::Gone => self.gone += 1,
-            Grip::Unknown => self.unknown += 1,
+            TokenView::Held { remaining } => self.held.push(remaining.unwrap_or(self.ttl.trusted())),
+            TokenView::Gone => self.gone += 1,
+            TokenView::Unknown => self.unknown += 1,
         }
     }
 
@@ -120,28 +120,28 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    const fn held(millis: u64) -> Grip {
-        Grip::Held { remaining: Some(ms(millis)) }
+    const fn held(millis: u64) -> TokenView {
+        TokenView::Held { remaining: Some(ms(millis)) }
     }
 
-    fn resumption(nodes: usize, grips: &[Grip]) -> Resumption {
+    fn resumption(nodes: usize, views: &[TokenView]) -> Resumption {
         let quorum = Quorum::of(nodes.try_into().unwrap());
         let mut resumption = Resumption::new(quorum, Drift::default(), Ttl::new(TTL).unwrap());
-        grips.iter().for_each(|grip| resumption.count(*grip));
+        views.iter().for_each(|view| resumption.count(*view));
         resumption
     }
 
     /// When all have answered.
-    fn found(grips: &[Grip]) -> Resumed {
-        resumption(grips.len(), grips).decision(Duration::ZERO).unwrap()
+    fn found(views: &[TokenView]) -> Resumed {
+        resumption(views.len(), views).decision(Duration::ZERO).unwrap()
     }
 
     #[test]
     fn it_may_be_relied_on_for_as_long_as_a_quorum_holds_it_less_drift() {
         // The second to last of three, less one percent and 2 ms.
         assert_eq!(found(&[held(9_000), held(5_000), held(1_000)]), Resumed::Valid { validity: ms(4_948) });
-        assert_eq!(found(&[Grip::Gone, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(988) });
-        assert_eq!(found(&[Grip::Unknown, held(1_000), held(5_000)]), Resumed::Valid { validity: ms(988) });
+        assert_eq!(found(&[TokenView::Gone, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(988) });
+        assert_eq!(found(&[TokenView::Unknown, held(1_000), held(5_000)]), Resumed::Valid { validity: ms(988) });
         assert_eq!(found(&[held(2), held(2), held(9_000)]), Resumed::Expired);
         assert_eq!(found(&[held(0), held(0), held(9_000)]), Resumed::Expired);
         // Extended to more than the ttl.
@@ -150,14 +150,14 @@ mod tests {
 
     #[test]
     fn a_key_without_expiry_counts_for_no_more_than_the_ttl() {
-        const ENDLESS: Grip = Grip::Held { remaining: None };
+        const ENDLESS: TokenView = TokenView::Held { remaining: None };
         assert_eq!(found(&[ENDLESS; 3]), Resumed::Valid { validity: ms(9_898) });
         assert_eq!(found(&[ENDLESS, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(4_948) });
     }
 
     #[test]
     fn without_a_quorum_it_is_lost_or_unknown() {
-        use Grip::{Gone, Unknown};
+        use TokenView::{Gone, Unknown};
         assert_eq!(found(&[Gone, Gone, held(9_000)]), Resumed::Lost);
         assert_eq!(found(&[Gone, Gone, Unknown]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Gone, held(9_000)]), Resumed::Unknown);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_slow_node_is_waited_for_only_where_it_may_tell_more() {
-        let after = |millis, grips: &[Grip]| resumption(5, grips).decision(ms(millis));
+        let after = |millis, views: &[TokenView]| resumption(5, views).decision(ms(millis));
         let enough = [held(6_000), held(9_000), held(9_000)];
         assert_eq!(after(0, &enough), Some(Resumed::Valid { validity: ms(5_938) }));
         assert_eq!(after(2_000, &enough), None);
@@ -182,17 +182,17 @@ mod tests {
         assert_eq!(closed.decision(ms(7)), Some(Resumed::Valid { validity: ms(7) + Duration::from_micros(900) }));
         assert_eq!(closed.decision(ms(8)), Some(Resumed::Expired));
         // What is lost or unknown for certain is not waited for.
-        assert_eq!(after(0, &[Grip::Gone; 2]), None);
-        assert_eq!(after(0, &[Grip::Gone; 3]), Some(Resumed::Lost));
-        assert_eq!(after(0, &[Grip::Unknown; 3]), Some(Resumed::Unknown));
+        assert_eq!(after(0, &[TokenView::Gone; 2]), None);
+        assert_eq!(after(0, &[TokenView::Gone; 3]), Some(Resumed::Lost));
+        assert_eq!(after(0, &[TokenView::Unknown; 3]), Some(Resumed::Unknown));
     }
 
-    fn grip() -> impl Strategy<Value = Grip> {
+    fn view() -> impl Strategy<Value = TokenView> {
         prop_oneof![
             6 => (0_u64..20_000).prop_map(held),
-            1 => Just(Grip::Held { remaining: None }),
-            2 => Just(Grip::Gone),
-            2 => Just(Grip::Unknown),
+            1 => Just(TokenView::Held { remaining: None }),
+            2 => Just(TokenView::Gone),
+            2 => Just(TokenView::Unknown),
         ]
     }
 
@@ -200,39 +200,39 @@ mod tests {
         /// Clocks of nodes may run fast, within the drift's allowance.
         #[test]
         fn the_validity_is_over_before_a_quorum_lets_go(
-            grips in prop::collection::vec(grip(), 1..10), counted in any::<prop::sample::Index>(),
+            views in prop::collection::vec(view(), 1..10), counted in any::<prop::sample::Index>(),
             elapsed in 0_u64..20_000, fast in 0.0..0.01_f64,
         ) {
-            let resumption = resumption(grips.len(), &grips[..=counted.index(grips.len())]);
+            let resumption = resumption(views.len(), &views[..=counted.index(views.len())]);
             if let Some(Resumed::Valid { validity }) = resumption.decision(ms(elapsed)) {
                 prop_assert!(validity > ms(elapsed));
-                let holds = |grip: &&Grip| match grip {
-                    Grip::Held { remaining } => {
+                let holds = |view: &&TokenView| match view {
+                    TokenView::Held { remaining } => {
                         remaining.is_none_or(|remaining| remaining.mul_f64(1.0 - fast) >= validity + ms(1))
                     }
-                    Grip::Gone | Grip::Unknown => false,
+                    TokenView::Gone | TokenView::Unknown => false,
                 };
-                prop_assert!(2 * grips.iter().filter(holds).count() > grips.len());
+                prop_assert!(2 * views.iter().filter(holds).count() > views.len());
             }
         }
 
         #[test]
         fn more_time_and_more_holding_nodes_are_never_less(
-            grips in prop::collection::vec(grip(), 1..10), node in any::<prop::sample::Index>(), more in 0_u64..20_000,
+            views in prop::collection::vec(view(), 1..10), node in any::<prop::sample::Index>(), more in 0_u64..20_000,
         ) {
-            let mut better = grips.clone();
-            let grip = &mut better[node.index(grips.len())];
-            *grip = match *grip {
-                Grip::Held { remaining } => Grip::Held { remaining: remaining.map(|remaining| remaining + ms(more)) },
-                Grip::Gone | Grip::Unknown => held(more),
+            let mut better = views.clone();
+            let view = &mut better[node.index(views.len())];
+            *view = match *view {
+                TokenView::Held { remaining } => TokenView::Held { remaining: remaining.map(|remaining| remaining + ms(more)) },
+                TokenView::Gone | TokenView::Unknown => held(more),
             };
-            let validity = |grips: &[Grip]| resumption(grips.len(), grips).validity();
-            prop_assert!(validity(&better) >= validity(&grips));
+            let validity = |views: &[TokenView]| resumption(views.len(), views).validity();
+            prop_assert!(validity(&better) >= validity(&views));
         }
 
         #[test]
-        fn later_is_never_better(grips in prop::collection::vec(grip(), 1..10), early in 0_u64..20_000, more: u16) {
-            let resumption = resumption(grips.len(), &grips);
+        fn later_is_never_better(views in prop::collection::vec(view(), 1..10), early in 0_u64..20_000, more: u16) {
+            let resumption = resumption(views.len(), &views);
             let at = |millis| resumption.decision(ms(millis)).unwrap();
             let (before, after) = (at(early), at(early + u64::from(more)));
             let has_expired = matches!(before, Resumed::Valid { .. }) && after == Resumed::Expired;
@@ -240,10 +240,10 @@ mod tests {
         }
 
         #[test]
-        fn an_early_decision_is_the_full_one_or_the_more_careful(grips in prop::collection::vec(grip(), 1..10)) {
-            let decision = |counted| resumption(grips.len(), &grips[..counted]).decision(Duration::ZERO);
-            let full = decision(grips.len()).unwrap();
-            match (0..grips.len()).find_map(decision) {
+        fn an_early_decision_is_the_full_one_or_the_more_careful(views in prop::collection::vec(view(), 1..10)) {
+            let decision = |counted| resumption(views.len(), &views[..counted]).decision(Duration::ZERO);
+            let full = decision(views.len()).unwrap();
+            match (0..views.len()).find_map(decision) {
                 None => {}
                 Some(Resumed::Valid { validity: early }) => {
                     let Resumed::Valid { validity } = full else { panic!("{full:?}") };
@@ -256,21 +256,21 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_answers_does_not_matter(grips in prop::collection::vec(grip(), 1..10)) {
-            let reversed: Vec<_> = grips.iter().rev().copied().collect();
-            prop_assert_eq!(found(&grips), found(&reversed));
+        fn the_order_of_answers_does_not_matter(views in prop::collection::vec(view(), 1..10)) {
+            let reversed: Vec<_> = views.iter().rev().copied().collect();
+            prop_assert_eq!(found(&views), found(&reversed));
         }
     }
 
     #[test]
     fn extremes_are_no_overflow() {
-        let forever = Grip::Held { remaining: Some(Duration::MAX) };
+        let forever = TokenView::Held { remaining: Some(Duration::MAX) };
         assert_eq!(
             found(&[forever]),
             Resumed::Valid { validity: Drift::default().validity(Ttl::new(Ttl::MAX).unwrap(), ms(0)) }
         );
         assert_eq!(resumption(1, &[forever]).decision(Duration::MAX), Some(Resumed::Expired));
-        let mut silent = resumption(usize::MAX, &[held(1), Grip::Gone]);
+        let mut silent = resumption(usize::MAX, &[held(1), TokenView::Gone]);
         assert_eq!(silent.decision(ms(0)), None);
         silent.close();
         assert_eq!(silent.decision(ms(0)), Some(Resumed::Unknown));

@@ -12,7 +12,7 @@ mod validity;
 
 mod exchange;
 mod tally;
-mod holds;
+mod token_state;
 
 mod fleet;
 mod member;

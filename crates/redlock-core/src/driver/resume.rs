@@ -9,8 +9,8 @@ use super::{
     exchange::{Exchange, Requests},
     fleet::{Fleet, Terms},
     held::Held,
-    holds::Holds,
     lease::Lease,
+    token_state::TokenState,
 };
 use crate::{
     algorithm::{Resumed, Resumption},
@@ -102,12 +102,12 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
 ///
 /// Key by key, which is as good as in one step: a key that holds the token when it is looked at holds it for as long as
 /// the node says, since only who has the token could shorten that.
-fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> Exchange<Holds> {
+fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> Exchange<TokenState> {
     let requests = Requests::new(fleet, |member| {
         let (fleet, keys, token) = (Arc::clone(fleet), keys.clone(), *token);
         Box::pin(async move {
             let looks = keys.iter().map(|key| fleet.look(member, key));
-            Holds::of(join_all(looks).await, &token)
+            TokenState::of(join_all(looks).await, &token)
         })
     });
     let patience = fleet.patience(terms.node_timeout, terms.first_answer_within());

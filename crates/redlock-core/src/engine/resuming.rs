@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::{Grip, Resumed, Resumption, Ttl},
+    algorithm::{Resumed, Resumption, TokenView, Ttl},
     engine::rules::Rules,
 };
 
@@ -37,7 +37,11 @@ impl Resuming {
 
     /// Nodes have answered. All answers that are there are counted before anything is decided: they may show that more
     /// is left.
-    pub(crate) fn heard(&mut self, heard: impl IntoIterator<Item = (usize, Grip)>, now: Duration) -> Option<Found> {
+    pub(crate) fn heard(
+        &mut self,
+        heard: impl IntoIterator<Item = (usize, TokenView)>,
+        now: Duration,
+    ) -> Option<Found> {
         for (node, grip) in heard {
             if let Some(has_heard @ false) = self.has_heard.get_mut(node) {
                 *has_heard = true;
@@ -90,8 +94,8 @@ mod tests {
         Resuming::new(&rules, Ttl::new(secs(10)).unwrap(), secs(100))
     }
 
-    const fn held(left: u64) -> Grip {
-        Grip::Held { remaining: Some(secs(left)) }
+    const fn held(left: u64) -> TokenView {
+        TokenView::Held { remaining: Some(secs(left)) }
     }
 
     #[test]
@@ -100,17 +104,17 @@ mod tests {
         assert_eq!(resuming.heard([(0, held(8)), (0, held(8))], secs(101)), None, "a node is counted once");
         let found = Some(Found::GoesOn { started: secs(100), validity: secs(7) });
         assert_eq!(resuming.heard([(2, held(9))], secs(101)), found);
-        assert_eq!((resuming.heard([(1, Grip::Gone)], secs(101)), resuming.give_up(secs(102))), (None, None));
+        assert_eq!((resuming.heard([(1, TokenView::Gone)], secs(101)), resuming.give_up(secs(102))), (None, None));
     }
 
     #[test]
     fn a_lock_that_is_over_is_released() {
         let mut lost = resuming();
         let found = Some(Found::IsOver { is_expired: false });
-        assert_eq!(lost.heard([(0, Grip::Gone), (1, Grip::Gone)], secs(100)), found);
+        assert_eq!(lost.heard([(0, TokenView::Gone), (1, TokenView::Gone)], secs(100)), found);
         let mut expired = resuming();
         let found = Some(Found::IsOver { is_expired: true });
-        assert_eq!(expired.heard([(0, held(3)), (1, held(3)), (2, Grip::Unknown)], secs(103)), found);
+        assert_eq!(expired.heard([(0, held(3)), (1, held(3)), (2, TokenView::Unknown)], secs(103)), found);
     }
 
     #[test]

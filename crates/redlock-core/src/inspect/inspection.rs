@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::holder::Holder;
 use crate::{
-    algorithm::{Finding, Quorum, Readable, Seen},
+    algorithm::{Finding, KeyView, Quorum, Readable},
     driver::Fleet,
     names::{Named, Resource},
     node::{InspectAnswer, NodeError, NodeErrorKind},
@@ -27,24 +27,24 @@ use crate::{
 pub struct Inspection {
     resource: Resource,
     quorum: Quorum,
-    nodes: Vec<NodeView>,
+    nodes: Vec<NodeKeyState>,
     finding: Finding<Holder>,
 }
 
 /// What one node holds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct NodeView {
+pub struct NodeKeyState {
     /// The node's [name](crate::LockNode::name).
     pub node: String,
     /// What it holds.
-    pub sight: Sight,
+    pub state: KeyState,
 }
 
 /// What a node holds, or why that is not known.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Sight {
+pub enum KeyState {
     /// There is no such key.
     Absent,
     /// The key is there.
@@ -67,19 +67,19 @@ impl Inspection {
         took: Duration,
         node_timeout: Duration,
     ) -> Self {
-        let sight = |answer| match answer {
-            Some(Ok(InspectAnswer::Absent)) => Sight::Absent,
+        let state = |answer| match answer {
+            Some(Ok(InspectAnswer::Absent)) => KeyState::Absent,
             // A node was asked at the start or later. So much is left of its key at least.
             Some(Ok(InspectAnswer::Held { token, remaining })) => {
-                Sight::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
+                KeyState::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
             }
-            Some(Err(error)) => Sight::Failed(error),
-            None => Sight::Silent { after: node_timeout },
+            Some(Err(error)) => KeyState::Failed(error),
+            None => KeyState::Silent { after: node_timeout },
         };
-        let view = |(name, answer)| NodeView { node: name, sight: sight(answer) };
+        let view = |(name, answer)| NodeKeyState { node: name, state: state(answer) };
         let names = fleet.names().map(str::to_owned);
         let nodes: Vec<_> = names.zip(answers).map(view).collect();
-        let found = Finding::of(fleet.quorum, nodes.iter().map(|node| node.sight.seen()));
+        let found = Finding::of(fleet.quorum, nodes.iter().map(|node| node.state.seen()));
         let finding = found.map(|(value, remaining)| Holder::new(value, remaining));
         Self { resource, quorum: fleet.quorum, nodes, finding }
     }
@@ -92,7 +92,7 @@ impl Inspection {
 
     /// What every node holds, in the order in which the nodes were given.
     #[must_use]
-    pub fn nodes(&self) -> &[NodeView] {
+    pub fn nodes(&self) -> &[NodeKeyState] {
         &self.nodes
     }
 
@@ -125,9 +125,9 @@ impl Inspection {
 
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, nodes, needed) = (Named(&self.resource), self.nodes.len(), self.needed());
-        let silent = |node: &&NodeView| matches!(node.sight, Sight::Failed(_) | Sight::Silent { .. });
+        let silent = |node: &&NodeKeyState| matches!(node.state, KeyState::Failed(_) | KeyState::Silent { .. });
         let answered = nodes - self.nodes.iter().filter(silent).count();
-        let holders = || self.nodes.iter().filter_map(|node| node.sight.holder());
+        let holders = || self.nodes.iter().filter_map(|node| node.state.holder());
         let holding = holders().count();
         match &self.finding {
             Finding::Held(holder) => {
@@ -146,15 +146,15 @@ impl Inspection {
 
     /// What an operator can do: about the first failed node for which there is something to do.
     fn advice(&self) -> Option<&'static str> {
-        self.nodes.iter().find_map(|node| match &node.sight {
-            Sight::Failed(error) => error.kind().advice(),
-            Sight::Silent { .. } => NodeErrorKind::Timeout.advice(),
-            Sight::Absent | Sight::Held(_) => None,
+        self.nodes.iter().find_map(|node| match &node.state {
+            KeyState::Failed(error) => error.kind().advice(),
+            KeyState::Silent { .. } => NodeErrorKind::Timeout.advice(),
+            KeyState::Absent | KeyState::Held(_) => None,
         })
     }
 }
 
-impl Sight {
+impl KeyState {
     /// Who holds the key on this node, if anybody is known to.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
@@ -164,11 +164,11 @@ impl Sight {
         }
     }
 
-    fn seen(&self) -> Seen<'_> {
+    fn seen(&self) -> KeyView<'_> {
         match self {
-            Self::Absent => Seen::Absent,
-            Self::Held(holder) => Seen::Held { by: holder.value(), remaining: holder.remaining() },
-            Self::Failed(_) | Self::Silent { .. } => Seen::Unknown,
+            Self::Absent => KeyView::Absent,
+            Self::Held(holder) => KeyView::Held { by: holder.value(), remaining: holder.remaining() },
+            Self::Failed(_) | Self::Silent { .. } => KeyView::Unknown,
         }
     }
 }
@@ -177,8 +177,8 @@ impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.summary(f)?;
         let width = self.nodes.iter().map(|view| view.node.chars().count()).max().unwrap_or_default();
-        for NodeView { node, sight } in &self.nodes {
-            write!(f, "\n  {node:width$}  {sight}")?;
+        for NodeKeyState { node, state } in &self.nodes {
+            write!(f, "\n  {node:width$}  {state}")?;
         }
         self.advice().map_or(Ok(()), |advice| write!(f, "\n{advice}"))
     }
@@ -191,15 +191,15 @@ impl fmt::Display for OnOneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(inspection) = self;
         inspection.summary(f)?;
-        for (i, NodeView { node, sight }) in inspection.nodes.iter().enumerate() {
+        for (i, NodeKeyState { node, state }) in inspection.nodes.iter().enumerate() {
             let separator = if i == 0 { ": " } else { ", " };
-            write!(f, "{separator}{node} {sight}")?;
+            write!(f, "{separator}{node} {state}")?;
         }
         inspection.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
-impl fmt::Display for Sight {
+impl fmt::Display for KeyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("absent"),

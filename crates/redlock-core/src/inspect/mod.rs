@@ -7,7 +7,7 @@ mod list;
 
 pub use self::{
     holder::Holder,
-    inspection::{Inspection, NodeView, Sight},
+    inspection::{Inspection, KeyState, NodeKeyState},
     list::Listing,
     one_lock::InspectError,
 };

@@ -3,8 +3,8 @@
 use std::{task::Poll, time::Duration};
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, Finding, InspectError, LockNode, NodeError, Owner,
-    Redlock, ReleaseAnswer, ReleaseRequest, Sight, Timed, TokioClock,
+    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, Finding, InspectError, KeyState, LockNode, NodeError,
+    Owner, Redlock, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep, timeout};
@@ -39,14 +39,14 @@ async fn a_held_lock_is_told_with_its_holder_and_for_how_long() {
     assert_eq!((inspection.is_locked(), inspection.resource(), inspection.needed()), (Some(true), "r", 2));
     let names: Vec<_> = inspection.nodes().iter().map(|view| view.node.as_str()).collect();
     assert_eq!(names, ["node-1", "node-2", "node-3"]);
-    assert!(inspection.nodes().iter().all(|view| view.sight.holder() == Some(holder)));
+    assert!(inspection.nodes().iter().all(|view| view.state.holder() == Some(holder)));
     assert_eq!(redlock.remaining("r").await.unwrap(), Some(ms(8_500)));
     assert!(redlock.is_locked("r").await.unwrap());
 
     let _ = lock.release().await.unwrap();
     let inspection = redlock.inspect("r").await.unwrap();
     assert_eq!((inspection.finding(), inspection.holder()), (&Finding::Free, None));
-    assert!(inspection.nodes().iter().all(|view| matches!(view.sight, Sight::Absent)));
+    assert!(inspection.nodes().iter().all(|view| matches!(view.state, KeyState::Absent)));
     assert!(!redlock.is_locked("r").await.unwrap());
     assert_eq!(redlock.remaining("r").await.unwrap(), None);
 }
@@ -117,8 +117,8 @@ async fn too_few_answers_are_no_guess() {
         )
     );
     let InspectError::TooFewAnswers(inspection) = redlock.remaining("r").await.unwrap_err() else { panic!() };
-    assert!(matches!(inspection.nodes()[0].sight, Sight::Silent { after: NODE_TIMEOUT }));
-    assert!(matches!(inspection.nodes()[1].sight, Sight::Failed(_)));
+    assert!(matches!(inspection.nodes()[0].state, KeyState::Silent { after: NODE_TIMEOUT }));
+    assert!(matches!(inspection.nodes()[1].state, KeyState::Failed(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn a_node_is_waited_for_as_long_as_the_builder_says() {
     let start = Instant::now();
     let inspection = builder.build().unwrap().inspect("r").await.unwrap();
     assert_eq!(start.elapsed(), ms(70));
-    assert!(matches!(inspection.nodes()[0].sight, Sight::Silent { after } if after == ms(70)));
+    assert!(matches!(inspection.nodes()[0].state, KeyState::Silent { after } if after == ms(70)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +161,7 @@ async fn remaining_times_count_from_the_end_of_the_inspection() {
     nodes[2].inject(Fault::DelayRequest(ms(200)));
     let inspection = redlock.inspect("r").await.unwrap();
     let left: Vec<_> =
-        inspection.nodes().iter().map(|view| view.sight.holder().unwrap().remaining().unwrap()).collect();
+        inspection.nodes().iter().map(|view| view.state.holder().unwrap().remaining().unwrap()).collect();
     assert_eq!(left, [ms(9_300), ms(9_300), ms(9_100)]);
     assert_eq!(nodes[0].remaining("r"), Some(ms(9_300)));
 }

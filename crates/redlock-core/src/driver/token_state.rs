@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::Grip,
+    algorithm::TokenView,
     names::Token,
     node::{InspectAnswer, NodeError},
     report::NodeAnswer,
@@ -11,7 +11,7 @@ use crate::{
 
 /// What one node holds under the names of a lock.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Holds {
+pub(crate) enum TokenState {
     /// The token, under all of them.
     It {
         /// For how long; nothing if for ever.
@@ -26,7 +26,7 @@ pub(crate) enum Holds {
     },
 }
 
-impl Holds {
+impl TokenState {
     /// What the keys hold together. One that certainly does not hold the token outweighs one that is not known.
     pub(crate) fn of(keys: Vec<Result<InspectAnswer, NodeError>>, ours: &Token) -> Result<Self, NodeError> {
         let lifetime = |remaining: &Option<Duration>| remaining.unwrap_or(Duration::MAX);
@@ -53,22 +53,22 @@ impl Holds {
     }
 }
 
-impl From<&Result<Holds, NodeError>> for Grip {
-    fn from(answer: &Result<Holds, NodeError>) -> Self {
+impl From<&Result<TokenState, NodeError>> for TokenView {
+    fn from(answer: &Result<TokenState, NodeError>) -> Self {
         match answer {
-            Ok(Holds::It { remaining }) => Self::Held { remaining: *remaining },
-            Ok(Holds::Nothing | Holds::Another { .. }) => Self::Gone,
+            Ok(TokenState::It { remaining }) => Self::Held { remaining: *remaining },
+            Ok(TokenState::Nothing | TokenState::Another { .. }) => Self::Gone,
             Err(_) => Self::Unknown,
         }
     }
 }
 
-impl From<Result<Holds, NodeError>> for NodeAnswer {
-    fn from(answer: Result<Holds, NodeError>) -> Self {
+impl From<Result<TokenState, NodeError>> for NodeAnswer {
+    fn from(answer: Result<TokenState, NodeError>) -> Self {
         match answer {
-            Ok(Holds::It { .. }) => Self::Granted,
-            Ok(Holds::Nothing) => Self::NotHeld,
-            Ok(Holds::Another { remaining }) => Self::Held { remaining },
+            Ok(TokenState::It { .. }) => Self::Granted,
+            Ok(TokenState::Nothing) => Self::NotHeld,
+            Ok(TokenState::Another { remaining }) => Self::Held { remaining },
             Err(error) => Self::Failed(error),
         }
     }
@@ -84,24 +84,27 @@ mod tests {
     }
 
     /// What a node holds that answers so, of each key: its token's digit and for how long.
-    fn holds(keys: &[Option<(u8, Option<Duration>)>]) -> Holds {
+    fn holds(keys: &[Option<(u8, Option<Duration>)>]) -> TokenState {
         let key = |key: &Option<(u8, _)>| match key {
             Some((digit, remaining)) => InspectAnswer::held(Token::from_bytes([*digit; 20]).as_bytes(), *remaining),
             None => InspectAnswer::Absent,
         };
-        Holds::of(keys.iter().map(|one| Ok(key(one))).collect(), &Token::from_bytes([1; 20])).unwrap()
+        TokenState::of(keys.iter().map(|one| Ok(key(one))).collect(), &Token::from_bytes([1; 20])).unwrap()
     }
 
     #[test]
     fn a_node_holds_a_lock_while_all_its_keys_hold_the_token() {
-        assert_eq!(holds(&[Some((1, secs(9)))]), Holds::It { remaining: secs(9) });
-        assert_eq!(holds(&[Some((1, secs(9))), Some((1, secs(3))), Some((1, None))]), Holds::It { remaining: secs(3) });
-        assert_eq!(holds(&[Some((1, None)); 2]), Holds::It { remaining: None });
-        assert_eq!(holds(&[Some((1, secs(9))), None]), Holds::Nothing);
-        assert_eq!(holds(&[None; 2]), Holds::Nothing);
-        assert_eq!(holds(&[Some((1, secs(9))), Some((2, secs(4))), None]), Holds::Another { remaining: secs(4) });
-        assert_eq!(holds(&[Some((2, secs(4))), Some((3, secs(8)))]), Holds::Another { remaining: secs(8) });
-        assert_eq!(holds(&[Some((2, None)), Some((3, secs(8)))]), Holds::Another { remaining: None });
+        assert_eq!(holds(&[Some((1, secs(9)))]), TokenState::It { remaining: secs(9) });
+        assert_eq!(
+            holds(&[Some((1, secs(9))), Some((1, secs(3))), Some((1, None))]),
+            TokenState::It { remaining: secs(3) }
+        );
+        assert_eq!(holds(&[Some((1, None)); 2]), TokenState::It { remaining: None });
+        assert_eq!(holds(&[Some((1, secs(9))), None]), TokenState::Nothing);
+        assert_eq!(holds(&[None; 2]), TokenState::Nothing);
+        assert_eq!(holds(&[Some((1, secs(9))), Some((2, secs(4))), None]), TokenState::Another { remaining: secs(4) });
+        assert_eq!(holds(&[Some((2, secs(4))), Some((3, secs(8)))]), TokenState::Another { remaining: secs(8) });
+        assert_eq!(holds(&[Some((2, None)), Some((3, secs(8)))]), TokenState::Another { remaining: None });
     }
 
     #[test]
@@ -109,8 +112,8 @@ mod tests {
         let failed = || Err(NodeError::from(NodeErrorKind::Timeout));
         let ours = Token::from_bytes([1; 20]);
         let held = || Ok(InspectAnswer::held(ours.as_bytes(), secs(9)));
-        assert!(Holds::of(vec![held(), failed()], &ours).is_err());
-        assert!(Holds::of(vec![failed(), failed()], &ours).is_err());
-        assert_eq!(Holds::of(vec![failed(), Ok(InspectAnswer::Absent)], &ours).unwrap(), Holds::Nothing);
+        assert!(TokenState::of(vec![held(), failed()], &ours).is_err());
+        assert!(TokenState::of(vec![failed(), failed()], &ours).is_err());
+        assert_eq!(TokenState::of(vec![failed(), Ok(InspectAnswer::Absent)], &ours).unwrap(), TokenState::Nothing);
     }
 }
