@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, slice, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireRequest, Holder, InitializeError, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release,
-    Resources, Token, Ttl, algorithm::hash_slot,
+    AcquireError, Holder, InitializeError, LockNode, NodeFindingKind, Redlock, RedlockBuilder, Release, Resources,
+    Token, Ttl, algorithm::hash_slot, backend::AcquireRequest,
 };
 use redlock_fred::fred::{
     clients::Client,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use redlock_core::{InspectRequest, LockNode, NodeErrorKind, Redlock, Release, Resource};
+use redlock_core::{LockNode, NodeErrorKind, Redlock, Release, Resource, backend::InspectRequest};
 use redlock_redis_rs::redis;
 use redlock_tests::{
     lab::eventually,

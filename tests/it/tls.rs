@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use redlock_core::{InspectRequest, LockNode, NodeErrorKind, NodeUrl, Redlock, Release, Resource};
+use redlock_core::{
+    LockNode, NodeErrorKind, Redlock, Release, Resource,
+    backend::{InspectRequest, NodeUrl},
+};
 use redlock_fred::fred::types::config::{Config, TlsConnector};
 use redlock_redis_rs::redis;
 use redlock_tests::{

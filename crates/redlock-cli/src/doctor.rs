@@ -7,8 +7,9 @@ use std::{
 };
 
 use redlock_core::{
-    InspectRequest, LockNode, NodeErrorKind, NodeFacts, NodeFinding, NodesReport, Resource, Severity,
+    LockNode, NodeErrorKind, NodeFinding, NodesReport, Resource, Severity,
     algorithm::NodeRole,
+    backend::{InspectRequest, NodeFacts},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -2,7 +2,9 @@
 
 use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use redlock_core::{BuildError, LockNode, NodeUrl, NodeUrlError, Owner, Redlock, RedlockBuilder, algorithm::Ttl};
+use redlock_core::{
+    BuildError, LockNode, NodeUrlError, Owner, Redlock, RedlockBuilder, algorithm::Ttl, backend::NodeUrl,
+};
 
 use crate::{
     args::FleetArgs,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redlock_core::{NodeUrl, NodeUrlError};
+use redlock_core::{NodeUrlError, backend::NodeUrl};
 use redlock_redis_rs::{
     RedisClient, RedisNode,
     redis::{ClientTlsConfig, TlsCertificates},

@@ -37,7 +37,8 @@
 //! * [`Redlock::check_nodes`]: what is wrong with the nodes themselves, or may be.
 //! * `blocking` (feature `blocking`): the same for code without async.
 //! * [`LockNode`]: what a backend implements.
-//! * [`backend`], [`script`], [`NodeUrl`]: what the backends for Redis share.
+//! * [`backend`]: requests and answers of a node, and what the backends for Redis share: scripts, connections, URLs.
+//! * [`testing`]: clocks and randomness, for tests that replace them.
 //!
 //! # Features
 //!
@@ -91,25 +92,25 @@ mod node;
 pub mod algorithm;
 mod names;
 
+/// Clocks and randomness, for tests and simulations that replace them.
+pub mod testing {
+    pub use crate::node::{Clock, Entropy, EntropyError, OsEntropy, SystemClock, TokioClock};
+}
+
 #[cfg(feature = "metrics")]
 pub use self::report::Metrics;
 pub use self::{
     algorithm::{
-        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, NodeFacts, NodeFinding, NodeFindingKind,
+        AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, NodeFinding, NodeFindingKind,
         NodeTimeout, Retry, RoundFailure, Severity, Ttl, TtlError,
     },
     api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
-    backend::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures, script},
+    backend::NodeUrlError,
     doctor::{InitializeError, NodesError, NodesReport},
     inspect::{Holder, InspectError, Inspection, KeyState, Listing, NodeKeyState},
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
-    node::{
-        AcquireAnswer, AcquireRequest, Clock, DescribeRequest, Enqueue, Entropy, EntropyError, ExtendAnswer,
-        ExtendRequest, FencingCounters, InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest,
-        LockNode, NodeError, NodeErrorKind, OpenAnswer, OpenRequest, OsEntropy, RaiseAnswer, RaiseRequest,
-        ReleaseAnswer, ReleaseRequest, RestartGuard, SystemClock, Timed, TokioClock, WakeNext, WakeUps,
-    },
+    node::{LockNode, NodeError, NodeErrorKind},
     report::{
         AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,
         NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes,

@@ -13,8 +13,8 @@ use fred::{
     types::config::{Config, Server, ServerConfig},
 };
 use redlock_core::{
-    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, UrlFeatures, WakeUps,
-    backend::{self, Answered, BehindSentinels, Call, Connection},
+    NodeError, NodeErrorKind, NodeUrlError,
+    backend::{self, Answered, BehindSentinels, Call, Connection, NodeAddress, NodeUrl, UrlFeatures, WakeUps},
 };
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 

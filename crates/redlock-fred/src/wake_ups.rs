@@ -7,7 +7,10 @@ use fred::{
     interfaces::{EventInterface as _, PubsubInterface as _},
     types::Message,
 };
-use redlock_core::{NodeError, WakeUps, backend::Connect as _};
+use redlock_core::{
+    NodeError,
+    backend::{Connect as _, WakeUps},
+};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{MissedTickBehavior, interval, timeout},

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::Clock;
+use redlock_core::testing::Clock;
 use tokio::time::Instant;
 
 /// A clock beside the true one, which is tokio's.

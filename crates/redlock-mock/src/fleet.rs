@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::Clock;
+use redlock_core::testing::Clock;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redlock_core::Clock;
+use redlock_core::testing::Clock;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redlock_core::WakeUps;
+use redlock_core::backend::WakeUps;
 use tokio::{
     sync::mpsc::Receiver,
     time::{sleep, sleep_until},

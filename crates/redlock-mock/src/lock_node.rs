@@ -4,10 +4,14 @@ use std::sync::{Arc, LazyLock, PoisonError};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Clock, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, NodeFacts, OpenAnswer, OpenRequest,
-    RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, TokioClock, WakeUps,
+    LockNode, NodeError, NodeErrorKind,
     algorithm::{ClockReading, Vote},
+    backend::{
+        AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
+        ListAnswer, ListRequest, ListenRequest, NodeFacts, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest,
+        ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
+    },
+    testing::{Clock, TokioClock},
 };
 use tokio::time::Instant;
 

@@ -10,8 +10,9 @@ use std::{
 };
 
 use redlock_core::{
-    InspectAnswer, NodeError, NodeErrorKind, NodeFacts,
+    NodeError, NodeErrorKind,
     algorithm::{NodeRole, ServerVersion},
+    backend::{InspectAnswer, NodeFacts},
 };
 use tokio::time::{Instant, sleep};
 
@@ -94,7 +95,7 @@ impl MockNode {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use redlock_core::{LockNode, InspectRequest, Resource};
+    /// # use redlock_core::{LockNode, Resource, backend::InspectRequest};
     /// # use redlock_mock::{Connection, MockNode};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

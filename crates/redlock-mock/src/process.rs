@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use redlock_core::{Entropy, EntropyError, Redlock, RedlockBuilder};
+use redlock_core::{
+    Redlock, RedlockBuilder,
+    testing::{Entropy, EntropyError},
+};
 
 use crate::{clock::ProcessClock, connection::Connection, gate::Gate, node::MockNode};
 

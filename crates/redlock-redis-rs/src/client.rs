@@ -22,8 +22,8 @@ use redis::{
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use redlock_core::{
-    NodeAddress, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, WakeUps,
-    backend::{self, Answered, BehindSentinels, Call, Connection},
+    NodeError, NodeErrorKind, NodeUrlError,
+    backend::{self, Answered, BehindSentinels, Call, Connection, NodeAddress, NodeUrl, WakeUps},
 };
 use tokio::time::timeout;
 
@@ -187,7 +187,7 @@ impl RedisClient {
     /// ```no_run
     /// use std::{error::Error, fs};
     ///
-    /// use redlock_core::NodeUrl;
+    /// use redlock_core::backend::NodeUrl;
     /// use redlock_redis_rs::{
     ///     RedisClient, RedisNode,
     ///     redis::{ClientTlsConfig, TlsCertificates},

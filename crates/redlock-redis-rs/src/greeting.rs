@@ -38,7 +38,7 @@ async fn said_by(host: &str, port: u16) -> Option<String> {
 mod tests {
     use std::io;
 
-    use redlock_core::{InspectRequest, LockNode as _, NodeErrorKind, Resource};
+    use redlock_core::{LockNode as _, NodeErrorKind, Resource, backend::InspectRequest};
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
     use super::*;

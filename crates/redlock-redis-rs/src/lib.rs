@@ -36,7 +36,7 @@ pub type RedisNode = redlock_core::backend::Node<RedisClient>;
 
 #[cfg(test)]
 mod tests {
-    use redlock_core::{InspectRequest, LockNode, Resource};
+    use redlock_core::{LockNode, Resource, backend::InspectRequest};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use redlock_core::{NodeAddress, NodeUrl, UrlFeatures};
+use redlock_core::backend::{NodeAddress, NodeUrl, UrlFeatures};
 
 /// The features that this crate was built with.
 pub(crate) const FEATURES: UrlFeatures = UrlFeatures {

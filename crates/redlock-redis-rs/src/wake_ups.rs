@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
 use redis::{Client, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
-use redlock_core::{NodeError, Resource, WakeUps};
+use redlock_core::{NodeError, Resource, backend::WakeUps};
 use tokio::{
     sync::mpsc::{self, Receiver},
     time::timeout,

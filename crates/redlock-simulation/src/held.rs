@@ -2,7 +2,7 @@
 
 use std::{future::pending, ops::Range, pin::pin, time::Duration};
 
-use redlock_core::{Clock as _, Lock, LockLost};
+use redlock_core::{Lock, LockLost, testing::Clock as _};
 use redlock_mock::Process;
 use tokio::{
     select,

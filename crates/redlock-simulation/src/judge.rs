@@ -7,9 +7,10 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, Clock as _, ExtendError, Lock, LockLost, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
+    AcquireError, ExtendError, Lock, LockLost, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
     RoundFailure, Token,
     algorithm::{Quorum, Vote},
+    testing::Clock as _,
 };
 use redlock_mock::{MockNode, Operation, Process, Record};
 use tokio::time::Instant;

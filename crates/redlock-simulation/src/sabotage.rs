@@ -8,9 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Drift, ExtendAnswer, ExtendRequest, FencingCounters, ListenRequest, LockNode,
-    NodeError, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
-    Resource, RestartGuard, Timed, Token, Ttl, WakeUps,
+    Drift, LockNode, NodeError, RedlockBuilder, Resource, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, FencingCounters, ListenRequest, OpenAnswer,
+        OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeUps,
+    },
 };
 use redlock_mock::{MockNode, Process};
 

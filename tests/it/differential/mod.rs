@@ -13,9 +13,12 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, FencingToken, InspectAnswer,
-    InspectRequest, ListenRequest, LockNode, NodeErrorKind, OpenAnswer, OpenRequest, Owner, RaiseAnswer, RaiseRequest,
-    ReleaseRequest, Resource, Resources, RestartGuard, Token, Ttl, WakeNext, WakeUps,
+    FencingToken, LockNode, NodeErrorKind, Owner, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
+        InspectRequest, ListenRequest, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, ReleaseRequest,
+        RestartGuard, WakeNext, WakeUps,
+    },
 };
 use redlock_mock::MockNode;
 use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};

@@ -4,8 +4,8 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, InspectRequest, LockNode, NodeErrorKind, Redlock,
-    Release, Resource, Resources, Token, Ttl,
+    AcquireError, AcquireOptions, LockNode, NodeErrorKind, Redlock, Release, Resource, Resources, Token, Ttl,
+    backend::{AcquireAnswer, AcquireRequest, InspectRequest},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

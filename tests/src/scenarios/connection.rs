@@ -9,8 +9,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, ListenRequest, LockNode, NodeErrorKind, Redlock,
-    Release, ReleaseError, Resource, Token, Ttl,
+    LockNode, NodeErrorKind, Redlock, Release, ReleaseError, Resource, Token, Ttl,
+    backend::{AcquireAnswer, AcquireRequest, InspectAnswer, InspectRequest, ListenRequest},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

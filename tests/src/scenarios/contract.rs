@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, LockNode, NodeErrorKind,
-    Owner, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    LockNode, NodeErrorKind, Owner, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, ReleaseAnswer,
+        ReleaseRequest,
+    },
 };
 
 use crate::lab::Lab;

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireRequest, ExtendRequest, FencingCounters, Finding, InspectAnswer, InspectError, InspectRequest, KeyState,
-    RaiseRequest, Release, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    Finding, InspectError, KeyState, Release, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireRequest, ExtendRequest, FencingCounters, InspectAnswer, InspectRequest, RaiseRequest, ReleaseAnswer,
+        ReleaseRequest,
+    },
 };
 
 use crate::lab::Lab;
@@ -150,10 +153,10 @@ pub(super) async fn a_huge_value_is_neither_fetched_nor_compared(lab: &Lab) {
     let keys = Resources::new(["r", "s"]).unwrap();
     for keys in [Resources::from(key.clone()), keys] {
         let answer = node.acquire(&AcquireRequest::new(keys, token, ttl)).await.unwrap().answer;
-        assert!(matches!(answer, redlock_core::AcquireAnswer::Held { .. }), "{answer:?}");
+        assert!(matches!(answer, redlock_core::backend::AcquireAnswer::Held { .. }), "{answer:?}");
     }
     let answer = node.extend(&ExtendRequest::new(key.clone(), token, ttl)).await.unwrap().answer;
-    assert!(matches!(answer, redlock_core::ExtendAnswer::Held { .. }), "{answer:?}");
+    assert!(matches!(answer, redlock_core::backend::ExtendAnswer::Held { .. }), "{answer:?}");
     assert_eq!(node.release(&ReleaseRequest::new(key, token)).await.unwrap(), ReleaseAnswer::NotHeld);
 
     // In place of a fencing counter it is an error, and stays.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Enqueue, Event, ListenRequest, Lock, LockNode,
-    NodeRequest, Observer, Redlock, Release, Resource, Retry, Token, Ttl,
+    AcquireError, AcquireOptions, Event, Lock, LockNode, NodeRequest, Observer, Redlock, Release, Resource, Retry,
+    Token, Ttl,
+    backend::{AcquireAnswer, AcquireRequest, Enqueue, ListenRequest},
 };
 use tokio::time::timeout;
 

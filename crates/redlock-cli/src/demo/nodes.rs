@@ -4,8 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Clock, CloseError, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
-    LockNode, NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Resource, Timed,
+    CloseError, LockNode, NodeError, NodeErrorKind, Redlock, Resource,
+    backend::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, ReleaseAnswer,
+        ReleaseRequest, Timed,
+    },
+    testing::Clock,
 };
 use redlock_mock::MockNode;
 use redlock_redis_rs::RedisNode;

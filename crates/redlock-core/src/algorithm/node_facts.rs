@@ -105,7 +105,7 @@ impl ClusterFacts {
 }
 
 /// What a node's clock read while it was asked: some time between `sent` and `answered`, which are on the asker's clock
-/// and count from when it began to ask all nodes: [`DescribeRequest::asked`](crate::DescribeRequest::asked).
+/// and count from when it began to ask all nodes: [`DescribeRequest::asked`](crate::backend::DescribeRequest::asked).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockReading {

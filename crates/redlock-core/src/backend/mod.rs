@@ -31,3 +31,11 @@ pub use self::{
     resolve::resolve,
     sentinels::BehindSentinels,
 };
+pub use crate::{
+    algorithm::NodeFacts,
+    node::{
+        AcquireAnswer, AcquireRequest, DescribeRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters,
+        InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, OpenAnswer, OpenRequest, RaiseAnswer,
+        RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeNext, WakeUps,
+    },
+};

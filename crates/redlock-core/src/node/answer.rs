@@ -23,7 +23,7 @@ impl<A> From<A> for Timed<A> {
     }
 }
 
-/// What a node says to an [`AcquireRequest`](crate::AcquireRequest).
+/// What a node says to an [`AcquireRequest`](crate::backend::AcquireRequest).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireAnswer {
@@ -86,7 +86,7 @@ impl AcquireAnswer {
     }
 }
 
-/// What a node says to an [`ExtendRequest`](crate::ExtendRequest).
+/// What a node says to an [`ExtendRequest`](crate::backend::ExtendRequest).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExtendAnswer {
@@ -110,7 +110,7 @@ impl ExtendAnswer {
     }
 }
 
-/// What a node says to a [`ReleaseRequest`](crate::ReleaseRequest).
+/// What a node says to a [`ReleaseRequest`](crate::backend::ReleaseRequest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReleaseAnswer {
@@ -148,7 +148,7 @@ impl ReleaseAnswer {
     }
 }
 
-/// What a node says to a [`RaiseRequest`](crate::RaiseRequest).
+/// What a node says to a [`RaiseRequest`](crate::backend::RaiseRequest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RaiseAnswer {
@@ -160,7 +160,7 @@ pub enum RaiseAnswer {
     NotHeld,
 }
 
-/// What a node says to an [`OpenRequest`](crate::OpenRequest).
+/// What a node says to an [`OpenRequest`](crate::backend::OpenRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenAnswer {
@@ -175,7 +175,7 @@ pub enum OpenAnswer {
     InUse,
 }
 
-/// What a node says to a [`ListRequest`](crate::ListRequest).
+/// What a node says to a [`ListRequest`](crate::backend::ListRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListAnswer {
@@ -193,7 +193,7 @@ impl ListAnswer {
     }
 }
 
-/// What a node says to an [`InspectRequest`](crate::InspectRequest).
+/// What a node says to an [`InspectRequest`](crate::backend::InspectRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InspectAnswer {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, ExtendError, InspectRequest, LockNode, NodeAnswer, NodeErrorKind, ReleaseError, Resource, TtlError,
-    Votes,
+    AcquireError, ExtendError, LockNode, NodeAnswer, NodeErrorKind, ReleaseError, Resource, TtlError, Votes,
+    backend::InspectRequest,
 };
 use redlock_mock::MockNode;
 
@@ -123,22 +123,24 @@ async fn a_node_that_cannot_be_inspected_says_so() {
 
         async fn acquire(
             &self,
-            request: &redlock_core::AcquireRequest,
-        ) -> Result<redlock_core::Timed<redlock_core::AcquireAnswer>, redlock_core::NodeError> {
+            request: &redlock_core::backend::AcquireRequest,
+        ) -> Result<redlock_core::backend::Timed<redlock_core::backend::AcquireAnswer>, redlock_core::NodeError>
+        {
             self.0.acquire(request).await
         }
 
         async fn extend(
             &self,
-            request: &redlock_core::ExtendRequest,
-        ) -> Result<redlock_core::Timed<redlock_core::ExtendAnswer>, redlock_core::NodeError> {
+            request: &redlock_core::backend::ExtendRequest,
+        ) -> Result<redlock_core::backend::Timed<redlock_core::backend::ExtendAnswer>, redlock_core::NodeError>
+        {
             self.0.extend(request).await
         }
 
         async fn release(
             &self,
-            request: &redlock_core::ReleaseRequest,
-        ) -> Result<redlock_core::ReleaseAnswer, redlock_core::NodeError> {
+            request: &redlock_core::backend::ReleaseRequest,
+        ) -> Result<redlock_core::backend::ReleaseAnswer, redlock_core::NodeError> {
             self.0.release(request).await
         }
     }

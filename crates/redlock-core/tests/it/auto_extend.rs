@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, LockLost, Redlock, TokioClock,
-    UsingError,
+    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, LockLost, Redlock, UsingError,
+    testing::TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::{

@@ -9,9 +9,12 @@ use std::{
 };
 
 use redlock_core::{
-    InspectRequest, LockNode as _, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource,
+    LockNode as _, NodeError, NodeErrorKind, NodeUrlError, Resource,
     algorithm::hash_slot,
-    backend::{Answered, BehindSentinels, Call, Cluster, Connect, Connection, Failure, Node, RedisClient, Reply},
+    backend::{
+        Answered, BehindSentinels, Call, Cluster, Connect, Connection, Failure, InspectRequest, Node, NodeUrl,
+        RedisClient, Reply,
+    },
 };
 use tokio::time::{Instant, sleep};
 

@@ -12,8 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use redlock_core::{
-    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Resource, WakeUps,
-    backend::{Answered, Call, Connect, Connection, Failure, Node, RedisClient, Reply},
+    LockNode, NodeError, NodeErrorKind, NodeUrlError, Resource,
+    backend::{
+        Answered, Call, Connect, Connection, Failure, InspectRequest, Node, NodeUrl, RedisClient, Reply, WakeUps,
+    },
 };
 use tokio::{
     runtime::{Builder, Runtime},

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use redlock_core::{
-    DescribeRequest, LockNode, NodeError, NodeErrorKind, NodeFacts, NodeUrl, NodeUrlError, Resource,
+    LockNode, NodeError, NodeErrorKind, NodeUrlError, Resource,
     algorithm::{ClockReading, ClusterFacts, NodeRole, ServerVersion},
-    backend::{Answered, Call, Connect, Connection, Failure, Node, RedisClient, Reply},
+    backend::{
+        Answered, Call, Connect, Connection, DescribeRequest, Failure, Node, NodeFacts, NodeUrl, RedisClient, Reply,
+    },
 };
 use tokio::time::{Instant, sleep};
 
@@ -61,7 +63,7 @@ impl RedisClient for Fake {
     }
 
     async fn call(&self, call: &Call<'_>, _: Duration, _: Duration) -> Result<Answered, NodeError> {
-        assert_eq!(call.script().unwrap().sha1(), redlock_core::script::INSPECT.sha1());
+        assert_eq!(call.script().unwrap().sha1(), redlock_core::backend::script::INSPECT.sha1());
         assert!(call.keys().map(Resource::as_str).eq(["probe"]));
         sleep(self.takes).await;
         match self.script {

@@ -9,8 +9,9 @@ use std::{
 };
 
 use redlock_core::{
-    LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, Redlock, TokioClock,
-    backend::{Answered, Call, Node, RedisClient},
+    LockNode, NodeError, NodeErrorKind, NodeUrlError, Redlock,
+    backend::{Answered, Call, Node, NodeUrl, RedisClient},
+    testing::TokioClock,
 };
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};

@@ -6,11 +6,12 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, FencingToken, InspectAnswer,
-    InspectRequest, LockNode, NodeError, NodeErrorKind, NodeUrl, NodeUrlError, OpenAnswer, OpenRequest, RaiseAnswer,
-    RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource, Resources, RestartGuard, Timed, Token, Ttl, WakeNext,
-    backend::{Answered, Call, Node, RedisClient, Reply},
-    script,
+    FencingToken, LockNode, NodeError, NodeErrorKind, NodeUrlError, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, Answered, Call, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters,
+        InspectAnswer, InspectRequest, Node, NodeUrl, OpenAnswer, OpenRequest, RaiseAnswer, RaiseRequest, RedisClient,
+        ReleaseAnswer, ReleaseRequest, Reply, RestartGuard, Timed, WakeNext, script,
+    },
 };
 use tokio::time::{Instant, sleep};
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, CloseError, ExtendAnswer, ExtendRequest, LockNode,
-    NodeError, Redlock, Release, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+    AcquireError, AcquireOptions, CloseError, LockNode, NodeError, Redlock, Release,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;

@@ -3,8 +3,8 @@
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendError, ExtendRequest, LockNode, NodeError,
-    Redlock, ReleaseAnswer, ReleaseError, ReleaseRequest, Retry, Timed,
+    AcquireError, ExtendError, LockNode, NodeError, Redlock, ReleaseError, Retry,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
 };
 use redlock_mock::{Fault, MockNode};
 

@@ -4,9 +4,12 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind,
-    NodeFacts, NodeFindingKind, NodesError, NodesReport, Redlock, ReleaseAnswer, ReleaseRequest, Severity, Timed,
-    TokioClock,
+    LockNode, NodeError, NodeErrorKind, NodeFindingKind, NodesError, NodesReport, Redlock, Severity,
+    backend::{
+        AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, NodeFacts, ReleaseAnswer,
+        ReleaseRequest, Timed,
+    },
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep};

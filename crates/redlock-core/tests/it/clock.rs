@@ -7,8 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeAnswer, NodeError,
-    NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+    AcquireError, LockNode, NodeAnswer, NodeError, NodeErrorKind, Redlock, RedlockBuilder, Retry,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::advance;

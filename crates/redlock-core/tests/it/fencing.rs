@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, BuildError, ExtendAnswer, ExtendRequest, FencingToken,
-    InspectError, LockNode, LockParts, NodeError, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest,
-    ResourceError, ResumeError, RoundFailure, Timed, TokioClock,
+    AcquireError, AcquireOptions, BuildError, FencingToken, InspectError, LockNode, LockParts, NodeError, Redlock,
+    RedlockBuilder, ResourceError, ResumeError, RoundFailure,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, advance};

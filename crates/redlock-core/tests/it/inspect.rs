@@ -3,8 +3,9 @@
 use std::{task::Poll, time::Duration};
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, Finding, InspectError, KeyState, LockNode, NodeError,
-    Owner, Redlock, ReleaseAnswer, ReleaseRequest, Timed, TokioClock,
+    Finding, InspectError, KeyState, LockNode, NodeError, Owner, Redlock,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::{Instant, sleep, timeout};

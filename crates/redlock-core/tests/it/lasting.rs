@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer,
-    InspectRequest, LockNode, NodeError, NodeErrorKind, Redlock, RedlockBuilder, ReleaseAnswer, ReleaseRequest, Timed,
-    TokioClock,
+    AcquireError, AcquireOptions, LockNode, NodeError, NodeErrorKind, Redlock, RedlockBuilder,
+    backend::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest, ReleaseAnswer,
+        ReleaseRequest, Timed,
+    },
+    testing::TokioClock,
 };
 use redlock_mock::MockNode;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlock_core::{Redlock, TokioClock};
+use redlock_core::{Redlock, testing::TokioClock};
 use redlock_mock::{Memory, MockNode};
 
 use crate::support::log::{Log, capture};

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{CloseError, Event, NodeErrorKind, Observer, Redlock, Release, TokioClock};
+use redlock_core::{CloseError, Event, NodeErrorKind, Observer, Redlock, Release, testing::TokioClock};
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, sleep};
 

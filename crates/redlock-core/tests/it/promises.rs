@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, BuildError, CloseError, DescribeRequest, Drift, Entropy, EntropyError,
-    InspectRequest, LockNode, NodeErrorKind, Owner, Redlock, Release, ReleaseError, Resource, Retry, RoundFailure,
-    TokioClock, algorithm::Next,
+    AcquireError, AcquireOptions, BuildError, CloseError, Drift, LockNode, NodeErrorKind, Owner, Redlock, Release,
+    ReleaseError, Resource, Retry, RoundFailure,
+    algorithm::Next,
+    backend::{DescribeRequest, InspectRequest},
+    testing::{Entropy, EntropyError, TokioClock},
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::Instant;

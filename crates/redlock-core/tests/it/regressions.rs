@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, Drift, ExtendAnswer, ExtendError, ExtendRequest,
-    LockNode, NodeError, NodeErrorKind, Redlock, Release, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock,
+    AcquireError, AcquireOptions, Drift, ExtendError, LockNode, NodeError, NodeErrorKind, Redlock, Release, Retry,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, advance};

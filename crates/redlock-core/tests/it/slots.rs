@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, InitializeError,
-    LockNode, NodeError, Redlock, ReleaseAnswer, ReleaseRequest, ResumeError, Timed, TokioClock,
+    AcquireError, AcquireOptions, InitializeError, LockNode, NodeError, Redlock, ResumeError,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::MockNode;
 

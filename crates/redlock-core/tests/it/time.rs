@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, LockLost, Redlock, Release, Retry, TokioClock,
-    TtlError,
+    AcquireError, AcquireOptions, AutoExtend, BuildError, ExtendError, LockLost, Redlock, Release, Retry, TtlError,
+    testing::TokioClock,
 };
 use redlock_mock::{Event, Fault, Fleet, History, Memory, MockNode, What};
 use tokio::time::Instant;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use redlock_core::{FencingCounters, FencingToken, NodeError, NodeErrorKind, RaiseAnswer, RaiseRequest, Resource};
+use redlock_core::{
+    FencingToken, NodeError, NodeErrorKind, Resource,
+    backend::{FencingCounters, RaiseAnswer, RaiseRequest},
+};
 use tokio::time::Instant;
 
 use super::{Keys, number};

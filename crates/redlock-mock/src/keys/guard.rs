@@ -1,6 +1,9 @@
 //! The restart guard of a node.
 
-use redlock_core::{NodeError, NodeErrorKind, OpenAnswer, OpenRequest, RestartGuard};
+use redlock_core::{
+    NodeError, NodeErrorKind,
+    backend::{OpenAnswer, OpenRequest, RestartGuard},
+};
 use tokio::time::Instant;
 
 use super::{Keys, number};

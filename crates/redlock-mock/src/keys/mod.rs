@@ -9,8 +9,11 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer, NodeError,
-    NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Resources, Token, Ttl,
+    NodeError, NodeErrorKind, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
+        ReleaseAnswer, ReleaseRequest,
+    },
 };
 use tokio::time::Instant;
 

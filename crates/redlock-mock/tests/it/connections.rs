@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, LockNode, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, Resource, Token,
-    Ttl,
+    LockNode, NodeError, NodeErrorKind, Resource, Token, Ttl,
+    backend::{AcquireAnswer, AcquireRequest, ReleaseAnswer, ReleaseRequest},
 };
 use redlock_mock::{Connection, Cut, Event, Fleet, History, Memory, MockNode, What};
 use tokio::{

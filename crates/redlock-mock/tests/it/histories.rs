@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use redlock_core::{AcquireAnswer, AcquireRequest, LockNode, NodeError, NodeErrorKind, Resource, Token, Ttl};
+use redlock_core::{
+    LockNode, NodeError, NodeErrorKind, Resource, Token, Ttl,
+    backend::{AcquireAnswer, AcquireRequest},
+};
 use redlock_mock::{Cut, Event, Fleet, History, Memory, MockNode, What};
 use tokio::time::{Instant, sleep};
 

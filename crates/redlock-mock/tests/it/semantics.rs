@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
-    InspectRequest, LockNode, NodeError, NodeErrorKind, RaiseRequest, ReleaseAnswer, ReleaseRequest, Resource,
-    Resources, Token, Ttl,
+    LockNode, NodeError, NodeErrorKind, Resource, Resources, Token, Ttl,
+    backend::{
+        AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
+        InspectRequest, RaiseRequest, ReleaseAnswer, ReleaseRequest,
+    },
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::sleep;

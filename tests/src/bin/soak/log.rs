@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use redlock_core::{Clock as _, SystemClock};
+use redlock_core::testing::{Clock as _, SystemClock};
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,7 +156,7 @@ impl NodeUrl {
     /// hosts of a `redis+sentinel` or `redis-cluster` URL belongs to the URL.
     ///
     /// ```
-    /// use redlock_core::NodeUrl;
+    /// use redlock_core::backend::NodeUrl;
     ///
     /// let urls = NodeUrl::split("redis://a,redis+sentinel://b,c,d/mymaster,redis://e");
     /// assert_eq!(urls, ["redis://a", "redis+sentinel://b,c,d/mymaster", "redis://e"]);

@@ -1,6 +1,6 @@
 //! A lock that is not resumed: it is lost or expired, or nobody knows.
 
-use redlock_core::{Redlock, Release, ResumeError, TokioClock, TtlError};
+use redlock_core::{Redlock, Release, ResumeError, TtlError, testing::TokioClock};
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep};
 

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use redlock_core::{
-    AcquireOptions, AutoExtend, NamedLocks, Redlock, Release, TokioClock, UnlockError,
+    AcquireOptions, AutoExtend, NamedLocks, Redlock, Release, UnlockError,
     named::{MapRegistry, Registry},
+    testing::TokioClock,
 };
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};

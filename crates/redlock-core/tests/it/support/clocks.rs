@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redlock_core::{Clock, TokioClock};
+use redlock_core::testing::{Clock, TokioClock};
 
 /// Advances by a second with each reading.
 #[derive(Debug, Default)]

@@ -6,7 +6,10 @@ mod polls;
 
 use std::time::Duration;
 
-use redlock_core::{AcquireOptions, Entropy, EntropyError, Lock, Redlock, RedlockBuilder, Retry};
+use redlock_core::{
+    AcquireOptions, Lock, Redlock, RedlockBuilder, Retry,
+    testing::{Entropy, EntropyError},
+};
 use redlock_mock::MockNode;
 
 pub(crate) use self::polls::{drop_after, poll_in_task, poll_once};

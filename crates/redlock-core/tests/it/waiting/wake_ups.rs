@@ -9,8 +9,12 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireAnswer, AcquireError, AcquireOptions, AcquireRequest, ExtendAnswer, ExtendRequest, ListenRequest, LockNode,
-    NodeError, NodeErrorKind, Redlock, ReleaseAnswer, ReleaseRequest, Retry, Timed, TokioClock, WakeUps,
+    AcquireError, AcquireOptions, LockNode, NodeError, NodeErrorKind, Redlock, Retry,
+    backend::{
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ListenRequest, ReleaseAnswer, ReleaseRequest,
+        Timed, WakeUps,
+    },
+    testing::TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep};
