@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use redlock_core::{
-    BuildError, LockNode, NodeUrlError, Owner, Redlock, RedlockBuilder, algorithm::Ttl, backend::NodeUrl,
+    BuildError, FromEnvError, LockNode, NodeUrlError, Owner, Redlock, RedlockBuilder, algorithm::Ttl, backend::NodeUrl,
 };
 
 use crate::{
@@ -30,16 +30,20 @@ impl Fleet {
         let file = args.config.clone().or_else(|| set("REDLOCK_CONFIG").map(PathBuf::from));
         let config = file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         let (urls, source) = if !args.nodes.is_empty() {
-            (args.nodes.iter().flat_map(|nodes| NodeUrl::split(nodes)).collect(), Source::Argument)
-        } else if let Some(nodes) = set("REDLOCK_NODES") {
-            (NodeUrl::split(unquoted(nodes.to_str().ok_or(FleetError::NoText)?)), Source::Environment)
+            let urls = args.nodes.iter().flat_map(|nodes| NodeUrl::split(nodes));
+            (NodeUrl::parse_all(urls), Source::Argument)
         } else {
-            (config.nodes, Source::File)
+            match NodeUrl::from_env() {
+                Ok(urls) => (Ok(urls), Source::Environment),
+                Err(FromEnvError::Url(error)) => (Err(error), Source::Environment),
+                Err(FromEnvError::NotSet) => (NodeUrl::parse_all(config.nodes), Source::File),
+                Err(error) => return Err(error.into()),
+            }
         };
+        let urls = urls.map_err(|error| FleetError::Url { error, place: source })?;
         if urls.is_empty() {
             return Err(FleetError::NoNodes);
         }
-        let urls = NodeUrl::parse_all(urls).map_err(|error| FleetError::Url { error, place: source })?;
         let is_open = || file.as_deref().is_some_and(config::is_open_to_all);
         match source {
             _ if !urls.iter().any(|url| url.password.is_some() || url.sentinel_password.is_some()) => {}
@@ -103,13 +107,6 @@ fn set(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|text| !text.is_empty())
 }
 
-/// The text without quotes around it, which the env files of Docker leave there.
-fn unquoted(text: &str) -> &str {
-    let text = text.trim();
-    let within = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
-    within('"').or_else(|| within('\'')).unwrap_or(text)
-}
-
 #[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
 fn open(
     urls: Vec<NodeUrl>,
@@ -162,8 +159,8 @@ pub(crate) enum FleetError {
          --config"
     )]
     NoNodes,
-    #[error("REDLOCK_NODES holds bytes that are no text (UTF-8), as no URL does")]
-    NoText,
+    #[error(transparent)]
+    Environment(#[from] FromEnvError),
     #[error("{place}: {error}")]
     Url { error: NodeUrlError, place: Source },
     #[error(transparent)]

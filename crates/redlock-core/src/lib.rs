@@ -105,7 +105,7 @@ pub use self::{
         NodeTimeout, Retry, RoundFailure, Severity, Ttl, TtlError,
     },
     api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
-    backend::NodeUrlError,
+    backend::{FromEnvError, NodeUrlError},
     doctor::{InitializeError, NodesError, NodesReport},
     inspect::{Holder, InspectError, Inspection, KeyState, Listing, NodeKeyState},
     named::{NamedLocks, UnlockError},

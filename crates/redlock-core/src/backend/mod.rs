@@ -27,7 +27,7 @@ pub use self::{
     connect::{Connect, Failure},
     connection::Connection,
     node::{Node, RedisClient},
-    node_url::{NodeAddress, NodeUrl, NodeUrlError, UrlFeatures},
+    node_url::{FromEnvError, NodeAddress, NodeUrl, NodeUrlError, UrlFeatures},
     resolve::resolve,
     sentinels::BehindSentinels,
 };

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Answered, Call, Reply,
-    node_url::{NodeUrl, NodeUrlError},
+    node_url::{FromEnvError, NodeUrl, NodeUrlError},
     script,
     slot_map::Member,
 };
@@ -153,6 +153,16 @@ impl<C: RedisClient> Node<C> {
         NodeUrlError: From<U::Error>,
     {
         NodeUrl::parse_all(urls)?.iter().map(Self::at).collect()
+    }
+
+    /// The nodes of the fleet in the environment variable `REDLOCK_NODES`, which the command line uses too: a list of
+    /// URLs at commas or white space, as [`NodeUrl::from_env`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the variable is not set, or a URL in it cannot be used.
+    pub fn from_env() -> Result<Vec<Self>, FromEnvError> {
+        Ok(Self::open_all(NodeUrl::from_env()?)?)
     }
 
     /// The node that a client talks to, for all that a URL cannot say. The backend's `RedisClient` lists what is taken.

@@ -36,6 +36,15 @@ impl Redlock {
         crate::Redlock::new(nodes)?.try_into()
     }
 
+    /// As [`crate::Redlock::single`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::new`].
+    pub fn single(node: impl LockNode) -> Result<Self, BuildError> {
+        Self::new([node])
+    }
+
     /// As [`crate::Redlock::acquire`].
     ///
     /// # Errors

@@ -61,6 +61,16 @@ impl Redlock {
         Self::builder().nodes(nodes).build()
     }
 
+    /// A lock on a single node, everything else by default: for development, or if one server is all there is. When that
+    /// node restarts or fails, its locks are lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::new`].
+    pub fn single(node: impl LockNode) -> Result<Self, BuildError> {
+        Self::new([node])
+    }
+
     /// Sets more than the nodes.
     pub fn builder() -> RedlockBuilder {
         RedlockBuilder::default()

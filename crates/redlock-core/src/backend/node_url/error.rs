@@ -24,6 +24,21 @@ impl NodeUrlError {
     }
 }
 
+/// The environment names no nodes that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FromEnvError {
+    /// The variable is not set, or empty.
+    #[error("no nodes are named: set REDLOCK_NODES=redis://a,redis://b,redis://c")]
+    NotSet,
+    /// The variable is not UTF-8.
+    #[error("REDLOCK_NODES is not UTF-8, as every URL is")]
+    NotText,
+    /// A URL cannot be used.
+    #[error("REDLOCK_NODES: {0}")]
+    Url(#[from] NodeUrlError),
+}
+
 /// The number of a URL, if it is one of several.
 struct Number(Option<usize>);
 

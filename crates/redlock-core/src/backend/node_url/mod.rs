@@ -1,6 +1,7 @@
 //! Node URLs, read once for every Redis client, so that all of them take the same ones.
 
 mod address;
+mod env;
 mod error;
 mod printable;
 
@@ -8,7 +9,10 @@ use std::{convert::Infallible, fmt, time::Duration};
 
 use url::Url;
 
-pub use self::{address::NodeAddress, error::NodeUrlError};
+pub use self::{
+    address::NodeAddress,
+    error::{FromEnvError, NodeUrlError},
+};
 use self::{
     address::{Hosts, address, decoded, split},
     error::Why,
