@@ -3,20 +3,24 @@
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::{select, time::timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Call, Connect, Failure, Reply, connect::ClientAt};
 use crate::node::{NodeError, NodeErrorKind};
 
 /// Connects to the primary of a service, as the sentinels name it.
 ///
-/// Queries all sentinels at the same time, so one that is down or hung delays nothing. A server that says that it is a
-/// replica is not taken: some sentinels may not know of a failover yet.
+/// Queries all sentinels at the same time, and takes the server that more than half of them name, so a minority of them
+/// that is down or hung delays nothing. What fewer name counts only if all others have failed, within half of the connect
+/// timeout. A server that says that it is a replica is not taken: the sentinels may be about to notice a failover.
 pub struct BehindSentinels<C> {
     sentinels: Arc<[Sentinel<C>]>,
     service: Arc<str>,
     server: Arc<ClientAt<C>>,
 }
+
+/// How much later than its parts the whole ends: the error of a part says more.
+const LATER: Duration = Duration::from_millis(20);
 
 struct Sentinel<C> {
     name: String,
@@ -62,59 +66,103 @@ impl<C: Connect> BehindSentinels<C> {
     ) -> impl Future<Output = Result<(Server, C::Connection), NodeError>> + Send + 'static {
         let (sentinels, service, server) =
             (Arc::clone(&self.sentinels), Arc::clone(&self.service), Arc::clone(&self.server));
-        let connecting = async move {
-            let asks = sentinels.iter().map(|sentinel| named_by(sentinel, &service, connect_timeout));
-            let mut asks: FuturesUnordered<_> = asks.collect();
-            let mut connects = FuturesUnordered::new();
-            let (mut tried, mut failure) = (Vec::new(), None);
-            loop {
-                select! {
-                    Some(named) = asks.next() => match named {
-                        Ok(address) if tried.contains(&address) => {}
-                        Ok(address) => {
-                            let connecting = server(&address.0, address.1).connect(connect_timeout);
-                            tried.push(address.clone());
-                            connects.push(async move {
-                                let connected = as_primary::<C>(connecting, connect_timeout).await;
-                                let named = |error| about("primary", &format!("{}:{}", address.0, address.1), &error);
-                                connected.map_err(named).map(|connection| (address, connection))
-                            });
-                        }
-                        Err(error) => {
-                            failure.get_or_insert(error);
-                        }
-                    },
-                    Some(connected) = connects.next() => match connected {
-                        Ok(connected) => return Ok(connected),
-                        // It says more than what a sentinel answers.
-                        Err(error) => failure = Some(error),
-                    },
-                    else => {
-                        let none = || NodeError::new(NodeErrorKind::Unreachable, "there is no sentinel");
-                        return Err(failure.unwrap_or_else(none));
-                    }
-                }
-            }
-        };
         async move {
-            let connected = timeout(connect_timeout, connecting).await;
-            connected.unwrap_or_else(|_| Err(NodeError::no_connection(connect_timeout)))
+            let deadline = Instant::now() + connect_timeout;
+            let asks = sentinels.iter().map(|sentinel| named_by(sentinel, &service, connect_timeout / 2));
+            let mut asks: FuturesUnordered<_> = asks.collect();
+            let mut votes = Votes::of(sentinels.len());
+            let (host, port) = loop {
+                match asks.next().await {
+                    Some(Ok(server)) => votes.count(server),
+                    Some(Err(error)) => votes.failed(error),
+                    None => return Err(votes.into_error()),
+                }
+                if let Some(elected) = votes.elected() {
+                    break elected;
+                }
+            };
+            drop(asks);
+            let left = deadline.saturating_duration_since(Instant::now());
+            // In whole milliseconds, because an error may show it.
+            let left = Duration::from_millis(left.as_millis().try_into().unwrap_or(u64::MAX));
+            // In a box, so that the future of the caller stays small.
+            let connecting = Box::pin(as_primary::<C>(server(&host, port).connect(left), left));
+            let connected = timeout_at(deadline + LATER, connecting).await;
+            let connected = connected.unwrap_or_else(|_| Err(NodeError::no_connection(left)));
+            match connected {
+                Ok(connection) => Ok(((host, port), connection)),
+                Err(error) => Err(about("primary", &format!("{host}:{port}"), &error)),
+            }
         }
+    }
+}
+
+/// What the sentinels of a URL have answered so far.
+struct Votes {
+    sentinels: usize,
+    named: Vec<(Server, usize)>,
+    failed: usize,
+    failure: Option<NodeError>,
+}
+
+impl Votes {
+    fn of(sentinels: usize) -> Self {
+        Self { sentinels, named: Vec::new(), failed: 0, failure: None }
+    }
+
+    fn count(&mut self, server: Server) {
+        match self.named.iter_mut().find(|(named, _)| *named == server) {
+            Some((_, votes)) => *votes += 1,
+            None => self.named.push((server, 1)),
+        }
+    }
+
+    fn failed(&mut self, error: NodeError) {
+        self.failed += 1;
+        self.failure.get_or_insert(error);
+    }
+
+    /// The server that more than half of the sentinels name, or that one names while all others have failed.
+    ///
+    /// A sentinel that is cut off from the others goes on naming the old primary, and that server goes on accepting
+    /// writes. If one such sentinel sufficed, two clients could use two primaries of one node at the same time.
+    fn elected(&self) -> Option<Server> {
+        let most = self.named.iter().find(|(_, votes)| *votes > self.sentinels / 2);
+        let only = match self.named.as_slice() {
+            [only] if only.1 + self.failed == self.sentinels => Some(only),
+            _ => None,
+        };
+        most.or(only).map(|(server, _)| server.clone())
+    }
+
+    fn into_error(self) -> NodeError {
+        if self.named.is_empty() {
+            let none = || NodeError::new(NodeErrorKind::Unreachable, "there is no sentinel");
+            return self.failure.unwrap_or_else(none).never_sent();
+        }
+        let named: Vec<_> = self.named.iter().map(|((host, port), _)| format!("{host}:{port}")).collect();
+        let text = format!("no majority of the sentinels names one primary: they name {}", named.join(", "));
+        NodeError::new(NodeErrorKind::Unreachable, text).never_sent()
     }
 }
 
 /// The address of the primary, as this sentinel knows it.
 async fn named_by<C: Connect>(sentinel: &Sentinel<C>, service: &str, bound: Duration) -> Result<Server, NodeError> {
-    let failed = |error| about("sentinel", &sentinel.name, &error);
-    let connection = sentinel.client.connect(bound).await.map_err(failed)?;
-    let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service];
-    let answer = C::command(connection, &question, bound).await.map_err(|failure| failed(failure.error()))?;
+    let deadline = Instant::now() + bound;
+    let asking = async {
+        let connection = sentinel.client.connect(bound).await?;
+        let left = deadline.saturating_duration_since(Instant::now()).max(LATER);
+        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service];
+        C::command(connection, &question, left).await.map_err(Failure::error)
+    };
+    let answer = timeout_at(deadline + LATER, asking).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)));
+    let answer = answer.map_err(|error| about("sentinel", &sentinel.name, &error))?;
     let port = answer.get(1).and_then(|port| port.parse().ok());
     match (answer.into_iter().next(), port) {
         (Some(host), Some(port)) => Ok((host, port)),
         _ => {
-            let text = format!("it knows no service {service:?}");
-            Err(failed(NodeError::new(NodeErrorKind::Unreachable, text)))
+            let error = NodeError::new(NodeErrorKind::Unreachable, format!("it knows no service {service:?}"));
+            Err(about("sentinel", &sentinel.name, &error))
         }
     }
 }

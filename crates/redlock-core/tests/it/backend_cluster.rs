@@ -322,31 +322,60 @@ fn named(network: &Network, sentinel: u16, primary: &'static str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sentinels_that_hang_or_are_down_delay_nothing() {
+async fn a_sentinel_that_hangs_or_is_down_delays_nothing() {
+    for server in [Server::Hangs, Server::Refuses] {
+        let network = Network::default();
+        network.put(1, server);
+        named(&network, 2, "h 11");
+        named(&network, 3, "h 11");
+        named(&network, 11, "master 0");
+        let start = Instant::now();
+        call(&service(&network), FOO).await.unwrap();
+        assert_eq!(start.elapsed(), ms(0), "{server:?}");
+        assert_eq!(network.sent(), ["SENTINEL to 2", "SENTINEL to 3", "ROLE to 11", "script to 11"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_primaries_the_node_uses_the_one_that_most_sentinels_name() {
+    for stale in 1..=3 {
+        let network = Network::default();
+        (1..=3).for_each(|sentinel| named(&network, sentinel, if sentinel == stale { "h 11" } else { "h 12" }));
+        named(&network, 11, "master 0");
+        named(&network, 12, "master 0");
+        call(&service(&network), FOO).await.unwrap();
+        let sent = network.sent();
+        assert_eq!(sent.last().unwrap(), "script to 12");
+        assert!(!sent.iter().any(|sent| sent.ends_with("to 11")), "{sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sentinels_that_disagree_elect_no_primary() {
     let network = Network::default();
-    network.put(1, Server::Hangs);
+    named(&network, 1, "h 11");
+    named(&network, 2, "h 12");
+    named(&network, 11, "master 0");
+    named(&network, 12, "master 0");
+    let error = format!("{:?}", call(&service(&network), FOO).await.unwrap_err());
+    assert!(error.contains("no majority of the sentinels names one primary: they name h:11, h:12"), "{error}");
+    assert_eq!(network.sent(), ["SENTINEL to 1", "SENTINEL to 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_sentinel_that_answers_decides_once_all_others_have_failed() {
+    let network = Network::default();
+    network.put(1, Server::Refuses);
     network.put(2, Server::Refuses);
     named(&network, 3, "h 11");
     named(&network, 11, "master 0");
     let start = Instant::now();
     call(&service(&network), FOO).await.unwrap();
     assert_eq!(start.elapsed(), ms(0));
-    assert_eq!(network.sent(), ["SENTINEL to 3", "ROLE to 11", "script to 11"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sentinel_that_does_not_know_of_the_failover_does_not_decide() {
-    let network = Network::default();
-    named(&network, 1, "h 11");
-    named(&network, 2, "h 11");
-    named(&network, 3, "h 12");
-    named(&network, 12, "master 0");
-    for old in [Server::Refuses, Server::Hangs, Server::Answers { script: "", command: "slave h 12" }] {
-        network.put(11, old);
-        let start = Instant::now();
-        call(&service(&network), FOO).await.unwrap();
-        assert_eq!((start.elapsed(), network.sent().last().unwrap().as_str()), (ms(0), "script to 12"), "{old:?}");
-    }
+    network.put(2, Server::Hangs);
+    call(&service(&network), FOO).await.unwrap();
+    assert_eq!(start.elapsed(), ms(520), "half of the connect timeout, and a little");
+    assert_eq!(network.sent().last().unwrap(), "script to 11");
 }
 
 #[tokio::test(start_paused = true)]
