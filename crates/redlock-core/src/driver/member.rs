@@ -2,11 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::owed::Owed;
 use crate::{
@@ -25,6 +27,10 @@ pub(crate) struct Member {
     /// How many of them are out for longer than the node timeout.
     pub(crate) overdue: AtomicUsize,
     failing: AtomicBool,
+    /// Whether it is a Redis Cluster, of which some members may fail while others answer.
+    is_cluster: bool,
+    /// When a cluster last failed, after a warning that it does.
+    warned: Mutex<Option<Instant>>,
     /// When the last acquire was sent that asked for the node's time and was answered, in milliseconds of the fleet's
     /// clock. [`Member::NEVER`] before that.
     clock_seen: AtomicU64,
@@ -48,9 +54,14 @@ impl Member {
     /// fails at once. A hung node never fails by itself: without a bound, its requests fill the memory.
     const MAX_LATE: usize = 4096;
 
+    /// How long no request to a cluster has failed when the log says that it answers again.
+    const RECOVERED: Duration = Duration::from_secs(10);
+
     /// One of `members` nodes.
     pub(crate) fn new(node: Arc<dyn LockNode>, members: usize) -> Self {
         Self {
+            is_cluster: node.is_cluster(),
+            warned: Mutex::default(),
             node,
             owed: Owed::for_one_of(members),
             late: AtomicUsize::new(0),
@@ -64,7 +75,8 @@ impl Member {
     /// Whether the node may be sent another acquire or extend. (What was sent once may always be released.)
     pub(crate) fn admit(&self) -> Result<(), NodeError> {
         let (late, overdue) = (self.late.load(Ordering::Relaxed), self.overdue.load(Ordering::Relaxed));
-        if overdue < Self::MAX_OVERDUE && late < Self::MAX_LATE {
+        // A hung member of a cluster must not stop requests to the others. Its backend has a bound for each of them.
+        if (overdue < Self::MAX_OVERDUE || self.is_cluster) && late < Self::MAX_LATE {
             return Ok(());
         }
         Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))
@@ -80,6 +92,11 @@ impl Member {
         self.failing.load(Ordering::Relaxed)
     }
 
+    /// Whether some of the node may answer while the rest fails, so that one failure says nothing about other keys.
+    pub(crate) fn fails_in_parts(&self) -> bool {
+        self.is_cluster
+    }
+
     /// Logs when a node begins to fail and when it answers again, but not every failed request: a quorum hides a
     /// failing node from callers.
     pub(crate) fn observe<A>(&self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
@@ -89,18 +106,38 @@ impl Member {
             Err(error) if error.kind() == NodeErrorKind::WrongType => {
                 tracing::warn!(node, error = %error.chain(), "a key is not a lock");
             }
-            Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
+            Err(error) if self.failing.swap(true, Ordering::Relaxed) | self.has_warned() => {
                 tracing::debug!(node, error = %error.chain(), "node still fails");
             }
             Err(error) => tracing::warn!(node, error = %error.chain(), "node fails, a quorum must do without it"),
             Ok(_) if self.is_failing() => {
                 self.failing.store(false, Ordering::Relaxed);
                 self.owed.answers_again();
-                tracing::info!(node, "node answers again");
+                if !self.is_cluster {
+                    tracing::info!(node, "node answers again");
+                }
             }
             Ok(_) => {}
         }
+        if self.is_cluster && answer.is_ok() && self.has_recovered() {
+            tracing::info!(node, "node answers again");
+        }
         answer
+    }
+
+    /// Whether a cluster that fails now has been reported as failing already. While one of its members fails and the
+    /// others answer, the log would otherwise contain two lines for each request.
+    fn has_warned(&self) -> bool {
+        self.is_cluster && self.warned().replace(Instant::now()).is_some()
+    }
+
+    /// Whether a cluster that was reported as failing has not failed for a while.
+    fn has_recovered(&self) -> bool {
+        self.warned().take_if(|failed| failed.elapsed() >= Self::RECOVERED).is_some()
+    }
+
+    fn warned(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

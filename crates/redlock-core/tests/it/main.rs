@@ -31,6 +31,7 @@ mod fencing;
 mod restart_guard;
 mod clock;
 mod slots;
+mod clusters;
 mod regressions;
 
 // What operators see.

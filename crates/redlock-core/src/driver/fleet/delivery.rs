@@ -5,13 +5,14 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    select,
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::Fleet;
 use crate::{
     driver::{member::Member, owed::ledger::Entry},
-    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseRequest},
+    node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest},
     report::{Event, NodeRequest},
 };
 
@@ -127,85 +128,89 @@ impl Serving {
         let fleet = Arc::clone(&self.fleet);
         let Some(member) = fleet.members.get(self.number) else { return };
         let mut pause = Fleet::RETRY.0;
+        // After a failure, nothing is sent before this.
+        let mut resumes = Instant::now();
+        let mut out = FuturesUnordered::new();
         loop {
             // One release at a time while the node fails, many once it answers.
-            let most = if member.is_failing() { 1 } else { Fleet::WINDOW };
-            let due = {
+            let most = if member.is_failing() && !member.fails_in_parts() { 1 } else { Fleet::WINDOW };
+            let is_paused = Instant::now() < resumes;
+            let room = if is_paused { 0 } else { most.saturating_sub(out.len()) };
+            let (due, wait) = {
                 let mut state = member.owed.state();
-                let due = state.ledger.take_due(fleet.clock.now(), most);
-                if due.is_empty() {
-                    match state.ledger.due_in(fleet.clock.now()) {
-                        // Under the lock: a release that is entered after this starts another task.
-                        None => {
-                            state.is_served = false;
-                            self.is_over = true;
-                            break;
-                        }
-                        Some(wait) => Err(wait),
-                    }
-                } else {
-                    Ok(due)
+                let due = state.ledger.take_due(fleet.clock.now(), room);
+                let wait = state.ledger.due_in(fleet.clock.now());
+                if wait.is_none() && due.is_empty() && out.is_empty() {
+                    // Under the lock: a release that is entered after this starts another task.
+                    state.is_served = false;
+                    self.is_over = true;
+                    break;
                 }
+                (due, wait)
             };
-            match due {
-                Err(wait) => {
-                    // Some keys may have expired.
-                    fleet.report_owed(member);
-                    let _ = timeout(wait, member.owed.arrived.notified()).await;
-                }
-                Ok(due) => {
-                    let all_answered = self.send(member, due).await;
+            if due.is_empty() && out.is_empty() {
+                // Some keys may have expired.
+                fleet.report_owed(member);
+            }
+            out.extend(due.into_iter().map(|(number, entry)| send(&fleet, member, number, entry)));
+            let next = wait.filter(|_| out.len() < most).map(|wait| (Instant::now() + wait).max(resumes));
+            select! {
+                Some(answered) = out.next() => {
+                    let mut answered = Some(answered);
+                    while let Some((number, answer)) = answered {
+                        let has_failed = !settle(&fleet, member, number, answer);
+                        if !has_failed {
+                            pause = Fleet::RETRY.0;
+                        } else if Instant::now() >= resumes && !member.fails_in_parts() {
+                            resumes = Instant::now() + pause;
+                            pause = (pause * 2).min(Fleet::RETRY.1);
+                        }
+                        answered = out.next().now_or_never().flatten();
+                    }
                     fleet.report_owed(member);
                     if member.owed.count() == 0 {
                         member.owed.settled.notify_waiters();
                     }
-                    if all_answered {
-                        pause = Fleet::RETRY.0;
-                    } else {
-                        let _ = timeout(pause, member.owed.answers.notified()).await;
-                        pause = (pause * 2).min(Fleet::RETRY.1);
-                    }
                 }
+                () = sleep_until(next.unwrap_or(resumes)), if next.is_some() => {}
+                () = member.owed.arrived.notified(), if room > 0 => {}
+                () = member.owed.answers.notified(), if is_paused => resumes = Instant::now(),
             }
         }
         member.owed.settled.notify_waiters();
         fleet.report_owed(member);
     }
+}
 
-    /// Sends these releases at once. Whether the node has answered all of them.
-    async fn send(&self, member: &Member, due: Vec<(u64, Entry)>) -> bool {
-        let mut answers: FuturesUnordered<_> = due
-            .into_iter()
-            .map(|(number, entry)| async move {
-                let request = ReleaseRequest::new(entry.keys, entry.token);
-                let answer = self.fleet.call(member, NodeRequest::Release, member.node.release(&request));
-                // A backend that panics is a node that fails.
-                let answer = timeout(LATE_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await;
-                let answer = match answer {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => Err(NodeError::new(NodeErrorKind::Other, "the node panicked")),
-                    Err(_) => Err(NodeError::no_answer(LATE_LIMIT)),
-                };
-                (number, member.observe(answer))
-            })
-            .collect();
-        let mut all_answered = true;
-        while let Some((number, answer)) = answers.next().await {
-            let mut state = member.owed.state();
-            match answer {
-                Ok(_) => state.ledger.delivered(number, self.fleet.clock.now()),
-                // The key has another type, so it does not hold our token.
-                Err(error) if error.kind() == NodeErrorKind::WrongType => {
-                    state.ledger.delivered(number, self.fleet.clock.now());
-                }
-                Err(_) => {
-                    state.ledger.failed(number, self.fleet.clock.now());
-                    all_answered = false;
-                }
-            }
+/// Sends a release. Its number, and what the node has answered.
+async fn send(fleet: &Fleet, member: &Member, number: u64, entry: Entry) -> (u64, Result<ReleaseAnswer, NodeError>) {
+    let request = ReleaseRequest::new(entry.keys, entry.token);
+    let answer = fleet.call(member, NodeRequest::Release, member.node.release(&request));
+    // A backend that panics is a node that fails.
+    let answer = match timeout(LATE_LIMIT, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(NodeError::new(NodeErrorKind::Other, "the node panicked")),
+        Err(_) => Err(NodeError::no_answer(LATE_LIMIT)),
+    };
+    (number, member.observe(answer))
+}
+
+/// Notes an answer in the ledger. Whether the release is delivered.
+fn settle(fleet: &Fleet, member: &Member, number: u64, answer: Result<ReleaseAnswer, NodeError>) -> bool {
+    let now = fleet.clock.now();
+    let mut state = member.owed.state();
+    match answer {
+        Ok(_) => state.ledger.delivered(number, now),
+        // The key has another type, so it does not hold our token.
+        Err(error) if error.kind() == NodeErrorKind::WrongType => state.ledger.delivered(number, now),
+        Err(_) => {
+            // The others of a cluster need not wait for this one.
+            let pause = if member.fails_in_parts() { Fleet::RETRY.1 } else { Duration::ZERO };
+            state.ledger.failed(number, pause, now);
+            return false;
         }
-        all_answered
     }
+    true
 }
 
 impl Drop for Serving {

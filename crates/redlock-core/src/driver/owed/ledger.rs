@@ -154,12 +154,12 @@ impl Ledger {
         }
     }
 
-    /// The node has not answered the release: it is to be sent again, unless it was only a precaution.
-    pub(crate) fn failed(&mut self, number: u64, now: Duration) {
+    /// The node has not answered the release: it is to be sent again after a pause, unless it was only a precaution.
+    pub(crate) fn failed(&mut self, number: u64, pause: Duration, now: Duration) {
         match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
             // After the waiting releases: a release that fails again and again must not delay the others.
-            Some(_) => self.send_from(number, now, now),
+            Some(_) => self.send_from(number, now + pause, now),
             None => {}
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         ledger.add(entry(1, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
-        ledger.failed(0, now);
+        ledger.failed(0, Duration::ZERO, now);
         assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
         ledger.delivered(0, now);
         assert_eq!((ledger.unsettled(), ledger.is_empty(), ledger.bytes), (0, true, 0));
@@ -232,7 +232,7 @@ mod tests {
             assert_eq!(ledger.unsettled(), usize::from(sent.len() < 2));
             sent.push((now - start).as_millis());
             // Once it is settled, it does not matter whether the node answers.
-            if sent.len() > 2 { ledger.failed(0, now) } else { ledger.delivered(0, now) }
+            if sent.len() > 2 { ledger.failed(0, Duration::ZERO, now) } else { ledger.delivered(0, now) }
         }
         assert_eq!(sent, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500, 63_500]);
         assert_eq!((ledger.is_empty(), ledger.bytes), (true, 0));
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
         assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
         assert_eq!(ledger.unsettled(), 1);
-        ledger.failed(0, now + secs(10));
+        ledger.failed(0, Duration::ZERO, now + secs(10));
         assert_eq!((ledger.is_empty(), ledger.bytes, ledger.unsettled()), (true, 0, 0));
         assert!(ledger.expiring.is_empty() && ledger.waiting.is_empty());
     }
@@ -257,7 +257,7 @@ mod tests {
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
         assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
-        ledger.failed(0, now + secs(1));
+        ledger.failed(0, Duration::ZERO, now + secs(1));
         assert_eq!(numbers(&ledger.take_due(now + secs(1), 2)), [1, 0]);
     }
 

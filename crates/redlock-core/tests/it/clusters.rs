@@ -1,0 +1,115 @@
+//! A node that is a Redis Cluster, of which one member is hung: the keys of the others go on.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use redlock_core::{
+    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind, Redlock,
+    ReleaseAnswer, ReleaseRequest, Resources, Timed, TokioClock,
+};
+use redlock_mock::{Fault, MockNode};
+use tokio::time::sleep;
+
+use crate::support::log::{Log, capture};
+
+const TTL: Duration = Duration::from_secs(600);
+
+/// What the member does that has the keys of names with `hung` in front.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Hung {
+    Always,
+    OnRelease,
+    /// It is down.
+    Refuses,
+}
+
+/// A node that says it is a cluster.
+#[derive(Debug)]
+struct Cluster(MockNode, Hung);
+
+impl Cluster {
+    async fn reach(&self, keys: &Resources, releases: bool) -> Result<(), NodeError> {
+        match (keys.first().as_str().starts_with("hung"), self.1) {
+            (true, Hung::Always) => pending().await,
+            (true, Hung::OnRelease) if releases => pending().await,
+            (true, Hung::Refuses) => Err(NodeErrorKind::Unreachable.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl LockNode for Cluster {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn is_cluster(&self) -> bool {
+        true
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.reach(&request.keys, false).await?;
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.reach(&request.keys, false).await?;
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.reach(&request.keys, true).await?;
+        self.0.release(request).await
+    }
+}
+
+fn cluster(hung: Hung) -> (MockNode, Redlock) {
+    let [node] = MockNode::fleet(1).try_into().unwrap();
+    let cluster = Arc::new(Cluster(node.clone(), hung));
+    (node, Redlock::builder().node(cluster).clock(TokioClock::default()).build().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_to_a_hung_member_refuse_no_lock_on_another() {
+    let (_, redlock) = cluster(Hung::Always);
+    let acquires = (0..200).map(|number| redlock.try_acquire(format!("hung{number}"), TTL));
+    assert!(join_all(acquires).await.iter().all(Result::is_err));
+    redlock.try_acquire("ok", TTL).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_owed_to_one_member_waits_for_no_release_to_a_hung_one() {
+    let (node, redlock) = cluster(Hung::OnRelease);
+    for number in 0..20 {
+        let _ = redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap().release().await;
+    }
+    let lock = redlock.try_acquire("ok", TTL).await.unwrap();
+    node.inject(Fault::Fail(NodeErrorKind::Unreachable));
+    let _ = lock.release().await;
+    assert!(node.resources().contains(&"ok".to_owned()));
+    sleep(Duration::from_secs(1)).await;
+    assert!(!node.resources().contains(&"ok".to_owned()));
+    assert_eq!(node.resources().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_fails_while_others_answer_is_logged_once_and_again_when_it_is_back() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = capture(subscriber);
+
+    let (_, redlock) = cluster(Hung::Refuses);
+    let count = |needle: &str| log.text().matches(needle).count();
+    for number in 0..50 {
+        redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap_err();
+        redlock.try_acquire(format!("ok{number}"), TTL).await.unwrap().release().await.unwrap();
+    }
+    assert_eq!((count("node fails"), count("node answers again")), (1, 0), "{}", log.text());
+    // The releases that are owed fail until their keys have certainly expired.
+    sleep(TTL * 3).await;
+    redlock.try_acquire("ok", TTL).await.unwrap().release().await.unwrap();
+    assert_eq!((count("node fails"), count("node answers again")), (1, 1), "{}", log.text());
+}
