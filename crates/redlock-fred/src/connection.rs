@@ -22,6 +22,7 @@ use redlock_core::{
 };
 use socket2::TcpKeepalive;
 use tokio::{
+    sync::oneshot,
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
@@ -120,21 +121,17 @@ impl Connect for Connector {
                 Err(_) => return Err(NodeError::no_connection(connect_timeout)),
             }
             let client = connector.client(config, connect_timeout);
-            let connecting = client.clone();
-            let mut connecting = Box::pin(async move { connecting.init().await });
-            match timeout_at(deadline, &mut connecting).await {
-                Ok(Ok(task)) => Ok(Arc::new(Connected { client, task })),
-                Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Err(node_error(error)),
-                Ok(Err(_)) => Err(no_connection()),
-                Err(_) => {
-                    // Dropped half-way, fred would go on connecting with nobody left to close the connection.
-                    tokio::spawn(async move {
-                        if let Ok(task) = connecting.await {
-                            task.abort();
-                        }
-                    });
-                    Err(no_connection())
-                }
+            let (sender, connected) = oneshot::channel();
+            // In a task: dropped half-way, fred would go on connecting with nobody left to close the connection.
+            tokio::spawn(async move {
+                let connecting = client.init().await;
+                // Where nobody waits any more, this drops the connection.
+                let _ = sender.send(connecting.map(|task| Connected { client, task }));
+            });
+            match timeout_at(deadline, connected).await {
+                Ok(Ok(Ok(connected))) => Ok(Arc::new(connected)),
+                Ok(Ok(Err(error))) if *error.kind() != ErrorKind::Timeout => Err(node_error(error)),
+                Ok(_) | Err(_) => Err(no_connection()),
             }
         }
     }
@@ -232,7 +229,10 @@ async fn asking(client: WithOptions<Client>, command: CustomCommand, args: Vec<V
     let asking = CustomCommand::new_static("ASKING", ClusterHash::FirstKey, false);
     let () = pipeline.custom(asking, Vec::<Value>::new()).await?;
     let () = pipeline.custom(command, args).await?;
-    pipeline.last().await
+    let mut answers = pipeline.try_all::<Value>().await.into_iter();
+    // A user may lack the permission for `ASKING`. The answer to the command would then be a redirect.
+    answers.next().transpose()?;
+    answers.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "no answer behind that to ASKING")))
 }
 
 async fn run_by<F>(
@@ -335,4 +335,46 @@ pub(crate) fn client_of<'c, T>(clients: &'c [T], call: &Call<'_>) -> Option<&'c 
     call.resources().hash(&mut hasher);
     let index = hasher.finish().checked_rem(clients.len() as u64)?;
     clients.get(index as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use fred::types::config::ServerConfig;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_waits_for_any_more_is_closed_once_it_is_made() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = ServerConfig::new_centralized(address.ip().to_string(), address.port());
+        let connector = Connector::new(Config { server, ..Config::default() }, None);
+        for _ in 0..5 {
+            let connecting = tokio::spawn(connector.connect(LONG));
+            let (mut server, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+            let mut said = [0; 4096];
+            let mut length = timeout(LONG, server.read(&mut said)).await.unwrap().unwrap();
+            connecting.abort();
+            assert!(connecting.await.is_err_and(|error| error.is_cancelled()));
+            // fred goes on. It ends the connection only if the client is closed.
+            while length > 0 {
+                let text = String::from_utf8_lossy(&said[..length]).to_uppercase();
+                let answer = match &*text {
+                    text if text.contains("INFO") => "$19\r\nredis_version:7.0.0\r\n",
+                    text if text.contains("CLIENT") => ":1\r\n",
+                    text if text.contains("PING") => "+PONG\r\n",
+                    _ => "+OK\r\n",
+                };
+                server.write_all(answer.as_bytes()).await.unwrap();
+                length = timeout(LONG, server.read(&mut said)).await.unwrap().unwrap_or_default();
+            }
+        }
+    }
 }
