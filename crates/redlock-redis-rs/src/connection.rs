@@ -242,9 +242,10 @@ impl Sends for Asking {
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("ASKING").add_command(command.clone());
-        // The second answer only.
-        let answers = self.0.send_packed_commands(&pipeline, 1, 1).await?;
-        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
+        let mut answers = self.0.send_packed_commands(&pipeline, 0, 2).await?.into_iter();
+        // A user may lack the permission for `ASKING`. The answer to the command would then be a redirect.
+        answers.next().map(Value::extract_error).transpose()?;
+        Ok(answers.next().unwrap_or(Value::Nil))
     }
 }
 
@@ -330,5 +331,43 @@ fn name_tls_provider(client: &Client) {
     if is_tls(client) && CryptoProvider::get_default().is_none() {
         // It fails if another thread has just named one, which is as good.
         let _ = ring::default_provider().install_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_who_may_not_send_asking_is_reported_as_such() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut said = [0; 4096];
+            loop {
+                let length = connection.read(&mut said).await.unwrap();
+                let text = String::from_utf8_lossy(&said[..length]).into_owned();
+                let lines: Vec<_> = text.split("\r\n").collect();
+                for command in lines.windows(3).filter(|lines| lines[0].starts_with('*')) {
+                    let answer = match command[2] {
+                        "ASKING" => "-NOPERM User locker has no permissions to run the 'asking' command\r\n",
+                        "GET" => "-MOVED 1 127.0.0.1:7\r\n",
+                        _ => "+OK\r\n",
+                    };
+                    connection.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        let client = Client::open(format!("redis://{address}")).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let error = Asking(connection).send(redis::cmd("GET").arg("key")).await.unwrap_err();
+        assert_eq!(node_error(error).kind(), NodeErrorKind::Permission);
+        server.abort();
     }
 }

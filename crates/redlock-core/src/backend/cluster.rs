@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Answered, Call, Connect, Connection,
     connect::ClientAt,
+    in_flight::InFlight,
     slot_map::{Member, SlotMap},
 };
 use crate::{
@@ -44,12 +45,20 @@ pub struct Cluster<C: Connect> {
 }
 
 struct Known<C: Connect> {
-    connections: HashMap<Member, Arc<Connection<C>>>,
+    members: HashMap<Member, Arc<Linked<C>>>,
     slots: Option<SlotMap>,
+    /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and know of no failover.
+    down: Option<Member>,
     /// Whether the slots may have moved since.
     is_doubtful: bool,
     /// When the members were last queried.
     asked: Option<Instant>,
+}
+
+/// A member, and what is sent to it.
+struct Linked<C: Connect> {
+    connection: Connection<C>,
+    in_flight: InFlight,
 }
 
 impl<C: Connect> Cluster<C> {
@@ -60,7 +69,7 @@ impl<C: Connect> Cluster<C> {
         by_name: bool,
         client: impl Fn(&str, u16) -> C + Send + Sync + 'static,
     ) -> Self {
-        let known = Known { connections: HashMap::new(), slots: None, is_doubtful: false, asked: None };
+        let known = Known { members: HashMap::new(), slots: None, down: None, is_doubtful: false, asked: None };
         Self {
             seeds: seeds.into_iter().map(|(host, port)| Member { host, port }).collect(),
             client: Box::new(client),
@@ -101,12 +110,17 @@ impl<C: Connect> Cluster<C> {
     ) -> Result<Answered, NodeError> {
         let slot = call.keys().next().map_or(0, |key| hash_slot(key.as_str()));
         let mut member = self.owner(slot, connect_timeout, response_timeout).await?;
-        let (mut asks, mut sent_before) = (false, false);
+        let (mut asks, mut sent_before, mut last) = (false, false, None);
         for _ in 0..REDIRECTS {
-            let connection = self.connection(&member);
-            let answered = match asks {
-                false => connection.call(call, connect_timeout, response_timeout).await,
-                true => connection.call_asking(call, connect_timeout, response_timeout).await,
+            let linked = self.linked(&member);
+            let answered = match (linked.in_flight.enter(), asks) {
+                (Ok(request), false) => {
+                    request.end(linked.connection.call(call, connect_timeout, response_timeout).await)
+                }
+                (Ok(request), true) => {
+                    request.end(linked.connection.call_asking(call, connect_timeout, response_timeout).await)
+                }
+                (Err(error), _) => Err(error),
             };
             let error = match answered {
                 Ok(answered) => return Ok(Answered { sent_again: answered.sent_again || sent_before, ..answered }),
@@ -114,7 +128,7 @@ impl<C: Connect> Cluster<C> {
             };
             let next = match error.redirect() {
                 Some(redirect) => {
-                    let next = target(redirect, &member);
+                    let next = self.target(redirect, &member);
                     asks = redirect.asks;
                     if !asks {
                         self.moved(slot, &next);
@@ -123,7 +137,7 @@ impl<C: Connect> Cluster<C> {
                     next
                 }
                 None => {
-                    self.note(&error);
+                    self.note(&member, &error);
                     if error.kind() != NodeErrorKind::Unreachable {
                         return Err(error.after(sent_before));
                     }
@@ -131,7 +145,7 @@ impl<C: Connect> Cluster<C> {
                     let next = self.owner(slot, connect_timeout, response_timeout).await;
                     match next.ok().filter(|next| *next != member || asks) {
                         Some(next) => {
-                            asks = false;
+                            (asks, last) = (false, Some(error));
                             next
                         }
                         None => return Err(error.after(sent_before)),
@@ -140,8 +154,8 @@ impl<C: Connect> Cluster<C> {
             };
             member = next;
         }
-        Err(NodeError::new(NodeErrorKind::Other, "the members of the cluster redirect to each other")
-            .after(sent_before))
+        let circle = || NodeError::new(NodeErrorKind::Other, "the members of the cluster redirect to each other");
+        Err(last.unwrap_or_else(circle).after(sent_before))
     }
 
     /// Sends a plain command to the primary of hash slot 0, as [`RedisClient::command`](super::RedisClient::command).
@@ -158,8 +172,8 @@ impl<C: Connect> Cluster<C> {
         let bound = connect_timeout.saturating_add(response_timeout);
         let commanded = async {
             let member = self.owner(0, connect_timeout, response_timeout).await?;
-            let answer = self.connection(&member).command(words, connect_timeout, response_timeout).await;
-            answer.inspect_err(|error| self.note(error))
+            let answer = self.linked(&member).connection.command(words, connect_timeout, response_timeout).await;
+            answer.inspect_err(|error| self.note(&member, error))
         };
         timeout(bound, Box::pin(commanded)).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
     }
@@ -180,9 +194,9 @@ impl<C: Connect> Cluster<C> {
         let member = match host {
             // A cluster of one member, which does not know its own address.
             "" => self.owner(0, connect_timeout, response_timeout).await?,
-            host => Member::new(host, port),
+            host => self.known().by_name(Member::new(host, port)),
         };
-        self.connection(&member).command(words, connect_timeout, response_timeout).await
+        self.linked(&member).connection.command(words, connect_timeout, response_timeout).await
     }
 
     /// The member that has the slot, as far as is known. Asks the members if that is in doubt.
@@ -227,12 +241,12 @@ impl<C: Connect> Cluster<C> {
     async fn ask_members(&self, connect_timeout: Duration, response_timeout: Duration) -> Result<(), NodeError> {
         let members = self.known().members(&self.seeds);
         let asked = stream::iter(members).map(async |member| {
-            let connection = self.connection(&member);
-            let nodes = connection.command(&["CLUSTER", "NODES"], connect_timeout, response_timeout).await?;
+            let linked = self.linked(&member);
+            let nodes = linked.connection.command(&["CLUSTER", "NODES"], connect_timeout, response_timeout).await?;
             Ok((member, nodes.concat()))
         });
         let mut answers = Box::pin(asked.buffer_unordered(AT_ONCE));
-        let mut failure = None;
+        let (mut failure, mut last_resort) = (None, None);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok((member, nodes)) => {
@@ -244,10 +258,12 @@ impl<C: Connect> Cluster<C> {
                         failure.get_or_insert(NodeError::new(NodeErrorKind::Other, text));
                         continue;
                     }
-                    let mut known = self.known();
-                    let stays = |one: &Member| self.seeds.contains(one) || slots.owners().contains(one);
-                    known.connections.retain(|one, _| stays(one));
-                    (known.slots, known.is_doubtful, known.asked) = (Some(slots), false, Some(Instant::now()));
+                    // It may not see the others, and know of no failover: any other answer is better.
+                    if slots.is_cut_off() || self.known().down.as_ref() == Some(&member) {
+                        last_resort.get_or_insert(slots);
+                        continue;
+                    }
+                    self.learn(slots);
                     return Ok(());
                 }
                 Err(error) => {
@@ -255,15 +271,37 @@ impl<C: Connect> Cluster<C> {
                 }
             }
         }
+        if let Some(slots) = last_resort {
+            self.learn(slots);
+            return Ok(());
+        }
         self.known().asked = Some(Instant::now());
         let nobody = || NodeError::new(NodeErrorKind::Unreachable, "no member of the cluster is known");
         Err(failure.unwrap_or_else(nobody).never_sent())
     }
 
+    fn learn(&self, slots: SlotMap) {
+        let mut known = self.known();
+        let stays = |one: &Member| self.seeds.contains(one) || slots.owners().contains(one);
+        known.members.retain(|one, _| stays(one));
+        (known.slots, known.is_doubtful, known.asked) = (Some(slots), false, Some(Instant::now()));
+        known.down = None;
+    }
+
     /// An error of a member that may have been replaced by another one.
-    fn note(&self, error: &NodeError) {
+    fn note(&self, member: &Member, error: &NodeError) {
         use NodeErrorKind::{Loading, Other, ReadOnly, Timeout, Unreachable};
-        self.known().is_doubtful |= matches!(error.kind(), Loading | Other | ReadOnly | Timeout | Unreachable);
+        let mut known = self.known();
+        known.is_doubtful |= matches!(error.kind(), Loading | Other | ReadOnly | Timeout | Unreachable);
+        if error.chain().contains("CLUSTERDOWN") {
+            known.down = Some(member.clone());
+        }
+    }
+
+    /// The member to which another one redirects, by the name by which it is known.
+    fn target(&self, redirect: &Redirect, from: &Member) -> Member {
+        let host = if redirect.host.is_empty() { &from.host } else { &redirect.host };
+        self.known().by_name(Member::new(host, redirect.port))
     }
 
     fn moved(&self, slot: u16, owner: &Member) {
@@ -274,14 +312,15 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    fn connection(&self, member: &Member) -> Arc<Connection<C>> {
+    fn linked(&self, member: &Member) -> Arc<Linked<C>> {
         let mut known = self.known();
-        if let Some(connection) = known.connections.get(member) {
-            return Arc::clone(connection);
+        if let Some(linked) = known.members.get(member) {
+            return Arc::clone(linked);
         }
-        let connection = Arc::new(Connection::new((self.client)(&member.host, member.port)));
-        known.connections.insert(member.clone(), Arc::clone(&connection));
-        connection
+        let connection = Connection::new((self.client)(&member.host, member.port));
+        let linked = Arc::new(Linked { connection, in_flight: InFlight::new() });
+        known.members.insert(member.clone(), Arc::clone(&linked));
+        linked
     }
 
     fn known(&self) -> MutexGuard<'_, Known<C>> {
@@ -304,11 +343,24 @@ impl<C: Connect> Known<C> {
         }
     }
 
-    /// All members that are known, each once.
+    /// The member, by its name if it has announced one.
+    fn by_name(&self, member: Member) -> Member {
+        self.slots.as_ref().and_then(|slots| slots.named(&member)).cloned().unwrap_or(member)
+    }
+
+    /// All members that are known, each once. Those of the map and those of the URL in turn: one kind may be gone, and only
+    /// some are queried at the same time.
     fn members(&self, seeds: &[Member]) -> Vec<Member> {
         let owners = self.slots.as_ref().map(SlotMap::owners).unwrap_or_default();
-        let others = seeds.iter().filter(|seed| !owners.contains(seed));
-        owners.iter().chain(others).cloned().collect()
+        let mut members = Vec::with_capacity(owners.len() + seeds.len());
+        for index in 0..owners.len().max(seeds.len()) {
+            for member in [owners.get(index), seeds.get(index)].into_iter().flatten() {
+                if !members.contains(member) {
+                    members.push(member.clone());
+                }
+            }
+        }
+        members
     }
 }
 
@@ -317,9 +369,4 @@ impl<C: Connect> fmt::Debug for Cluster<C> {
         // A client's own output may hold a password.
         f.debug_struct("Cluster").field("seeds", &self.seeds).finish_non_exhaustive()
     }
-}
-
-fn target(redirect: &Redirect, from: &Member) -> Member {
-    let host = if redirect.host.is_empty() { &from.host } else { &redirect.host };
-    Member::new(host, redirect.port)
 }

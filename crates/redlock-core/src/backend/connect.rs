@@ -61,6 +61,11 @@ pub trait Connect: Send + Sync + 'static {
         async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
     }
 
+    /// How long after a connect that failed no other is tried. Default: 10 ms.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
     /// Whether the connection is known to be broken. Default: it shows when it is used.
     fn is_broken(connection: &Self::Connection) -> bool {
         let _ = connection;

@@ -25,10 +25,6 @@ use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 /// through them all once it is back.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// For how long after a failed connect no command tries another: under load, every lock would try a node that is down. A
-/// release of that time is owed to the node.
-const PAUSE: Duration = Duration::from_millis(10);
-
 /// How old a connection is at least that is given up because the server is not the right one any more: a name may lead
 /// to another server by now, but one that does not is not asked all the time.
 const RESOLVED_AGAIN: Duration = Duration::from_secs(1);
@@ -82,7 +78,7 @@ struct Current<C: Connect> {
 /// goes before that only with its runtime: a channel that is closed, with no error in it, is a connection that is gone.
 struct Attempt<C: Connect>(watch::Receiver<Option<Outcome<C>>>);
 
-/// The connection, or why there is none and since when.
+/// The connection, or why there is none and when to try again.
 type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 
 impl<C: Connect> Connection<C> {
@@ -110,8 +106,9 @@ impl<C: Connect> Connection<C> {
     /// Runs a script, or the plain command that a [`Call`] without a script is.
     ///
     /// A connection that turns out to be broken is made again at once, and the same sent again: the node may have
-    /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For 10 ms after a connect
-    /// that failed no other is tried: its error is the answer.
+    /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For some time after a
+    /// connect that failed, by [`Connect::pause`], no other is tried: its error is the answer. Under load, every lock would
+    /// otherwise try a node that is down.
     ///
     /// If the server says that it is a replica, has been loading for some seconds, or requires a password although
     /// earlier commands have succeeded, the name may lead to another server by now. The connection is then replaced, at
@@ -266,9 +263,9 @@ impl<C: Connect> Connection<C> {
     fn connect(&self, connect_timeout: Duration) -> Attempt<C> {
         let (sender, receiver) = watch::channel(None);
         let connecting = self.client.connect(connect_timeout);
-        let has_tried = Arc::clone(&self.has_tried);
+        let (has_tried, pause) = (Arc::clone(&self.has_tried), self.client.pause());
         tokio::spawn(async move {
-            let connection = connecting.await.map_err(|error| (error, Instant::now()));
+            let connection = connecting.await.map_err(|error| (error, Instant::now() + pause));
             has_tried.store(true, Ordering::Relaxed);
             let connected = connection.is_ok();
             sender.send_replace(Some(connection));
@@ -375,7 +372,7 @@ impl<C: Connect> Attempt<C> {
         let is_closed = self.0.has_changed().is_err();
         match &*self.0.borrow() {
             Some(Ok(connection)) => is_closed || C::is_broken(connection),
-            Some(Err((_, failed))) => failed.elapsed() >= PAUSE,
+            Some(Err((_, next))) => Instant::now() >= *next,
             None => is_closed,
         }
     }

@@ -12,6 +12,7 @@ mod node_url;
 mod node;
 mod connect;
 mod connection;
+mod in_flight;
 mod cluster;
 mod slot_map;
 mod sentinels;

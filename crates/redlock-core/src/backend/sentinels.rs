@@ -19,6 +19,10 @@ pub struct BehindSentinels<C> {
     server: Arc<ClientAt<C>>,
 }
 
+/// How long after a connect that failed all sentinels are queried again, and up to twice that: while a primary is away, all
+/// processes would otherwise query them for each lock.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// How much later than its parts the whole ends: the error of a part says more.
 const LATER: Duration = Duration::from_millis(20);
 
@@ -210,6 +214,12 @@ impl<C: Connect> Connect for BehindSentinels<C> {
         response_timeout: Duration,
     ) -> Result<Vec<String>, Failure> {
         C::command(connection, words, response_timeout).await
+    }
+
+    fn pause(&self) -> Duration {
+        // Without randomness there is none.
+        let random = getrandom::u32().unwrap_or_default();
+        PAUSE + PAUSE.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
     fn is_broken(connection: &C::Connection) -> bool {

@@ -1,5 +1,7 @@
 //! Which member of a Redis Cluster has which hash slots.
 
+use std::collections::HashMap;
+
 /// How many hash slots a Redis Cluster has.
 const SLOTS: usize = 16384;
 
@@ -24,6 +26,10 @@ pub(super) struct SlotMap {
     owners: Vec<Member>,
     /// For each slot, the index of its owner.
     slots: Box<[u16]>,
+    /// The members that are known by a name, by their address.
+    names: HashMap<Member, Member>,
+    /// How many owners do not answer the member that was queried.
+    failing: usize,
 }
 
 impl SlotMap {
@@ -31,14 +37,19 @@ impl SlotMap {
     /// its slots. A member that does not know its own address has that of the `asked` one. With `by_name`, members that
     /// announce a host name are known by it, because their certificates are.
     pub(super) fn read(nodes: &str, asked: &str, by_name: bool) -> Self {
-        let mut map = Self { owners: Vec::new(), slots: vec![NOBODY; SLOTS].into() };
+        let mut map = Self { owners: Vec::new(), slots: vec![NOBODY; SLOTS].into(), names: HashMap::new(), failing: 0 };
         for line in nodes.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             let [_, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
-            if !flags.split(',').any(|flag| flag == "master") || flags.contains("noaddr") {
+            let Some(member) = member(address, asked, by_name).filter(|_| !flags.contains("noaddr")) else { continue };
+            if by_name && let Some(numeric) = self::member(address, asked, false).filter(|numeric| *numeric != member) {
+                map.names.insert(numeric, member.clone());
+            }
+            if !flags.split(',').any(|flag| flag == "master") {
                 continue;
             }
-            let Some(member) = member(address, asked, by_name) else { continue };
+            let fails = flags.split(',').any(|flag| flag == "fail" || flag == "fail?");
+            map.failing += usize::from(fails && slots.iter().any(|slots| range(slots).is_some()));
             slots.iter().filter_map(|slots| range(slots)).for_each(|(first, last)| map.give(first, last, &member));
         }
         map
@@ -51,6 +62,16 @@ impl SlotMap {
     /// All members that have a slot, each once.
     pub(super) fn owners(&self) -> &[Member] {
         &self.owners
+    }
+
+    /// The name of the member at this address, if it has announced one.
+    pub(super) fn named(&self, address: &Member) -> Option<&Member> {
+        self.names.get(address)
+    }
+
+    /// Whether the member that was queried sees only a minority of the owners: the others may have elected new ones.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.failing * 2 > self.owners.len()
     }
 
     /// The slot has another owner.
@@ -124,6 +145,27 @@ mod tests {
     fn a_member_may_be_known_by_its_name() {
         let map = SlotMap::read(NODES, "asked", true);
         assert_eq!((host(&map, 0), host(&map, 16002)), (Some("one.example"), Some("2001:db8::5")));
+        assert_eq!(map.named(&Member::new("10.0.0.1", 6379)), Some(&Member::new("one.example", 6379)));
+        assert_eq!(map.named(&Member::new("10.0.0.1", 6380)), None);
+        assert_eq!(map.named(&Member::new("10.0.0.2", 6379)), None, "it has no name");
+        assert_eq!(SlotMap::read(NODES, "asked", false).named(&Member::new("10.0.0.1", 6379)), None);
+    }
+
+    #[test]
+    fn a_member_that_sees_a_minority_of_the_owners_is_cut_off() {
+        let nodes = |flags: [&str; 3]| {
+            let line = |(index, flags)| format!("a{index} h:{index}1@1 {flags} - 0 0 1 connected {index}\n");
+            flags.into_iter().enumerate().map(line).collect::<String>()
+        };
+        for (flags, is_cut_off) in [
+            (["myself,master", "master", "master"], false),
+            (["myself,master", "master", "master,fail"], false),
+            (["myself,master", "master,fail?", "master,fail"], true),
+            (["master,fail?", "master,fail?", "slave,fail"], true),
+            (["master", "slave,fail?", "slave,fail"], false),
+        ] {
+            assert_eq!(SlotMap::read(&nodes(flags), "", false).is_cut_off(), is_cut_off, "{flags:?}");
+        }
     }
 
     #[test]

@@ -78,7 +78,10 @@ struct Fake {
 }
 
 fn answer(text: &str) -> Result<(), Failure> {
-    let is_error = text.split(' ').next().is_some_and(|code| ["MOVED", "ASK", "READONLY", "NOPERM"].contains(&code));
+    let is_error = text
+        .split(' ')
+        .next()
+        .is_some_and(|code| ["MOVED", "ASK", "READONLY", "NOPERM", "CLUSTERDOWN"].contains(&code));
     match is_error {
         true => Err(Failure::Answered(NodeError::new(NodeErrorKind::of_reply(text), text).with_reply(text))),
         false => Ok(()),
@@ -301,6 +304,76 @@ async fn a_request_that_broke_at_the_old_primary_is_said_to_be_sent_again() {
     assert!(call(&node, FOO).await.unwrap());
 }
 
+/// The second has been cut off from the others, of which the first was promoted.
+const CUT_OFF: &str = "b h:2@2 myself,master - 0 0 2 connected 8192-16383\na h:1@1 master,fail? - 0 0 1 connected 0\n\
+    c h:3@3 master,fail? - 0 0 1 connected 1\n";
+
+#[tokio::test(start_paused = true)]
+async fn the_map_of_a_member_that_is_cut_off_counts_only_if_there_is_no_other() {
+    let network = Network::default();
+    network.member(2, "", CUT_OFF);
+    call(&open(&network, [1, 2]), FOO).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 2");
+    network.member(1, "", PROMOTED);
+    network.member(3, "", PROMOTED);
+    for seeds in [[1, 2], [2, 1]] {
+        call(&open(&network, seeds), FOO).await.unwrap();
+        assert_eq!(network.sent().last().unwrap(), "script to 3");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_map_of_a_member_that_says_that_the_cluster_is_down_counts_only_if_there_is_no_other() {
+    let network = Network::default();
+    let node = open(&network, [2, 1]);
+    network.member(2, "CLUSTERDOWN The cluster is down", NODES);
+    call(&node, FOO).await.unwrap_err();
+    network.member(1, "", PROMOTED);
+    network.member(3, "", PROMOTED);
+    sleep(ms(300)).await;
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_tls_a_redirect_to_an_address_leads_to_the_name_of_that_member() {
+    const NAMED: &str = "a 10.0.0.1:1@1,one master - 0 0 1 connected 0-8191\n\
+        b 10.0.0.2:2@2,two master - 0 0 2 connected 8192-16383\n";
+    let network = Network::default();
+    for (asks, other) in [(true, "ASK 12182 10.0.0.1:1"), (false, "MOVED 12182 10.0.0.1:1")] {
+        network.member(1, if asks { "MOVED 12182 10.0.0.2:2" } else { "" }, NAMED);
+        network.member(2, other, NAMED);
+        let hosts = Arc::new(Mutex::new(Vec::new()));
+        let (client, seen) = (network.client(), Arc::clone(&hosts));
+        let node = Node::<Client>::new(Cluster::new([("one".to_owned(), 1)], true, move |host, port| {
+            seen.lock().unwrap().push(host.to_owned());
+            client(host, port)
+        }));
+        call(&node, FOO).await.unwrap();
+        assert_eq!(*hosts.lock().unwrap(), ["one", "two"], "{other}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_requests_to_a_hung_member_are_refused_at_once_and_those_to_others_are_not() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.put(1, Server::Hangs);
+    let hung: Vec<_> = (0..64).map(|_| node.clone()).collect();
+    let waiting = hung.into_iter().map(|node| tokio::spawn(async move { call(&node, BAR).await }));
+    let waiting: Vec<_> = waiting.collect();
+    sleep(ms(600)).await;
+    let start = Instant::now();
+    let error = call(&node, BAR).await.unwrap_err();
+    assert!(format!("{error:?}").contains("64 earlier requests to this member"), "{error:?}");
+    call(&node, FOO).await.unwrap();
+    assert_eq!(start.elapsed(), ms(0));
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), NodeErrorKind::Timeout);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_no_member_is_reported_as_such() {
     let network = Network::default();
@@ -348,6 +421,23 @@ async fn of_two_primaries_the_node_uses_the_one_that_most_sentinels_name() {
         assert_eq!(sent.last().unwrap(), "script to 12");
         assert!(!sent.iter().any(|sent| sent.ends_with("to 11")), "{sent:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sentinels_are_not_queried_again_right_after_a_connect_that_failed() {
+    let network = Network::default();
+    (1..=3).for_each(|sentinel| named(&network, sentinel, "h 11"));
+    let node = service(&network);
+    for _ in 0..20 {
+        call(&node, FOO).await.unwrap_err();
+        sleep(ms(10)).await;
+    }
+    let sentinels = ["SENTINEL to 1", "SENTINEL to 2"];
+    assert_eq!(network.sent(), sentinels);
+    named(&network, 11, "master 0");
+    sleep(ms(300)).await;
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent()[..2], sentinels);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,101 @@
+//! The requests to one member of a Redis Cluster that have no answer yet.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::node::{NodeError, NodeErrorKind};
+
+/// How many requests may wait for a member that answers nothing. Without a bound, the requests to a hung member would
+/// grow until memory ends. The fleet has such a bound only for a whole node.
+const MOST: usize = 64;
+
+/// After how much time without any answer a member answers nothing.
+const SILENT: Duration = Duration::from_millis(500);
+
+/// How many requests to a member are unanswered, and since when it is silent.
+pub(super) struct InFlight(Mutex<State>);
+
+struct State {
+    count: usize,
+    /// When the member last answered. With nothing in flight, it has nothing to answer.
+    heard: Instant,
+}
+
+/// A request, until it is dropped.
+pub(super) struct Request<'a>(&'a InFlight);
+
+impl InFlight {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(State { count: 0, heard: Instant::now() }))
+    }
+
+    /// Counts one more request.
+    ///
+    /// # Errors
+    ///
+    /// If too many wait for a member that answers nothing.
+    pub(super) fn enter(&self) -> Result<Request<'_>, NodeError> {
+        let mut state = self.state();
+        if state.count == 0 {
+            state.heard = Instant::now();
+        }
+        if state.count >= MOST && state.heard.elapsed() >= SILENT {
+            let text = format!("{} earlier requests to this member of the cluster are still unanswered", state.count);
+            return Err(NodeError::new(NodeErrorKind::Timeout, text).never_sent());
+        }
+        state.count += 1;
+        Ok(Request(self))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Request<'_> {
+    /// Ends the request, with its answer if the member has given one.
+    pub(super) fn end<A>(self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
+        let is_silence =
+            |error: &NodeError| matches!(error.kind(), NodeErrorKind::Timeout | NodeErrorKind::Unreachable);
+        if !answer.as_ref().is_err_and(is_silence) {
+            self.0.state().heard = Instant::now();
+        }
+        answer
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.0.state().count -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_may_wait_for_a_member_unless_it_answers_none() {
+        let in_flight = InFlight::new();
+        let mut waiting: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
+        tokio::time::advance(SILENT - Duration::from_millis(1)).await;
+        waiting.push(in_flight.enter().unwrap());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let error = in_flight.enter().err().unwrap();
+        assert!(format!("{error:?}").contains("65 earlier requests"), "{error:?}");
+        // No connection is no answer.
+        waiting.pop().unwrap().end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
+        assert!(in_flight.enter().is_err());
+        waiting.pop().unwrap().end(Ok(())).unwrap();
+        waiting.push(in_flight.enter().unwrap());
+        waiting.push(in_flight.enter().unwrap());
+        waiting.clear();
+        tokio::time::advance(SILENT * 9).await;
+        let all: Vec<_> = (0..=MOST).map(|_| in_flight.enter().unwrap()).collect();
+        assert_eq!(all.len(), MOST + 1);
+    }
+}
