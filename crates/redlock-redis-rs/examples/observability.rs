@@ -43,6 +43,7 @@ async fn main() -> Result<()> {
 
     // First the recorder, so that it learns from `Metrics::new` what the metrics are.
     let prometheus = PrometheusBuilder::new()
+        .with_recommended_naming(true) // `_seconds` and `_total`
         .set_buckets_for_metric(Matcher::Suffix("duration".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Full("redlock.extend.margin".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Full("redlock.acquire.attempts".to_owned()), ROUNDS)?

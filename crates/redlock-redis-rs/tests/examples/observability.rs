@@ -137,7 +137,7 @@ async fn a_scrape_shows_each_metric_that_is_documented_and_no_other() {
 
     let readme = read("README.md");
     let documented = documented(&readme);
-    until("locks are extended", async || scrape().await.contains("redlock_extend_margin_count")).await;
+    until("locks are extended", async || scrape().await.contains("redlock_extend_margin_seconds_count")).await;
     // The rare ones are made: keys that are gone from all nodes, of locks that are held for two seconds.
     until("all metrics are there", async || {
         for account in ["account:0", "account:1", "account:2"] {
