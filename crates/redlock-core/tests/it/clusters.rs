@@ -5,8 +5,9 @@ use std::{future::pending, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use redlock_core::{
-    AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LockNode, NodeError, NodeErrorKind, Redlock,
-    ReleaseAnswer, ReleaseRequest, Resources, Timed, TokioClock,
+    LockNode, NodeError, NodeErrorKind, Redlock, Release, Resources,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::TokioClock,
 };
 use redlock_mock::{Fault, MockNode};
 use tokio::time::sleep;
@@ -76,16 +77,17 @@ async fn many_requests_to_a_hung_member_refuse_no_lock_on_another() {
     let (_, redlock) = cluster(Hung::Always);
     let acquires = (0..200).map(|number| redlock.try_acquire(format!("hung{number}"), TTL));
     assert!(join_all(acquires).await.iter().all(Result::is_err));
-    redlock.try_acquire("ok", TTL).await.unwrap().release().await.unwrap();
+    let lock = redlock.try_acquire("ok", TTL).await.unwrap().unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_owed_to_one_member_waits_for_no_release_to_a_hung_one() {
     let (node, redlock) = cluster(Hung::OnRelease);
     for number in 0..20 {
-        let _ = redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap().release().await;
+        let _ = redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap().unwrap().release().await;
     }
-    let lock = redlock.try_acquire("ok", TTL).await.unwrap();
+    let lock = redlock.try_acquire("ok", TTL).await.unwrap().unwrap();
     node.inject(Fault::Fail(NodeErrorKind::Unreachable));
     let _ = lock.release().await;
     assert!(node.resources().contains(&"ok".to_owned()));
@@ -105,11 +107,13 @@ async fn a_member_that_fails_while_others_answer_is_logged_once_and_again_when_i
     let count = |needle: &str| log.text().matches(needle).count();
     for number in 0..50 {
         redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap_err();
-        redlock.try_acquire(format!("ok{number}"), TTL).await.unwrap().release().await.unwrap();
+        let lock = redlock.try_acquire(format!("ok{number}"), TTL).await.unwrap().unwrap();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
     }
     assert_eq!((count("node fails"), count("node answers again")), (1, 0), "{}", log.text());
     // The releases that are owed fail until their keys have certainly expired.
     sleep(TTL * 3).await;
-    redlock.try_acquire("ok", TTL).await.unwrap().release().await.unwrap();
+    let lock = redlock.try_acquire("ok", TTL).await.unwrap().unwrap();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!((count("node fails"), count("node answers again")), (1, 1), "{}", log.text());
 }
