@@ -9,7 +9,7 @@ use redlock_core::{CloseError, Event, NodeErrorKind, Observer, Redlock, Release,
 use redlock_mock::{Fault, Memory, MockNode};
 use tokio::time::{Instant, sleep};
 
-use crate::support::redlock;
+use crate::support::{clocks::StandsStill, redlock};
 
 const TTL: Duration = Duration::from_secs(600);
 /// A node that answers again has everything released within this time.
@@ -237,4 +237,14 @@ async fn a_new_release_does_not_wait_for_the_repetition_of_an_old_one() {
     let _ = lock.release().await.unwrap();
     sleep(SOON + SOON).await;
     assert_eq!(keys(&nodes[0]), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_repeated_although_the_clock_of_the_fleet_stands_still() {
+    let nodes = MockNode::fleet(3);
+    let redlock = Redlock::builder().nodes(nodes.clone()).clock(StandsStill).build().unwrap();
+    // Whether the acquire is still to be carried out is unknown: its release is repeated.
+    nodes[0].inject(Fault::LoseAnswer);
+    let _ = redlock.acquire("r", TTL).await.unwrap().release().await;
+    assert_eq!(redlock.close().await, Ok(()));
 }

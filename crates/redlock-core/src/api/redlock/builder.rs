@@ -196,8 +196,8 @@ impl RedlockBuilder {
         self
     }
 
-    /// Sets the clock for validity. Default: the [clock of the nodes](LockNode::clock), if they are simulated, and
-    /// [`SystemClock`] otherwise.
+    /// Sets the clock for validity, pauses and owed releases. It must advance with Tokio's timers, or faster. Default: the
+    /// [clock of the nodes](LockNode::clock), if they are simulated, and [`SystemClock`] otherwise.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self

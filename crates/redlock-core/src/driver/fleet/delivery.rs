@@ -131,15 +131,18 @@ impl Serving {
         // After a failure, nothing is sent before this.
         let mut resumes = Instant::now();
         let mut out = FuturesUnordered::new();
+        // What a timer waited for has come, also on a clock that lags behind Tokio's timers.
+        let mut reached = Duration::ZERO;
         loop {
             // One release at a time while the node fails, many once it answers.
             let most = if member.is_failing() && !member.fails_in_parts() { 1 } else { Fleet::WINDOW };
             let is_paused = Instant::now() < resumes;
             let room = if is_paused { 0 } else { most.saturating_sub(out.len()) };
+            let now = fleet.clock.now().max(reached);
             let (due, wait) = {
                 let mut state = member.owed.state();
-                let due = state.ledger.take_due(fleet.clock.now(), room);
-                let wait = state.ledger.due_in(fleet.clock.now());
+                let due = state.ledger.take_due(now, room);
+                let wait = state.ledger.due_in(now);
                 if wait.is_none() && due.is_empty() && out.is_empty() {
                     // Under the lock: a release that is entered after this starts another task.
                     state.is_served = false;
@@ -158,7 +161,7 @@ impl Serving {
                 Some(answered) = out.next() => {
                     let mut answered = Some(answered);
                     while let Some((number, answer)) = answered {
-                        let has_failed = !settle(&fleet, member, number, answer);
+                        let has_failed = !settle(member, number, answer, fleet.clock.now().max(reached));
                         if !has_failed {
                             pause = Fleet::RETRY.0;
                         } else if Instant::now() >= resumes && !member.fails_in_parts() {
@@ -172,7 +175,9 @@ impl Serving {
                         member.owed.settled.notify_waiters();
                     }
                 }
-                () = sleep_until(next.unwrap_or(resumes)), if next.is_some() => {}
+                () = sleep_until(next.unwrap_or(resumes)), if next.is_some() => {
+                    reached = now.saturating_add(wait.unwrap_or_default());
+                }
                 () = member.owed.arrived.notified(), if room > 0 => {}
                 () = member.owed.answers.notified(), if is_paused => resumes = Instant::now(),
             }
@@ -196,8 +201,7 @@ async fn send(fleet: &Fleet, member: &Member, number: u64, entry: Entry) -> (u64
 }
 
 /// Notes an answer in the ledger. Whether the release is delivered.
-fn settle(fleet: &Fleet, member: &Member, number: u64, answer: Result<ReleaseAnswer, NodeError>) -> bool {
-    let now = fleet.clock.now();
+fn settle(member: &Member, number: u64, answer: Result<ReleaseAnswer, NodeError>, now: Duration) -> bool {
     let mut state = member.owed.state();
     match answer {
         Ok(_) => state.ledger.delivered(number, now),

@@ -10,6 +10,16 @@ use std::{
 
 use redlock_core::testing::{Clock, TokioClock};
 
+/// Does not advance.
+#[derive(Debug)]
+pub(crate) struct StandsStill;
+
+impl Clock for StandsStill {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 /// Advances by a second with each reading.
 #[derive(Debug, Default)]
 pub(crate) struct Ticks(AtomicU64);
