@@ -36,6 +36,8 @@ impl Fleet {
             match NodeUrl::from_env() {
                 Ok(urls) => (Ok(urls), Source::Environment),
                 Err(FromEnvError::Url(error)) => (Err(error), Source::Environment),
+                // A variable without a URL is a mistake: other nodes must not take its place.
+                Err(FromEnvError::NotSet) if set("REDLOCK_NODES").is_some() => return Err(FleetError::NoNodes),
                 Err(FromEnvError::NotSet) => (NodeUrl::parse_all(config.nodes), Source::File),
                 Err(error) => return Err(error.into()),
             }

@@ -106,7 +106,7 @@ async fn release_with(redlock: &Redlock, parts: LockParts, args: &ReleaseArgs, s
             say.event("released", &format!("released {:?}", args.name), json!({ "resource": args.name }));
             Ok(Exit::SUCCESS)
         }
-        _ => Err(Failure::new(Exit::LOST, format!("the lock on {:?} was already gone", args.name))),
+        _ => Err(Failure::new(Exit::LOST, format!("the lock on {:?} was not held any more", args.name))),
     }
 }
 

@@ -24,7 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use redlock_core::{AcquireError, AcquireOptions, Lock, LockLost, Redlock};
+use redlock_core::{AcquireError, AcquireOptions, Lock, LockLost, Redlock, Release};
 use redlock_redis_rs::RedisNode;
 use tokio::{
     net::TcpListener,
@@ -51,9 +51,8 @@ struct Service {
 #[tokio::main]
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().init();
-    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
     let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let redlock = Redlock::new(RedisNode::from_env()?)?;
     let service = Arc::new(Service { redlock, charges: TaskTracker::new(), bank: Bank::default() });
     let app = Router::new().route("/invoices/{id}/charge", post(charge)).with_state(Arc::clone(&service));
 
@@ -81,8 +80,10 @@ impl Service {
         let options = AcquireOptions::new(TTL).timeout(PATIENCE);
         let lock = self.redlock.acquire(format!("invoice:{invoice}"), options).await?;
         let charged = self.bank.charge(invoice, &lock).await;
-        if let Err(error) = lock.release().await {
-            tracing::warn!(%error); // the ttl ends it: no reason to answer anything else
+        match lock.release().await {
+            Ok(Release::NotHeld) => tracing::warn!(invoice, "the lock was lost: another charge may have overlapped"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error), // its TTL ends the lock: no reason for another answer
         }
         Ok(charged?)
     }

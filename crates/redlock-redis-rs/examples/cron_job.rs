@@ -36,9 +36,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
     let at_least = env::var("AT_LEAST").map_or(Ok(50), |seconds| seconds.parse()).context("AT_LEAST in seconds")?;
-    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let redlock = Redlock::new(RedisNode::from_env()?)?;
 
     let options = AcquireOptions::new(TTL).timeout(TIES);
     let work = async |lock: &Lock| {

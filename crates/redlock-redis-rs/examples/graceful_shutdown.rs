@@ -10,7 +10,7 @@
 //! Queues deliver an item twice now and then, to two consumers even: so each is worked on under a lock of its own. What
 //! stops a consumer must leave it as much time as an item takes, and some seconds more.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use redlock_core::{Lock, LockLost, Redlock, UsingError};
@@ -28,8 +28,7 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().init();
-    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
-    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let redlock = Redlock::new(RedisNode::from_env()?)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut queue = queue();
 

@@ -10,9 +10,9 @@
 //! On SIGTERM, a leader stops where it next waits and releases the lock, and another worker leads at once. If it dies
 //! instead, another worker leads a TTL later.
 
-use std::{env, ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use redlock_core::Redlock;
 use redlock_redis_rs::RedisNode;
 use tokio::{
@@ -27,8 +27,7 @@ const TTL: Duration = Duration::from_secs(6);
 #[tokio::main]
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().init();
-    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
-    let redlock = Redlock::new(RedisNode::open_all(nodes.split(','))?)?;
+    let redlock = Redlock::new(RedisNode::from_env()?)?;
     let mut terminate = signal(SignalKind::terminate())?;
 
     let leads = redlock.lead("leader", TTL, async |lock| -> ControlFlow<()> {

@@ -38,7 +38,6 @@ const ROUNDS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 55.0];
 #[tokio::main]
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().init();
-    let nodes = env::var("REDLOCK_NODES").context("set REDLOCK_NODES to the URLs of the nodes, comma separated")?;
     let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:9464".to_owned());
 
     // First the recorder, so that it learns from `Metrics::new` what the metrics are.
@@ -50,7 +49,7 @@ async fn main() -> Result<()> {
         .install_recorder()?;
     // `account` for `account:2`: each label is a series of its own, so let there be few.
     let kind = |resource: &str| resource.split(':').next().unwrap_or_default().to_owned();
-    let nodes = RedisNode::open_all(nodes.split(','))?;
+    let nodes = RedisNode::from_env()?;
     let redlock = Redlock::builder().nodes(nodes).observer(Metrics::new().resource_label(kind)).build()?;
 
     let (stop, workers) = (CancellationToken::new(), TaskTracker::new());

@@ -41,7 +41,7 @@ use crate::{
 /// |---|---|
 /// | [`NodeUrl`], by [`with_certificates`](Self::with_certificates) (feature `tls`) | as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | [`redis::Client`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
-/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | one of the node's own, to the primary that the sentinels name whenever it connects |
+/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | one of the node's own, to the primary that one of the sentinels names whenever it connects. A URL asks most of them |
 /// | [`ConnectionManager`] | the given one. Leave its retries at 0: while they last, a dead node costs the whole timeout |
 /// | [`MultiplexedConnection`] | the given one, which never recovers once it broke: for short runs |
 /// | `redis::cluster_async::ClusterConnection` (feature `cluster`) | the given one |

@@ -114,7 +114,14 @@ async fn nodes_that_are_named_and_cannot_be_read_are_not_passed_over() {
     let told = outcome(variable).await;
     assert!(told.code == 125 && told.stderr.contains("not UTF-8"), "{}: {}", told.code, told.stderr);
 
-    // An option that is empty, as of a variable that is not set, is not made up for by other nodes.
+    for empty in [",", " ", "''"] {
+        let mut variable = bare(from_file);
+        variable.current_dir(stage.file(".")).env("REDLOCK_NODES", empty);
+        let told = outcome(variable).await;
+        assert!(told.code == 125 && told.stderr.contains("no nodes are named"), "{}: {}", told.code, told.stderr);
+    }
+
+    // If an option is empty, for example because its variable is not set, no other nodes take its place.
     for empty in ["", ",", " "] {
         let told = outcome(stage.redlock(["status", "a", "--nodes", empty])).await;
         assert!(told.code == 125 && told.stderr.contains("no nodes are named"), "{}: {}", told.code, told.stderr);

@@ -40,7 +40,7 @@ impl Lock {
         self.resources().first().as_str()
     }
 
-    /// All that is locked, more than one after [`Redlock::acquire`](crate::Redlock::acquire).
+    /// All resources of this lock: several if [`Redlock::acquire`](crate::Redlock::acquire) got a list.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         self.held.resources()

@@ -4,6 +4,8 @@ mod redlock;
 mod options;
 mod lock;
 
+#[cfg(feature = "blocking")]
+pub(crate) use self::redlock::using::both;
 pub use self::{
     lock::{Lock, Release},
     options::AcquireOptions,

@@ -1,6 +1,6 @@
 //! A service behind Redis Sentinel: each connection is made to the server that is its primary at that moment.
 
-use std::{error::Error as _, fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, error::Error as _, fmt, sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
@@ -43,15 +43,14 @@ impl<C: Connect> BehindSentinels<C> {
         sentinel: impl Fn(&str, u16) -> C,
         server: impl Fn(&str, u16) -> C + Send + Sync + 'static,
     ) -> Self {
+        // One that is named twice must not count twice.
+        let mut named = HashSet::new();
+        let sentinels = sentinels.into_iter().filter(|(host, port)| named.insert((host.to_ascii_lowercase(), *port)));
         let sentinel = |(host, port): (String, u16)| {
             let client = sentinel(&host, port);
             Sentinel { name: format!("{host}:{port}"), client }
         };
-        Self {
-            sentinels: sentinels.into_iter().map(sentinel).collect(),
-            service: service.into(),
-            server: Arc::new(server),
-        }
+        Self { sentinels: sentinels.map(sentinel).collect(), service: service.into(), server: Arc::new(server) }
     }
 
     /// A client of the server that is the primary now.
@@ -114,7 +113,8 @@ impl Votes {
         Self { sentinels, named: Vec::new(), failed: 0, failure: None }
     }
 
-    fn count(&mut self, server: Server) {
+    fn count(&mut self, (host, port): Server) {
+        let server = (host.to_ascii_lowercase(), port);
         match self.named.iter_mut().find(|(named, _)| *named == server) {
             Some((_, votes)) => *votes += 1,
             None => self.named.push((server, 1)),

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::worker::Worker;
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
-    api::{Release, UsingError},
+    api::{Release, UsingError, both},
     names::{Resources, Token},
     report::{ExtendError, LockLost, LockParts, ReleaseError, WithinAsync},
 };
@@ -123,11 +123,7 @@ impl Lock {
     ) -> Result<T, E> {
         let worked = work(&self);
         let settled = self.worker.wait(self.lock.settle_after(at_least));
-        let value = worked?;
-        match settled {
-            Some(Err(loss)) => Err(UsingError::Lost(loss).into()),
-            _ => Ok(value),
-        }
+        both(worked, settled.unwrap_or(Ok(())))
     }
 }
 

@@ -75,8 +75,14 @@ impl Member {
     /// Whether the node may be sent another acquire or extend. (What was sent once may always be released.)
     pub(crate) fn admit(&self) -> Result<(), NodeError> {
         let (late, overdue) = (self.late.load(Ordering::Relaxed), self.overdue.load(Ordering::Relaxed));
-        // A hung member of a cluster must not stop requests to the others. Its backend has a bound for each of them.
-        if (overdue < Self::MAX_OVERDUE || self.is_cluster) && late < Self::MAX_LATE {
+        // A hung member of a cluster must not stop requests to the others, so only the bound on memory counts there. Our own
+        // clients of clusters have a bound for each member.
+        let has_room = if self.is_cluster {
+            late + overdue < Self::MAX_LATE
+        } else {
+            overdue < Self::MAX_OVERDUE && late < Self::MAX_LATE
+        };
+        if has_room {
             return Ok(());
         }
         Err(NodeError::new(NodeErrorKind::Timeout, format!("{} earlier requests are still unanswered", late + overdue)))

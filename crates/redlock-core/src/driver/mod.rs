@@ -1,4 +1,4 @@
-//! Sends requests to the nodes, waits for their answers and keeps the time. The only room that awaits nodes.
+//! Redlock as it runs: acquires, extends and releases locks on the nodes. The only room that awaits nodes.
 
 mod acquire;
 mod resume;

@@ -1,4 +1,5 @@
-//! The decisions of one lock as plain state machines: events and the time in, commands out. Nothing here awaits.
+//! The decisions of one lock as plain state machines: events and the time in, commands out. Compiled in tests only, so far:
+//! the decisions that run are those of `driver/`.
 //!
 //! * A [`Lease`](lease::Lease) is one token on all nodes, from its first request to its last late answer. It decides
 //!   whether the lock is acquired, extended, lost or released, and knows which node may hold the token.

@@ -118,6 +118,12 @@ impl From<Resource> for Resources {
     }
 }
 
+impl From<&Resource> for Resources {
+    fn from(resource: &Resource) -> Self {
+        resource.clone().into()
+    }
+}
+
 impl From<&Self> for Resources {
     fn from(resources: &Self) -> Self {
         resources.clone()

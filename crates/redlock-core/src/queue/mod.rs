@@ -9,12 +9,12 @@ mod local_queues;
 mod holding;
 mod subscriptions;
 mod nodes;
-mod notifying;
+mod wake_request;
 mod subscription;
 mod queueing;
 mod ticket;
 
 pub(crate) use self::{
-    holding::Holding, local_queues::LocalQueues, nodes::Nodes, notifying::notify_first, permit::Permit,
-    queueing::Queueing, subscription::subscribe, subscriptions::Subscriptions, ticket::Ticket,
+    holding::Holding, local_queues::LocalQueues, nodes::Nodes, permit::Permit, queueing::Queueing,
+    subscription::subscribe, subscriptions::Subscriptions, ticket::Ticket, wake_request::notify_first,
 };

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{nodes::Nodes, notifying::leave, subscriptions::SubscriptionState};
+use super::{nodes::Nodes, subscriptions::SubscriptionState, wake_request::leave};
 use crate::{
     names::Resource,
     node::{ListenRequest, NodeErrorKind, WakeUps},

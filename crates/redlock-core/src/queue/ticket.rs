@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::Notify, time::sleep};
 
-use super::{holding::Holding, nodes::Nodes, notifying::leave, permit::Permit, queueing::Queueing};
+use super::{holding::Holding, nodes::Nodes, permit::Permit, queueing::Queueing, wake_request::leave};
 use crate::{algorithm::Cause, names::Resource};
 
 /// The ticket of one call in the wait queue for its key, until it is dropped.

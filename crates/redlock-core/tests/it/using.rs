@@ -6,7 +6,11 @@ use redlock_core::{AcquireOptions, AutoExtend, Lock, LockLost, OnLoss, Retry, Us
 use redlock_mock::MockNode;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{is_free, redlock};
+use crate::support::{
+    is_free,
+    log::{Log, capture},
+    redlock,
+};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -287,4 +291,23 @@ async fn work_that_fails_because_the_lock_is_lost_reports_the_loss() {
     };
     let error = redlock(&nodes).using("r", options, work).await.unwrap_err();
     assert!(matches!(error, UsingError::Lost(LockLost::NotHeld { .. })), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_fails_after_a_loss_reports_its_own_error_and_the_loss_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = capture(subscriber);
+
+    let nodes = MockNode::fleet(3);
+    let options = UsingOptions::new(TTL).on_loss(OnLoss::Notify);
+    let work = async |lock: &Lock| -> Result<(), Box<dyn Error>> {
+        nodes.iter().for_each(|node| node.remove("r"));
+        lock.lost().await;
+        Err("the disk is full".into())
+    };
+    let error = redlock(&nodes).using("r", options, work).await.unwrap_err();
+    assert_eq!(error.to_string(), "the disk is full");
+    assert!(log.text().contains("the work failed, and its lock was lost"), "{}", log.text());
 }

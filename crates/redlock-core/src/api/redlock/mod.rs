@@ -101,14 +101,15 @@ impl Redlock {
         self.call(Resources::of(resources)?, options.into())?.run().await.map(Lock::from)
     }
 
-    /// Acquires the lock if it is free now: one round, no retry. Returns `None` if others hold it or one of several
-    /// resources, or if another call got some of the nodes at the same moment.
+    /// Acquires the lock if it is free now: one round, no retry. Returns `None` if too many nodes refused. Then another
+    /// call holds the lock or one of its resources, or got some of the nodes at the same moment.
     ///
     /// [`Redlock::acquire`] with [`Retry::never`] does the same, and reports what each node answered then.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`], but for [`AcquireError::Contended`].
+    /// As [`Redlock::acquire`], but for [`AcquireError::Contended`]. A [timeout](AcquireOptions::timeout) that ends the
+    /// round is [`AcquireError::TimedOut`], also if nodes had refused by then.
     ///
     /// # Cancel safety
     ///

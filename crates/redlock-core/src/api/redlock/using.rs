@@ -90,7 +90,8 @@ impl From<AcquireOptions> for UsingOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsingError {
-    /// The lock could not be taken. The work was not begun.
+    /// The lock could not be acquired, and the work did not begin. Work that returns such an error itself, from a lock
+    /// within the work, cannot be told from that: give it an error type of your own.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
     /// The lock was lost before the work had ended: another may have worked at the same time.
@@ -99,13 +100,17 @@ pub enum UsingError {
 }
 
 impl Redlock {
-    /// Runs `work` under the lock on a resource or on several: acquires, [extends automatically](crate::AutoExtend) while the work
-    /// runs, and releases, whatever happens. Returns what the work returns. The error of the work can be any type that
-    /// a [`UsingError`] converts to, for example `Box<dyn Error>`, `anyhow::Error` or `UsingError` itself.
+    /// Runs `work` under the lock on one or several resources.
     ///
-    /// When the lock is lost, the work is dropped where it next has to wait, or told, as [`OnLoss`] says. An extend goes
-    /// on for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so that work that
-    /// never ends does not keep its lock for ever.
+    /// Acquires the lock, [extends it automatically](crate::AutoExtend) while the work runs, and releases it in any
+    /// case. Returns the result of the work. The error of the work can be any type that a [`UsingError`] converts to, for
+    /// example `Box<dyn Error>`, `anyhow::Error` or `UsingError` itself. For `lock.check()?` in the work, a [`LockLost`]
+    /// must convert to it, too. `anyhow::Error` then contains a `LockLost` if the work noticed the loss, and
+    /// `UsingError::Lost` if the library did.
+    ///
+    /// If the lock is lost, [`OnLoss`] decides: the work is dropped where it next has to wait, or it continues. The
+    /// lock is extended for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so that
+    /// work that never ends does not keep its lock for ever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -133,7 +138,8 @@ impl Redlock {
     /// # Errors
     ///
     /// [`UsingError::Acquire`] if the work was not begun, the error of the work if it failed, and [`UsingError::Lost`] if
-    /// the lock was lost before the work had ended. A value that the work returned after a loss is dropped: the work may
+    /// the lock was lost before the work had ended. If the work fails and the lock is lost, too, the error is that of the
+    /// work, and the loss is logged. A value that the work returned after a loss is dropped: the work may
     /// keep it in a variable that it borrows. If too few nodes answer the release, the value is returned all the same,
     /// and the TTL ends the lock.
     ///
@@ -177,7 +183,17 @@ async fn cover<T, E: From<UsingError>>(
         }
     };
     let settled = lock.settle_after(at_least).await;
-    let value = worked?;
-    settled.map_err(UsingError::Lost)?;
-    Ok(value)
+    both(worked, settled)
+}
+
+/// The result of the work. A loss is the error only if the work has none, and is logged otherwise.
+pub(crate) fn both<T, E: From<UsingError>>(worked: Result<T, E>, settled: Result<(), LockLost>) -> Result<T, E> {
+    match (worked, settled) {
+        (Ok(_), Err(loss)) => Err(UsingError::Lost(loss).into()),
+        (Err(error), Err(loss)) => {
+            tracing::warn!(error = %loss, "the work failed, and its lock was lost before it ended");
+            Err(error)
+        }
+        (worked, Ok(())) => worked,
+    }
 }

@@ -1,4 +1,4 @@
-//! A round that was lost, and what follows from it.
+//! The result of a lost round, as plain data: the lease to release, and why the round was lost.
 
 use std::time::Duration;
 

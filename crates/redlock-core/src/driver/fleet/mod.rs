@@ -1,9 +1,9 @@
 //! The nodes of one `Redlock`, its settings, and what all its locks share.
 
 mod call;
-mod delivery;
+mod deliver_owed;
 mod questions;
-mod waiters;
+mod for_queue;
 
 use std::{
     sync::{

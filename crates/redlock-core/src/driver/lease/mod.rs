@@ -4,7 +4,7 @@ mod requests;
 mod checking;
 mod extend;
 mod fence;
-mod releasing;
+mod release_on_nodes;
 pub(crate) mod hold;
 mod keeping;
 pub(crate) mod phase;

@@ -114,8 +114,8 @@ impl Ledger {
     }
 
     /// The releases to send now, those first that have waited longest, at most `most`; from here on they are out. Those
-    /// whose key has expired are forgotten.
-    pub(crate) fn take_due(&mut self, now: Duration, most: usize) -> Vec<(u64, Entry)> {
+    /// whose key has expired are forgotten. `reached` is at least `now`: the time that a timer has waited for.
+    pub(crate) fn take_due(&mut self, now: Duration, reached: Duration, most: usize) -> Vec<(u64, Entry)> {
         while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
             match self.entries.get(&number) {
                 // Its answer is still expected.
@@ -125,7 +125,7 @@ impl Ledger {
         }
         let mut due = Vec::new();
         while due.len() < most {
-            let Some((_, number)) = self.waiting.first().copied().filter(|(from, _)| *from <= now) else { break };
+            let Some((_, number)) = self.waiting.first().copied().filter(|(from, _)| *from <= reached) else { break };
             self.waiting.pop_first();
             if let Some(entry) = self.entries.get_mut(&number) {
                 entry.is_out = true;
@@ -212,10 +212,10 @@ mod tests {
     fn a_release_is_sent_again_until_the_node_answers() {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [0_u64; 0], "it is out already");
+        assert_eq!(numbers(&ledger.take_due(now, now, 9)), [0]);
+        assert_eq!(numbers(&ledger.take_due(now, now, 9)), [0_u64; 0], "it is out already");
         ledger.failed(0, Duration::ZERO, now);
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
+        assert_eq!(numbers(&ledger.take_due(now, now, 9)), [0]);
         ledger.delivered(0, now);
         assert_eq!((ledger.unsettled(), ledger.is_empty(), ledger.bytes), (0, true, 0));
     }
@@ -228,7 +228,7 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(wait) = ledger.due_in(now) {
             now += wait;
-            assert_eq!(numbers(&ledger.take_due(now, 9)), [0]);
+            assert_eq!(numbers(&ledger.take_due(now, now, 9)), [0]);
             assert_eq!(ledger.unsettled(), usize::from(sent.len() < 2));
             sent.push((now - start).as_millis());
             // Once it is settled, it does not matter whether the node answers.
@@ -243,8 +243,8 @@ mod tests {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
-        assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
-        assert_eq!(numbers(&ledger.take_due(now + secs(10), 9)), [0_u64; 0]);
+        assert_eq!(numbers(&ledger.take_due(now, now, 1)), [0]);
+        assert_eq!(numbers(&ledger.take_due(now + secs(10), now + secs(10), 9)), [0_u64; 0]);
         assert_eq!(ledger.unsettled(), 1);
         ledger.failed(0, Duration::ZERO, now + secs(10));
         assert_eq!((ledger.is_empty(), ledger.bytes, ledger.unsettled()), (true, 0, 0));
@@ -256,9 +256,9 @@ mod tests {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
-        assert_eq!(numbers(&ledger.take_due(now, 1)), [0]);
+        assert_eq!(numbers(&ledger.take_due(now, now, 1)), [0]);
         ledger.failed(0, Duration::ZERO, now + secs(1));
-        assert_eq!(numbers(&ledger.take_due(now + secs(1), 2)), [1, 0]);
+        assert_eq!(numbers(&ledger.take_due(now + secs(1), now + secs(1), 2)), [1, 0]);
     }
 
     #[test]
@@ -267,14 +267,14 @@ mod tests {
         let mut ledger = Ledger::new(2 * entry(1, now, 1, false).bytes());
         assert_eq!((ledger.add(entry(1, now, 9, false)), ledger.add(entry(2, now, 9, false))), (0, 0));
         assert_eq!(ledger.add(entry(3, now, 9, false)), 1);
-        assert_eq!(numbers(&ledger.take_due(now, 9)), [1, 2]);
+        assert_eq!(numbers(&ledger.take_due(now, now, 9)), [1, 2]);
     }
 
     #[test]
     fn what_a_sender_that_is_gone_had_out_is_sent_by_the_next() {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
-        ledger.take_due(now, 9);
+        ledger.take_due(now, now, 9);
         assert_eq!(ledger.due_in(now), None);
         ledger.nothing_is_out();
         assert_eq!(ledger.due_in(now), Some(Duration::ZERO));

@@ -1,4 +1,5 @@
-//! Notifies the first waiter on a node, and leaves the wait queue there.
+//! Wakes a waiter by a request of its own, if the notifying node failed or this process leaves a wait queue. Otherwise the
+//! release itself notifies the next one: see `driver/lease/release_on_nodes.rs`.
 
 use std::sync::Arc;
 

@@ -131,18 +131,19 @@ impl Serving {
         // After a failure, nothing is sent before this.
         let mut resumes = Instant::now();
         let mut out = FuturesUnordered::new();
-        // What a timer waited for has come, also on a clock that lags behind Tokio's timers.
+        // When a timer has ended, its time has come, also on a clock that lags behind Tokio's timers.
         let mut reached = Duration::ZERO;
         loop {
             // One release at a time while the node fails, many once it answers.
             let most = if member.is_failing() && !member.fails_in_parts() { 1 } else { Fleet::WINDOW };
             let is_paused = Instant::now() < resumes;
             let room = if is_paused { 0 } else { most.saturating_sub(out.len()) };
-            let now = fleet.clock.now().max(reached);
+            let now = fleet.clock.now();
+            reached = reached.max(now);
             let (due, wait) = {
                 let mut state = member.owed.state();
-                let due = state.ledger.take_due(now, room);
-                let wait = state.ledger.due_in(now);
+                let due = state.ledger.take_due(now, reached, room);
+                let wait = state.ledger.due_in(reached);
                 if wait.is_none() && due.is_empty() && out.is_empty() {
                     // Under the lock: a release that is entered after this starts another task.
                     state.is_served = false;
@@ -158,10 +159,14 @@ impl Serving {
             out.extend(due.into_iter().map(|(number, entry)| send(&fleet, member, number, entry)));
             let next = wait.filter(|_| out.len() < most).map(|wait| (Instant::now() + wait).max(resumes));
             select! {
+                // In this order, so that a simulation runs the same way each time.
+                biased;
                 Some(answered) = out.next() => {
                     let mut answered = Some(answered);
+                    let mut all_failed = true;
                     while let Some((number, answer)) = answered {
-                        let has_failed = !settle(member, number, answer, fleet.clock.now().max(reached));
+                        let has_failed = !settle(member, number, answer, fleet.clock.now());
+                        all_failed &= has_failed;
                         if !has_failed {
                             pause = Fleet::RETRY.0;
                         } else if Instant::now() >= resumes && !member.fails_in_parts() {
@@ -170,15 +175,19 @@ impl Serving {
                         }
                         answered = out.next().now_or_never().flatten();
                     }
+                    if all_failed && member.fails_in_parts() {
+                        // All members may be down.
+                        resumes = resumes.max(Instant::now() + Fleet::RETRY.0);
+                    }
                     fleet.report_owed(member);
                     if member.owed.count() == 0 {
                         member.owed.settled.notify_waiters();
                     }
                 }
                 () = sleep_until(next.unwrap_or(resumes)), if next.is_some() => {
-                    reached = now.saturating_add(wait.unwrap_or_default());
+                    reached = reached.saturating_add(wait.unwrap_or_default());
                 }
-                () = member.owed.arrived.notified(), if room > 0 => {}
+                () = member.owed.arrived.notified(), if out.len() < most => {}
                 () = member.owed.answers.notified(), if is_paused => resumes = Instant::now(),
             }
         }

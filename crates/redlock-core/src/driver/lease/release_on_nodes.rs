@@ -1,4 +1,5 @@
-//! Releases a lease on all nodes, or hands it off to the next waiter of this process.
+//! Every release passes through here: that of a caller, a lost round or a drop. If a node does not answer, the release is
+//! owed to it. A lease is also handed off here to the next waiter of this process.
 
 use std::{
     sync::{Arc, atomic::Ordering},
