@@ -12,6 +12,6 @@ async fn an_example_without_nodes_says_what_to_set() {
     assert!(names.len() >= 4, "{names:?}");
     for name in names {
         let ended = Program::start_without_nodes(&name).ended().await;
-        assert_eq!((ended.code, ended.lines("set REDLOCK_NODES to ").len()), (Some(1), 1), "{name}: {ended:?}");
+        assert_eq!((ended.code, ended.lines("set REDLOCK_NODES=").len()), (Some(1), 1), "{name}: {ended:?}");
     }
 }
