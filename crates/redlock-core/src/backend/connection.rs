@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Answered, Call, Connect, Failure};
+use super::{Answered, Call, Connect, Failure, attempt::Attempt};
 use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 
 /// For how long a connection may leave every command without an answer before it is given up.
@@ -34,10 +34,6 @@ const JITTER: Duration = Duration::from_millis(250);
 
 /// For how long a server may load its data before it counts as the wrong one. After a restart it is the right one.
 const LOADS: Duration = Duration::from_secs(3);
-
-/// For how long a command waits for a connection that its client should have given up already. The client's own error
-/// says more.
-const GRACE: Duration = Duration::from_millis(50);
 
 /// Why a connection was of no use.
 enum Unanswered {
@@ -70,16 +66,6 @@ struct Current<C: Connect> {
     /// How old the connection becomes at least, even if the server may be the wrong one.
     stays: Duration,
 }
-
-/// A connection on its way, and then there or failed. All commands of the meantime share it, so that they make one
-/// connection between them and fail together.
-///
-/// The sender lives in the task that connects. The task of a connection stays until nobody holds the attempt any more, and
-/// goes before that only with its runtime: a channel that is closed, with no error in it, is a connection that is gone.
-struct Attempt<C: Connect>(watch::Receiver<Option<Outcome<C>>>);
-
-/// The connection, or why there is none and when to try again.
-type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
@@ -247,7 +233,7 @@ impl<C: Connect> Connection<C> {
         match &*current {
             Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
             _ => {
-                let attempt = self.connect(connect_timeout);
+                let attempt = Attempt::start(&self.client, connect_timeout, &self.has_tried);
                 *current = Some(Current {
                     attempt: attempt.clone(),
                     silent_since: None,
@@ -258,22 +244,6 @@ impl<C: Connect> Connection<C> {
                 attempt
             }
         }
-    }
-
-    fn connect(&self, connect_timeout: Duration) -> Attempt<C> {
-        let (sender, receiver) = watch::channel(None);
-        let connecting = self.client.connect(connect_timeout);
-        let (has_tried, pause) = (Arc::clone(&self.has_tried), self.client.pause());
-        tokio::spawn(async move {
-            let connection = connecting.await.map_err(|error| (error, Instant::now() + pause));
-            has_tried.store(true, Ordering::Relaxed);
-            let connected = connection.is_ok();
-            sender.send_replace(Some(connection));
-            if connected {
-                sender.closed().await;
-            }
-        });
-        Attempt(receiver)
     }
 
     /// Notes an answer, and gives up the connection if the server may be the `wrong` one.
@@ -343,47 +313,5 @@ impl<C: Connect> fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The client's own output may hold a password.
         f.debug_struct("Connection").finish_non_exhaustive()
-    }
-}
-
-impl<C: Connect> Attempt<C> {
-    /// The connection, or why there is none; nothing if the runtime went away while connecting.
-    async fn connection(&mut self, connect_timeout: Duration) -> Option<Result<C::Connection, NodeError>> {
-        let connected = self.0.borrow().clone();
-        let connected = match connected {
-            Some(connected) => connected,
-            // Rare: in a box, so that all other commands are smaller.
-            None => match Box::pin(timeout(connect_timeout + GRACE, self.0.wait_for(Option::is_some))).await {
-                Ok(connected) => connected.ok()?.clone()?,
-                // The runtime that connects may stand still, and then nobody there ends it in time.
-                Err(_) => return Some(Err(NodeError::no_connection(connect_timeout))),
-            },
-        };
-        Some(connected.map_err(|(error, _)| error))
-    }
-
-    /// Whether it has neither connected nor failed yet. Past the connect timeout, its runtime stands still.
-    fn is_unsettled(&self) -> bool {
-        self.0.borrow().is_none()
-    }
-
-    /// Whether a new command has to make a connection.
-    fn is_gone(&self) -> bool {
-        let is_closed = self.0.has_changed().is_err();
-        match &*self.0.borrow() {
-            Some(Ok(connection)) => is_closed || C::is_broken(connection),
-            Some(Err((_, next))) => Instant::now() >= *next,
-            None => is_closed,
-        }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
-    }
-}
-
-impl<C: Connect> Clone for Attempt<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }

@@ -11,6 +11,7 @@ pub mod script;
 mod node_url;
 mod node;
 mod connect;
+mod attempt;
 mod connection;
 mod in_flight;
 mod cluster;
