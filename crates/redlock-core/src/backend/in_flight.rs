@@ -23,6 +23,9 @@ struct State {
     count: usize,
     /// When the member last answered. With nothing in flight, it has nothing to answer.
     heard: Instant,
+    /// Whether the member has left a request without an answer while it was silent. Until it answers, one request at a
+    /// time finds out whether it does: another burst would only wait.
+    is_silent: bool,
 }
 
 /// A request, until it is dropped.
@@ -30,7 +33,7 @@ pub(super) struct Request<'a>(&'a InFlight);
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { count: 0, heard: Instant::now() }))
+        Self(Mutex::new(State { count: 0, heard: Instant::now(), is_silent: false }))
     }
 
     /// Counts one more request.
@@ -43,7 +46,8 @@ impl InFlight {
         if state.count == 0 {
             state.heard = Instant::now();
         }
-        if state.count >= MOST && state.heard.elapsed() >= SILENT {
+        let most = if state.is_silent { 1 } else { MOST };
+        if state.count >= most && (state.is_silent || state.heard.elapsed() >= SILENT) {
             let text = format!("{} earlier requests to this member of the cluster are still unanswered", state.count);
             return Err(NodeError::new(NodeErrorKind::Timeout, text).never_sent());
         }
@@ -61,9 +65,13 @@ impl Request<'_> {
     pub(super) fn end<A>(self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
         let is_silence =
             |error: &NodeError| matches!(error.kind(), NodeErrorKind::Timeout | NodeErrorKind::Unreachable);
-        if !answer.as_ref().is_err_and(is_silence) {
-            self.0.state().heard = Instant::now();
+        let mut state = self.0.state();
+        if answer.as_ref().is_err_and(is_silence) {
+            state.is_silent |= state.heard.elapsed() >= SILENT;
+        } else {
+            (state.heard, state.is_silent) = (Instant::now(), false);
         }
+        drop(state);
         answer
     }
 }
@@ -97,5 +105,24 @@ mod tests {
         tokio::time::advance(SILENT * 9).await;
         let all: Vec<_> = (0..=MOST).map(|_| in_flight.enter().unwrap()).collect();
         assert_eq!(all.len(), MOST + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_left_all_requests_unanswered_gets_one_at_a_time_until_it_answers() {
+        let in_flight = InFlight::new();
+        let burst: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
+        tokio::time::advance(SILENT).await;
+        for request in burst {
+            request.end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
+        }
+        for _ in 0..2 {
+            let probe = in_flight.enter().unwrap();
+            assert!(in_flight.enter().is_err());
+            tokio::time::advance(SILENT).await;
+            probe.end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
+        }
+        in_flight.enter().unwrap().end(Ok(())).unwrap();
+        let burst: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
+        assert_eq!(burst.len(), MOST);
     }
 }
