@@ -8,12 +8,13 @@ use std::{
 };
 
 use futures_util::stream::{self, StreamExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Answered, Call, Connect, Connection,
     connect::ClientAt,
     in_flight::InFlight,
+    slot_answers::SlotAnswers,
     slot_map::{Member, SlotMap},
 };
 use crate::{
@@ -29,6 +30,9 @@ const ASKED_AGAIN: Duration = Duration::from_millis(250);
 
 /// How many members are queried at the same time. The first answer counts, so a hung member delays nothing.
 const AT_ONCE: usize = 8;
+
+/// How long after the first answer of a cluster those of its other members in the URL are compared with it.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// The connections to the members of one Redis Cluster. Each is made when it is first needed.
 ///
@@ -237,47 +241,50 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    /// Learns from the first member that answers which one has which slots.
+    /// Learns from the first member that answers which one has which slots. The first time, other members of the URL may
+    /// answer for [`TOGETHER`] longer: those of another cluster are a mistake in the URL.
     async fn ask_members(&self, connect_timeout: Duration, response_timeout: Duration) -> Result<(), NodeError> {
         let members = self.known().members(&self.seeds);
+        let is_first = self.known().slots.is_none();
         let asked = stream::iter(members).map(async |member| {
             let linked = self.linked(&member);
             let nodes = linked.connection.command(&["CLUSTER", "NODES"], connect_timeout, response_timeout).await?;
             Ok((member, nodes.concat()))
         });
-        let mut answers = Box::pin(asked.buffer_unordered(AT_ONCE));
-        let (mut failure, mut last_resort) = (None, None);
-        while let Some(answer) = answers.next().await {
+        let mut asked = Box::pin(asked.buffer_unordered(AT_ONCE));
+        let (mut answers, mut until) = (SlotAnswers::default(), None);
+        loop {
+            let answer = match until {
+                None => asked.next().await,
+                Some(until) => timeout_at(until, asked.next()).await.ok().flatten(),
+            };
             match answer {
-                Ok((member, nodes)) => {
+                Some(Ok((member, nodes))) => {
                     let slots = SlotMap::read(&nodes, &member.host, self.by_name);
-                    if slots.owners().is_empty() {
-                        // It has left the cluster, or the cluster has no slots yet.
-                        let text =
-                            format!("CLUSTERDOWN {}:{} knows no member with hash slots", member.host, member.port);
-                        failure.get_or_insert(NodeError::new(NodeErrorKind::Other, text));
-                        continue;
+                    let known = self.known();
+                    let is_down = known.down.as_ref() == Some(&member);
+                    if let Err(error) = answers.count(member, slots, known.slots.as_ref(), is_down) {
+                        return Err(error.never_sent());
                     }
-                    // It may not see the others, and know of no failover: any other answer is better.
-                    if slots.is_cut_off() || self.known().down.as_ref() == Some(&member) {
-                        last_resort.get_or_insert(slots);
-                        continue;
-                    }
-                    self.learn(slots);
-                    return Ok(());
                 }
-                Err(error) => {
-                    failure.get_or_insert(error);
+                Some(Err(error)) => answers.failed(error),
+                None => break,
+            }
+            if answers.are_enough() {
+                if !is_first {
+                    break;
                 }
+                until.get_or_insert_with(|| Instant::now() + TOGETHER);
             }
         }
-        if let Some(slots) = last_resort {
-            self.learn(slots);
-            return Ok(());
+        match answers.best() {
+            Ok(slots) => self.learn(slots),
+            Err(error) => {
+                self.known().asked = Some(Instant::now());
+                return Err(error.never_sent());
+            }
         }
-        self.known().asked = Some(Instant::now());
-        let nobody = || NodeError::new(NodeErrorKind::Unreachable, "no member of the cluster is known");
-        Err(failure.unwrap_or_else(nobody).never_sent())
+        Ok(())
     }
 
     fn learn(&self, slots: SlotMap) {

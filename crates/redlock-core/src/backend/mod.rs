@@ -16,6 +16,7 @@ mod connection;
 mod in_flight;
 mod cluster;
 mod slot_map;
+mod slot_answers;
 mod sentinels;
 mod call;
 mod resolve;

@@ -1,6 +1,6 @@
 //! Which member of a Redis Cluster has which hash slots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How many hash slots a Redis Cluster has.
 const SLOTS: usize = 16384;
@@ -30,6 +30,8 @@ pub(super) struct SlotMap {
     names: HashMap<Member, Member>,
     /// How many owners do not answer the member that was queried.
     failing: usize,
+    /// The IDs of all members, also those without slots.
+    ids: HashSet<Box<str>>,
 }
 
 impl SlotMap {
@@ -37,10 +39,20 @@ impl SlotMap {
     /// its slots. A member that does not know its own address has that of the `asked` one. With `by_name`, members that
     /// announce a host name are known by it, because their certificates are.
     pub(super) fn read(nodes: &str, asked: &str, by_name: bool) -> Self {
-        let mut map = Self { owners: Vec::new(), slots: vec![NOBODY; SLOTS].into(), names: HashMap::new(), failing: 0 };
+        let mut map = Self {
+            owners: Vec::new(),
+            slots: vec![NOBODY; SLOTS].into(),
+            names: HashMap::new(),
+            failing: 0,
+            ids: HashSet::new(),
+        };
         for line in nodes.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
-            let [_, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
+            let [id, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
+            // Before a member has introduced itself, its ID is a random one.
+            if !flags.contains("handshake") {
+                map.ids.insert((*id).into());
+            }
             let Some(member) = member(address, asked, by_name).filter(|_| !flags.contains("noaddr")) else { continue };
             if by_name && let Some(numeric) = self::member(address, asked, false).filter(|numeric| *numeric != member) {
                 map.names.insert(numeric, member.clone());
@@ -67,6 +79,11 @@ impl SlotMap {
     /// The name of the member at this address, if it has announced one.
     pub(super) fn named(&self, address: &Member) -> Option<&Member> {
         self.names.get(address)
+    }
+
+    /// Whether both maps can be of one cluster: they name a member that has the same ID in both.
+    pub(super) fn shares_member(&self, other: &Self) -> bool {
+        !self.ids.is_disjoint(&other.ids)
     }
 
     /// Whether the member that was queried sees only a minority of the owners: the others may have elected new ones.
@@ -166,6 +183,18 @@ mod tests {
         ] {
             assert_eq!(SlotMap::read(&nodes(flags), "", false).is_cut_off(), is_cut_off, "{flags:?}");
         }
+    }
+
+    #[test]
+    fn maps_of_one_cluster_share_the_id_of_a_member() {
+        let map = |ids: &[&str]| {
+            let line = |id: &&str| format!("{id} 10.0.0.1:1@1 master - 0 0 1 connected 0\n");
+            SlotMap::read(&ids.iter().map(line).collect::<String>(), "", false)
+        };
+        assert!(map(&["a", "b"]).shares_member(&map(&["b", "c"])));
+        assert!(!map(&["a", "b"]).shares_member(&map(&["c"])));
+        let handshake = SlotMap::read("a 10.0.0.1:1@1 handshake - 0 0 1 connected\n", "", false);
+        assert!(!map(&["a"]).shares_member(&handshake));
     }
 
     #[test]

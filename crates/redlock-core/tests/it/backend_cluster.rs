@@ -262,10 +262,12 @@ async fn a_member_that_is_down_or_hung_delays_no_call_to_another() {
         call(&connected, FOO).await.unwrap();
         call(&connected, BAR).await.unwrap();
         network.put(1, server);
-        for node in [&connected, &open(&network, [1, 2]), &open(&network, [2, 1])] {
+        for (node, is_new) in [(&connected, false), (&open(&network, [1, 2]), true), (&open(&network, [2, 1]), true)] {
             let start = Instant::now();
             call(node, FOO).await.unwrap();
-            assert_eq!(start.elapsed(), ms(0), "{server:?}");
+            // Once, for whether it is a member of another cluster.
+            let is_compared = is_new && matches!(server, Server::Hangs);
+            assert_eq!(start.elapsed(), ms(if is_compared { 50 } else { 0 }), "{server:?}");
             let error = call(node, BAR).await.unwrap_err();
             assert!([NodeErrorKind::Unreachable, NodeErrorKind::Timeout].contains(&error.kind()), "{error:?}");
             let start = Instant::now();
@@ -302,6 +304,51 @@ async fn a_request_that_broke_at_the_old_primary_is_said_to_be_sent_again() {
     network.member(1, "", PROMOTED);
     network.member(3, "", PROMOTED);
     assert!(call(&node, FOO).await.unwrap());
+}
+
+/// Another cluster, of which this is the only member.
+const OTHER: &str = "x h:2@2 myself,master - 0 0 1 connected 0-16383\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_url_with_members_of_two_clusters_is_rejected() {
+    let network = Network::default();
+    network.member(1, "", NODES);
+    network.member(2, "", OTHER);
+    let node = open(&network, [1, 2]);
+    for _ in 0..2 {
+        let error = call(&node, FOO).await.unwrap_err();
+        assert!(format!("{error:?}").contains("are members of two clusters"), "{error:?}");
+    }
+    assert!(network.sent().iter().all(|what| !what.starts_with("script")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_address_another_cluster_has_taken_over_is_not_believed() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.put(2, Server::Breaks);
+    call(&node, FOO).await.unwrap_err();
+    network.member(2, "", OTHER);
+    network.member(1, "", PROMOTED);
+    network.member(3, "", PROMOTED);
+    sleep(ms(300)).await;
+    call(&node, FOO).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_was_replaced_as_a_whole_is_followed() {
+    let network = Network::default();
+    let node = cluster(&network);
+    call(&node, FOO).await.unwrap();
+    network.put(1, Server::Refuses);
+    network.put(2, Server::Breaks);
+    call(&node, FOO).await.unwrap_err();
+    network.member(2, "", OTHER);
+    sleep(ms(300)).await;
+    call(&node, BAR).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 2");
 }
 
 /// The second has been cut off from the others, of which the first was promoted.

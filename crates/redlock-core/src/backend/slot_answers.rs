@@ -1,0 +1,137 @@
+//! What the members of a Redis Cluster have answered about its hash slots, and which answer counts.
+
+use super::slot_map::{Member, SlotMap};
+use crate::node::{NodeError, NodeErrorKind};
+
+/// The answers so far: of each kind the first one, with the member that gave it.
+#[derive(Default)]
+pub(super) struct SlotAnswers {
+    good: Option<(Member, SlotMap)>,
+    /// Of a member that does not see most of the others, and may know of no failover.
+    cut_off: Option<(Member, SlotMap)>,
+    /// Of a member that knows none of the members that were known before.
+    stranger: Option<(Member, SlotMap)>,
+    failure: Option<NodeError>,
+}
+
+impl SlotAnswers {
+    /// Whether an answer is there than which no other is better.
+    pub(super) fn are_enough(&self) -> bool {
+        self.good.is_some()
+    }
+
+    pub(super) fn failed(&mut self, error: NodeError) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// Counts the answer of a member. `known` is the map so far. `is_down`: the member has answered `CLUSTERDOWN`.
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to another cluster than a member that has answered before: the URL names members of both.
+    pub(super) fn count(
+        &mut self,
+        member: Member,
+        slots: SlotMap,
+        known: Option<&SlotMap>,
+        is_down: bool,
+    ) -> Result<(), NodeError> {
+        let Member { host, port } = &member;
+        if slots.owners().is_empty() {
+            // It has left the cluster, or the cluster has no slots yet.
+            let text = format!("CLUSTERDOWN {host}:{port} knows no member with hash slots");
+            self.failed(NodeError::new(NodeErrorKind::Other, text));
+            return Ok(());
+        }
+        let place = if known.is_some_and(|known| !known.shares_member(&slots)) {
+            &mut self.stranger
+        } else {
+            let mut others = self.good.iter().chain(&self.cut_off);
+            if let Some((other, _)) = others.find(|(_, other)| !other.shares_member(&slots)) {
+                let text = format!(
+                    "{}:{} and {host}:{port} are members of two clusters: name the members of one",
+                    other.host, other.port
+                );
+                return Err(NodeError::new(NodeErrorKind::Other, text));
+            }
+            if slots.is_cut_off() || is_down { &mut self.cut_off } else { &mut self.good }
+        };
+        place.get_or_insert((member, slots));
+        Ok(())
+    }
+
+    /// The answer that counts, or why there is none.
+    pub(super) fn best(self) -> Result<SlotMap, NodeError> {
+        if let Some((_, slots)) = self.good.or(self.cut_off) {
+            return Ok(slots);
+        }
+        if let Some((Member { host, port }, slots)) = self.stranger {
+            tracing::warn!(host, port, "the cluster has been replaced: no member that was known before answers");
+            return Ok(slots);
+        }
+        let nobody = || NodeError::new(NodeErrorKind::Unreachable, "no member of the cluster is known");
+        Err(self.failure.unwrap_or_else(nobody))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(ids: &[&str], flags: &str) -> SlotMap {
+        let line = |(slot, id): (usize, &&str)| format!("{id} h:{slot}1@1 {flags} - 0 0 1 connected {slot}\n");
+        SlotMap::read(&ids.iter().enumerate().map(line).collect::<String>(), "", false)
+    }
+
+    fn member(port: u16) -> Member {
+        Member::new("h", port)
+    }
+
+    /// The number of owners in the answer that counts.
+    fn best(answers: SlotAnswers) -> usize {
+        answers.best().unwrap().owners().len()
+    }
+
+    #[test]
+    fn the_map_of_a_member_that_sees_the_others_counts_before_all_other_answers() {
+        let (known, mut answers) = (map(&["a", "b"], "master"), SlotAnswers::default());
+        answers.count(member(1), map(&["x"], "master"), Some(&known), false).unwrap();
+        answers.count(member(2), map(&["a", "b"], "master,fail"), Some(&known), false).unwrap();
+        answers.count(member(3), map(&["a", "b"], "master"), Some(&known), true).unwrap();
+        assert!(!answers.are_enough());
+        answers.count(member(4), map(&["b", "c", "d"], "master"), Some(&known), false).unwrap();
+        assert!(answers.are_enough());
+        assert_eq!(best(answers), 3);
+    }
+
+    #[test]
+    fn a_cluster_that_shares_no_member_counts_only_if_no_known_member_answers() {
+        let known = map(&["a"], "master");
+        for (last, owners) in [(None, 2), (Some("master,fail"), 1), (Some("master"), 1)] {
+            let mut answers = SlotAnswers::default();
+            answers.count(member(1), map(&["x", "y"], "master"), Some(&known), false).unwrap();
+            if let Some(flags) = last {
+                answers.count(member(2), map(&["a"], flags), Some(&known), false).unwrap();
+            }
+            assert_eq!(best(answers), owners, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn members_of_two_clusters_are_an_error_that_names_both() {
+        let mut answers = SlotAnswers::default();
+        answers.count(member(1), map(&["a"], "master"), None, false).unwrap();
+        answers.count(member(2), map(&["a", "b"], "master"), None, false).unwrap();
+        let error = answers.count(member(3), map(&["x"], "master"), None, false).unwrap_err();
+        assert!(format!("{error:?}").contains("h:1 and h:3 are members of two clusters"), "{error:?}");
+    }
+
+    #[test]
+    fn without_a_map_the_first_failure_is_the_error() {
+        let mut answers = SlotAnswers::default();
+        answers.count(member(1), map(&[], "master"), None, false).unwrap();
+        answers.failed(NodeErrorKind::Timeout.into());
+        assert!(format!("{:?}", answers.best().err()).contains("CLUSTERDOWN h:1 knows no member"));
+        assert_eq!(SlotAnswers::default().best().err().unwrap().kind(), NodeErrorKind::Unreachable);
+    }
+}
