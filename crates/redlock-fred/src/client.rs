@@ -64,7 +64,7 @@ enum Link {
 impl backend::RedisClient for RedisClient {
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError> {
         url.check(FEATURES)?;
-        Ok(Self { name: url.name(), ..Self::own(config(url)?, url.keepalive) })
+        Ok(Self { name: url.name(), ..Self::own(config(url)?, url.keepalive, url.idle_limit) })
     }
 
     fn name(&self) -> &str {
@@ -175,7 +175,7 @@ impl backend::RedisClient for RedisClient {
 
 impl From<Config> for RedisClient {
     fn from(config: Config) -> Self {
-        Self::own(config, Some(NodeUrl::DEFAULT_KEEPALIVE))
+        Self::own(config, Some(NodeUrl::DEFAULT_KEEPALIVE), Some(NodeUrl::DEFAULT_IDLE_LIMIT))
     }
 }
 
@@ -195,7 +195,7 @@ impl From<Pool> for RedisClient {
 impl RedisClient {
     /// A client with connections of its own. fred's support of sentinels and clusters is not used for them: it waits for
     /// each sentinel in turn, and has no connection to a cluster while any member is down.
-    fn own(config: Config, keepalive: Option<Duration>) -> Self {
+    fn own(config: Config, keepalive: Option<Duration>, idle_limit: Option<Duration>) -> Self {
         let (server, passwords) = (config.server.clone(), passwords(&config));
         let connector = Connector::new(config.clone(), keepalive);
         let hosts = server.hosts().into_iter().map(|server| (server.host.to_string(), server.port));
@@ -203,7 +203,7 @@ impl RedisClient {
             ServerConfig::Clustered { .. } => {
                 let by_name = is_tls(&config);
                 let cluster = backend::Cluster::new(hosts, by_name, move |host, port| connector.member(host, port));
-                Link::Members(Box::new(Members { cluster, passwords }))
+                Link::Members(Box::new(Members { cluster: cluster.with_idle_limit(idle_limit), passwords }))
             }
             ServerConfig::Sentinel { service_name, .. } => {
                 let sentinels = connector.of_sentinels();
@@ -213,9 +213,10 @@ impl RedisClient {
                     |host, port| sentinels.at(host, port),
                     move |host, port| connector.at(host, port),
                 );
-                Link::Service(Box::new(Service { connection: Connection::new(service), passwords }))
+                let connection = Connection::new(service).with_idle_limit(idle_limit);
+                Link::Service(Box::new(Service { connection, passwords }))
             }
-            _ => Link::Own(Box::new(Connection::new(connector))),
+            _ => Link::Own(Box::new(Connection::new(connector).with_idle_limit(idle_limit))),
         };
         Self::new(&config, link)
     }

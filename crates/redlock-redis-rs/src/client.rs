@@ -232,13 +232,17 @@ impl RedisClient {
                 let sentinel = |host: &str, port| Connector::at(&sentinel, host, port);
                 let server = move |host: &str, port| Connector::at(&server, host, port);
                 let service = BehindSentinels::new(sentinels, &service, sentinel, server);
-                Link::Service(Box::new(Connection::new(service)))
+                Link::Service(Box::new(Connection::new(service).with_idle_limit(url.idle_limit)))
             }
             NodeAddress::Cluster { members, tls } => {
                 let member = move |host: &str, port| Connector::at(&server, host, port);
-                Link::Members(Box::new(backend::Cluster::new(members, tls, member)))
+                let members = backend::Cluster::new(members, tls, member);
+                Link::Members(Box::new(members.with_idle_limit(url.idle_limit)))
             }
-            _ => Link::Own(Box::new(Connection::new(Connector::Server(Box::new(server))))),
+            _ => {
+                let connection = Connection::new(Connector::Server(Box::new(server)));
+                Link::Own(Box::new(connection.with_idle_limit(url.idle_limit)))
+            }
         };
         let passwords = [&url.password, &url.sentinel_password].into_iter().flatten().cloned().collect();
         Ok(Self { name: url.name(), link, passwords })

@@ -218,6 +218,54 @@ pub(super) async fn idle_connections_are_kept_alive(lab: &Lab) {
     }
 }
 
+pub(super) async fn a_path_that_forgot_an_idle_connection_costs_no_vote(lab: &Lab) {
+    let (url, forget) = forgetful(lab.site(0).port()).await;
+    let node = lab.open(&format!("{url}?idle_limit=1s&keepalive=off&response_timeout=4s"));
+    let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(9)).build().unwrap();
+    let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
+
+    forget.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let lock = redlock.try_acquire("r", TTL).await.unwrap().expect("nobody else has it");
+    assert!(lab.value(0, "r").await.is_some());
+    // Whether the release is sent twice depends on the speed of the machine.
+    let _ = lock.release().await;
+    assert_eq!(lab.value(0, "r").await, None);
+}
+
+/// Passes everything on to a server. When told so, it forgets the connections that exist, without closing them.
+async fn forgetful(port: u16) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let forget = Arc::new(AtomicBool::new(false));
+    let forgets = Arc::clone(&forget);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let is_kept = forgets.load(Ordering::SeqCst);
+            let forgets = Arc::clone(&forgets);
+            tokio::spawn(async move {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let ((mut requests, mut to_client), (mut answers, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                let pass_on = async {
+                    let mut request = [0; 4096];
+                    while let Ok(read @ 1..) = requests.read(&mut request).await {
+                        let is_forgotten = !is_kept && forgets.load(Ordering::SeqCst);
+                        if !is_forgotten && to_server.write_all(&request[..read]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = pass_on => {}
+                    _ = tokio::io::copy(&mut answers, &mut to_client) => {}
+                }
+            });
+        }
+    });
+    (url, forget)
+}
+
 /// Of each connection to this port, whether the system checks it while it is idle; nothing while one is in use.
 fn keepalive_timers(port: u16) -> Option<Vec<bool>> {
     const ESTABLISHED: &str = "01";

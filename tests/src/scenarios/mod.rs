@@ -291,6 +291,7 @@ scenarios! { ON_SERVERS, true:
         a_user_without_a_password_never_becomes_another_user,
         a_password_for_a_server_without_one_is_no_error,
         idle_connections_are_kept_alive,
+        a_path_that_forgot_an_idle_connection_costs_no_vote,
         a_name_that_leads_to_another_server_is_followed,
         a_node_far_away_grants_the_first_attempt,
         a_node_outlives_the_runtime_that_connected_it,

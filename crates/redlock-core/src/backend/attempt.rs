@@ -1,6 +1,7 @@
 //! A connection that is being made, and then is there or has failed.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -61,6 +62,13 @@ impl<C: Connect> Attempt<C> {
             },
         };
         Some(connected.map_err(|(error, _)| error))
+    }
+
+    /// Waits until it has connected; for ever if it fails.
+    pub(super) async fn connected(&mut self) {
+        if self.0.wait_for(|outcome| matches!(outcome, Some(Ok(_)))).await.is_err() {
+            pending().await
+        }
     }
 
     /// Whether it has neither connected nor failed yet. After the connect timeout, its runtime stands still.

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Answered, Call, Connect, Connection,
+    Answered, Call, Connect, Connection, NodeUrl,
     connect::ClientAt,
     in_flight::InFlight,
     slot_answers::SlotAnswers,
@@ -42,6 +42,7 @@ pub struct Cluster<C: Connect> {
     seeds: Vec<Member>,
     client: Box<ClientAt<C>>,
     by_name: bool,
+    idle_limit: Option<Duration>,
     /// Locked only to look or to change, never across an `await`.
     known: Mutex<Known<C>>,
     /// Held during a query of the members about the slots.
@@ -78,9 +79,16 @@ impl<C: Connect> Cluster<C> {
             seeds: seeds.into_iter().map(|(host, port)| Member { host, port }).collect(),
             client: Box::new(client),
             by_name,
+            idle_limit: Some(NodeUrl::DEFAULT_IDLE_LIMIT),
             known: Mutex::new(known),
             asking: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Sets the idle limit of the connection to each member, as [`Connection::with_idle_limit`] does.
+    #[must_use]
+    pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
+        Self { idle_limit, ..self }
     }
 
     /// Whether no member has been queried yet.
@@ -324,7 +332,7 @@ impl<C: Connect> Cluster<C> {
         if let Some(linked) = known.members.get(member) {
             return Arc::clone(linked);
         }
-        let connection = Connection::new((self.client)(&member.host, member.port));
+        let connection = Connection::new((self.client)(&member.host, member.port)).with_idle_limit(self.idle_limit);
         let linked = Arc::new(Linked { connection, in_flight: InFlight::new() });
         known.members.insert(member.clone(), Arc::clone(&linked));
         linked

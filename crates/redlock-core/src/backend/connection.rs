@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Answered, Call, Connect, Failure, attempt::Attempt};
+use super::{Answered, Call, Connect, Failure, NodeUrl, attempt::Attempt};
 use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 
 /// For how long a connection may leave every command without an answer before it is given up.
@@ -46,6 +46,8 @@ enum Unanswered {
 /// A node's connection.
 pub struct Connection<C: Connect> {
     client: C,
+    /// After how long without an answer the connection is idle.
+    idle_limit: Option<Duration>,
     /// Locked only to look or to swap, never across an `await`.
     current: Mutex<Option<Current<C>>>,
     /// Whether the first connection was made, or has failed.
@@ -58,6 +60,10 @@ pub struct Connection<C: Connect> {
 
 struct Current<C: Connect> {
     attempt: Attempt<C>,
+    /// When the last command was sent that was answered, or when the connection was begun.
+    answered: Instant,
+    /// A second connection, from when the first was idle for too long until that answers again.
+    successor: Option<Attempt<C>>,
     /// When the first command was sent of those that timed out since the last answer.
     silent_since: Option<Instant>,
     /// Since when the server has answered only that it loads its data.
@@ -67,16 +73,39 @@ struct Current<C: Connect> {
     stays: Duration,
 }
 
+impl<C: Connect> Current<C> {
+    fn new(attempt: Attempt<C>) -> Self {
+        let now = Instant::now();
+        Self {
+            attempt,
+            answered: now,
+            successor: None,
+            silent_since: None,
+            loading_since: None,
+            made: now,
+            stays: RESOLVED_AGAIN + jitter(),
+        }
+    }
+}
+
 impl<C: Connect> Connection<C> {
     /// Connects when it is first used.
     pub fn new(client: C) -> Self {
         Self {
             client,
+            idle_limit: Some(NodeUrl::DEFAULT_IDLE_LIMIT),
             current: Mutex::new(None),
             has_tried: Arc::default(),
             has_succeeded: AtomicBool::new(false),
             left: watch::Sender::default(),
         }
+    }
+
+    /// Sets the idle limit. Once nothing has been answered for this long, the next command is also sent over a second
+    /// connection, if that is there before the answer. `None`: never. Default: [`NodeUrl::DEFAULT_IDLE_LIMIT`].
+    #[must_use]
+    pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
+        Self { idle_limit, ..self }
     }
 
     /// The client that connects.
@@ -95,6 +124,9 @@ impl<C: Connect> Connection<C> {
     /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For some time after a
     /// connect that failed, by [`Connect::pause`], no other is tried: its error is the answer. Under load, every lock would
     /// otherwise try a node that is down.
+    ///
+    /// Over a connection that has been idle for the [idle limit](Self::with_idle_limit), a command is sent again as soon as a second
+    /// connection is there: a path that has forgotten the first one says nothing.
     ///
     /// If the server says that it is a replica, has been loading for some seconds, or requires a password although
     /// earlier commands have succeeded, the name may lead to another server by now. The connection is then replaced, at
@@ -168,7 +200,7 @@ impl<C: Connect> Connection<C> {
         F: Future<Output = Result<A, Failure>>,
     {
         let started = Instant::now();
-        let sent_before = match self.carry_out_once(connect_timeout, &run).await {
+        let sent_before = match self.carry_out_once(started, connect_timeout, &run).await {
             Ok(answer) => return Ok((answer, false)),
             Err(Unanswered::Failed(error)) => return Err(error),
             Err(Unanswered::Gone { sent, .. }) => sent,
@@ -176,7 +208,7 @@ impl<C: Connect> Connection<C> {
         let bound = connect_timeout.saturating_add(response_timeout);
         let left = bound.saturating_sub(started.elapsed());
         // Rare: in a box, so that all other commands are smaller.
-        match timeout(left, Box::pin(self.carry_out_once(connect_timeout, &run))).await {
+        match timeout(left, Box::pin(self.carry_out_once(Instant::now(), connect_timeout, &run))).await {
             Ok(Ok(answer)) => Ok((answer, sent_before)),
             Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) if sent_before => {
                 Err(error.perhaps_sent())
@@ -188,24 +220,30 @@ impl<C: Connect> Connection<C> {
 
     async fn carry_out_once<A, F>(
         &self,
+        started: Instant,
         connect_timeout: Duration,
         run: impl Fn(C::Connection) -> F,
     ) -> Result<A, Unanswered>
     where
         F: Future<Output = Result<A, Failure>>,
     {
-        let mut attempt = self.attempt(connect_timeout);
+        let (mut attempt, successor) = self.attempt(started, connect_timeout);
         let (error, sent) = match attempt.connection(connect_timeout).await {
             Some(Ok(connection)) => {
                 let sent = Instant::now();
-                match run(connection).await {
+                let reply = match successor {
+                    None => run(connection).await,
+                    // Rare: in a box, so that all other commands are smaller.
+                    Some(successor) => Box::pin(before(run(connection), successor)).await,
+                };
+                match reply {
                     Ok(reply) => {
                         self.has_succeeded.store(true, Ordering::Relaxed);
-                        self.answered(&attempt, None);
+                        self.answered(&attempt, sent, None);
                         return Ok(reply);
                     }
                     Err(Failure::Answered(error)) => {
-                        self.answered(&attempt, error.wrong_server());
+                        self.answered(&attempt, sent, error.wrong_server());
                         return Err(Unanswered::Failed(error));
                     }
                     Err(Failure::Silent(error)) => {
@@ -227,30 +265,33 @@ impl<C: Connect> Connection<C> {
         Err(Unanswered::Gone { error, sent })
     }
 
-    /// The connection in use, or a new one.
-    fn attempt(&self, connect_timeout: Duration) -> Attempt<C> {
+    /// The connection in use, or a new one. If nothing has been answered over it for the idle limit, also a successor,
+    /// which all commands share until the connection in use answers.
+    fn attempt(&self, now: Instant, connect_timeout: Duration) -> (Attempt<C>, Option<Attempt<C>>) {
+        let start = || Attempt::start(&self.client, connect_timeout, &self.has_tried);
         let mut current = self.current();
-        match &*current {
-            Some(Current { attempt, .. }) if !attempt.is_gone() => attempt.clone(),
+        match &mut *current {
+            Some(used) if !used.attempt.is_gone() => {
+                let is_idle = |limit| now.saturating_duration_since(used.answered) >= limit;
+                if used.successor.is_none() && !used.attempt.is_unsettled() && self.idle_limit.is_some_and(is_idle) {
+                    used.successor = Some(start());
+                }
+                (used.attempt.clone(), used.successor.clone())
+            }
             _ => {
-                let attempt = Attempt::start(&self.client, connect_timeout, &self.has_tried);
-                *current = Some(Current {
-                    attempt: attempt.clone(),
-                    silent_since: None,
-                    loading_since: None,
-                    made: Instant::now(),
-                    stays: RESOLVED_AGAIN + jitter(),
-                });
-                attempt
+                let attempt = start();
+                *current = Some(Current::new(attempt.clone()));
+                (attempt, None)
             }
         }
     }
 
     /// Notes an answer, and gives up the connection if the server may be the `wrong` one.
-    fn answered(&self, attempt: &Attempt<C>, wrong: Option<WrongServer>) {
+    fn answered(&self, attempt: &Attempt<C>, sent: Instant, wrong: Option<WrongServer>) {
         let mut current = self.current();
         let Some(answering) = current.as_mut().filter(|current| current.attempt.is(attempt)) else { return };
-        answering.silent_since = None;
+        answering.answered = answering.answered.max(sent);
+        (answering.silent_since, answering.successor) = (None, None);
         let is_wrong = match wrong {
             Some(WrongServer::Replica) => true,
             Some(WrongServer::Password) => self.has_succeeded.load(Ordering::Relaxed),
@@ -275,9 +316,13 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Lets go of a broken connection, unless another command has already replaced it.
+    /// Gives up a broken connection, unless another command has already replaced it. Its successor takes its place, if
+    /// it has one.
     fn give_up(&self, attempt: &Attempt<C>) {
-        self.current().take_if(|current| current.attempt.is(attempt));
+        let mut current = self.current();
+        if let Some(broken) = current.take_if(|current| current.attempt.is(attempt)) {
+            *current = broken.successor.map(Current::new);
+        }
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Current<C>>> {
@@ -299,6 +344,22 @@ impl<W: WakeUps> WakeUps for UntilLeft<W> {
             // Its node may be gone, and is not the wrong one then.
             Ok(()) = self.left.changed() => None,
             message = self.wake_ups.next() => message,
+        }
+    }
+}
+
+/// The answer, unless the successor of the connection is there first: the path may have forgotten a connection that was
+/// idle for long, and says nothing.
+async fn before<C: Connect, A>(
+    answer: impl Future<Output = Result<A, Failure>>,
+    mut successor: Attempt<C>,
+) -> Result<A, Failure> {
+    select! {
+        biased;
+        answer = answer => answer,
+        () = successor.connected() => {
+            let text = "no answer over a connection that had been idle";
+            Err(Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, text)))
         }
     }
 }

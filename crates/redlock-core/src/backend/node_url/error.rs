@@ -90,8 +90,8 @@ pub(super) enum Why {
     #[error("the user or the password seems to contain `#`, `/` or `?`: percent-encode them, for example `/` as `%2F`")]
     NotEncoded,
     #[error(
-        "an option is none of connect_timeout, response_timeout, keepalive, db, user, password, DialTimeout, ReadTimeout, \
-         WriteTimeout, and with sentinels sentinel_user, sentinel_password"
+        "an option is none of connect_timeout, response_timeout, keepalive, idle_limit, db, user, password, DialTimeout, \
+         ReadTimeout, WriteTimeout, and with sentinels sentinel_user, sentinel_password"
     )]
     Option,
     #[error("a timeout is no positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]

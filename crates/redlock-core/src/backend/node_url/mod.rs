@@ -39,6 +39,7 @@ use self::{
 /// | `connect_timeout` | bound on connecting, as `200ms` or `1s` | 1 s |
 /// | `response_timeout` | bound on one answer | 1 s |
 /// | `keepalive` | idle time after which TCP checks the connection, or `off` | 30 s |
+/// | `idle_limit` | time without an answer after which the next command is also sent over a new connection, if the old one does not answer before that is made; or `off` | 1 min |
 /// | `sentinel_user`, `sentinel_password` | the login to the sentinels; also `sentinelUsername`, `sentinelPassword` | none |
 /// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the greater of the last two is the response timeout | |
 #[derive(Clone, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct NodeUrl {
     pub response_timeout: Duration,
     /// After how long without traffic TCP checks a connection. None: it never does.
     pub keepalive: Option<Duration>,
+    /// After how long without an answer a connection is not relied on alone. None: it always is.
+    pub idle_limit: Option<Duration>,
 }
 
 impl fmt::Debug for NodeUrl {
@@ -76,6 +79,7 @@ impl fmt::Debug for NodeUrl {
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("keepalive", &self.keepalive)
+            .field("idle_limit", &self.idle_limit)
             .finish()
     }
 }
@@ -89,6 +93,10 @@ impl NodeUrl {
     /// The time without traffic after which TCP checks a connection, unless the URL says otherwise. It keeps paths open
     /// that forget idle connections, and finds a dead server within a minute.
     pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
+
+    /// The time without an answer after which a connection is not relied on alone, unless the URL says otherwise. Paths
+    /// forget idle connections after some minutes, and a keepalive may be lost or switched off.
+    pub const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60);
 
     /// Reads a URL.
     ///
@@ -125,6 +133,7 @@ impl NodeUrl {
             connect_timeout: Self::DEFAULT_TIMEOUT,
             response_timeout: Self::DEFAULT_TIMEOUT,
             keepalive: Some(Self::DEFAULT_KEEPALIVE),
+            idle_limit: Some(Self::DEFAULT_IDLE_LIMIT),
         };
         if !db.is_empty() {
             node.db = db.parse().map_err(|_| fail(not_a_database(db)))?;
@@ -138,6 +147,8 @@ impl NodeUrl {
                 "response_timeout" => node.response_timeout = duration(&value).map_err(bad)?,
                 "keepalive" if value == "off" => node.keepalive = None,
                 "keepalive" => node.keepalive = Some(duration(&value).map_err(bad)?),
+                "idle_limit" if value == "off" => node.idle_limit = None,
+                "idle_limit" => node.idle_limit = Some(duration(&value).map_err(bad)?),
                 "DialTimeout" => node.connect_timeout = nanoseconds(&value).map_err(bad)?,
                 "ReadTimeout" | "WriteTimeout" => {
                     go_response_timeout = go_response_timeout.max(Some(nanoseconds(&value).map_err(bad)?));
@@ -210,6 +221,12 @@ impl NodeUrl {
         Self { keepalive, ..self }
     }
 
+    /// Sets after how long without an answer a connection is not relied on alone.
+    #[must_use]
+    pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
+        Self { idle_limit, ..self }
+    }
+
     /// Checks what the setters were given, and whether the backend was built with what the URL needs. For backends, which
     /// call it when they open a node.
     ///
@@ -219,7 +236,7 @@ impl NodeUrl {
     pub fn check(&self, features: UrlFeatures) -> Result<(), NodeUrlError> {
         if self.connect_timeout.is_zero()
             || self.response_timeout.is_zero()
-            || self.keepalive.is_some_and(|it| it.is_zero())
+            || [self.keepalive, self.idle_limit].into_iter().flatten().any(|it| it.is_zero())
         {
             return Err(self.error(Why::ZeroTimeout));
         }

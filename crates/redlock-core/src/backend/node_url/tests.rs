@@ -55,6 +55,16 @@ fn timeouts_can_be_set_each_by_itself() {
 }
 
 #[test]
+fn a_connection_is_relied_on_alone_for_a_minute_unless_the_url_says_otherwise() {
+    assert_eq!(parse("redis://a").idle_limit, Some(Duration::from_secs(60)));
+    assert_eq!(parse("redis://a?idle_limit=5m").idle_limit, Some(Duration::from_secs(300)));
+    assert_eq!(parse("redis://a?idle_limit=off").idle_limit, None);
+    assert_eq!(parse("redis://a").with_idle_limit(None).idle_limit, None);
+    assert!(NodeUrl::parse("redis://a?idle_limit=0s").is_err());
+    assert!(parse("redis://a").with_idle_limit(Some(Duration::ZERO)).check(UrlFeatures::default()).is_err());
+}
+
+#[test]
 fn keepalive_is_on_unless_it_is_switched_off() {
     assert_eq!(parse("redis://a").keepalive, Some(Duration::from_secs(30)));
     assert_eq!(parse("redis://a?keepalive=5s").keepalive, Some(Duration::from_secs(5)));

@@ -1,5 +1,7 @@
 //! One connection for all commands: when it is made, shared, made again and given up. Over a client without a server.
 
+mod idle;
+
 use std::{
     collections::VecDeque,
     pin::pin,
