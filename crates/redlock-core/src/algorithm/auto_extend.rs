@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Drift, Ttl, readable::Readable};
 
-/// How a lock is extended while it is held, without anybody asking (the field's "watchdog").
+/// How a lock is extended automatically while it is held (often called a "watchdog").
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,20 +27,21 @@ impl AutoExtend {
     /// The longest lifetime by default: one hour.
     pub const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-    /// The time between two extends, less up to a tenth at random so that many locks spread out. At least 20 ms; and at
-    /// least a node timeout below the validity, or an extend would come too late. Default: a third of the ttl.
+    /// Sets the time between two extends, less up to a tenth at random so that many locks spread out. At least 20 ms;
+    /// and at least a node timeout below the validity, or an extend would come too late. Default: a third of the TTL.
     pub fn period(self, period: Duration) -> Self {
         Self { period: Some(period), ..self }
     }
 
-    /// How long the lock is kept at most, counted from the acquire, or from the [resume](crate::Redlock::resume) in
-    /// this process: work that hangs for ever must not hold its lock for ever. At least the ttl. It may end up to a
-    /// tenth of a period sooner. `Duration::MAX`: for as long as it is held. Default: [`AutoExtend::MAX_LIFETIME`], one hour, or the ttl if that is longer.
+    /// Sets how long the lock is extended at most, counted from the acquire, or from the
+    /// [resume](crate::Redlock::resume) in this process: work that hangs forever must not hold its lock forever. At
+    /// least the TTL. The lock may end up to a tenth of a period sooner. `Duration::MAX`: for as long as it is held.
+    /// Default: [`AutoExtend::MAX_LIFETIME`], one hour, or the TTL if that is longer.
     pub fn max_lifetime(self, max_lifetime: Duration) -> Self {
         Self { max_lifetime: Some(max_lifetime), ..self }
     }
 
-    /// Without a longest lifetime of the caller's, the lock is kept for this time at least.
+    /// Makes the default lifetime at least this time. A lifetime that the caller has set is kept.
     pub(crate) fn default_lifetime_at_least(self, time: Duration) -> Self {
         match self.max_lifetime {
             None if time > Self::MAX_LIFETIME => self.max_lifetime(time),
@@ -48,16 +49,16 @@ impl AutoExtend {
         }
     }
 
-    /// How long a lock with this ttl that is kept so lives at most, counted from the acquire.
+    /// Returns how long a lock with this TTL and these options lives at most, counted from the acquire.
     pub(crate) fn longest(self, ttl: Duration) -> Duration {
         self.max_lifetime.unwrap_or(Self::MAX_LIFETIME.max(ttl))
     }
 
-    /// What this means at a ttl, with this allowance for drift and a node timeout.
+    /// Returns the schedule for a TTL, an allowance for drift and a node timeout.
     ///
     /// # Errors
     ///
-    /// If the period is too short or too long, or the lifetime is below the ttl.
+    /// If the period is too short or too long, or the lifetime is below the TTL.
     pub fn schedule(self, ttl: Ttl, drift: Drift, node_timeout: Duration) -> Result<Schedule, AutoExtendError> {
         let period = self.period.unwrap_or(ttl.trusted() / 3);
         let longest = drift.validity(ttl, node_timeout);
@@ -75,7 +76,7 @@ impl AutoExtend {
     }
 }
 
-/// When a lock is extended: [`AutoExtend`] at one ttl.
+/// When a lock is extended: [`AutoExtend`] at one TTL.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     ttl: Ttl,
@@ -85,12 +86,12 @@ pub struct Schedule {
     max_lifetime: Duration,
 }
 
-/// What a [`Schedule`] says.
+/// The next step of a [`Schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upkeep {
-    /// The next extend begins after so long.
+    /// The next extend begins after this time.
     After(Duration),
-    /// No extend is of use any more: the lock is lost, or its longest lifetime ends about when its validity does.
+    /// No further extend is of use: the lock is lost, or its longest lifetime ends about when its validity does.
     Over,
 }
 
@@ -98,22 +99,22 @@ impl Schedule {
     /// The shortest pause between two extends.
     pub const SHORTEST: Duration = Duration::from_millis(20);
 
-    /// When the first extend begins, of a lock of this age with so much validity left: a period after the acquire, or
-    /// after the last extend that somebody asked for. Where that is past, at once.
+    /// Returns when the first extend begins, for a lock of this age with this much validity left: a period after the
+    /// acquire, or after the last extend that the caller requested. If that time is past, at once.
     #[must_use]
     pub fn first(&self, age: Duration, left: Duration, random: u64) -> Upkeep {
         let since = self.drift.validity(self.ttl, Duration::ZERO).saturating_sub(left);
         self.upkeep(age, left, self.within_period(random).saturating_sub(since))
     }
 
-    /// What follows an extend: for a lock of this age with so much validity left; `extended` tells whether it
-    /// succeeded. `random` chooses within the jitter.
+    /// Returns what follows an extend, for a lock of this age with this much validity left. `extended` says whether the
+    /// extend succeeded. `random` chooses within the jitter.
     #[must_use]
     pub fn next(&self, age: Duration, left: Duration, extended: bool, random: u64) -> Upkeep {
         let pause = if extended {
             self.within_period(random)
         } else {
-            // Ever sooner as the end comes nearer, so that several tries fit in.
+            // The pauses become shorter towards the end, so that several tries fit in.
             let pause = (left / 4).clamp(Self::SHORTEST, self.period);
             less(pause, pause / 2, random)
         };
@@ -134,7 +135,7 @@ impl Schedule {
         }
     }
 
-    /// Whether an extend to this ttl, which the lifetime has cut, gives more than is left.
+    /// Whether an extend to this TTL, which the lifetime has shortened, gives more than is left.
     fn is_worth_it(&self, ttl: Duration, left: Duration) -> bool {
         Ttl::new(ttl).is_ok_and(|ttl| {
             self.drift.validity(ttl, Duration::ZERO) > left.saturating_add(self.period / 10)
@@ -142,24 +143,24 @@ impl Schedule {
         })
     }
 
-    /// Fails if a lock of this age is not to be extended any more.
+    /// Fails if a lock of this age must not be extended any more.
     ///
     /// # Errors
     ///
-    /// If it is as old as it may become.
+    /// If it has reached its longest lifetime.
     pub fn check(&self, age: Duration) -> Result<(), AutoExtendError> {
         let max_lifetime = self.max_lifetime;
         if age < max_lifetime { Ok(()) } else { Err(AutoExtendError::LifetimeOver { age, max_lifetime }) }
     }
 
-    /// The ttl to extend to at this age: the full one, unless the lifetime ends before.
+    /// Returns the TTL to extend to at this age: the full one, unless the lifetime ends before.
     #[must_use]
     pub fn ttl(&self, age: Duration) -> Duration {
         self.ttl.trusted().min(self.max_lifetime.saturating_sub(age))
     }
 }
 
-/// A pause, less so much at most.
+/// Shortens a pause by up to `jitter`.
 fn less(pause: Duration, jitter: Duration, random: u64) -> Duration {
     let share = (random % 1024) as u32;
     pause.saturating_sub(jitter / 1024 * share)
@@ -186,18 +187,18 @@ pub enum AutoExtendError {
     PeriodTooLong {
         /// The period.
         period: Duration,
-        /// What the ttl leaves after drift and a node timeout.
+        /// The time that the TTL leaves after drift and a node timeout.
         longest: Duration,
     },
-    /// The longest lifetime is below the ttl, which the lock lives anyway.
+    /// The longest lifetime is below the TTL, which the lock lives anyway.
     #[error("the longest lifetime of {max_lifetime:?} is below the ttl of {ttl:?}: take a shorter ttl")]
     LifetimeTooShort {
         /// The longest lifetime.
         max_lifetime: Duration,
-        /// The ttl.
+        /// The TTL.
         ttl: Duration,
     },
-    /// The lock has lived for its longest lifetime already. It is kept as it was before.
+    /// The lock has reached its longest lifetime already. It keeps its earlier settings.
     #[error(
         "the lock is {age} old, and its longest lifetime is {max_lifetime:?}: it cannot be extended further",
         age = Readable(*age)
@@ -208,7 +209,7 @@ pub enum AutoExtendError {
         /// The longest lifetime.
         max_lifetime: Duration,
     },
-    /// The lock has ended, and is not revived; [`Lock::check`](crate::Lock::check) tells why.
+    /// The lock has ended and is not revived; [`Lock::check`](crate::Lock::check) returns why.
     #[error("the lock has ended: it is not revived")]
     Ended,
 }
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_told() {
+    fn options_that_cannot_work_are_errors() {
         let short = AutoExtend::default().max_lifetime(secs(29));
         let error = AutoExtendError::LifetimeTooShort { max_lifetime: secs(29), ttl: secs(30) };
         assert_eq!(schedule(short), Err(error));
@@ -262,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_when_the_lifetime_gives_no_more_than_is_left() {
+    fn auto_extend_is_over_when_the_lifetime_gives_no_more_than_is_left() {
         let hour = schedule(AutoExtend::default()).unwrap();
-        // Ten seconds later there are twenty left, of lock and of lifetime.
+        // Ten seconds later, lock and lifetime both have twenty left.
         assert_eq!(hour.next(secs(3570), secs(29), true, 0), Upkeep::Over);
         assert_eq!(hour.next(secs(3569), secs(29), true, 0), Upkeep::Over, "less than a tenth of a period more");
         assert_eq!(hour.next(secs(3560), secs(29), true, 0), Upkeep::After(secs(10)));
         assert_eq!(hour.next(secs(5000), secs(1), true, 0), Upkeep::Over);
-        // It was extended for longer, once: that must not end the upkeep.
+        // One extend was longer than the others: that must not end auto-extend.
         assert_eq!(hour.next(secs(60), secs(100), true, 0), Upkeep::After(secs(10)));
-        // What is left of the lifetime is of no use with this node timeout.
+        // With this node timeout, the rest of the lifetime is of no use.
         assert_eq!(hour.next(secs(3595), Duration::from_millis(50), false, 0), Upkeep::After(Schedule::SHORTEST));
         assert_eq!(hour.next(secs(3599), Duration::from_millis(50), false, 0), Upkeep::Over);
         let whole = AutoExtend::default().max_lifetime(secs(30));
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_extend_is_tried_again_ever_sooner() {
+    fn a_failed_extend_is_tried_again_after_shorter_and_shorter_pauses() {
         let schedule = schedule(AutoExtend::default()).unwrap();
         let after = |left| schedule.next(secs(60), left, false, 0);
         assert_eq!(after(secs(29)), Upkeep::After(Duration::from_millis(7250)));
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_kept_from_late_on_is_extended_a_period_after_its_last_extend_or_at_once() {
+    fn auto_extend_that_starts_late_extends_a_period_after_the_last_extend_or_at_once() {
         let schedule = schedule(AutoExtend::default()).unwrap();
         let first = |left| schedule.first(secs(60), left, 0);
         assert_eq!(first(secs(29)), Upkeep::After(secs(10)));
@@ -297,13 +298,13 @@ mod tests {
         assert_eq!(first(secs(19)), Upkeep::After(Duration::ZERO));
         assert_eq!(first(secs(1)), Upkeep::After(Duration::ZERO));
         assert_eq!(first(Duration::ZERO), Upkeep::Over);
-        // Extended for longer than the ttl.
+        // Extended for longer than the TTL.
         assert_eq!(first(secs(100)), Upkeep::After(secs(10)));
     }
 
     proptest! {
         #[test]
-        fn an_extend_comes_before_the_validity_ends_and_several_fit_in(
+        fn an_extend_begins_before_the_validity_ends_and_several_fit_in(
             ttl in 100_u64..1_000_000, extended in any::<bool>(), random in any::<u64>(), left in 0.0..1.0_f64,
             period in 0.0..1.0_f64,
         ) {

@@ -1,15 +1,15 @@
-//! Whether a node's clock has jumped: moved against ours by more than clocks drift apart.
+//! Detects that a node's clock has jumped: moved against ours by more than clocks drift apart.
 
 use std::{fmt, time::Duration};
 
 use super::{Drift, readable::Readable};
 
-/// What a node's clock read, somewhere between two readings of ours.
+/// A reading of a node's clock, at some time between two readings of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Our clock before the request was sent.
     pub sent: Duration,
-    /// Our clock when the answer was there.
+    /// Our clock when the answer had arrived.
     pub received: Duration,
     /// The node's clock.
     pub clock: Duration,
@@ -39,7 +39,8 @@ pub struct ClockWatch {
     known: Option<Known>,
 }
 
-/// By how many nanoseconds the node's clock was ahead of ours, at least and at most, when ours was between `sent` and `at`.
+/// By how many nanoseconds the node's clock was ahead of ours, at least and at most, when ours was between `sent` and
+/// `at`.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     sent: Duration,
@@ -49,21 +50,21 @@ struct Known {
 }
 
 impl ClockWatch {
-    /// What is no jump, however small the allowance for drift is; with a thousandth of the time, which no clock in order
-    /// gains.
+    /// A change up to this much is no jump, even if the allowance for drift is smaller. A thousandth of the elapsed
+    /// time is added, which no working clock gains.
     const LEAST: Duration = Duration::from_millis(2);
 
-    /// Takes a reading, and tells whether the clock has jumped since the last one.
+    /// Takes a reading, and returns the jump since the last one, if there is one.
     ///
-    /// Only what is certain counts: a slow answer leaves much room for when the node looked at its clock. A clock that
-    /// creeps within the allowance has not jumped.
+    /// Only what is certain counts: a slow answer leaves open when the node read its clock. A clock that creeps within
+    /// the allowance has not jumped.
     pub fn read(&mut self, reading: Reading, drift: &Drift) -> Option<Jump> {
         let clock = nanos(reading.clock);
         let (sent, at) = (reading.sent.min(reading.received), reading.received);
         let now = Known { sent, at, least: clock - nanos(at), most: clock - nanos(sent) };
         let before = self.known.replace(now)?;
-        // Answers may be late and overtake each other: the node may have looked at its clock long before the one, or even
-        // before the other was sent.
+        // Answers may be late and overtake each other: the node may have read its clock long before the earlier answer,
+        // or even before its request was sent.
         let apart = now.at.max(before.at) - now.sent.min(before.sent);
         let allowance = nanos(drift.over(apart).max(apart / 1_000 + Self::LEAST));
         let (least, most) = (before.least - allowance, before.most + allowance);
@@ -73,7 +74,7 @@ impl ClockWatch {
         if now.most < least {
             return Some(Jump::Backwards(duration(before.least - now.most)));
         }
-        // Both are true, so the clock is within both.
+        // Both bounds are true, so the clock is within both.
         self.known = Some(Known { least: now.least.max(least), most: now.most.min(most), ..now });
         None
     }
@@ -104,7 +105,7 @@ mod tests {
         Reading { sent: ms(sent), received: ms(received), clock: START + ms(clock) }
     }
 
-    /// The jumps that these readings show.
+    /// Returns the jumps that these readings show.
     fn jumps(readings: &[(u64, u64, u64)]) -> Vec<Jump> {
         let (mut watch, drift) = (ClockWatch::default(), Drift::default());
         readings
@@ -114,34 +115,34 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_with_ours_does_not_jump() {
+    fn a_clock_that_keeps_pace_with_ours_does_not_jump() {
         assert_eq!(jumps(&[(0, 2, 1), (1_000, 1_002, 1_001), (5_000, 5_002, 5_001)]), []);
     }
 
     #[test]
-    fn a_jump_is_told_once_in_its_direction_and_by_what_is_certain() {
+    fn a_jump_is_reported_once_with_its_direction_and_its_certain_size() {
         assert_eq!(jumps(&[(0, 2, 1), (10, 12, 5_011), (20, 22, 5_021)]), [Jump::Forwards(ms(4_998))]);
         assert_eq!(jumps(&[(0, 2, 5_001), (10, 12, 11), (20, 22, 21)]), [Jump::Backwards(ms(4_998))]);
     }
 
     #[test]
-    fn an_answer_that_took_long_proves_little_and_the_next_one_the_rest() {
-        // The node may have looked at its clock at any time of a second.
+    fn a_slow_answer_proves_little_and_the_next_one_proves_the_rest() {
+        // The node may have read its clock at any time within a second.
         assert_eq!(jumps(&[(0, 2, 1), (10, 1_010, 900)]), []);
         // It cannot have been that late, as the next reading shows.
         assert_eq!(jumps(&[(0, 2, 1), (10, 1_010, 900), (1_011, 1_012, 1_500)]).len(), 1);
     }
 
     #[test]
-    fn what_clocks_drift_apart_while_an_answer_is_late_is_allowed() {
-        // The node looked at its clock when the request was sent, and was ahead by 5 ms more at the end.
+    fn clocks_may_drift_apart_while_an_answer_is_late() {
+        // The node read its clock when the request was sent, and was ahead by 5 ms more at the end.
         assert_eq!(jumps(&[(0, 500, 0), (500, 500, 505)]), []);
-        // It looked before the answer came that overtook this one.
+        // It read its clock before the answer came that overtook this one.
         assert_eq!(jumps(&[(500, 500, 505), (0, 501, 0)]), []);
     }
 
     #[test]
-    fn what_clocks_drift_apart_in_the_meantime_is_allowed() {
+    fn clocks_may_drift_apart_between_two_readings() {
         // One percent of ten seconds and 2 ms, and what the round trips leave open.
         assert_eq!(jumps(&[(0, 0, 0), (10_000, 10_000, 10_102)]), []);
         assert_eq!(jumps(&[(0, 0, 0), (10_000, 10_000, 10_103)]), [Jump::Forwards(ms(103))]);
@@ -151,14 +152,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_clock_within_the_allowance_is_accused(
+        fn no_clock_within_the_allowance_is_reported(
             sent in prop::collection::vec((0_u64..20_000, 0_u64..3_000, 0_u64..3_000), 1..30),
             ppm in -9_900_i64..9_900,
         ) {
             let clock = |looked: i64| (1_000_000 + looked + looked * ppm / 1_000_000) as u64;
             let reading = |(sent, there, back)| (sent, sent + there + back, clock((sent + there) as i64));
             let mut readings: Vec<_> = sent.into_iter().map(reading).collect();
-            // Many are out at once, and each is read when its answer is there.
+            // Many requests are in flight at once, and each is read when its answer arrives.
             readings.sort_by_key(|(_, received, _)| *received);
             prop_assert_eq!(jumps(&readings), []);
         }
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_readings_are_no_panic() {
+    fn absurd_readings_do_not_panic() {
         let (mut watch, drift) = (ClockWatch::default(), Drift::default());
         let absurd = |sent, received, clock| Reading { sent, received, clock };
         assert_eq!(watch.read(absurd(Duration::MAX, Duration::ZERO, Duration::ZERO), &drift), None);

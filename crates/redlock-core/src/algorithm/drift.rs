@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Ttl;
 
-/// How much of a ttl is not relied upon, because the clocks of nodes and holder drift apart while it runs:
+/// The part of a TTL that must not be relied upon, because the clocks of nodes and holder drift apart while it runs:
 /// `ttl * factor + offset`, by default `ttl * 0.01 + 2 ms` as on the Redis page. The offset covers the granularity of
 /// Redis' expiry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// An allowance of `ttl * factor + offset`.
+    /// Returns an allowance of `ttl * factor + offset`.
     ///
     /// # Errors
     ///
@@ -23,20 +23,21 @@ impl Drift {
         if (0.0..1.0).contains(&factor) { Ok(Self { factor, offset }) } else { Err(DriftError { factor }) }
     }
 
-    /// The allowance at this ttl, rounded up to whole microseconds.
+    /// Returns the allowance at this TTL, rounded up to whole microseconds.
     #[must_use]
     pub fn of(&self, ttl: Ttl) -> Duration {
         self.over(ttl.trusted())
     }
 
-    /// The allowance over this time, rounded up to whole microseconds.
+    /// Returns the allowance over this time, rounded up to whole microseconds.
     pub(super) fn over(&self, time: Duration) -> Duration {
         // Below 2^53 microseconds, some 285 years, it is exact in an f64; and the factor is below 1.
         let micros = (time.as_micros() as f64 * self.factor).ceil() as u64;
         Duration::from_micros(micros).saturating_add(self.offset)
     }
 
-    /// How long the holder may rely on the lock, counted from `elapsed` after the round's start: never negative.
+    /// Returns how long the holder may rely on the lock, counted from `elapsed` after the round's start. Never
+    /// negative.
     #[must_use]
     pub fn validity(&self, ttl: Ttl, elapsed: Duration) -> Duration {
         ttl.trusted().saturating_sub(self.of(ttl)).saturating_sub(elapsed)
@@ -105,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_that_is_none_is_told() {
+    fn the_error_of_a_drift_factor_states_its_bounds() {
         let error = Drift::new(1.5, Duration::ZERO).unwrap_err().to_string();
         assert_eq!(error, "the drift factor is 1.5: it must be at least 0 and below 1 (0.01 allows 1 percent)");
     }
 
     proptest! {
         #[test]
-        fn validity_is_less_than_what_was_asked_and_only_shrinks(
+        fn validity_is_less_than_the_ttl_and_only_shrinks(
             nanos in 1_000_000..=Ttl::MAX.as_nanos() as u64, elapsed in any::<u32>(), more in any::<u32>(),
         ) {
             let (asked, drift) = (Duration::from_nanos(nanos), Drift::default());

@@ -2,22 +2,23 @@
 
 use std::{fmt, num::NonZeroU64};
 
-/// A number that is greater than that of every holder before.
+/// A number that is greater than that of every earlier holder.
 ///
-/// A lock that ends by a timeout cannot stop a holder that is paused after it has asked whether the lock is still its
-/// own: it wakes up, and writes, while the next holder is at work. The storage can stop it. Send the fencing token with
-/// every write, and let the storage keep the greatest that it has seen and refuse every write with a smaller one.
+/// A lock that ends by a timeout cannot stop a holder that is paused just after it has checked that it still has the
+/// lock. That holder resumes and writes while the next holder is at work. The storage can stop it. Send the fencing
+/// token with every write, and let the storage keep the greatest token that it has seen and refuse every write with a
+/// smaller one.
 ///
-/// Every token of a resource is issued once, and is greater than every token that was issued before the acquiring of
-/// its lock began, whatever clocks do and whenever keys expire. Two holders that acquire at the same time get two
-/// different tokens. What this rests on is that a node does not forget its counter, or starts anew above all tokens
-/// that were issued. Tokens of different resources say nothing about each other, and there are gaps between tokens.
+/// Every token of a resource is issued once, and is greater than every token that was issued before the acquire of its
+/// lock began, whatever clocks do and whenever keys expire. Two holders that acquire at the same time get two different
+/// tokens. This relies on nodes that do not forget their counters, or that start again above all issued tokens. Tokens
+/// of different resources are not comparable, and there are gaps between tokens.
 ///
 /// The idea is that of the sequencers of Burrows, "The Chubby lock service for loosely-coupled distributed systems"
-/// (2006), and of Kleppmann, ["How to do distributed locking"](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html)
-/// (2016).
+/// (2006), and of Kleppmann, ["How to do distributed
+/// locking"](https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html) (2016).
 ///
-/// With the feature `serde` it is a plain number.
+/// With the feature `serde`, it is serialized as a plain number.
 ///
 /// ```
 /// use redlock_core::algorithm::FencingToken;
@@ -40,7 +41,7 @@ use std::{fmt, num::NonZeroU64};
 /// let mut register = Register::default();
 /// assert!(register.write("the first holder's", first));
 /// assert!(register.write("the second holder's", second));
-/// // The first wakes up, and does not know that it has lost the lock.
+/// // The first one resumes, and does not know that it has lost the lock.
 /// assert!(!register.write("the first holder's, too late", first));
 /// assert_eq!(register.value, "the second holder's");
 /// ```
@@ -48,17 +49,17 @@ use std::{fmt, num::NonZeroU64};
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
-    /// The greatest token, 2^53 - 1: every number up to it is exact in a script of Redis, which counts in doubles, and
+    /// The greatest token, 2^53 - 1. Every number up to it is exact in a script of Redis, which counts in doubles, and
     /// in JSON.
     pub const MAX: Self = Self(NonZeroU64::MIN.saturating_add((1 << 53) - 2));
 
-    /// The token of this number; nothing if it is zero or above [`MAX`](Self::MAX).
+    /// Returns the token with this number, or `None` if it is zero or above [`MAX`](Self::MAX).
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self).filter(|token| *token <= Self::MAX)
     }
 
-    /// The number, from 1 to [`MAX`](Self::MAX).
+    /// Returns the number, from 1 to [`MAX`](Self::MAX).
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_ordered_as_their_numbers() {
+    fn tokens_are_ordered_like_their_numbers() {
         let token = |number| FencingToken::new(number).unwrap();
         assert!(token(9) < token(10));
         assert!(token(1) < FencingToken::MAX);
@@ -140,7 +141,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn a_token_travels_as_a_plain_number_and_is_checked_on_arrival() {
+    fn a_token_is_serialized_as_a_plain_number_and_checked_when_it_is_read() {
         let read = |text: &str| serde_json::from_str::<FencingToken>(text);
         for number in [1, 34, MAX] {
             let token = FencingToken::new(number).unwrap();

@@ -1,10 +1,10 @@
-//! Who holds a lock, computed from what each node holds.
+//! Whether anybody holds a lock, computed from what each node holds.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Quorum;
 
-/// What one node was seen to hold.
+/// The state of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyView<'a> {
     /// Nothing.
@@ -13,30 +13,30 @@ pub enum KeyView<'a> {
     Held {
         /// The token.
         by: &'a [u8],
-        /// How long the node still holds it; nothing if for ever.
+        /// How long the node still holds it. `None`: forever.
         remaining: Option<Duration>,
     },
     /// The node did not answer, or answered with an error.
     Unknown,
 }
 
-/// How a lock stands, as far as the nodes tell. `H` is what is known of the holder.
+/// Whether a lock is held, as far as the nodes say. `H` is what is known of the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding<H> {
-    /// A quorum of the nodes holds one token: it is locked.
+    /// A quorum of the nodes holds the same token: it is locked.
     Held(H),
-    /// Nobody holds it, whatever the nodes say that did not answer.
+    /// Nobody holds it, whatever the nodes hold that did not answer.
     Free,
-    /// Nobody holds it, and nobody can take it now: so many nodes hold tokens that the others are no quorum, and no
-    /// quorum holds one and the same.
+    /// Nobody holds it, and nobody can acquire it now: the nodes without a token are too few for a quorum, and no
+    /// quorum holds the same token.
     Split,
-    /// Too few nodes answered to tell whether anybody holds it.
+    /// Too few nodes answered to decide whether anybody holds it.
     Unknown,
 }
 
 impl<'a> Finding<(&'a [u8], Option<Duration>)> {
-    /// What was seen on the nodes: the token that a quorum holds, and for how long a quorum holds it if nobody does
-    /// anything; nothing if for ever. Nodes that are missing here count as unknown.
+    /// Computes the finding from the nodes' views: the token that a quorum holds, and for how long a quorum holds it if
+    /// its holder does nothing (`None`: forever). Nodes that are missing here count as unknown.
     #[must_use]
     pub fn of(quorum: Quorum, seen: impl IntoIterator<Item = KeyView<'a>>) -> Self {
         let (mut absent, mut holding) = (0, 0);
@@ -56,7 +56,7 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
         let held = holders.into_iter().find_map(|(by, remaining)| Some((by, quorum.holds_for(remaining)?)));
         match held {
             Some((by, remaining)) => Self::Held((by, (remaining < Duration::MAX).then_some(remaining))),
-            // Those that did not answer may hold what others hold, or what no other does.
+            // Nodes that did not answer may hold the token of other nodes, or another one.
             None if most.saturating_add(unknown) >= quorum.needed() => Self::Unknown,
             None if holding > quorum.tolerated() => Self::Split,
             None => Self::Free,
@@ -65,7 +65,7 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
 }
 
 impl<H> Finding<H> {
-    /// The same, with something else said of the holder.
+    /// Converts what is known of the holder.
     pub fn map<T>(self, holder: impl FnOnce(H) -> T) -> Finding<T> {
         match self {
             Self::Held(by) => Finding::Held(holder(by)),
@@ -75,7 +75,7 @@ impl<H> Finding<H> {
         }
     }
 
-    /// Whether anybody holds it; nothing if too few nodes answered to tell.
+    /// Returns whether anybody holds it, or `None` if too few nodes answered to decide.
     #[must_use]
     pub fn is_locked(&self) -> Option<bool> {
         match self {
@@ -119,12 +119,12 @@ mod tests {
             (&[A, Unknown, A], locked),
             (&[Absent; 3], Finding::Free),
             (&[Absent, Absent, Unknown], Finding::Free),
-            // What one crashed caller left behind keeps nobody out.
+            // The keys of one crashed caller block nobody.
             (&[A, Absent, Absent], Finding::Free),
             (&[A, B, Absent], Finding::Split),
             (&[A, B, C], Finding::Split),
             (&[A, A, B, B, C], Finding::Split),
-            // An even number can be halved.
+            // An even number can be split in halves.
             (&[A, A, B, B], Finding::Split),
             (&[A, A, Absent, Absent], Finding::Split),
             (&[A, Unknown, Absent], Finding::Unknown),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quorum_holds_it_until_so_many_keys_have_expired_that_it_is_none() {
+    fn a_quorum_holds_a_lock_until_too_few_of_its_keys_are_left() {
         let remaining = |each: &[Option<Duration>]| {
             let seen: Vec<_> = each.iter().map(|remaining| held("a", *remaining)).collect();
             match find(&seen) {
@@ -153,14 +153,14 @@ mod tests {
         assert_eq!(remaining(&[secs(7)]), secs(7));
     }
 
-    /// Every way in which so many nodes can be seen.
+    /// Returns every way in which this many nodes can answer.
     fn all_seen(nodes: u32) -> impl Iterator<Item = Vec<KeyView<'static>>> {
         const SEEN: [KeyView<'_>; 4] = [A, B, KeyView::Absent, KeyView::Unknown];
         let seen = |number: usize, node| SEEN[number / 4_usize.pow(node) % 4];
         (0..4_usize.pow(nodes)).map(move |number| (0..nodes).map(|node| seen(number, node)).collect())
     }
 
-    /// Every way in which the nodes that did not answer may be.
+    /// Returns every possible state of the nodes that did not answer.
     fn completions(seen: Vec<KeyView<'static>>) -> Vec<Vec<KeyView<'static>>> {
         let Some(unknown) = seen.iter().position(|seen| *seen == KeyView::Unknown) else { return vec![seen] };
         let complete = |instead| {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_so_whatever_the_silent_nodes_hold() {
+    fn a_finding_is_true_whatever_the_silent_nodes_hold() {
         for nodes in 1..=5 {
             for seen in all_seen(nodes) {
                 let all = completions(seen.clone());

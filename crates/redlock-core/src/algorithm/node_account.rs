@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Jump, NodeFacts, NodeFinding};
 
-/// How nodes are used, and what is known of them besides what they say.
+/// How nodes are used, and what is known of them besides their own reports.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeUse<'a> {
-    /// Clocks that are apart by no more than this are not told, nor those that may be as close as this.
+    /// Clocks that are apart by no more than this, or that may be, are not reported.
     pub clocks_apart: Duration,
     /// Whether locks have fencing tokens.
     pub fencing: bool,
@@ -23,18 +23,18 @@ impl Default for NodeUse<'_> {
     }
 }
 
-/// What a node told when it was asked what it is.
+/// The report of a node about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeAccount {
-    /// What it is.
+    /// Its facts.
     Facts(Box<NodeFacts>),
-    /// It cannot tell: its backend knows no such question.
+    /// It cannot report any: its backend has no such request.
     CannotTell,
     /// It failed, or did not answer.
     Failed {
         /// Why.
         why: String,
-        /// What can be done about it, if anything is known.
+        /// The advice on what to do about it, if anything is known.
         advice: Option<&'static str>,
     },
 }

@@ -1,8 +1,9 @@
-//! What one node reports about itself.
+//! The facts that one node reports about itself.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-/// What a node tells of itself. What it does not tell, or may not, is nothing here, and named in `untold`.
+/// The facts that a node reports about itself. A field that it does not report, or may not, is `None` and named in
+/// `untold`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct NodeFacts {
@@ -16,7 +17,7 @@ pub struct NodeFacts {
     pub cluster: Option<ClusterFacts>,
     /// The memory that it may use, in bytes; 0 is no bound.
     pub maxmemory: Option<u64>,
-    /// What it does when that is used up, as `noeviction`.
+    /// The policy when that is used up, for example `noeviction`.
     pub maxmemory_policy: Option<String>,
     /// Whether it writes an append-only file.
     pub append_only: Option<bool>,
@@ -26,11 +27,11 @@ pub struct NodeFacts {
     pub snapshots: Option<bool>,
     /// Why it takes no writes now, if it says so.
     pub writes_stopped: Option<String>,
-    /// What its clock read, and when.
+    /// The time on its clock, and when it was read.
     pub clock: Option<ClockReading>,
-    /// Why it did not run a script on a key that nobody uses; nothing if it ran.
+    /// Why it did not run a script on a key that nobody uses; `None` if it ran.
     pub no_script: Option<ScriptFailure>,
-    /// The commands that it did not answer, as `CONFIG GET`.
+    /// The commands that it did not answer, for example `CONFIG GET`.
     pub untold: BTreeSet<&'static str>,
 }
 
@@ -38,14 +39,15 @@ pub struct NodeFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ServerVersion {
-    /// Redis, or what answers as it does: major, minor and patch.
+    /// Redis, or a server that identifies itself as Redis: major, minor and patch.
     Redis(u32, u32, u32),
     /// Valkey: major, minor and patch.
     Valkey(u32, u32, u32),
 }
 
 impl ServerVersion {
-    /// Whether it is none of those that locks are tested on: Redis from 6.2 and Valkey from 7.2 on.
+    /// Returns whether locks are not tested on this version: they are tested on Redis since 6.2 and on Valkey since
+    /// 7.2.
     #[must_use]
     pub fn is_too_old(self) -> bool {
         match self {
@@ -64,7 +66,7 @@ impl fmt::Display for ServerVersion {
     }
 }
 
-/// What a server is to others.
+/// The role of a server among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NodeRole {
@@ -73,14 +75,14 @@ pub enum NodeRole {
         /// How many replicas are connected.
         replicas: u64,
     },
-    /// It copies another, and takes no writes of its own.
+    /// It copies another server, and accepts no writes of its own.
     Replica {
-        /// The primary's address, if it is told.
+        /// The primary's address, if it is known.
         of: Option<String>,
         /// Whether it is connected to it.
         linked: bool,
     },
-    /// It is no node at all: a Sentinel watches over nodes.
+    /// It is not a node at all: a Sentinel monitors nodes.
     Sentinel,
 }
 
@@ -88,43 +90,44 @@ pub enum NodeRole {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ClusterFacts {
-    /// The ids of all members that the server knows; empty if it did not tell.
+    /// The IDs of all members that the server knows; empty if it did not report them.
     pub members: BTreeSet<String>,
     /// How many of them have hash slots.
     pub owners: usize,
-    /// Whether it is reached by a client for clusters, which finds each key's member.
+    /// Whether it is reached by a client for clusters, which finds the member for each key.
     pub reached_as_cluster: bool,
 }
 
 impl ClusterFacts {
-    /// A cluster of these members, of which so many have hash slots.
+    /// Returns a cluster of these members, of which `owners` have hash slots.
     #[must_use]
     pub fn new(members: impl IntoIterator<Item = String>, owners: usize) -> Self {
         Self { members: members.into_iter().collect(), owners, reached_as_cluster: false }
     }
 }
 
-/// What a node's clock read while it was asked: some time between `sent` and `answered`, which are on the asker's clock
-/// and count from when it began to ask all nodes: [`DescribeRequest::asked`](crate::backend::DescribeRequest::asked).
+/// What a node's clock read during a request: at some time between `sent` and `answered`. Both are on the caller's
+/// clock and count from when it began to query all nodes:
+/// [`DescribeRequest::asked`](crate::backend::DescribeRequest::asked).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockReading {
     /// The time since the start of 1970.
     pub reads: Duration,
-    /// When it was asked.
+    /// When the request was sent.
     pub sent: Duration,
-    /// When it had answered.
+    /// When the node had answered.
     pub answered: Duration,
 }
 
 impl ClockReading {
-    /// The node's clock read this, some time between these two.
+    /// Returns a reading of the node's clock, at some time between `sent` and `answered`.
     #[must_use]
     pub fn new(reads: Duration, sent: Duration, answered: Duration) -> Self {
         Self { reads, sent, answered }
     }
 
-    /// How far the node's clock is ahead of the asker's: at least, and at most, in nanoseconds.
+    /// Returns how far the node's clock is ahead of the caller's: at least, and at most, in nanoseconds.
     pub(super) fn ahead(&self) -> (i128, i128) {
         let nanos = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
         (nanos(self.reads) - nanos(self.answered), nanos(self.reads) - nanos(self.sent))
@@ -139,14 +142,14 @@ pub struct ScriptFailure {
     pub only_this_key: bool,
     /// The key that was tried.
     pub key: String,
-    /// What the node answered.
+    /// The node's answer.
     pub answer: String,
-    /// What can be done about it, if anything is known.
+    /// The advice on what to do about it, if anything is known.
     pub advice: Option<&'static str>,
 }
 
 impl ScriptFailure {
-    /// The node gave this answer to a script on this key.
+    /// Returns the failure of a script on this key, with the node's answer.
     #[must_use]
     pub fn new(key: impl Into<String>, answer: impl Into<String>) -> Self {
         Self { only_this_key: false, key: key.into(), answer: answer.into(), advice: None }

@@ -6,20 +6,20 @@ use super::{Drift, Ttl, TtlError};
 
 /// How long a round waits for one node before it counts the node as failed.
 ///
-/// The default is a fiftieth of the ttl, at least 50 ms and at most 500 ms (200 ms at a ttl of 10 s):
+/// The default is a fiftieth of the TTL, at least 50 ms and at most 500 ms (200 ms at a TTL of 10 s):
 ///
-/// * a *small fraction* of the ttl, as the Redis page asks, so that a round that has to wait for a hung node leaves
-///   nearly the whole ttl as validity;
+/// * a *small fraction* of the TTL, as the Redis page requires, so that a round that has to wait for a hung node leaves
+///   nearly the whole TTL as validity;
 /// * not below 50 ms, since a first answer may include a connect with TLS to another zone;
 /// * not above 500 ms, since no healthy node takes that long, and a lost round should end.
 ///
 /// It bounds only rounds that need a silent node's vote. A round that has its quorum never waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NodeTimeout {
-    /// A fiftieth of the ttl, at least 50 ms and at most 500 ms.
+    /// A fiftieth of the TTL, at least 50 ms and at most 500 ms.
     #[default]
     Auto,
-    /// Always so long.
+    /// Always this time.
     Fixed(Duration),
 }
 
@@ -27,7 +27,7 @@ impl NodeTimeout {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(500);
 
-    /// The timeout where nothing is taken, and so no ttl to derive it from.
+    /// Returns the timeout of a call that acquires nothing, and so has no TTL to derive it from.
     #[must_use]
     pub fn without_ttl(self) -> Duration {
         match self {
@@ -36,11 +36,11 @@ impl NodeTimeout {
         }
     }
 
-    /// The timeout at this ttl.
+    /// Returns the timeout at this TTL.
     ///
     /// # Errors
     ///
-    /// If the ttl would leave no validity after waiting for so long.
+    /// If the TTL would leave no validity after waiting for this time.
     pub fn of(self, ttl: Ttl, drift: &Drift) -> Result<Duration, TtlError> {
         let node_timeout = match self {
             Self::Auto => (ttl.trusted() / 50).clamp(Self::SHORTEST, Self::LONGEST),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_ttl_it_is_the_longest() {
+    fn without_a_ttl_the_node_timeout_is_the_longest() {
         assert_eq!(NodeTimeout::Auto.without_ttl(), ms(500));
         assert_eq!(NodeTimeout::Fixed(ms(7)).without_ttl(), ms(7));
     }

@@ -9,31 +9,33 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// The quorum of so many nodes. Any number works; an even one tolerates no more failures than the odd one below.
+    /// Returns the quorum of this many nodes. Any number works. An even one tolerates no more failures than the odd
+    /// number below it.
     #[must_use]
     pub fn of(nodes: NonZeroUsize) -> Self {
         Self { nodes }
     }
 
-    /// The number of nodes.
+    /// Returns the number of nodes.
     #[must_use]
     pub fn nodes(self) -> usize {
         self.nodes.get()
     }
 
-    /// How many nodes must grant.
+    /// Returns how many nodes must grant.
     #[must_use]
     pub fn needed(self) -> usize {
         self.nodes() / 2 + 1
     }
 
-    /// How many nodes may fail to grant: one more, and a quorum can no longer be reached.
+    /// Returns how many nodes may fail to grant: with one more, a quorum can no longer be reached.
     #[must_use]
     pub fn tolerated(self) -> usize {
         self.nodes() - self.needed()
     }
 
-    /// How long a quorum holds what each of these nodes holds for so long; nothing if they are fewer than a quorum.
+    /// Returns how long a quorum holds a key that each of these nodes holds for this long, or `None` if they are fewer
+    /// than a quorum.
     #[must_use]
     pub fn holds_for(self, each: impl IntoIterator<Item = Duration>) -> Option<Duration> {
         let mut each: Vec<_> = each.into_iter().collect();

@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-/// A measured duration as a person writes it, with one decimal at most: `1.2s`, `45.6ms`, `200ms`, `7s`.
+/// Prints a measured duration as a person writes it, with one decimal at most: `1.2s`, `45.6ms`, `200ms`, `7s`.
 ///
-/// What a caller has set is printed exactly, by its `Debug`.
+/// A duration that a caller has set is printed exactly, by its `Debug`.
 pub(crate) struct Readable(pub(crate) Duration);
 
 impl fmt::Display for Readable {
@@ -18,7 +18,7 @@ impl fmt::Display for Readable {
             999_500..999_500_000 => (1_000_000, "ms"),
             _ => (1_000_000_000, "s"),
         };
-        // In whole units from 100 on, else in tenths.
+        // In whole units from 100 on, otherwise in tenths.
         let whole = (nanos + unit / 2) / unit;
         let tenths = (nanos + unit / 20) * 10 / unit;
         match tenths {

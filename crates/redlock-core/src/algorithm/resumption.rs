@@ -4,54 +4,54 @@ use std::time::Duration;
 
 use super::{Drift, Quorum, Ttl};
 
-/// What one node says of a token that is to hold a set of keys.
+/// The answer of one node about a token under a set of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenView {
-    /// All of them hold it.
+    /// All keys hold it.
     Held {
-        /// For how long all of them do; nothing if for ever.
+        /// For how long all of them do. `None`: forever.
         remaining: Option<Duration>,
     },
-    /// One at least does not.
+    /// At least one key does not hold it.
     Gone,
     /// The node did not answer, or answered with an error.
     Unknown,
 }
 
-/// How a lock is found.
+/// The state of a lock that is to be resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
-    /// A quorum holds it: it may be relied on for so long, counted from before the first node was asked.
+    /// A quorum holds it: you may rely on it for this time, counted from before the first request.
     Valid {
         /// For how long.
         validity: Duration,
     },
-    /// A quorum holds it, and nothing is left of the time for which it may be relied on.
+    /// A quorum holds it, but its validity is over.
     Expired,
-    /// No quorum holds it, whatever the nodes say that did not answer.
+    /// No quorum holds it, whatever the nodes hold that did not answer.
     Lost,
-    /// Too few nodes answered to tell.
+    /// Too few nodes answered to decide.
     Unknown,
 }
 
-/// What the nodes say of a lock that another process held, counted as they answer.
+/// Counts what the nodes hold of a lock that another process has acquired, as their answers arrive.
 ///
-/// No clock travels between processes, so all that is known is what the nodes hold *now*. A node that was asked at
-/// `start` or later and says that a key lives for so long holds it until `start` plus that time at least, as its own
-/// clock counts. So does a quorum, until the first of the quorum that holds it longest lets go.
+/// Clocks of different processes cannot be compared, so all that is known is what the nodes hold *now*. A node that was
+/// queried at `start` or later and returns a key's remaining time holds it at least until `start` plus that time, by
+/// its own clock. So does a quorum, until the key expires on the first node of the quorum that holds it longest.
 #[derive(Debug, Clone)]
 pub struct Resumption {
     quorum: Quorum,
     drift: Drift,
     ttl: Ttl,
-    /// Of each node that holds it, for how long.
+    /// For each node that holds it, for how long.
     held: Vec<Duration>,
     gone: usize,
     unknown: usize,
 }
 
 impl Resumption {
-    /// Nothing is known yet. The lock was taken for this `ttl`.
+    /// Starts with nothing known. The lock was acquired for this `ttl`.
     #[must_use]
     pub fn new(quorum: Quorum, drift: Drift, ttl: Ttl) -> Self {
         Self { quorum, drift, ttl, held: Vec::new(), gone: 0, unknown: 0 }
@@ -60,7 +60,7 @@ impl Resumption {
     /// Counts what one node says. Each node is counted once.
     pub fn count(&mut self, view: TokenView) {
         match view {
-            // A key without expiry is held for ever: who made it so may undo it.
+            // A key without expiry is held forever, but somebody has removed its expiry, and may add it again.
             TokenView::Held { remaining } => self.held.push(remaining.unwrap_or(self.ttl.trusted())),
             TokenView::Gone => self.gone += 1,
             TokenView::Unknown => self.unknown += 1,
@@ -72,20 +72,22 @@ impl Resumption {
         self.unknown = self.quorum.nodes().saturating_sub(self.held.len() + self.gone);
     }
 
-    /// How long the lock may be relied on, counted from before the first node was asked; nothing if no quorum is known
+    /// Returns how long you may rely on the lock, counted from before the first request. `None` if no quorum is known
     /// to hold it.
     #[must_use]
     pub fn validity(&self) -> Option<Duration> {
         let remaining = self.quorum.holds_for(self.held.iter().copied())?;
-        // What is below a millisecond is nothing that Redis counts.
+        // Redis does not count below one millisecond.
         let validity = |remaining| self.drift.validity(remaining, Duration::ZERO);
         Some(Ttl::new(remaining.min(Ttl::MAX)).map_or(Duration::ZERO, validity))
     }
 
-    /// How the lock is found, so long after the first node was asked; nothing while more answers are to be waited for.
+    /// Returns the state of the lock, this long after the first request, or `None` while more answers have to be waited
+    /// for.
     ///
-    /// A quorum that holds it decides at once if at least half of what the ttl gives is left: a slow node is not waited
-    /// for. With less, a node that missed the last extend may be among the quorum, and the next answer may tell more.
+    /// A quorum that holds it decides at once if at least half of what the TTL gives is left: then the call does not
+    /// wait for a slow node. With less, a node that missed the last extend may be in the quorum, and the next answer
+    /// may report more.
     #[must_use]
     pub fn decision(&self, elapsed: Duration) -> Option<Resumed> {
         let out = self.quorum.nodes().saturating_sub(self.held.len() + self.gone + self.unknown);
@@ -131,20 +133,20 @@ mod tests {
         resumption
     }
 
-    /// When all have answered.
+    /// Returns the decision when all nodes have answered.
     fn found(views: &[TokenView]) -> Resumed {
         resumption(views.len(), views).decision(Duration::ZERO).unwrap()
     }
 
     #[test]
-    fn it_may_be_relied_on_for_as_long_as_a_quorum_holds_it_less_drift() {
+    fn a_resumed_lock_is_valid_for_as_long_as_a_quorum_holds_it_less_drift() {
         // The second to last of three, less one percent and 2 ms.
         assert_eq!(found(&[held(9_000), held(5_000), held(1_000)]), Resumed::Valid { validity: ms(4_948) });
         assert_eq!(found(&[TokenView::Gone, held(5_000), held(1_000)]), Resumed::Valid { validity: ms(988) });
         assert_eq!(found(&[TokenView::Unknown, held(1_000), held(5_000)]), Resumed::Valid { validity: ms(988) });
         assert_eq!(found(&[held(2), held(2), held(9_000)]), Resumed::Expired);
         assert_eq!(found(&[held(0), held(0), held(9_000)]), Resumed::Expired);
-        // Extended to more than the ttl.
+        // Extended to more than the TTL.
         assert_eq!(found(&[held(100_000)]), Resumed::Valid { validity: ms(98_998) });
     }
 
@@ -156,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn without_a_quorum_it_is_lost_or_unknown() {
+    fn without_a_quorum_a_resumed_lock_is_lost_or_unknown() {
         use TokenView::{Gone, Unknown};
         assert_eq!(found(&[Gone, Gone, held(9_000)]), Resumed::Lost);
         assert_eq!(found(&[Gone, Gone, Unknown]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Gone, held(9_000)]), Resumed::Unknown);
         assert_eq!(found(&[Unknown; 3]), Resumed::Unknown);
-        // Half of an even number is no quorum, and nor is the other half.
+        // Half of an even number is no quorum, and neither is the other half.
         assert_eq!(found(&[Gone, Gone, held(9_000), held(9_000)]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Unknown, held(9_000), held(9_000)]), Resumed::Unknown);
     }
 
     #[test]
-    fn a_slow_node_is_waited_for_only_where_it_may_tell_more() {
+    fn a_slow_node_is_waited_for_only_if_it_may_add_validity() {
         let after = |millis, views: &[TokenView]| resumption(5, views).decision(ms(millis));
         let enough = [held(6_000), held(9_000), held(9_000)];
         assert_eq!(after(0, &enough), Some(Resumed::Valid { validity: ms(5_938) }));
@@ -181,7 +183,7 @@ mod tests {
         closed.close();
         assert_eq!(closed.decision(ms(7)), Some(Resumed::Valid { validity: ms(7) + Duration::from_micros(900) }));
         assert_eq!(closed.decision(ms(8)), Some(Resumed::Expired));
-        // What is lost or unknown for certain is not waited for.
+        // A lock that is certainly lost or unknown needs no more answers.
         assert_eq!(after(0, &[TokenView::Gone; 2]), None);
         assert_eq!(after(0, &[TokenView::Gone; 3]), Some(Resumed::Lost));
         assert_eq!(after(0, &[TokenView::Unknown; 3]), Some(Resumed::Unknown));
@@ -197,9 +199,9 @@ mod tests {
     }
 
     proptest! {
-        /// Clocks of nodes may run fast, within the drift's allowance.
+        /// Clocks of nodes may run fast, within the allowance for drift.
         #[test]
-        fn the_validity_is_over_before_a_quorum_lets_go(
+        fn the_validity_is_over_before_the_keys_of_a_quorum_expire(
             views in prop::collection::vec(view(), 1..10), counted in any::<prop::sample::Index>(),
             elapsed in 0_u64..20_000, fast in 0.0..0.01_f64,
         ) {
@@ -231,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn later_is_never_better(views in prop::collection::vec(view(), 1..10), early in 0_u64..20_000, more: u16) {
+        fn a_later_decision_is_never_better(views in prop::collection::vec(view(), 1..10), early in 0_u64..20_000, more: u16) {
             let resumption = resumption(views.len(), &views);
             let at = |millis| resumption.decision(ms(millis)).unwrap();
             let (before, after) = (at(early), at(early + u64::from(more)));
@@ -240,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn an_early_decision_is_the_full_one_or_the_more_careful(views in prop::collection::vec(view(), 1..10)) {
+        fn an_early_decision_is_the_full_decision_or_a_more_careful_one(views in prop::collection::vec(view(), 1..10)) {
             let decision = |counted| resumption(views.len(), &views[..counted]).decision(Duration::ZERO);
             let full = decision(views.len()).unwrap();
             match (0..views.len()).find_map(decision) {
@@ -249,7 +251,7 @@ mod tests {
                     let Resumed::Valid { validity } = full else { panic!("{full:?}") };
                     prop_assert!(early <= validity);
                 }
-                // More nodes may answer, and then it is known to be lost.
+                // More nodes may answer, and then the lock is known to be lost.
                 Some(Resumed::Unknown) => prop_assert!(matches!(full, Resumed::Unknown | Resumed::Lost)),
                 Some(early) => prop_assert_eq!(early, full),
             }
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_are_no_overflow() {
+    fn extreme_remaining_times_do_not_overflow() {
         let forever = TokenView::Held { remaining: Some(Duration::MAX) };
         assert_eq!(
             found(&[forever]),

@@ -2,14 +2,14 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-/// Whether and when another round follows a lost one: up to so many attempts, up to a timeout, or both; whichever
-/// comes first.
+/// Whether and when another round follows a lost one: up to a number of attempts, a timeout, or both, whichever comes
+/// first.
 ///
-/// The default makes up to 20 attempts with a pause of 200 ms, give or take 100 ms: about four seconds.
-/// A waiter never pauses for longer than the holder's remaining ttl, where the nodes tell it.
+/// The default makes up to 20 attempts with a pause of 200 ms, plus or minus 100 ms: about four seconds. A waiter never
+/// pauses for longer than the holder's remaining TTL, if the nodes return it.
 ///
-/// A call ends earlier if no quorum is possible until somebody changes the configuration: it fails once all attempts of
-/// at least one second have met wrong passwords, missing permissions, a database that does not exist or missing
+/// A call ends earlier if no quorum is possible until somebody changes the configuration: it fails once all attempts
+/// for at least one second have met wrong passwords, missing permissions, a database that does not exist or missing
 /// commands.
 ///
 /// ```
@@ -35,7 +35,7 @@ enum Backoff {
     Custom(Arc<dyn Fn(u32) -> Duration + Send + Sync>),
 }
 
-/// What follows a lost round.
+/// The next step after a lost round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Another round, after this pause.
@@ -47,7 +47,7 @@ pub enum Next {
 /// Why no round follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// All attempts are made.
+    /// All attempts have been made.
     Attempts,
     /// The timeout has passed.
     TimedOut,
@@ -62,23 +62,23 @@ impl Default for Retry {
 impl Retry {
     const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
     const DEFAULT_JITTER: Duration = Duration::from_millis(100);
-    /// What is left for the last round before a timeout. The timeout cuts off a round that takes longer.
+    /// The time to leave for the last round before a timeout. The timeout cuts off a round that takes longer.
     const LAST_ROUND: Duration = Duration::from_millis(50);
 
     fn new(attempts: Option<NonZeroU32>, timeout: Option<Duration>) -> Self {
         Self { attempts, timeout, backoff: Backoff::Fixed(Self::DEFAULT_PAUSE), jitter: Self::DEFAULT_JITTER }
     }
 
-    /// One attempt, no retry.
+    /// Makes one attempt, without a retry.
     pub fn never() -> Self {
         Self::attempts(1)
     }
 
-    /// Makes up to this many attempts in all, the first one included. 0 counts as 1.
+    /// Makes up to this many attempts in all, including the first. 0 counts as 1.
     ///
     /// Errors, events and metrics count attempts in the same way. An attempt ends with the pause that follows it: a
     /// call that is notified of a release during a pause asks the nodes again within the same attempt. A call that
-    /// waits behind others of its process asks no node, and its attempts pass all the same.
+    /// waits behind others of its process sends nothing, but its attempts are counted.
     pub fn attempts(attempts: u32) -> Self {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
     }
@@ -88,62 +88,62 @@ impl Retry {
         Self::new(None, Some(timeout))
     }
 
-    /// Ends the call also when this much time has passed since it began. A round in flight is cut off then.
+    /// Also ends the call when this much time has passed since it began. A round in flight is cut off then.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Lifts the bound on attempts: only a timeout ends the call, or nodes whose [configuration](Retry) makes a quorum
-    /// impossible.
+    /// Removes the limit on attempts: only a timeout ends the call, or nodes whose [configuration](Retry) makes a
+    /// quorum impossible.
     pub fn unlimited(self) -> Self {
         Self { attempts: None, ..self }
     }
 
-    /// The same pause after every attempt. Default: 200 ms.
+    /// Makes the same pause after every attempt. Default: 200 ms.
     pub fn fixed(self, pause: Duration) -> Self {
         Self { backoff: Backoff::Fixed(pause), ..self }
     }
 
-    /// A pause that doubles after every attempt, from `first` to `longest`.
+    /// Doubles the pause after every attempt, from `first` to `longest`.
     pub fn exponential(self, first: Duration, longest: Duration) -> Self {
         Self { backoff: Backoff::Exponential { first, longest }, ..self }
     }
 
-    /// The pause that `pause` gives for the attempt that was lost, counted from 1.
+    /// Calls `pause` for the pause after each lost attempt, counted from 1.
     pub fn custom(self, pause: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
         Self { backoff: Backoff::Custom(Arc::new(pause)), ..self }
     }
 
-    /// Varies each pause at random by up to so much in both directions, never below zero. Default: 100 ms.
+    /// Varies each pause at random by up to this much in both directions, never below zero. Default: 100 ms.
     ///
     /// Without jitter, contenders that collided once collide again.
     pub fn jitter(self, jitter: Duration) -> Self {
         Self { jitter, ..self }
     }
 
-    /// Whether there is one attempt and no more.
+    /// Returns whether there is only one attempt.
     #[must_use]
     pub fn is_once(&self) -> bool {
         self.attempts == Some(NonZeroU32::MIN)
     }
 
-    /// When the call ends at the latest, counted from its start.
+    /// Returns when the call ends at the latest, counted from its start.
     #[must_use]
     pub fn ends_after(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// Whether no other attempt follows this one (counted from 1) that has the time for a whole round.
+    /// Returns whether this attempt (counted from 1) is the last one with enough time for a whole round.
     #[must_use]
     pub fn is_last(&self, attempt: u32, elapsed: Duration) -> bool {
         let leaves_none = |timeout| self.spare(timeout, elapsed).is_zero();
         self.attempts.is_some_and(|attempts| attempt >= attempts.get()) || self.timeout.is_some_and(leaves_none)
     }
 
-    /// Returns what follows the loss of this attempt (counted from 1), so long after the call.
+    /// Returns what follows the loss of this attempt (counted from 1), `elapsed` after the start of the call.
     ///
-    /// A pause before a timeout is cut so that one more round fits in. What is left after that round is waited for:
-    /// the lock may still be released. `free_after` is when the lock may be free at the latest, where it is known.
+    /// A pause before a timeout is cut so that one more round fits in. The call then waits for the rest of the time:
+    /// the lock may still be released. `free_after` is when the lock may be free at the latest, if that is known.
     /// `random` decides the jitter.
     #[must_use]
     pub fn next(&self, attempt: u32, elapsed: Duration, free_after: Option<Duration>, random: u64) -> Next {
@@ -159,7 +159,7 @@ impl Retry {
         }
     }
 
-    /// What is left until the last round before a timeout has to begin.
+    /// Returns the time until the last round before a timeout has to begin.
     fn spare(&self, timeout: Duration, elapsed: Duration) -> Duration {
         (timeout - Self::LAST_ROUND.min(timeout / 2)).saturating_sub(elapsed)
     }
@@ -200,7 +200,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// The pause after an attempt, without timeout and hint.
+    /// Returns the pause after an attempt, without timeout and hint.
     fn pause(retry: &Retry, attempt: u32, random: u64) -> Option<Duration> {
         match retry.next(attempt, Duration::ZERO, None, random) {
             Next::After(pause) => Some(pause),
@@ -252,7 +252,7 @@ mod tests {
             }
             assert_eq!(retry.next(u32::MAX, Duration::MAX, None, 0), Next::Stop(Stop::Attempts));
         }
-        // The first pause that has no double.
+        // The first pause that cannot be doubled.
         let doubling =
             Retry::attempts(u32::MAX).exponential(Duration::from_nanos(1), Duration::MAX).jitter(Duration::ZERO);
         assert_eq!(pause(&doubling, 32, 0), Some(Duration::from_nanos(1 << 31)));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_tells_the_schedule() {
+    fn debug_prints_the_schedule() {
         let text = |retry: Retry| format!("{retry:?}");
         assert!(text(Retry::attempts(7).fixed(ms(30))).contains("Fixed(30ms)"));
         assert!(text(Retry::never().exponential(ms(1), ms(9))).contains("Exponential(1ms..=9ms)"));
@@ -268,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_can_be_the_callers_own() {
+    fn a_caller_can_compute_the_pauses() {
         let retry = Retry::attempts(9).custom(|attempt| ms(attempt.into())).jitter(Duration::ZERO);
         assert_eq!(pause(&retry, 4, 0), Some(ms(4)));
     }
 
     #[test]
-    fn the_default_pause_is_200_ms_give_or_take_100() {
+    fn the_default_pause_is_200_ms_plus_or_minus_100_ms() {
         assert_eq!(pause(&Retry::default(), 1, 0), Some(ms(100)));
         assert_eq!(pause(&Retry::default(), 1, 100_000_000), Some(ms(200)));
         assert_eq!(pause(&Retry::default(), 1, 200_000_000), Some(ms(300)));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_half_of_a_short_deadline_is_left_for_the_last_round() {
+    fn at_most_half_of_a_short_timeout_is_left_for_the_last_round() {
         let retry = Retry::timeout(ms(60)).jitter(Duration::ZERO);
         assert_eq!(retry.next(1, ms(1), None, 0), Next::After(ms(29)));
         assert_eq!(retry.next(1, ms(30), None, 0), Next::After(ms(30)));
@@ -333,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn a_schedule_keeps_its_count_and_its_deadline(
+        fn a_schedule_keeps_its_attempts_and_its_timeout(
             attempts in prop::option::of(1_u32..40), timeout in prop::option::of(0_u64..3_000),
             base in 0_u64..400, jitter in 0_u64..400,
             rounds in prop::collection::vec((1_u64..300, prop::option::of(0_u64..500), any::<u64>()), 400),
@@ -367,7 +367,7 @@ mod tests {
         }
 
         #[test]
-        fn no_pause_ends_after_the_deadline(
+        fn no_pause_ends_after_the_timeout(
             timeout in duration(), elapsed in duration(), free_after in prop::option::of(duration()),
             attempt in any::<u32>(), random in any::<u64>(),
         ) {

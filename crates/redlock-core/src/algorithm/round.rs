@@ -1,4 +1,4 @@
-//! One round: the votes counted so far, and whether they decide.
+//! One round: counts votes, and decides as soon as they allow.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use super::Quorum;
 /// One node's vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vote {
-    /// The node did what was asked.
+    /// The node did what was requested.
     Granted,
-    /// The node did what was asked, but had lost the key that it was to prolong: another may have held it meanwhile.
+    /// The node did so, but had lost the key that it was to extend: another holder may have had it meanwhile.
     Restored,
     /// The node answered, and refused: another token holds the key.
     Refused,
@@ -27,7 +27,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The decision when so much `validity` is left: a round that is won too late is lost.
+    /// Returns the decision with this much `validity` left: a round that is won too late is lost.
     #[must_use]
     pub fn with(self, validity: Duration) -> Self {
         match self {
@@ -41,27 +41,27 @@ impl Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RoundFailure {
-    /// Enough nodes answered, but others hold the lock, or took some of the nodes at the same moment.
+    /// Enough nodes answered, but others hold the lock, or got some of the nodes at the same moment.
     Contended,
-    /// So many nodes failed that no quorum was possible, whoever holds the lock.
+    /// Too many nodes failed: no quorum was possible, whether or not the lock is held.
     NoQuorum,
-    /// A quorum granted, but nothing of the validity was left by then.
+    /// A quorum granted, but none of the validity was left by then.
     TooLate,
 }
 
-/// The votes of one round, counted as they come in. Decided as early as the votes allow.
+/// The votes of one round, counted as they arrive. Decides as early as the votes allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Round {
     quorum: Quorum,
     granted: usize,
-    /// Of those that granted, the ones that had lost the key.
+    /// How many of the granting nodes had lost the key.
     restored: usize,
     refused: usize,
     failed: usize,
 }
 
 impl Round {
-    /// A round with no votes yet.
+    /// Returns a round without votes.
     #[must_use]
     pub fn new(quorum: Quorum) -> Self {
         Self { quorum, granted: 0, restored: 0, refused: 0, failed: 0 }
@@ -85,16 +85,16 @@ impl Round {
         self.failed = self.quorum.nodes().saturating_sub(self.granted + self.refused);
     }
 
-    /// How many nodes granted.
+    /// Returns how many nodes granted.
     #[must_use]
     pub fn granted(&self) -> usize {
         self.granted
     }
 
-    /// How the round ended; nothing while the votes that are still out can decide either way.
+    /// Returns how the round ended, or `None` while the missing votes can decide either way.
     ///
-    /// A quorum that grants decides at once, unless so many nodes had lost the key that, with those that are still out,
-    /// they might be a quorum themselves.
+    /// A quorum that grants decides at once, unless the nodes that had lost the key, together with the missing ones,
+    /// might be a quorum themselves.
     #[must_use]
     pub fn decision(&self) -> Option<Decision> {
         let voted = self.granted + self.refused + self.failed;
@@ -112,27 +112,27 @@ impl Round {
         }
     }
 
-    /// Whether a quorum does not hold what it held before: others may hold the lock, or may have held it.
+    /// Returns whether a quorum does not hold what it held before: others may hold the lock, or may have held it.
     #[must_use]
     pub fn gone_from_quorum(&self) -> bool {
         self.refused + self.restored >= self.quorum.needed()
     }
 
-    /// Whether no quorum can have granted, since so many nodes *refused*, whatever the failed ones hold.
+    /// Returns whether no quorum can have granted, since too many nodes *refused*, whatever the failed ones hold.
     #[must_use]
     pub fn refused_for_certain(&self) -> bool {
         self.refused > self.quorum.tolerated()
     }
 
-    /// After how long enough of the refusing nodes are free for a quorum, if their holders do nothing; `remaining`
-    /// are the holders' ttls that refusing nodes told. Unknown if too few of them told.
+    /// Returns after how long enough of the refusing nodes are free for a quorum, if their holders do nothing.
+    /// `remaining` are the holders' TTLs that refusing nodes returned. `None` if too few of them returned one.
     ///
     /// A failed node counts as one that will not grant. Rounded up by a millisecond, the unit of Redis.
     #[must_use]
     pub fn free_after(&self, remaining: impl IntoIterator<Item = Duration>) -> Option<Duration> {
         let mut remaining: Vec<_> = remaining.into_iter().collect();
         remaining.sort_unstable();
-        // All that did not refuse or fail may grant next time.
+        // Nodes that did not refuse or fail may grant next time.
         let willing = self.quorum.nodes().saturating_sub(self.refused + self.failed);
         let missing = self.quorum.needed().checked_sub(willing)?;
         let last = remaining.get(missing.checked_sub(1)?)?;
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Every way in which so many nodes can vote, in every order.
+    /// Returns every way in which this many nodes can vote, in every order.
     fn all_votes(nodes: u32) -> impl Iterator<Item = Vec<Vote>> {
         const VOTES: [Vote; 4] = [Vote::Granted, Vote::Restored, Vote::Refused, Vote::Failed];
         let vote = |number: usize, node| VOTES[number / 4_usize.pow(node) % 4];
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_nodes_vote_and_in_whatever_order_the_early_decision_stands() {
+    fn an_early_decision_holds_whatever_the_other_nodes_vote() {
         for nodes in 1..=7 {
             for votes in all_votes(nodes) {
                 let full = round(votes.len(), &votes).decision().unwrap();
@@ -217,7 +217,7 @@ mod tests {
                         Some(early @ (Decision::Won | Decision::Lost(RoundFailure::NoQuorum))) => {
                             assert_eq!(early, full, "{votes:?}")
                         }
-                        // More nodes may fail, and the blame change.
+                        // More nodes may fail, and then the reason changes.
                         Some(Decision::Lost(_)) => assert!(matches!(full, Decision::Lost(_)), "{votes:?}"),
                     }
                 }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_fleet_is_no_overflow() {
+    fn a_huge_fleet_does_not_overflow() {
         let mut round = round(usize::MAX, &[Vote::Granted, Vote::Refused]);
         assert_eq!(round.decision(), None);
         assert_eq!(round.free_after([Duration::MAX]), None);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_quorum_of_refusals_is_one() {
+    fn a_lock_is_gone_only_if_a_quorum_refuses() {
         assert!(round(3, &[Vote::Refused; 2]).gone_from_quorum());
         assert!(!round(2, &[Vote::Refused]).gone_from_quorum());
         assert!(!round(4, &[Vote::Refused; 2]).gone_from_quorum());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minority_may_have_lost_what_it_prolongs_and_a_quorum_may_not() {
+    fn a_minority_may_have_lost_the_keys_that_it_extends_and_a_quorum_may_not() {
         use Vote::{Failed, Granted, Refused, Restored};
         let decision = |votes: &[Vote]| round(votes.len(), votes).decision();
         assert_eq!(decision(&[Restored, Granted, Failed]), Some(Decision::Won));
@@ -324,13 +324,13 @@ mod tests {
         // Held on all three: the second to expire makes the quorum.
         let held = round(3, &[Refused; 3]);
         assert_eq!(held.free_after([ms(900), ms(100), ms(500)]), Some(ms(501)));
-        // Two refused before the third was heard: one of the two is enough then.
+        // Two refused before the third answered: one of the two is enough then.
         assert_eq!(round(3, &[Refused; 2]).free_after([ms(900), ms(100)]), Some(ms(101)));
         // One failed: both others are needed.
         assert_eq!(round(3, &[Failed, Refused, Refused]).free_after([ms(900), ms(100)]), Some(ms(901)));
-        // One of them did not tell.
+        // One of them did not return its TTL.
         assert_eq!(round(3, &[Failed, Refused, Refused]).free_after([ms(100)]), None);
-        // Split: nobody needs to expire but the refusing one.
+        // Split: nobody needs to expire except the refusing one.
         assert_eq!(round(3, &[Granted, Refused, Failed]).free_after([ms(100)]), Some(ms(101)));
         // Too many failed: no expiry helps.
         assert_eq!(round(3, &[Failed, Failed, Refused]).free_after([ms(100)]), None);

@@ -1,4 +1,4 @@
-//! The ttl: how long a node keeps the lock's key.
+//! The TTL: how long a node keeps the lock's key.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use super::readable::Readable;
 /// How long a node keeps the lock's key, unless it is extended or released: 1 ms to 7 days.
 ///
 /// Redis counts whole milliseconds. A fraction is rounded **up** when it is sent ([`Ttl::sent_millis`]), so that a key
-/// never expires early, and **down** when it is relied upon ([`Ttl::trusted`]), so that a holder never believes for
+/// never expires early, and **down** when it is relied upon ([`Ttl::trusted`]), so that a holder never relies on it for
 /// too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(Duration);
 
 impl Ttl {
-    /// The shortest ttl.
+    /// The shortest TTL.
     pub const MIN: Duration = Duration::from_millis(1);
 
-    /// The longest ttl: the time for which a crashed holder blocks everyone else. Extend a lock that is needed for
-    /// longer.
+    /// The longest TTL. It is also the time for which a crashed holder blocks everyone else. Extend a lock that is
+    /// needed for longer.
     pub const MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// Takes a duration.
+    /// Checks a duration.
     ///
     /// # Errors
     ///
@@ -34,68 +34,68 @@ impl Ttl {
         }
     }
 
-    /// The whole milliseconds that are sent to a node: rounded up.
+    /// Returns the whole milliseconds that are sent to a node: rounded up.
     #[must_use]
     pub fn sent_millis(self) -> u64 {
         // At most `MAX`: far below u64.
         self.0.as_nanos().div_ceil(1_000_000) as u64
     }
 
-    /// The ttl as it was given.
+    /// Returns the TTL as the caller set it.
     #[must_use]
     pub fn given(self) -> Duration {
         self.0
     }
 
-    /// What a holder may count on: rounded down to whole milliseconds.
+    /// Returns the time on which a holder may rely: rounded down to whole milliseconds.
     #[must_use]
     pub fn trusted(self) -> Duration {
         Duration::from_millis(self.0.as_millis() as u64)
     }
 }
 
-/// A ttl that cannot be used.
+/// A TTL that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TtlError {
-    /// The ttl is zero: the lock would never be held.
+    /// The TTL is zero: the lock would never be held.
     #[error("the ttl is zero")]
     Zero,
-    /// The ttl is shorter than Redis can count.
+    /// The TTL is shorter than Redis can count.
     #[error("the ttl of {ttl:?} is below {:?}, the shortest that Redis counts", Ttl::MIN)]
     BelowMillisecond {
-        /// The ttl.
+        /// The TTL.
         ttl: Duration,
     },
-    /// The ttl is longer than [`Ttl::MAX`].
+    /// The TTL is longer than [`Ttl::MAX`].
     #[error(
         "the ttl of {ttl:?} is above {:?}: a crashed holder would block for as long; extend the lock instead",
         Ttl::MAX
     )]
     TooLong {
-        /// The ttl.
+        /// The TTL.
         ttl: Duration,
     },
-    /// The ttl is longer than the restart guard knows of: a node that starts again would not wait for it.
+    /// The TTL is longer than the restart guard assumes: a node that restarts would not wait for it.
     #[error("the ttl of {ttl:?} is above {longest:?}, the longest that the restart guard was told of")]
     AboveGuard {
-        /// The ttl.
+        /// The TTL.
         ttl: Duration,
         /// The longest.
         longest: Duration,
     },
-    /// The ttl does not outlast one slow answer: every round with a slow node in it could end without validity.
+    /// The TTL does not outlast one slow answer: every round with a slow node in it could end without validity.
     #[error(
         "the ttl of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift} are kept for clock \
          drift; use a longer ttl or a shorter node timeout",
         drift = Readable(*drift)
     )]
     TooShort {
-        /// The ttl.
+        /// The TTL.
         ttl: Duration,
         /// How long a node may take to answer.
         node_timeout: Duration,
-        /// The allowance for clock drift at this ttl.
+        /// The allowance for clock drift at this TTL.
         drift: Duration,
     },
 }

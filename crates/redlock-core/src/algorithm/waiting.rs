@@ -5,28 +5,29 @@ use std::time::Duration;
 /// Why a waiter asks the nodes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// It has come, or the lock was given back beside it: those who wait for longer come first.
+    /// It has arrived, or a lock of this process was released: calls that have waited longer come first.
     Arrived,
-    /// It was woken: it is the first.
+    /// It was notified: it is the first.
     Woken,
-    /// It was not woken for a whole pause. Whoever should have woken it may be gone, so it asks for itself.
+    /// It was not notified for a whole pause. The process that should have notified it may be gone, so it asks by
+    /// itself.
     Due,
-    /// The holder leaves the lock to it.
+    /// The holder hands the lock off to it.
     Follows,
 }
 
 impl Cause {
-    /// Whether it waits behind others who wait already, though the lock be free.
+    /// Returns whether it waits behind earlier waiters even if the lock is free.
     #[must_use]
     pub fn yields(self) -> bool {
         self == Self::Arrived
     }
 }
 
-/// Whether a waiter that was refused waits for a message now, or asks once more.
+/// Whether a waiter that was refused now waits for a message, or asks once more.
 ///
-/// It asks once more if the node that is to wake it has granted: nobody may hold the lock, since several have split the nodes
-/// among them. Of these, that node has granted to one only.
+/// It asks once more if the node that is to notify it has granted. Then perhaps nobody holds the lock, since several
+/// callers have split the nodes among them. That node has granted to only one of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asking {
     in_vain: u32,
@@ -36,8 +37,9 @@ impl Asking {
     /// How often a waiter asks once more within one pause.
     pub const MOST: u32 = 3;
 
-    /// A round was lost, and the waiter waits for a message or not. After which pause it is followed by another, if it is: by none the first time, then by a random one
-    /// of up to 2 ms and up to 4 ms, since contenders that collided once collide again.
+    /// Records a lost round. Returns the pause before another round, or `None` if the waiter waits for a message
+    /// (`waits`) or has retried often enough. The first pause is zero, and the next are random, up to 2 ms and up to 4
+    /// ms, since contenders that collided once collide again.
     pub fn lost(&mut self, waits: bool, random: u64) -> Option<Duration> {
         if waits || self.in_vain == Self::MOST {
             return None;
@@ -48,9 +50,9 @@ impl Asking {
     }
 }
 
-/// How long a waiter that was notified and refused all the same takes no further notification.
+/// How long a waiter that was notified but refused ignores further notifications.
 ///
-/// The lock may have gone to another, or anybody may have published the message. So rounds must not follow
+/// The lock may have gone to another waiter, or somebody else may have published the message. Rounds must not follow
 /// notifications one by one, whatever is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notified {
@@ -58,14 +60,14 @@ pub struct Notified {
 }
 
 impl Notified {
-    /// The rest after the first one in vain.
+    /// The rest after the first notification in vain.
     pub const FIRST_REST: Duration = Duration::from_millis(20);
 
-    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect:
-    /// later, it would lose its place.
+    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect: later,
+    /// it would lose its place in the queue.
     pub const LONGEST_REST: Duration = Duration::from_millis(80);
 
-    /// A notification was in vain. Returns the rest after it, twice as long each time up to the longest.
+    /// Records a notification in vain. Returns the rest after it, which doubles each time up to the longest.
     pub fn in_vain(&mut self) -> Duration {
         let rest = Self::FIRST_REST.saturating_mul(2_u32.saturating_pow(self.in_vain)).min(Self::LONGEST_REST);
         self.in_vain = self.in_vain.saturating_add(1);
@@ -75,17 +77,17 @@ impl Notified {
 
 /// How many holders of one process have followed each other directly.
 ///
-/// Bounded, so that those of other processes get their turn.
+/// Bounded, so that other processes get their turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Succession {
     in_a_row: u32,
 }
 
 impl Succession {
-    /// How many may follow one that has won the lock among all.
+    /// How many may follow a holder that has competed with all other callers.
     pub const MOST: u32 = 4;
 
-    /// Whether another may follow directly; if so, it counts.
+    /// Returns whether another one may follow directly. If so, counts it.
     pub fn goes_on(&mut self) -> bool {
         let goes_on = self.in_a_row < Self::MOST;
         if goes_on {
@@ -94,7 +96,7 @@ impl Succession {
         goes_on
     }
 
-    /// One has won the lock among all.
+    /// Records that a holder has won the lock against all other callers.
     pub fn begins(&mut self) {
         self.in_a_row = 0;
     }
@@ -105,18 +107,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_arrives_yields_to_those_who_wait() {
+    fn only_a_caller_that_arrives_yields_to_waiters() {
         let yields = [Cause::Arrived, Cause::Woken, Cause::Due, Cause::Follows].map(Cause::yields);
         assert_eq!(yields, [true, false, false, false]);
     }
 
     #[test]
-    fn who_is_in_line_waits_to_be_woken() {
+    fn a_waiter_in_the_queue_waits_for_a_notification() {
         assert_eq!(Asking::default().lost(true, 7), None);
     }
 
     #[test]
-    fn who_is_not_in_line_asks_again_a_few_times() {
+    fn a_waiter_outside_the_queue_asks_again_a_few_times() {
         let mut asking = Asking::default();
         let again: Vec<_> = (0..5).map(|_| asking.lost(false, 4_000_000)).collect();
         let nanos = |nanos| Some(Duration::from_nanos(nanos));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn four_follow_directly_and_then_the_others_have_their_turn() {
+    fn four_holders_follow_directly_and_then_other_processes_have_their_turn() {
         let mut succession = Succession::default();
         for _ in 0..3 {
             let follow: Vec<_> = (0..6).map(|_| succession.goes_on()).collect();

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-/// What happens to a [`Fencing`], on a node.
+/// An event for a [`Fencing`], on a node.
 #[derive(Debug, Clone)]
 enum Told {
     Granted(Index, u64),
@@ -40,9 +40,9 @@ fn told() -> impl Strategy<Value = Told> {
 }
 
 proptest! {
-    /// Whatever nodes answer, also such as make no sense.
+    /// Whatever nodes answer, including answers that make no sense.
     #[test]
-    fn a_token_is_issued_only_by_a_quorum_that_was_at_it_and_stays(
+    fn a_token_is_issued_only_by_a_quorum_that_was_at_it_and_is_final(
         nodes in 1_usize..8, told in prop::collection::vec(told(), 0..40),
     ) {
         let mut fencing = Fencing::new(quorum(nodes));
@@ -87,7 +87,7 @@ proptest! {
                 (_, Some(Fence::Lost(_)) | None) => {}
             }
         }
-        // It is waited only for answers that can still issue the token, and patience ends it.
+        // It waits only for answers that can still issue the token, and the end of patience ends it.
         let mut confirmed = fencing.clone();
         if let (None, Some(candidate)) = (fencing.decision(), candidates.last()) {
             (0..nodes).for_each(|node| confirmed.raised(node, *candidate, Raised::Confirmed));
@@ -97,7 +97,7 @@ proptest! {
         prop_assert!(matches!(fencing.decision(), Some(Fence::Issued(_) | Fence::Lost(_))));
     }
 
-    /// As long as nodes keep the key, whatever their counters are, and whoever is slow.
+    /// As long as nodes keep the key, whatever their counters are, and whichever nodes are slow.
     #[test]
     fn nodes_that_keep_the_key_issue_the_greatest_counter_of_the_grants_in_any_order(
         counters in prop::collection::vec(1_u64..6, 1..8),
@@ -124,8 +124,8 @@ proptest! {
         prop_assert_eq!(fencing.decision(), issued(greatest));
     }
 
-    /// Which tokens are issued, and whether one is, does not depend on the order of the answers to a raise; only
-    /// which candidate is next may.
+    /// The order of the answers to a raise does not change which tokens are issued, and whether one is. It may only
+    /// change the next candidate.
     #[test]
     fn the_order_of_answers_does_not_matter(
         nodes in 1_usize..8,
@@ -140,7 +140,7 @@ proptest! {
             fencing.raising(candidate);
             for node in order.filter(|node| asked.contains(node)) {
                 fencing.raised(node, candidate, answers[node]);
-                // Such a token is another matter: its quorum may be complete before that of the candidate.
+                // Skip such a token: its quorum may be complete before that of the candidate.
                 if let Some(Fence::Issued(token)) = fencing.decision() && token.get() != candidate {
                     return None;
                 }
@@ -151,7 +151,7 @@ proptest! {
         match (one, other) {
             (None, _) | (_, None) => {}
             (Some(Fence::Issued(_)), _) | (_, Some(Fence::Issued(_))) => prop_assert_eq!(one, other),
-            // More may fail, and the blame change.
+            // More nodes may fail, and then the reason changes.
             (Some(_), Some(_)) => {}
         }
     }

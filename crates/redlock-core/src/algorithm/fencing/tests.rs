@@ -8,14 +8,14 @@ pub(super) fn quorum(nodes: usize) -> Quorum {
     Quorum::of(nodes.try_into().unwrap())
 }
 
-/// With these grants of the first nodes.
+/// Fencing with these grants of the first nodes.
 pub(super) fn granted(nodes: usize, counters: &[u64]) -> Fencing {
     let mut fencing = Fencing::new(quorum(nodes));
     counters.iter().enumerate().for_each(|(node, counter)| fencing.granted(node, *counter));
     fencing
 }
 
-/// With these grants, of which the greatest is raised to.
+/// Fencing with these grants, of which the greatest is being raised to.
 fn raising(nodes: usize, counters: &[u64]) -> Fencing {
     let mut fencing = granted(nodes, counters);
     let candidate = *counters.iter().max().unwrap();
@@ -58,7 +58,7 @@ fn a_counter_far_above_the_others_is_no_candidate() {
     failed.raising(7);
     failed.raised(2, 7, Raised::Failed);
     assert_eq!(failed.decision(), NO_QUORUM);
-    // One that was counted is not far enough above.
+    // A counter that still counts as close is a candidate.
     assert_eq!(granted(3, &[far - 1, 7]).decision(), Some(Fence::Raise(far - 1)));
 }
 
@@ -128,14 +128,14 @@ fn two_nodes_at_the_same_higher_counter_confirm_it_without_another_raise() {
 }
 
 #[test]
-fn to_confirm_one_candidate_is_not_to_confirm_the_next() {
+fn a_node_that_confirms_one_candidate_has_not_confirmed_the_next() {
     let mut fencing = raising(5, &[5, 6, 7]);
     fencing.raised(0, 7, Raised::NotHeld);
     fencing.raised(3, 7, Raised::Higher(9));
     fencing.raised(4, 7, Raised::Higher(9));
     assert_eq!(fencing.decision(), Some(Fence::Raise(9)));
     fencing.raising(9);
-    // Late answers to the first raise. Those to the second are still out.
+    // Late answers to the first raise. The answers to the second are still missing.
     fencing.raised(1, 7, Raised::Confirmed);
     fencing.raised(2, 7, Raised::Confirmed);
     assert_eq!(fencing.decision(), None);
@@ -157,7 +157,7 @@ fn answers_may_overtake_each_other() {
     let before = fencing.clone();
     fencing.raised(1, 7, Raised::Confirmed);
     assert_eq!((fencing.decision(), &fencing), (issued(9), &before));
-    // Before there is a decision.
+    // The same before there is a decision.
     let mut fencing = raising(5, &[5, 6, 7]);
     fencing.raised(0, 7, Raised::Confirmed);
     fencing.granted(0, 5);
@@ -217,7 +217,7 @@ fn failures_are_blamed_only_when_they_alone_prevent_a_quorum() {
 }
 
 #[test]
-fn a_counter_that_no_token_can_be_is_a_failure() {
+fn a_counter_that_cannot_be_a_token_is_a_failure() {
     for wrong in [0, MAX + 1, u64::MAX] {
         assert_eq!(granted(3, &[wrong, wrong]).decision(), NO_QUORUM);
         assert_eq!(granted(3, &[wrong, 7, 7]).decision(), issued(7));
@@ -232,7 +232,7 @@ fn a_counter_that_no_token_can_be_is_a_failure() {
 }
 
 #[test]
-fn a_node_that_says_higher_and_is_not_is_of_no_use() {
+fn a_node_that_falsely_reports_a_higher_counter_counts_as_failed() {
     let mut fencing = raising(3, &[5, 7]);
     fencing.raised(0, 7, Raised::Higher(6));
     assert_eq!(fencing.decision(), None);
@@ -241,14 +241,14 @@ fn a_node_that_says_higher_and_is_not_is_of_no_use() {
 }
 
 #[test]
-fn what_is_out_when_patience_ends_has_failed() {
+fn raises_without_an_answer_have_failed_when_patience_ends() {
     let mut fencing = raising(3, &[5, 7]);
     fencing.give_up();
     assert_eq!(fencing.decision(), NO_QUORUM);
     let mut higher = raising(3, &[5, 7]);
     higher.raised(2, 7, Raised::Higher(9));
     higher.give_up();
-    // A raise to 9 might have come to an end, but nobody waits for it.
+    // A raise to 9 might have succeeded, but its answer is not waited for.
     assert_eq!(higher.decision(), CONTENDED);
     let mut silent = Fencing::new(quorum(3));
     silent.give_up();
@@ -262,7 +262,7 @@ fn what_is_out_when_patience_ends_has_failed() {
 }
 
 #[test]
-fn a_node_that_counts_on_for_ever_is_not_followed_for_ever() {
+fn a_node_whose_counter_grows_forever_is_not_followed_forever() {
     let mut fencing = raising(3, &[5, 7]);
     fencing.raised(0, 7, Raised::NotHeld);
     for counter in [9, 11] {
@@ -279,7 +279,7 @@ fn a_node_that_counts_on_for_ever_is_not_followed_for_ever() {
 }
 
 #[test]
-fn there_is_no_node_beyond_the_last() {
+fn answers_from_unknown_nodes_are_ignored() {
     let mut fencing = raising(3, &[5, 7]);
     let before = fencing.clone();
     fencing.granted(3, 7);

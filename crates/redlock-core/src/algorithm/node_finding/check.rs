@@ -9,7 +9,7 @@ use super::{NodeFinding, NodeFindingKind, Severity};
 use crate::algorithm::{ClockReading, ClusterFacts, Jump, NodeAccount, NodeFacts, NodeRole, NodeUse, ScriptFailure};
 
 impl NodeFinding {
-    /// Everything that is found on these nodes, each with its name; the worst first.
+    /// Returns all findings on these nodes, each with its name; the worst first.
     #[must_use]
     pub fn all(nodes: &[(&str, NodeAccount)], usage: &NodeUse<'_>) -> Vec<Self> {
         let mut findings = Findings::default();
@@ -37,7 +37,7 @@ impl NodeFinding {
         for (name, facts) in &told {
             findings.role(name, facts.role.as_ref());
             findings.writes(name, facts.writes_stopped.as_deref());
-            // A Sentinel runs none, and that is not what is wrong with it.
+            // A Sentinel runs no scripts, but that is not what is wrong with it.
             let no_script = facts.no_script.as_ref().filter(|_| facts.role != Some(NodeRole::Sentinel));
             findings.scripts(name, no_script);
             findings.cluster(name, facts.cluster.as_ref());
@@ -53,16 +53,16 @@ impl NodeFinding {
     }
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<NodeFinding>);
 
 impl Findings {
-    /// Adds a finding, or its nodes to one that says the same.
+    /// Adds a finding, or adds its nodes to an earlier finding with the same text.
     fn add(&mut self, severity: Severity, kind: NodeFindingKind, nodes: &[&str], cause: String, cure: &str) {
         let names = nodes.iter().map(|name| (*name).to_owned());
         let same = |found: &&mut NodeFinding| found.kind == kind && found.cause == cause && found.cure == cure;
-        // Of two findings about several nodes each, each is about its own.
+        // Findings that are each about several nodes remain separate.
         match self.0.iter_mut().find(same).filter(|_| nodes.len() == 1) {
             Some(found) => found.nodes.extend(names),
             None => self.0.push(NodeFinding { severity, kind, nodes: names.collect(), cause, cure: cure.to_owned() }),
@@ -85,7 +85,7 @@ impl Findings {
         }
     }
 
-    /// Nodes are of one cluster if they know a common member, or each of them one of a third.
+    /// Nodes belong to the same cluster if they know a common member, or if both share a member with a third one.
     fn same_clusters(&mut self, told: &[(&str, &NodeFacts)]) {
         let mut clusters: Vec<(Vec<usize>, Vec<&ClusterFacts>)> = Vec::new();
         for (index, (_, facts)) in told.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Findings {
         for (mut nodes, _) in clusters.into_iter().filter(|(nodes, _)| nodes.len() > 1) {
             nodes.sort_unstable();
             let names: Vec<_> = nodes.iter().filter_map(|index| Some(told.get(*index)?.0)).collect();
-            // That they are one server has been said already.
+            // That they are one server is reported already.
             let run_id = |index: &usize| told.get(*index).and_then(|(_, facts)| facts.run_id.as_deref());
             let first = nodes.first().and_then(run_id);
             if first.is_some() && nodes.iter().all(|index| run_id(index) == first) {
@@ -226,7 +226,7 @@ impl Findings {
 
     fn eviction(&mut self, name: &str, facts: &NodeFacts) {
         let (Some(1..), Some(policy)) = (facts.maxmemory, &facts.maxmemory_policy) else { return };
-        // All others delete keys that have an expiry, as locks have.
+        // All other policies delete keys that have an expiry, as locks do.
         if policy != "noeviction" {
             let cause = format!("may evict locks: maxmemory is set, and its policy is {policy}");
             let cure = "set maxmemory-policy noeviction, or give the locks nodes of their own";
@@ -258,7 +258,7 @@ impl Findings {
             _ => return,
         };
         if restart_guard {
-            // It grants nothing until all that it may have forgotten is over.
+            // It grants nothing until all locks that it may have forgotten are over.
             return;
         }
         let cure = "set a restart guard; or appendonly yes and appendfsync always; or keep a node that stopped down for the \

@@ -4,14 +4,14 @@ mod check;
 
 use std::{fmt, time::Duration};
 
-/// How bad a [`NodeFinding`] is; the worse, the greater.
+/// How bad a [`NodeFinding`] is; worse ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Worth knowing.
     Notice,
-    /// Locks may be lost when something else goes wrong too: a restart, memory that is full.
+    /// Locks may be lost when something else goes wrong, too: a restart, or full memory.
     Warning,
-    /// The fleet is not what it seems to be: a node's vote is missing, or counts for what it is not.
+    /// The fleet is not what it seems to be: a node's vote is missing, or counts for something else.
     Error,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What can be found.
+/// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum NodeFindingKind {
@@ -63,19 +63,19 @@ pub enum NodeFindingKind {
     Unknown,
 }
 
-/// One thing that is wrong with the nodes, or may be, and what to do about it.
+/// A problem of the nodes, or a possible one, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeFinding {
     /// How bad it is.
     pub severity: Severity,
-    /// What it is.
+    /// The kind of problem.
     pub kind: NodeFindingKind,
-    /// The names of the nodes that it is about, in the order in which the nodes were given.
+    /// The names of the nodes that it is about, in the order in which the nodes were passed.
     pub nodes: Vec<String>,
-    /// What was found, and what it means.
+    /// The problem, and its consequences.
     pub cause: String,
-    /// What to do about it.
+    /// The advice on what to do about it.
     pub cure: String,
 }
 
@@ -88,9 +88,10 @@ impl fmt::Display for NodeFinding {
 }
 
 impl NodeFinding {
-    /// How far clocks of nodes may be apart before it is told: 1 s.
+    /// How far clocks of nodes may be apart before that is reported: 1 s.
     ///
-    /// Locks need no clocks that agree: each node counts its keys' expiry by its own clock, from when they were set.
-    /// But a clock that is that far off is not kept, and one that is set right later jumps; then keys expire early.
+    /// Locks do not need clocks that agree: each node measures its keys' expiry by its own clock, from when they were
+    /// set. But nobody maintains a clock that is that far off, and when it is corrected it jumps; then keys expire
+    /// early.
     pub const CLOCKS_APART: Duration = Duration::from_secs(1);
 }

@@ -9,7 +9,7 @@ use crate::algorithm::ServerVersion;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A node about which there is nothing to say.
+/// Returns a node without problems.
 fn sound(run_id: &str) -> NodeFacts {
     NodeFacts {
         run_id: Some(run_id.to_owned()),
@@ -32,7 +32,7 @@ fn check(nodes: impl IntoIterator<Item = NodeFacts>) -> Vec<NodeFinding> {
     NodeFinding::all(&nodes, &NodeUse::default())
 }
 
-/// What is found on the first of three nodes, of which the others are sound.
+/// Returns the findings on the first of three nodes, of which the others have no problems.
 fn about(change: impl FnOnce(&mut NodeFacts)) -> Vec<(Severity, Kind)> {
     let mut nodes = [sound("1"), sound("2"), sound("3")];
     change(&mut nodes[0]);
@@ -47,7 +47,7 @@ fn brief(findings: &[NodeFinding]) -> Vec<(Severity, Kind, Vec<&str>)> {
 }
 
 #[test]
-fn of_sound_nodes_there_is_nothing_to_tell() {
+fn sound_nodes_have_no_findings() {
     assert_eq!(check([sound("1"), sound("2"), sound("3")]), []);
     assert_eq!(about(|_| {}), []);
 }
@@ -66,7 +66,7 @@ fn one_server_behind_several_names_is_an_error() {
         brief(&findings),
         [(error, Kind::SameServer, vec!["a", "e"]), (error, Kind::SameServer, vec!["b", "d"])]
     );
-    // Who tells no name is nobody's double.
+    // A node that reports no name is not the same server as another.
     let silent = || NodeFacts { run_id: None, ..sound("") };
     assert_eq!(check([silent(), silent(), silent()]), []);
 }
@@ -99,7 +99,7 @@ fn members_of_one_cluster_are_one_node() {
 }
 
 #[test]
-fn a_cluster_is_a_node_and_a_member_is_none() {
+fn a_cluster_is_a_node_and_one_of_its_members_is_not() {
     let cluster = |owners, reached_as_cluster| {
         about(|facts| {
             let cluster = ClusterFacts::new(["x".to_owned(), "y".to_owned()], owners);
@@ -143,7 +143,7 @@ fn a_node_that_runs_no_scripts_has_no_vote() {
         facts.no_script = Some(ScriptFailure::new("probe", "ERR unknown command 'EVALSHA'"));
     };
     assert_eq!(about(sentinel), [(Severity::Error, Kind::NoPrimary)]);
-    // The locks' keys may be others.
+    // The keys of the locks may be permitted.
     assert_eq!(about(|facts| facts.no_script = Some(one_key)), [(Severity::Notice, Kind::Unknown)]);
 }
 
@@ -163,7 +163,7 @@ fn only_a_bound_and_a_policy_together_evict() {
 }
 
 #[test]
-fn what_a_restart_forgets_is_told() {
+fn data_that_a_restart_loses_is_reported() {
     let warning = [(Severity::Warning, Kind::Forgets)];
     for (append_only, sync, snapshots, found) in [
         (false, Some("always"), Some(false), &warning[..]),
@@ -184,7 +184,7 @@ fn what_a_restart_forgets_is_told() {
 }
 
 #[test]
-fn servers_older_than_the_tested_ones_are_told() {
+fn servers_older_than_the_tested_ones_are_reported() {
     for (version, old) in [
         (ServerVersion::Redis(6, 0, 16), true),
         (ServerVersion::Redis(6, 2, 0), false),
@@ -199,7 +199,7 @@ fn servers_older_than_the_tested_ones_are_told() {
 }
 
 #[test]
-fn what_is_not_known_is_told_as_such() {
+fn unknown_facts_are_reported_as_unknown() {
     let untold = about(|facts| facts.untold.extend(["TIME", "CONFIG GET"]));
     assert_eq!(untold, [(Severity::Notice, Kind::Unknown)]);
     assert_eq!(check([NodeFacts::default(), NodeFacts::default(), NodeFacts::default()]), []);
@@ -220,7 +220,7 @@ fn what_is_not_known_is_told_as_such() {
 }
 
 #[test]
-fn fleets_that_tolerate_too_little_are_told() {
+fn fleets_that_tolerate_too_few_failures_are_reported() {
     for (nodes, told) in [(1, true), (2, true), (3, false), (4, true), (5, false)] {
         let found = brief(&check((0..nodes).map(|id| sound(&id.to_string())))).len();
         assert_eq!(found, usize::from(told), "{nodes}");
@@ -229,7 +229,7 @@ fn fleets_that_tolerate_too_little_are_told() {
 }
 
 #[test]
-fn what_is_the_same_on_several_nodes_is_told_once_and_the_worst_first() {
+fn equal_findings_are_reported_once_and_the_worst_comes_first() {
     let mut nodes = [sound("1"), sound("2"), sound("3"), sound("4"), sound("5")];
     for facts in &mut nodes[1..4] {
         facts.append_sync = Some("everysec".to_owned());
@@ -268,7 +268,7 @@ fn a_restart_guard_makes_up_for_lost_memory_and_for_nothing_else() {
 }
 
 #[test]
-fn a_clock_that_has_jumped_is_told() {
+fn a_clock_that_has_jumped_is_reported() {
     let nodes = ["a", "b", "c"].map(|name| (name, NodeAccount::Facts(Box::new(sound(name)))));
     let jumps = [("b", Jump::Forwards(Duration::from_secs(3_600)))];
     let findings = NodeFinding::all(&nodes, &NodeUse { jumps: &jumps, ..NodeUse::default() });
@@ -277,7 +277,7 @@ fn a_clock_that_has_jumped_is_told() {
 }
 
 #[test]
-fn clocks_are_told_apart_only_if_they_surely_are() {
+fn clocks_are_reported_as_apart_only_if_that_is_certain() {
     let apart = |readings: [Option<ClockReading>; 3]| {
         let facts = readings.into_iter().enumerate();
         check(facts.map(|(id, clock)| NodeFacts { clock, ..sound(&id.to_string()) }))
@@ -288,20 +288,20 @@ fn clocks_are_told_apart_only_if_they_surely_are() {
     assert!(findings[0].cause.starts_with("the clock of b is ahead of that of a by 1.001 s or more"));
     assert_eq!(findings[0].nodes, ["b", "a"]);
     assert_eq!(apart([reading(9_000, 0, 10), reading(10_020, 10, 20), None]), []);
-    // It may have been the way.
+    // The delay may come from the network.
     assert_eq!(apart([reading(9_000, 0, 10), reading(10_500, 0, 2_000), None]), []);
     assert_eq!(apart([None, reading(10_500, 0, 10), None]), []);
-    // Neither is shown by the one that may be further ahead, or further behind, since its answer was slow.
+    // Neither is proven by the clock that may be further ahead or behind, since its answer was slow.
     let findings = apart([reading(9_000, 0, 10), reading(12_000, 0, 10), reading(14_000, 0, 9_000)]);
     assert_eq!(brief(&findings), [(Severity::Warning, Kind::ClocksApart, vec!["a", "b"])]);
-    // A later question finds a later time.
+    // A later request finds a later time.
     assert_eq!(apart([reading(9_000, 0, 10), reading(19_000, 10_000, 10_010), None]), []);
 }
 
 proptest! {
-    /// Whatever the answers took, clocks that are no further apart than is allowed are never told.
+    /// However long the answers took, clocks that are no further apart than is allowed are never reported.
     #[test]
-    fn clocks_that_agree_are_never_told_apart(
+    fn clocks_that_agree_are_never_reported_as_apart(
         nodes in prop::collection::vec((0_u64..1_000, 0_u64..60_000, 0_u64..5_000, 0_u64..5_000), 2..5),
     ) {
         let facts = nodes.iter().enumerate().map(|(id, (ahead, sent, there, back))| {
