@@ -1,8 +1,8 @@
 //! The keeper of auto-extend: one task for each runtime extends all locks that were acquired there.
 //!
-//! On a runtime with several workers, a thread of the keeper, the alarm, starts or wakes that task when a lock is due.
-//! Without it, a task that blocks its worker could stop all extends although other workers are idle: Tokio runs the
-//! task that a worker woke last only on that worker, and possibly no other worker watches the timers.
+//! On a runtime with several workers, a thread of the keeper, the alarm, starts or notifies that task when a lock is
+//! due. Without it, a task that blocks its worker could stop all extends although other workers are idle: Tokio runs
+//! the task that a worker scheduled last only on that worker, and possibly no other worker watches the timers.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -41,7 +41,7 @@ impl Drop for Keeper {
 #[derive(Debug, Default)]
 struct Groups {
     state: Mutex<State>,
-    /// Wakes the alarm, which has to ring earlier.
+    /// Notifies the alarm, which has to ring earlier.
     earlier: Condvar,
     numbers: AtomicU64,
 }
@@ -68,7 +68,8 @@ struct Group {
     due: BTreeSet<(Instant, u64)>,
     /// The locks that are due, by the end of their validity.
     overdue: BTreeSet<(Instant, u64)>,
-    /// Wakes the task when a lock is due, when a lock is due earlier than the others, or when there are no locks left.
+    /// Notifies the task when a lock is due, when a lock is due earlier than the others, or when there are no locks
+    /// left.
     changed: Arc<Notify>,
 }
 
@@ -90,7 +91,7 @@ struct NextExtend {
     ends: Instant,
 }
 
-/// Has one lock extended until it is dropped.
+/// Extends one lock until it is dropped.
 #[derive(Debug)]
 pub(crate) struct KeepGuard {
     groups: Arc<Groups>,
@@ -121,8 +122,8 @@ impl Groups {
     /// How many locks are extended at the same time. If more are due, the locks whose validity ends first go first.
     const AT_ONCE: usize = 1024;
 
-    /// How often the alarm wakes a worker while extends are out, since the worker that waits for the answers may be
-    /// blocked.
+    /// How often the alarm notifies the task while extends are in flight, since the worker that waits for the answers
+    /// may be blocked.
     const STEP: Duration = Duration::from_millis(50);
 
     /// How long the alarm stays without a lock, so that short locks do not start a thread each.
@@ -157,8 +158,8 @@ impl Groups {
         group.wake()
     }
 
-    /// Runs the alarm: wakes or starts the task of each runtime that has a lock that is due, and wakes the tasks that
-    /// wait for answers. Ends some time after the last lock.
+    /// Runs the alarm: notifies or starts the task of each runtime that has a lock that is due, and notifies the tasks
+    /// that wait for answers. Ends some time after the last lock.
     fn ring(self: &Arc<Self>) {
         let mut state = self.state();
         let mut last_lock = Instant::now();
@@ -238,7 +239,7 @@ impl Group {
         self.next_due() == Some(due)
     }
 
-    /// Wakes the task, or returns the runtime on which to start it.
+    /// Notifies the task, or returns the runtime on which to start it.
     fn wake(&mut self) -> Option<Handle> {
         if self.has_task {
             self.changed.notify_one();
@@ -252,7 +253,7 @@ impl Group {
         let kept_lock = self.locks.remove(&number)?;
         self.due.remove(&(kept_lock.next.due, number));
         self.overdue.remove(&(kept_lock.next.ends, number));
-        // A task that the alarm starts ends by itself. If it were woken here, it might wait for this worker.
+        // A task that the alarm starts ends by itself. If it were notified here, it might wait for this worker.
         if self.locks.is_empty() && !self.has_alarm {
             self.changed.notify_one();
         }

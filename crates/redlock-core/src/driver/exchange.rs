@@ -60,10 +60,10 @@ impl<A> Requests<A> {
         Self { fleet: Arc::clone(fleet), pending: members.map(pending).collect() }
     }
 
-    /// Polls every request, and passes the answers that are there to `answered`.
+    /// Polls every request, and passes the answers that have arrived to `answered`.
     fn poll(&mut self, cx: &mut Context<'_>, mut answered: impl FnMut(usize, Result<A, NodeError>)) {
         self.pending.retain_mut(|Pending { member, request, .. }| {
-            // A backend that panics is one failed node. The requests to other nodes go on.
+            // A backend that panics is one failed node. The requests to other nodes continue.
             let polled = catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx)));
             match polled.unwrap_or_else(|_| Poll::Ready(Err(NodeError::new(NodeErrorKind::Other, "the node panicked"))))
             {
@@ -241,7 +241,7 @@ impl<A: Send + 'static> Exchange<A> {
         tally.is_open()
     }
 
-    /// An answer that is already there.
+    /// Returns an answer that has already arrived.
     pub(crate) fn ready(&mut self) -> Option<(usize, Result<A, NodeError>)> {
         self.answers.pop_front()
     }

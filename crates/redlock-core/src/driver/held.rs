@@ -1,4 +1,4 @@
-//! A held lock of the driver: the lease, what extends it, and what observers hear of it.
+//! A held lock of the driver: the lease, its extends, and its reports to observers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     report::{Ending, ExtendError, LockLost, LockParts, ReleaseError},
 };
 
-/// A lock that is held. Dropped, it is released in the background.
+/// A held lock. If it is dropped, it is released in the background.
 #[must_use = "a lock that is dropped is released at once"]
 pub(crate) struct Held {
     /// Reports the end to observers, if there are any. Dropped before the lease, whose drop ends the lock.
@@ -36,7 +36,7 @@ impl Held {
         lock
     }
 
-    /// A lease that is held since `since`, and valid for `validity` from then on.
+    /// A lease that has been held since `since`, and is valid for `validity` from then on.
     pub(crate) fn since(lease: Lease, terms: Terms, since: Duration, validity: Duration) -> Self {
         // The nodes keep the keys longer, by the allowance for clock drift.
         let drift = terms.ttl.trusted().saturating_sub(terms.validity);
@@ -45,17 +45,17 @@ impl Held {
         Self { hold, lease, terms, acquired: since, watch: None }
     }
 
-    /// The locked resources.
+    /// Returns the locked resources.
     pub(crate) fn resources(&self) -> &Resources {
         &self.shared().resources
     }
 
-    /// The value of the keys on the nodes.
+    /// Returns the value of the keys on the nodes.
     pub(crate) fn token(&self) -> &Token {
         &self.shared().token
     }
 
-    /// The fencing token, if the lock has one.
+    /// Returns the fencing token, if the lock has one.
     pub(crate) fn fencing_token(&self) -> Option<FencingToken> {
         self.shared().fence.get().copied()
     }
@@ -109,7 +109,7 @@ impl Held {
         Ok(parts)
     }
 
-    /// What is left of `time`, counted from the acquire.
+    /// Returns the rest of `time`, counted from the acquire.
     pub(crate) fn rest_of(&self, time: Duration) -> Duration {
         time.saturating_sub(self.shared().fleet.clock.now().saturating_sub(self.acquired))
     }

@@ -1,4 +1,4 @@
-//! What the keeper requires of a lock.
+//! The keeper's requirements on a lock.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ pub(crate) trait Keep: fmt::Debug + Send + Sync + 'static {
     /// A random number, for jitter.
     fn random(&self) -> u64;
 
-    /// What is left of the validity. `None` once the lock is lost.
+    /// Returns the rest of the validity. `None` once the lock is lost.
     fn left(&self) -> Option<Duration>;
 
-    /// Extends the lock once. Whether that succeeded.
+    /// Extends the lock once. Returns whether that succeeded.
     fn extend_once(self: Arc<Self>, ttl: Duration) -> BoxFuture<'static, bool>;
 
-    /// The lock is not extended any more, since its longest lifetime ends.
+    /// Records that the lock is not extended any more, since its longest lifetime ends.
     fn lifetime_over(&self);
 }

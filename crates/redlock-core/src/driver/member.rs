@@ -22,22 +22,22 @@ pub(crate) struct Member {
     pub(crate) node: Arc<dyn LockNode>,
     /// Releases that it has not answered yet.
     pub(crate) owed: Owed,
-    /// How many requests are out that no caller waits for any more.
+    /// How many requests are in flight that no caller waits for any more.
     pub(crate) late: AtomicUsize,
-    /// How many of them are out for longer than the node timeout.
+    /// How many of them have been in flight for longer than the node timeout.
     pub(crate) overdue: AtomicUsize,
     failing: AtomicBool,
     /// Whether it is a Redis Cluster, of which some members may fail while others answer.
     is_cluster: bool,
     /// When a cluster last failed, after a warning that it does.
     warned: Mutex<Option<Instant>>,
-    /// When the last acquire was sent that asked for the node's time and was answered, in milliseconds of the fleet's
-    /// clock. [`Member::NEVER`] before that.
+    /// When the last answered acquire that requested the node's time was sent, in milliseconds of the fleet's clock.
+    /// [`Member::NEVER`] before that.
     clock_seen: AtomicU64,
     clock: Mutex<NodeClock>,
 }
 
-/// What is known of a node's clock.
+/// The known state of a node's clock.
 #[derive(Debug, Default)]
 struct NodeClock {
     watch: ClockWatch,
@@ -46,8 +46,8 @@ struct NodeClock {
 }
 
 impl Member {
-    /// How many requests may be out for longer than the node timeout before the next acquire or extend fails at once.
-    /// Requests that were sent before may still become overdue: see `MAX_LATE`.
+    /// How many requests may be in flight for longer than the node timeout before the next acquire or extend fails at
+    /// once. Requests that were sent before may still become overdue: see `MAX_LATE`.
     const MAX_OVERDUE: usize = 64;
 
     /// How many requests may be left behind by rounds that were decided without them, before the next acquire or extend
@@ -72,11 +72,11 @@ impl Member {
         }
     }
 
-    /// Whether the node may be sent another acquire or extend. (What was sent once may always be released.)
+    /// Whether another acquire or extend may be sent to the node. (A request that was sent may always be released.)
     pub(crate) fn admit(&self) -> Result<(), NodeError> {
         let (late, overdue) = (self.late.load(Ordering::Relaxed), self.overdue.load(Ordering::Relaxed));
-        // A hung member of a cluster must not stop requests to the others, so only the bound on memory counts there. Our own
-        // clients of clusters have a bound for each member.
+        // A hung member of a cluster must not stop requests to the others, so only the bound on memory counts there.
+        // Our own clients of clusters have a bound for each member.
         let has_room = if self.is_cluster {
             late + overdue < Self::MAX_LATE
         } else {
@@ -98,7 +98,7 @@ impl Member {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Whether some of the node may answer while the rest fails, so that one failure says nothing about other keys.
+    /// Whether part of the node may answer while the rest fails, so that one failure says nothing about other keys.
     pub(crate) fn fails_in_parts(&self) -> bool {
         self.is_cluster
     }
@@ -148,12 +148,12 @@ impl Member {
 }
 
 impl Member {
-    /// How often a node in use is asked for its time. A request that asks for it is slower.
+    /// How often the time of a node in use is requested. Such a request is slower.
     const CLOCK_UNSEEN: Duration = Duration::from_secs(1);
 
     const NEVER: u64 = u64::MAX;
 
-    /// Whether the next acquire asks for the node's time. The first one does, by a script: a user that may run it may
+    /// Whether the next acquire requests the node's time. The first one does, by a script: a user that may run it may
     /// also release.
     pub(crate) fn clock_is_due(&self, now: Duration) -> bool {
         match self.clock_seen.load(Ordering::Relaxed) {
@@ -162,7 +162,7 @@ impl Member {
         }
     }
 
-    /// Records that the node has answered an acquire that asked for its time and was `sent` then.
+    /// Records that the node has answered an acquire that requested its time and was `sent` then.
     pub(crate) fn saw_clock(&self, sent: Duration) {
         self.clock_seen.store(u64::try_from(sent.as_millis()).unwrap_or(Self::NEVER), Ordering::Relaxed);
     }

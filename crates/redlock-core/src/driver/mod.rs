@@ -1,4 +1,4 @@
-//! Redlock as it runs: acquires, extends and releases locks on the nodes. The only room that awaits nodes.
+//! Redlock at run time: acquires, extends and releases locks on the nodes. The only room that awaits nodes.
 
 mod acquire;
 mod resume;

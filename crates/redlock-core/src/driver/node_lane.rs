@@ -1,4 +1,4 @@
-//! What was sent to one node for one token, in which order, and what the node may hold because of it.
+//! The requests to one node for one token, their order, and what the node may hold because of them.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use crate::{
     node::{NodeError, Timed, Verdict},
 };
 
-/// What one token has sent to one node.
+/// The requests for one token to one node.
 #[derive(Debug, Default)]
 pub(crate) struct NodeLane {
     /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
@@ -49,7 +49,7 @@ impl NodeLane {
     }
 }
 
-/// A request that sets the keys and is out. If it is dropped without an answer, the node may execute it at any time.
+/// A request in flight that sets the keys. If it is dropped without an answer, the node may execute it at any time.
 pub(crate) struct Setting<'l> {
     lane: &'l NodeLane,
     /// Whether the keys may have been there before.
@@ -72,10 +72,10 @@ impl Setting<'_> {
     }
 }
 
-/// What a holder hands off to the next waiter of its process.
+/// The lock that a holder hands off to the next waiter of its process.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) token: Token,
-    /// What was sent for the token, by node. The next holder's requests follow after that.
+    /// The requests that were sent for the token, by node. The next holder's requests follow after that.
     pub(crate) lanes: Arc<[NodeLane]>,
 }

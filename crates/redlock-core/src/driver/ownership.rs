@@ -1,8 +1,8 @@
-//! Whose the keys on one node are, as far as the holder of one token knows.
+//! Which token has the keys on one node, as far as its holder knows.
 
 use super::atomic_state::{AtomicState, State};
 
-/// Whose the keys on one node are, as far as the holder of one token knows.
+/// Which token has the keys on one node, as far as its holder knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ownership {
     /// No request that sets the keys was sent.
@@ -11,7 +11,7 @@ pub(crate) enum Ownership {
     Asked,
     /// The node has granted the acquire.
     Ours,
-    /// The next holder in this process has asked for the keys, after all that was sent here, and has no answer yet.
+    /// The next holder in this process has requested the keys, after all that was sent here, and has no answer yet.
     Offered {
         /// Whether anything was sent for this token before.
         asked: bool,
@@ -23,11 +23,11 @@ pub(crate) enum Ownership {
     PerhapsSuccessors,
 }
 
-/// What the node has answered to the next holder in this process.
+/// The node's answer to the next holder in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TakenOver {
     Yes,
-    /// The request was granted, but may have been carried out twice.
+    /// The request was granted, but may have been executed twice.
     Perhaps,
     /// The node refused, or the keys were free and the next holder has set them.
     No,
@@ -118,7 +118,7 @@ mod tests {
     const ALL: [Ownership; 7] =
         [Untouched, Asked, Ours, Offered { asked: false }, Offered { asked: true }, Successors, PerhapsSuccessors];
 
-    /// What a transition makes of each state, in the order of `ALL`.
+    /// Returns the result of a transition from each state, in the order of `ALL`.
     fn after(transition: impl Fn(&AtomicState<Ownership>)) -> [Ownership; 7] {
         ALL.map(|before| {
             let machine = AtomicState::default();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_has_a_number_of_its_own() {
+    fn every_state_has_its_own_number() {
         assert_eq!(ALL.map(|state| Ownership::of(state.number())), ALL);
     }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_were_never_asked_for_or_are_the_successors_need_no_release() {
+    fn keys_that_were_never_requested_or_belong_to_the_successor_need_no_release() {
         assert_eq!(ALL.map(Ownership::needs_release), [false, true, true, false, true, false, true]);
     }
 }

@@ -98,10 +98,10 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
     Err(error)
 }
 
-/// Asks all nodes for all keys.
+/// Queries all nodes for all keys.
 ///
-/// Key by key, which is as good as in one step: a key that holds the token when it is looked at holds it for as long as
-/// the node says, since only who has the token could shorten that.
+/// One key after the other is enough. A key that holds the token when it is read holds it for as long as the node says,
+/// since only a process that has the token could shorten that.
 fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> Exchange<TokenState> {
     let requests = Requests::new(fleet, |member| {
         let (fleet, keys, token) = (Arc::clone(fleet), keys.clone(), *token);

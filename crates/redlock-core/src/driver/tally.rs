@@ -102,8 +102,8 @@ impl Tally {
         }
     }
 
-    /// After how long the resource may be free for a quorum, by the remaining TTLs in the answers. If the round is not
-    /// decided, by the answer of the node that was asked.
+    /// Returns after how long the resource may be free for a quorum, by the remaining TTLs in the answers. If the round
+    /// is not decided, the answer of the queried node counts.
     pub(crate) fn free_after(&self) -> Option<Duration> {
         let remaining = self.answers.iter().filter_map(|answer| match answer {
             Some(NodeAnswer::Held { remaining }) => *remaining,

@@ -1,4 +1,4 @@
-//! What one node holds under all names of a lock.
+//! The state of one node under all names of a lock.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use crate::{
     report::NodeAnswer,
 };
 
-/// What one node holds under the names of a lock.
+/// The state of one node under the names of a lock.
 #[derive(Debug, PartialEq)]
 pub(crate) enum TokenState {
     /// The token, under all of them.
     It {
-        /// For how long; nothing if for ever.
+        /// For how long. `None`: forever.
         remaining: Option<Duration>,
     },
-    /// Nothing, under one at least.
+    /// No token, under at least one of them.
     Nothing,
-    /// Another token, under one at least.
+    /// Another token, under at least one of them.
     Another {
-        /// The longest of them; nothing if for ever.
+        /// The longest of them. `None`: forever.
         remaining: Option<Duration>,
     },
 }
 
 impl TokenState {
-    /// What the keys hold together. One that certainly does not hold the token outweighs one that is not known.
+    /// Combines the states of the keys. A key that certainly does not hold the token outweighs one that is unknown.
     pub(crate) fn of(keys: Vec<Result<InspectAnswer, NodeError>>, ours: &Token) -> Result<Self, NodeError> {
         let lifetime = |remaining: &Option<Duration>| remaining.unwrap_or(Duration::MAX);
         let (mut held, mut others, mut absent, mut unknown) = (None, None, false, Ok(()));
@@ -47,7 +47,7 @@ impl TokenState {
             (Some(remaining), _) => Ok(Self::Another { remaining }),
             _ if absent => Ok(Self::Nothing),
             (None, Some(remaining)) => unknown.map(|()| Self::It { remaining }),
-            // There is always a key.
+            // There is at least one key.
             (None, None) => unknown.map(|()| Self::Nothing),
         }
     }
@@ -83,7 +83,7 @@ mod tests {
         Some(Duration::from_secs(seconds))
     }
 
-    /// What a node holds that answers so, of each key: its token's digit and for how long.
+    /// Returns what a node holds that answers this for each key: a digit for its token, and for how long.
     fn holds(keys: &[Option<(u8, Option<Duration>)>]) -> TokenState {
         let key = |key: &Option<(u8, _)>| match key {
             Some((digit, remaining)) => InspectAnswer::held(Token::from_bytes([*digit; 20]).as_bytes(), *remaining),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_known_leaves_its_node_unknown_unless_another_key_tells() {
+    fn an_unknown_key_leaves_its_node_unknown_unless_another_key_decides() {
         let failed = || Err(NodeError::from(NodeErrorKind::Timeout));
         let ours = Token::from_bytes([1; 20]);
         let held = || Ok(InspectAnswer::held(ours.as_bytes(), secs(9)));

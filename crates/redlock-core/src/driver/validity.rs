@@ -24,7 +24,7 @@ pub(crate) struct Validity {
 struct State {
     /// When the validity ends, on the fleet's clock.
     deadline: Duration,
-    /// Until when the nodes were asked to keep the keys.
+    /// Until when the nodes were to keep the keys.
     kept_until: Duration,
     end: Option<End>,
     /// Whether auto-extend has ended, since the longest lifetime of the lock ends.
@@ -33,7 +33,7 @@ struct State {
     failure: Option<Arc<ExtendError>>,
 }
 
-/// What ended a lock.
+/// The event that ended a lock.
 #[derive(Debug, Clone)]
 pub(crate) enum End {
     Expired,
@@ -61,7 +61,7 @@ impl Validity {
         self.state().deadline
     }
 
-    /// For how long from `now` the nodes were asked to keep the keys. A node that sets lost keys again must not keep
+    /// Returns for how long from `now` the nodes were to keep the keys. A node that sets lost keys again must not keep
     /// them for less, since the deadline may depend on that node then.
     pub(crate) fn kept_for(&self, now: Duration) -> Duration {
         self.state().kept_until.saturating_sub(now)
@@ -144,7 +144,7 @@ impl Validity {
 mod tests {
     use super::*;
 
-    /// Stands still.
+    /// A clock that does not advance.
     #[derive(Debug)]
     struct At(u64);
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_not_prolonged_not_even_in_the_moment_of_its_deadline() {
+    fn an_expired_lock_is_not_extended_even_at_the_moment_of_its_deadline() {
         let validity = Validity::default();
         let [deadline, later] = [1_000, 2_000].map(Duration::from_nanos);
         validity.begin(deadline, deadline);

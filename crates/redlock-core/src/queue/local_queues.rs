@@ -74,7 +74,7 @@ impl<O> LocalQueues<O> {
 
     /// Ends the wait of this ticket, since its pause is over. Returns its permit, if it has one.
     ///
-    /// The first ticket gets a permit with the end of its pause. So does any other if the first has not asked for
+    /// The first ticket gets a permit with the end of its pause. So does any other if the first has sent no request for
     /// several pauses: its task may not run, and must not keep all others from a lock that is free.
     pub(super) fn due(&self, key: &Resource, number: u64, pause: Duration, now: Duration) -> Option<Permit<O>> {
         const PASSED: u32 = 3;
@@ -195,7 +195,7 @@ impl<O> LocalQueues<O> {
     }
 
     /// Hands a lock that is held off to the first ticket, if that waits and it is not the turn of other processes. The
-    /// receiver completes when the ticket's call has asked for the lock.
+    /// receiver completes when the ticket's call has requested the lock.
     pub(crate) fn hand_off(&self, key: &Resource, offer: impl FnOnce() -> O) -> Option<oneshot::Receiver<()>> {
         let mut map = self.map();
         let queue = map.queues.get_mut(key)?;
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_nobody_waits_for_is_passed_on_but_not_without_bound() {
+    fn a_message_without_a_waiter_is_passed_on_but_not_without_bound() {
         let queues = LocalQueues::<()>::default();
         let now = Duration::ZERO;
         let (number, _) = queues.join(&key(1), now);

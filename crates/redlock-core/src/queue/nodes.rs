@@ -1,4 +1,4 @@
-//! What the wait queue requires of the nodes and of the process.
+//! The wait queue's requirements on the nodes and on the process.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// The nodes whose wait queues this process can join, and the wait queues of this process.
 pub(crate) trait Nodes: fmt::Debug + Send + Sync + 'static {
-    /// What a holder hands off to the next waiter of its process.
+    /// The lock that a holder hands off to the next waiter of its process.
     type Offer: fmt::Debug + Send + Sync + 'static;
 
     fn queues(&self) -> &Arc<LocalQueues<Self::Offer>>;

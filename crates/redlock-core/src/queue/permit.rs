@@ -45,7 +45,7 @@ impl<O> Predecessor<O> {
         (Self { offer, _asked: asked }, is_asked)
     }
 
-    /// What it hands off.
+    /// Returns the lock that it hands off.
     pub(crate) fn offer(&self) -> &O {
         &self.offer
     }

@@ -35,8 +35,8 @@ impl<'a, N: Nodes> Queueing<'a, N> {
         self.notified_by
     }
 
-    /// The node to ask before the others, for a call that has to yield: on the other nodes it would only be in the way
-    /// of the waiter that comes first. `None` if answers of that node are overdue.
+    /// Returns the node to ask before the others, for a call that has to yield: on the other nodes it would only be in
+    /// the way of the waiter that comes first. `None` if answers of that node are overdue.
     pub(crate) fn asked_first(&self) -> Option<usize> {
         self.notified_by.filter(|_| self.cause.yields()).filter(|node| self.nodes.is_prompt(*node))
     }

@@ -127,7 +127,7 @@ impl<N: Nodes> Subscription<N> {
             Ok(messages) => {
                 let _ = self.opened.set(Instant::now());
                 self.becomes(&nodes, SubscriptionState::OPEN);
-                // The waiters may have stopped waiting for the subscription and asked without it.
+                // The waiters may have stopped waiting for the subscription and sent their requests without it.
                 if nodes.notified_by() == Some(self.node) {
                     nodes.queues().ask_again();
                 }

@@ -1,5 +1,5 @@
-//! Wakes a waiter by a request of its own, if the notifying node failed or this process leaves a wait queue. Otherwise the
-//! release itself notifies the next one: see `driver/lease/release_on_nodes.rs`.
+//! Notifies a waiter by a separate request, if the notifying node failed or this process leaves a wait queue. Otherwise
+//! the release itself notifies the next one: see `driver/lease/release_on_nodes.rs`.
 
 use std::sync::Arc;
 

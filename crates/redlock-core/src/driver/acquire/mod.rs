@@ -157,7 +157,7 @@ impl<'a> Acquire<'a> {
     }
 
     /// Makes attempts, each with rounds when the call has a permit. A call that waits behind others of this process
-    /// asks no node, but its attempts count all the same. `None` if the names have to be reserved now, or if this is a
+    /// asks no node, but its attempts count anyway. `None` if the names have to be reserved now, or if this is a
     /// reservation and no further attempt follows.
     async fn ask_until_won(
         &self,
@@ -236,7 +236,7 @@ impl<'a> Acquire<'a> {
             }
             match failure.take() {
                 Some(failure) => return Err(self.failed(*attempts, failure, stop)),
-                // The deadline passed at once, for example after a suspension.
+                // The timeout passed at once, for example after a suspension.
                 None => {
                     *attempts = attempts.saturating_add(1);
                     permit = Some(Permit::Due);
@@ -284,7 +284,7 @@ impl<'a> Acquire<'a> {
                 let is_unused = match lost.cause {
                     Cause::Woken => !is_contended,
                     Cause::Follows => true,
-                    // Others who asked meanwhile were refused although nobody has the lock.
+                    // Other callers that tried meanwhile were refused although nobody has the lock.
                     Cause::Arrived | Cause::Due => lost.lost == RoundFailure::TooLate,
                 };
                 let notify = if is_unused { Notify::Other } else { Notify::Nobody };
@@ -358,12 +358,12 @@ impl<'a> Acquire<'a> {
         self.fleet.patience(self.terms.node_timeout, self.terms.first_answer_within()).min(self.left())
     }
 
-    /// What is left until the deadline.
+    /// Returns the rest of the timeout.
     fn left(&self) -> Duration {
         self.retry.ends_after().map_or(Duration::MAX, |deadline| deadline.saturating_sub(self.elapsed()))
     }
 
-    /// What is left until `due` on the fleet's clock.
+    /// Returns the time until `due` on the fleet's clock.
     fn left_until(&self, due: Option<Duration>) -> Duration {
         due.map_or(Duration::MAX, |due| due.saturating_sub(self.fleet.clock.now()))
     }
@@ -382,7 +382,7 @@ impl<'a> Acquire<'a> {
             failure: lost,
             last_round,
         });
-        // The deadline may also have cut the last attempt off.
+        // The timeout may also have cut off the last attempt.
         let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
         match (stop, lost) {
             (Stop::TimedOut, _) => AcquireError::TimedOut(tried),

@@ -34,8 +34,9 @@ pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &R
     fleet.schedule(AutoExtend::default().max_lifetime(longest), terms).ok()
 }
 
-/// The names that a call has reserved so far, in their order. Each is a lock of its own. Safety does not depend on
-/// them: the round that locks all names takes each name over from its reservation, or asks for it where that was lost.
+/// The names that a call has reserved so far, in their order. Each reservation is a lock of its own. Safety does not
+/// depend on them: the round that locks all names takes each name over from its reservation, or acquires it if the
+/// reservation was lost.
 #[derive(Default)]
 pub(super) struct Reservations {
     pub(super) locks: Vec<Held>,
@@ -51,13 +52,13 @@ impl Reservations {
         self.locks.is_empty()
     }
 
-    /// The permit for the round for all names. The reservations are not extended any more.
+    /// Returns the permit for the round for all names. The reservations are not extended any more.
     pub(super) fn permit(&mut self) -> Permit<Offer> {
         self.locks.iter_mut().for_each(Held::close);
         Permit::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
     }
 
-    /// The pause before another round for all names after a lost one, if there is another.
+    /// Returns the pause before another round for all names after a lost one, if there is another.
     pub(super) fn asks_again(&mut self, is_contended: bool, random: u64) -> Option<Duration> {
         self.lost_rounds += 1;
         let longest = Duration::from_millis(2) * self.lost_rounds;
@@ -65,7 +66,7 @@ impl Reservations {
             .then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
     }
 
-    /// This lock has won all names.
+    /// Moves the local waiters of all reservations to this lock, which has won all names.
     pub(super) fn taken_over_by(self, lock: Held) -> Held {
         self.locks.into_iter().for_each(|reservation| lock.take_over(reservation));
         lock

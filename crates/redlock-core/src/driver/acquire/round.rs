@@ -27,7 +27,7 @@ impl Acquire<'_> {
         ticket: &mut Option<Ticket<'_, Fleet>>,
         failure: &mut Option<Failure>,
     ) -> Result<Result<Held, LostRound>, AcquireError> {
-        // 0. A call that waits behind others subscribes first, so that it is notified when it is its permit.
+        // 0. A call that waits behind others subscribes first, so that it is notified when its turn comes.
         if ticket.as_ref().is_some_and(|ticket| ticket.comes_behind_others(permit.cause())) {
             subscribe(self.fleet, &self.runtime, self.left()).await;
         }
@@ -45,7 +45,7 @@ impl Acquire<'_> {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, queueing)
         };
 
-        // 3. Count votes until they decide. Do not wait for a slow node after that: its request goes on in the
+        // 3. Count votes until they decide. Do not wait for a slow node after that: its request continues in the
         //    background, and later requests for this token on that node follow after it.
         let mut tally = self.fleet.tally();
         // The last attempt does not give way.

@@ -17,10 +17,10 @@ use crate::{
 };
 
 impl Fleet {
-    /// The pause after a release that failed, before the next. It doubles up to the second.
+    /// The first and the longest pause after a release that failed. The pause doubles in between.
     const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
-    /// How many releases are out at once to a node that answers.
+    /// How many releases are in flight at once to a node that answers.
     const WINDOW: usize = 64;
 
     /// Enters a release into the ledger of a node, and makes sure that a task delivers it.
@@ -61,8 +61,8 @@ impl Fleet {
         self.members.iter().any(|member| member.owed.count() > 0)
     }
 
-    /// Waits until nothing is owed to any node: `limit` from the start, of which `passed` is over, and `FAILING` at
-    /// most for a node that fails. What is left, by node.
+    /// Waits until nothing is owed to any node: until `limit` after the start, of which `passed` is over, and for at
+    /// most `FAILING` for a node that fails. Returns what is left, by node.
     pub(crate) async fn settle(self: &Arc<Self>, limit: Duration, passed: Duration) -> Vec<(String, usize)> {
         const FAILING: Duration = Duration::from_secs(2);
         let mut owed = Vec::new();
@@ -70,7 +70,7 @@ impl Fleet {
         for (number, member) in self.members.iter().enumerate() {
             self.serve(number, &Handle::current());
             let settled = async {
-                // In short steps: a node may begin to fail while it is waited for.
+                // In short steps: a node may begin to fail during the wait.
                 while timeout(Self::RETRY.1, member.owed.until_settled()).await.is_err() {
                     self.serve(number, &Handle::current());
                     if member.is_failing() && started.elapsed() >= FAILING {
@@ -116,7 +116,7 @@ impl Drop for Fleet {
     }
 }
 
-/// The task that delivers what one node is owed.
+/// The task that delivers the releases that are owed to one node.
 struct Serving {
     fleet: Arc<Fleet>,
     number: usize,
@@ -128,7 +128,7 @@ impl Serving {
         let fleet = Arc::clone(&self.fleet);
         let Some(member) = fleet.members.get(self.number) else { return };
         let mut pause = Fleet::RETRY.0;
-        // After a failure, nothing is sent before this.
+        // After a failure, nothing is sent before this time.
         let mut resumes = Instant::now();
         let mut out = FuturesUnordered::new();
         // When a timer has ended, its time has come, also on a clock that lags behind Tokio's timers.
@@ -196,7 +196,7 @@ impl Serving {
     }
 }
 
-/// Sends a release. Its number, and what the node has answered.
+/// Sends a release. Returns its number, and the node's answer.
 async fn send(fleet: &Fleet, member: &Member, number: u64, entry: Entry) -> (u64, Result<ReleaseAnswer, NodeError>) {
     let request = ReleaseRequest::new(entry.keys, entry.token);
     let answer = fleet.call(member, NodeRequest::Release, member.node.release(&request));
@@ -209,7 +209,7 @@ async fn send(fleet: &Fleet, member: &Member, number: u64, entry: Entry) -> (u64
     (number, member.observe(answer))
 }
 
-/// Notes an answer in the ledger. Whether the release is delivered.
+/// Records an answer in the ledger. Returns whether the release is delivered.
 fn settle(member: &Member, number: u64, answer: Result<ReleaseAnswer, NodeError>, now: Duration) -> bool {
     let mut state = member.owed.state();
     match answer {

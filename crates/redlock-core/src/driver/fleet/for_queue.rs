@@ -1,4 +1,4 @@
-//! Gives the wait queue what it needs of the fleet.
+//! Provides what the wait queue needs from the fleet.
 
 use std::{sync::Arc, time::Duration};
 

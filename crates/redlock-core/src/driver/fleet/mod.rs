@@ -32,11 +32,11 @@ pub(crate) struct Fleet {
     pub(crate) retry: Retry,
     pub(crate) owner: Option<Owner>,
     pub(crate) key_prefix: Box<str>,
-    /// Whether locks get fencing tokens, and for how long their counters are kept.
+    /// Whether locks get fencing tokens, and how long their counters are kept.
     pub(crate) fencing: bool,
     pub(crate) fencing_retention: Duration,
     pub(crate) guard: Option<RestartGuard>,
-    /// For how long a node whose clock has jumped is not trusted.
+    /// For how long a node is not trusted after its clock has jumped.
     pub(crate) distrust: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
@@ -48,7 +48,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// What a ttl means with this fleet.
+    /// Checks a TTL, and computes what follows from it in this fleet.
     pub(crate) fn terms(&self, ttl: Duration) -> Result<Terms, TtlError> {
         let ttl = Ttl::new(ttl)?;
         if let Some(longest) = self.guard.as_ref().map(|guard| guard.longest).filter(|longest| *longest < ttl) {
@@ -118,7 +118,7 @@ impl Fleet {
         members.find(|(number, member)| Some(*number) != but && is_able(member)).map(|(number, _)| number)
     }
 
-    /// The nodes' names, in the order in which the nodes were given.
+    /// The nodes' names, in the order in which the nodes were passed.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.node.name())
     }
@@ -144,12 +144,12 @@ impl Fleet {
     }
 }
 
-/// A checked ttl and what follows from it.
+/// A checked TTL and what follows from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) ttl: Ttl,
     pub(crate) node_timeout: Duration,
-    /// What the ttl leaves after drift, counted from before the first byte is sent.
+    /// The time that the TTL leaves after drift, counted from before the first byte is sent.
     pub(crate) validity: Duration,
 }
 
@@ -169,12 +169,12 @@ pub(crate) struct Debt {
 }
 
 impl Debt {
-    /// A request that a round was decided without.
+    /// A request that was still in flight when its round was decided.
     pub(crate) fn late(fleet: &Arc<Fleet>, member: usize) -> Self {
         Self::new(fleet, member, |member| &member.late)
     }
 
-    /// A request that is out for longer than the node timeout.
+    /// A request that has been in flight for longer than the node timeout.
     pub(crate) fn overdue(fleet: &Arc<Fleet>, member: usize) -> Self {
         Self::new(fleet, member, |member| &member.overdue)
     }

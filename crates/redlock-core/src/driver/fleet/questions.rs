@@ -1,4 +1,4 @@
-//! Read-only requests to one node: who holds a key, which keys there are, and what the node is.
+//! Read-only requests to one node: the holder of a key, a list of its keys, and its facts.
 
 use super::Fleet;
 use crate::{
@@ -33,7 +33,7 @@ impl Fleet {
         key.or_else(|_| Resource::new(&self.key_prefix)).ok()
     }
 
-    /// Asks one node what it is. The answer does not count as a failure of the node: some backends cannot answer.
+    /// Queries one node for its facts. The answer does not count as a failure of the node: some backends cannot answer.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
     pub(crate) async fn describe(
         &self,
@@ -46,8 +46,7 @@ impl Fleet {
         member.node.describe(&request).await
     }
 
-    /// Asks one node which keys it has. As with [`Fleet::describe`], the answer does not count as a failure of the
-    /// node.
+    /// Queries one node for its keys. As with [`Fleet::describe`], the answer does not count as a failure of the node.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
     pub(crate) async fn list(&self, member: usize, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let member = &self.members[member];

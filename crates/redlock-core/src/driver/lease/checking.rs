@@ -27,7 +27,7 @@ impl LeaseState {
     pub(crate) async fn lost(self: Arc<Self>) -> LockLost {
         /// The granularity of timers. It is better to report a loss early by this much than late.
         const GRANULARITY: Duration = Duration::from_millis(1);
-        /// Tokio's timers may stand still while the machine is suspended. The fleet's clock does not.
+        /// Tokio's timers may stop while the machine is suspended. The fleet's clock does not.
         const LONGEST_NAP: Duration = Duration::from_secs(2);
         loop {
             let mut changed = pin!(self.validity.changed());

@@ -50,8 +50,8 @@ impl LeaseState {
         let decision = match timeout(until_ended, answers.decide(&mut tally)).await {
             Ok(decision) => decision,
             Err(_) => {
-                // A quorum has granted, and only waits to learn which other nodes had lost the keys. It cannot count
-                // later than this.
+                // A quorum has granted, and this only waits to learn which other nodes had lost the keys. It cannot
+                // count later than this.
                 if tally.round().granted() >= self.fleet.quorum.needed() {
                     tally.end(Waited { after: until_ended, is_cut: true });
                 }

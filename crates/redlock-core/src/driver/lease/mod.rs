@@ -170,8 +170,8 @@ impl Lease {
         counters.filter(|(_, counter)| *counter > 0)
     }
 
-    /// Lets the keys expire: sends no release, now or later. The validity stays as it is, since a caller may still rely
-    /// on it. Requests that are out are finished in the background.
+    /// Lets the keys expire: sends no release, now or later. The validity remains as it is, since a caller may still
+    /// rely on it. Requests in flight are finished in the background.
     pub(crate) fn leave_to_expire(self) {
         self.0.phase.leave();
         self.0.end_holding();
@@ -209,7 +209,7 @@ impl LeaseState {
         }
     }
 
-    /// What the next holder in this process takes over.
+    /// Returns the part that the next holder in this process takes over.
     fn offer(&self) -> Offer {
         Offer { token: self.token, lanes: Arc::clone(&self.lanes) }
     }
@@ -248,7 +248,7 @@ impl LeaseState {
         if lane.uncertain.load(Ordering::SeqCst) > 0 { ttl.saturating_add(HANGS) } else { ttl }
     }
 
-    /// Waits until all requests that are out have ended.
+    /// Waits until all requests in flight have ended.
     async fn idle(&self) {
         for lane in &*self.lanes {
             drop(lane.enter().await);

@@ -1,8 +1,8 @@
-//! Where a token is in its life: whether it may still be set on nodes, and what its release does.
+//! The phases of a token: whether it may still be set on nodes, and what its release does.
 
 use crate::driver::atomic_state::{AtomicState, State};
 
-/// Where a token is in its life. It only moves down this list.
+/// The phase of a token. It only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Requests that set the keys may be sent.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn every_phase_has_a_number_of_its_own() {
+    fn every_phase_has_its_own_number() {
         assert_eq!(ALL.map(|phase| Phase::of(phase.number())), ALL);
     }
 

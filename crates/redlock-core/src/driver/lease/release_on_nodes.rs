@@ -1,4 +1,4 @@
-//! Every release passes through here: that of a caller, a lost round or a drop. If a node does not answer, the release is
+//! Every release is sent from here: that of a caller, a lost round or a drop. If a node does not answer, the release is
 //! owed to it. A lease is also handed off here to the next waiter of this process.
 
 use std::{
@@ -211,7 +211,7 @@ impl LeaseState {
                 }
                 let answer = answer?;
                 match lane.ownership.get() {
-                    // The successor has taken the keys over, or its answer was lost or is not here yet.
+                    // The successor has taken the keys over, or its answer was lost or has not arrived yet.
                     Ownership::Successors | Ownership::Offered { .. } => Ok(ReleaseAnswer::Released),
                     Ownership::PerhapsSuccessors if !answer.is_released() => {
                         let what = "the connection broke before the next holder in this process had its answer";
@@ -238,8 +238,8 @@ impl LeaseState {
         }
     }
 
-    /// What a release does with the wait queue on a node. It notifies the first waiter if this is the node that does
-    /// so. This process leaves the queue if it has joined it, and has had its permit or does not wait any more.
+    /// Returns what a release does with the wait queue on a node. It notifies the first waiter if this is the node that
+    /// does so. This process leaves the queue if it has joined it, and has had its permit or does not wait any more.
     fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<WakeNext> {
         let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
         // Calls for several keys join no wait queue.

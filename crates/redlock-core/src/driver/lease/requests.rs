@@ -116,7 +116,7 @@ impl Lease {
                 let (member, lane) = lease.at(number);
                 let Some(counters) = lease.counters.clone().filter(|_| is_asked) else { return Ok(None) };
                 member.admit()?;
-                // After the acquire, which may still be out.
+                // After the acquire, which may still be in flight.
                 let _order = lease.enter_in_time(lane, node_timeout).await?;
                 lease.still_wanted()?;
                 let request = RaiseRequest::new(lease.keys.clone(), lease.token, counters, candidate);

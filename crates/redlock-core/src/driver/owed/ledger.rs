@@ -13,7 +13,7 @@ pub(crate) struct Ledger {
     /// By the number of their arrival.
     entries: BTreeMap<u64, Entry>,
     next_number: u64,
-    /// The releases that are not out, by the time from which they may be sent.
+    /// The releases that are not in flight, by the time from which they may be sent.
     waiting: BTreeSet<(Duration, u64)>,
     /// The releases whose keys have not expired, by the time when they will have.
     expiring: BTreeSet<(Duration, u64)>,
@@ -27,7 +27,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Entry {
     pub(crate) keys: Resources,
     pub(crate) token: Token,
-    /// Not to be sent before this.
+    /// It is not sent before this time.
     pub(crate) from: Duration,
     /// The key has certainly expired by then.
     pub(crate) until: Duration,
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     /// How often to deliver it. More than once if an earlier request may be in the socket of an old connection, since
     /// the node may execute that request at any time.
     wanted: u32,
-    /// Whether a request is out for it.
+    /// Whether a request for it is in flight.
     is_out: bool,
 }
 
@@ -60,15 +60,15 @@ impl Entry {
         Self { from: now + Self::PAUSE, delivered: 1, ..Self::new(keys, token, now, lives, true) }
     }
 
-    /// Whether it was delivered as often as it takes after a node that hung: whatever lay in its sockets is carried out
-    /// at once then. Later repetitions are a precaution, which nobody waits for.
+    /// Whether it was delivered as often as is needed after a node that hung: the node then executes at once whatever
+    /// was in its sockets. Later repetitions are a precaution, and no caller waits for them.
     fn is_settled(&self) -> bool {
         self.delivered >= self.wanted.min(2)
     }
 
     fn bytes(&self) -> usize {
         let names: usize = self.keys.iter().map(|key| key.as_str().len()).sum();
-        // The entry itself, its places in the map and the sets, and the allocations of its names.
+        // The entry itself, its nodes in the map and the sets, and the allocations of its names.
         size_of::<Self>() + 160 + names + 48 * self.keys.len()
     }
 }
@@ -113,8 +113,9 @@ impl Ledger {
         dropped
     }
 
-    /// The releases to send now, those first that have waited longest, at most `most`; from here on they are out. Those
-    /// whose key has expired are forgotten. `reached` is at least `now`: the time that a timer has waited for.
+    /// Returns the releases to send now, at most `most`, and first those that have waited longest. They are in flight
+    /// from here on. Forgets releases whose keys have expired. `reached` is at least `now`: the time that a timer has
+    /// waited for.
     pub(crate) fn take_due(&mut self, now: Duration, reached: Duration, most: usize) -> Vec<(u64, Entry)> {
         while let Some((_, number)) = self.expiring.first().copied().filter(|(until, _)| *until <= now) {
             match self.entries.get(&number) {
@@ -135,12 +136,12 @@ impl Ledger {
         due
     }
 
-    /// How long until the next release is due. None if there is nothing to send.
+    /// How long until the next release is due. `None` if there is nothing to send.
     pub(crate) fn due_in(&self, now: Duration) -> Option<Duration> {
         self.waiting.first().map(|(from, _)| from.saturating_sub(now))
     }
 
-    /// The node has answered the release. It is forgotten, or sent once more later.
+    /// Records that the node has answered the release. It is forgotten, or sent once more later.
     pub(crate) fn delivered(&mut self, number: u64, now: Duration) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         let was_settled = entry.is_settled();
@@ -154,7 +155,8 @@ impl Ledger {
         }
     }
 
-    /// The node has not answered the release: it is to be sent again after a pause, unless it was only a precaution.
+    /// Records that the node has not answered the release: it is sent again after a pause, unless it was only a
+    /// precaution.
     pub(crate) fn failed(&mut self, number: u64, pause: Duration, now: Duration) {
         match self.entries.get(&number) {
             Some(entry) if entry.is_settled() => self.delivered(number, now),
@@ -164,7 +166,7 @@ impl Ledger {
         }
     }
 
-    /// The sending task has ended: no release is out any more.
+    /// Records that the sending task has ended: no release is in flight any more.
     pub(crate) fn nothing_is_out(&mut self) {
         for (number, entry) in &mut self.entries {
             entry.is_out = false;
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_an_earlier_request_may_follow_is_repeated_ever_later() {
+    fn a_release_that_an_earlier_request_may_follow_is_repeated_after_longer_and_longer_pauses() {
         let (mut ledger, mut now) = (Ledger::new(1 << 20), secs(100));
         let start = now;
         ledger.add(entry(1, now, 600, true));
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_forgotten_and_what_is_out_is_not() {
+    fn expired_releases_are_forgotten_unless_they_are_in_flight() {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_goes_behind_the_others() {
+    fn a_release_that_fails_is_sent_after_the_others() {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.add(entry(2, now, 10, false));
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_beyond_the_bound() {
+    fn the_oldest_entries_make_room_beyond_the_bound() {
         let now = secs(100);
         let mut ledger = Ledger::new(2 * entry(1, now, 1, false).bytes());
         assert_eq!((ledger.add(entry(1, now, 9, false)), ledger.add(entry(2, now, 9, false))), (0, 0));
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sender_that_is_gone_had_out_is_sent_by_the_next() {
+    fn releases_in_flight_from_a_lost_sender_are_sent_by_the_next_one() {
         let (mut ledger, now) = (Ledger::new(1 << 20), secs(100));
         ledger.add(entry(1, now, 10, false));
         ledger.take_due(now, now, 9);

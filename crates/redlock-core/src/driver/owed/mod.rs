@@ -28,7 +28,7 @@ pub(crate) struct State {
     pub(crate) ledger: Ledger,
     /// How many owed releases were last reported to observers.
     pub(crate) reported: usize,
-    /// Whether a task sends what is owed.
+    /// Whether a task sends the owed releases.
     pub(crate) is_served: bool,
 }
 
