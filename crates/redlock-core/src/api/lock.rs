@@ -11,82 +11,82 @@ use crate::{
     report::{ExtendError, LockLost, LockParts, ReleaseError},
 };
 
-/// A lock that is held, for as long as [`Lock::validity`] says.
+/// A held lock. You may rely on it for as long as [`Lock::validity`] says.
 ///
-/// Give it back with [`Lock::release`]. Dropped, it is given back in the background, on the runtime on which it was
-/// acquired or resumed, some time soon, and nobody learns how that went; if that runtime has ended or is not driven any
-/// more, the ttl ends the lock.
+/// Release it with [`Lock::release`]. A lock that is dropped is released in the background soon afterwards, on the
+/// runtime on which it was acquired or resumed, and nothing reports the outcome. If that runtime has ended or is no
+/// longer driven, the TTL ends the lock.
 #[must_use = "a lock that is dropped is given back at once"]
 pub struct Lock {
     pub(crate) held: Held,
 }
 
-/// What [`Lock::release`] found.
+/// The outcome of [`Lock::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "`NotHeld` means that another holder may have had the lock while the work ran"]
 #[non_exhaustive]
 pub enum Release {
-    /// A quorum held the lock until now and has deleted it: it was exclusive to the end.
+    /// A quorum held the lock until now and has deleted it: the lock was exclusive to the end.
     Released,
-    /// No quorum of the nodes held the lock any more: it had expired, or was deleted. Another holder may have had it
+    /// No quorum of the nodes still held the lock: it had expired or had been deleted. Another holder may have had it
     /// before this call.
     NotHeld,
 }
 
 impl Lock {
-    /// What is locked: of several resources, the first in the order of their names.
+    /// Returns the locked resource. If there are several, returns the first in the order of their names.
     #[must_use]
     pub fn resource(&self) -> &str {
         self.resources().first().as_str()
     }
 
-    /// All resources of this lock: several if [`Redlock::acquire`](crate::Redlock::acquire) got a list.
+    /// Returns all resources of this lock: several if [`Redlock::acquire`](crate::Redlock::acquire) got a list.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         self.held.resources()
     }
 
-    /// The value of the key on the nodes. Whoever knows it can release the lock.
+    /// Returns the value of the key on the nodes. Anybody who knows it can release the lock.
     #[must_use]
     pub fn token(&self) -> &Token {
         self.held.token()
     }
 
-    /// The fencing token, if [fencing](crate::RedlockBuilder::fencing) is on: greater than all that were issued for this
-    /// resource before the lock was asked for, and no other's.
+    /// Returns the fencing token, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than every token
+    /// that was issued for this resource before the acquire began, and no other lock has it.
     ///
-    /// Send it along with each write, and let the storage refuse a token that is below the greatest it has seen. Then a
-    /// holder that was paused past its validity, which no lock by timeouts can stop, does no harm. It stays the same when
-    /// the lock is extended or handed over.
+    /// Send it with each write, and let the storage refuse a token that is smaller than the greatest one it has seen.
+    /// Then a holder that was paused past its validity does no harm, which no lock with timeouts can prevent by itself.
+    /// The token stays the same when the lock is extended or transferred.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.held.fencing_token()
     }
 
-    /// How long the lock may be relied on from now: `ttl - time since the acquire began - drift`, or since the last
-    /// extend began; zero after that, and once the lock is known to be lost.
+    /// Returns how long you may rely on the lock from now: `ttl - time since the acquire began - drift`, where an
+    /// extend counts as a new beginning. Zero when that time is over, and once the lock is known to be lost.
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.check().unwrap_or_default()
     }
 
-    /// How long the lock may be relied on from now, for `let left = lock.check()?` right before a side effect.
+    /// Returns how long you may rely on the lock from now. Write `let left = lock.check()?` right before a side effect.
     ///
-    /// Asks the clock and no node.
+    /// Reads the clock, and sends nothing.
     ///
     /// # Errors
     ///
-    /// Why the lock may not be relied on any more.
+    /// The reason why you may no longer rely on the lock.
     pub fn check(&self) -> Result<Duration, LockLost> {
         self.held.check()
     }
 
-    /// Waits until the lock may not be relied on any more, and tells why: as soon as a quorum of the nodes is known not
-    /// to hold it, and at the latest when its validity ends, whether or not any node answers ever again.
+    /// Waits until you may no longer rely on the lock, and returns why: as soon as a quorum of the nodes is known not
+    /// to hold it, and at the latest when its validity ends, even if no node ever answers again.
     ///
-    /// The future borrows nothing, and may be moved to another task of the same runtime. Timers count in milliseconds; it
-    /// resolves up to one *before* the validity ends, and the lock is not valid then. After a suspension of the machine,
-    /// while which timers stood still, it may take two seconds more; [`Lock::check`] is right at once.
+    /// The future borrows nothing, and may be moved to another task of the same runtime. Timers count in milliseconds:
+    /// it resolves up to 1 ms *before* the validity ends, and the lock is not valid from then on. After a suspension of
+    /// the machine, during which timers stop, it may take two more seconds; [`Lock::check`] is correct at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -109,29 +109,30 @@ impl Lock {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has no effect.
+    /// If dropped, it has no effect.
     ///
     /// # Panics
     ///
-    /// If it is polled on a runtime without timers (`enable_time`), on none, or on another than before that has ended.
+    /// If it is polled outside a runtime, on a runtime without timers (`enable_time`), or on a different runtime after
+    /// the first one has ended.
     pub fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
         self.held.lost()
     }
 
-    /// Prolongs the lock: it is valid for `ttl` less drift, counted from this call. Returns the new validity. Never
-    /// shortens: where more is left than the ttl would give, that stays.
+    /// Extends the lock: it is valid for `ttl` less drift, counted from this call. Returns the new validity. Never
+    /// shortens it: if more is left than `ttl` would give, that remains.
     ///
-    /// It must be sent and confirmed by a quorum before the present validity ends. Nodes that lost the key get it
-    /// again, so a lock that is extended survives a restart of every node, one after the other. When a quorum had lost
-    /// it, another may have held the lock meanwhile: it is lost.
+    /// The extend must be sent, and confirmed by a quorum, before the present validity ends. Nodes that lost the key
+    /// get it again, so a lock that is extended survives a restart of every node, one after the other. If a quorum had
+    /// lost the key, another holder may have had the lock meanwhile, so the lock is lost.
     ///
     /// # Errors
     ///
-    /// [`ExtendError`]. Unless it says that the lock is lost, the lock stands with the validity it had.
+    /// [`ExtendError`]. Unless it says that the lock is lost, the lock keeps the validity that it had.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it counts as failed. The requests that are out are finished in the background.
+    /// If dropped, it counts as failed. Requests in flight are finished in the background.
     ///
     /// # Panics
     ///
@@ -140,32 +141,32 @@ impl Lock {
         self.held.extend(ttl).await
     }
 
-    /// Extends the lock to its ttl from now on, again and again while it is held; instead of what was said before. As
-    /// [`AcquireOptions::auto_extend`](crate::AcquireOptions::auto_extend) does from the start.
+    /// Extends the lock to its TTL from now on, repeatedly, while it is held. Replaces earlier settings.
+    /// [`AcquireOptions::auto_extend`](crate::AcquireOptions::auto_extend) does the same from the start.
     ///
     /// # Errors
     ///
-    /// If the period or the lifetime cannot be used with the lock's ttl, or the lock has ended or lived for so long. It is
-    /// kept as it was before then.
+    /// If the period or the lifetime does not fit the TTL of the lock, or the lock has ended or has reached the
+    /// lifetime. The lock then keeps its earlier settings.
     pub fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
         self.held.auto_extend(options)
     }
 
-    /// Extends the lock no more: it ends with its validity, unless [`Lock::extend`] is called.
+    /// Stops the automatic extends: the lock ends with its validity, unless [`Lock::extend`] is called.
     pub fn stop_auto_extend(&mut self) {
         self.held.stop_auto_extend();
     }
 
-    /// Gives the lock back on all nodes, and tells whether it was still held. Returns as soon as the answers tell, at
-    /// the latest after the node timeout.
+    /// Releases the lock on all nodes, and returns whether it was still held. Returns as soon as the answers decide
+    /// that, and at the latest after the node timeout.
     ///
     /// # Errors
     ///
-    /// If too few nodes answered to tell. Those are still asked in the background.
+    /// If too few nodes answered to decide it. The requests to the others continue in the background.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the release goes on in the background.
+    /// If dropped, the release continues in the background.
     ///
     /// # Panics
     ///
@@ -177,21 +178,21 @@ impl Lock {
         })
     }
 
-    /// Takes the lock apart, to be [resumed](crate::Redlock::resume) by another process. Nothing is released, and
-    /// nobody extends it meanwhile: it should be resumed soon.
+    /// Takes the lock apart, so that another process can [resume](crate::Redlock::resume) it. Nothing is released, and
+    /// nobody extends it meanwhile, so it should be resumed soon.
     ///
-    /// Waits until all that was sent for the lock has ended, at most for the node timeout, so that nothing of this
-    /// process sets a key again that the other has released. (A node that is hung for longer may do so, and then hold
-    /// the key until its ttl ends. Outside a tokio runtime nothing is waited for.)
+    /// Waits until all requests that were sent for the lock have ended, at most for the node timeout. So no request of
+    /// this process sets a key again that the other process has released. (A node that hangs for longer may do so, and
+    /// then holds the key until its TTL ends. Outside a Tokio runtime the call does not wait.)
     ///
     /// # Errors
     ///
-    /// Why the lock may not be relied on any more. There is nothing to hand over then: it is given back in the
-    /// background. So what is resumed has been held without a gap.
+    /// The reason why you may no longer rely on the lock. Then there is nothing to transfer, and the lock is released
+    /// in the background. So a lock that is resumed has been held without a gap.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the lock is given back in the background.
+    /// If dropped, the lock is released in the background.
     ///
     /// # Panics
     ///
@@ -219,11 +220,11 @@ impl Lock {
 
     /// Holds the lock until `at_least` after it was acquired, then releases it.
     async fn settle_later(self, at_least: Duration) -> Result<(), LockLost> {
-        // Whether the lock was held until now must be known now: later, the nodes cannot say.
+        // Find out now whether the lock was held until now: later the nodes cannot say.
         let is_confirmed = self.held.renew().await.is_ok();
         self.check()?;
         let over = async {
-            // A clock of the caller's own may be slower than the timers.
+            // A clock that the caller has set may run slower than the timers.
             while !self.held.rest_of(at_least).is_zero() {
                 sleep(self.held.rest_of(at_least)).await;
             }
@@ -234,7 +235,7 @@ impl Lock {
         };
         let settled = self.held.settle().await;
         match lost.or_else(|| settled.ok().flatten()) {
-            // Too few nodes answered when the work had ended: they may have lost the lock before.
+            // Too few nodes answered when the work ended: they may have lost the lock before.
             Some(loss @ LockLost::NotHeld { .. }) if !is_confirmed => Err(loss),
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::algorithm::{AutoExtend, Retry};
 
-/// What one call to acquire asks for. A plain [`Duration`] is a ttl, everything else by default.
+/// The options of one call to acquire. A plain [`Duration`] is the TTL, with defaults for everything else.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,39 +25,38 @@ pub struct AcquireOptions {
 }
 
 impl AcquireOptions {
-    /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
+    /// Acquires the lock with this TTL: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
         Self { ttl, auto_extend: None, fencing: None, retry: None, timeout: None }
     }
 
-    /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
+    /// Sets the retry policy of this call, in place of the [builder's](crate::RedlockBuilder::retry).
     pub fn retry(self, retry: Retry) -> Self {
         Self { retry: Some(retry), ..self }
     }
 
-    /// Ends the call when this much time has passed, whatever is in flight then. Without a [`retry`](Self::retry) of its
-    /// own, the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes makes a quorum
-    /// impossible, as [`Retry`] describes.
+    /// Ends the call when this much time has passed, even with requests in flight. Without a [`retry`](Self::retry)
+    /// policy of its own, the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes
+    /// makes a quorum impossible, as [`Retry`] describes.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Extends the lock to this ttl again and again while it is held. Default: it ends with its validity, unless
+    /// Extends the lock to this TTL repeatedly while it is held. Default: it ends with its validity, unless
     /// [`Lock::extend`](crate::Lock::extend) is called.
     ///
-    /// That takes place on the runtime of the call, and ends with it. What happens then tells
-    /// [`Lock::lost`](crate::Lock::lost).
+    /// The extends run on the runtime of the call, and end with it. [`Lock::lost`](crate::Lock::lost) reports a loss.
     pub fn auto_extend(self, auto_extend: AutoExtend) -> Self {
         Self { auto_extend: Some(auto_extend), ..self }
     }
 
-    /// Whether the lock gets a [fencing token](crate::Lock::fencing_token). Default: as the
-    /// [builder](crate::RedlockBuilder::fencing) says.
+    /// Sets whether the lock gets a [fencing token](crate::Lock::fencing_token). Default: the setting of the
+    /// [builder](crate::RedlockBuilder::fencing).
     pub fn fencing(self, fencing: bool) -> Self {
         Self { fencing: Some(fencing), ..self }
     }
 
-    /// The same, with these values where nothing else was asked for.
+    /// Fills in these values where the options set none.
     pub(crate) fn or(self, retry: Retry, auto_extend: AutoExtend, fencing: bool) -> Self {
         Self {
             retry: self.retry.or_else(|| self.timeout.is_none().then_some(retry)),
@@ -67,7 +66,7 @@ impl AcquireOptions {
         }
     }
 
-    /// The retry policy of this call.
+    /// Returns the retry policy of this call.
     pub(crate) fn policy(self, default: &Retry) -> Retry {
         match (self.retry, self.timeout) {
             (Some(retry), Some(timeout)) => retry.with_timeout(timeout),

@@ -12,8 +12,9 @@ use crate::{
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.
 ///
-/// Dropped, it is given back in the background, by the thread of its [`Redlock`](super::Redlock): keep that for longer,
-/// and [close](super::Redlock::close) it at the end, or nodes may keep the lock until its ttl ends.
+/// A lock that is dropped is released in the background, by the thread of its [`Redlock`](super::Redlock). So keep the
+/// `Redlock` for longer than the lock, and [close](super::Redlock::close) it at the end. Otherwise nodes may keep the
+/// lock until its TTL ends.
 #[must_use = "a lock that is dropped is given back at once"]
 pub struct Lock {
     lock: crate::Lock,
@@ -25,92 +26,94 @@ impl Lock {
         Self { lock, worker }
     }
 
-    /// As [`crate::Lock::resource`].
+    /// Returns the locked resource: see [`crate::Lock::resource`].
     #[must_use]
     pub fn resource(&self) -> &str {
         self.lock.resource()
     }
 
-    /// As [`crate::Lock::resources`].
+    /// Returns all resources of this lock: see [`crate::Lock::resources`].
     #[must_use]
     pub fn resources(&self) -> &Resources {
         self.lock.resources()
     }
 
-    /// As [`crate::Lock::token`].
+    /// Returns the value of the key on the nodes: see [`crate::Lock::token`].
     #[must_use]
     pub fn token(&self) -> &Token {
         self.lock.token()
     }
 
-    /// As [`crate::Lock::validity`].
+    /// Returns how long you may rely on the lock from now: see [`crate::Lock::validity`].
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.lock.validity()
     }
 
-    /// As [`crate::Lock::check`].
+    /// Returns how long you may rely on the lock from now, or why you may not: see [`crate::Lock::check`].
     ///
     /// # Errors
     ///
-    /// Why the lock may not be relied on any more.
+    /// The reason why you may no longer rely on the lock.
     pub fn check(&self) -> Result<Duration, LockLost> {
         self.lock.check()
     }
 
-    /// As [`crate::Lock::lost`]: blocks this thread until then.
+    /// Blocks this thread until the lock is lost, and returns why: see [`crate::Lock::lost`].
     ///
     /// # Errors
     ///
-    /// Within async code.
+    /// If called within async code.
     pub fn lost(&self) -> Result<LockLost, WithinAsync> {
         self.worker.wait(self.lock.lost()).ok_or(WithinAsync)
     }
 
-    /// As [`crate::Lock::extend`].
+    /// Extends the lock, and returns the new validity: see [`crate::Lock::extend`].
     ///
     /// # Errors
     ///
-    /// As there; and [`ExtendError::WithinAsync`].
+    /// The errors of [`crate::Lock::extend`], and [`ExtendError::WithinAsync`].
     pub fn extend(&mut self, ttl: Duration) -> Result<Duration, ExtendError> {
         self.worker.wait(self.lock.extend(ttl)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Lock::auto_extend`].
+    /// Extends the lock automatically from now on: see [`crate::Lock::auto_extend`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`crate::Lock::auto_extend`].
     pub fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
         self.lock.auto_extend(options)
     }
 
-    /// As [`crate::Lock::stop_auto_extend`].
+    /// Stops the automatic extends: see [`crate::Lock::stop_auto_extend`].
     pub fn stop_auto_extend(&mut self) {
         self.lock.stop_auto_extend();
     }
 
-    /// As [`crate::Lock::into_parts`].
+    /// Takes the lock apart, so that another process can resume it: see [`crate::Lock::into_parts`].
     ///
     /// # Errors
     ///
-    /// As there. Within async code the lock is given back in the background, and [`LockLost::Released`] says so.
+    /// The errors of [`crate::Lock::into_parts`]. Within async code, the lock is released in the background, and the
+    /// error is [`LockLost::Released`].
     pub fn into_parts(self) -> Result<LockParts, LockLost> {
         let resources = self.lock.resources().clone();
         self.worker.wait(self.lock.into_parts()).unwrap_or(Err(LockLost::Released { resources }))
     }
 
-    /// As [`crate::Lock::fencing_token`].
+    /// Returns the fencing token, if the lock has one: see [`crate::Lock::fencing_token`].
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.lock.fencing_token()
     }
 
-    /// As [`crate::Lock::release`].
+    /// Releases the lock, and returns whether it was still held: see [`crate::Lock::release`].
     ///
     /// # Errors
     ///
-    /// As there; and [`ReleaseError::WithinAsync`], when the lock is given back in the background.
+    /// The errors of [`crate::Lock::release`], and [`ReleaseError::WithinAsync`]: then the lock is released in the
+    /// background.
     pub fn release(self) -> Result<Release, ReleaseError> {
         self.worker.wait(self.lock.release()).ok_or(WithinAsync)?
     }

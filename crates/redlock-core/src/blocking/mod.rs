@@ -1,4 +1,5 @@
-//! The same lock for code without async (feature `blocking`): same names, and each call waits for its end.
+//! The same lock for code without async (feature `blocking`): the same names, and each call blocks until it has
+//! finished.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,10 +24,10 @@
 //! # }
 //! ```
 //!
-//! A small runtime of its own, one thread, does what has to go on between calls: extends, late nodes, and what dropped
-//! locks give back.
+//! A small runtime of its own, with one thread, does the work that continues between calls: extends, requests to late
+//! nodes, and the releases of dropped locks.
 //!
-//! In an async task a blocking call would stop the thread that runs other tasks too. There every call fails with an
+//! In an async task, a blocking call would stop the thread that also runs other tasks. There every call fails with an
 //! error that says `within async code`, and sends nothing. Make the call in
 //! [`spawn_blocking`](tokio::task::spawn_blocking) or [`block_in_place`](tokio::task::block_in_place), or use the async
 //! [`Redlock`](crate::Redlock).

@@ -23,47 +23,47 @@ impl NamedLocks {
         Self { named, worker }
     }
 
-    /// As [`crate::NamedLocks::with_owner`].
+    /// Locks and unlocks for this label instead of for the calling thread: see [`crate::NamedLocks::with_owner`].
     #[must_use]
     pub fn with_owner(&self, label: impl AsRef<str>) -> Self {
         Self { named: self.named.with_owner(label), worker: self.worker.clone() }
     }
 
-    /// As [`crate::NamedLocks::lock`].
+    /// Acquires the lock on `name`, and returns how long you may rely on it: see [`crate::NamedLocks::lock`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::NamedLocks::lock`], and [`AcquireError::WithinAsync`].
     pub fn lock(&self, name: impl AsRef<str>, options: impl Into<AcquireOptions>) -> Result<Duration, AcquireError> {
         self.worker.wait(self.named.lock(name, options)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::NamedLocks::unlock`].
+    /// Releases the lock on `name`, and returns whether it was still held: see [`crate::NamedLocks::unlock`].
     ///
     /// # Errors
     ///
-    /// As there; and [`UnlockError::WithinAsync`].
+    /// The errors of [`crate::NamedLocks::unlock`], and [`UnlockError::WithinAsync`].
     pub fn unlock(&self, name: impl AsRef<str>) -> Result<Release, UnlockError> {
         self.worker.wait(self.named.unlock(name)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::NamedLocks::validity`].
+    /// Returns how long you may rely on the lock on `name` from now: see [`crate::NamedLocks::validity`].
     #[must_use]
     pub fn validity(&self, name: impl AsRef<str>) -> Duration {
         self.named.validity(name)
     }
 
-    /// As [`crate::NamedLocks::release_all`].
+    /// Releases all locks, and returns the outcome of each: see [`crate::NamedLocks::release_all`].
     ///
     /// # Errors
     ///
-    /// Of each lock as there; and within async code.
+    /// For each lock, the errors of [`crate::NamedLocks::release_all`]. The call itself fails within async code.
     #[expect(clippy::type_complexity, reason = "as the async one")]
     pub fn release_all(&self) -> Result<Vec<(Resource, Result<Release, ReleaseError>)>, WithinAsync> {
         self.worker.wait(self.named.release_all()).ok_or(WithinAsync)
     }
 
-    /// As [`crate::NamedLocks::count`].
+    /// Returns how many locks are kept: see [`crate::NamedLocks::count`].
     #[must_use]
     pub fn count(&self) -> usize {
         self.named.count()

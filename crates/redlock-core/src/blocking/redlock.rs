@@ -17,9 +17,9 @@ use crate::{
     report::{AcquireError, CloseError, LockParts, ResumeError, WithinAsync},
 };
 
-/// [`redlock_core::Redlock`](crate::Redlock) for code without async. Cheap to clone; clones are one and the same.
+/// [`redlock_core::Redlock`](crate::Redlock) for code without async. Cheap to clone; clones share everything.
 ///
-/// Made by [`Redlock::new`], or of an async one with more settings by [`TryFrom`].
+/// [`Redlock::new`] makes one. For more settings, build an async one and convert it with [`TryFrom`].
 #[derive(Debug, Clone)]
 pub struct Redlock {
     redlock: crate::Redlock,
@@ -27,29 +27,29 @@ pub struct Redlock {
 }
 
 impl Redlock {
-    /// A lock over these nodes, everything else by default. Sends nothing: nodes may still be down.
+    /// Returns a lock over these nodes, with defaults for everything else. Sends nothing: nodes may still be down.
     ///
     /// # Errors
     ///
-    /// If there are no nodes, two of them have one name, or the operating system gives no thread.
+    /// If there are no nodes, two of them have the same name, or the operating system does not start a thread.
     pub fn new(nodes: impl IntoIterator<Item = impl LockNode>) -> Result<Self, BuildError> {
         crate::Redlock::new(nodes)?.try_into()
     }
 
-    /// As [`crate::Redlock::single`].
+    /// Returns a lock on a single node: see [`crate::Redlock::single`].
     ///
     /// # Errors
     ///
-    /// As [`Redlock::new`].
+    /// The errors of [`Redlock::new`].
     pub fn single(node: impl LockNode) -> Result<Self, BuildError> {
         Self::new([node])
     }
 
-    /// As [`crate::Redlock::acquire`].
+    /// Acquires the lock on a resource or on several, waiting while others hold it: see [`crate::Redlock::acquire`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::acquire`], and [`AcquireError::WithinAsync`].
     pub fn acquire(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -59,11 +59,11 @@ impl Redlock {
         Ok(Lock::new(lock, self.worker.clone()))
     }
 
-    /// As [`crate::Redlock::try_acquire`].
+    /// Acquires the lock if it is free now: see [`crate::Redlock::try_acquire`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::try_acquire`], and [`AcquireError::WithinAsync`].
     pub fn try_acquire(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -73,16 +73,17 @@ impl Redlock {
         Ok(lock.map(|lock| Lock::new(lock, self.worker.clone())))
     }
 
-    /// As [`crate::Redlock::using`], but for the loss: work that waits for nothing cannot be dropped half-way, whatever
-    /// [`OnLoss`](crate::OnLoss) says. It learns of the loss from [`Lock::check`], right before a side effect.
+    /// Runs `work` under the lock: see [`crate::Redlock::using`]. After a loss it differs: work without await points
+    /// cannot be dropped halfway, whatever [`OnLoss`](crate::OnLoss) says. The work learns of the loss from
+    /// [`Lock::check`], right before a side effect.
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::using`], and [`AcquireError::WithinAsync`].
     ///
     /// # Panics
     ///
-    /// If the work does. The lock is given back in the background.
+    /// If the work panics. The lock is released in the background.
     pub fn using<T, E: From<UsingError>>(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -93,86 +94,86 @@ impl Redlock {
         self.acquire(resources, options.kept()).map_err(UsingError::Acquire)?.cover(options.at_least, work)
     }
 
-    /// As [`crate::Redlock::initialize`].
+    /// Opens a new fleet that has a restart guard: see [`crate::Redlock::initialize`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InitializeError::WithinAsync`].
+    /// The errors of [`crate::Redlock::initialize`], and [`InitializeError::WithinAsync`].
     pub fn initialize(&self) -> Result<(), InitializeError> {
         self.worker.wait(self.redlock.initialize()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::list`].
+    /// Lists all locks that are held: see [`crate::Redlock::list`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::list`], and [`InspectError::WithinAsync`].
     pub fn list(&self) -> Result<Listing, InspectError> {
         self.worker.wait(self.redlock.list()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::list_within`].
+    /// Lists all locks that are held, and lets each node take up to `limit`: see [`crate::Redlock::list_within`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::list_within`], and [`InspectError::WithinAsync`].
     pub fn list_within(&self, limit: Duration) -> Result<Listing, InspectError> {
         self.worker.wait(self.redlock.list_within(limit)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::inspect`].
+    /// Returns what all nodes hold under one name: see [`crate::Redlock::inspect`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::inspect`], and [`InspectError::WithinAsync`].
     pub fn inspect(&self, resource: impl AsRef<str>) -> Result<Inspection, InspectError> {
         self.worker.wait(self.redlock.inspect(resource)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::is_locked`].
+    /// Returns whether anybody holds the lock: see [`crate::Redlock::is_locked`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::is_locked`], and [`InspectError::WithinAsync`].
     pub fn is_locked(&self, resource: impl AsRef<str>) -> Result<bool, InspectError> {
         self.worker.wait(self.redlock.is_locked(resource)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::remaining`].
+    /// Returns how long the lock is still held: see [`crate::Redlock::remaining`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::remaining`], and [`InspectError::WithinAsync`].
     pub fn remaining(&self, resource: impl AsRef<str>) -> Result<Option<Duration>, InspectError> {
         self.worker.wait(self.redlock.remaining(resource)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::check_nodes`].
+    /// Reports what is wrong with the nodes: see [`crate::Redlock::check_nodes`].
     ///
     /// # Errors
     ///
-    /// As there; and [`NodesError::WithinAsync`].
+    /// The errors of [`crate::Redlock::check_nodes`], and [`NodesError::WithinAsync`].
     pub fn check_nodes(&self) -> Result<NodesReport, NodesError> {
         self.worker.wait(self.redlock.check_nodes()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::named`]: a name is unlocked by the thread that locked it.
+    /// Locks and unlocks by name: see [`crate::Redlock::named`]. A name is unlocked by the thread that locked it.
     #[must_use = "each call gives one with locks of its own"]
     pub fn named(&self) -> NamedLocks {
         self.named_in(MapRegistry::default())
     }
 
-    /// As [`crate::NamedLocks::new`].
+    /// Locks and unlocks by name, with this registry: see [`crate::NamedLocks::new`].
     #[must_use]
     pub fn named_in(&self, registry: impl Registry) -> NamedLocks {
         NamedLocks::new(crate::NamedLocks::new(&self.redlock, registry), self.worker.clone())
     }
 
-    /// As [`crate::Redlock::resume`].
+    /// Resumes a lock that another process has taken apart: see [`crate::Redlock::resume`].
     ///
     /// # Errors
     ///
-    /// As there; and [`ResumeError::WithinAsync`].
+    /// The errors of [`crate::Redlock::resume`], and [`ResumeError::WithinAsync`].
     pub fn resume(&self, parts: LockParts) -> Result<Lock, ResumeError> {
         let Some(runtime) = self.worker.may_wait() else {
             return Err(ResumeError::WithinAsync { parts: Box::new(parts) });
@@ -180,20 +181,21 @@ impl Redlock {
         Ok(Lock::new(block_on(runtime, self.redlock.resume(parts))?, self.worker.clone()))
     }
 
-    /// As [`crate::Redlock::close`]. Without it, what locks give back that are dropped last may be cut off.
+    /// Waits until every lock that was released or dropped is released on all nodes: see [`crate::Redlock::close`].
+    /// Without this call, the end of the process may cut off the releases of the locks that were dropped last.
     ///
     /// # Errors
     ///
-    /// As there, and within async code.
+    /// The errors of [`crate::Redlock::close`]. Also fails within async code.
     pub fn close(&self) -> Result<(), CloseError> {
         self.worker.wait(self.redlock.close()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::close_within`].
+    /// Does the same in at most `limit`: see [`crate::Redlock::close_within`].
     ///
     /// # Errors
     ///
-    /// As there, and within async code.
+    /// The errors of [`crate::Redlock::close_within`]. Also fails within async code.
     pub fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
         self.worker.wait(self.redlock.close_within(limit)).ok_or(WithinAsync)?
     }
@@ -204,7 +206,7 @@ impl TryFrom<crate::Redlock> for Redlock {
 
     /// # Errors
     ///
-    /// If the operating system gives no thread.
+    /// If the operating system does not start a thread.
     fn try_from(redlock: crate::Redlock) -> Result<Self, BuildError> {
         let worker = Worker::start().map_err(|error| BuildError::NoThread { error: error.to_string() })?;
         Ok(Self { redlock, worker })

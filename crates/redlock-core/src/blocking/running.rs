@@ -17,7 +17,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Does not wait, as it may be dropped by async code. Whoever wants to wait closes before.
+    /// Does not wait, since async code may drop it. A caller that wants to wait calls `close` first.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

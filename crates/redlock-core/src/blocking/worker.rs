@@ -29,12 +29,12 @@ impl Worker {
         Ok(Self(Arc::new(Running::new(runtime))))
     }
 
-    /// Waits for `work`. Returns nothing if this thread must not block.
+    /// Waits for `work`. Returns `None` if this thread must not block.
     pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         Some(block_on(self.may_wait()?, work))
     }
 
-    /// Returns what this thread can wait on, or nothing if it polls an async task.
+    /// Returns the runtime on which this thread can wait, or `None` if it polls an async task.
     pub(super) fn may_wait(&self) -> Option<&Handle> {
         self.0.handle().filter(|_| !polls_async_code())
     }
@@ -59,7 +59,7 @@ pub(super) fn block_on<T>(runtime: &Handle, work: impl Future<Output = T>) -> T 
     }
 }
 
-/// Wakes the thread of a blocking call.
+/// Unparks the thread of a blocking call.
 struct WakeUp {
     /// The thread may be unparked, and its token used up, for other reasons.
     is_due: AtomicBool,
@@ -79,7 +79,7 @@ impl Wake for WakeUp {
 /// `spawn_blocking`. A task that opted out by `unconstrained` looks like such a thread: there the call blocks, as any
 /// blocking code does.
 fn polls_async_code() -> bool {
-    /// More than any budget of Tokio: 128 in all its versions so far.
+    /// Above every budget of Tokio: 128 in all its versions so far.
     const ABOVE_BUDGET: usize = 1024;
     let mut context = Context::from_waker(Waker::noop());
     Handle::try_current().is_ok() && (0..ABOVE_BUDGET).any(|_| pin!(consume_budget()).poll(&mut context).is_pending())

@@ -1,4 +1,4 @@
-//! Checks the nodes: asks each what it is, and reports what is wrong.
+//! Checks the nodes: queries each for its facts, and reports what is wrong.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::{
 };
 
 impl Redlock {
-    /// Asks every node what it is, and tells what is wrong with it or may be: one server behind two names, a replica, a
-    /// node that may evict locks or forgets them when it restarts, clocks that are apart. Changes nothing. For a start-up
-    /// check, and for people.
+    /// Queries every node for its facts, and reports what is wrong or may be wrong: one server behind two names, a
+    /// replica, a node that may evict locks or forgets them when it restarts, clocks that are apart. Changes nothing.
+    /// Use it as a check at start-up, and for people.
     ///
-    /// Waits for all nodes: for each until it answers or its client gives it up, 2 s by default, and never for longer than
-    /// 5 s. A node that fails is a finding. What the user may not ask is reported as unknown: the guide
-    /// lists the [permissions](crate::guide::servers#permissions).
+    /// Waits for all nodes: for each one until it answers or its client gives up, after 2 s by default, and never for
+    /// longer than 5 s. A node that fails is a finding. Facts that the user has no permission to read are reported as
+    /// unknown: the guide lists the [permissions](crate::guide::servers#permissions).
     ///
     /// ```
     /// use redlock_core::{NodeFindingKind, Redlock, Severity};
@@ -47,11 +47,11 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// If the call is not made on a tokio runtime. Nodes that fail are told in the [`NodesReport`].
+    /// If the call is not made on a Tokio runtime. The [`NodesReport`] lists nodes that fail.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has no effect.
+    /// If dropped, it has no effect.
     ///
     /// # Panics
     ///

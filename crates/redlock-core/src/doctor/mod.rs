@@ -1,4 +1,4 @@
-//! What is wrong with the nodes, and how a new fleet with a restart guard is opened.
+//! Reports what is wrong with the nodes, and opens a new fleet with a restart guard.
 
 mod check;
 mod nodes_report;

@@ -9,7 +9,7 @@ use crate::{
 
 /// What [`Redlock::check_nodes`](crate::Redlock::check_nodes) found.
 ///
-/// Printed, it is a line on the whole, and for each finding a line on what it is and one on what to do about it:
+/// Its `Display` prints a summary line and, for each finding, one line on what it is and one on what to do about it:
 ///
 /// ```text
 /// 3 nodes checked: 1 error, 1 warning
@@ -34,29 +34,29 @@ impl NodesReport {
         Self { nodes, findings }
     }
 
-    /// What was found, the worst first.
+    /// Returns what was found, the worst first.
     #[must_use]
     pub fn findings(&self) -> &[NodeFinding] {
         &self.findings
     }
 
-    /// How bad the worst finding is; nothing if nothing was found.
+    /// Returns how bad the worst finding is, or `None` if there are no findings.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
 
-    /// What each node told of itself, by name, in the order in which the nodes were given; nothing of those that failed
-    /// or cannot tell.
+    /// Returns the facts of each node by its name, in the order in which the nodes were passed. `None` for nodes that
+    /// failed or cannot report any.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, Option<&NodeFacts>)> {
         self.nodes.iter().map(|(name, facts)| (name.as_str(), facts.as_deref()))
     }
 
-    /// The report, if nothing in it is as bad as this.
+    /// Returns the report, if no finding is this bad or worse.
     ///
     /// # Errors
     ///
-    /// [`NodesError::Rejected`], with the whole report, if anything is, or worse.
+    /// [`NodesError::Rejected`], with the whole report, if a finding is this bad or worse.
     pub fn fail_on(self, from: Severity) -> Result<Self, NodesError> {
         if self.worst() >= Some(from) { Err(NodesError::Rejected(Box::new(self))) } else { Ok(self) }
     }
@@ -83,7 +83,7 @@ impl fmt::Display for NodesReport {
     }
 }
 
-/// A report on one line, for errors.
+/// Prints a report on one line, for errors.
 struct OnOneLine<'a>(&'a NodesReport);
 
 impl fmt::Display for OnOneLine<'_> {
@@ -104,10 +104,10 @@ impl fmt::Display for OnOneLine<'_> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodesError {
-    /// Something was found that is as bad as the caller does not take: [`NodesReport::fail_on`].
+    /// A finding is as bad as the caller does not accept, or worse: see [`NodesReport::fail_on`].
     #[error("the nodes are not as they should be: {}", OnOneLine(.0))]
     Rejected(Box<NodesReport>),
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call check_nodes from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.

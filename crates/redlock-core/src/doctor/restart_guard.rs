@@ -14,12 +14,12 @@ use crate::{
 };
 
 impl Redlock {
-    /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock need not
-    /// wait for the longest ttl.
+    /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock need
+    /// not wait for the longest TTL.
     ///
-    /// For nodes that hold no locks, once, when they are put into service; never at each start of a program. Nothing is
-    /// opened unless **all** nodes answer and **none** holds the guard's marker: so it opens no node that has lost its
-    /// memory, unless **all** have lost it. Such a fleet looks new, and would grant locks that are still held.
+    /// Call it for nodes that hold no locks, once, when they are put into service; never at each start of a program. It
+    /// opens nothing unless **all** nodes answer and **none** has the guard's marker. So it opens no node that has lost
+    /// its memory, unless **all** have lost it. Such a fleet looks new, and would grant locks that are still held.
     ///
     /// ```
     /// use std::time::Duration;
@@ -39,12 +39,13 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`InitializeError`]. It may come after some nodes were opened; a second call then finds them
-    /// [in use](InitializeError::InUse). What was not opened opens by itself, a longest ttl after its first acquire.
+    /// [`InitializeError`]. The call may fail after it has opened some nodes; a second call then finds them [in
+    /// use](InitializeError::InUse). Each node that was not opened opens by itself, a longest TTL after its first
+    /// acquire.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it may have opened some of the nodes. The others open by themselves.
+    /// If dropped, it may have opened some of the nodes. The others open by themselves.
     ///
     /// # Panics
     ///
@@ -64,7 +65,7 @@ impl Redlock {
         // 1. Is every node new? And which run of its server is it?
         let asked = join_all(self.fleet.members.iter().map(|member| ask(member, None))).await;
         let runs = all(asked)?;
-        // 2. Then open these, and none that was started anew meanwhile.
+        // 2. Then open these nodes, except those that were restarted meanwhile.
         let opening = self.fleet.members.iter().zip(runs).map(|(member, run)| ask(member, run));
         all(join_all(opening).await).map(|_| ())
     }
@@ -74,7 +75,7 @@ async fn in_time(answer: impl Future<Output = Result<OpenAnswer, NodeError>>) ->
     timeout(LATE_LIMIT, answer).await.unwrap_or_else(|_| Err(NodeError::no_answer(LATE_LIMIT)))
 }
 
-/// All nodes must answer, and be new or opened. The runs of those that are new.
+/// All nodes must answer, and be new or opened. Returns the runs of those that are new.
 fn all(answers: Vec<(String, Result<OpenAnswer, NodeError>)>) -> Result<Vec<Option<String>>, InitializeError> {
     let (mut runs, mut failed, mut in_use) = (Vec::new(), Vec::new(), Vec::new());
     for (node, answer) in answers {
@@ -99,29 +100,30 @@ pub enum InitializeError {
     /// There is no restart guard, so there is nothing to open. Nothing was sent.
     #[error("there is no restart guard to initialize: set one with `RedlockBuilder::restart_guard`")]
     NoGuard,
-    /// Some nodes have been guarded before, so the fleet is not new, and none that has lost its memory must be opened.
+    /// Some nodes have been guarded before, so the fleet is not new, and a node that has lost its memory must not be
+    /// opened.
     #[error("the fleet is in use and was not opened: {} guarded already; it opens by itself", Names(.nodes))]
     InUse {
-        /// Which.
+        /// Their names.
         nodes: Vec<String>,
     },
     /// Some nodes failed or did not answer. If they did so late, others may have been opened already.
     #[error("the fleet was not opened: not all nodes answered; {}", Failures(.nodes))]
     Failed {
-        /// Which, and why.
+        /// Their names, and why they failed.
         nodes: Vec<(String, NodeError)>,
     },
-    /// A node is a Redis Cluster, and the keys have no common hash slot. Each acquire would be refused. Nothing was
+    /// A node is a Redis Cluster, and the keys have no common hash slot, so it would refuse each acquire. Nothing was
     /// sent.
     #[error(
         "node {node} is a Redis Cluster, and the restart guard needs all keys in one of its hash slots: set a key prefix \
          with a tag, for example {{tag}}:"
     )]
     Slots {
-        /// Which.
+        /// Its name.
         node: String,
     },
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.

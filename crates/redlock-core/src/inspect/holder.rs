@@ -4,9 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::names::{Owner, Token};
 
-/// What a key holds: a token of this library, or whatever another has set.
+/// The value of a key: a token of this library, or what another program has set.
 ///
-/// Printed, it is cut, and what another has set is escaped: whoever knows a token can release the lock.
+/// Its `Display` shortens tokens and escapes other values: anybody who knows a token can release the lock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Holder {
     value: Vec<u8>,
@@ -18,21 +18,21 @@ impl Holder {
         Self { value: value.into(), remaining }
     }
 
-    /// The key's value: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes) and not to
-    /// be printed. Of a value that is longer than any token of this library, the first 106 bytes.
+    /// Returns the key's value: the holder's secret, to be compared with [`Token::as_bytes`](crate::Token::as_bytes)
+    /// and not to be printed. Of a value that is longer than any token of this library, returns the first 106 bytes.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// Whom the lock belongs to, if this library has set the key and its holder says so.
+    /// Returns the owner of the lock, if this library has set the key and its holder names an owner.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         Owner::of_value(&self.value)
     }
 
-    /// How long the key is still held at least, counted from the end of the inspection, if nobody does anything;
-    /// nothing if it has no expiry. Of a quorum: how long a quorum still holds it.
+    /// Returns how long the key is held at least, counted from the end of the inspection, if nobody changes it. `None`
+    /// if it has no expiry. For the holder of a quorum: how long a quorum still holds it.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining
@@ -41,7 +41,7 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// What is shown at most.
+        /// How many bytes are shown at most.
         const SHOWN: usize = 8;
         let (value, len) = (&self.value, self.value.len());
         let beginning = |shown| value.get(..shown).unwrap_or(value).escape_ascii();
@@ -50,7 +50,7 @@ impl fmt::Display for Holder {
             write!(f, "{}...", beginning(SHOWN))?;
             return owner.map_or(Ok(()), |owner| write!(f, " of {owner:?}"));
         }
-        // Another library's token may be shorter than ours. What is as short as what is shown is no secret.
+        // Another library's token may be shorter than ours. A value that is not longer than what is shown is no secret.
         match len {
             ..=SHOWN => write!(f, "\"{}\"", beginning(len)),
             _ if len > Token::MAX_LEN => write!(f, "\"{}\"... (more than {} bytes)", beginning(SHOWN), Token::MAX_LEN),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_shown_by_its_beginning_and_its_owner() {
+    fn only_the_beginning_and_the_owner_of_a_token_are_shown() {
         assert_eq!(shown(DIGITS), "5f0c6c1b...");
         assert_eq!(shown(format!("{DIGITS}:web-3:4711")), r#"5f0c6c1b... of "web-3:4711""#);
         let holder = Holder::new(format!("{DIGITS}:web-3"), Some(Duration::from_secs(7)));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_has_set_is_escaped_and_never_shown_whole_if_it_may_be_a_secret() {
+    fn a_foreign_value_is_escaped_and_never_shown_whole_if_it_may_be_a_secret() {
         for (value, text) in [
             ("", r#""""#),
             ("1", r#""1""#),
@@ -98,7 +98,7 @@ mod tests {
         }
         assert_eq!(shown([0xff, 0]), r#""\xff\x00""#);
         assert_eq!(shown([b'x'; 106]), r#""xxxxxxxx"... (more than 105 bytes)"#);
-        // Of our length, and not ours.
+        // As long as one of our tokens, but not one.
         assert_eq!(shown(DIGITS.to_uppercase()), r#""5F0C6C1B"... (40 bytes)"#);
         assert_eq!(shown(format!("{DIGITS}:a\nb")), r#""5f0c6c1b"... (44 bytes)"#);
     }

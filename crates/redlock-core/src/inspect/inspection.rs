@@ -1,4 +1,4 @@
-//! What the nodes hold under one name.
+//! The state of the nodes under one name.
 
 use std::{fmt, time::Duration};
 
@@ -10,12 +10,13 @@ use crate::{
     node::{InspectAnswer, NodeError, NodeErrorKind},
 };
 
-/// What the nodes held under one name when [`Redlock::inspect`](crate::Redlock::inspect) asked them.
+/// The state of the nodes under one name, when [`Redlock::inspect`](crate::Redlock::inspect) queried them.
 ///
-/// It may be out of date when it is read, and decides nothing: to do something only if nobody else does it,
+/// It may be out of date when you read it, and decides nothing. To do something only if nobody else does it,
 /// [acquire](crate::Redlock::try_acquire).
 ///
-/// Printed, it is a line on the whole and one for each node; tokens are cut, and what others have set is escaped:
+/// Its `Display` prints a summary line and one line for each node. Tokens are shortened, and values that other programs
+/// have set are escaped:
 ///
 /// ```text
 /// "invoice:42" is held by 5f0c6c1b... of "web-3:4711" (8.2s left): on 2 of 3 nodes, 2 needed
@@ -31,17 +32,17 @@ pub struct Inspection {
     finding: Finding<Holder>,
 }
 
-/// What one node holds.
+/// The state of one node.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeKeyState {
     /// The node's [name](crate::LockNode::name).
     pub node: String,
-    /// What it holds.
+    /// The state of its key.
     pub state: KeyState,
 }
 
-/// What a node holds, or why that is not known.
+/// The state of a key on a node, or why it is not known.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyState {
@@ -49,17 +50,17 @@ pub enum KeyState {
     Absent,
     /// The key is there.
     Held(Holder),
-    /// The node answered with an error, or could not be asked.
+    /// The node answered with an error, or the request could not be sent.
     Failed(NodeError),
     /// The node did not answer in time.
     Silent {
-        /// How long it was waited for.
+        /// How long the call waited for it.
         after: Duration,
     },
 }
 
 impl Inspection {
-    /// What each node answered, if it did within the node timeout. All of it `took` so long.
+    /// Collects the answers that came within the node timeout. The whole call `took` this long.
     pub(crate) fn new(
         fleet: &Fleet,
         resource: Resource,
@@ -69,7 +70,7 @@ impl Inspection {
     ) -> Self {
         let state = |answer| match answer {
             Some(Ok(InspectAnswer::Absent)) => KeyState::Absent,
-            // A node was asked at the start or later. So much is left of its key at least.
+            // The node was queried at the start or later, so its key has at least this much left.
             Some(Ok(InspectAnswer::Held { token, remaining })) => {
                 KeyState::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
             }
@@ -84,31 +85,32 @@ impl Inspection {
         Self { resource, quorum: fleet.quorum, nodes, finding }
     }
 
-    /// What was looked at.
+    /// Returns the inspected resource.
     #[must_use]
     pub fn resource(&self) -> &str {
         self.resource.as_str()
     }
 
-    /// What every node holds, in the order in which the nodes were given.
+    /// Returns what every node holds, in the order in which the nodes were passed.
     #[must_use]
     pub fn nodes(&self) -> &[NodeKeyState] {
         &self.nodes
     }
 
-    /// How many nodes must hold one token, for somebody to hold the lock.
+    /// Returns how many nodes must hold the same token, for somebody to hold the lock.
     #[must_use]
     pub fn needed(&self) -> usize {
         self.quorum.needed()
     }
 
-    /// What the nodes tell on the whole. Of a holder, `remaining` is how long a quorum still holds it.
+    /// Returns what the nodes say together. For a holder, `remaining` is how long a quorum still holds the key.
     #[must_use]
     pub fn finding(&self) -> &Finding<Holder> {
         &self.finding
     }
 
-    /// Who holds the lock on a quorum of the nodes, and for how long a quorum does; nothing if nobody is known to.
+    /// Returns the holder on a quorum of the nodes, and for how long a quorum holds the lock. `None` if no holder is
+    /// known.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         match &self.finding {
@@ -117,7 +119,7 @@ impl Inspection {
         }
     }
 
-    /// Whether a quorum of the nodes holds one token. Nothing if too few nodes answered to tell.
+    /// Returns whether a quorum of the nodes holds the same token. `None` if too few nodes answered to decide.
     #[must_use]
     pub fn is_locked(&self) -> Option<bool> {
         self.finding.is_locked()
@@ -144,7 +146,7 @@ impl Inspection {
         }
     }
 
-    /// What an operator can do: about the first failed node for which there is something to do.
+    /// Returns what an operator can do about the first failed node for which there is advice.
     fn advice(&self) -> Option<&'static str> {
         self.nodes.iter().find_map(|node| match &node.state {
             KeyState::Failed(error) => error.kind().advice(),
@@ -155,7 +157,7 @@ impl Inspection {
 }
 
 impl KeyState {
-    /// Who holds the key on this node, if anybody is known to.
+    /// Returns the holder of the key on this node, if one is known.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         match self {
@@ -184,7 +186,7 @@ impl fmt::Display for Inspection {
     }
 }
 
-/// An inspection on one line, for errors.
+/// Prints an inspection on one line, for errors.
 pub(crate) struct OnOneLine<'a>(pub(crate) &'a Inspection);
 
 impl fmt::Display for OnOneLine<'_> {
@@ -210,7 +212,7 @@ impl fmt::Display for KeyState {
     }
 }
 
-/// A holder and for how long.
+/// Prints a holder and for how long it holds the key.
 struct Remaining<'a>(&'a Holder);
 
 impl fmt::Display for Remaining<'_> {

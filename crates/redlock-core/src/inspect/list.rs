@@ -13,17 +13,17 @@ use crate::{
 };
 
 impl Redlock {
-    /// How many locks of one node [`Redlock::list`] tells at least, where there are more.
+    /// How many locks of one node [`Redlock::list`] returns at least, if there are more.
     pub const LISTED: usize = 10_000;
 
-    /// Asks all nodes which locks they hold, and changes nothing. For people who look at what is locked; for one lock
-    /// [inspect](Redlock::inspect) it, which also tells whether a quorum holds it.
+    /// Queries all nodes for the locks that they hold, and changes nothing. For people who want to see what is locked.
+    /// For a single lock, [inspect](Redlock::inspect) it: that also reports whether a quorum holds it.
     ///
-    /// Told are the names behind this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token of
-    /// this library: those of other libraries cannot be told from other data. Each node goes over all its keys, in steps
-    /// that hold nobody up, and looks at the beginning of each string behind the prefix; after 4 s it tells what it has
-    /// found by then, and the list is not complete: see [`Redlock::list_within`]. Its user needs the rights to `SCAN`
-    /// and `GETRANGE`; keys that it may not read are left out. The nodes of a Redis Cluster are not listed.
+    /// Returns the names after this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token
+    /// of this library: tokens of other libraries cannot be distinguished from other data. Each node scans all its
+    /// keys, in steps that block nobody, and reads the beginning of each string under the prefix. After 4 s it returns
+    /// what it has found by then, and the list is not complete: see [`Redlock::list_within`]. The user needs permission
+    /// for `SCAN` and `GETRANGE`; keys that it may not read are left out. The nodes of a Redis Cluster are not listed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -43,11 +43,11 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// If the call is not made on a tokio runtime. Nodes that fail are told in the [`Listing`].
+    /// If the call is not made on a Tokio runtime. The [`Listing`] contains the nodes that failed.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has no effect.
+    /// If dropped, it has no effect.
     ///
     /// # Panics
     ///
@@ -56,19 +56,19 @@ impl Redlock {
         self.list_within(Duration::from_secs(4)).await
     }
 
-    /// [Lists](Self::list) all locks, and each node may take up to `limit` for that.
+    /// [Lists](Self::list) all locks, and lets each node take up to `limit`.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::list`].
+    /// The errors of [`Redlock::list`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::list`].
+    /// Like [`Redlock::list`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::list`].
+    /// Like [`Redlock::list`].
     pub async fn list_within(&self, limit: Duration) -> Result<Listing, InspectError> {
         Handle::try_current().map_err(|_| InspectError::NoRuntime)?;
         let fleet = &self.fleet;
@@ -77,7 +77,7 @@ impl Redlock {
             let (fleet, request) = (Arc::clone(fleet), Arc::clone(&request));
             Box::pin(async move { fleet.list(member, &request).await })
         });
-        // Longer than the nodes take, so that no request goes on after this call.
+        // Longer than the nodes take, so that no request outlives this call.
         let patience = limit.saturating_add(Duration::from_secs(1));
         let answers = Exchange::new(requests, patience, patience, LATE_LIMIT).all().await;
 
@@ -87,7 +87,7 @@ impl Redlock {
                 Ok(ListAnswer { keys, is_complete }) => {
                     is_cut |= !is_complete;
                     let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
-                    // The prefix itself may be a key of another program without prefix.
+                    // The prefix itself may be a key of another program that uses no prefix.
                     names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),
@@ -108,18 +108,18 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The names of all locks that at least one node holds, in their order. Not each is held by a quorum.
+    /// Returns the names of all locks that at least one node holds, sorted. A quorum need not hold each of them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// The nodes that did not tell, and why.
+    /// Returns the nodes that failed, and why.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
         self.failed.iter().map(|(node, error)| (node.as_str(), error))
     }
 
-    /// Whether all locks are among them that a quorum has held all the time: so many nodes have told, and each of them
-    /// all that it has.
+    /// Returns whether the list contains every lock that a quorum has held all the time: then enough nodes have
+    /// answered, and each has returned all its locks.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete

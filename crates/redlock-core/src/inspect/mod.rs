@@ -1,4 +1,4 @@
-//! Who holds a lock, and which locks are held at all.
+//! Shows who holds a lock, and which locks are held at all.
 
 mod one_lock;
 mod inspection;

@@ -14,11 +14,11 @@ use crate::{
 };
 
 impl Redlock {
-    /// Asks all nodes what they hold under this name, and changes nothing. For people who look for who holds a lock,
-    /// and for metrics.
+    /// Queries all nodes for what they hold under this name, and changes nothing. For people who want to know who holds
+    /// a lock, and for metrics.
     ///
     /// Waits for all nodes, at most for the builder's [node timeout](crate::RedlockBuilder::node_timeout), or half a
-    /// second if there is none. What the nodes hold may change before the call returns: to do something only if nobody
+    /// second if none is set. What the nodes hold may change before the call returns: to do something only if nobody
     /// else does it, [acquire](Redlock::try_acquire).
     ///
     /// ```
@@ -42,12 +42,12 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// If the name cannot be locked, or the call is not made on a tokio runtime. Nodes that fail are told in the
-    /// [`Inspection`].
+    /// If the name cannot be locked, or the call is not made on a Tokio runtime. The [`Inspection`] lists nodes that
+    /// fail.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has no effect.
+    /// If dropped, it has no effect.
     ///
     /// # Panics
     ///
@@ -69,7 +69,7 @@ impl Redlock {
         });
         let patience = fleet.patience(node_timeout, LATE_LIMIT);
 
-        // 3. Wait for all answers that come in time. Late requests are finished in the background.
+        // 3. Wait for all answers that arrive in time. Late requests are finished in the background.
         let answers = Exchange::new(requests, patience, node_timeout, LATE_LIMIT).all().await;
 
         // 4. Compute what the nodes hold now.
@@ -77,41 +77,41 @@ impl Redlock {
         Ok(Inspection::new(fleet, resource, answers, took, patience))
     }
 
-    /// Whether anybody holds the lock on `resource`: whether a quorum of the nodes holds one token.
+    /// Returns whether anybody holds the lock on `resource`: whether a quorum of the nodes holds the same token.
     ///
-    /// For people and metrics, as [`Redlock::inspect`]. To do something only if nobody else does it,
-    /// [acquire](Redlock::try_acquire): the answer may be out of date when it is read.
+    /// For people and metrics, like [`Redlock::inspect`]. To do something only if nobody else does it,
+    /// [acquire](Redlock::try_acquire): the answer may be out of date when you read it.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::inspect`]; and [`InspectError::TooFewAnswers`] rather than a guess.
+    /// The errors of [`Redlock::inspect`], and [`InspectError::TooFewAnswers`] rather than a guess.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     pub async fn is_locked(&self, resource: impl AsRef<str>) -> Result<bool, InspectError> {
         let inspection = self.inspect(resource).await?;
         inspection.is_locked().ok_or_else(|| InspectError::TooFewAnswers(Box::new(inspection)))
     }
 
-    /// How long a quorum of the nodes still holds the lock on `resource`, if its holder does nothing: nothing if nobody
-    /// holds it, and [`Duration::MAX`] if it never expires.
+    /// Returns how long a quorum of the nodes still holds the lock on `resource`, if its holder does nothing. `None` if
+    /// nobody holds it, and [`Duration::MAX`] if it never expires.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::is_locked`].
+    /// The errors of [`Redlock::is_locked`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     pub async fn remaining(&self, resource: impl AsRef<str>) -> Result<Option<Duration>, InspectError> {
         let inspection = self.inspect(resource).await?;
         if inspection.is_locked().is_none() {
@@ -121,17 +121,17 @@ impl Redlock {
     }
 }
 
-/// It is not known who holds a lock. Nothing was changed.
+/// It is not known whether anybody holds a lock. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// Too few nodes answered to tell. It says what each did answer, and what to do about those that did not.
+    /// Too few nodes answered to decide. It contains what each of them answered, and what to do about the others.
     #[error("{}", OnOneLine(.0))]
     TooFewAnswers(Box<Inspection>),
     /// The name cannot be locked, so nobody holds it. Nothing was sent.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call inspect from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.

@@ -1,4 +1,4 @@
-//! The registry that is bounded in bytes.
+//! A registry with a bound in bytes.
 
 use std::{
     fmt,
@@ -11,13 +11,13 @@ use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cac
 use super::{Entry, Key, Registry};
 use crate::api::Lock;
 
-/// A registry that is bounded in bytes: when there is no room, it drops the oldest locks, valid ones too.
+/// A registry with a bound in bytes: when there is no room, it drops the oldest locks, even valid ones.
 ///
-/// Dropped locks stay held until their ttl ends, and unlocking them tells
-/// [`UnlockError::Evicted`](super::UnlockError::Evicted); of the last 65,536 of them, for which about 100 bytes each
-/// are kept. So give it room for all locks that are held at a time, about 1,400 bytes and twice the name for each; the
-/// bound is for what should not happen. A lock that ended without being unlocked makes room by itself, with the next
-/// call a few seconds after its longest lifetime.
+/// Dropped locks remain held until their TTL ends, and unlocking them returns
+/// [`UnlockError::Evicted`](super::UnlockError::Evicted). That works for the last 65,536 of them, for which about 100
+/// bytes each are kept. So make room for all locks that are held at the same time, about 1,400 bytes and twice the name
+/// for each; the bound is for what should not happen. A lock that ended without being unlocked makes room by itself,
+/// with the next call a few seconds after its longest lifetime.
 ///
 /// ```
 /// use redlock_core::{NamedLocks, Redlock, named::BoundedRegistry};
@@ -32,11 +32,12 @@ use crate::api::Lock;
 #[must_use]
 pub struct BoundedRegistry {
     slots: Cache<Key, Slot>,
-    /// The locks of entries that the cache has dropped, to be let go of once it is done: who observes that may ask the cache.
+    /// The locks of entries that the cache has dropped. They are handled after the cache has finished: an observer may
+    /// call it.
     left: Arc<Mutex<Vec<Lock>>>,
 }
 
-/// A place for an entry. The cache copies what it keeps, and drops it when it likes; the entry leaves once and at once.
+/// A slot for an entry. The cache copies its values, and drops them when it likes; the entry leaves once and at once.
 #[derive(Clone)]
 struct Slot {
     entry: Arc<Mutex<Option<Entry>>>,
@@ -45,7 +46,7 @@ struct Slot {
 }
 
 impl BoundedRegistry {
-    /// A registry whose entries take so many bytes at most, together and about.
+    /// Returns a registry whose entries take about this many bytes at most, all together.
     pub fn new(max_bytes: u64) -> Self {
         let left = Arc::new(Mutex::new(Vec::new()));
         let leaving = Arc::clone(&left);
@@ -53,10 +54,10 @@ impl BoundedRegistry {
             .max_capacity(max_bytes)
             .weigher(|_, slot: &Slot| slot.bytes)
             .expire_after(EachForItself)
-            // The default would refuse a newcomer in favour of locks that were asked for often.
+            // The default would refuse a new lock in favor of locks that were requested often.
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |_, slot, cause| {
-                // What is removed explicitly is on its way out already.
+                // An entry that is removed explicitly is leaving already.
                 if cause != RemovalCause::Explicit
                     && let Some(lock) = slot.empty().and_then(|mut entry| entry.leave())
                 {
@@ -67,7 +68,7 @@ impl BoundedRegistry {
         Self { slots, left }
     }
 
-    /// At the end of each call that the cache may have used to drop entries.
+    /// Called at the end of each call in which the cache may have dropped entries.
     fn let_go(&self) {
         let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         left.into_iter().for_each(Entry::let_go);
@@ -75,7 +76,8 @@ impl BoundedRegistry {
 }
 
 impl Slot {
-    /// The clocks of cache and lock may be read at different moments, and a lock must not be dropped before it has ended.
+    /// The clocks of the cache and of the lock may be read at different moments, and a lock must not be dropped before
+    /// it has ended.
     const SLACK: Duration = Duration::from_secs(1);
 
     fn new(entry: Entry, now: Duration) -> Self {
@@ -86,13 +88,13 @@ impl Slot {
         }
     }
 
-    /// Takes the entry out. Of those who try, one gets it.
+    /// Takes the entry out. If several callers try, one gets it.
     fn empty(&self) -> Option<Entry> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Each entry has an expiry of its own.
+/// Gives each entry its own expiry.
 struct EachForItself;
 
 impl Expiry<Key, Slot> for EachForItself {
@@ -108,7 +110,7 @@ impl Expiry<Key, Slot> for EachForItself {
 impl Registry for BoundedRegistry {
     fn keep(&self, entry: Entry, now: Duration) {
         self.slots.insert(entry.key().clone(), Slot::new(entry, now));
-        // There are no threads behind the cache: what is due is done in calls, and the bound holds after this one.
+        // The cache has no threads: due work is done in calls, and the bound holds after this one.
         self.slots.run_pending_tasks();
         self.let_go();
     }

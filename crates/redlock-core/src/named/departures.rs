@@ -1,4 +1,4 @@
-//! What became of the locks that a registry has dropped: the last of them, in bounded memory.
+//! Records of the locks that a registry has dropped: the last of them, in bounded memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,12 +8,12 @@ use std::{
 
 use super::Key;
 
-/// What became of the locks that a registry has dropped: the last of them, in bounded memory, of about 100 bytes each.
+/// Records of the locks that a registry has dropped: the last of them, in bounded memory, about 100 bytes each.
 #[derive(Default)]
 pub(crate) struct Departures {
     /// By the hashes of their keys: names may be long.
     notes: HashMap<u64, (u64, Departure)>,
-    /// The hashes, the oldest note first.
+    /// The hashes, the oldest record first.
     order: BTreeMap<u64, u64>,
     numbers: u64,
     hasher: RandomState,
@@ -31,7 +31,7 @@ pub(crate) struct Departure {
 impl Departures {
     const MOST: usize = 65_536;
 
-    /// Notes one, instead of what was noted under its key before. The oldest are forgotten.
+    /// Adds a record, and replaces the one under the same key. Forgets the oldest.
     pub(crate) fn note(&mut self, key: &Key, departure: Departure) {
         self.take(key);
         self.numbers += 1;
@@ -53,7 +53,7 @@ impl Departures {
         self.notes.get(&self.hasher.hash_one(key)).map(|(_, departure)| *departure)
     }
 
-    /// Takes a note out.
+    /// Removes and returns a record.
     pub(crate) fn take(&mut self, key: &Key) -> Option<Departure> {
         let (number, departure) = self.notes.remove(&self.hasher.hash_one(key))?;
         self.order.remove(&number);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_there_until_it_is_taken() {
+    fn a_record_is_kept_until_it_is_taken() {
         let mut departures = Departures::default();
         departures.note(&key("a"), departure(1));
         assert_eq!((departures.get(&key("a")), departures.get(&key("b"))), (Some(departure(1)), None));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_kept_and_a_note_that_is_renewed_is_new() {
+    fn the_latest_records_are_kept_and_a_replaced_record_counts_as_new() {
         let mut departures = Departures::default();
         for number in 0..Departures::MOST {
             departures.note(&key(format!("r{number}")), departure(number as u64));

@@ -7,11 +7,11 @@ use crate::api::Lock;
 
 /// A held lock in a [`Registry`](super::Registry).
 ///
-/// Dropped, it leaves a lock that is valid to its ttl and gives nothing back, since whoever locked it may still rely on
-/// it; and it notes that it has left, so that `unlock` can tell.
+/// If an entry is dropped, a lock that is valid is left to its TTL and not released, since the caller that locked it
+/// may still rely on it. The entry records that it has left, so that `unlock` can report it.
 pub struct Entry {
     key: Key,
-    /// There until it is taken out.
+    /// `None` once it is taken out.
     lock: Option<Lock>,
     /// When the lock ends at the latest, on the fleet's clock.
     ends: Duration,
@@ -19,37 +19,37 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What an entry takes in memory beside its name, as measured, on the greater side: the lock, what extends it, the
-    /// books on it and its place in a registry.
+    /// How many bytes an entry takes in memory beside its name, as measured and rounded up: the lock, the state of its
+    /// extends, its ledger record and its slot in a registry.
     const OVERHEAD: usize = 1200;
     const OVERHEAD_PER_NODE: usize = 48;
 
-    /// Opens the books on a lock that ends at the latest then, on the fleet's clock.
+    /// Records a lock that ends at `ends` at the latest, on the fleet's clock.
     pub(crate) fn new(key: Key, lock: Lock, ends: Duration, ledger: &Arc<Ledger>) -> Self {
         ledger.opened(&key, lock.held.shared());
         Self { key, lock: Some(lock), ends, ledger: Arc::clone(ledger) }
     }
 
-    /// Under what it is kept.
+    /// Returns the key under which the entry is kept.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// How long the lock is valid from `now`, unless it is extended. Zero: it has ended for ever.
+    /// Returns how long the lock is valid from `now`, unless it is extended. Zero: it has ended forever.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
         self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.held.shared().validity.left(now))
     }
 
-    /// How long the lock can be valid from `now` at most, extends included: for registries that have to know when they
-    /// take an entry how long to keep it.
+    /// Returns how long the lock can be valid from `now` at most, including extends. For registries that have to know
+    /// how long to keep an entry when they receive it.
     #[must_use]
     pub fn longest(&self, now: Duration) -> Duration {
         self.ends.saturating_sub(now)
     }
 
-    /// What the entry takes in memory, about: the bytes of its name, twice, and of the lock.
+    /// Returns about how many bytes the entry takes in memory: those of its name, twice, and of the lock.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let nodes = self.lock.as_ref().map_or(0, |lock| lock.held.shared().fleet.members.len());
@@ -57,7 +57,7 @@ impl Entry {
         Self::OVERHEAD + Self::OVERHEAD_PER_NODE * nodes + 2 * self.key.name().as_str().len()
     }
 
-    /// Takes the lock out, for its holder to give it back.
+    /// Takes the lock out, so that its holder can release it.
     pub(crate) fn into_lock(mut self) -> Option<Lock> {
         let lock = self.lock.take()?;
         self.ledger.taken(&self.key, lock.held.shared());
@@ -66,17 +66,17 @@ impl Entry {
 }
 
 impl Entry {
-    /// Notes that it has left. What is to be [let go](Entry::let_go) of after that is its lock.
+    /// Records that the entry has left, and returns its lock. Pass it to [`Entry::let_go`] afterwards.
     pub(super) fn leave(&mut self) -> Option<Lock> {
         let lock = self.lock.take()?;
         self.ledger.departed(&self.key, lock.held.shared());
         Some(lock)
     }
 
-    /// Leaves the lock of an entry that has left to its ttl. Observers are told, so this is no place to hold up other
-    /// calls.
+    /// Leaves the lock of an entry that has left to its TTL. Notifies observers, so do not call it while other calls
+    /// are blocked.
     pub(super) fn let_go(lock: Lock) {
-        // One that has ended is given back: nobody relies on it, and an extend may have set its keys again.
+        // A lock that has ended is released: nobody relies on it, and an extend may have set its keys again.
         if lock.check().is_ok() {
             lock.held.leave_to_expire();
         }

@@ -8,38 +8,38 @@ use crate::{
     report::{ReleaseError, WithinAsync},
 };
 
-/// A name could not be unlocked, or nobody knows whether it was. No lock of anybody else was touched.
+/// A name could not be unlocked, or it is unknown whether it was. No other holder's lock was touched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnlockError {
     /// The caller has not locked it, or has unlocked it already.
     #[error("could not unlock {}: it is not locked here, or no longer; each `named()` has locks of its own", Named(.name))]
     NotLocked {
-        /// What was to be unlocked.
+        /// The name that was to be unlocked.
         name: Resource,
     },
     /// Another task of this process holds it.
     #[error("could not unlock {}: another task holds it; unlock it there, or share it with `with_owner`", Named(.name))]
     HeldByAnother {
-        /// What was to be unlocked.
+        /// The name that was to be unlocked.
         name: Resource,
     },
-    /// The caller's lock had ended before it was unlocked: another may have held it since.
+    /// The caller's lock had ended before it was unlocked: another holder may have had it since.
     #[error(
         "could not unlock {}: the lock had ended{} before; take a longer ttl, or auto-extend",
         Named(.name),
         .ago.map(|ago| format!(" {}", Readable(ago))).unwrap_or_default(),
     )]
     Expired {
-        /// What was to be unlocked.
+        /// The name that was to be unlocked.
         name: Resource,
-        /// How long ago, unless it was lost before its validity ended.
+        /// How long ago it ended, unless it was lost before its validity ended.
         ago: Option<Duration>,
     },
-    /// The registry has dropped the caller's lock while it was valid. Nothing was given back: the ttl ends the lock.
+    /// The registry has dropped the caller's lock while it was valid. Nothing was released: the TTL ends the lock.
     #[error("could not unlock {}: the registry has dropped it, the ttl ends it; give the registry more room", Named(.name))]
     Evicted {
-        /// What was to be unlocked.
+        /// The name that was to be unlocked.
         name: Resource,
         /// How long the caller may still rely on it.
         left: Duration,
@@ -47,7 +47,7 @@ pub enum UnlockError {
     /// The name cannot be locked, so nobody holds it.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// It is unknown whether the lock was given back. At the latest the ttl ends it.
+    /// It is unknown whether the lock was released. The TTL ends it at the latest.
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// A blocking call was made within async code. The lock is kept as it was.

@@ -1,4 +1,4 @@
-//! Under what an entry is kept: a name, and whose lock it is.
+//! The key of an entry: a name, and the caller to which the lock belongs.
 
 use std::{
     sync::Arc,
@@ -9,18 +9,19 @@ use tokio::task;
 
 use crate::names::Resource;
 
-/// Under what a [`Registry`](super::Registry) keeps an [`Entry`](super::Entry): a name, and whose lock it is.
+/// The key under which a [`Registry`](super::Registry) keeps an [`Entry`](super::Entry): a name, and the caller to
+/// which the lock belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     name: Resource,
     caller: Caller,
 }
 
-/// Who locks and unlocks.
+/// The caller that locks and unlocks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
     Task(task::Id),
-    /// What runs outside of tasks.
+    /// A caller outside of tasks.
     Thread(ThreadId),
     Label(Arc<str>),
 }
@@ -30,7 +31,7 @@ impl Key {
         Self { name, caller }
     }
 
-    /// What is locked.
+    /// Returns the locked name.
     #[must_use]
     pub fn name(&self) -> &Resource {
         &self.name
@@ -42,7 +43,7 @@ impl Key {
 }
 
 impl Caller {
-    /// Who runs this code.
+    /// Returns the caller that runs this code.
     pub(crate) fn current() -> Self {
         task::try_id().map_or_else(|| Self::Thread(thread::current().id()), Self::Task)
     }

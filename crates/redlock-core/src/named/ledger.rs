@@ -1,4 +1,5 @@
-//! The books on named locks: who holds which name, and what became of the locks that the registry has dropped.
+//! The ledger of named locks: which caller holds which name, and what happened to the locks that the registry has
+//! dropped.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -14,13 +15,13 @@ use super::{
 };
 use crate::{driver::LeaseState, names::Resource};
 
-/// The books on named locks. Nothing else is locked while they are.
+/// The ledger of named locks. No other mutex is locked while this one is.
 #[derive(Default)]
 pub(crate) struct Ledger(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
-    /// Who locked each name last, among those who have not unlocked it.
+    /// The last caller that locked each name, unless it has unlocked it.
     held: HashMap<Resource, Held>,
     departures: Departures,
 }
@@ -31,7 +32,7 @@ struct Held {
 }
 
 impl Ledger {
-    /// A lock was taken.
+    /// Records that a lock was acquired.
     pub(crate) fn opened(&self, key: &Key, lease: &Arc<LeaseState>) {
         let held = Held { caller: key.caller().clone(), lease: Arc::clone(lease) };
         let mut books = self.books();
@@ -41,21 +42,21 @@ impl Ledger {
         drop(before);
     }
 
-    /// Its holder has taken a lock out of the registry, to give it back.
+    /// Records that its holder has taken a lock out of the registry, to release it.
     pub(crate) fn taken(&self, key: &Key, lease: &Arc<LeaseState>) {
         let mut books = self.books();
         books.departures.take(key);
         books.close(key, lease);
     }
 
-    /// The registry has dropped a lock.
+    /// Records that the registry has dropped a lock.
     pub(crate) fn departed(&self, key: &Key, lease: &Arc<LeaseState>) {
         let left = lease.validity.left(lease.fleet.clock.now());
         let was_valid = !left.is_zero();
         let mut books = self.books();
         books.close(key, lease);
         if books.held.get(key.name()).is_some_and(|held| held.caller == *key.caller()) {
-            // Its holder has locked the name again, and of that lock nothing is to be told.
+            // Its holder has locked the name again, so nothing is to be reported about the earlier lock.
             return;
         }
         books.departures.note(key, Departure { deadline: lease.validity.deadline(), was_valid });
@@ -66,7 +67,7 @@ impl Ledger {
         }
     }
 
-    /// How long this holder may rely on its lock from `now`.
+    /// Returns how long this holder may rely on its lock from `now`.
     pub(crate) fn validity(&self, key: &Key, now: Duration) -> Duration {
         let books = self.books();
         match books.held.get(key.name()) {
@@ -75,7 +76,7 @@ impl Ledger {
         }
     }
 
-    /// Why there is nothing to unlock under a key. What has left is told once.
+    /// Returns why there is nothing to unlock under a key. Reports a dropped lock once.
     pub(crate) fn why_not(&self, key: &Key, now: Duration) -> UnlockError {
         let name = key.name().clone();
         let mut books = self.books();
@@ -99,7 +100,7 @@ impl Ledger {
 }
 
 impl Books {
-    /// Forgets who holds a name, if it is this lock.
+    /// Removes the holder of a name, if this lock is its lock.
     fn close(&mut self, key: &Key, lease: &Arc<LeaseState>) {
         if let hash_map::Entry::Occupied(held) = self.held.entry(key.name().clone())
             && Arc::ptr_eq(&held.get().lease, lease)
@@ -110,7 +111,7 @@ impl Books {
 }
 
 impl Departure {
-    /// How long its holder may still rely on it.
+    /// Returns how long its holder may still rely on it.
     fn left(&self, now: Duration) -> Duration {
         if self.was_valid { self.deadline.saturating_sub(now) } else { Duration::ZERO }
     }

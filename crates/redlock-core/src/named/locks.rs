@@ -1,4 +1,4 @@
-//! What a user asks of locks by name.
+//! The calls of a user of locks by name.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::{
 
 /// Locks and unlocks by name. Cheap to clone; clones share their locks.
 ///
-/// The [module's page](super) tells whose lock it is, and what a registry does.
+/// The [module's page](super) explains to which caller a lock belongs, and what a registry does.
 #[derive(Clone)]
 pub struct NamedLocks {
     redlock: Redlock,
     registry: Arc<dyn Registry>,
     ledger: Arc<Ledger>,
-    /// For whom this one locks and unlocks; else for the calling task.
+    /// The label for which this one locks and unlocks. Without one: the calling task.
     label: Option<Arc<str>>,
 }
 
 impl Redlock {
-    /// Locks and unlocks by name, with a [`MapRegistry`] as it is by default.
+    /// Locks and unlocks by name, with a default [`MapRegistry`].
     ///
-    /// Each call gives one with locks of its own, which are left to their ttl when it and its clones are dropped: keep it
-    /// beside the `Redlock`.
+    /// Each call returns one with locks of its own. They are left to their TTL when it and its clones are dropped: keep
+    /// it beside the `Redlock`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -49,17 +49,17 @@ impl Redlock {
 }
 
 impl NamedLocks {
-    /// How many locks [`NamedLocks::release_all`] gives back at the same moment.
+    /// How many locks [`NamedLocks::release_all`] releases at the same time.
     const AT_ONCE: usize = 256;
 
-    /// Locks and unlocks by name, with this registry for the locks that are held.
+    /// Locks and unlocks by name, with this registry for the held locks.
     #[must_use]
     pub fn new(redlock: &Redlock, registry: impl Registry) -> Self {
         Self { redlock: redlock.clone(), registry: Arc::new(registry), ledger: Arc::default(), label: None }
     }
 
-    /// Locks and unlocks for whoever goes by this label, and not for the calling task: for code that locks in one task
-    /// and unlocks in another. The locks are the same.
+    /// Locks and unlocks for this label instead of for the calling task: for code that locks in one task and unlocks in
+    /// another. The locks are shared with `self`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -83,21 +83,21 @@ impl NamedLocks {
         Self { label: Some(label.as_ref().into()), ..self.clone() }
     }
 
-    /// Takes the lock on `name` for the calling task, waiting while others hold it, and returns how long it may be
-    /// relied on from now. For a ttl, or with [`AcquireOptions`]: with [`AcquireOptions::auto_extend`] it is extended
-    /// until it is unlocked, for the longest lifetime at most, and also when its task has ended without that.
+    /// Acquires the lock on `name` for the calling task, waiting while others hold it, and returns how long you may
+    /// rely on it from now. Takes a TTL or [`AcquireOptions`]. With [`AcquireOptions::auto_extend`] it is extended
+    /// until it is unlocked, for the longest lifetime at most, even if its task ends without unlocking it.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`].
+    /// The errors of [`Redlock::acquire`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`]: dropped, it has locked nothing.
+    /// Like [`Redlock::acquire`]: if dropped, it has locked nothing.
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn lock(
         &self,
         name: impl AsRef<str>,
@@ -109,47 +109,47 @@ impl NamedLocks {
 
         let lock = self.redlock.acquire(key.name().as_str(), options).await?;
 
-        // Nothing is awaited from here on: a call that is dropped before has no entry, and its lock is given back.
+        // Nothing is awaited from here on: a call that is dropped before has no entry, and its lock is released.
         let (now, validity) = (self.now(), lock.validity());
         let ends = now.saturating_add(longest.max(validity));
         self.registry.keep(Entry::new(key, lock, ends, &self.ledger), now);
         Ok(validity)
     }
 
-    /// Gives the calling task's lock on `name` back, and tells whether it was still held; as [`Lock::release`].
+    /// Releases the calling task's lock on `name`, and returns whether it was still held, like [`Lock::release`].
     ///
-    /// No other lock is ever touched: not that of another task, and not one that the same task takes meanwhile.
+    /// Never touches another lock: neither that of another task, nor one that the same task acquires meanwhile.
     ///
     /// # Errors
     ///
-    /// [`UnlockError`] tells apart why the task has no such lock, or that too few nodes answered the release.
+    /// [`UnlockError`] distinguishes why the task has no such lock from a release that too few nodes answered.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the release goes on in the background.
+    /// If dropped, the release continues in the background.
     ///
     /// # Panics
     ///
-    /// As [`Lock::release`].
+    /// Like [`Lock::release`].
     pub async fn unlock(&self, name: impl AsRef<str>) -> Result<Release, UnlockError> {
         let key = self.key(name)?;
-        // Taken out before anything is sent: an entry that is there after that is a newer lock's.
+        // Take it out before anything is sent: an entry that exists after that belongs to a newer lock.
         let lock = self.take(&key)?;
         Ok(lock.release().await?)
     }
 
-    /// How long the calling task may rely on its lock on `name` from now; zero if it has none.
+    /// Returns how long the calling task may rely on its lock on `name` from now; zero if it has none.
     ///
-    /// Asks the clock and no node.
+    /// Reads the clock, and sends nothing.
     #[must_use]
     pub fn validity(&self, name: impl AsRef<str>) -> Duration {
         self.key(name).map_or(Duration::ZERO, |key| self.ledger.validity(&key, self.now()))
     }
 
-    /// Gives back all locks that are kept now, of all tasks, and tells of each what came of it, in the order of their
-    /// names. For the end of the process; before [`Redlock::close`].
+    /// Releases all locks that are kept now, of all tasks, and returns the outcome of each, in the order of their
+    /// names. For the end of the process, before [`Redlock::close`].
     ///
-    /// 256 at a time, each of which takes the node timeout at most.
+    /// Releases 256 at a time, each of which takes the node timeout at most.
     ///
     /// ```
     /// use std::time::Duration;
@@ -169,17 +169,17 @@ impl NamedLocks {
     ///
     /// # Errors
     ///
-    /// Of each lock as [`Lock::release`].
+    /// For each lock, the errors of [`Lock::release`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the rest is given back in the background.
+    /// If dropped, the remaining locks are released in the background.
     ///
     /// # Panics
     ///
-    /// As [`Lock::release`].
+    /// Like [`Lock::release`].
     pub async fn release_all(&self) -> Vec<(Resource, Result<Release, ReleaseError>)> {
-        // Locks at once: dropped, they are given back, which entries are not.
+        // Convert them to locks at once: locks that are dropped are released, and entries are not.
         let entries = self.registry.take_all().into_iter();
         let locks: Vec<_> =
             entries.filter_map(|entry| Some((entry.key().name().clone(), entry.into_lock()?))).collect();
@@ -189,21 +189,21 @@ impl NamedLocks {
         outcomes
     }
 
-    /// How many locks are kept, of all tasks: those that are held, and those that ended without being unlocked and that
-    /// the registry has not dropped yet.
+    /// Returns how many locks are kept, of all tasks: those that are held, and those that ended without being unlocked
+    /// and that the registry has not dropped yet.
     #[must_use]
     pub fn count(&self) -> usize {
         self.registry.count()
     }
 
-    /// Takes a lock that is still worth a release.
+    /// Takes out a lock that is still worth a release.
     fn take(&self, key: &Key) -> Result<Lock, UnlockError> {
         let now = self.now();
         let Some(lock) = self.registry.take(key, now).and_then(Entry::into_lock) else {
             return Err(self.ledger.why_not(key, now));
         };
         match lock.check() {
-            // It is dropped here, and so given back in the background: nobody waits for what is gone.
+            // It is dropped here, and so released in the background: nobody has to wait for a lock that is lost.
             Err(LockLost::Expired { .. } | LockLost::LifetimeOver { .. }) => {
                 let ago = now.checked_sub(lock.held.shared().validity.deadline());
                 Err(UnlockError::Expired { name: key.name().clone(), ago })

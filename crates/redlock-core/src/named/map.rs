@@ -1,4 +1,4 @@
-//! The registry that is a map: unbounded, and cleaned of what has expired.
+//! The default registry: a map without a bound, from which expired entries are removed.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,10 @@ use std::{
 
 use super::{Entry, Key, Registry};
 
-/// A map, and the default registry: drops no lock that is valid, and has no bound.
+/// A map, and the default registry: it drops no valid lock, and has no bound.
 ///
-/// Locks that ended without being unlocked are collected on the first call after each interval, a minute by default. No
-/// task or thread does it in between.
+/// Locks that ended without being unlocked are collected on the first call after each interval, one minute by default.
+/// No task or thread does it in between.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ use super::{Entry, Key, Registry};
 /// ```
 #[must_use]
 pub struct MapRegistry {
-    /// The time between two collections, if there are any.
+    /// The time between two collections. `None`: there are none.
     interval: Option<Duration>,
     kept: Mutex<Kept>,
 }
@@ -50,13 +50,13 @@ impl MapRegistry {
     /// The time between two collections by default: one minute.
     pub const INTERVAL: Duration = Duration::from_secs(60);
 
-    /// Collects so often at most; zero: with every call. Each time all entries are looked at. Default:
-    /// [`MapRegistry::INTERVAL`], one minute.
+    /// Sets the time between two collections; zero collects with every call. Each collection looks at all entries.
+    /// Default: [`MapRegistry::INTERVAL`], one minute.
     pub fn collect_every(self, interval: Duration) -> Self {
         Self { interval: Some(interval), ..self }
     }
 
-    /// Never collects: each name stays until it is unlocked, or locked again by the same holder.
+    /// Never collects: each name remains until it is unlocked, or until the same holder locks it again.
     pub fn never_collect(self) -> Self {
         Self { interval: None, ..self }
     }
@@ -67,7 +67,7 @@ impl MapRegistry {
 }
 
 impl Kept {
-    /// Takes what has expired out, if it is time for that.
+    /// Takes out expired entries, if a collection is due.
     fn collect(&mut self, interval: Option<Duration>, now: Duration) -> Vec<Entry> {
         let Some(interval) = interval else { return Vec::new() };
         let due = *self.due.get_or_insert(now.saturating_add(interval));

@@ -1,7 +1,8 @@
 //! Locks by name, for code that cannot carry a [`Lock`](crate::Lock) from where it locks to where it unlocks.
 //!
-//! Prefer a [`Lock`](crate::Lock), or [`Redlock::using`](crate::Redlock::using), wherever you can: neither can be
-//! mistaken for another's, and both are given back when their task ends. A name is only as good as who says it.
+//! Prefer a [`Lock`](crate::Lock), or [`Redlock::using`](crate::Redlock::using), wherever you can. Neither can be
+//! confused with the lock of another task, and both are released when their task ends. With a name, everything depends
+//! on which task makes the call.
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,19 +28,18 @@
 //! ```
 //!
 //! # Whose lock it is
+//! A lock belongs to the task that locked it, and outside of tasks to the thread. Code that `block_on` runs, and so the
+//! body of `#[tokio::main]`, is outside of tasks. Futures that run side by side *within* one task (`join!`, `select!`,
+//! streams) are one and the same holder, and so must not share names. For them, for work that locks in one task and
+//! unlocks in another, and for executors that move work between threads, use [`NamedLocks::with_owner`].
 //!
-//! A lock belongs to the task that locked it, and outside of tasks to the thread: what `block_on` runs, and so the body
-//! of `#[tokio::main]`, is outside. Futures that run side by side *within* one task (`join!`, `select!`, streams) are
-//! one and the same holder, and so must not share names. For them, for work that locks in one task and unlocks in
-//! another, and for executors that move work between threads there is [`NamedLocks::with_owner`].
-//!
-//! Nothing is reentrant: a task that locks a name twice waits for itself, as for anybody else.
+//! Nothing is reentrant: a task that locks a name twice waits for itself as it would for any other holder.
 //!
 //! # What a registry does
 //!
-//! The locks that are held are in a [`Registry`] in memory: a [`MapRegistry`], or a `BoundedRegistry` (feature
-//! `bounded-registry`). A registry may drop any entry at any time. That never gives the lock back: whoever locked it may
-//! go on relying on it for as long as it was told, then the ttl ends it. Unlocking such a lock tells
+//! The held locks are in a [`Registry`] in memory: a [`MapRegistry`], or a `BoundedRegistry` (feature
+//! `bounded-registry`). A registry may drop any entry at any time. That never releases the lock: the caller that locked
+//! it may rely on it for its whole validity, and then the TTL ends it. Unlocking such a lock returns
 //! [`UnlockError::Expired`] or [`UnlockError::Evicted`].
 
 mod locks;

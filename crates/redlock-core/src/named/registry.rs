@@ -1,35 +1,35 @@
-//! The seam to where the held locks are kept in memory.
+//! The trait for the memory in which the held locks are kept.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Entry, Key};
 
-/// Where [`NamedLocks`](super::NamedLocks) keeps the locks that are held.
+/// Where [`NamedLocks`](super::NamedLocks) keeps the held locks.
 ///
 /// What an implementation must and may do:
 ///
-/// * No entry is given out twice, and none under another key than its own.
-/// * An entry that was kept before a call to `take` began is found by it, unless the registry has dropped it.
-/// * Any entry may be dropped at any time. Dropping it gives no lock back: the entry notes that it has left, so that
-///   `unlock` can tell, and the ttl ends the lock. Drop those first that are not [valid](Entry::left) any more, and drop
-///   at once: an entry that only seems to have left is neither found nor told.
-/// * Nothing here waits: no call blocks for longer than it takes to look something up, and entries are dropped outside
-///   of locks that other calls need.
+/// * No entry is returned twice, and none under another key than its own.
+/// * A call to `take` finds an entry that was kept before the call began, unless the registry has dropped it.
+/// * Any entry may be dropped at any time. Dropping it releases no lock: the entry records that it has left, so that
+///   `unlock` can report it, and the TTL ends the lock. Drop first the entries that are no longer [valid](Entry::left),
+///   and drop them at once: `unlock` neither finds nor reports an entry that only seems to have left.
+/// * Nothing here waits: no call blocks for longer than a lookup takes, and entries are dropped outside of mutexes that
+///   other calls need.
 ///
-/// `now` is the time on the clock of the [`Redlock`](crate::Redlock), which tests may control; entries count by it. One
-/// registry serves one `NamedLocks` and its clones.
+/// `now` is the time on the clock of the [`Redlock`](crate::Redlock), which tests may control. Entries use the same
+/// clock. One registry serves one `NamedLocks` and its clones.
 pub trait Registry: fmt::Debug + Send + Sync + 'static {
-    /// Keeps an entry. One that is kept under the same key is dropped: its lock has ended, or its holder has locked the
-    /// name anew.
+    /// Keeps an entry. Drops the entry that is kept under the same key: its lock has ended, or its holder has locked
+    /// the name again.
     fn keep(&self, entry: Entry, now: Duration);
 
-    /// Takes the entry under this key out.
+    /// Takes out the entry under this key.
     fn take(&self, key: &Key, now: Duration) -> Option<Entry>;
 
-    /// Takes all entries out, in any order.
+    /// Takes out all entries, in any order.
     fn take_all(&self) -> Vec<Entry>;
 
-    /// How many entries are kept, valid or not.
+    /// Returns how many entries are kept, valid or not.
     fn count(&self) -> usize;
 }
 

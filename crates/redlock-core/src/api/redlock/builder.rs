@@ -12,7 +12,7 @@ use crate::{
     report::{Event, Observer, Observers},
 };
 
-/// Puts a [`Redlock`] together. Everything but the nodes has a default.
+/// Builds a [`Redlock`]. Everything except the nodes has a default.
 #[derive(Debug)]
 #[must_use]
 pub struct RedlockBuilder {
@@ -52,17 +52,17 @@ impl Default for RedlockBuilder {
 }
 
 impl Redlock {
-    /// A lock over these nodes, everything else by default. Sends nothing: nodes may still be down.
+    /// Returns a lock over these nodes, with defaults for everything else. Sends nothing: nodes may still be down.
     ///
     /// # Errors
     ///
-    /// If there are no nodes, or two of them have one name.
+    /// If there are no nodes, or two of them have the same name.
     pub fn new(nodes: impl IntoIterator<Item = impl LockNode>) -> Result<Self, BuildError> {
         Self::builder().nodes(nodes).build()
     }
 
-    /// A lock on a single node, everything else by default: for development, or if one server is all there is. When that
-    /// node restarts or fails, its locks are lost.
+    /// Returns a lock on a single node, with defaults for everything else: for development, or if you have only one
+    /// server. When that node restarts or fails, its locks are lost.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Redlock {
         Self::new([node])
     }
 
-    /// Sets more than the nodes.
+    /// Returns a builder, to set more than the nodes.
     pub fn builder() -> RedlockBuilder {
         RedlockBuilder::default()
     }
@@ -84,144 +84,147 @@ impl RedlockBuilder {
         self
     }
 
-    /// Adds nodes. Take an odd number, 3 or 5, of servers that fail independently of each other.
+    /// Adds nodes. Use an odd number, 3 or 5, of servers that fail independently of each other.
     pub fn nodes(mut self, nodes: impl IntoIterator<Item = impl LockNode>) -> Self {
         self.nodes.extend(nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockNode>));
         self
     }
 
-    /// How lost rounds are retried, unless a call says otherwise. Default: up to 20 attempts, 200 ms +- 100 ms apart.
+    /// Sets how lost rounds are retried, unless a call says otherwise. Default: up to 20 attempts, 200 ms +- 100 ms
+    /// apart.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// The allowance for clock drift. Default: `ttl * 0.01 + 2 ms`.
+    /// Sets the allowance for clock drift. Default: `ttl * 0.01 + 2 ms`.
     pub fn drift(mut self, drift: Drift) -> Self {
         self.drift = drift;
         self
     }
 
-    /// How long a round waits for a node whose vote it needs. Default: a fiftieth of the ttl, at least 50 ms and at
-    /// most 500 ms; [`NodeTimeout`] says why.
+    /// Sets how long a round waits for a node whose vote it needs. Default: a fiftieth of the TTL, at least 50 ms and
+    /// at most 500 ms; [`NodeTimeout`] explains why.
     pub fn node_timeout(mut self, node_timeout: Duration) -> Self {
         self.node_timeout = NodeTimeout::Fixed(node_timeout);
         self
     }
 
-    /// Whom the locks say that they belong to, behind the token on the nodes. Default: nobody, only the token.
+    /// Sets the owner that the locks name after the token on the nodes. Default: none, only the token.
     ///
-    /// For people who look for who holds a lock: no operation looks at it, and libraries that have none are no less
-    /// excluded.
+    /// This is for people who want to know who holds a lock. No operation reads it, and libraries without owners are
+    /// excluded in the same way.
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// What stands before each resource's name in its key on the nodes, as `lock:`. Default: nothing, the key is the
-    /// name, as other libraries have it. Names, in errors too, stay what the caller gave.
+    /// Sets the prefix of each resource's key on the nodes, for example `lock:`. Default: none. The key is then the
+    /// name, as in other libraries. Names, also in errors, remain as the caller wrote them.
     ///
-    /// Locks exclude each other only under one prefix. A prefix with a hash tag, as `{lock}:`, keeps all locks in one
-    /// slot of a Redis Cluster.
+    /// Locks exclude each other only under the same prefix. A prefix with a hash tag, for example `{lock}:`, keeps all
+    /// locks in one slot of a Redis Cluster.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// For how long the nodes keep a fencing counter after its last use, unless
+    /// How long the nodes keep a fencing counter after its last use, unless
     /// [`fencing_retention`](Self::fencing_retention) says otherwise: 7 days.
     pub const FENCING_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-    /// Whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call [says
+    /// Sets whether each lock gets a [fencing token](crate::Lock::fencing_token), unless a call [says
     /// otherwise](crate::AcquireOptions::fencing). Default: no.
     ///
-    /// Tokens grow as long as counters do not go back on the nodes. One that is lost begins again with the node's
-    /// clock: above all others, unless the nodes' clocks are further apart than the node was away. One that comes back
-    /// as it was *before* does not: so it is with snapshots, with `appendfsync everysec` after a crash, and with a
-    /// replica that is promoted. A [restart guard](Self::restart_guard) helps against the first two.
+    /// Tokens grow as long as counters do not go back on the nodes. A counter that is lost begins again with the node's
+    /// clock: above all others, unless the nodes' clocks are further apart than the time for which the node was away. A
+    /// counter that comes back with an *earlier* value does not. That happens with snapshots, with `appendfsync
+    /// everysec` after a crash, and when a replica is promoted. A [restart guard](Self::restart_guard) helps against
+    /// the first two.
     ///
-    /// The nodes then keep a counter beside each lock, under `{name}:fence`, or `name:fence` where the name has a hash
-    /// tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do after each other,
-    /// and one more if not. All that lock a resource must do so with fencing: a grant that is not counted is not
-    /// ordered.
+    /// With fencing, the nodes keep a counter beside each lock, under `{name}:fence`, or under `name:fence` if the name
+    /// has a hash tag. An acquire takes one round trip if the nodes that grant agree on the counter, as they do when
+    /// holders follow each other, and one more otherwise. All callers that lock a resource must use fencing: a grant
+    /// without a counter is not ordered.
     pub fn fencing(mut self, fencing: bool) -> Self {
         self.fencing = fencing;
         self
     }
 
-    /// For how long the nodes keep a fencing counter after its last use. Default: [7 days](Self::FENCING_RETENTION).
+    /// Sets how long the nodes keep a fencing counter after its last use. Default: [7 days](Self::FENCING_RETENTION).
     ///
-    /// A counter that has expired begins again with the node's clock, in microseconds since 1970: above all that came
-    /// before, unless a clock that a counter began with was ahead of that by more than the retention. So give it more
-    /// than clocks are ever wrong by, and more than any holder may be paused for.
+    /// A counter that has expired begins again with the node's clock, in microseconds since 1970. That is above all
+    /// earlier values, unless a clock with which a counter began was ahead of it by more than the retention. So make
+    /// the retention longer than clocks are ever wrong by, and longer than any holder may be paused.
     pub fn fencing_retention(mut self, retention: Duration) -> Self {
         self.fencing_retention = retention;
         self
     }
 
-    /// Guards against nodes that forget locks when they restart, where no ttl is above `longest_ttl`. Default: no
-    /// guard.
+    /// Guards against nodes that forget locks when they restart, in fleets where no TTL is above `longest_ttl`.
+    /// Default: no guard.
     ///
-    /// A node that was started again grants nothing for the longest ttl, counted from the first acquire that reaches
-    /// it: until all that it may have forgotten is over. Where a quorum needs such nodes, nobody gets a lock meanwhile,
-    /// so callers have to wait for longer than that, by [`AcquireOptions::timeout`](crate::AcquireOptions::timeout).
-    /// That is so whether or not it keeps its data, since the last of it may be missing. Meanwhile locks that are held
-    /// may be extended there, and errors say how long it still takes. A node that is new waits as well, unless
-    /// [`Redlock::initialize`] opens the fleet.
+    /// A node that has been restarted grants nothing for the longest TTL, counted from the first acquire that reaches
+    /// it: until all locks that it may have forgotten are over. If a quorum needs such nodes, nobody gets a lock
+    /// meanwhile, so callers have to wait for longer than that, with
+    /// [`AcquireOptions::timeout`](crate::AcquireOptions::timeout). This applies even if the node keeps its data, since
+    /// the last changes may be missing. Meanwhile locks that are held may be extended there, and errors say how long
+    /// the wait still takes. A new node waits as well, unless [`Redlock::initialize`] opens the fleet.
     ///
-    /// **All** that use these nodes must have the same guard. Another longest ttl is refused by the nodes, which keep
-    /// it in a key of their own, `redlock:restart-guard` behind the [key prefix](Self::key_prefix). To change it, end
-    /// all that use the nodes and delete that key on each. The user of a node needs `INFO` and `TIME`. On a Redis
-    /// Cluster the key prefix needs a hash tag, as `{lock}:`.
+    /// **All** programs that use these nodes must have the same guard. The nodes refuse another longest TTL. They keep
+    /// it in a key of its own, `redlock:restart-guard` after the [key prefix](Self::key_prefix). To change it, stop all
+    /// programs that use the nodes and delete that key on each node. The user of a node needs `INFO` and `TIME`. On a
+    /// Redis Cluster the key prefix needs a hash tag, for example `{lock}:`.
     ///
-    /// The quarantine is counted by the node's clock, as the expiry of its keys is: a clock that is set forwards while
-    /// it lasts ends it early. Start the server after its machine's clock is right. And it is a guard against starts of
-    /// a server, not against data that goes back while it runs, as when a replica is promoted and the primary follows
-    /// it. With [`fencing`](Self::fencing), counters of before the start are taken for lost, and begin again with the
-    /// clock.
+    /// The node's clock measures the quarantine, as it measures the expiry of the keys: a clock that is set forward
+    /// meanwhile ends the quarantine early. Start the server after its machine's clock is right. The guard protects
+    /// against restarts of a server, and not against data that goes back while the server runs, for example when a
+    /// replica is promoted and the primary follows it. With [`fencing`](Self::fencing), counters from before the
+    /// restart are treated as lost, and begin again with the clock.
     pub fn restart_guard(mut self, longest_ttl: Duration) -> Self {
         self.restart_guard = Some(longest_ttl);
         self
     }
 
-    /// Counts no grant of a node for so long after its clock was seen to jump: its keys may have expired too early.
-    /// Give the longest ttl in use. Default: a jump is only told, as a warning in the log.
+    /// Ignores the grants of a node for this time after its clock was seen to jump, since its keys may have expired too
+    /// early. Pass the longest TTL in use. Default: a jump only causes a warning in the log.
     ///
-    /// A jump is seen when an answer tells a time that cannot be, by our clock and the allowance for drift. So only a
-    /// node that was asked before can be seen to jump: this helps a process that runs for long. Where our own clock
-    /// stood still, as while a virtual machine is paused, all nodes seem to have jumped, and none is trusted for a
-    /// while. The clocks of a Redis Cluster are not watched, nor those of nodes whose user may not run `TIME`.
+    /// A jump is seen when an answer contains a time that is impossible by our clock and the allowance for drift. So
+    /// only a node that has answered before can be seen to jump, and this helps a process that runs for a long time. If
+    /// our own clock was stopped, for example while a virtual machine was paused, all nodes seem to have jumped, and
+    /// none is trusted for a while. The clocks of a Redis Cluster are not watched, nor those of nodes whose user may
+    /// not run `TIME`.
     pub fn distrust_jumped_clocks(mut self, longest_ttl: Duration) -> Self {
         self.distrust = Some(longest_ttl);
         self
     }
 
-    /// Sets the clock for validity, pauses and owed releases. It must advance with Tokio's timers, or faster. Default: the
-    /// [clock of the nodes](LockNode::clock), if they are simulated, and [`SystemClock`] otherwise.
+    /// Sets the clock for validity, pauses and owed releases. It must advance with Tokio's timers, or faster. Default:
+    /// the [clock of the nodes](LockNode::clock), if they are simulated, and [`SystemClock`] otherwise.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// The source of tokens and jitter. Default: [`OsEntropy`]. Only simulations want another.
+    /// Sets the source of tokens and jitter. Default: [`OsEntropy`]. Only simulations need another.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Box::new(entropy);
         self
     }
 
-    /// Tells this one what happens to locks and what nodes answer, besides those who were added before. Default:
-    /// nobody.
+    /// Adds an observer of what happens to locks and what nodes answer. It does not replace observers that were added
+    /// before. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// Puts it together. Sends nothing: nodes may still be down.
+    /// Builds the [`Redlock`]. Sends nothing: nodes may still be down.
     ///
     /// # Errors
     ///
-    /// If there are no nodes, two nodes have one name or clocks that differ, the node timeout is zero, the key prefix
-    /// leaves no room for a name, or a time for fencing or the restart guard cannot be used.
+    /// If there are no nodes, two nodes have the same name or different clocks, the node timeout is zero, the key
+    /// prefix leaves no room for a name, or a time for fencing or the restart guard cannot be used.
     pub fn build(self) -> Result<Redlock, BuildError> {
         let nodes = NonZeroUsize::new(self.nodes.len()).ok_or(BuildError::NoNodes)?;
         let mut names = HashSet::new();
@@ -268,14 +271,14 @@ impl RedlockBuilder {
             observers: Observers::new(self.observers),
         };
         for member in &fleet.members {
-            // So that each node's metric is there from the start.
+            // So that the metric of each node exists from the start.
             let node = member.node.name();
             fleet.observers.tell(&Event::ReleasesOwed { node, before: 0, now: 0 });
         }
         Ok(Redlock::from(fleet))
     }
 
-    /// A century: a bound for what is sent.
+    /// A century: an upper bound for what is sent.
     const LONGEST_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
     fn clock_of_nodes(&self) -> Result<Option<Arc<dyn Clock>>, BuildError> {
@@ -295,20 +298,21 @@ impl RedlockBuilder {
     }
 }
 
-/// A [`Redlock`] could not be put together.
+/// A [`Redlock`] could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There are no nodes.
     #[error("there are no nodes: give at least one, better 3 or 5")]
     NoNodes,
-    /// Two nodes have one name, so they are most likely one server, which must not vote twice.
+    /// Two nodes have the same name, so they are most likely one server, which must not vote twice.
     #[error("node {name} is given twice: one server must not vote twice")]
     DuplicateNode {
         /// The name.
         name: String,
     },
-    /// Two nodes are simulated with [clocks](LockNode::clock) that differ, for example of two processes of one fleet.
+    /// Two nodes are simulated with different [clocks](LockNode::clock), for example those of two processes of one
+    /// fleet.
     #[error("nodes {first} and {other} have different clocks: take nodes of one process, or set a clock")]
     DifferentClocks {
         /// The name of one of them.
@@ -319,7 +323,7 @@ pub enum BuildError {
     /// The node timeout is zero: no node could ever answer in time.
     #[error("the node timeout is zero: no node could answer in time")]
     ZeroNodeTimeout,
-    /// The node timeout is longer than any ttl.
+    /// The node timeout is longer than any TTL.
     #[error(
         "the node timeout of {node_timeout:?} is longer than any ttl, {:?} at most: no lock could be taken",
         Ttl::MAX
@@ -328,25 +332,25 @@ pub enum BuildError {
         /// The node timeout.
         node_timeout: Duration,
     },
-    /// The counters of fencing tokens cannot be kept for so long.
+    /// The counters of fencing tokens cannot be kept for this long.
     #[error("the fencing counters cannot be kept for {retention:?}: give 1 ms to a century, better days")]
     FencingRetention {
-        /// For how long they were to be kept.
+        /// How long they were to be kept.
         retention: Duration,
     },
-    /// The longest ttl of the restart guard can be none.
+    /// The longest TTL of the restart guard is not a valid TTL.
     #[error("the restart guard's longest ttl cannot be used: {reason}")]
     RestartGuard {
         /// Why.
         reason: TtlError,
     },
-    /// The operating system gave no thread for blocking calls.
+    /// The operating system did not start a thread for blocking calls.
     #[error("the operating system gave no thread for blocking calls: {error}")]
     NoThread {
-        /// What it said.
+        /// The message of the operating system.
         error: String,
     },
-    /// The key prefix is so long that no key would be within [`Resource::MAX_LEN`].
+    /// The key prefix leaves no room for a name within [`Resource::MAX_LEN`].
     #[error(
         "the key prefix has {len} bytes, but prefix and name may have {} together: give a shorter one",
         Resource::MAX_LEN

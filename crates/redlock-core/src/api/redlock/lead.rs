@@ -12,11 +12,12 @@ use crate::{
     report::AcquireError,
 };
 
-/// Between two terms, and after an attempt to lead that failed.
+/// The pause between two terms, and after an attempt to lead that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Redlock {
-    /// Leads whenever it holds the lock on a resource or on several: waits for the lock, extends it automatically, and runs `term`.
+    /// Leads whenever it holds the lock on a resource or on several: waits for the lock, extends it automatically, and
+    /// runs `term`.
     ///
     /// When the lock is lost, `term` is dropped where it next waits, and the call waits for the lock again. It does the
     /// same when `term` returns [`ControlFlow::Continue`], after it has released the lock. When `term` returns
@@ -60,11 +61,12 @@ impl Redlock {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it drops the term and then the lock, which is released in the background. So does a panic in the term.
+    /// If dropped, it drops the term and then the lock, which is released in the background. A panic in the term has
+    /// the same effect.
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`], and if the term does.
+    /// Like [`Redlock::acquire`], and if the term panics.
     pub async fn lead<T>(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -89,7 +91,7 @@ impl Redlock {
             };
             tracing::info!(resource = lock.resource(), term = ?lock.fencing_token(), "leads");
             let ended = select! {
-                // A loss first: the term must not take one more step without its lock.
+                // Check for a loss first: the term must not take one more step without its lock.
                 biased;
                 loss = lock.lost() => Err(loss),
                 ended = term.clone()(&lock) => Ok(ended),

@@ -17,7 +17,7 @@ use crate::{
     report::{AcquireError, CloseError, LockParts, ResumeError},
 };
 
-/// The distributed lock over N independent Redis nodes. Cheap to clone; clones are one and the same.
+/// The distributed lock over N independent Redis nodes. Cheap to clone; clones share everything.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,7 @@ impl Redlock {
     /// Acquires the lock on a resource or on several, waiting while others hold it. The options are a TTL, or
     /// [`AcquireOptions`].
     ///
-    /// All nodes are asked at once, and the lock is acquired as soon as a quorum has granted it: a minority that is hung
+    /// Sends to all nodes at once, and the lock is acquired as soon as a quorum has granted it: a minority that is hung
     /// or down costs no time. After a failed round, the call releases what it has set on the nodes, and tries again as
     /// the [`Retry`] policy says.
     ///
@@ -82,8 +82,8 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`AcquireError`] distinguishes contended, no quorum, too late and timed out, with every node's answer in the last
-    /// round. [`AcquireError::Resource`] if a name cannot be locked, or there are none or too many;
+    /// [`AcquireError`] distinguishes contended, no quorum, too late and timed out, with every node's answer in the
+    /// last round. [`AcquireError::Resource`] if a name cannot be locked, or there are none or too many;
     /// [`AcquireError::Slots`] if a node is a cluster and the names do not share a slot.
     ///
     /// # Cancel safety
@@ -108,16 +108,16 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`], but for [`AcquireError::Contended`]. A [timeout](AcquireOptions::timeout) that ends the
-    /// round is [`AcquireError::TimedOut`], also if nodes had refused by then.
+    /// The errors of [`Redlock::acquire`], except [`AcquireError::Contended`]. A [timeout](AcquireOptions::timeout)
+    /// that ends the round is [`AcquireError::TimedOut`], also if nodes had refused by then.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn try_acquire(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -131,15 +131,15 @@ impl Redlock {
         }
     }
 
-    /// Goes on with a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the
-    /// same [key prefix](crate::RedlockBuilder::key_prefix).
+    /// Resumes a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the same
+    /// [key prefix](crate::RedlockBuilder::key_prefix).
     ///
-    /// No clock travels between processes, so the nodes are asked what they hold. The lock goes on if a quorum of them
-    /// still holds it, for all its resources: nobody else has held it since it was handed over. Its validity is the
-    /// time for which a quorum holds it, less drift, counted from this call.
+    /// Clocks of different processes cannot be compared, so the call queries the nodes. The lock is resumed if a quorum
+    /// of them still holds it, for all its resources: then nobody else has held it since it was taken apart. Its
+    /// validity is the time for which a quorum holds it, less drift, counted from this call.
     ///
-    /// It can be extended and released as before. It is not extended by itself until [`Lock::auto_extend`] says so, and
-    /// the longest lifetime then counts from this call.
+    /// It can be extended and released as before. It is not extended automatically until you call
+    /// [`Lock::auto_extend`], and the longest lifetime then counts from this call.
     ///
     /// ```
     /// use std::time::Duration;
@@ -166,13 +166,13 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`ResumeError`] tells a lock that is lost, which is then given back wherever it is left, from one of which too
-    /// little is known, which is left as it is and can be resumed again.
+    /// [`ResumeError`] distinguishes a lock that is lost, which is then released wherever a key of it remains, from one
+    /// about which too little is known. That one is left as it is and can be resumed again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has no effect: the lock is left as it is, and its ttl ends it unless it is resumed elsewhere. There
-    /// is no need for a timeout around it: it returns within the node timeout.
+    /// If dropped, it has no effect: the lock is left as it is, and its TTL ends it unless another process resumes it.
+    /// It needs no timeout around it: it returns within the node timeout.
     ///
     /// # Panics
     ///
@@ -189,17 +189,17 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`CloseError::Unfinished`] if a node has not answered a release by then; it says how many. They are still sent
-    /// again, for as long as the runtime lives. Fails too if the call is made outside a Tokio runtime, where it cannot
-    /// wait.
+    /// [`CloseError::Unfinished`] if a node has not answered a release by then; the error says how many releases. They
+    /// are still repeated for as long as the runtime lives. Also fails if the call is made outside a Tokio runtime,
+    /// where it cannot wait.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. If dropped, it stops waiting, and the work goes on.
+    /// Cancel safe. If dropped, it stops waiting, and the work continues.
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn close(&self) -> Result<(), CloseError> {
         self.close_within(3 * LATE_LIMIT).await
     }
@@ -208,15 +208,15 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::close`].
+    /// Like [`Redlock::close`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::close`].
+    /// Like [`Redlock::close`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn close_within(&self, limit: Duration) -> Result<(), CloseError> {
         self.fleet.subscriptions.close();
         let fleet = &self.fleet;
@@ -239,7 +239,7 @@ impl Redlock {
 }
 
 impl Redlock {
-    /// One call to acquire, with these options.
+    /// Prepares one call to acquire, with these options.
     fn call(&self, resources: Resources, options: AcquireOptions) -> Result<Acquire<'_>, AcquireError> {
         let (ttl, auto_extend, fencing) = (options.ttl, options.auto_extend, options.fencing);
         Acquire::new(&self.fleet, resources, ttl, options.policy(&self.fleet.retry), auto_extend, fencing)

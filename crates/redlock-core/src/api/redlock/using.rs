@@ -1,4 +1,4 @@
-//! Runs work under a lock: acquires it before, extends it meanwhile and releases it after, whatever happens.
+//! Runs work under a lock: acquires it before, extends it meanwhile and releases it afterwards in any case.
 
 use std::{pin::pin, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::{
     report::{AcquireError, LockLost},
 };
 
-/// What [`Redlock::using`] asks for: how the lock is taken, and what becomes of the work should it be lost.
+/// The options of [`Redlock::using`]: how the lock is acquired, and what happens to the work if the lock is lost.
 ///
-/// A plain [`Duration`] is a ttl, everything else by default; so is an [`AcquireOptions`].
+/// A plain [`Duration`] is the TTL, with defaults for everything else. An [`AcquireOptions`] works, too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct UsingOptions {
     pub(crate) at_least: Duration,
 }
 
-/// What becomes of the work when its lock is lost.
+/// How the loss of a lock affects the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnLoss {
@@ -43,12 +43,12 @@ pub enum OnLoss {
 }
 
 impl UsingOptions {
-    /// Takes the lock for this ttl, and keeps it for as long as the work runs, an hour at most.
+    /// Acquires the lock with this TTL, and extends it for as long as the work runs, at most for an hour.
     pub fn new(ttl: Duration) -> Self {
         Self::from(AcquireOptions::new(ttl))
     }
 
-    /// What becomes of the work when its lock is lost. Default: it is dropped.
+    /// Sets what happens to the work when its lock is lost. Default: it is dropped.
     pub fn on_loss(self, on_loss: OnLoss) -> Self {
         Self { on_loss, ..self }
     }
@@ -57,15 +57,15 @@ impl UsingOptions {
     ///
     /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it,
     /// short work would end on one host before another host starts the same work again. The call returns when the time
-    /// is over. If it is dropped before, the lock is released. Above an hour, the default of
-    /// [`AutoExtend::max_lifetime`] is as much longer.
+    /// is over. If it is dropped before, the lock is released. If this time is above an hour, the default of
+    /// [`AutoExtend::max_lifetime`] grows with it.
     ///
     /// [`AutoExtend::max_lifetime`]: crate::AutoExtend::max_lifetime
     pub fn at_least(self, at_least: Duration) -> Self {
         Self { at_least, ..self }
     }
 
-    /// How the lock is taken and kept.
+    /// Returns how the lock is acquired and extended.
     pub(crate) fn kept(&self) -> AcquireOptions {
         // It may end a little sooner than its lifetime, but must not end before `at_least`.
         let lifetime = self.at_least.saturating_add(self.acquire.ttl);
@@ -86,15 +86,15 @@ impl From<AcquireOptions> for UsingOptions {
     }
 }
 
-/// Work under a lock was not done, or not under the lock to its end.
+/// The work was not done, or not under the lock to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsingError {
-    /// The lock could not be acquired, and the work did not begin. Work that returns such an error itself, from a lock
-    /// within the work, cannot be told from that: give it an error type of your own.
+    /// The lock could not be acquired, and the work did not begin. If the work itself returns such an error, from a
+    /// lock within the work, the two cannot be distinguished: use an error type of your own for that.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
-    /// The lock was lost before the work had ended: another may have worked at the same time.
+    /// The lock was lost before the work had ended: another holder may have worked at the same time.
     #[error(transparent)]
     Lost(#[from] LockLost),
 }
@@ -103,14 +103,14 @@ impl Redlock {
     /// Runs `work` under the lock on one or several resources.
     ///
     /// Acquires the lock, [extends it automatically](crate::AutoExtend) while the work runs, and releases it in any
-    /// case. Returns the result of the work. The error of the work can be any type that a [`UsingError`] converts to, for
-    /// example `Box<dyn Error>`, `anyhow::Error` or `UsingError` itself. For `lock.check()?` in the work, a [`LockLost`]
-    /// must convert to it, too. `anyhow::Error` then contains a `LockLost` if the work noticed the loss, and
-    /// `UsingError::Lost` if the library did.
+    /// case. Returns the result of the work. The error of the work can be any type that a [`UsingError`] converts to,
+    /// for example `Box<dyn Error>`, `anyhow::Error` or `UsingError` itself. For `lock.check()?` in the work, a
+    /// [`LockLost`] must convert to it, too. `anyhow::Error` then contains a `LockLost` if the work noticed the loss,
+    /// and `UsingError::Lost` if the library did.
     ///
     /// If the lock is lost, [`OnLoss`] decides: the work is dropped where it next has to wait, or it continues. The
-    /// lock is extended for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so that
-    /// work that never ends does not keep its lock for ever.
+    /// lock is extended for [an hour](crate::AutoExtend::MAX_LIFETIME) at most, unless the options say otherwise, so
+    /// that work that never ends does not hold its lock forever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -137,19 +137,20 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// [`UsingError::Acquire`] if the work was not begun, the error of the work if it failed, and [`UsingError::Lost`] if
-    /// the lock was lost before the work had ended. If the work fails and the lock is lost, too, the error is that of the
-    /// work, and the loss is logged. A value that the work returned after a loss is dropped: the work may
-    /// keep it in a variable that it borrows. If too few nodes answer the release, the value is returned all the same,
-    /// and the TTL ends the lock.
+    /// [`UsingError::Acquire`] if the work did not begin, the error of the work if it failed, and [`UsingError::Lost`]
+    /// if the lock was lost before the work had ended. If the work fails and the lock is lost, too, the error is that
+    /// of the work, and the loss is logged. A value that the work returned after a loss is dropped: the work may keep
+    /// it in a variable that it borrows. If too few nodes answer the release, the value is returned anyway, and the TTL
+    /// ends the lock.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it drops the work and then the lock, which is given back in the background. So does a panic in the work.
+    /// If dropped, it drops the work and then the lock, which is released in the background. A panic in the work has
+    /// the same effect.
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`], and if the work does.
+    /// Like [`Redlock::acquire`], and if the work panics.
     pub async fn using<T, E: From<UsingError>>(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -173,7 +174,7 @@ async fn cover<T, E: From<UsingError>>(
         let mut lost = pin!(lock.lost());
         let mut work = pin!(work(&lock));
         select! {
-            // A loss first: the work must not take one more step without its lock.
+            // Check for a loss first: the work must not take one more step without its lock.
             biased;
             loss = &mut lost => match on_loss {
                 OnLoss::Cancel => return Err(UsingError::Lost(loss).into()),
@@ -186,7 +187,7 @@ async fn cover<T, E: From<UsingError>>(
     both(worked, settled)
 }
 
-/// The result of the work. A loss is the error only if the work has none, and is logged otherwise.
+/// Returns the result of the work. A loss is the error only if the work has none, and is logged otherwise.
 pub(crate) fn both<T, E: From<UsingError>>(worked: Result<T, E>, settled: Result<(), LockLost>) -> Result<T, E> {
     match (worked, settled) {
         (Ok(_), Err(loss)) => Err(UsingError::Lost(loss).into()),
