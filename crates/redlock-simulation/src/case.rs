@@ -1,4 +1,4 @@
-//! A case: a history of faults, and what the processes do meanwhile. Plain data, so that a failing one is shrunk,
+//! A case: a history of faults, and what the processes do meanwhile. Plain data, so that a failing case can be shrunk,
 //! printed, saved and played again.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
@@ -13,44 +13,45 @@ pub(crate) const NODE_TIMEOUT: Duration = Duration::from_millis(60);
 /// A history of faults, and what the processes do meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
-    /// What befalls the fleet.
+    /// The faults that happen to the fleet.
     pub history: History,
     /// Whether locks get fencing tokens.
     #[serde(default)]
     pub fencing: bool,
-    /// What each process does, one thing after the other.
+    /// The holds of each process, one after the other.
     pub programs: Vec<Vec<Hold>>,
 }
 
-/// One lock to be taken, held and given back. Times are milliseconds.
+/// One lock to acquire, hold and release. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Which resource, of a few.
+    /// The index of the resource. There are only a few.
     pub resource: usize,
-    /// Another that is locked together with it.
+    /// Another resource that is locked together with it.
     #[serde(default)]
     pub with: Option<usize>,
-    /// The ttl.
+    /// The TTL.
     pub ttl: u64,
     /// How a lost round is retried.
     pub retry: Retry,
     /// After how long the call is dropped, if ever.
     pub patience: Option<u64>,
-    /// When the lock is extended, and to which ttl: each after so many hundredths of the validity that is left then.
+    /// When the lock is extended, and to which TTL. The first number is a share of the validity that is left then, in
+    /// hundredths.
     pub extends: Vec<(u64, u64)>,
-    /// Whether it is extended automatically, and for how long beyond its ttl at most.
+    /// Whether it is extended automatically, and for how long beyond its TTL at most.
     #[serde(default)]
     pub kept: Option<u64>,
     /// How it ends.
     pub end: End,
 }
 
-/// How a lost round is retried: after a pause of so many milliseconds, give or take up to as many.
+/// How a lost round is retried: after a pause of this many milliseconds, plus or minus up to as many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
-    /// Up to so many attempts in all.
+    /// Up to this many attempts in all.
     Attempts(u32, u64),
-    /// Until so long after the call.
+    /// Until this long after the call began.
     Until(u64, u64),
 }
 
@@ -59,17 +60,17 @@ pub enum Retry {
 pub enum End {
     /// Released at the last moment of its validity, or when it is known to be lost.
     Last,
-    /// Released after so many milliseconds.
+    /// Released after this many milliseconds.
     After(u64),
     /// Dropped at the last moment of its validity.
     Dropped,
-    /// Not just held: every so many milliseconds the process looks whether its lock is valid, and then acts. At the
-    /// last moment of the validity it is released.
+    /// Not only held: at this interval in milliseconds, the process checks whether its lock is valid, and then acts. It
+    /// releases the lock at the last moment of its validity.
     Acts(u64),
 }
 
 impl Retry {
-    /// The policy, as the driver knows it.
+    /// Returns the retry policy as the driver's type.
     pub fn policy(self) -> redlock_core::Retry {
         let millis = Duration::from_millis;
         match self {
@@ -84,7 +85,7 @@ impl Retry {
 }
 
 impl Case {
-    /// The longest ttl in use.
+    /// Returns the longest TTL in use.
     pub fn longest_ttl(&self) -> Duration {
         let ttls = self.programs.iter().flatten().flat_map(|hold| {
             let extended = hold.extends.iter().map(|(_, ttl)| *ttl);
@@ -95,12 +96,12 @@ impl Case {
 }
 
 impl Hold {
-    /// All that is locked, in order.
+    /// Returns all locked resources, in order.
     pub fn resources(&self) -> BTreeSet<usize> {
         self.with.into_iter().chain([self.resource]).collect()
     }
 
-    /// What the driver is asked for.
+    /// Returns the options for the driver.
     pub fn options(&self) -> AcquireOptions {
         let options = AcquireOptions::new(Duration::from_millis(self.ttl)).retry(self.retry.policy());
         match self.lifetime() {
@@ -109,7 +110,7 @@ impl Hold {
         }
     }
 
-    /// For how long a lock is kept at most that is extended automatically.
+    /// Returns how long the lock is extended at most, if auto-extend is on.
     pub fn lifetime(&self) -> Option<Duration> {
         self.kept.map(|kept| Duration::from_millis(self.ttl + kept))
     }

@@ -1,4 +1,4 @@
-//! What a process does with a lock that it has taken, and the judges beside it.
+//! The actions of a process with a lock that it has acquired, and the checks along the way.
 
 use std::{future::pending, ops::Range, pin::pin, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Stage {
-    /// The lock is held, and given back.
+    /// Holds the lock, and releases it.
     pub(crate) async fn held(&self, process: &Process, mut lock: Lock, hold: Hold, since: usize) {
         judge::held_honestly(self, &lock, "acquired");
         judge::in_the_first_round(self, process.number(), since);
@@ -38,7 +38,7 @@ impl Stage {
             }
             End::Acts(every) => {
                 while lock.check().is_ok() {
-                    // Between the look and the act any process may be paused.
+                    // Between the check and the act any process may be paused.
                     tokio::task::yield_now().await;
                     let act = Act { process: process.number(), resource: hold.resource, at: self.fleet.elapsed() };
                     self.ledger().acts.push(act);
@@ -52,7 +52,8 @@ impl Stage {
             _ => {
                 let now = self.fleet.elapsed();
                 let (token, valid_until) = (*lock.token(), now + process.clock().true_time(lock.validity()));
-                // Dropped, it goes on in the background: nobody is told anything, and the close waits for it.
+                // If it is dropped, the release continues in the background: no caller gets its result, and `close`
+                // waits for it.
                 if let Some(released) = process.cancellable(lock.release()).await {
                     judge::released_honestly(self, process.number(), token, valid_until, &released);
                     self.in_time(process, now, NODE_TIMEOUT, "a release");
@@ -61,8 +62,7 @@ impl Stage {
         }
     }
 
-    /// Holds on to the lock until `end`, or to the last moment of its validity. Of its loss the process must be told
-    /// by then.
+    /// Holds the lock until `end`, or until the last moment of its validity. The process must learn of a loss by then.
     async fn hold_on(
         &self,
         process: &Process,
@@ -116,7 +116,7 @@ impl Stage {
     async fn extend(&self, process: &Process, lock: &mut Lock, ttl: Duration, hold: &Hold) {
         let (from, deadline) = (self.fleet.elapsed(), process.clock().now() + lock.validity());
         let extended = process.cancellable(lock.extend(ttl)).await;
-        // Else the deadline may be raised at any time.
+        // Otherwise the deadline may be raised at any time.
         let deadline = Some(deadline).filter(|_| hold.kept.is_none());
         match extended {
             Some(extended) => {
@@ -127,7 +127,8 @@ impl Stage {
         }
     }
 
-    /// From now on the process believes in its lock, until it ends. Where that stands in the ledger.
+    /// Records that the process believes in its lock from now on, until the validity ends. Returns the positions in the
+    /// ledger.
     fn begins_to_believe(&self, process: &Process, lock: &Lock, hold: &Hold) -> Range<usize> {
         let from = self.fleet.elapsed();
         let until = from + self.believed(process, lock);
@@ -139,12 +140,12 @@ impl Stage {
         first..ledger.holdings.len()
     }
 
-    /// The process believes in its lock until then, as it is told now.
+    /// Updates until when the process believes in its lock, by what the library says now.
     fn believes(&self, process: &Process, lock: &Lock, places: &Range<usize>) {
         let now = self.fleet.elapsed();
         let until = now + self.believed(process, lock);
         for holding in self.ledger().holdings.get_mut(places.clone()).into_iter().flatten() {
-            // Woken up too late, it lost the lock before it asked for more.
+            // It resumed too late, and lost the lock before it checked the lock again.
             holding.until = if until > now { until } else { holding.until.min(now) };
         }
     }
@@ -156,7 +157,7 @@ impl Stage {
         }
     }
 
-    /// For how long from now, in true time, the process believes in its lock.
+    /// Returns for how long from now, in true time, the process believes in its lock.
     fn believed(&self, process: &Process, lock: &Lock) -> Duration {
         process.clock().true_time(self.sabotage.believed(lock.validity()))
     }

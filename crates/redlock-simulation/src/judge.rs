@@ -1,4 +1,4 @@
-//! The judges of single calls: what the library says is compared with what the fleet knows.
+//! The checks of single calls: they compare what the library says with what the fleet knows.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,7 +28,7 @@ impl Stage {
         Quorum::of(self.fleet.nodes().len().try_into().unwrap_or(std::num::NonZeroUsize::MIN))
     }
 
-    /// Whether nodes keep what they are told, so that the judges may ask them.
+    /// Whether nodes keep their keys, so that the checks may read them.
     fn nodes_remember(&self) -> bool {
         matches!(self.scope, Scope::Promised | Scope::Healthy | Scope::Pauses)
     }
@@ -38,7 +38,7 @@ impl Stage {
     }
 }
 
-/// A lock has a fencing token if it was to have one. Kept for the judgement in the end.
+/// Checks that a lock has a fencing token if and only if it was requested. Records the token for the check at the end.
 pub(crate) fn fenced(
     stage: &Stage,
     lock: &Lock,
@@ -57,7 +57,7 @@ pub(crate) fn fenced(
     }
 }
 
-/// A lock that is valid is held by a quorum, at the moment when the library says so.
+/// Checks that a quorum holds a lock that the library reports as valid, at that moment.
 pub(crate) fn held_honestly(stage: &Stage, lock: &Lock, what: &str) {
     let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
     if stage.nodes_remember() && lock.check().is_ok() && holding < needed {
@@ -65,7 +65,7 @@ pub(crate) fn held_honestly(stage: &Stage, lock: &Lock, what: &str) {
     }
 }
 
-/// It is held by a quorum until the end of its validity.
+/// Checks that a quorum holds the lock until the end of its validity.
 pub(crate) fn held_to_the_end(stage: &Stage, lock: &Lock, until: Instant) {
     let (holding, needed) = (stage.holding(lock), stage.quorum().needed());
     if stage.nodes_remember() && holding < needed {
@@ -74,7 +74,7 @@ pub(crate) fn held_to_the_end(stage: &Stage, lock: &Lock, until: Instant) {
     }
 }
 
-/// With a healthy majority, a process that is alone wins in the first round.
+/// Checks that a process that is alone wins in the first round, with a healthy majority.
 pub(crate) fn in_the_first_round(stage: &Stage, process: usize, since: usize) {
     let rounds = stage.fleet.records(|records| rounds(records, process, since).len());
     // A node that grants, and fails before it confirms the fencing token, may cost a round: the others wait for it.
@@ -83,27 +83,27 @@ pub(crate) fn in_the_first_round(stage: &Stage, process: usize, since: usize) {
     }
 }
 
-/// With a healthy majority every call succeeds in the end; and every call ends in time.
+/// Checks that every call succeeds in the end, with a healthy majority, and that every call ends in time.
 pub(crate) fn acquire_ended(stage: &Stage, call: &Call, hold: &Hold) {
     if stage.scope == Scope::Healthy && call.outcome != Outcome::Acquired {
         let what = format!("process-{} did not get r{}: {:?}", call.process + 1, call.resource, call.outcome);
         stage.violation(Oracle::Progress, what);
     }
-    // What an attempt may take: the answers, a pause in which the round before is given back, and the answers of one that
-    // began in the pause, since it was woken, and is given back.
-    // With fencing, the nodes may be raised as often as there are nodes.
+    // An attempt may take the time of its answers, a pause in which the round before is released, and the answers and
+    // the release of a round that began in the pause, after a notification. With fencing, nodes may be raised up to N
+    // times.
     let raises = if stage.fencing { stage.quorum().nodes() as u32 } else { 0 };
     let round = |pause: u64| NODE_TIMEOUT * (1 + raises) * 2 + Duration::from_millis((2 * pause).max(50) + 50 + 2);
     let bound = match hold.retry {
         Retry::Attempts(attempts, pause) => round(pause) * attempts,
-        // By the process' own clock.
+        // By the clock of the process.
         Retry::Until(until, _) => Duration::from_millis(until + until / 100),
     };
     let patience = Duration::from_millis(hold.patience.unwrap_or(u64::MAX));
     stage.took(call.process, call.to - call.from, bound.min(patience), "an acquire");
 }
 
-/// An error counts the attempts, and says of each node what this process learned from it.
+/// Checks that an error counts the attempts, and contains for each node what this process learned from it.
 pub(crate) fn refused_honestly(
     stage: &Stage,
     process: usize,
@@ -158,7 +158,7 @@ pub(crate) fn refused_honestly(
     {
         stage.dishonest(format!("of {attempts} attempts, {} are said to have been made: {error}", tried.made));
     }
-    // A round in which no node may be asked any more leaves no record.
+    // A round in which no request may be sent to any node leaves no record.
     let is_refused_here = |answer: &NodeAnswer| match answer {
         NodeAnswer::Failed(error) => error.kind() == NodeErrorKind::Timeout,
         answer => matches!(answer, NodeAnswer::NotAwaited | NodeAnswer::KnownToFail),
@@ -170,11 +170,11 @@ pub(crate) fn refused_honestly(
         let is_told_of = |token: &Token| {
             let of_token = || records.iter().filter(|record| record.token == *token);
             let is_raised = of_token().any(|record| record.operation == Operation::Raise);
-            // It was asked for the lock, and nothing more was sent there.
+            // The lock was requested from it, and no raise was sent there.
             let not_raised =
                 |sent: Option<&Record>| is_raised && sent.is_some_and(|record| record.operation == Operation::Acquire);
             votes.iter().enumerate().all(|(node, vote)| {
-                // The last raise if there was one, else the acquire.
+                // The last raise if there was one, otherwise the acquire.
                 let sent = of_token().rfind(|record| {
                     record.node == node && matches!(record.operation, Operation::Acquire | Operation::Raise)
                 });
@@ -184,7 +184,7 @@ pub(crate) fn refused_honestly(
                     NodeAnswer::Held { .. } | NodeAnswer::Queued | NodeAnswer::NotHeld | NodeAnswer::Beyond { .. } => {
                         learned.is_some_and(|(_, vote)| vote == Vote::Refused)
                     }
-                    // The node has granted, and that was not counted.
+                    // The node has granted, and that grant did not count.
                     answer if is_jump(answer) => learned.is_some_and(|(_, vote)| vote == Vote::Granted),
                     NodeAnswer::Quarantined { .. } => learned.is_some_and(|(_, vote)| vote == Vote::Failed),
                     NodeAnswer::Failed(_) => {
@@ -198,7 +198,7 @@ pub(crate) fn refused_honestly(
                 }
             })
         };
-        // The deadline may have cut the last rounds short.
+        // The timeout may have cut the last rounds short.
         let rounds = rounds(records, process, since);
         let told = if matches!(error, AcquireError::TimedOut(_)) { 0 } else { rounds.len().saturating_sub(1) };
         if !rounds.is_empty() && !rounds.iter().skip(told).any(is_told_of) {
@@ -207,8 +207,8 @@ pub(crate) fn refused_honestly(
     });
 }
 
-/// An extend counts if a quorum holds the lock then; one that failed changes nothing of the `deadline` on the process'
-/// clock, unless the lock is lost.
+/// Checks that an extend counts if a quorum holds the lock then. An extend that failed must not change the `deadline`
+/// on the process's clock, unless the lock is lost.
 pub(crate) fn extended_honestly(
     stage: &Stage,
     process: &Process,
@@ -229,7 +229,7 @@ pub(crate) fn extended_honestly(
     }
 }
 
-/// How many times an extend of this token was refused, or found the key gone.
+/// Returns how many times an extend of this token was refused, or found the key missing.
 fn gone_from(stage: &Stage, token: Token) -> usize {
     let gone = |record: &&Record| {
         (record.operation, record.token) == (Operation::Extend, token)
@@ -238,7 +238,7 @@ fn gone_from(stage: &Stage, token: Token) -> usize {
     stage.fleet.records(|records| records.iter().filter(gone).count())
 }
 
-/// An extend that was dropped has failed as well.
+/// Checks that an extend that failed has not changed the deadline. An extend that was dropped has failed as well.
 pub(crate) fn deadline_stands(
     stage: &Stage,
     process: &Process,
@@ -252,8 +252,8 @@ pub(crate) fn deadline_stands(
     }
 }
 
-/// A loss is told for a reason: a quorum said so, or the validity is over; and a lock that is kept does not expire
-/// before its longest lifetime while a majority of the nodes is there.
+/// Checks that a loss has a reason: a quorum reported it, or the validity is over. A lock with auto-extend must not
+/// expire before its longest lifetime while a majority of the nodes works.
 pub(crate) fn told_honestly(
     stage: &Stage,
     process: &Process,
@@ -265,9 +265,9 @@ pub(crate) fn told_honestly(
     match loss {
         LockLost::Expired { .. } | LockLost::LifetimeOver { .. } => {
             let Some(lifetime) = hold.lifetime() else { return };
-            // Less the allowance for drift, an extend that is too short to be of use, and what clocks gain.
+            // Subtract the allowance for drift, an extend that is too short to be of use, and what clocks gain.
             let kept = (lifetime - lifetime / 20).saturating_sub(2 * NODE_TIMEOUT);
-            // Rivals may have what the lock lacks, and take it again and again while one of its own nodes hangs.
+            // Rivals may hold the keys that the lock lacks, and take them repeatedly while one of its own nodes hangs.
             let alone = stage.fleet.processes().len() == 1;
             let is_there = stage.scope == Scope::RollingRestarts || stage.scope == Scope::Healthy && alone;
             let held = stage.fleet.elapsed() - acquired;
@@ -289,7 +289,7 @@ pub(crate) fn told_honestly(
     }
 }
 
-/// What a release says is what a quorum answered; and a lock that was valid until then was not gone.
+/// Checks that a release returns what a quorum answered, and that a lock that was valid until then was not gone.
 pub(crate) fn released_honestly(
     stage: &Stage,
     process: usize,
@@ -303,10 +303,10 @@ pub(crate) fn released_honestly(
         let releases = || of_token().filter(|record| record.operation == Operation::Release);
         let acquires = of_token().filter(|record| record.operation == Operation::Acquire).count();
         let granted = releases().filter(learned(Vote::Granted)).count();
-        // A node that was never asked to grant has nothing to release.
+        // A node that was never sent an acquire has nothing to release.
         let refused = releases().filter(learned(Vote::Refused)).count() + stage.fleet.nodes().len() - acquires;
         let in_time = |record: &&Record| record.carried_out.first().is_some_and(|at| *at < valid_until);
-        // A release that is repeated finds nothing where an earlier one was carried out, though its answer was lost.
+        // A repeated release finds no key if an earlier one was executed, although its answer was lost.
         let mut asked = BTreeSet::new();
         let firsts = releases().filter(|record| !record.carried_out.is_empty() && asked.insert(record.node));
         let gone = firsts.filter(learned(Vote::Refused)).filter(in_time).count();
@@ -327,11 +327,11 @@ pub(crate) fn released_honestly(
     });
 }
 
-/// How long the driver lets a request stay out, before it is released all the same.
+/// How long the driver keeps a request in flight before it sends the release anyway.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
-/// When a process has closed, every node that may hold one of its tokens was asked to release it, after all else; and
-/// what arrived in this order has left nothing.
+/// Checks that a process that has closed has sent a release to every node that may hold one of its tokens, after all
+/// else, and that requests that arrived in this order have left nothing.
 pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
     let keys = |node: &MockNode| -> Vec<_> { node.resources().iter().map(|resource| node.peek(resource)).collect() };
     let held: Vec<_> = stage.fleet.nodes().iter().map(keys).collect();
@@ -344,8 +344,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
             let (node_name, process) = (node + 1, process + 1);
             let (releases, others): (Vec<_>, Vec<_>) =
                 sent.into_iter().partition(|record| record.operation == Operation::Release);
-            // A raise sets no key. A node may get one although it was never sent the acquire: too many were
-            // unanswered there.
+            // A raise sets no key. A node may get one without an acquire, if too many requests to it were unanswered.
             if others.iter().all(|record| record.operation == Operation::Raise) {
                 continue;
             }
@@ -354,7 +353,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
                 stage.violation(Oracle::NoResidue, what);
                 continue;
             };
-            // A request that never ends is given up by the driver, and so is one of a process that was paused for long.
+            // The driver abandons a request that never ends, also one of a process that was paused for a long time.
             let out = |other: &&Record| {
                 other.learned.is_none_or(|(at, _)| release.sent < at) && release.sent < other.sent + GIVEN_UP_AFTER
             };
@@ -377,7 +376,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
     });
 }
 
-/// A process that has closed, when so many requests had been sent, sends nothing more: not in the same instant either. Only
+/// Checks that a process that closed after `closed` requests sends nothing more, not even at the same instant. Only
 /// releases that nodes did not answer are sent again.
 pub(crate) fn silent_since(stage: &Stage, process: usize, closed: usize) {
     let of_process = |record: &&Record| record.process == process && record.operation != Operation::Release;
@@ -387,8 +386,8 @@ pub(crate) fn silent_since(stage: &Stage, process: usize, closed: usize) {
     }
 }
 
-/// The tokens of the rounds that a process has made since there were so many records, in order. A round asks all nodes before the
-/// next begins.
+/// Returns the tokens of the rounds that a process has made since there were `since` records, in order. A round sends
+/// to all nodes before the next one begins.
 fn rounds(records: &[Record], process: usize, since: usize) -> Vec<Token> {
     let mut tokens = Vec::new();
     for record in records.iter().skip(since).filter(|record| record.process == process) {

@@ -1,22 +1,22 @@
-//! What the processes believe, kept as they tell it, and two oracles: two must never believe at once, and
-//! fencing tokens order them.
+//! What the processes believe, as they report it, and two invariant checkers: no two processes may believe in one lock
+//! at the same time, and fencing tokens must be in order.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
-/// What the processes believe and do. Times are true ones, counted from the start of the fleet.
+/// The beliefs and acts of the processes. Times are true times, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Every lock that was taken.
+    /// Every lock that was acquired.
     pub holdings: Vec<Holding>,
     /// Every call to acquire.
     pub calls: Vec<Call>,
-    /// What was done under a lock, right after a look at it.
+    /// Every act under a lock, right after a check of it.
     pub acts: Vec<Act>,
     /// Every fencing token, in the order in which they became known.
     pub issued: Vec<Issued>,
-    /// Keys that were seen on nodes, where the scope asks for [orphans](Ledger::orphans).
+    /// Keys that were seen on nodes, in scopes that look for [orphans](Ledger::orphans).
     pub sightings: Vec<Sighting>,
     /// The processes that have closed.
     pub closed: BTreeSet<usize>,
@@ -25,13 +25,13 @@ pub struct Ledger {
 /// A fencing token that a call to acquire has returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// To which process.
+    /// The process.
     pub process: usize,
-    /// For which resources.
+    /// The resources.
     pub resources: BTreeSet<usize>,
-    /// Which.
+    /// The token.
     pub token: FencingToken,
-    /// How many were known when the call was made: finer than time, which may stand still meanwhile.
+    /// How many tokens were known when the call was made. This is finer than time, which may not advance meanwhile.
     pub before: usize,
     /// When the call was made.
     pub from: Duration,
@@ -39,25 +39,25 @@ pub struct Issued {
     pub known: Duration,
 }
 
-/// Two fencing tokens of one resource that do not tell who came later.
+/// Two fencing tokens of one resource whose order is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disorder {
-    /// They are one.
+    /// They are equal.
     Twice(Issued, Issued),
     /// The first was known before the call for the second began, and is greater.
     Backwards(Issued, Issued),
 }
 
-/// A lock that a process believes to hold.
+/// A lock in which a process believes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
-    /// Which process.
+    /// The process.
     pub process: usize,
-    /// Which resource.
+    /// The resource.
     pub resource: usize,
     /// Its token.
     pub token: Token,
-    /// Since when the process knows.
+    /// Since when the process believes.
     pub from: Duration,
     /// Until when it believes.
     pub until: Duration,
@@ -68,7 +68,7 @@ pub struct Holding {
 pub struct Sighting {
     /// The process whose token it holds.
     pub process: usize,
-    /// On which node.
+    /// The node.
     pub node: usize,
     /// The key.
     pub key: String,
@@ -83,9 +83,9 @@ pub struct Sighting {
 /// A call to acquire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
-    /// Which process.
+    /// The process.
     pub process: usize,
-    /// Which resource.
+    /// The resource.
     pub resource: usize,
     /// When it was made.
     pub from: Duration,
@@ -102,32 +102,32 @@ pub enum Outcome {
     Acquired,
     /// With an error.
     Refused,
-    /// Dropped half-way.
+    /// Dropped before it ended.
     Dropped,
 }
 
-/// Something done under a lock.
+/// An act under a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Act {
-    /// By which process.
+    /// The process.
     pub process: usize,
-    /// Under which lock.
+    /// The resource.
     pub resource: usize,
-    /// When.
+    /// The time.
     pub at: Duration,
 }
 
-/// Two that believe in one lock, or one that acts while another believes.
+/// Two processes that believe in one lock, or one that acts while another believes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlap {
-    /// Two hold it at once.
+    /// Two hold it at the same time.
     Holders(Holding, Holding),
     /// One acts while the other holds it.
     Actor(Act, Holding),
 }
 
 impl Ledger {
-    /// Every place where two processes are in each other's way.
+    /// Returns every overlap between two processes.
     #[must_use]
     pub fn overlaps(&self) -> Vec<Overlap> {
         let mut holdings: Vec<_> = self.holdings.iter().filter(|holding| holding.from < holding.until).collect();
@@ -155,7 +155,7 @@ impl Ledger {
         overlaps
     }
 
-    /// Every two fencing tokens that do not tell who came later.
+    /// Returns every two fencing tokens that do not show which of the two came later.
     #[must_use]
     pub fn disorders(&self) -> Vec<Disorder> {
         let mut disorders = Vec::new();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn every_overlap_is_found_also_under_a_long_one() {
+    fn every_overlap_is_found_even_under_a_long_hold() {
         assert_eq!(overlaps(&[holding(0, 0, 10), holding(1, 9, 20)]), 1);
         assert_eq!(overlaps(&[holding(0, 0, 100), holding(1, 1, 2), holding(2, 50, 60)]), 2);
         // Also of one process: a lock is not reentrant.
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_over_when_it_was_known_is_none() {
+    fn a_lock_that_was_over_when_it_became_known_does_not_count() {
         assert_eq!(overlaps(&[holding(0, 0, 10), holding(1, 5, 5)]), 0);
     }
 
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(disorders(vec![issued(5, 0, &[0]), issued(6, 1, &[0]), issued(9, 2, &[0, 1])]), []);
         let back = [issued(6, 0, &[0]), issued(5, 1, &[0, 1])];
         assert_eq!(disorders(back.to_vec()), [Disorder::Backwards(back[0].clone(), back[1].clone())]);
-        // Calls at the same time come in any order, and other resources have other tokens.
+        // Concurrent calls come in any order, and other resources have other tokens.
         assert_eq!(disorders(vec![issued(6, 0, &[0]), issued(5, 0, &[0])]), []);
         assert_eq!(disorders(vec![issued(6, 0, &[0]), issued(5, 1, &[1])]), []);
     }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_act_counts_against_others_only() {
+    fn an_act_conflicts_only_with_other_processes() {
         let ms = Duration::from_millis;
         let act = |process, at| Act { process, resource: 0, at: ms(at) };
         let overlaps =

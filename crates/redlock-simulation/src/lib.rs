@@ -1,8 +1,9 @@
-//! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
+//! The real driver on simulated fleets: random histories of faults in virtual time, and checks for what must never
+//! happen.
 //!
 //! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
-//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by eight [`Oracle`]s. [`Search`] plays many
-//! cases, each made from one number, and shrinks the first that is judged guilty.
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and checks it with eight [`Oracle`]s. [`Search`] plays many
+//! cases, each made from one number, and shrinks the first one that breaks a promise.
 
 mod case;
 mod scope;

@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: many random cases, and what to do with the first that is guilty.
+//! `cargo xtask simulate`: plays many random cases, and prints, saves and draws the first that breaks a promise.
 
 #![expect(clippy::print_stdout, reason = "it talks to people")]
 
@@ -17,10 +17,11 @@ use clap::{Parser, ValueEnum};
 use redlock_simulation::{Case, Found, Oracle, Played, Sabotage, Scope, Search, Tally, Violation, play};
 use serde::{Deserialize, Serialize};
 
-/// Plays random histories of faults against the real driver, in virtual time, and judges them.
+/// Plays random histories of faults against the real driver, in virtual time, and checks its promises.
 ///
-/// Every history is made from one number. A guilty one is shrunk, printed, and written to target/simulation together
-/// with a picture; the line that plays it again is printed. The exit code is 1 then, and 0 if nothing was found.
+/// Every history is made from one number. A history that breaks a promise is shrunk, printed, and written to
+/// target/simulation together with a picture, and the command that plays it again is printed. The exit code is then 1.
+/// It is 0 if nothing was found.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask simulate",
@@ -28,27 +29,27 @@ use serde::{Deserialize, Serialize};
                   cargo xtask simulate --beyond restarts\n  cargo xtask simulate --replay target/simulation/4711.json"
 )]
 struct Args {
-    /// The number that the first history is made from; the next is made from the next. Default: by the time.
+    /// The number from which the first history is made; each next history uses the next number. Default: from the time.
     #[arg(long)]
     seed: Option<u64>,
     /// How many histories to play.
     #[arg(long, default_value_t = 100_000)]
     histories: u64,
-    /// Goes beyond what is promised, to see it break.
+    /// Goes beyond the promises, to show how they break.
     #[arg(long, value_enum)]
     beyond: Option<Beyond>,
-    /// Plays histories of this kind only.
+    /// Plays only histories of this kind.
     #[arg(long, value_enum, conflicts_with = "beyond")]
     only: Option<Only>,
     /// Plays one saved history again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "histories", "beyond", "only"])]
     replay: Option<PathBuf>,
-    /// Where a guilty history and its picture are written.
+    /// Where a history that breaks a promise and its picture are written.
     #[arg(long, value_name = "FOLDER", default_value = "target/simulation")]
     out: PathBuf,
 }
 
-/// An assumption that is given up.
+/// An assumption that is dropped.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Beyond {
     /// Nodes forget keys when they restart.
@@ -57,35 +58,35 @@ enum Beyond {
     ClockJumps,
     /// Nodes lose the last second when they restart, and fencing tokens are issued twice.
     StaleCounters,
-    /// Processes are paused between the look at their lock and the act.
+    /// Processes are paused between the check of their lock and the act.
     Pauses,
 }
 
-/// A part of what is promised.
+/// A part of the promises.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Only {
     /// Any fault, but nodes keep their keys and clocks drift within the allowance.
     Promised,
-    /// A majority is healthy besides: there is progress.
+    /// In addition, a majority is healthy: there is progress.
     Healthy,
-    /// Every node restarts and forgets, one after the other; locks that are kept outlive that.
+    /// Every node restarts and forgets, one after the other; locks with auto-extend survive that.
     RollingRestarts,
     /// Fencing tokens: clocks of nodes jump, or nodes forget everything.
     Fenced,
     /// The restart guard: nodes restart and forget at any time.
     Guarded,
-    /// Nothing but delays, and several who wait: whoever is the next is woken.
+    /// Only delays, and several waiters: the next one is notified.
     Waiting,
-    /// Nodes hang or are cut off for seconds: no key stays that nobody owns.
+    /// Nodes hang or are cut off for seconds: no key remains without an owner.
     Orphans,
 }
 
-/// What is saved of a guilty history.
+/// A history that breaks a promise, as it is saved.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     seed: u64,
     scope: Scope,
-    /// The one that was asked; none for all of them.
+    /// The only invariant checker that ran; `None` for all of them.
     #[serde(default)]
     oracle: Option<Oracle>,
     case: Case,
@@ -131,7 +132,7 @@ fn search(args: &Args) -> Result<ExitCode> {
         seed: args.seed.unwrap_or_else(now),
         cases: args.histories,
         sabotage: Sabotage::None,
-        // Beyond the promise keys may stay and answers be wrong: it is two holders, or two tokens, that are looked for.
+        // Beyond the promises, keys may remain and answers may be wrong: look for two holders, or for two equal tokens.
         oracle: args.beyond.map(|beyond| match beyond {
             Beyond::StaleCounters => Oracle::Fencing,
             Beyond::Restarts | Beyond::ClockJumps | Beyond::Pauses => Oracle::MutualExclusion,
@@ -174,7 +175,7 @@ fn search(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// A line that changes on a terminal, and one every ten seconds elsewhere.
+/// Prints progress: a line that is updated on a terminal, and a line every ten seconds elsewhere.
 fn progress(search: &Search, tally: &Tally, started: Instant, done: &AtomicBool) {
     let every = if std::io::stdout().is_terminal() { 1 } else { 10 };
     let mut next = every;

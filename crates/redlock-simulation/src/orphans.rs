@@ -1,5 +1,5 @@
-//! Orphans: keys of a token that its process has released or dropped, on a node that answers. Nobody owns them, and until
-//! the ttl is over nobody else can take them.
+//! Orphans: keys of a token that its process has released or dropped, on a node that answers. Nobody owns them, and
+//! nobody else can take them until the TTL is over.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -8,7 +8,7 @@ use redlock_mock::{Fleet, MockNode, Operation, Record};
 
 use crate::ledger::{Call, Ledger, Sighting};
 
-/// A key that nobody owned for too long.
+/// A key that had no owner for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// When its token was released or dropped.
@@ -18,25 +18,25 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// For how long a key may stay on a node that answers when its token has been released or dropped.
+    /// For how long a key may remain on a node that answers after its token was released or dropped.
     const GRACE: Duration = Duration::from_secs(2);
 }
 
-/// Looks at the nodes every so often, and keeps what it sees.
+/// Looks at the nodes at intervals, and records what it sees.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Whose each token is.
+    /// The process of each token.
     tokens: HashMap<Token, usize>,
     records: usize,
-    /// Those of the last look, which may go on.
+    /// The sightings of the last look, which may continue.
     seen: Vec<Sighting>,
 }
 
 impl Watch {
-    /// How often to look. A key that is there for no longer between two looks may never be seen.
+    /// How often to look. A key that exists for a shorter time may never be seen.
     pub(crate) const EVERY: Duration = Duration::from_millis(200);
 
-    /// Looks once, on behalf of the processes that have not `closed`. What has ended goes to the ledger.
+    /// Looks once, for the processes that have not `closed`. Moves sightings that have ended to the ledger.
     pub(crate) fn look(&mut self, fleet: &Fleet, ledger: &mut Ledger) {
         fleet.records(|records| {
             self.tokens.extend(records.iter().skip(self.records).map(|record| (record.token, record.process)));
@@ -68,7 +68,7 @@ impl Watch {
         self.seen = now;
     }
 
-    /// Nobody looks any more.
+    /// Ends the last sightings.
     pub(crate) fn end(self, ledger: &mut Ledger) {
         ledger.sightings.extend(self.seen);
     }
@@ -79,7 +79,7 @@ impl Watch {
 }
 
 impl Ledger {
-    /// Every key that nobody owned for too long.
+    /// Returns every key that had no owner for too long.
     #[must_use]
     pub fn orphans(&self, records: &[Record]) -> Vec<Orphan> {
         let orphan = |seen: &Sighting| {
@@ -90,7 +90,8 @@ impl Ledger {
         self.sightings.iter().filter_map(orphan).collect()
     }
 
-    /// When the driver released or dropped a token: with its lock, with its round, or at the latest with the call.
+    /// Returns when the driver released or dropped a token: with its lock, with its round, or at the latest with the
+    /// call.
     fn is_over(&self, token: Token, records: &[Record]) -> Option<Duration> {
         let held = self.holdings.iter().filter(|holding| holding.token == token).map(|holding| holding.until);
         if let Some(until) = held.max() {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_which_nothing_is_known_is_no_orphan() {
+    fn a_token_without_a_known_call_is_no_orphan() {
         assert_eq!(orphans(&[], &[(50, 60_000)]), []);
     }
 }

@@ -1,5 +1,5 @@
-//! Panics that nobody else hears of: a runtime keeps those of tasks that nobody waits for, as the driver's are in the
-//! background.
+//! Collects panics that nobody else reports: a runtime keeps the panics of tasks that nobody waits for, for example
+//! those of the driver in the background.
 
 use std::{cell::RefCell, panic, sync::Once};
 
@@ -7,15 +7,15 @@ thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The panics on this thread since the last call, caught or not. They are heard of from the first call in the process
-/// on; whatever was done about a panic before is still done.
+/// Returns the panics on this thread since the last call, caught or not. They are collected from the first call in the
+/// process on. The earlier panic hook still runs.
 pub(crate) fn take() -> Vec<String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
             let what = panic.to_string().replace('\n', " ");
-            // A thread that ends keeps nothing any more, and nothing is played on it.
+            // A thread that ends records nothing any more, and no case is played on it.
             let _ = PANICS.try_with(|panics| panics.borrow_mut().push(what));
             before(panic);
         }));

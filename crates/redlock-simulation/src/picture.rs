@@ -1,4 +1,4 @@
-//! A played case for people: a picture, and the messages one by one.
+//! Shows a played case to people: a picture, and the messages one by one.
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Found {
-    /// Nodes, holds and faults over time.
+    /// Draws nodes, holds and faults over time.
     #[must_use]
     pub fn picture(&self) -> Timeline {
         let Self { case, played, .. } = self;
@@ -53,7 +53,7 @@ fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
             What::Down { node: down, millis, .. } if *down == node => {
                 lane.span(SpanKind::Stopped, at, until(*millis), label)
             }
-            // Of a history from elsewhere, which may have cuts that cut nothing.
+            // A history from elsewhere may have cuts that cut nothing.
             What::Cut { requests: None, answers: None, .. } => lane,
             What::Cut { node: cut, millis, .. } if cut.is_none_or(|cut| cut == node) => {
                 lane.span(SpanKind::CutOff, at, until(*millis), label)
@@ -72,7 +72,7 @@ fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
     lane
 }
 
-/// When a node came back, and what it remembered. Down more than once at a time, it comes back once.
+/// Returns when a node came back, and what it remembered. A node that was down several times at once comes back once.
 fn restarts(case: &Case, node: usize) -> Vec<(Duration, Memory)> {
     let mut downs: Vec<_> = case
         .history
@@ -132,7 +132,7 @@ fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duratio
     lane
 }
 
-/// The case, what was found, and the messages one by one.
+/// Prints the case, what was found, and the messages one by one.
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.violation.what)?;

@@ -1,4 +1,4 @@
-//! Plays a case: the processes at work while faults befall their fleet, and the judges beside them.
+//! Plays a case: runs the processes while faults happen to their fleet, and checks the promises.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     violation::{Oracle, Violation},
 };
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Played {
-    /// What the processes believed and did.
+    /// The beliefs and acts of the processes.
     pub ledger: Ledger,
-    /// Every message, and what became of it.
+    /// Every message, and what happened to it.
     pub records: Vec<Record>,
-    /// What must never happen, and did.
+    /// The violations: things that must never happen, and did.
     pub violations: Vec<Violation>,
 }
 
@@ -33,7 +33,7 @@ pub struct Played {
 ///
 /// # Panics
 ///
-/// If the operating system gives no runtime.
+/// If the operating system does not start a runtime.
 #[must_use]
 #[expect(clippy::expect_used, reason = "without a runtime there is nothing to be simulated")]
 pub fn play(case: &Case, scope: Scope, sabotage: Sabotage) -> Played {
@@ -47,14 +47,14 @@ pub fn play(case: &Case, scope: Scope, sabotage: Sabotage) -> Played {
 }
 
 impl Stage {
-    /// Longer than any delay, and added to the longest ttl.
+    /// Longer than any delay; added to the longest TTL.
     const ALL_OVER: Duration = Duration::from_secs(20);
 
-    /// For how long a process lives on when all is over that befalls the fleet, and looks after what it left behind.
+    /// For how long a process lives on after the last fault, to release what it left behind.
     const LIVES_ON: Duration = Duration::from_secs(10);
 
     async fn play(self: &Arc<Self>, case: &Case) {
-        // Those of the case before are none of this one's.
+        // Drop the panics of the case before.
         panics::take();
         self.sabotage.before(self.fleet.nodes());
         if self.scope == Scope::Guarded {
@@ -70,7 +70,7 @@ impl Stage {
         let processes = async {
             self.fleet.befall(&case.history).await;
             for process in playing {
-                // Its panic, if there was one, is found below, with those that no handle tells of.
+                // Its panic, if there was one, is found below, together with panics that no handle reports.
                 let _ = process.await;
             }
         };
@@ -87,12 +87,12 @@ impl Stage {
         for panic in panics::take() {
             self.violation(Oracle::BoundedWork, panic);
         }
-        // Fencing tokens are for where there may be two.
+        // Fencing tokens are for cases where there may be two holders.
         let overlaps = if self.scope == Scope::Fenced { Vec::new() } else { self.ledger().overlaps() };
         for overlap in overlaps {
             self.violation(Oracle::MutualExclusion, overlap.to_string());
         }
-        // Those of other scopes may begin again below what they had come to.
+        // In other scopes, counters may begin again below their last value.
         let disorders = if self.scope.keeps_counters() { self.ledger().disorders() } else { Vec::new() };
         for disorder in disorders {
             self.violation(Oracle::Fencing, disorder.to_string());
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Looks at the nodes while the processes are at work.
+    /// Looks at the nodes while the processes work.
     async fn watch(&self, processes: impl Future<Output = ()>) {
         let (mut watch, mut processes) = (Watch::default(), pin!(processes));
         while timeout(Watch::EVERY, &mut processes).await.is_err() {
@@ -112,7 +112,7 @@ impl Stage {
         watch.end(&mut self.ledger());
     }
 
-    /// Puts a new fleet into service, before anything befalls it.
+    /// Puts a new fleet into service, before the first fault.
     async fn open(&self) {
         let builder = Redlock::builder().nodes(self.fleet.nodes().iter().cloned());
         let opened = match builder.restart_guard(self.sabotage.quarantine(self.longest_ttl)).build() {
@@ -124,10 +124,10 @@ impl Stage {
         }
     }
 
-    /// The `Redlock` of a process.
+    /// Builds the `Redlock` of a process.
     fn redlock(&self, process: &Process) -> Result<Redlock, BuildError> {
         let builder = self.sabotage.builder(process).node_timeout(NODE_TIMEOUT).fencing(self.fencing);
-        // Beyond the promise, it is to break as it does by default.
+        // Beyond the promises, it must break with the default settings.
         let builder = match self.scope {
             Scope::ClockJumps => builder,
             _ => builder.distrust_jumped_clocks(self.longest_ttl),
@@ -139,7 +139,7 @@ impl Stage {
         builder.build()
     }
 
-    /// What one process does.
+    /// Runs one process.
     async fn program(&self, process: &Process, holds: Vec<Hold>) {
         let redlock = match self.redlock(process) {
             Ok(redlock) => redlock,
@@ -152,20 +152,21 @@ impl Stage {
         for hold in holds {
             self.hold(process, &redlock, hold).await;
             if alone && self.scope == Scope::Healthy {
-                // What it gave back must not be in the way of its own next lock.
+                // The keys that it released must not be in the way of its own next lock.
                 let _ = redlock.close().await;
             }
         }
         if self.scope == Scope::Waiting {
-            // Who is woken when it has just closed is gone, and those behind it poll.
+            // If it is notified just after it has closed, the notification is lost, and the waiters behind it poll.
             sleep(Duration::from_secs(1)).await;
         }
         if self.scope == Scope::Orphans {
-            // A process that lives on has the time to release what it could not.
+            // A process that lives on has time to repeat releases that failed.
             sleep(self.calm.saturating_sub(self.fleet.elapsed()) + Self::LIVES_ON).await;
         }
         self.ledger().closed.insert(process.number());
-        // A node that fails just now may be owed releases: whether they arrive is judged by what is left on the nodes.
+        // A node that fails just now may be owed releases: the keys that are left on the nodes show whether they
+        // arrive.
         if let Err(error) = redlock.close().await
             && !matches!(error, CloseError::Unfinished { tasks: 0, .. })
         {
@@ -180,7 +181,7 @@ impl Stage {
         judge::silent_since(self, process.number(), closed);
     }
 
-    /// One lock taken, held and given back.
+    /// Acquires, holds and releases one lock.
     async fn hold(&self, process: &Process, redlock: &Redlock, hold: Hold) {
         let millis = Duration::from_millis;
         let number = process.number();
@@ -208,7 +209,7 @@ impl Stage {
         }
     }
 
-    /// When all is over nothing is left, and whoever comes now gets the lock at once.
+    /// Checks that nothing is left when all is over, and that a new caller gets the lock at once.
     async fn afterwards(&self, seed: u64) {
         let clocks_jumped = self.clocks_jump;
         for node in self.fleet.nodes() {
@@ -240,7 +241,7 @@ impl Stage {
         if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| Self::locks_on(node).is_empty()) {
             self.violation(Oracle::NoResidue, "a clean release has left a key");
         }
-        // What nodes are owed is forgotten ten minutes after its TTL, however bad the network is.
+        // Owed releases are forgotten ten minutes after their TTL, however bad the network is.
         sleep(Duration::from_secs(700)).await;
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         if tasks > 0 {
@@ -248,7 +249,7 @@ impl Stage {
         }
     }
 
-    /// The keys on a node that are locks.
+    /// Returns the keys on a node that are locks.
     fn locks_on(node: &MockNode) -> Vec<String> {
         let is_lock = |key: &String| !key.contains(":fence") && !key.contains("restart-guard");
         node.resources().into_iter().filter(is_lock).collect()

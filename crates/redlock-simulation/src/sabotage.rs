@@ -1,4 +1,4 @@
-//! Deliberately broken variants, to show that each oracle can find something.
+//! Deliberately broken variants, to show that each invariant checker can find something.
 
 use std::{
     collections::HashSet,
@@ -16,63 +16,63 @@ use redlock_core::{
 };
 use redlock_mock::{MockNode, Process};
 
-/// What is broken on purpose.
+/// The part that is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
-    /// Nothing.
+    /// None.
     None,
-    /// Nothing is kept of the ttl for clocks that drift.
+    /// There is no allowance for clock drift.
     NoDriftAllowance,
-    /// Processes go on for a fifth longer than their lock is valid.
+    /// Processes use their lock for a fifth longer than it is valid.
     HoldsTooLong,
-    /// A node's release deletes the key, whoever holds it.
+    /// A release on a node deletes the key, whatever token it holds.
     ReleasesOthers,
-    /// A node's acquire takes the key, whoever holds it.
+    /// An acquire on a node takes the key, whatever token it holds.
     TakesOver,
-    /// A node says that it has granted, and has not.
+    /// A node answers that it has granted, and has not.
     GrantsNothing,
-    /// A node says that it has extended, and has not.
+    /// A node answers that it has extended, and has not.
     ExtendsNothing,
     /// A node that has lost a key does not take it again.
     NeverHeals,
-    /// Of its loss a process is told some milliseconds after the validity has ended.
+    /// A process learns of a loss some milliseconds after the validity has ended.
     TellsLate,
-    /// A node says that it has released, and has not.
+    /// A node answers that it has released, and has not.
     ReleasesNothing,
-    /// A node says that it did not hold what it has released.
+    /// A node answers that it did not hold a key that it has released.
     DeniesRelease,
     /// A node sets keys without an expiry.
     NeverExpires,
     /// A majority of the nodes is down.
     DeadMajority,
-    /// A node leaves a task behind with every request.
+    /// With every request, a node starts a task that never ends.
     LeavesTasks,
-    /// A node's task panics, and nobody waits for that task.
+    /// A task of a node panics, and nobody waits for that task.
     PanicsUnheard,
-    /// Processes go on using the nodes after they were closed.
+    /// Processes continue to use the nodes after they were closed.
     WorksOn,
-    /// A node's grants do not count.
+    /// A node does not raise its counter when it grants a lock.
     CountsNothing,
-    /// A node raises its counter, whoever holds the key.
+    /// A node raises its counter, whatever token holds the key.
     RaisesForOthers,
-    /// A counter that a node has lost begins at nothing, and not with the node's clock, when the lock is granted.
+    /// A counter that a node has lost begins at zero, instead of with the node's clock, when the lock is granted.
     CountsFromNothing,
-    /// ... or when a lock is extended.
+    /// The same when a lock is extended.
     HealsFromNothing,
-    /// The restart guard waits for half of the longest ttl.
+    /// The restart guard waits for half of the longest TTL.
     HalfQuarantine,
-    /// The restart guard looks for a marker, and not of which run it is.
+    /// The restart guard looks for a marker, and not for the run that it names.
     AnyMarker,
-    /// A node's release wakes nobody.
+    /// A release on a node notifies nobody.
     WakesNobody,
-    /// A node grants to whoever comes, though others wait.
+    /// A node grants to any caller, although others wait.
     GrantsOutOfTurn,
     /// A release that failed on a node counts as done, and is never sent there again.
     ForgetsFailedReleases,
 }
 
 impl Sabotage {
-    /// The `Redlock` of a process, in this variant.
+    /// Returns the builder for a process, in this variant.
     pub(crate) fn builder(self, process: &Process) -> RedlockBuilder {
         let builder = match self {
             Self::None => process.redlock(),
@@ -90,12 +90,12 @@ impl Sabotage {
         }
     }
 
-    /// For how long a process holds on to a lock that is valid for so long.
+    /// Returns for how long a process uses a lock with this validity.
     pub(crate) fn believed(self, validity: Duration) -> Duration {
         if self == Self::HoldsTooLong { validity + validity / 5 } else { validity }
     }
 
-    /// How long the quarantine of nodes is that forget locks of this ttl.
+    /// Returns how long the quarantine of nodes is that forget locks with this TTL.
     pub(crate) fn quarantine(self, longest_ttl: Duration) -> Duration {
         if self == Self::HalfQuarantine { longest_ttl / 2 } else { longest_ttl }
     }
@@ -135,10 +135,10 @@ impl Saboteur {
         }
     }
 
-    /// The guard in this variant.
+    /// Returns the restart guard in this variant.
     fn guard(&self, guard: &RestartGuard) -> Option<RestartGuard> {
         let longest = Ttl::new(self.sabotage.quarantine(guard.longest.trusted())).unwrap_or(guard.longest);
-        // What opens a new fleet.
+        // The marker that opens a new fleet.
         let opened = |marker: Vec<u8>| marker.ends_with(b" 0");
         let is_open = || self.node.peek(guard.marker.as_str()).is_some_and(opened);
         let skips = self.sabotage == Sabotage::AnyMarker && is_open();

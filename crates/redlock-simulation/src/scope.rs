@@ -1,4 +1,4 @@
-//! Scopes: which assumptions are kept, and random cases that keep them.
+//! Scopes: which assumptions hold, and random cases that keep them.
 
 use std::ops::Range;
 
@@ -8,45 +8,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, End, Hold, NODE_TIMEOUT, Retry};
 
-/// Which of the assumptions that safety rests on are kept, and what else is asked for.
+/// Which of the assumptions hold on which safety depends, and what else is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// All that the library promises for: any fault, but nodes keep their keys and clocks drift within the allowance.
+    /// All conditions for which the library gives its promises: any fault, but nodes keep their keys and clocks drift
+    /// within the allowance.
     Promised,
-    /// A majority of the nodes is healthy besides: now there is progress, too.
+    /// In addition, a majority of the nodes is healthy: now there is progress, too.
     Healthy,
-    /// One node after the other restarts, and forgets all keys; locks that are kept must outlive that. Each process has a
-    /// resource of its own, and a node has the time for an extend before the next restarts.
+    /// One node after the other restarts and forgets all keys; locks with auto-extend must survive that. Each process
+    /// has its own resource, and a node has the time for an extend before the next one restarts.
     RollingRestarts,
-    /// What fencing tokens promise for: any fault, and then either clocks of nodes jump, by any amount and in both
-    /// directions, and nodes keep their keys; or any node forgets all keys at any time, as many as there are, and is
-    /// down then for longer than the clocks of the nodes are apart.
+    /// The conditions for fencing tokens: any fault, and then one of two. Either clocks of nodes jump, by any amount
+    /// and in both directions, and nodes keep their keys. Or any node forgets all keys at any time, as many as there
+    /// are, and is then down for longer than the clocks of the nodes are apart.
     ///
-    /// Not both: a counter that is lost begins again with the node's clock, and is above all that came before only if
+    /// Not both: a counter that is lost begins again with the node's clock, and is above all earlier values only if
     /// that clock is beyond what any clock read when the node stopped. And a node that comes back with an *older* state
     /// (its last second lost, a snapshot) has a counter, so it does not begin again: then tokens are issued twice.
     Fenced,
-    /// What the restart guard promises for: any fault, and any node restarts at any time, as many as there are, and has
-    /// forgotten all keys, or the latest, or none. Clocks drift within the allowance.
+    /// The conditions for the restart guard: any fault, and any node restarts at any time, as many as there are, and
+    /// has forgotten all keys, or the latest, or none. Clocks drift within the allowance.
     Guarded,
-    /// Messages take their time, and nothing else befalls the fleet, while several want one lock again and again: whoever
-    /// waits is woken, long before its pause is over.
+    /// Messages take their time, and no faults happen, while several processes want one lock again and again: each
+    /// waiter is notified, long before its pause is over.
     Waiting,
-    /// Nodes hang for seconds, one after the other or several at once, or are cut off, so that processes give their
-    /// connections up, while locks with long ttls are taken: no key stays that nobody owns.
+    /// Nodes hang for seconds, one after the other or several at once, or are cut off, so that processes abandon their
+    /// connections, while locks with long TTLs are acquired: no key remains without an owner.
     Orphans,
     /// Beyond: nodes forget keys when they restart.
     Restarts,
-    /// Beyond: nodes forget the last second when they restart, and with it to what their fencing counters had come.
+    /// Beyond: nodes forget the last second when they restart, and with it the last values of their fencing counters.
     StaleCounters,
     /// Beyond: the clocks of nodes jump.
     ClockJumps,
-    /// Beyond: a process acts a moment after it has looked at its lock, and may be paused just then.
+    /// Beyond: a process acts a moment after it has checked its lock, and may be paused just then.
     Pauses,
 }
 
 impl Scope {
-    /// Random cases.
+    /// Returns random cases.
     pub fn cases(self) -> BoxedStrategy<Case> {
         const PROCESSES: usize = 4;
         match self {
@@ -89,7 +90,8 @@ impl Scope {
         }
     }
 
-    /// Whether fencing tokens are in order, as far as counters go: nodes keep them, or begin above all others.
+    /// Whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above all
+    /// others.
     pub(crate) fn keeps_counters(self) -> bool {
         !matches!(self, Self::Guarded | Self::Restarts)
     }
@@ -128,7 +130,7 @@ impl Scope {
     }
 }
 
-/// Nodes forget again and again.
+/// Makes nodes forget again and again.
 fn forgetful(histories: impl Strategy<Value = History>) -> impl Strategy<Value = History> {
     let memory = prop_oneof![Just(Memory::Lost), Just(Memory::LastSecondLost)];
     let down = (0..2_000_u64, 0..5_usize, 0..50_u64, memory)
@@ -144,8 +146,8 @@ fn forgetful(histories: impl Strategy<Value = History>) -> impl Strategy<Value =
     })
 }
 
-/// The history in which nodes forget all keys or none, and are down for so long then that their clocks read more than
-/// any clock had read when they stopped.
+/// Changes a history so that nodes forget all keys or none, and are down until their clocks read more than any clock
+/// had read when they stopped.
 fn down_until_clocks_are_beyond(mut history: History) -> History {
     for Event { at, what } in &mut history.events {
         if let What::Down { millis, memory, .. } = what
@@ -158,7 +160,8 @@ fn down_until_clocks_are_beyond(mut history: History) -> History {
     history
 }
 
-/// Several want one lock again and again for a moment, and keys are gone at any time, also while tokens are agreed upon.
+/// Several processes want one lock again and again for a moment, and keys disappear at any time, also while tokens are
+/// agreed upon.
 fn duels() -> impl Strategy<Value = Case> {
     let way = || {
         prop_oneof![
@@ -214,7 +217,7 @@ fn duels() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Several want one lock again and again, and wait for long: some of them give up.
+/// Several processes want one lock again and again, and wait for a long time: some of them drop their call.
 fn queues() -> impl Strategy<Value = Case> {
     let way = || (0..5_u16, 0..5_u16).prop_map(|(least, more)| (least, least + more));
     let weather = (way(), way()).prop_map(|(request, answer)| {
@@ -260,7 +263,7 @@ fn outages() -> impl Strategy<Value = Case> {
             (0..nodes).map(cut).collect()
         },
     );
-    // What arrives seconds after the new connection works is nothing that a driver can know of.
+    // A driver cannot know of a request that arrives seconds after the new connection works.
     let forgotten = (begins(), process(), prop::option::of(0..5_usize)).prop_map(|(at, process, node)| {
         let what = What::CutConnection { process, node, arrives: None };
         vec![Event { at, what }]
@@ -304,7 +307,7 @@ fn outages() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Whether it befalls a node that there is.
+/// Whether it happens to an existing node.
 fn exists(what: &What, nodes: usize) -> bool {
     match what {
         What::Hang { node, .. } => *node < nodes,
@@ -313,10 +316,10 @@ fn exists(what: &What, nodes: usize) -> bool {
     }
 }
 
-/// Half the longest pause of those who wait to be woken, in milliseconds: polling would be found out.
+/// Half the longest pause of waiters in the queue, in milliseconds: long enough to detect polling.
 const PATIENT_PAUSE: u64 = 2_000;
 
-/// Every node restarts, one after the other and in any order, while locks are held that are extended.
+/// Every node restarts, one after the other and in any order, while locks with auto-extend are held.
 fn rolling_restarts() -> impl Strategy<Value = Case> {
     let order = (1..=2_usize).prop_map(|tolerated| (0..2 * tolerated + 1).collect::<Vec<_>>()).prop_shuffle();
     let downs = prop::collection::vec((0..500_u64, 0..300_u64), 5);

@@ -1,4 +1,4 @@
-//! Plays many cases, each made from one number, and shrinks the first that is guilty.
+//! Plays many cases, each made from one number, and shrinks the first one that breaks a promise.
 
 use std::{
     num::NonZeroUsize,
@@ -26,17 +26,17 @@ use crate::{
 /// Many cases, one after the other, on all cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
+    /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress; every
     /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
     /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`]; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
-    /// The seed of the first case. The next has the next.
+    /// The seed of the first case. Each next case has the next number.
     pub seed: u64,
-    /// How many cases.
+    /// How many cases to play.
     pub cases: u64,
-    /// What is broken on purpose.
+    /// The part that is broken on purpose.
     pub sabotage: Sabotage,
-    /// The one oracle that is asked; none for all of them.
+    /// The only invariant checker to run; `None` for all of them.
     pub oracle: Option<Oracle>,
 }
 
@@ -45,35 +45,35 @@ pub struct Search {
 pub struct Found {
     /// The number that it was made from.
     pub seed: u64,
-    /// Which assumptions it keeps.
+    /// Which assumptions hold in it.
     pub scope: Scope,
-    /// What must never happen, and did, before the case was shrunk.
+    /// The violation that was found before the case was shrunk.
     pub violation: Violation,
-    /// The smallest case that was found to do the same.
+    /// The smallest case that was found to break the same promise.
     pub case: Case,
-    /// How it is played.
+    /// The result of that case.
     pub played: Played,
 }
 
-/// What was played.
+/// Counts what was played.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Cases.
     pub cases: AtomicU64,
-    /// Locks that were taken.
+    /// Locks that were acquired.
     pub locks: AtomicU64,
     /// Requests that were sent.
     pub requests: AtomicU64,
-    /// Events that befell the fleets.
+    /// Faults that happened to the fleets.
     pub events: AtomicU64,
 }
 
 impl Search {
-    /// Plays until something is found, or all is played.
+    /// Plays until something is found, or until all cases are played.
     ///
     /// # Panics
     ///
-    /// If a judge panics.
+    /// If a check panics.
     #[must_use]
     pub fn run(&self, tally: &Tally) -> Option<Found> {
         let next = AtomicU64::new(0);
@@ -94,7 +94,7 @@ impl Search {
                         let played = play(&case, scope, self.sabotage);
                         tally.count(&case, &played);
                         if let Some(violation) = played.violations.into_iter().find(|found| self.asks(found.oracle)) {
-                            // The one with the smallest seed, so that the same search finds the same.
+                            // Keep the one with the smallest seed, so that the same search finds the same case.
                             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                             if found.as_ref().is_none_or(|(before, ..)| seed < *before) {
                                 *found = Some((seed, scope, violation));
@@ -132,7 +132,7 @@ impl Search {
     }
 }
 
-/// The case that is made from this number.
+/// Returns the case that is made from this number.
 #[must_use]
 pub fn case(scope: Scope, seed: u64) -> Case {
     Generators::default().tree(scope, seed).current()
@@ -150,7 +150,7 @@ impl Generators {
         let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, random);
         loop {
             if let Some((_, cases)) = self.0.iter().find(|(known, _)| *known == scope) {
-                // Refused only by strategies with filters: ours have none.
+                // Only strategies with filters refuse, and ours have none.
                 if let Ok(tree) = cases.new_tree(&mut runner) {
                     return tree;
                 }

@@ -1,4 +1,4 @@
-//! Makes a guilty case as small as a person can read.
+//! Makes a case that breaks a promise as small as a person can read.
 
 use proptest::strategy::ValueTree;
 
@@ -7,7 +7,8 @@ use crate::case::Case;
 /// A random case, and the smaller ones that it can become.
 pub(crate) type Tree = Box<dyn ValueTree<Value = Case>>;
 
-/// The smallest case in this tree that is guilty, as far as patience goes, without whatever it does not need.
+/// Returns the smallest case in this tree for which `guilty` holds, within limits, without the parts that it does not
+/// need.
 pub(crate) fn shrink(mut tree: Tree, guilty: impl Fn(&Case) -> bool) -> Case {
     const PATIENCE: u32 = 20_000;
     let mut smallest = tree.current();
@@ -24,7 +25,7 @@ pub(crate) fn shrink(mut tree: Tree, guilty: impl Fn(&Case) -> bool) -> Case {
             tree.complicate()
         };
     }
-    // The tree drops each part once, in order; without later ones an earlier one may not be needed any more.
+    // The tree drops each part once, in order; without later parts an earlier one may not be needed any more.
     loop {
         let smaller = without_one(&smallest).find(&guilty);
         match smaller {
@@ -34,7 +35,7 @@ pub(crate) fn shrink(mut tree: Tree, guilty: impl Fn(&Case) -> bool) -> Case {
     }
 }
 
-/// The case without one of its events, or without one of its holds.
+/// Returns the case without one of its events, or without one of its holds.
 fn without_one(case: &Case) -> impl Iterator<Item = Case> {
     let events = (0..case.history.events.len()).map(|event| {
         let mut smaller = case.clone();

@@ -1,4 +1,4 @@
-//! The fleet that a case is played on, and what the judges know of it.
+//! The fleet on which a case is played, and what the checks know of it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,7 +16,7 @@ use crate::{
     violation::{Oracle, Violation},
 };
 
-/// The fleet, and what the judges know.
+/// The fleet, and what the checks know.
 pub(crate) struct Stage {
     pub(crate) fleet: Fleet,
     pub(crate) scope: Scope,
@@ -26,17 +26,17 @@ pub(crate) struct Stage {
     pub(crate) longest_ttl: Duration,
     /// Whether a node's clock ever jumps.
     pub(crate) clocks_jump: bool,
-    /// When the last of the history is over.
+    /// When the last event of the history is over.
     pub(crate) calm: Duration,
-    /// Whether each process is ever paused: it is late then by no fault of its own.
+    /// Whether each process is ever paused: then it may be late through no fault of its own.
     paused: Vec<bool>,
     ledger: Mutex<Ledger>,
     violations: Mutex<Vec<Violation>>,
 }
 
 impl Stage {
-    /// The connections of the processes: as those of the Redis backends. What lies in an old socket may be carried out
-    /// after what comes over the new connection.
+    /// The connections of the processes: like those of the Redis backends. Requests in an old socket may be executed
+    /// after those on the new connection.
     const CONNECTION: Connection = Connection {
         silence: Duration::from_secs(2),
         connect_timeout: Duration::from_secs(1),
@@ -74,7 +74,8 @@ impl Stage {
         self.paused.get(process.number()).is_some_and(|paused| *paused)
     }
 
-    /// A call that began then is over in time, give or take the granularity of timers; unless the process was paused.
+    /// Checks that a call that began at `from` has ended within `bound`, give or take the granularity of timers, unless
+    /// the process was paused.
     pub(crate) fn in_time(&self, process: &Process, from: Duration, bound: Duration, call: &str) {
         self.took(process.number(), self.fleet.elapsed() - from, bound, call);
     }
@@ -92,12 +93,12 @@ impl Stage {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }
 
-    /// How many requests were sent so far.
+    /// Returns how many requests were sent so far.
     pub(crate) fn sent(&self) -> usize {
         self.fleet.records(<[Record]>::len)
     }
 
-    /// On how many nodes all its keys hold the lock's token.
+    /// Returns on how many nodes all its keys hold the lock's token.
     pub(crate) fn holding(&self, lock: &Lock) -> usize {
         let token = lock.token().as_bytes();
         let holds = |node: &&MockNode| {
@@ -110,13 +111,13 @@ impl Stage {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was found so far, which is found no more.
+    /// Returns and removes what was found so far.
     pub(crate) fn take_violations(&self) -> Vec<Violation> {
         std::mem::take(&mut *self.violations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// When it is over, in milliseconds since the start of the fleet, if it began then.
+/// Returns when an event that began at `at` is over, in milliseconds since the start of the fleet.
 fn ends(what: &What, at: u64) -> u64 {
     let lasts = match what {
         What::Hang { millis, .. } | What::Down { millis, .. } | What::Cut { millis, .. } => *millis,

@@ -22,104 +22,104 @@ mod svg;
 
 use std::time::Duration;
 
-/// What happened on which lane and when. All times count from the start of the run.
+/// Nodes and processes over time, each on a lane. All times count from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     /// The headline.
     pub title: String,
     /// Lines under the headline: seed, counts, the verdict.
     pub notes: Vec<String>,
-    /// Where the picture begins; what was before is cut off.
+    /// Where the picture begins. Everything before is cut off.
     pub from: Duration,
-    /// Where the picture ends; what comes later is cut off.
+    /// Where the picture ends. Everything after is cut off.
     pub until: Duration,
-    /// The names of what is locked, for the legend; [`SpanKind::Held`] gives the index.
+    /// The names of the locked resources, for the legend; [`SpanKind::Held`] contains the index.
     pub resources: Vec<String>,
-    /// Drawn from above, nodes first.
+    /// Drawn from top to bottom, nodes first.
     pub lanes: Vec<Lane>,
 }
 
 /// One node or one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// Stands at its left.
+    /// Written to the left of the lane.
     pub name: String,
-    /// Which of the two it is.
+    /// Whether it is a node or a process.
     pub kind: LaneKind,
-    /// What lasts, in any order. A node is up where there is none.
+    /// The spans, in any order. A node is up where there is none.
     pub spans: Vec<Span>,
-    /// What happens at one moment, in any order.
+    /// The marks, in any order.
     pub marks: Vec<Mark>,
 }
 
-/// Whose lane it is. Nodes are drawn above processes.
+/// The kind of a lane. Nodes are drawn above processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LaneKind {
-    /// One that grants locks.
+    /// A node, which grants locks.
     Node,
-    /// One that takes locks: a process, or a task of one.
+    /// A process that acquires locks, or one of its tasks.
     Process,
 }
 
 /// Something that lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// What it is.
+    /// The kind of span.
     pub kind: SpanKind,
     /// When it begins.
     pub from: Duration,
     /// When it ends.
     pub to: Duration,
-    /// Said on it where there is room, and when it is pointed at. May be empty.
+    /// Written on it if there is room, and shown as a tooltip. May be empty.
     pub label: String,
 }
 
-/// What lasts. Later kinds are drawn over earlier ones.
+/// The kind of a span. Later kinds are drawn over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpanKind {
-    /// A process has asked for a lock.
+    /// A process waits for a lock.
     Waiting,
     /// A process holds the resource of this index in [`Timeline::resources`], within its validity.
     Held(usize),
-    /// A process has not given its lock back, and its validity is over.
+    /// A process has not released its lock, and the validity is over.
     Expired,
-    /// A process is stopped in its tracks, by the scheduler or by `SIGSTOP`.
+    /// A process is suspended, by the scheduler or by `SIGSTOP`.
     Paused,
-    /// A process has died and is not there again.
+    /// A process has died and has not been restarted.
     Dead,
     /// A node keeps its connections and answers nothing.
     Hung,
     /// A node refuses connections.
     Stopped,
-    /// A node runs, and nothing reaches it.
+    /// A node runs, and no request reaches it.
     CutOff,
-    /// A node comes up again.
+    /// A node is starting again.
     Restarting,
-    /// What must never be: drawn over all lanes, and never too small to see.
+    /// Something that must never happen: drawn over all lanes, and never too small to see.
     Violation,
 }
 
 /// Something that happens at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// What it is.
+    /// The kind of mark.
     pub kind: MarkKind,
     /// When it happens.
     pub at: Duration,
-    /// Said when it is pointed at. May be empty.
+    /// Shown as a tooltip. May be empty.
     pub label: String,
 }
 
-/// What happens at one moment. Later kinds are drawn over earlier ones.
+/// The kind of a mark. Later kinds are drawn over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkKind {
-    /// Something was done under a lock.
+    /// A process acted under a lock.
     Acted,
-    /// A lock was given back.
+    /// A lock was released.
     Released,
-    /// A lock was prolonged.
+    /// A lock was extended.
     Extended,
-    /// A process learned that it does not have the lock, or no longer.
+    /// A process learned that it does not have the lock, or that it lost it.
     Lost,
     /// A process or a node was killed.
     Killed,
@@ -127,12 +127,12 @@ pub enum MarkKind {
     Restarted,
     /// A node came back empty.
     Forgot,
-    /// What must never be: drawn over all lanes.
+    /// Something that must never happen: drawn over all lanes.
     Violation,
 }
 
 impl Timeline {
-    /// A timeline without lanes, from zero to `length`.
+    /// Returns a timeline without lanes, from zero to `length`.
     #[must_use]
     pub fn new(title: impl Into<String>, length: Duration) -> Self {
         let (from, until) = (Duration::ZERO, length);
@@ -146,7 +146,7 @@ impl Timeline {
         self
     }
 
-    /// Sets the names of what is locked.
+    /// Sets the names of the locked resources.
     #[must_use]
     pub fn resources(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.resources = names.into_iter().map(Into::into).collect();
@@ -160,7 +160,7 @@ impl Timeline {
         self
     }
 
-    /// The same, seen closer: only what is between the two moments. The times stay what they were.
+    /// Returns the part between two moments. The times remain as they were.
     #[must_use]
     pub fn closer(&self, from: Duration, until: Duration) -> Self {
         let mut closer = Self { from: from.max(self.from), until: until.min(self.until), ..self.clone() };
@@ -171,9 +171,9 @@ impl Timeline {
         closer
     }
 
-    /// The picture: an SVG file that needs nothing else, to be opened in a browser. It follows the browser's light or
-    /// dark scheme. Pointing at something tells what it is. What is narrower than a pixel is drawn together with its
-    /// neighbours of the same kind.
+    /// Draws the picture: an SVG file without dependencies, to be opened in a browser. It follows the browser's light
+    /// or dark scheme. Tooltips explain everything. Spans narrower than a pixel are drawn together with their neighbors
+    /// of the same kind.
     #[must_use]
     pub fn to_svg(&self) -> String {
         svg::draw(self)
@@ -181,26 +181,26 @@ impl Timeline {
 }
 
 impl Lane {
-    /// A node's lane.
+    /// Returns the lane of a node.
     #[must_use]
     pub fn node(name: impl Into<String>) -> Self {
         Self { name: name.into(), kind: LaneKind::Node, spans: Vec::new(), marks: Vec::new() }
     }
 
-    /// A process's lane.
+    /// Returns the lane of a process.
     #[must_use]
     pub fn process(name: impl Into<String>) -> Self {
         Self { kind: LaneKind::Process, ..Self::node(name) }
     }
 
-    /// Adds what lasts.
+    /// Adds a span.
     #[must_use]
     pub fn span(mut self, kind: SpanKind, from: Duration, to: Duration, label: impl Into<String>) -> Self {
         self.spans.push(Span { kind, from, to, label: label.into() });
         self
     }
 
-    /// Adds what happens at one moment.
+    /// Adds a mark.
     #[must_use]
     pub fn mark(mut self, kind: MarkKind, at: Duration, label: impl Into<String>) -> Self {
         self.marks.push(Mark { kind, at, label: label.into() });

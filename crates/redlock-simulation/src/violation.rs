@@ -1,25 +1,26 @@
-//! What must never happen, by the oracle that looks for it.
+//! The invariant checkers, and the violations that they find.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// One of the judges.
+/// The invariant checkers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Oracle {
     /// Two processes never believe in one lock at the same time.
     MutualExclusion,
-    /// After the last ttl no key is left, and nothing of a token on a node that has released it.
+    /// After the last TTL no key is left, and nothing of a token on a node that has released it.
     NoResidue,
-    /// With a healthy majority an uncontended acquire succeeds in the first round, a contended one in the end.
+    /// With a healthy majority, an acquire without competition succeeds in the first round, and any other one in the
+    /// end.
     Progress,
-    /// What the library says is what the fleet knows.
+    /// The library reports what the fleet knows.
     Honesty,
     /// No call, task or message outlives its bound.
     BoundedWork,
-    /// Every fencing token is greater than all that were known before its call began, and nobody else's.
+    /// Every fencing token is greater than all that were known before its call began, and belongs to one lock only.
     Fencing,
-    /// Who waits sleeps past no release, and few are served before it.
+    /// A waiter sleeps through no release, and few callers are served before it.
     Waiting,
     /// No key stays on a node that answers for longer than 2 s after its token was released or dropped.
     Orphans,
@@ -54,14 +55,14 @@ impl fmt::Display for Oracle {
     }
 }
 
-/// Something that must never happen, and did.
+/// Something that happened although it must never happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Who found it.
+    /// The checker that found it.
     pub oracle: Oracle,
     /// When it was found, in true time since the start of the fleet.
     pub at: Duration,
-    /// What happened.
+    /// A description of what happened.
     pub what: String,
 }
 

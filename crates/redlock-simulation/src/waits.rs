@@ -1,30 +1,30 @@
-//! How calls waited: for how long while nobody had the lock, and how many were served before them.
+//! How calls waited: for how long nobody had the lock meanwhile, and how many callers were served before them.
 
 use std::{fmt, time::Duration};
 
 use crate::ledger::{Call, Holding, Ledger};
 
-/// What befell a call while it waited.
+/// The wait of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
-    /// Which call.
+    /// The call.
     pub call: Call,
-    /// The longest time in which nobody had the lock, and nobody else who wanted it went away. Then it is its turn.
+    /// The longest time in which nobody had the lock, and no other waiter left. After that it is its turn.
     pub idle: Duration,
-    /// How many took the lock before it.
+    /// How many others acquired the lock before it.
     pub passed_by: usize,
 }
 
 impl Wait {
-    /// How long nobody has the lock at most while somebody waits. Messages take up to 10 ms: a release is carried out, who
-    /// waits is woken, asks, and asks again if that collided with somebody who has just come.
+    /// For how long nobody may have the lock while somebody waits. Messages take up to 10 ms: a release is executed,
+    /// the waiter is notified, asks, and asks again if that collided with a new caller.
     const IDLE: Duration = Duration::from_millis(300);
 
-    /// How many are served at most before one of four processes. In turn, there are three before it. But nobody stands in
-    /// line who is not known to wait, and at first nobody is.
+    /// How many callers may be served before one of four processes. In order of arrival, three come before it. But a
+    /// waiter that is not known to wait is not in the queue, and at first none is known.
     const PASSED_BY: usize = 12;
 
-    /// Whether it was not woken, or not served in its turn.
+    /// Whether it was not notified, or not served in its turn.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         self.idle > Self::IDLE || self.passed_by > Self::PASSED_BY
@@ -32,7 +32,7 @@ impl Wait {
 }
 
 impl Ledger {
-    /// How each call waited.
+    /// Returns how each call waited.
     #[must_use]
     pub fn waits(&self) -> Vec<Wait> {
         self.calls.iter().map(|call| self.wait(*call)).collect()
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_time_counts_in_which_nobody_had_the_lock() {
+    fn only_time_in_which_nobody_had_the_lock_counts() {
         assert_eq!(wait(&[call(0, 0, 50)], &[]), (ms(50), 0));
         assert_eq!(wait(&[call(0, 0, 50)], &[holding(1, 0, 40)]), (ms(10), 1));
         assert_eq!(wait(&[call(0, 10, 50)], &[holding(1, 0, 20), holding(2, 23, 45)]), (ms(5), 1));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_away_leaves_its_turn_then() {
+    fn a_call_that_ends_passes_its_turn_on() {
         assert_eq!(wait(&[call(0, 0, 50), call(1, 0, 30)], &[]), (ms(30), 0));
         assert_eq!(wait(&[call(0, 0, 50), call(0, 60, 70)], &[]), (ms(50), 0));
     }

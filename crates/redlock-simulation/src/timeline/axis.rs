@@ -1,4 +1,4 @@
-//! The time axis: from moments to pixels, and where the ticks are.
+//! The time axis: converts moments to pixels, and places the ticks.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ const BETWEEN_TICKS: f64 = 90.0;
 
 impl Axis {
     pub(super) fn new(from: Duration, until: Duration, left: f64, width: f64) -> Self {
-        // A picture of no length still has a scale.
+        // A picture without a length still has a scale.
         Self { from, until: until.max(from + Duration::from_nanos(1)), left, width }
     }
 
-    /// The pixel of a moment; the picture's edge for what is outside.
+    /// Returns the pixel of a moment, or the picture's edge for a moment outside.
     pub(super) fn x(&self, at: Duration) -> f64 {
         let part = at.saturating_sub(self.from).as_secs_f64() / (self.until - self.from).as_secs_f64();
         self.left + part.min(1.0) * self.width
     }
 
     pub(super) fn shows(&self, from: Duration, to: Duration) -> bool {
-        // What ends where the picture begins is not in it, unless it has no length.
+        // A span that ends where the picture begins is not in it, unless it has no length.
         (to > self.from || from >= self.from) && from <= self.until
     }
 
@@ -39,7 +39,7 @@ impl Axis {
         self.left + self.width
     }
 
-    /// Round moments at even distances, with what to write at them.
+    /// Returns round moments at equal distances, with their labels.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let span = (self.until - self.from).as_nanos();
         let step = round_step(span as f64 / (self.width / BETWEEN_TICKS).max(1.0));
@@ -56,7 +56,7 @@ impl Axis {
 
 const SECOND: u128 = 1_000_000_000;
 
-/// The first round number of nanoseconds that is no less.
+/// Returns the first round number of nanoseconds that is not smaller.
 fn round_step(least: f64) -> u128 {
     const FACES_OF_A_CLOCK: [u128; 11] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800];
     let below_a_second = (0..9).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u128.pow(power)));
@@ -75,7 +75,7 @@ fn tick_text(nanos: u128, step: u128) -> String {
         },
         _ if step >= SECOND && seconds >= 120 => format!("{}:{:02} min", seconds / 60, seconds % 60),
         _ if step >= SECOND => format!("{seconds} s"),
-        // As many decimals as tell one tick from the next.
+        // As many decimals as are needed to distinguish neighboring ticks.
         _ if nanos >= SECOND => {
             let decimals = (1..=9_u32).find(|&decimals| step.is_multiple_of(SECOND / 10_u128.pow(decimals)));
             format!("{:.*} s", decimals.unwrap_or(9) as usize, nanos as f64 / 1e9)
@@ -85,7 +85,7 @@ fn tick_text(nanos: u128, step: u128) -> String {
     }
 }
 
-/// A moment or a length, as people read it: `3.2 us`, `4.10 ms`, `180.0 ms`, `1.020 s`, `2:05.3 min`.
+/// Prints a moment or a length for people: `3.2 us`, `4.10 ms`, `180.0 ms`, `1.020 s`, `2:05.3 min`.
 pub(super) fn readable(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_read_well() {
+    fn lengths_are_readable() {
         let read = |micros| readable(Duration::from_micros(micros));
         assert_eq!(
             [0, 3, 4_100, 1_020_000, 125_300_000].map(read),

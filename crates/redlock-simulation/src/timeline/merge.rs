@@ -1,4 +1,4 @@
-//! Drawing together what is too small to be seen alone, so that a long run makes no endless file.
+//! Draws together what is too small to be seen alone, so that a long run does not make an endless file.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ pub(super) struct Bar {
     pub(super) kind: SpanKind,
     pub(super) left: f64,
     pub(super) right: f64,
-    /// For how much of its width it stands: less than 1 for many small ones with gaps between.
+    /// Which share of its width is covered: less than 1 for many small spans with gaps between them.
     pub(super) covered: f64,
-    /// What is written on it, where there is room.
+    /// Written on it, if there is room.
     pub(super) label: String,
-    /// What is said when it is pointed at, beside the kind.
+    /// The tooltip, after the kind.
     pub(super) detail: String,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Point {
 
 /// Narrower spans are merged.
 const PIXEL: f64 = 1.0;
-/// How close marks of one kind may be: those that belong to a good day make room for the others.
+/// How close marks of one kind may be: those of normal events make room for the others.
 fn apart(kind: MarkKind) -> f64 {
     match kind {
         MarkKind::Acted | MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,
@@ -39,7 +39,7 @@ fn apart(kind: MarkKind) -> f64 {
     }
 }
 
-/// The spans of a lane that are seen, in the order in which they are drawn.
+/// Returns the visible spans of a lane, in the order in which they are drawn.
 pub(super) fn bars(lane: &Lane, axis: &Axis) -> Vec<Bar> {
     let mut kinds: BTreeMap<SpanKind, Vec<&Span>> = BTreeMap::new();
     for span in lane.spans.iter().filter(|span| axis.shows(span.from, span.to)) {
@@ -69,7 +69,7 @@ fn merged(mut spans: Vec<&Span>, axis: &Axis) -> Vec<Bar> {
             continue;
         }
         match &mut small {
-            // A run of small ones is cut now and then, so that pointing at it tells something.
+            // A run of small spans is cut now and then, so that its tooltips are specific.
             Some(small) if left - small.right < PIXEL && right - small.left < 8.0 * PIXEL => {
                 small.right = small.right.max(right);
                 small.covers += right - left;
@@ -118,7 +118,7 @@ impl Small<'_> {
     }
 }
 
-/// The marks of a lane that are seen, in the order in which they are drawn.
+/// Returns the visible marks of a lane, in the order in which they are drawn.
 pub(super) fn points(lane: &Lane, axis: &Axis) -> Vec<Point> {
     let mut marks: Vec<&Mark> = lane.marks.iter().filter(|mark| axis.shows(mark.at, mark.at)).collect();
     marks.sort_by_key(|mark| (mark.kind, mark.at));
@@ -153,7 +153,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// 100 ms to the pixel.
+    /// 100 ms per pixel.
     fn axis() -> Axis {
         Axis::new(at(0), at(100_000), 0.0, 1_000.0)
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_of_the_picture_is_not_drawn() {
+    fn nothing_outside_the_picture_is_drawn() {
         let near = Axis::new(at(1_000), at(2_000), 0.0, 1_000.0);
         let lane = Lane::node("n")
             .span(SpanKind::Hung, at(0), at(999), "")

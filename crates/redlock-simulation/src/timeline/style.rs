@@ -1,12 +1,12 @@
-//! How each kind looks: names, colours for a light and a dark background, shapes.
+//! How each kind looks: names, colors for a light and a dark background, shapes.
 
 use super::{LaneKind, MarkKind, SpanKind};
 
-/// Resources beyond these share colours.
+/// Further resources reuse these colors.
 pub(super) const HELD_COLOURS: usize = 6;
 
-/// Every colour, as a class; the dark ones follow the browser's scheme. Colours stand in rules of their own rather
-/// than in variables, which not every viewer knows.
+/// Every color, as a class; the dark ones follow the browser's scheme. The colors are in separate rules rather than in
+/// variables, which some viewers do not support.
 pub(super) const STYLE: &str = r#"
 text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1f2328}
 .title{font-size:19px;font-weight:600}
@@ -40,7 +40,7 @@ text{fill:#e6edf3}.small,.group{fill:#9198a1}.on,.ink{fill:#0d1117}.alarm{fill:#
 }
 "#;
 
-/// Hatches, for what is there and cannot be seen to work.
+/// Hatches, for nodes and processes that exist but do not work visibly.
 pub(super) const PATTERNS: &str = r#"<pattern id="paused" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="amber" d="M0 0V6" stroke-width="4"/></pattern>
 <pattern id="cutoff" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="violetground" width="6" height="6"/><path class="violet" d="M0 0V6" stroke-width="5"/></pattern>
 <pattern id="expired" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)"><rect class="greyground" width="4" height="4"/><path class="grey" d="M0 0V4" stroke-width="2"/></pattern>
@@ -54,7 +54,7 @@ impl LaneKind {
         }
     }
 
-    /// What a lane looks like where nothing is drawn.
+    /// Returns the background of a lane.
     pub(super) fn ground(self) -> &'static str {
         match self {
             Self::Node => "up",
@@ -98,7 +98,7 @@ impl SpanKind {
         .to_owned()
     }
 
-    /// The part of the lane's height that it fills: waiting and death are thin lines, and holding stands out.
+    /// Returns the share of the lane's height that it fills: waiting and death are thin lines, and holds are prominent.
     pub(super) fn height(self) -> f64 {
         match self {
             Self::Waiting => 0.3,
@@ -107,7 +107,7 @@ impl SpanKind {
         }
     }
 
-    /// The class of words on it: light on a dark colour, dark on a bright one, none on a hatch or a thin line.
+    /// Returns the class of text on it: light on a dark color, dark on a bright one, none on a hatch or a thin line.
     pub(super) fn words(self) -> Option<&'static str> {
         match self {
             Self::Waiting | Self::Dead | Self::Paused | Self::CutOff | Self::Expired => None,
@@ -131,7 +131,7 @@ impl MarkKind {
         }
     }
 
-    /// Its shape, drawn around the origin.
+    /// Returns its shape, drawn around the origin.
     pub(super) fn shape(self) -> &'static str {
         match self {
             Self::Acted => r#"<rect class="mark" x="-2" y="-3.5" width="4" height="7"/>"#,

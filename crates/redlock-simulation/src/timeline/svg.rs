@@ -1,4 +1,4 @@
-//! The drawing itself: headline, legend, lanes from above to below, the axis under them.
+//! Draws a timeline: headline, legend, lanes from top to bottom, and the axis below them.
 
 use std::{
     collections::BTreeSet,
@@ -14,10 +14,10 @@ use super::{
 
 const PLOT_WIDTH: f64 = 1_160.0;
 const MARGIN: f64 = 24.0;
-/// For the text at the left of a lane, and the width of a letter of it.
+/// The longest name to the left of a lane, and the width of one letter of it.
 const LONGEST_NAME: usize = 28;
 const LETTER: f64 = 6.6;
-/// How far lanes are apart, and how much of that they fill.
+/// The distance of lanes, and how much of it they fill.
 const NODE: (f64, f64) = (22.0, 16.0);
 const PROCESS: (f64, f64) = (18.0, 13.0);
 const HEADING: f64 = 24.0;
@@ -50,12 +50,12 @@ pub(super) fn draw(timeline: &Timeline) -> String {
     svg
 }
 
-/// A picture that is being drawn, downwards.
+/// A picture that is being drawn from top to bottom.
 struct Picture<'a> {
     timeline: &'a Timeline,
     axis: Axis,
     width: f64,
-    /// Where the next thing goes.
+    /// Where the next element goes.
     y: f64,
     svg: String,
 }
@@ -89,7 +89,7 @@ impl Picture<'_> {
         self.y += 14.0;
     }
 
-    /// One violation is seen on the lanes of all who take part in it, and counts once.
+    /// A violation appears on the lanes of all processes that take part in it, and counts once.
     fn violations(&self) -> usize {
         let spans = self.timeline.lanes.iter().flat_map(|lane| &lane.spans);
         let spans = spans.filter(|span| span.kind == SpanKind::Violation && self.axis.shows(span.from, span.to));
@@ -150,7 +150,7 @@ impl Picture<'_> {
         self.tick_texts(&ticks, self.y);
         let top = self.y + 6.0;
         let mut lanes: Vec<&Lane> = self.timeline.lanes.iter().collect();
-        // Stable: within nodes and within processes the order stays.
+        // Stable: the order within nodes and within processes remains.
         lanes.sort_by_key(|lane| lane.kind);
         let bottom = top + lanes_height(&lanes);
         for (x, _) in &ticks {
@@ -180,7 +180,7 @@ impl Picture<'_> {
         }
     }
 
-    /// Draws the lanes on a red band wherever there is a violation, and its edge over them.
+    /// Draws the lanes on a red band at every violation, and the edge of the band over them.
     fn alarms(&mut self, lanes: &[&Lane], top: f64, bottom: f64, lanes_between: impl FnOnce(&mut Self)) {
         let mut bands: Vec<(f64, f64)> = Vec::new();
         for lane in lanes {
@@ -240,7 +240,7 @@ impl Picture<'_> {
         let least = if is_violation { LEAST_VIOLATION } else { 0.0 };
         let (width, height) = ((bar.right - bar.left).max(least), full * bar.kind.height());
         let round = if width > 6.0 && height > 8.0 { r#" rx="2""# } else { "" };
-        // Many small ones with gaps between are drawn paler; none so pale that it is not seen.
+        // Many small spans with gaps between them are drawn paler, but always visible.
         let opacity = match bar.covered {
             ..0.95 if !is_violation => format!(r#" fill-opacity="{:.2}""#, bar.covered.max(0.35)),
             _ => String::new(),
@@ -268,7 +268,7 @@ fn size(kind: LaneKind) -> (f64, f64) {
     }
 }
 
-/// In the order in which they are drawn: one heading before each kind.
+/// The height of the lanes, with one heading before each kind.
 fn lanes_height(lanes: &[&Lane]) -> f64 {
     let kinds = lanes.iter().map(|lane| lane.kind).collect::<BTreeSet<_>>().len();
     kinds as f64 * HEADING + lanes.iter().map(|lane| size(lane.kind).0).sum::<f64>() + 6.0
@@ -281,7 +281,7 @@ fn shortened(text: &str, longest: usize) -> String {
     text.chars().take(longest - 1).chain(['…']).collect()
 }
 
-/// Text within an element, with whatever XML does not allow replaced.
+/// Text within an element, with characters replaced that XML does not allow.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
@@ -346,7 +346,8 @@ mod tests {
             )
     }
 
-    /// Every tag is closed by its like, every attribute quoted, and no bare `&` or `<` is in between.
+    /// Checks that every tag is closed by its counterpart, that every attribute is quoted, and that there is no bare
+    /// `&` or `<`.
     fn well_formed(svg: &str) -> Result<usize, String> {
         let mut open = Vec::new();
         let mut elements = 0;
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_stand_above_processes() {
+    fn nodes_are_drawn_above_processes() {
         let svg = everything().to_svg();
         let place = |what: &str| svg.find(what).unwrap();
         assert!(place("NODES") < place("node with a name"));
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_that_two_take_part_in_is_one_and_is_seen_across_all_lanes() {
+    fn a_violation_by_two_processes_counts_once_and_crosses_all_lanes() {
         let mut timeline = everything();
         timeline.lanes[0].marks.retain(|mark| mark.kind != MarkKind::Violation);
         let svg = timeline.to_svg();
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn seen_closer_the_rest_is_left_out() {
+    fn a_closer_view_leaves_the_rest_out() {
         let svg = everything().closer(at(5_000), at(7_000)).to_svg();
         assert!(svg.contains("cut off") && svg.contains(">6.0 s<") && !svg.contains(">hung"), "{svg}");
         assert!(!svg.contains("VIOLATION"));

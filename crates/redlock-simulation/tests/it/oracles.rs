@@ -1,8 +1,8 @@
-//! Every oracle can fail: each is shown a deliberately broken variant, and finds it.
+//! Every invariant checker can fail: each one finds a deliberately broken variant.
 
 use redlock_simulation::{Found, Oracle, Sabotage, Scope, Search, Tally, Violation, case, play};
 
-/// What the oracle finds in so many cases from a fixed seed: a case that a person can read.
+/// Returns what the checker finds in a number of cases from a fixed seed: a case that a person can read.
 fn finds(oracle: Oracle, scope: Scope, sabotage: Sabotage) -> Found {
     const CASES: u64 = 5_000;
     let search = Search { scope: Some(scope), seed: 1, cases: CASES, sabotage, oracle: Some(oracle) };
@@ -25,23 +25,23 @@ fn mutual_exclusion_finds_holders_that_hold_too_long() {
 }
 
 #[test]
-fn mutual_exclusion_finds_nodes_that_release_others_and_nodes_that_take_over() {
+fn mutual_exclusion_finds_nodes_that_release_or_take_the_locks_of_others() {
     finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::ReleasesOthers);
     finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::TakesOver);
 }
 
 #[test]
-fn honesty_finds_a_node_that_only_says_that_it_has_granted() {
+fn honesty_finds_a_node_that_only_pretends_to_grant() {
     finds(Oracle::Honesty, Scope::Promised, Sabotage::GrantsNothing);
 }
 
 #[test]
-fn mutual_exclusion_finds_locks_that_are_not_extended_as_said() {
+fn mutual_exclusion_finds_a_node_that_only_pretends_to_extend() {
     finds(Oracle::MutualExclusion, Scope::Promised, Sabotage::ExtendsNothing);
 }
 
 #[test]
-fn honesty_finds_a_loss_that_is_told_late() {
+fn honesty_finds_a_loss_that_is_reported_late() {
     finds(Oracle::Honesty, Scope::Promised, Sabotage::TellsLate);
 }
 
@@ -51,12 +51,12 @@ fn progress_finds_a_rolling_restart_after_which_nodes_are_not_healed() {
 }
 
 #[test]
-fn honesty_finds_a_node_that_denies_what_it_has_released() {
+fn honesty_finds_a_node_that_denies_a_release() {
     finds(Oracle::Honesty, Scope::Healthy, Sabotage::DeniesRelease);
 }
 
 #[test]
-fn no_residue_finds_a_node_that_only_says_that_it_has_released() {
+fn no_residue_finds_a_node_that_only_pretends_to_release() {
     finds(Oracle::NoResidue, Scope::Healthy, Sabotage::ReleasesNothing);
 }
 
@@ -76,40 +76,40 @@ fn bounded_work_finds_tasks_that_are_left_behind() {
 }
 
 #[test]
-fn bounded_work_finds_a_process_that_works_on_after_its_end() {
+fn bounded_work_finds_a_process_that_works_after_it_was_closed() {
     finds(Oracle::BoundedWork, Scope::Promised, Sabotage::WorksOn);
 }
 
 #[test]
-fn bounded_work_finds_a_panic_that_nobody_hears_of() {
+fn bounded_work_finds_a_panic_in_a_task_that_nobody_waits_for() {
     let found = finds(Oracle::BoundedWork, Scope::Promised, Sabotage::PanicsUnheard);
     assert!(found.violation.what.contains("on purpose"), "{found}");
 }
 
 #[test]
-fn fencing_finds_grants_that_do_not_count() {
+fn fencing_finds_grants_that_raise_no_counter() {
     finds(Oracle::Fencing, Scope::Fenced, Sabotage::CountsNothing);
 }
 
 #[test]
-fn fencing_finds_a_raise_for_a_lock_that_is_anothers() {
+fn fencing_finds_a_raise_for_the_lock_of_another_holder() {
     finds(Oracle::Fencing, Scope::Fenced, Sabotage::RaisesForOthers);
 }
 
 #[test]
-fn fencing_finds_counters_that_are_lost_and_do_not_begin_with_the_clock() {
+fn fencing_finds_lost_counters_that_do_not_begin_with_the_clock() {
     finds(Oracle::Fencing, Scope::Fenced, Sabotage::CountsFromNothing);
     finds(Oracle::Fencing, Scope::Fenced, Sabotage::HealsFromNothing);
 }
 
 #[test]
-fn mutual_exclusion_finds_a_restart_guard_that_waits_too_short_and_one_that_takes_any_marker() {
+fn mutual_exclusion_finds_a_restart_guard_that_waits_too_briefly_or_takes_any_marker() {
     finds(Oracle::MutualExclusion, Scope::Guarded, Sabotage::HalfQuarantine);
     finds(Oracle::MutualExclusion, Scope::Guarded, Sabotage::AnyMarker);
 }
 
 #[test]
-fn waiting_finds_nodes_that_wake_nobody_and_nodes_that_grant_out_of_turn() {
+fn waiting_finds_nodes_that_notify_nobody_or_grant_out_of_turn() {
     finds(Oracle::Waiting, Scope::Waiting, Sabotage::WakesNobody);
     finds(Oracle::Waiting, Scope::Waiting, Sabotage::GrantsOutOfTurn);
 }
@@ -120,9 +120,9 @@ fn no_orphans_finds_a_failed_release_that_is_forgotten() {
     assert!(!found.played.ledger.orphans(&found.played.records).is_empty(), "{found}");
 }
 
-/// A counter that comes back older than it was does not begin again with the clock.
+/// A counter that comes back with an older value does not begin again with the clock.
 #[test]
-fn beyond_the_promise_counters_that_come_back_older_issue_a_token_twice() {
+fn beyond_the_promise_counters_with_an_older_value_issue_a_token_twice() {
     finds(Oracle::Fencing, Scope::StaleCounters, Sabotage::None);
 }
 
@@ -135,7 +135,7 @@ fn progress_finds_a_process_that_cannot_begin() {
     assert!(played.violations.iter().any(cannot_begin), "{:?}", played.violations);
 }
 
-/// What the library does not promise, demonstrated: with the assumption given up, two hold one lock.
+/// Demonstrates what the library does not promise: without the assumption, two holders have one lock.
 #[test]
 fn beyond_the_promise_restarts_clock_jumps_and_pauses_break_mutual_exclusion() {
     for scope in [Scope::Restarts, Scope::ClockJumps, Scope::Pauses] {

@@ -15,7 +15,7 @@ fn no_history_makes_two_holders_or_leaves_anything_behind() {
 }
 
 #[test]
-fn fencing_tokens_order_holders_whatever_clocks_do_and_whatever_is_forgotten() {
+fn fencing_tokens_order_holders_whatever_clocks_do_and_nodes_forget() {
     finds_nothing(Scope::Fenced);
 }
 
@@ -25,7 +25,7 @@ fn a_restart_guard_makes_up_for_nodes_that_forget_at_any_time() {
 }
 
 #[test]
-fn whoever_waits_is_woken_and_served_in_its_turn() {
+fn each_waiter_is_notified_and_served_in_its_turn() {
     finds_nothing(Scope::Waiting);
 }
 
@@ -79,6 +79,6 @@ fn every_random_cut_cuts_something() {
 }
 
 #[test]
-fn no_key_stays_that_nobody_owns_once_its_node_answers_again() {
+fn no_key_without_an_owner_remains_on_a_node_that_answers_again() {
     finds_nothing(Scope::Orphans);
 }
