@@ -6,33 +6,33 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::child::ChildArgs;
 
-/// Measure this library, rslock, redlock and the bare commands side by side, on real servers that are started for it.
+/// Measure this library, rslock, redlock and the bare commands side by side, on real servers that the bench starts.
 ///
-/// Contenders take turns in rounds, each round in another order. Quoted is the median over the rounds; ratios are taken
-/// within a round, and of them the median. A machine with anything else to do changes figures by tens of percent, and
-/// ratios by much less.
+/// The contenders take turns in rounds, in another order each round. Figures are medians over the rounds. Ratios are
+/// computed within each round, and their median is shown. Other work on the machine changes figures by tens of percent,
+/// and ratios by much less.
 ///
-/// A table goes to standard output, a report with plots to `report.html` and every number to `results.json`.
+/// Prints a table, and writes a report with plots to `report.html` and every number to `results.json`.
 #[derive(Debug, Parser)]
 #[command(name = "redlock-bench", bin_name = "cargo xtask bench")]
 pub(crate) struct Args {
-    /// Fewer and shorter rounds: some two minutes instead of eleven. Good for a first look.
+    /// Run fewer and shorter rounds: about two minutes instead of eleven. Good for a first look.
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Only these workloads, as `W1,W3`.
+    /// Run only these workloads, for example `W1,W3`.
     #[arg(long, value_enum, value_delimiter = ',', ignore_case = true, value_name = "W")]
     pub(crate) only: Vec<Workload>,
 
-    /// Count the instructions of the core alone, over nodes in memory, several times; and end. Needs valgrind.
+    /// Only count the instructions of the core, over nodes in memory, several times. Needs valgrind.
     #[arg(long)]
     pub(crate) instructions: bool,
 
-    /// Tell what the workloads are, and end.
+    /// List the workloads, and exit.
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Where `report.html` and `results.json` go.
+    /// The folder for `report.html` and `results.json`.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     pub(crate) out: PathBuf,
 
@@ -47,13 +47,13 @@ pub(crate) enum Role {
     Child(ChildArgs),
 }
 
-/// What is measured.
+/// The workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// A lock that nobody else wants: one task, 1, 3 and 5 nodes.
     #[value(name = "W1")]
     Pairs,
-    /// 64 tasks, each with a name of its own.
+    /// 64 tasks, each with its own name.
     #[value(name = "W2")]
     Throughput,
     /// 16 tasks that want one lock: one instance, 16 instances, 4 processes.
@@ -65,7 +65,7 @@ pub(crate) enum Workload {
     /// One node of three is dead.
     #[value(name = "W5")]
     Dead,
-    /// What a pair costs the client: CPU time, instructions, allocations, system calls.
+    /// What an acquire and a release cost the client: CPU time, instructions, allocations, system calls.
     #[value(name = "W6")]
     Cost,
     /// A counter under the lock: is the count exact?
@@ -74,7 +74,7 @@ pub(crate) enum Workload {
     /// 10,000 locks that are held and extended.
     #[value(name = "W8")]
     Kept,
-    /// With a fencing token and without.
+    /// With and without a fencing token.
     #[value(name = "W9")]
     Fencing,
     /// 1 to 9 nodes.

@@ -9,14 +9,14 @@ use crate::{
 
 const WIDTH: f64 = 560.0;
 const NAMES: f64 = 150.0;
-/// Behind the longest bar, for its number.
+/// The space after the longest bar, for its number.
 const NUMBERS: f64 = 90.0;
 const PITCH: f64 = 24.0;
 const BAR: f64 = 15.0;
-/// So far apart, the least and the greatest are not told by the length of a bar.
+/// Beyond this ratio of the greatest to the least number, the scale is logarithmic.
 const LINEAR: f64 = 60.0;
 
-/// Colours of rows, which the page's style sheet gives.
+/// Returns the class of a row, to which the page's style sheet gives a color.
 pub(crate) fn class(row: &Row) -> String {
     let colour = match row.name.as_str() {
         name if name.starts_with("ours, fred") => "fred",
@@ -30,7 +30,7 @@ pub(crate) fn class(row: &Row) -> String {
     if variant { format!("{colour} variant") } else { colour.to_owned() }
 }
 
-/// A bar for each row that has the metric; a thin line over it from the least to the greatest of all rounds.
+/// Draws a bar for each row that has the metric, and a thin line over it from the least to the greatest of all rounds.
 pub(crate) fn bars(table: &Table, metric: &Metric) -> String {
     let rows: Vec<_> = table.rows.iter().map(|row| (row, row.median(metric.key))).collect();
     let numbers = || rows.iter().filter_map(|(_, number)| *number).filter(|number| *number > 0.0);
@@ -91,7 +91,7 @@ fn caption(metric: &Metric, scale: &Scale) -> String {
     format!("{}{unit}{better}{log}", metric.name)
 }
 
-/// One line for each row, over all metrics in order.
+/// Draws one line for each row, over all metrics in order.
 pub(crate) fn lines(table: &Table, axis: &str) -> String {
     const LEFT: f64 = 60.0;
     const RIGHT: f64 = 610.0;
@@ -127,7 +127,7 @@ pub(crate) fn lines(table: &Table, axis: &str) -> String {
     let (middle, under) = (f64::midpoint(LEFT, RIGHT), BOTTOM + 38.0);
     let _ = writeln!(svg, r#"<text class="small" x="{middle}" y="{under}" text-anchor="middle">{}</text>"#, Text(axis));
 
-    // Names stand at the ends of the lines, at least a line of text apart.
+    // Names are at the ends of the lines, at least one line of text apart.
     let last = |row: &Row| table.metrics.last().and_then(|metric| row.median(metric.key)).unwrap_or(0.0);
     let mut rows: Vec<&Row> = table.rows.iter().collect();
     rows.sort_by(|one, other| last(other).total_cmp(&last(one)));
@@ -154,7 +154,7 @@ enum Scale {
 }
 
 impl Scale {
-    /// How far along the axis a number is, from 0 to 1 for all that it was made for.
+    /// Returns how far along the axis a number is, from 0 to 1 within its range.
     fn share(&self, number: f64) -> f64 {
         match *self {
             Self::Linear(to) if to > 0.0 => number / to,
@@ -165,7 +165,7 @@ impl Scale {
     }
 }
 
-/// Text within an element or an attribute.
+/// Text within an element or an attribute, escaped.
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 
 impl Display for Text<'_> {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_bar_fills_the_plot_and_who_has_no_number_says_why() {
+    fn the_longest_bar_fills_the_plot_and_a_missing_one_is_explained() {
         let table = table();
         let svg = bars(&table, &table.metrics[0]);
         assert!(svg.contains(r#"class="rslock" x="150" y="58.5" width="312.4""#), "{svg}");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_up_otherwise_has_the_same_colour() {
+    fn another_setup_has_the_color_of_its_library() {
         let row = |name: &str| Row::named(name, Side::Ours, None);
         assert_eq!(class(&row("ours, redis-rs")), "ours");
         assert_eq!(class(&row("ours, redis-rs, 3 ms")), "ours variant");

@@ -1,4 +1,4 @@
-//! What a process that a bench starts does: pairs for a meter, or its share of the contention.
+//! The processes that a bench starts: they run pairs for a meter, or a share of the contention.
 
 use std::{
     process,
@@ -27,7 +27,7 @@ pub(crate) struct ChildArgs {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// So many pairs on one thread.
+    /// A number of pairs on one thread.
     Pairs {
         #[command(flatten)]
         who: Who,
@@ -41,7 +41,7 @@ enum Task {
         #[command(flatten)]
         part: Part,
     },
-    /// So many pairs on one thread over nodes in memory.
+    /// A number of pairs on one thread over nodes in memory.
     Core {
         #[arg(long)]
         nodes: usize,
@@ -50,13 +50,13 @@ enum Task {
     },
 }
 
-/// What a child tells of its pairs.
+/// The report of a child about its pairs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Used {
     pub(crate) cpu_nanos: u64,
 }
 
-/// The whole life of a child.
+/// Runs a child from start to end.
 pub(crate) fn run(args: &ChildArgs) -> Result<()> {
     match &args.task {
         Task::Pairs { who, count } => {
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
             runtime.block_on(async { with_library!(who.kind, L => pairs::<L>(who, *count).await) })?;
         }
         Task::Contend { who, part } => {
-            // As a program has it by default: a worker for each CPU.
+            // Like a program with defaults: a worker for each CPU.
             let runtime = Builder::new_multi_thread().enable_all().build()?;
             return runtime.block_on(contention::child(who, part));
         }
@@ -95,8 +95,8 @@ async fn core(nodes: usize, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A few names by turns, so that no pair has to wait for the late nodes of the one before; others each time, so that
-/// nothing that was left behind elsewhere is in the way.
+/// Returns a few names to use in turn, so that no pair has to wait for the late nodes of the one before. The names are
+/// new each time, so that no leftover key is in the way.
 pub(crate) fn names() -> [String; 8] {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let slice = NEXT.fetch_add(1, Ordering::Relaxed);

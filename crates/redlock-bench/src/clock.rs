@@ -1,15 +1,15 @@
-//! Clocks that are the same in all processes of this machine, and of one process alone.
+//! A clock that all processes of this machine share, and the CPU time of one process.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of the monotonic clock, which all processes of a machine share.
+/// Returns nanoseconds of the monotonic clock, which all processes of a machine share.
 pub(crate) fn now() -> u64 {
     nanos(ClockId::Monotonic)
 }
 
-/// The time that this process has used of all CPUs.
+/// Returns the CPU time that this process has used.
 pub(crate) fn cpu_time() -> Duration {
     Duration::from_nanos(nanos(ClockId::ProcessCPUTime))
 }

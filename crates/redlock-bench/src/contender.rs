@@ -1,4 +1,4 @@
-//! Who takes part: a library, and how it is set up.
+//! The contenders: a library, and how it is set up.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     FloorFred,
 }
 
-/// Where a contender stands.
+/// Which side a contender is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Side {
@@ -26,7 +26,7 @@ pub(crate) enum Side {
     Floor,
 }
 
-/// A library that is set up in a way.
+/// A library with one of its setups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Contender {
     pub(crate) kind: Kind,
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The bare commands with the same client; none for a client that has no floor here.
+    /// Returns the bare commands with the same client, or `None` if the client has no such floor here.
     pub(crate) fn floor(self) -> Option<Self> {
         match self {
             Self::OursRedisRs | Self::Rslock => Some(Self::FloorRedisRs),
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// As it is given to a child on its command line.
+    /// Returns its name on the command line of a child.
     pub(crate) fn argument(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
@@ -77,7 +77,7 @@ impl Kind {
 }
 
 impl Contender {
-    /// Everybody with defaults.
+    /// Returns all contenders with defaults.
     pub(crate) fn all() -> Vec<Self> {
         Kind::ALL.into_iter().map(|kind| kind.with(Tuning::Defaults)).collect()
     }
@@ -110,7 +110,7 @@ impl Who {
         self.kind.with(self.tuning)
     }
 
-    /// The command line that says so.
+    /// Returns the arguments for a child with this contender.
     pub(crate) fn arguments(contender: Contender, urls: &[String]) -> Vec<String> {
         let tuning = contender.tuning.to_possible_value();
         let tuning = tuning.map(|value| value.get_name().to_owned()).unwrap_or_default();
@@ -120,7 +120,7 @@ impl Who {
     }
 }
 
-/// Evaluates an expression with a type name standing for the contender's library.
+/// Evaluates an expression in which a type name means the contender's library.
 macro_rules! with_library {
     ($kind:expr, $library:ident => $body:expr) => {
         match $kind {

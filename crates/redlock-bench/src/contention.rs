@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The part of one process.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Part {
-    /// How many instances of the library, each with connections of its own.
+    /// How many instances of the library it has, each with its own connections.
     #[arg(long)]
     pub(crate) instances: usize,
     /// How many tasks share an instance.
@@ -43,26 +43,26 @@ pub(crate) struct Part {
     pub(crate) held: u64,
 }
 
-/// What a child tells when it is ready, and again when it is done.
+/// The messages of a child: it is ready, and it is done.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
     Ready,
     Done(Log),
 }
 
-/// Connections that are made, for tasks that have not begun.
+/// Open connections, for tasks that have not begun.
 pub(crate) struct Ready<L> {
     instances: Vec<L>,
     part: Part,
 }
 
 impl<L: Library> Ready<L> {
-    /// Connects, and sees that each instance has taken a lock once.
+    /// Connects, and makes each instance acquire a lock once.
     pub(crate) async fn new(urls: &[String], contender: Contender, part: &Part) -> Result<Self> {
         let mut instances = Vec::new();
         for index in 0..part.instances {
             let instance = L::open(urls, contender.tuning).await?;
-            // One that fails has no part in the figures, but is seen in them.
+            // An error is ignored here: the figures will show it.
             let _ = instance.pair(&format!("{}:{}:{index}", part.name, part.first)).await;
             instance.settle().await;
             instances.push(instance);
@@ -70,7 +70,7 @@ impl<L: Library> Ready<L> {
         Ok(Self { instances, part: part.clone() })
     }
 
-    /// Contends from that moment on.
+    /// Contends from the moment `start` on.
     pub(crate) async fn go(self, start: u64) -> Result<Log> {
         let Self { instances, part } = self;
         let end = start + part.millis * 1_000_000;
@@ -110,7 +110,7 @@ impl Task {
             if now >= self.end {
                 break;
             }
-            // Who waits at the end stops waiting.
+            // A task that still waits at the end stops waiting.
             let left = Duration::from_nanos(self.end - now);
             let held = match timeout(left, library.acquire(&self.name)).await {
                 Ok(Ok(held)) => held,
@@ -129,7 +129,7 @@ impl Task {
                 sleep(Duration::from_millis(self.held)).await;
             }
             log.holds.push(Hold { task: self.number, asked, taken, given: clock::now() });
-            // A lock that is lost by then is seen as two holders at a time.
+            // A lock that is lost by then appears as two holders at the same time.
             let _ = library.release(held).await;
             asked = clock::now();
         }
@@ -137,7 +137,7 @@ impl Task {
     }
 }
 
-/// A child's life: ready, told when to begin, done.
+/// Runs a child: reports that it is ready, learns when to begin, and reports its log.
 pub(crate) async fn child(who: &Who, part: &Part) -> Result<()> {
     let contender = who.contender();
     with_library!(contender.kind, L => {
@@ -145,7 +145,7 @@ pub(crate) async fn child(who: &Who, part: &Part) -> Result<()> {
         println!("{}", serde_json::to_string(&Word::Ready)?);
         let mut start = String::new();
         BufReader::new(tokio::io::stdin()).read_line(&mut start).await?;
-        let log = ready.go(start.trim().parse().context("not told when to begin")?).await?;
+        let log = ready.go(start.trim().parse().context("no time to begin at")?).await?;
         println!("{}", serde_json::to_string(&Word::Done(log))?);
     });
     Ok(())
@@ -161,7 +161,7 @@ struct Member {
 }
 
 impl Crowd {
-    /// Starts so many processes, each with the same part but for the numbers of its tasks.
+    /// Starts a number of processes, each with the same part except for the numbers of its tasks.
     pub(crate) async fn gather(count: usize, urls: &[String], contender: Contender, part: &Part) -> Result<Self> {
         let mut members = Vec::new();
         for number in 0..count {
@@ -169,12 +169,12 @@ impl Crowd {
             members.push(Member::start(urls, contender, &Part { first, ..part.clone() })?);
         }
         for member in &mut members {
-            ensure!(matches!(member.hear(PATIENCE).await?, Word::Ready), "a child is done before it began");
+            ensure!(matches!(member.hear(PATIENCE).await?, Word::Ready), "a child process ended before it began");
         }
         Ok(Self(members))
     }
 
-    /// Lets all begin at one moment, and merges what they have written down.
+    /// Lets all of them begin at the same moment, and merges their logs.
     pub(crate) async fn contend(mut self, part: &Part) -> Result<Log> {
         let start = clock::now() + 50_000_000;
         for member in &mut self.0 {
@@ -183,12 +183,12 @@ impl Crowd {
         let mut all = Log::default();
         for member in &mut self.0 {
             let Word::Done(log) = member.hear(Duration::from_millis(part.millis) + PATIENCE).await? else {
-                anyhow::bail!("a child is ready twice");
+                anyhow::bail!("a child process was ready twice");
             };
             all.merge(log);
         }
         for member in &mut self.0 {
-            timeout(PATIENCE, member.child.wait()).await.context("a child does not end")??;
+            timeout(PATIENCE, member.child.wait()).await.context("a child process does not end")??;
         }
         Ok(all)
     }
@@ -207,8 +207,8 @@ impl Member {
 
     async fn hear(&mut self, patience: Duration) -> Result<Word> {
         let mut line = String::new();
-        timeout(patience, self.stdout.read_line(&mut line)).await.context("a child says nothing")??;
-        serde_json::from_str(&line).context("a child has failed")
+        timeout(patience, self.stdout.read_line(&mut line)).await.context("a child process prints nothing")??;
+        serde_json::from_str(&line).context("a child process failed")
     }
 }
 

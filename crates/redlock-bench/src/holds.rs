@@ -1,4 +1,4 @@
-//! Who held the lock when: owner changes, waits and fairness, from what tasks of any number of processes wrote down.
+//! The log of holds: hand-offs, waits and fairness, from the records of tasks in any number of processes.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +12,19 @@ use crate::{
 pub(crate) struct Hold {
     /// Unique among all processes.
     pub(crate) task: usize,
-    /// When it first asked for this lock, whatever calls gave up since.
+    /// When it first requested this lock, including calls that failed since.
     pub(crate) asked: u64,
-    /// After the call that took it had returned.
+    /// After the call that acquired it had returned.
     pub(crate) taken: u64,
-    /// Before the call that gave it back.
+    /// Before the call that released it.
     pub(crate) given: u64,
 }
 
-/// What tasks wrote down.
+/// The records of tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Log {
     pub(crate) holds: Vec<Hold>,
-    /// How long those had waited who were still waiting at the end.
+    /// How long the tasks had waited that were still waiting at the end.
     pub(crate) waiting: Vec<u64>,
     /// Calls that ended without the lock.
     pub(crate) give_ups: u64,
@@ -37,7 +37,7 @@ impl Log {
         self.give_ups += other.give_ups;
     }
 
-    /// All figures of a slice that lasted so many seconds, with so many tasks.
+    /// Returns all figures of a slice with this many tasks and seconds.
     pub(crate) fn figures(&self, tasks: usize, seconds: f64) -> Slice {
         let mut waits: Vec<u64> = self.holds.iter().map(|hold| hold.taken - hold.asked).collect();
         waits.extend(&self.waiting);
@@ -55,13 +55,13 @@ impl Log {
         figures
     }
 
-    /// How often the lock went from one task to another.
+    /// Returns how often the lock went from one task to another.
     pub(crate) fn hand_offs(&self) -> usize {
         let holds = self.in_order();
         holds.iter().zip(holds.iter().skip(1)).filter(|(one, next)| one.task != next.task).count()
     }
 
-    /// How many holds began while another lasted. Must be none.
+    /// Returns how many holds began during another one. Must be zero.
     pub(crate) fn overlaps(&self) -> usize {
         let mut last = 0;
         let mut overlaps = 0;
@@ -99,29 +99,29 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_takes_its_own_lock_again_hands_nothing_off() {
+    fn a_task_that_acquires_its_own_lock_again_is_no_hand_off() {
         assert_eq!(log(&[(0, 1, 2), (0, 3, 4), (0, 5, 6)]).hand_offs(), 0);
         assert_eq!(log(&[(0, 1, 2), (1, 3, 4), (1, 5, 6), (0, 7, 8)]).hand_offs(), 2);
         assert_eq!(log(&[]).hand_offs(), 0);
     }
 
     #[test]
-    fn logs_of_processes_are_merged_by_the_time() {
+    fn logs_of_processes_are_merged_by_time() {
         let mut all = log(&[(0, 1, 2), (0, 5, 6)]);
         all.merge(log(&[(1, 3, 4), (1, 7, 8)]));
         assert_eq!((all.hand_offs(), all.overlaps()), (3, 0));
     }
 
     #[test]
-    fn two_holders_at_a_time_are_found() {
+    fn two_holders_at_the_same_time_are_found() {
         assert_eq!(log(&[(0, 1, 5), (1, 5, 6)]).overlaps(), 0);
         assert_eq!(log(&[(0, 1, 5), (1, 4, 6)]).overlaps(), 1);
-        // Also behind one that had begun later and ended sooner.
+        // Also after a hold that had begun later and ended sooner.
         assert_eq!(log(&[(0, 1, 100), (1, 2, 3), (2, 50, 60)]).overlaps(), 2);
     }
 
     #[test]
-    fn who_still_waits_counts_and_who_has_nothing_makes_it_unfair() {
+    fn a_task_that_still_waits_counts_and_a_task_without_a_lock_makes_it_unfair() {
         let mut log = log(&[(0, 1_000_001, 1_000_002)]);
         log.waiting.push(9_000_000);
         let figures = log.figures(2, 0.5);

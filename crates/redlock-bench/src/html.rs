@@ -1,4 +1,4 @@
-//! The report: one page that holds all it needs, for somebody who has never seen this project.
+//! The report: one self-contained page, for readers who have never seen this project.
 
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ svg .small{font-size:11.5px;fill:var(--soft)}\
 rect{stroke-width:0}.variant{fill-opacity:.55}.line{fill:none!important;stroke-width:2.2}\
 details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}";
 
-/// The whole page.
+/// Returns the whole page.
 pub(crate) fn page(results: &Results) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
@@ -60,15 +60,15 @@ fn head(html: &mut String, results: &Results) {
     let _ = write!(
         html,
         "<h1>Redlock: how fast</h1>\n\
-         <p>A distributed lock is taken on several independent Redis servers, and is held when a majority \
+         <p>A distributed lock is acquired on several independent Redis servers, and is held when a majority \
          has granted it. Measured side by side: this library over its two Redis clients (<i>ours</i>), the \
          two Redlock libraries on crates.io (<i>rslock</i>, and <i>redlock</i>, which blocks its thread), \
          and the <i>floor</i>: the bare commands that a lock needs, sent with the same client and nothing \
          around them.</p>\n\
          <p>Contenders took turns in rounds, each round in another order. A number is the median over the \
-         rounds; a thin line over a bar goes from the least to the greatest round. Ratios are taken within \
-         each round, and of them the median. µs are millionths of a second. Times depend on the machine and \
-         on what else it did; ratios do so much less.</p>\n<dl class=\"facts\">"
+         rounds; a thin line over a bar goes from the least to the greatest round. Ratios are computed within \
+         each round, and their median is shown. µs are millionths of a second. Times depend on the machine \
+         and on its other work; ratios depend on them much less.</p>\n<dl class=\"facts\">"
     );
     for (name, fact) in &results.facts {
         let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", Text(name), Text(fact));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_holds_all_it_needs() {
+    fn the_page_is_self_contained() {
         let page = page(&results());
         for outside in ["http://", "https://", "src=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");

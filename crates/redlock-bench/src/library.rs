@@ -1,11 +1,11 @@
-//! What every contender can do: take the lock with a name, and give it back.
+//! The interface of every contender: acquires the lock with a name, and releases it.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-/// For how long locks are taken. No lock of a bench comes near its end unless it is left behind.
+/// The TTL of all locks. No lock of a bench comes near its end unless it is left behind.
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 
 /// How a library is set up.
@@ -13,7 +13,7 @@ pub(crate) const TTL: Duration = Duration::from_secs(10);
 pub(crate) enum Tuning {
     /// As its own constructor makes it.
     Defaults,
-    /// For a lock that many want: asks again after some 3 ms, a minute long.
+    /// For a lock that many tasks want: asks again after about 3 ms, for a minute.
     Impatient,
     /// Its defaults, and a timeout of a minute.
     Patient,
@@ -23,24 +23,24 @@ pub(crate) enum Tuning {
 
 /// A library, or the bare commands, over some nodes. Clones share it.
 pub(crate) trait Library: Clone + Send + Sync + 'static {
-    /// A lock that is held.
+    /// A held lock.
     type Held: Send + 'static;
 
-    /// Connects, or gets ready to.
+    /// Connects, or prepares to.
     fn open(urls: &[String], tuning: Tuning) -> impl Future<Output = Result<Self>> + Send;
 
-    /// One call to the library: the lock, or why it gave up.
+    /// Makes one call to the library. Returns the lock, or why the call failed.
     fn acquire(&self, name: &str) -> impl Future<Output = Result<Self::Held, String>> + Send;
 
-    /// Returns when the library says that it is given back.
+    /// Returns when the library reports that the lock is released.
     fn release(&self, held: Self::Held) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Waits, bounded, for what the library still does in the background.
+    /// Waits, with a limit, for the work that the library still does in the background.
     fn settle(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// Takes the lock and gives it back.
+    /// Acquires the lock and releases it.
     fn pair(&self, name: &str) -> impl Future<Output = Result<(), String>> + Send {
         async move {
             let held = self.acquire(name).await?;

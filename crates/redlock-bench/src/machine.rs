@@ -1,11 +1,11 @@
-//! What the figures are of: the machine, and the versions of the libraries.
+//! The machine and the versions of the libraries, to which the figures belong.
 
 use std::{
     fs, thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The model of the CPU, and how many there are.
+/// Returns the model of the CPU, and how many there are.
 pub(crate) fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -20,14 +20,14 @@ pub(crate) fn kernel() -> String {
     if kernel.trim().is_empty() { "unknown".to_owned() } else { kernel }
 }
 
-/// Today, in UTC: `2026-01-31`.
+/// Returns today's date in UTC: `2026-01-31`.
 pub(crate) fn date() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = civil(now.as_secs() / 86_400);
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// Those that take part, and what they are built on, as they are locked.
+/// Returns the contenders and the crates that they are built on, with their versions from the lock file.
 pub(crate) fn libraries() -> String {
     const NAMES: [&str; 5] = ["redis", "fred", "tokio", "rslock", "redlock"];
     let locked =
@@ -41,7 +41,7 @@ fn versions<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
     after.filter_map(|(_, line)| Some(line.strip_prefix("version = \"")?.trim_end_matches('"'))).collect()
 }
 
-/// Year, month and day of so many days after 1970-01-01.
+/// Converts days after 1970-01-01 to year, month and day.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_those_that_are_locked() {
+    fn versions_come_from_the_lock_file() {
         let lock = "[[package]]\nname = \"redis\"\nversion = \"0.23.5\"\n\n[[package]]\nname = \"redis\"\n\
                     version = \"1.8.1\"\n\n[[package]]\nname = \"redis-protocol\"\nversion = \"6.0.0\"\n";
         assert_eq!(versions(lock, "redis"), ["0.23.5", "1.8.1"]);

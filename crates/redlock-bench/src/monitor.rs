@@ -1,4 +1,4 @@
-//! Counting what clients send to a server, apart from what their scripts do there.
+//! Counts what clients send to a server, separately from what their scripts do there.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-/// What a server tells of each command that it is sent, while it is asked.
+/// A stream in which a server reports each command that it receives.
 pub(crate) struct Monitor(TcpStream);
 
 impl Monitor {
@@ -22,12 +22,12 @@ impl Monitor {
         Ok(Self(stream))
     }
 
-    /// How many requests clients have sent since, and how many commands were carried out for them, those within
-    /// scripts included.
+    /// Returns how many requests clients have sent since, and how many commands were executed for them, including those
+    /// within scripts.
     pub(crate) async fn heard(self) -> Result<(usize, usize)> {
         let mut lines = BufReader::new(self.0).split(b'\n');
         let (mut requests, mut commands) = (0, 0);
-        // What was said last is on its way: a pause is the end.
+        // The last reports are still on their way: a pause is the end.
         while let Ok(Ok(Some(line))) = timeout(Duration::from_millis(150), lines.next_segment()).await {
             commands += 1;
             requests += usize::from(is_request(&String::from_utf8_lossy(&line)));
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_script_does_is_no_request() {
+    fn commands_within_a_script_are_no_requests() {
         assert!(is_request("+1700000000.1 [0 127.0.0.1:5000] \"EVALSHA\" \"abc\" \"1\" \"r\" \"t\"\r"));
         assert!(!is_request("+1700000000.2 [0 lua] \"GET\" \"r\"\r"));
         assert!(!is_request("garbage"));

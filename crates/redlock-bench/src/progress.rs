@@ -1,14 +1,14 @@
-//! How far a run is, on standard error.
+//! The progress of a run, on standard error.
 
 use std::{
     io::{IsTerminal as _, Write as _, stderr},
     time::{Duration, Instant},
 };
 
-/// A line that is kept up to date on a terminal; elsewhere a new one every 15 seconds.
+/// A line that is updated on a terminal; elsewhere a new one every 15 seconds.
 pub(crate) struct Progress {
     start: Instant,
-    /// Seconds that were planned for what is done, and for all.
+    /// The planned seconds of the finished work, and of all work.
     done: f64,
     planned: f64,
     told: Option<Instant>,
@@ -21,7 +21,7 @@ impl Progress {
         Self { start: Instant::now(), done: 0.0, planned, told: None, lives: stderr().is_terminal() }
     }
 
-    /// Says what is being done now.
+    /// Shows what is being done now.
     pub(crate) fn now(&mut self, what: &str) {
         let often = if self.lives { Duration::from_millis(200) } else { Duration::from_secs(15) };
         if self.told.is_some_and(|told| told.elapsed() < often) {
@@ -34,12 +34,12 @@ impl Progress {
         let _ = out.flush();
     }
 
-    /// So much of the plan is over.
+    /// Counts this part of the plan as finished.
     pub(crate) fn done(&mut self, planned: Duration) {
         self.done += planned.as_secs_f64();
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(crate) fn end(&self) {
         if self.lives {
             let _ = write!(stderr(), "\r\x1b[K");
@@ -50,7 +50,7 @@ impl Progress {
         (self.done / self.planned).min(1.0)
     }
 
-    /// The plan at first, later what it took so far.
+    /// Estimates the remaining time: by the plan at first, and later by the time taken so far.
     fn left(&self) -> Duration {
         let taken = self.start.elapsed().as_secs_f64();
         let pace = (taken + 5.0) / (self.done + 5.0);
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_left_is_told_in_words() {
+    fn the_remaining_time_is_shown_in_words() {
         assert_eq!(left(Duration::from_secs(7)), "about 10 s left");
         assert_eq!(left(Duration::from_secs(150)), "about 3 min left");
     }

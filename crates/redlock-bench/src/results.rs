@@ -1,4 +1,4 @@
-//! What was measured, as data: what the table, the report and `results.json` are made of.
+//! The measurements as plain data, from which the table, the report and `results.json` are made.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
 /// Numbers of one slice, by the metric's key.
 pub(crate) type Slice = BTreeMap<&'static str, f64>;
 
-/// All of a run.
+/// All results of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     pub(crate) facts: Vec<(String, String)>,
@@ -24,7 +24,7 @@ pub(crate) struct Results {
 pub(crate) struct Section {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// What is done and what the figure means, for somebody who has never seen this.
+    /// The description of the work and of the figure, for readers who have never seen this.
     pub(crate) what: &'static str,
     pub(crate) tables: Vec<Table>,
     pub(crate) targets: Vec<Target>,
@@ -37,18 +37,18 @@ pub(crate) struct Table {
     pub(crate) title: String,
     pub(crate) metrics: Vec<Metric>,
     pub(crate) rows: Vec<Row>,
-    /// The metric by which a contender is compared with its floor, and the head of that column.
+    /// The metric by which a contender is compared with its floor, and the heading of that column.
     pub(crate) ratio: Option<(&'static str, &'static str)>,
     pub(crate) plot: Plot,
 }
 
-/// What is drawn of a table.
+/// The plot of a table.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Plot {
     /// Bars, one chart for each of these metrics.
     Bars(Vec<&'static str>),
-    /// One line for each contender, over all metrics: the axis is named so.
+    /// One line for each contender, over all metrics, with this name of the axis.
     Lines(&'static str),
     None,
 }
@@ -66,24 +66,24 @@ pub(crate) struct Metric {
 pub(crate) enum Better {
     Lower,
     Higher,
-    /// Only told.
+    /// Only shown.
     Neither,
 }
 
-/// One contender's slices.
+/// The slices of one contender.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) side: Side,
-    /// The name of the row that is this one's floor.
+    /// The name of the row that is the floor of this one.
     pub(crate) floor: Option<String>,
-    /// One of each round; none where it took no part, or has no such number.
+    /// One number for each round; `None` if it took no part or has no such number.
     pub(crate) slices: BTreeMap<&'static str, Vec<Option<f64>>>,
     /// Why numbers are missing.
     pub(crate) note: Option<String>,
 }
 
-/// What the library is meant to reach.
+/// A target of the library.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Target {
     pub(crate) what: String,
@@ -118,12 +118,12 @@ impl Table {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// How many times the floor of its client a contender takes: of each round, and of these the median.
+    /// Returns how many times its client's floor a contender takes: the median of the ratios of all rounds.
     pub(crate) fn times_floor(&self, row: &Row, key: &str) -> Option<f64> {
         row.times(self.row(row.floor.as_ref()?)?, key)
     }
 
-    /// The figure of each row on a side.
+    /// Returns the figure of each row on a side.
     pub(crate) fn of_side(&self, side: Side, key: &str) -> Vec<(&Row, f64)> {
         let rows = self.rows.iter().filter(|row| row.side == side);
         rows.filter_map(|row| Some((row, row.median(key)?))).collect()
@@ -148,23 +148,23 @@ impl Row {
         }
     }
 
-    /// The median over all rounds.
+    /// Returns the median over all rounds.
     pub(crate) fn median(&self, key: &str) -> Option<f64> {
         median(self.slices.get(key)?.iter().flatten().copied().collect())
     }
 
-    /// The sum over all rounds.
+    /// Returns the sum over all rounds.
     pub(crate) fn sum(&self, key: &str) -> Option<f64> {
         self.slices.get(key).map(|numbers| numbers.iter().flatten().sum())
     }
 
-    /// The least and the greatest of all rounds.
+    /// Returns the least and the greatest of all rounds.
     pub(crate) fn range(&self, key: &str) -> Option<(f64, f64)> {
         let all = || self.slices.get(key).into_iter().flatten().flatten().copied();
         Some((all().min_by(f64::total_cmp)?, all().max_by(f64::total_cmp)?))
     }
 
-    /// How many times the other's: of each round, and of these the median.
+    /// Returns the ratio to the other row: the median of the ratios of all rounds.
     pub(crate) fn times(&self, other: &Self, key: &str) -> Option<f64> {
         let pairs = self.slices.get(key)?.iter().zip(other.slices.get(key)?);
         median(pairs.filter_map(|(own, other)| Some((*own)? / (*other)?)).collect())
@@ -172,7 +172,7 @@ impl Row {
 }
 
 impl Target {
-    /// A number that must not be above a limit.
+    /// Returns a target for a number that must not be above a limit.
     pub(crate) fn at_most(what: impl Into<String>, measured: f64, limit: f64, unit: &str) -> Self {
         Self {
             what: what.into(),
@@ -182,7 +182,7 @@ impl Target {
         }
     }
 
-    /// Something that must be so.
+    /// Returns a target for an exact number.
     pub(crate) fn exactly(what: impl Into<String>, measured: f64, wanted: f64) -> Self {
         Self {
             what: what.into(),
@@ -192,7 +192,7 @@ impl Target {
         }
     }
 
-    /// A number that must not be below a limit.
+    /// Returns a target for a number that must not be below a limit.
     pub(crate) fn at_least(what: impl Into<String>, measured: f64, limit: f64, unit: &str) -> Self {
         Self {
             what: what.into(),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_a_number_has_no_part_in_the_ratio() {
+    fn a_round_without_a_number_is_left_out_of_the_ratio() {
         let mut table = table();
         table.rows[0].add(1, Slice::from([("p50", 20.0)]));
         table.rows[1].add(0, Slice::from([("p50", 1.0)]));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_says_what_was_wanted() {
+    fn a_target_shows_its_limit() {
         let target = Target::at_most("ours", 1.2, 1.1, " x");
         assert!(!target.met && target.wanted == "at most 1.1 x" && target.measured == "1.20 x");
         assert!(Target::at_least("ours", 0.995, 0.99, "").met);

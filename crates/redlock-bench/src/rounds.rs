@@ -1,4 +1,4 @@
-//! Rounds: in each, every contender has a slice, by turns and each round in another order.
+//! Rounds: in each, every contender has one slice, in another order each round.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::{
     results::{Row, Slice, Table},
 };
 
-/// What came of a slice.
+/// The outcome of a slice.
 pub(crate) enum Outcome {
     Numbers(Slice),
-    /// It is not asked again: there is nothing to measure, and this is why.
+    /// There is nothing to measure, for this reason. The contender gets no more slices.
     Nothing(String),
 }
 
-/// How many rounds, and how long a slice is meant to take with all that is around it.
+/// How many rounds there are, and how long a slice takes including its overhead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounds {
     pub(crate) count: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// How long all will take.
+    /// Returns how long all of them will take.
     pub(crate) fn planned(self, contenders: usize) -> Duration {
         self.slice * u32::try_from(self.count * contenders).unwrap_or(u32::MAX)
     }
@@ -66,7 +66,7 @@ async fn play_one<C>(
     Ok(())
 }
 
-/// Everybody is first, last and behind everybody else in turns.
+/// Returns the order in a round: over the rounds, every contender is first, last and after every other one.
 fn order(count: usize, round: usize) -> Vec<usize> {
     let turned = |index: usize| (index + round) % count.max(1);
     let mut order: Vec<usize> = (0..count).map(turned).collect();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_is_another_in_each_round() {
+    fn the_order_changes_in_each_round() {
         assert_eq!(order(3, 0), [0, 1, 2]);
         assert_eq!(order(3, 1), [0, 2, 1]);
         assert_eq!(order(3, 2), [2, 0, 1]);

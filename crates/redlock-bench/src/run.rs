@@ -1,4 +1,4 @@
-//! A run: the servers, the workloads that were asked for, and what is told of them.
+//! A run: the servers, the selected workloads, and their report.
 
 use std::{env, fs};
 
@@ -16,7 +16,7 @@ use crate::{
     workloads::{Run, count_instructions},
 };
 
-/// Does what the command line asks for.
+/// Does what the command line requests.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.list {
         for workload in Workload::value_variants() {
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let played =
         runtime.block_on(async { if args.instructions { count_instructions().await } else { play(args).await } });
-    // A thread that waits for a server in a library without a way to end it is not waited for.
+    // Do not wait for a thread that waits for a server in a library that cannot be stopped.
     runtime.shutdown_background();
     played
 }
@@ -75,7 +75,7 @@ async fn facts(stage: &Stage) -> Result<Vec<(String, String)>> {
     Ok(facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect())
 }
 
-/// As a person would type it: where the report goes is no part of it.
+/// Returns the command as a person would type it, without the folder for the report.
 fn command(words: impl Iterator<Item = String>) -> String {
     let mut command = "cargo xtask bench".to_owned();
     let mut is_folder = false;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_is_told_without_the_folder() {
+    fn the_command_is_shown_without_the_folder() {
         let told = |words: &[&str]| command(words.iter().map(|&word| word.to_owned()));
         assert_eq!(told(&["--quick", "--out", "/a/b", "--only", "W1"]), "cargo xtask bench --quick --only W1");
         assert_eq!(told(&["--out=/a/b"]), "cargo xtask bench");

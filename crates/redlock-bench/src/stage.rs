@@ -1,14 +1,14 @@
-//! The servers of a run, and what they tell of themselves.
+//! The servers of a run, and what they report about themselves.
 
 use anyhow::{Context, Result};
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 
 use crate::monitor::Monitor;
 
-/// The most nodes of any workload.
+/// The greatest number of nodes of any workload.
 pub(crate) const MOST: usize = 9;
 
-/// Servers that stand until the run ends.
+/// Servers that run until the run ends.
 pub(crate) struct Stage {
     pub(crate) description: String,
     pub(crate) can_fail: bool,
@@ -16,7 +16,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// As many servers as the workloads need, with no persistence.
+    /// Starts as many servers as the workloads need, without persistence.
     pub(crate) async fn set(count: usize) -> Result<Self> {
         let from = Servers::from_env().await?;
         let servers = from.start(count, &ServerOptions::new()).await?;
@@ -31,7 +31,7 @@ impl Stage {
         Ok(self.servers(count)?.iter().map(Server::url).collect())
     }
 
-    /// What the first server says of itself: `redis 7.0.15`.
+    /// Returns the name and version that the first server reports: `redis 7.0.15`.
     pub(crate) async fn version(&self) -> Result<String> {
         let server = self.servers(1)?.first().context("no server")?;
         let info = server.command(&["INFO", "server"]).await?.text().unwrap_or_default();
@@ -43,18 +43,18 @@ impl Stage {
         })
     }
 
-    /// How many commands the first so many servers have carried out, those within scripts included.
+    /// Returns how many commands the first `count` servers have executed, including those within scripts.
     pub(crate) async fn commands(&self, count: usize) -> Result<u64> {
         let mut sum = 0;
         for server in self.servers(count)? {
             let info = server.command(&["INFO", "stats"]).await?.text().unwrap_or_default();
             let field = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-            sum += field.context("INFO tells no total_commands_processed")?.trim().parse::<u64>()?;
+            sum += field.context("INFO contains no total_commands_processed")?.trim().parse::<u64>()?;
         }
         Ok(sum)
     }
 
-    /// Listens to the first so many servers.
+    /// Monitors the first `count` servers.
     pub(crate) async fn monitor(&self, count: usize) -> Result<Vec<Monitor>> {
         let mut monitors = Vec::new();
         for server in self.servers(count)? {

@@ -1,6 +1,6 @@
-//! Plain numbers from many: medians, percentiles, fairness.
+//! Single numbers from many: medians, percentiles, fairness.
 
-/// The median, of the two in the middle the mean. None of nothing.
+/// Returns the median, or the mean of the two values in the middle. `None` for no values.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -12,14 +12,15 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// The value that so many percent of all do not exceed. None of nothing.
+/// Returns the value that this many percent of all do not exceed. `None` for no values.
 pub(crate) fn percentile(values: &mut [u64], percent: f64) -> Option<u64> {
     values.sort_unstable();
     let rank = (values.len() as f64 * percent / 100.0).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied()
 }
 
-/// Jain's index of fairness: 1 if all have got the same, 1/n if one has got all. None if nobody has got anything.
+/// Returns Jain's index of fairness: 1 if all have the same share, 1/n if one has everything. `None` if all shares are
+/// zero.
 pub(crate) fn jain(shares: &[u64]) -> Option<f64> {
     let sum: f64 = shares.iter().map(|&share| share as f64).sum();
     let squares: f64 = shares.iter().map(|&share| (share as f64).powi(2)).sum();
@@ -39,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_the_least_value_that_so_many_do_not_exceed() {
+    fn a_percentile_is_the_least_value_that_the_given_share_does_not_exceed() {
         let mut hundred: Vec<u64> = (1..=100).rev().collect();
         assert_eq!(percentile(&mut hundred, 50.0), Some(50));
         assert_eq!(percentile(&mut hundred, 99.0), Some(99));
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn fairness_is_one_for_equals_and_the_share_of_one_who_has_all() {
+    fn fairness_is_one_for_equal_shares_and_one_nth_if_one_has_all() {
         assert_eq!(jain(&[5, 5, 5, 5]), Some(1.0));
         assert_eq!(jain(&[8, 0, 0, 0]), Some(0.25));
         assert_eq!(jain(&[0, 0]), None);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::results::{Metric, Row, Section, Table};
 
-/// All tables of a workload and what is to be said of them.
+/// Prints all tables of a workload, with its notes and targets.
 pub(crate) fn text(section: &Section) -> String {
     let mut text = format!("{} {}\n{}\n", section.id, section.title, wrapped(section.what, 118));
     for table in &section.tables {
@@ -45,7 +45,7 @@ fn rendered(table: &Table) -> String {
     text
 }
 
-/// The head and all rows. A column without a number is left out.
+/// Returns the heading and all rows. Leaves out columns without a number.
 pub(crate) fn cells(table: &Table) -> Vec<Vec<String>> {
     let head = |metric: &Metric| {
         if metric.unit.is_empty() { metric.name.to_owned() } else { format!("{}, {}", metric.name, metric.unit) }
@@ -68,7 +68,7 @@ fn ratio(table: &Table, row: &Row, key: &str) -> String {
     table.times_floor(row, key).map_or_else(|| "-".to_owned(), |times| format!("{times:.2}"))
 }
 
-/// Three digits or so, thousands apart.
+/// Prints about three digits, with thousands separated.
 pub(crate) fn number(number: Option<f64>) -> String {
     let Some(number) = number else { return "-".to_owned() };
     match number.abs() {

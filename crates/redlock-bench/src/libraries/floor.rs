@@ -1,7 +1,7 @@
 //! The floor: what a client needs for the bare commands of a lock, with nothing around them.
 //!
-//! `SET NX PX` to all nodes at once, done at quorum; the compare-and-delete script to all, done at quorum. What comes
-//! late is driven to its end in a task. No ttl is watched, no error is told, no node is given up.
+//! `SET NX PX` to all nodes at once, done at quorum; the compare-and-delete script to all, done at quorum. A task
+//! finishes the late requests. It checks no TTL, reports no error, and abandons no node.
 
 use std::{
     process,
@@ -21,12 +21,12 @@ use crate::library::{Library, Tuning};
 pub(super) const COMPARE_AND_DELETE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// As the peers pause when they are set up for a lock that many want.
+/// The same pause as that of the peers when they are set up for a lock that many tasks want.
 const PAUSE: Duration = Duration::from_millis(3);
 
-/// One connection to one node. A node that cannot be reached says no.
+/// One connection to one node. A node that cannot be reached counts as a refusal.
 pub(crate) trait BareNode: Clone + Send + Sync + Sized + 'static {
-    /// A command as it goes to all nodes.
+    /// A command that is sent to all nodes.
     type Command: Clone + Send + Sync + 'static;
 
     fn connect(url: &str) -> impl Future<Output = Result<Self>> + Send;
@@ -35,7 +35,7 @@ pub(crate) trait BareNode: Clone + Send + Sync + Sized + 'static {
 
     fn delete(name: &str, token: &str) -> Self::Command;
 
-    /// Whether the node says yes: `OK` or 1.
+    /// Whether the node agrees: it answers `OK` or 1.
     fn ask(&self, command: Self::Command) -> impl Future<Output = bool> + Send + 'static;
 }
 
@@ -83,7 +83,7 @@ impl<N: BareNode> Library for Floor<N> {
 }
 
 impl<N: BareNode> Floor<N> {
-    /// Whether a quorum says yes. Returns as soon as that is certain.
+    /// Whether a quorum agrees. Returns as soon as that is certain.
     async fn ask_all(&self, command: &N::Command) -> bool {
         let mut pending: FuturesUnordered<_> = self.nodes.iter().map(|node| node.ask(command.clone())).collect();
         let (mut yes, mut no) = (0, 0);
@@ -101,7 +101,7 @@ impl<N: BareNode> Floor<N> {
     }
 }
 
-/// Another one for each lock, of the usual length.
+/// Returns a new token for each lock, with the usual length.
 fn token() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{:020x}{:020x}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

@@ -25,7 +25,7 @@ struct Connected(Client);
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        // fred's task keeps the connection for as long as nobody says so.
+        // fred's task keeps the connection until it receives a quit.
         let client = self.0.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { client.quit().await });

@@ -38,7 +38,7 @@ impl BareNode for RedisRsNode {
     }
 }
 
-/// What a node calls the script.
+/// Returns the hash by which a node knows the script.
 pub(super) fn sha1() -> &'static str {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(COMPARE_AND_DELETE)).get_hash()

@@ -1,4 +1,4 @@
-//! The contenders' libraries, each behind the one trait.
+//! The contenders' libraries, each behind the same trait.
 
 mod ours;
 

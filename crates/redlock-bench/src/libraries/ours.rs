@@ -56,12 +56,12 @@ impl<B: Backend> Library for Ours<B> {
     }
 
     async fn settle(&self) {
-        // What is still on its way then ends by itself.
+        // Requests that are still in flight then end by themselves.
         let _ = self.redlock.close().await;
     }
 }
 
-/// What a user would write.
+/// The options that a user would set.
 pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
     const MINUTE: Duration = Duration::from_secs(60);
     let options = AcquireOptions::new(TTL);

@@ -1,4 +1,5 @@
-//! redlock, the blocking Redlock library on crates.io: on tokio's threads for that, as async code has to.
+//! redlock, the blocking Redlock library on crates.io: on Tokio's threads for blocking calls, as async code has to use
+//! it.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::library::{Library, TTL, Tuning};
 #[derive(Clone)]
 pub(crate) struct RedlockCratesIo(Arc<RedLock>);
 
-/// Its own lock borrows.
+/// Its own lock type borrows.
 pub(crate) struct Held {
     resource: Vec<u8>,
     val: Vec<u8>,
@@ -24,7 +25,7 @@ impl Library for RedlockCratesIo {
     async fn open(urls: &[String], tuning: Tuning) -> Result<Self> {
         let mut manager = RedLock::new(urls.iter().map(String::as_str).collect());
         if tuning == Tuning::Impatient {
-            // It cannot be cancelled, so not for a minute.
+            // It cannot be canceled, so it does not retry for a minute.
             manager.set_retry(300, 3);
         }
         Ok(Self(Arc::new(manager)))

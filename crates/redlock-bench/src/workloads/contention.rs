@@ -57,7 +57,8 @@ impl Place {
         if self == Self::FourProcesses { 4 } else { 1 }
     }
 
-    /// Hand-offs against the best peer, and the waits against those of the best with defaults.
+    /// Returns the limits for the hand-offs relative to the best peer, and for the waits relative to those of the best
+    /// peer with defaults.
     fn limits(self) -> (f64, f64) {
         if self == Self::OneInstance { (3.0, 0.1) } else { (2.0, 0.25) }
     }
@@ -99,19 +100,19 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     let mut section = Section {
         id: "W3",
         title: "A lock that sixteen tasks want",
-        what: "Sixteen tasks take one lock on three nodes and give it back, over and over, for as long as a slice \
-               lasts. A hand-off is a change of owner: a task that takes its own lock again hands nothing over, \
-               so acquisitions per second say little. A wait lasts from the first asking to the lock, whatever \
-               calls gave up meanwhile; who still waits at the end counts with what it has waited, so no wait is \
-               longer than a slice. Jain's index is 1 if all tasks got the lock equally often. Commands are what \
-               the three servers have carried out by acquisition, those within scripts included; requests are the \
-               part of them that clients have sent, as MONITOR tells in a slice of its own. Give-ups are calls \
-               that ended without the lock. With \"3 ms\" a library is set up to ask again after some 3 ms.",
+        what: "Sixteen tasks acquire one lock on three nodes and release it, over and over, until the end of a slice. \
+               A hand-off is a change of owner. A task that acquires its own lock again is no hand-off, so \
+               acquisitions per second say little. A wait lasts from the first request to the lock, including calls \
+               that gave up meanwhile. A task that still waits at the end counts with its time so far, so no wait is \
+               longer than a slice. Jain's index is 1 if all tasks got the lock equally often. Commands are those that \
+               the three servers have executed per acquisition, including those within scripts. Requests are the part \
+               of them that clients have sent, as MONITOR shows in a separate slice. Give-ups are calls that ended \
+               without the lock. With \"3 ms\", a library is set up to ask again after about 3 ms.",
         tables: Vec::new(),
         targets: Vec::new(),
         notes: vec![
-            "redlock blocks its thread, so it runs on tokio's threads for that. A call of its own cannot be ended: what it \
-             still sends after a slice counts among its commands."
+            "redlock blocks its thread, so it runs on Tokio's threads for blocking calls. Its calls cannot be stopped: \
+             the commands that they still send after a slice are counted, too."
                 .to_owned(),
         ],
     };
@@ -148,14 +149,14 @@ fn figures(log: &Log, commands: u64, slice: Duration) -> Outcome {
     Outcome::Numbers(figures)
 }
 
-/// A slice: who held the lock when, and how many commands the servers have carried out for it.
+/// Runs a slice. Returns the log of the holds, and how many commands the servers have executed for it.
 ///
-/// Each contender has processes of its own, also where one would do: a library whose calls cannot be ended would go on
-/// asking while the next is measured.
+/// Each contender has its own processes, even where one would be enough: a library whose calls cannot be stopped would
+/// continue to send requests while the next contender is measured.
 async fn contended(stage: &Stage, scene: Scene, contender: Contender, slice: Duration) -> Result<(Log, u64)> {
     let urls = stage.urls(NODES)?;
     let part = part(scene, slice);
-    // The reading itself is a command on each server, which the second one tells.
+    // The reading itself is a command on each server, which the second reading includes.
     let own = NODES as u64;
     let crowd = Crowd::gather(scene.place.processes(), &urls, contender, &part).await?;
     let before = stage.commands(NODES).await?;
@@ -163,7 +164,8 @@ async fn contended(stage: &Stage, scene: Scene, contender: Contender, slice: Dur
     Ok((log, stage.commands(NODES).await?.saturating_sub(before + own)))
 }
 
-/// What part of the commands are requests, in a slice that is not timed: to be listened to slows a server down.
+/// Measures which part of the commands are requests, in a slice that is not timed, since monitoring slows a server
+/// down.
 async fn share_of_requests(stage: &Stage, scene: Scene, contender: Contender) -> Result<Option<f64>> {
     let urls = stage.urls(NODES)?;
     let part = part(scene, Duration::from_millis(250));
@@ -179,7 +181,7 @@ async fn share_of_requests(stage: &Stage, scene: Scene, contender: Contender) ->
     Ok((commands > 0).then(|| requests as f64 / commands as f64))
 }
 
-/// The part of each process. Each slice has a name of its own: nothing of the one before is in its way.
+/// Returns the part of each process. Each slice has its own name, so that nothing of the one before is in its way.
 fn part(scene: Scene, slice: Duration) -> Part {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (instances, tasks) = match scene.place {
@@ -220,9 +222,13 @@ fn targets(scene: Scene, table: &Table) -> Vec<Target> {
             targets.push(Target::at_least(label(row, "Jain"), jain, 0.99, ""));
         }
         if let Some(commands) = row.median("commands").filter(|_| scene.place != Place::OneInstance) {
-            targets.push(Target::at_most(label(row, "commands by acquisition"), commands, 20.0, ""));
+            targets.push(Target::at_most(label(row, "commands per acquisition"), commands, 20.0, ""));
         }
-        targets.push(Target::exactly(label(row, "two holders at a time"), row.sum("overlaps").unwrap_or(0.0), 0.0));
+        targets.push(Target::exactly(
+            label(row, "two holders at the same time"),
+            row.sum("overlaps").unwrap_or(0.0),
+            0.0,
+        ));
     }
     targets
 }
@@ -233,7 +239,7 @@ mod tests {
     use crate::results::Slice;
 
     #[test]
-    fn defaults_are_held_against_the_best_of_the_peers() {
+    fn defaults_are_compared_with_the_best_of_the_peers() {
         let contenders = [
             Kind::OursRedisRs.with(Tuning::Defaults),
             Kind::Rslock.with(Tuning::Defaults),

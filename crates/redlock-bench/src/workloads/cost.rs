@@ -1,4 +1,4 @@
-//! W6: what a pair costs the process that takes the lock.
+//! W6: what an acquire and a release cost the process that makes them.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn planned(quick: bool) -> Duration {
     rounds(quick).planned(contenders(quick).len())
 }
 
-/// Counting takes its time.
+/// Counting takes time, so a quick run leaves some contenders out.
 fn contenders(quick: bool) -> Vec<Contender> {
     let mut all = Contender::all();
     all.retain(|contender| !quick || contender.kind.side() != Side::Peer);
@@ -53,14 +53,14 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     let slice = async |contender: &Contender| Ok(Outcome::Numbers(measured(*contender, &urls).await?));
     rounds.play(&mut table, &contenders, "W6", &mut run.progress, slice).await?;
     let missing: Vec<_> = ["valgrind", "strace"].into_iter().filter(|program| !is_installed(program)).collect();
-    let notes = missing.iter().map(|program| format!("Some is not measured: install {program}.")).collect();
+    let notes = missing.iter().map(|program| format!("Some figures are missing: install {program}.")).collect();
     Ok(Section {
         id: "W6",
         title: "What a pair costs",
-        what: "A process of one thread takes a free lock on three nodes and gives it back so many times, and \
-               twice as many times; the difference, by pair, so that its start does not count. CPU time is the \
-               process's own, the system's part included. Instructions (without the system's) and allocations are \
-               counted by valgrind's callgrind, system calls by strace.",
+        what: "A process with one thread acquires a free lock on three nodes and releases it a number of times, and \
+               then twice as many times. The figure is the difference per pair, so that the start of the process does \
+               not count. CPU time is that of the process, including the system's part. Instructions (without the \
+               system's) and allocations are counted by valgrind's callgrind, and system calls by strace.",
         targets: targets(&table),
         tables: vec![table],
         notes,

@@ -1,4 +1,4 @@
-//! W7: a counter that is protected by nothing but the lock.
+//! W7: a counter that only the lock protects.
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ const METRICS: [Metric; 4] = [
     Metric::new("seconds", "time", "s", Better::Lower),
 ];
 
-/// Longer, and a library is cut off.
+/// After this time a library is cut off.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn increments(quick: bool) -> u64 {
@@ -60,10 +60,11 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     let each = increments(run.quick);
     let mut section = Section {
         id: "W7",
-        title: "Does it exclude?",
-        what: "Fifty tasks read a number, let others run, and write it plus one, each time under the lock and \
-               under nothing else. A count below what is expected means two holders at a time. Everybody with \
-               defaults, ours with a timeout of a minute; a call that gives up is counted and made again.",
+        title: "Does the lock exclude others?",
+        what: "Fifty tasks read a number, let others run, and write it back plus one. Only the lock protects the \
+               number. A count below the expected one means that there were two holders at the same time. All \
+               contenders have their defaults, and ours have a timeout of a minute. A call that gives up is counted \
+               and repeated.",
         tables: Vec::new(),
         targets: Vec::new(),
         notes: Vec::new(),
@@ -112,7 +113,7 @@ async fn count(contender: Contender, urls: Vec<String>, instances: usize, each: 
     ])))
 }
 
-/// The count, and how many calls gave up.
+/// Returns the count, and how many calls failed.
 async fn all_tasks<L: Library>(libraries: &[L], each: u64) -> Result<(u64, u64)> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("counted:{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -128,7 +129,7 @@ async fn all_tasks<L: Library>(libraries: &[L], each: u64) -> Result<(u64, u64)>
                     give_ups += 1;
                     continue;
                 };
-                // Read and written apart: two at a time lose one of both.
+                // Read and write separately: of two at the same time, one increment is lost.
                 let read = number.load(Ordering::Relaxed);
                 yield_now().await;
                 number.store(read + 1, Ordering::Relaxed);

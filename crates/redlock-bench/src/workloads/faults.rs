@@ -1,4 +1,4 @@
-//! W4 and W5: a node of three is hung, or dead.
+//! W4 and W5: one node of three is hung, or dead.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const METRICS: [Metric; 7] = [
     Metric::new("failures", "failures", "", Better::Lower),
 ];
 
-/// What befalls a node.
+/// The fault of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Hung,
@@ -57,11 +57,11 @@ fn rounds(quick: bool) -> Rounds {
 }
 
 pub(super) fn planned(quick: bool) -> Duration {
-    // A library that hangs with the node takes all that is granted, once.
+    // A library that hangs with the node uses up the whole patience, once.
     rounds(quick).planned(contenders(quick).len()) + patience(quick)
 }
 
-/// One is known to hang with the node, which takes its time to see.
+/// One contender is known to hang with the node, and it takes time to see that.
 fn contenders(quick: bool) -> Vec<Contender> {
     let mut all = Contender::all();
     all.retain(|contender| !quick || contender.kind != Kind::Redlock);
@@ -77,14 +77,15 @@ pub(super) async fn play(run: &mut Run, fault: Fault) -> Result<Section> {
         Fault::Hung => (
             "W4",
             "One node of three is hung",
-            "One task takes a free lock and gives it back, over and over; first with three healthy nodes, then while one \
-             of them accepts requests and answers none (its process is stopped by a signal). Everybody with defaults.",
+            "One task acquires a free lock and releases it, over and over: first with three healthy nodes, then while \
+             one of them accepts requests and answers none (a signal stops its process). All contenders have their \
+             defaults.",
         ),
         Fault::Dead => (
             "W5",
             "One node of three is dead",
-            "One task takes a free lock and gives it back, over and over; first with three healthy nodes, then while one \
-             of them is down and refuses connections. Everybody with defaults.",
+            "One task acquires a free lock and releases it, over and over: first with three healthy nodes, then while \
+             one of them is down and refuses connections. All contenders have their defaults.",
         ),
     };
     let contenders = contenders(run.quick);
@@ -93,7 +94,7 @@ pub(super) async fn play(run: &mut Run, fault: Fault) -> Result<Section> {
     let mut section = Section { id, title, what, tables: Vec::new(), targets: Vec::new(), notes: Vec::new() };
     let Run { stage, progress, quick } = &mut *run;
     if !stage.can_fail {
-        section.notes.push("Not measured: servers that were given cannot be made to fail.".to_owned());
+        section.notes.push("Not measured: the bench cannot make servers fail that it has not started.".to_owned());
         return Ok(section);
     }
     let urls = stage.urls(NODES)?;
@@ -113,7 +114,7 @@ pub(super) async fn play(run: &mut Run, fault: Fault) -> Result<Section> {
     Ok(section)
 }
 
-/// Pairs with all nodes healthy, and with one that is not.
+/// Runs pairs with all nodes healthy, and with one that is not.
 async fn befallen<L: Library>(
     contender: Contender,
     urls: &[String],

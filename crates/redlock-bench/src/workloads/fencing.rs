@@ -53,9 +53,9 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     Ok(Section {
         id: "W9",
         title: "With a fencing token",
-        what: "One task takes a free lock and gives it back, with a fencing token and without: a number that \
-               grows from lock to lock, by which storage can refuse a holder that is too late. Only this library \
-               has them.",
+        what: "One task acquires a free lock and releases it, with and without a fencing token: a number that grows \
+               from lock to lock, so that storage can refuse a holder that is too late. Only this library has fencing \
+               tokens.",
         tables: vec![table],
         targets: Vec::new(),
         notes: Vec::new(),

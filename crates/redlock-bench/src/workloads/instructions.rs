@@ -1,4 +1,4 @@
-//! Instructions of the core alone, over nodes in memory, and whether they are the same each time.
+//! Counts the instructions of the core alone, over nodes in memory, and checks whether they are the same each time.
 
 use anyhow::{Result, ensure};
 
@@ -8,9 +8,9 @@ use crate::statistics::median;
 const PAIRS: u64 = 1_000;
 const REPEATS: usize = 5;
 
-/// Counts a few times and tells how far the counts are apart.
+/// Counts a few times and prints how far the counts are apart.
 pub(crate) async fn count() -> Result<()> {
-    ensure!(is_installed("valgrind"), "instructions are counted by valgrind: install it");
+    ensure!(is_installed("valgrind"), "valgrind counts the instructions: install it");
     println!("the core over nodes in memory, one thread: acquire and release of a free lock, instructions and");
     println!("allocations for one pair, of {PAIRS} pairs and of twice as many; {REPEATS} times");
     for nodes in [1, 3, 5] {

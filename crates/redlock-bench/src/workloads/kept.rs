@@ -1,4 +1,4 @@
-//! W8: many locks that are held, and extended again and again.
+//! W8: many held locks that are extended again and again.
 
 use std::{
     sync::Arc,
@@ -21,19 +21,19 @@ use crate::{
 
 const NODES: usize = 3;
 const LOCKS: usize = 10_000;
-/// Each lock is extended every 10 seconds, less up to one at random.
+/// Each lock is extended every 10 seconds, less up to one second at random.
 const TTL: Duration = Duration::from_secs(30);
-/// Of a ttl, the time between two extends on average.
+/// The average time between two extends, as a share of the TTL.
 const PERIOD: f64 = 0.95 / 3.0;
 
 const METRICS: [Metric; 4] = [
     Metric::new("core", "of a core", "%", Better::Lower),
     Metric::new("extends", "extends", "/s", Better::Neither),
-    Metric::new("each", "CPU by extend", "µs", Better::Lower),
+    Metric::new("each", "CPU per extend", "µs", Better::Lower),
     Metric::new("lost", "lost", "", Better::Lower),
 ];
 
-/// Over what locks are held.
+/// The nodes on which locks are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
     Memory,
@@ -66,7 +66,7 @@ impl Over {
     }
 }
 
-/// A whole period at least, since locks that were taken together are extended together.
+/// At least a whole period, since locks that were acquired together are extended together.
 fn watched(quick: bool) -> Duration {
     Duration::from_secs(if quick { 10 } else { 20 })
 }
@@ -82,7 +82,7 @@ pub(super) fn planned(quick: bool) -> Duration {
 pub(super) async fn play(run: &mut Run) -> Result<Section> {
     let urls = run.stage.urls(NODES)?;
     let all = Over::all(run.quick);
-    let title = format!("{LOCKS} locks with a ttl of {} s, three nodes", TTL.as_secs());
+    let title = format!("{LOCKS} locks with a TTL of {} s, three nodes", TTL.as_secs());
     let mut table = Table::new(title, &METRICS, &[]).plot(Plot::Bars(vec!["core"]));
     table.rows = all.iter().map(|over| Row::named(over.name(), Side::Ours, None)).collect();
     let watched = watched(run.quick);
@@ -98,10 +98,10 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     }
     Ok(Section {
         id: "W8",
-        title: "Many locks that are kept",
-        what: "One process holds ten thousand locks and does nothing else: each is extended on all nodes before \
-               it ends, again and again. The CPU time of that process, the Redis client included, in percent of \
-               one core. Peers have no such thing: rslock extends while one piece of work runs.",
+        title: "Many locks with auto-extend",
+        what: "One process holds ten thousand locks and does nothing else. Each lock is extended on all nodes before \
+               it ends, again and again. The figure is the CPU time of that process, including the Redis client, in \
+               percent of one core. Peers have no such feature: rslock extends while one piece of work runs.",
         tables: vec![table],
         targets,
         notes: Vec::new(),

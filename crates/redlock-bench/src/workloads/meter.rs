@@ -1,4 +1,4 @@
-//! What a child process uses: CPU time, instructions, allocations, system calls.
+//! Measures what a child process uses: CPU time, instructions, allocations, system calls.
 
 use std::{
     env, fs,
@@ -14,43 +14,43 @@ use crate::child::Used;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What callgrind counts of a program's life.
+/// The counts of callgrind for a whole run of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) instructions: u64,
     pub(super) allocations: u64,
 }
 
-/// The CPU time of a child, in nanoseconds.
+/// Returns the CPU time of a child, in nanoseconds.
 pub(super) async fn cpu(child: &[String]) -> Result<u64> {
     let mut command = Command::new(env::current_exe()?);
     let output = output(command.arg("child").args(child)).await?;
-    let used: Used = serde_json::from_slice(&output.stdout).context("a child told nothing")?;
+    let used: Used = serde_json::from_slice(&output.stdout).context("a child process printed nothing")?;
     Ok(used.cpu_nanos)
 }
 
-/// Instructions and allocations of a child, by valgrind's callgrind.
+/// Returns the instructions and allocations of a child, by valgrind's callgrind.
 pub(super) async fn counted(child: &[String]) -> Result<Counted> {
     let out = Scratch::new("callgrind");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--quiet", "--error-exitcode=0"]);
     command.arg(format!("--callgrind-out-file={}", out.0.display()));
     output(command.arg(env::current_exe()?).arg("child").args(child)).await?;
-    let profile = fs::read_to_string(&out.0).context("callgrind has written nothing")?;
-    parse_callgrind(&profile).context("callgrind writes something else than it did")
+    let profile = fs::read_to_string(&out.0).context("callgrind has written no file")?;
+    parse_callgrind(&profile).context("the output of callgrind has an unknown form")
 }
 
-/// System calls of a child, by strace.
+/// Returns the system calls of a child, by strace.
 pub(super) async fn system_calls(child: &[String]) -> Result<u64> {
     let out = Scratch::new("strace");
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(&out.0).arg(env::current_exe()?).arg("child").args(child);
     output(&mut command).await?;
-    let summary = fs::read_to_string(&out.0).context("strace has written nothing")?;
-    parse_strace(&summary).context("strace writes something else than it did")
+    let summary = fs::read_to_string(&out.0).context("strace has written no file")?;
+    parse_strace(&summary).context("the output of strace has an unknown form")
 }
 
-/// Whether a program is there.
+/// Whether a program is installed.
 pub(super) fn is_installed(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
@@ -63,8 +63,8 @@ async fn output(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// Of the file's lines, the total is in one; calls stand behind the name of what is called, which is given once in full
-/// and then by its number.
+/// The total is in one line of the file. Calls follow the name of the called function, which is written in full once
+/// and then replaced by its number.
 fn parse_callgrind(profile: &str) -> Option<Counted> {
     const ALLOCATE: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
     let mut numbers = Vec::new();
@@ -91,13 +91,13 @@ fn parse_callgrind(profile: &str) -> Option<Counted> {
     Some(Counted { instructions: instructions?, allocations })
 }
 
-/// The number of calls is the fourth in the line of the total.
+/// The number of calls is the fourth number in the line of the total.
 fn parse_strace(summary: &str) -> Option<u64> {
     let total = summary.lines().rev().find(|line| line.trim_end().ends_with(" total"))?;
     total.split_whitespace().nth(3)?.parse().ok()
 }
 
-/// A file that goes with its name.
+/// A file that is deleted on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {

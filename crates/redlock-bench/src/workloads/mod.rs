@@ -26,7 +26,7 @@ use crate::{
     stage::Stage,
 };
 
-/// What every workload works with.
+/// The context of every workload.
 pub(crate) struct Run {
     pub(crate) stage: Stage,
     pub(crate) progress: Progress,
@@ -34,7 +34,7 @@ pub(crate) struct Run {
 }
 
 impl Workload {
-    /// How long it takes.
+    /// Returns how long it takes.
     pub(crate) fn planned(self, quick: bool) -> Duration {
         match self {
             Self::Pairs => pairs::planned(quick),
@@ -65,10 +65,10 @@ impl Workload {
     }
 }
 
-/// Within so many times the floor of the same client, and ahead of all peers.
+/// Targets: within this many times the floor of the same client, and better than all peers.
 fn against_floor_and_peers(table: &Table, metric: Metric, limit: f64) -> Vec<Target> {
     let (key, higher) = (metric.key, metric.better == Better::Higher);
-    // Of rates the inverse, so that one is always the time that it takes.
+    // The inverse of rates, so that the number is always the time that it takes.
     let time = |times: f64| if higher { 1.0 / times } else { times };
     let peers = table.of_side(Side::Peer, key);
     let best = peers.iter().min_by(|one, other| time(one.1).total_cmp(&time(other.1)));
@@ -92,7 +92,7 @@ mod tests {
     use crate::{contender::Contender, results::Slice};
 
     #[test]
-    fn a_rate_below_the_floors_is_a_time_above() {
+    fn a_rate_below_the_floor_counts_as_a_longer_time() {
         let metric = Metric::new("pairs", "pairs", "/s", Better::Higher);
         let mut table = Table::new("64 tasks", &[metric], &Contender::all());
         for (row, pairs) in table.rows.iter_mut().zip([40.0, 20.0, 50.0, 1.0, 50.0, 22.0]) {

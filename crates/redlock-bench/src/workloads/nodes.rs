@@ -1,4 +1,4 @@
-//! W10: a pair against the number of nodes.
+//! W10: an acquire and a release, by the number of nodes.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn rounds(quick: bool) -> Rounds {
     Rounds { count, slice: Duration::from_millis(millis) }
 }
 
-/// All but the one that would be off the chart: it asks one node after the other.
+/// All contenders except the one that would be off the chart: it sends to one node after the other.
 fn contenders() -> Vec<Contender> {
     let mut all = Contender::all();
     all.retain(|contender| contender.kind != Kind::Redlock);
@@ -64,8 +64,9 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     Ok(Section {
         id: "W10",
         title: "More nodes",
-        what: "One task takes a free lock and gives it back, over and over, on one to nine nodes; the median time \
-               of a pair. All servers run on this machine, and each node more is work for the same CPUs.",
+        what: "One task acquires a free lock and releases it, over and over, on one to nine nodes. The figure is the \
+               median time of such a pair. All servers run on this machine, so each further node is more work for the \
+               same CPUs.",
         tables: vec![table],
         targets: Vec::new(),
         notes: Vec::new(),

@@ -1,4 +1,4 @@
-//! W1: one task takes a free lock and gives it back, over and over.
+//! W1: one task acquires a free lock and releases it, over and over.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const NODES: [usize; 3] = [1, 3, 5];
-/// After so long without a single pair, a slice is given up.
+/// A slice ends after this time without a single pair.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) const P50: Metric = Metric::new("p50", "p50", "µs", Better::Lower);
@@ -37,9 +37,9 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     let mut section = Section {
         id: "W1",
         title: "A lock that nobody else wants",
-        what: "One task takes a lock and gives it back, over and over; the time of such a pair. The floor is what \
-               the same Redis client needs for the bare commands: SET NX PX to all nodes at once until a quorum \
-               has granted, then the compare-and-delete script until a quorum has deleted.",
+        what: "One task acquires a lock and releases it, over and over. The figure is the time of such a pair. The \
+               floor is the time that the same Redis client needs for the bare commands: SET NX PX to all nodes at \
+               once until a quorum has granted, then the compare-and-delete script until a quorum has deleted.",
         tables: Vec::new(),
         targets: Vec::new(),
         notes: Vec::new(),
@@ -64,10 +64,10 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     Ok(section)
 }
 
-/// The times of one slice, in nanoseconds; or why there are none.
+/// Returns the times of one slice, in nanoseconds, or why there are none.
 pub(super) async fn timed(contender: Contender, urls: &[String], slice: Duration) -> Result<Result<Vec<u64>, String>> {
     let urls = urls.to_vec();
-    // In a task, as a program's work is, and not on the runtime's main thread.
+    // In a task, like the work of a program, and not on the runtime's main thread.
     tokio::spawn(async move {
         with_library!(contender.kind, L => {
             let library = L::open(&urls, contender.tuning).await?;
@@ -83,19 +83,19 @@ pub(super) async fn timed(contender: Contender, urls: &[String], slice: Duration
     .await?
 }
 
-/// What came of pairs one after the other.
+/// The results of pairs one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     /// Nanoseconds of each pair.
     pub(super) pairs: Vec<u64>,
-    /// Of these, the acquire alone.
+    /// The times of the acquires alone.
     pub(super) acquires: Vec<u64>,
     pub(super) failures: u64,
     /// The first failure, or that there was no pair at all.
     pub(super) failed: Option<String>,
 }
 
-/// Pairs for so long; longer, but not for ever, until there is one.
+/// Runs pairs for this long, and until there is at least one, but not forever.
 pub(super) async fn many<L: Library>(library: &L, slice: Duration, patience: Duration) -> Times {
     let mut times = Times::default();
     let names = names();
@@ -130,7 +130,7 @@ pub(super) async fn many<L: Library>(library: &L, slice: Duration, patience: Dur
     times
 }
 
-/// Median and 99th percentile, in microseconds.
+/// Returns the median and the 99th percentile, in microseconds.
 pub(super) fn latencies(nanos: &mut [u64]) -> Slice {
     let micros = |nanos: u64| nanos as f64 / 1e3;
     [("p50", percentile(nanos, 50.0)), ("p99", percentile(nanos, 99.0))]

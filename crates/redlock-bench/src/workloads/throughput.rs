@@ -1,4 +1,4 @@
-//! W2: many tasks, each with a lock of its own.
+//! W2: many tasks, each with its own lock.
 
 use std::time::{Duration, Instant};
 
@@ -42,20 +42,20 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     Ok(Section {
         id: "W2",
         title: "Many locks at once",
-        what: "64 tasks share one instance of the library; each takes a lock that no other task wants and gives \
-               it back, over and over. Pairs per second of all together.",
+        what: "64 tasks share one instance of the library. Each acquires a lock that no other task wants and releases \
+               it, over and over. The figure is the pairs per second of all tasks together.",
         targets: against_floor_and_peers(&table, PAIRS, 1.1),
         tables: vec![table],
         notes: Vec::new(),
     })
 }
 
-/// Pairs per second.
+/// Returns the pairs per second.
 async fn many_at_once(contender: Contender, urls: Vec<String>, slice: Duration) -> Result<f64> {
     let counted = tokio::spawn(async move {
         with_library!(contender.kind, L => {
             let library = L::open(&urls, contender.tuning).await?;
-            // Connections are made before time is taken. What fails here fails below, too.
+            // Connect before the time is taken. A failure here repeats below.
             let _ = library.pair("first").await;
             let pairs = all_tasks(&library, slice).await;
             library.settle().await;
