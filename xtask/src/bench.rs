@@ -1,4 +1,4 @@
-//! The benches: a program of its own, optimized, on servers without a container in between where there are such.
+//! Runs the benches: a separate, optimized program, on servers without a container in between where possible.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,12 +14,12 @@ use crate::{
     workspace::Workspace,
 };
 
-/// `cargo xtask bench`. The arguments are the bench's own.
+/// `cargo xtask bench`. The arguments go to the bench.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     let starts_no_servers = |arg: &OsString| ["--help", "-h", "--list", "--instructions"].iter().any(|end| arg == end);
     let servers = if args.iter().any(starts_no_servers) { Environment::default() } else { servers(workspace)? };
     let status = status(&mut command(workspace, &servers, args))?;
-    // One that was killed could not clean up after itself.
+    // A run that was killed could not clean up after itself.
     leftovers::sweep();
     let code = status.code().with_context(|| format!("the bench was killed ({status})"))?;
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
@@ -34,8 +34,8 @@ fn command(workspace: &Workspace, servers: &Environment, args: &[impl AsRef<OsSt
     command
 }
 
-/// Those that the environment names; else processes, since a container's network takes its share of the time; else
-/// containers.
+/// Returns the servers that the environment names. Otherwise processes, since a container's network takes its share of
+/// the time. Otherwise containers.
 fn servers(workspace: &Workspace) -> Result<Environment> {
     match Plan::from_env(&[])? {
         Plan::Set(named) => {

@@ -1,5 +1,5 @@
-//! The test programs as cargo has built them, to be run without cargo: it would keep them waiting for its own lock
-//! while it compiles something else.
+//! The test programs as cargo has built them, to run them without cargo: it would make them wait for its own lock while
+//! it compiles something else.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Every program of one build of all tests.
+/// All programs of one build of all tests.
 #[derive(Debug, Default)]
 pub(crate) struct Built(Vec<Program>);
 
@@ -26,7 +26,7 @@ pub(crate) struct Program {
     /// `lib`, `bin`, `test` or `example`.
     pub(crate) kind: String,
     pub(crate) name: String,
-    /// Whether it runs tests, or is the program itself.
+    /// Whether it runs tests. Otherwise it is the program itself.
     pub(crate) is_test: bool,
     path: PathBuf,
     folder: PathBuf,
@@ -47,20 +47,20 @@ impl Built {
         Ok(built)
     }
 
-    /// The programs that `wanted` picks, at least one.
+    /// Returns the programs for which `wanted` is true; at least one.
     pub(crate) fn those(&self, wanted: impl Fn(&Program) -> bool) -> Result<Vec<&Program>> {
         let found: Vec<_> = self.0.iter().filter(|program| wanted(program)).collect();
         ensure!(!found.is_empty(), "cargo has built no such test");
         Ok(found)
     }
 
-    /// One integration test of one package.
+    /// Returns one integration test of one package.
     pub(crate) fn test(&self, package: &str, name: &str) -> Result<&Program> {
         let is_it = |program: &&Program| program.is_test && program.package == package && program.name == name;
         self.0.iter().find(is_it).with_context(|| format!("cargo has built no test {name} of {package}"))
     }
 
-    /// One program of one package.
+    /// Returns one program of one package.
     pub(crate) fn program(&self, package: &str, name: &str) -> Result<&Program> {
         let is_it = |program: &&Program| !program.is_test && program.package == package && program.name == name;
         self.0.iter().find(is_it).with_context(|| format!("cargo has built no program {name} of {package}"))
@@ -68,7 +68,7 @@ impl Built {
 }
 
 impl Program {
-    /// The program that this line of cargo's messages announces.
+    /// Returns the program that this line of cargo's messages announces.
     fn parse(line: &str, workspace: &Workspace) -> Option<Self> {
         let message: Value = serde_json::from_str(line).ok()?;
         let path = message.get("executable")?.as_str()?.into();
@@ -85,14 +85,14 @@ impl Program {
         })
     }
 
-    /// The program, to be run where cargo would run it.
+    /// Returns a command that runs the program where cargo would run it.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
 
-    /// The same, where tests that wait for a TTL to pass run beside it and must get the processor first.
+    /// The same, but it leaves the processor to tests beside it that wait for a TTL to pass.
     pub(crate) fn command_behind(&self) -> Command {
         behind(&self.command())
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_program_is_named() {
         let built = Built(vec![Program::parse(&line("bin", false, Some("/p")), &workspace()).unwrap()]);
         assert!(built.program("a", "it").is_ok());
         assert!(built.test("a", "it").unwrap_err().to_string().contains("no test it of a"));

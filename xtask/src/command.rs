@@ -1,4 +1,4 @@
-//! Running other programs: each in a process group of its own, so that all of it can be ended.
+//! Runs other programs, each in its own process group, so that all of it can be ended.
 
 use std::{
     cell::RefCell,
@@ -22,14 +22,14 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Set for all commands; a server process that still has it when all is over was left behind.
+/// Set for all commands. A server process that still has it at the end of a run was left behind.
 pub(crate) const RUN: &str = "REDLOCK_TEST_RUN";
 
-/// Cargo, the one that runs this program, in the workspace's root.
+/// Returns the cargo that runs this program, in the workspace's root.
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&workspace.root);
-    // `cargo run` sets these for this package. Passed on, they make build scripts that look at them run again.
+    // `cargo run` sets these for this package. If they are passed on, build scripts that read them run again.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|own| name.starts_with(own)) {
@@ -39,17 +39,17 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// Cargo, where tests that wait for a TTL to pass run beside it and must get the processor first.
+/// The same, but it leaves the processor to tests beside it that wait for a TTL to pass.
 pub(crate) fn cargo_behind(workspace: &Workspace) -> Command {
     let mut command = behind(&cargo(workspace));
-    // Where everything is compiled once, what incremental compilation prepares is never used.
+    // If everything is compiled only once, incremental compilation is wasted.
     if env::var_os("CI").is_some() && env::var_os("CARGO_INCREMENTAL").is_none() {
         command.env("CARGO_INCREMENTAL", "0");
     }
     command
 }
 
-/// The same program, which leaves the processor to others.
+/// The same program, but it leaves the processor to others.
 pub(crate) fn behind(program: &Command) -> Command {
     let mut command = Command::new("nice");
     command.args(["-n", "19"]).arg(program.get_program()).args(program.get_args());
@@ -65,14 +65,14 @@ pub(crate) fn behind(program: &Command) -> Command {
     command
 }
 
-/// The demo, as the README runs it.
+/// Returns the demo, as the README runs it.
 pub(crate) fn demo(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
     command.args(["run", "--package", "redlock-cli", "--features", "demo", "--", "demo"]).args(args);
     command
 }
 
-/// The simulation. The default profile optimizes what it needs.
+/// Returns the simulation. The default profile optimizes what it needs.
 pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> Command {
     let mut command = cargo(workspace);
     command.args(["run", "--package", "redlock-simulation", "--"]).args(args);
@@ -80,17 +80,17 @@ pub(crate) fn simulation(workspace: &Workspace, args: &[impl AsRef<OsStr>]) -> C
 }
 
 thread_local! {
-    /// What stands in front of each line that commands of this thread print.
+    /// The prefix of each line that commands of this thread print.
     static PREFIX: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// From now on the lines that commands of this thread print begin with `prefix`: several threads run commands.
+/// From now on, each line that commands of this thread print begins with `prefix`: several threads run commands.
 pub(crate) fn set_prefix(prefix: &str) {
     PREFIX.with_borrow_mut(|own| prefix.clone_into(own));
 }
 
-/// Runs to the end with the output shown, and counts the tests that it tells of. What hangs is ended. The error says
-/// which tests failed, and why.
+/// Runs a command to the end with its output shown, and counts the tests that it reports. Ends a command that hangs.
+/// The error says which tests failed, and why.
 pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut failures = Failures::default();
@@ -104,7 +104,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Runs to the end with the output shown, however long it is silent.
+/// Runs a command to the end with its output shown, however long it is silent.
 pub(crate) fn complete(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -113,7 +113,7 @@ pub(crate) fn complete(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs to the end with the output shown, and tells how it ended.
+/// Runs a command to the end with its output shown, and returns how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     show(command, None, |_| {})
 }
@@ -127,14 +127,14 @@ fn show(command: &mut Command, silence: Option<Duration>, mut read: impl FnMut(&
     })
 }
 
-/// One line, in one piece.
+/// Writes one line at once.
 fn print(mut to: impl Write, prefix: &str, line: &[u8]) -> Result<()> {
     to.write_all(&[prefix.as_bytes(), line].concat())?;
     Ok(to.flush()?)
 }
 
-/// Runs to the end, however that is, and hands over each line of output as it comes. Ends it after so much `silence`, if
-/// there is a bound.
+/// Runs a command to the end, whether or not it succeeds, and passes on each line of output as it comes. Ends it after
+/// this much `silence`, if there is a limit.
 pub(crate) fn follow(
     command: &mut Command,
     silence: Option<Duration>,
@@ -151,7 +151,7 @@ pub(crate) fn follow(
     let prefix = PREFIX.with_borrow(Clone::clone);
     thread::scope(|scope| {
         let heard = || silence.iter().for_each(|(silence, _)| silence.is_broken());
-        // There cargo tells what it compiles.
+        // There cargo reports what it compiles.
         let complaints = errors.map(|errors| {
             scope.spawn(move || {
                 lines(errors, |line| {
@@ -170,7 +170,7 @@ pub(crate) fn follow(
     if let Some((silence, bound)) = silence
         && silence.was_too_long()
     {
-        bail!("`{}` hung: nothing was heard of it for {} s", text(command), bound.as_secs());
+        bail!("`{}` hung: it printed nothing for {} s", text(command), bound.as_secs());
     }
     until_all_have_ended(&child);
     drop(covers);
@@ -180,7 +180,7 @@ pub(crate) fn follow(
     Ok(status)
 }
 
-/// Hands over each line as it comes.
+/// Passes on each line as it comes.
 fn lines(from: impl Read, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -191,7 +191,7 @@ fn lines(from: impl Read, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(
     Ok(())
 }
 
-/// Runs to the end and gives what it printed; what it complained of is in the error.
+/// Runs a command to the end and returns its output. The error contains its last error messages.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let covers = interrupt::Covers::group(child.id());
@@ -217,7 +217,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The command line as a person would type it, without the environment.
+/// Returns the command line as a person would type it, without the environment.
 fn text(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = [program].into_iter().chain(command.get_args());
@@ -232,7 +232,7 @@ fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().with_context(|| format!("running {}", command.get_program().to_string_lossy()))
 }
 
-/// Cargo ends at once when it is interrupted; the tests it has started clean up first.
+/// Cargo ends at once when it is interrupted; the tests that it has started clean up first.
 fn until_all_have_ended(leader: &Child) {
     let Some(group) = i32::try_from(leader.id()).ok().and_then(Pid::from_raw) else { return };
     let started = Instant::now();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_ended_with_all_that_it_has_started() {
+    fn a_command_that_hangs_is_ended_with_all_that_it_has_started() {
         let started = Instant::now();
         let hung = follow(&mut shell("echo begun; sleep 60 & wait"), Some(Duration::from_millis(200)), |_| Ok(()));
         assert!(hung.unwrap_err().to_string().contains("hung"));
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_now_and_then_does_not_hang() {
+    fn a_command_that_prints_now_and_then_does_not_hang() {
         let lines = "for i in 1 2 3 4; do echo $i; sleep 0.1; done";
         let status = follow(&mut shell(lines), Some(Duration::from_secs(5)), |_| Ok(()));
         assert!(status.unwrap().success());
     }
 
     #[test]
-    fn what_complains_now_and_then_does_not_hang() {
+    fn a_command_that_prints_errors_now_and_then_does_not_hang() {
         let lines = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.5; done";
         let status = follow(&mut shell(lines), Some(Duration::from_secs(2)), |_| Ok(()));
         assert!(status.unwrap().success());

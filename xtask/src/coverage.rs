@@ -38,10 +38,10 @@ const LLVM_COV: Tool = Tool {
 /// The code whose lines count.
 const COVERED: &str = "crates/redlock-core/src";
 
-/// The least share of lines, in percent.
+/// The least share of covered lines, in percent.
 const LEAST: f64 = 95.0;
 
-/// Runs the fast tests and tells the covered lines of each file.
+/// Runs the fast tests and returns the covered lines of each file.
 ///
 /// # Errors
 ///
@@ -72,7 +72,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     coverage.judge()
 }
 
-/// LLVM's two programs: as the environment names them, else of the toolchain, else of the system.
+/// Returns LLVM's two programs: those that the environment names, otherwise those of the toolchain, otherwise those of
+/// the system.
 fn llvm() -> Result<(PathBuf, PathBuf)> {
     if let (Some(cov), Some(profdata)) = (env::var_os("LLVM_COV"), env::var_os("LLVM_PROFDATA")) {
         return Ok((cov.into(), profdata.into()));
@@ -80,7 +81,7 @@ fn llvm() -> Result<(PathBuf, PathBuf)> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries = output(Command::new(rustc).args(["--print", "target-libdir"]))?;
     let of_toolchain = Path::new(libraries.trim()).with_file_name("bin");
-    // Older ones cannot read what today's compiler writes.
+    // Older ones cannot read the output of today's compiler.
     let of_system = (19..40).rev().map(|version| (format!("llvm-cov-{version}"), format!("llvm-profdata-{version}")));
     [(of_toolchain.join("llvm-cov"), of_toolchain.join("llvm-profdata"))]
         .into_iter()
@@ -96,19 +97,19 @@ fn runs(program: &Path) -> bool {
     output(Command::new(program).arg("--version")).is_ok()
 }
 
-/// The lines that can be run, and those that were, by file.
+/// For each file, the lines that can be run and the lines that were run.
 #[derive(Debug, Default)]
 struct Coverage(BTreeMap<String, Lines>);
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Lines {
     all: u32,
-    /// The numbers of those that were never run.
+    /// The numbers of the lines that were never run.
     missed: Vec<usize>,
 }
 
 impl Coverage {
-    /// Reads an LCOV report, as far as it is about files in `folder`.
+    /// Reads the part of an LCOV report that is about files in `folder`.
     fn read(report: &str, folder: &Path) -> Result<Self> {
         let mut coverage = Self::default();
         for record in report.split("end_of_record") {
@@ -161,7 +162,7 @@ impl Lines {
     }
 }
 
-/// How many lines stand before the unit tests, which are at the end of each file.
+/// Returns how many lines precede the unit tests, which are at the end of each file.
 fn code_lines(text: &str) -> usize {
     text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
 }

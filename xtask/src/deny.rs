@@ -1,4 +1,4 @@
-//! Licences, sources and arrows of all dependencies, checked by cargo-deny.
+//! Checks licenses, sources and allowed dependencies of all crates with cargo-deny.
 
 use std::process::Command;
 
@@ -24,12 +24,12 @@ const DENY: Tool = Tool {
     )),
 };
 
-/// Advisories are not among the checks: their database is fetched from elsewhere, so a check of them would pass or
-/// fail by the day and not by the change.
+/// Does not check advisories: their database changes independently, so the result would depend on the day and not on
+/// the change.
 pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let mut command = Command::new(DENY.obtain(workspace)?);
     command.current_dir(&workspace.root).args(["--all-features", "check", "--hide-inclusion-graph"]);
     command.args(["licenses", "bans", "sources"]);
     run_command(&mut command)?;
-    Ok("licences, bans, sources".to_owned())
+    Ok("licenses, bans, sources".to_owned())
 }

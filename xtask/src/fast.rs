@@ -1,10 +1,10 @@
-//! The fast tests: those that need no server, and judge mutants and coverage.
+//! The fast tests: they need no server, and are used for mutants and coverage.
 
-/// The packages whose unit and integration tests they are.
+/// The packages that contain these unit and integration tests.
 pub(crate) const PACKAGES: &[&str] = &["redlock-core", "redlock-mock"];
 
-/// Arguments for a test program that leave out the models, which explore all orders of messages: where they are not
-/// optimized, they take longer than all other tests together.
+/// Arguments for a test program that skip the models, which explore all orders of messages. Without optimization they
+/// take longer than all other tests together.
 pub(crate) const SKIPPED: &[&str] = &["--skip", "model::"];
 
 /// Arguments for `cargo test` after the packages. Without documentation tests, which are compiled one by one.

@@ -1,4 +1,4 @@
-//! An interrupt ends the commands that run, so that the main thread can clean up, sum up and leave.
+//! Handles interrupts: they end the running commands, so that the main thread can clean up, print the summary and exit.
 
 use std::{
     collections::BTreeSet,
@@ -21,15 +21,15 @@ static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static LISTENS: AtomicBool = AtomicBool::new(true);
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the running commands' process groups instead of this program: gently the
-/// first time, at once the second.
+/// From now on SIGINT, SIGTERM and SIGHUP end the process groups of the running commands instead of this program:
+/// gently the first time, at once the second time.
 pub(crate) fn listen() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         for signal in signals.forever().filter(|_| LISTENS.load(Ordering::SeqCst)) {
             let first = RECEIVED.swap(signal, Ordering::SeqCst) == 0;
             if first {
-                eprintln!("\ninterrupted: ending what runs and cleaning up; once more to end it at once");
+                eprintln!("\ninterrupted: ending all commands and cleaning up; interrupt again to end them at once");
             }
             end_groups(if first { Signal::TERM } else { Signal::KILL });
         }
@@ -42,17 +42,17 @@ pub(crate) fn is_set() -> bool {
     RECEIVED.load(Ordering::SeqCst) != 0
 }
 
-/// 128 and the signal's number, as a shell has it.
+/// 128 plus the signal's number, as in a shell.
 pub(crate) fn exit_code() -> ExitCode {
     ExitCode::from(u8::try_from(128 + RECEIVED.load(Ordering::SeqCst)).unwrap_or(u8::MAX))
 }
 
-/// Interrupts are somebody else's: a program in the foreground that shares the terminal.
+/// Leaves interrupts to a program in the foreground that shares the terminal.
 pub(crate) fn leave_to_child() {
     LISTENS.store(false, Ordering::SeqCst);
 }
 
-/// For as long as this exists, an interrupt ends the process group.
+/// As long as this exists, an interrupt ends the process group.
 pub(crate) struct Covers(i32);
 
 impl Covers {

@@ -1,6 +1,6 @@
-//! What dead test runs have left behind, and only that: never anything of somebody else's.
+//! Removes what dead test runs have left behind, and nothing else.
 //!
-//! The tests mark what they start with their host and process id. What belongs to a process that lives is in use.
+//! The tests mark what they start with their host and process ID. Anything that belongs to a living process is in use.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -13,12 +13,12 @@ use rustix::{
 
 use crate::command::RUN;
 
-/// As in the package `redlock-tests`: the label of its containers, whose value is `host/process id`, and how the names
-/// of its temporary folders start, `redlock-test-<process id>-`.
+/// As in the package `redlock-tests`: the label of its containers, whose value is `host/process id`, and the beginning
+/// of the names of its temporary folders, `redlock-test-<process id>-`.
 const LABEL: &str = "redlock.test";
 const FOLDER: &str = "redlock-test-";
 
-/// Removes leftovers. Tells what there was.
+/// Removes leftovers. Returns what there was.
 pub(crate) fn sweep() -> Vec<String> {
     let mut swept = Vec::new();
     for (id, owner) in containers() {
@@ -36,7 +36,7 @@ pub(crate) fn sweep() -> Vec<String> {
     swept
 }
 
-/// The last step: there is nothing left of what the tests of this run have started.
+/// Checks, as the last step, that nothing is left of what the tests of this run have started.
 pub(crate) fn check() -> Result<String> {
     let mut left = sweep();
     left.extend(processes());
@@ -46,12 +46,12 @@ pub(crate) fn check() -> Result<String> {
     Ok("none".to_owned())
 }
 
-/// Our containers, with the process id of their owner if it is of this host.
+/// Returns our containers, with the process ID of their owner if it is on this host.
 fn containers() -> Vec<(String, Option<i32>)> {
     let format = format!("{{{{.ID}}}} {{{{.Label \"{LABEL}\"}}}}");
     let mut list = Command::new("docker");
     list.args(["ps", "--all", "--filter", &format!("label={LABEL}"), "--format", &format]);
-    // Not through `command`: this has to work after an interrupt too.
+    // Not through `command`: this also has to work after an interrupt.
     let Ok(listed) = list.output() else { return Vec::new() };
     let host = uname().nodename().to_string_lossy().into_owned();
     let container = |line: &str| {
@@ -72,7 +72,8 @@ fn folders() -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_left).collect()
 }
 
-/// Servers, and processes of the soak, that this run has started and that still run. Only Linux tells another process's environment.
+/// Returns servers, and processes of the soak, that this run has started and that still run. Only Linux shows another
+/// process's environment.
 fn processes() -> Vec<String> {
     let mark = format!("{RUN}={}", std::process::id()).into_bytes();
     let mut left = Vec::new();
@@ -99,13 +100,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_living_owner_s_things_are_left_alone() {
+    fn leftovers_of_a_living_owner_are_left_alone() {
         assert!(!is_gone(i32::try_from(std::process::id()).unwrap()));
         assert!(!is_gone(0));
     }
 
     #[test]
-    fn a_dead_owner_s_folder_is_swept_and_a_living_one_s_is_not() {
+    fn the_folder_of_a_dead_owner_is_removed_and_that_of_a_living_one_is_not() {
         let mut child = Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let [dead, living] =

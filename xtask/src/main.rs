@@ -1,4 +1,4 @@
-//! What is done with this workspace, as commands: `cargo xtask --help`.
+//! The commands of this workspace: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on both")]
 
 mod test_all;
@@ -40,7 +40,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What is done with this workspace: test it, see it work, check its text.
+/// The commands of this workspace: test it, see it work, check its text.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Cli {
@@ -50,25 +50,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Check and test all that gates a change, against real Redis servers.
+    /// Run all checks and tests that gate a change, against real Redis servers.
     ///
-    /// About 15 minutes on two cores the first time, compiling included, then 10. The last lines say what was left
-    /// out and how to run it; `--thorough` includes it.
+    /// Takes about 15 minutes on two cores the first time, including compilation, then 10. The last lines say what was
+    /// left out and how to run it; `--thorough` includes it.
     ///
-    /// Each step is named, numbered and timed, and all are summed up at the end. Missing tools and servers are set up
-    /// under `target/` where possible; otherwise the step fails and says what to do. A test that prints nothing for ten
-    /// minutes is ended and fails. Nothing is left behind, even after an interrupt.
+    /// Each step is named, numbered and timed, and a table at the end lists all of them. Missing tools and servers are
+    /// set up under `target/` where possible; otherwise the step fails and says what to do. A test that prints nothing
+    /// for ten minutes is ended and fails. Nothing is left behind, even after an interrupt.
     ///
-    /// Servers are containers of an official Redis image, or of one that is built locally where none can be pulled;
-    /// without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes names one
-    /// of the two; REDLOCK_TEST_IMAGE and REDLOCK_TEST_SERVER_BINARY name the server. (`given`, with REDLOCK_TEST_URLS,
-    /// is for single tests: servers that cannot be stopped do not pass all.)
+    /// Servers are containers of an official Redis image, or of an image that is built locally if none can be pulled.
+    /// Without a container engine they are local processes. REDLOCK_TEST_SERVERS=containers|processes selects one of
+    /// the two; REDLOCK_TEST_IMAGE and REDLOCK_TEST_SERVER_BINARY name the server. (`given`, with REDLOCK_TEST_URLS, is
+    /// for single tests: servers that cannot be stopped do not pass all of them.)
     TestAll {
         #[command(flatten)]
         selection: test_all::Selection,
     },
 
-    /// See locks being taken while nodes fail; arguments go to the demo, `cargo xtask demo --help` tells them.
+    /// See locks at work while nodes fail. Arguments go to the demo: see `cargo xtask demo --help`.
     #[command(disable_help_flag = true)]
     Demo {
         /// Arguments for the demo.
@@ -79,8 +79,8 @@ enum Task {
     /// Draw the picture in the README: runs the demo and writes its output as `.github/demo.svg`.
     Picture,
 
-    /// See whether locks hold: many processes on real servers, and all fail in every way; arguments go to the soak,
-    /// `cargo xtask soak --help` tells them.
+    /// See whether locks hold: many processes on real servers, all of which fail in every way. Arguments go to the
+    /// soak: see `cargo xtask soak --help`.
     ///
     /// `cargo xtask soak --minutes 10`. It leaves a picture and a log in `target/soak`.
     #[command(disable_help_flag = true)]
@@ -90,8 +90,8 @@ enum Task {
         args: Vec<OsString>,
     },
 
-    /// See how fast locks are: this library, its peers and the bare commands, side by side on real servers; arguments go
-    /// to the bench, `cargo xtask bench --help` tells them.
+    /// See how fast locks are: this library, its peers and the bare commands, side by side on real servers. Arguments
+    /// go to the bench: see `cargo xtask bench --help`.
     ///
     /// `cargo xtask bench --quick`. It leaves a report with plots and all numbers in `target/bench`.
     #[command(disable_help_flag = true)]
@@ -101,10 +101,11 @@ enum Task {
         args: Vec<OsString>,
     },
 
-    /// Search for a history of faults that breaks a promise, in virtual time; arguments go to the simulation,
-    /// `cargo xtask simulate --help` tells them.
+    /// Search for a history of faults that breaks a promise, in virtual time. Arguments go to the simulation: see
+    /// `cargo xtask simulate --help`.
     ///
-    /// `cargo xtask simulate --histories 1000000`. A guilty history is shrunk and kept in `target/simulation`.
+    /// `cargo xtask simulate --histories 1000000`. A history that breaks a promise is shrunk and kept in
+    /// `target/simulation`.
     #[command(disable_help_flag = true)]
     Simulate {
         /// Arguments for the simulation.
@@ -117,58 +118,61 @@ enum Task {
     /// No test may depend on what its caller ignores, has closed, or has set. The quick tests need no server.
     Surroundings,
 
-    /// Check the text of the workspace: the purity of the algorithm, the arrows between crates, plain words, and more.
+    /// Check the text of the workspace: the purity of the algorithm, the dependencies between crates, plain words, and
+    /// more.
     Tidy {
-        /// Lists the words in comments below this folder that are to be replaced, and checks nothing.
+        /// Only list the words to replace in comments below this folder.
         #[arg(long, value_name = "FOLDER")]
         words: Option<String>,
     },
 
-    /// Plant mistakes in the library, one at a time, and see that the fast tests notice every one.
+    /// Change the library in one place at a time, and check that the fast tests notice every change.
     ///
-    /// More than 1,000 of them in `redlock-core` and in the mock's semantics, in 2 to 5 seconds each. What is not planted, and
-    /// why, is in `.cargo/mutants.toml`. All logs are under `target/planted/mutants.out`. The work is done in a copy of the
-    /// tree. The first time cargo-mutants is built, which takes a minute or two. `test-all` tries a sample.
+    /// There are more than 1,000 such mutants in `redlock-core` and in the mock's semantics, and each takes 2 to 5
+    /// seconds. `.cargo/mutants.toml` says which changes are left out, and why. All logs are under
+    /// `target/planted/mutants.out`. The work is done in a copy of the tree. The first time, cargo-mutants is built,
+    /// which takes a minute or two. `test-all` tries a sample.
     Mutants {
         #[command(flatten)]
         selection: mutants::Selection,
     },
 
-    /// Tell which lines of `redlock-core` the fast tests run; fails below 95 percent.
+    /// Report which lines of `redlock-core` the fast tests run; fails below 95 percent.
     ///
-    /// The lines of unit tests do not count. Needs LLVM's own two programs (Debian: `apt install llvm-19`; rustup: the
-    /// component `llvm-tools`), and says so where they are missing.
+    /// The lines of unit tests do not count. Needs two programs of LLVM (Debian: `apt install llvm-19`; rustup: the
+    /// component `llvm-tools`), and says so if they are missing.
     Coverage,
 
-    /// Check everything that is to be known before a release; publishes nothing.
+    /// Check everything that a release needs; publishes nothing.
     ///
-    /// manifests: what crates.io and docs.rs show is said, versions agree, nothing published needs what is not.
-    /// changelog: CHANGELOG.md tells of this version, in the shape of Keep a Changelog.
-    /// contents: source, README and licences are packed, and nothing else.
-    /// licences: of all dependencies, and where these come from, by cargo-deny.
+    /// manifests: they contain what crates.io and docs.rs show, versions agree, and dependencies are published.
+    /// changelog: CHANGELOG.md describes this version, in the format of Keep a Changelog.
+    /// contents: source, README and licenses are packed, and nothing else.
+    /// licenses: those of all dependencies, and their sources, by cargo-deny.
     /// docs: they build without a warning, and every public item is described.
-    /// rust-version: the oldest supported Rust compiles what is published.
-    /// tarballs: each crate is packed, small, and builds from what was packed. Needs cargo 1.90 or later.
+    /// rust-version: the oldest supported Rust compiles the published crates.
+    /// tarballs: each crate is packed, small, and builds from its package. Needs cargo 1.90 or later.
     /// semver: the public API fits the version, compared with the last release by cargo-semver-checks. Needs Rust 1.93
-    /// or later. Where nothing was released yet, it is not run.
+    /// or later. It is not run if there was no release yet.
     ///
-    /// Every step is run, whatever the others came to; each is timed, and all are summed up at the end. The first time it
-    /// takes some ten minutes on two cores, then one or two. To build cargo-semver-checks, once, takes ten more. It runs
-    /// no tests: `test-all` does.
+    /// Every step is run, whether or not others fail; each is timed, and a table at the end lists all of them. The
+    /// first time it takes about ten minutes on two cores, then one or two. Building cargo-semver-checks, once, takes
+    /// ten more. It runs no tests: `test-all` does.
     #[command(verbatim_doc_comment)]
     ReleaseCheck {
         #[command(flatten)]
         selection: release::Selection,
     },
 
-    /// Get the servers that the tests run against, and tell where they are.
+    /// Get the servers that the tests run against, and print where they are.
     ///
-    /// Official images are pulled. Where no registry answers, small images are built from Debian's packages or a
-    /// Python wheel, under `target/` and with nothing installed on this machine. Without a container engine the same
-    /// files are kept as processes to start. With them comes libfaketime, by which tests set the clock of a server.
+    /// Official images are pulled. If no registry answers, small images are built from Debian's packages or a Python
+    /// wheel, under `target/` and without installing anything on this machine. Without a container engine, the same
+    /// files are kept to be started as processes. libfaketime comes with them: tests use it to set the clock of a
+    /// server.
     Images {
-        /// This server only; may be given several times. One of redis-7.0, redis-6.2, redis-8.0, valkey-8.1,
-        /// valkey-7.2. Default: all that can be had.
+        /// Only this server; may be given several times. One of redis-7.0, redis-6.2, redis-8.0, valkey-8.1,
+        /// valkey-7.2. Default: all that are available.
         #[arg(long, value_name = "NAME", value_parser = Flavour::by_name)]
         flavour: Vec<&'static Flavour>,
     },
@@ -176,7 +180,7 @@ enum Task {
 
 fn main() -> ExitCode {
     run(Cli::parse()).unwrap_or_else(|error| {
-        // In one line each, whatever RUST_BACKTRACE says: these are answers to a person.
+        // On one line, whatever RUST_BACKTRACE says: these are answers to a person.
         eprintln!("error: {error:#}");
         if interrupt::is_set() { interrupt::exit_code() } else { ExitCode::FAILURE }
     })
@@ -280,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_programs_are_their_own() {
+    fn arguments_go_to_the_programs() {
         let cli = Cli::parse_from(["cargo xtask", "demo", "--without-lock", "--help"]);
         assert!(matches!(cli.task, Task::Demo { args } if args == ["--without-lock", "--help"]));
         let cli = Cli::parse_from(["cargo xtask", "soak", "--minutes", "2", "--help"]);

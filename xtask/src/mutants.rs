@@ -1,4 +1,4 @@
-//! Planted mistakes: cargo-mutants changes the code in one place at a time, and the fast tests have to notice.
+//! Mutation testing: cargo-mutants changes the code in one place at a time, and the fast tests have to notice.
 
 use std::{
     collections::BTreeMap,
@@ -21,11 +21,11 @@ use crate::{
 
 const MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", built: None };
 
-/// Where mistakes are planted: the library, and what the mock does in Redis' place. What is left out of these files,
-/// and why, is in `.cargo/mutants.toml`.
+/// The files with mutants: the library, and the part of the mock that replaces Redis. `.cargo/mutants.toml` says what
+/// is left out of these files, and why.
 const PLANTED_IN: &[&str] = &["crates/redlock-core/src/**/*.rs", "crates/redlock-mock/src/keys/*.rs"];
 
-/// Where the standing sample plants: what mutual exclusion rests on.
+/// The files of the fixed sample: the code on which mutual exclusion depends.
 const SAMPLED_IN: &[&str] = &[
     "crates/redlock-core/src/algorithm/**/*.rs",
     "crates/redlock-core/src/driver/{node_lane,ownership,resume,tally,validity}.rs",
@@ -34,52 +34,52 @@ const SAMPLED_IN: &[&str] = &[
     "crates/redlock-mock/src/keys/*.rs",
 ];
 
-/// Built without debug information: built hundreds of times, debugged never.
+/// Built without debug information: built hundreds of times, never debugged.
 const PROFILE: &str = "mutants";
 
-/// Where, so that the dependencies are built once.
+/// The build folder, so that the dependencies are built once.
 const BUILD: &str = "build";
 
-/// What to plant.
+/// Which mutants to try.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Selection {
-    /// Plant in these files only; a glob, may be given several times.
+    /// Mutate only these files; a glob, may be given several times.
     #[arg(long, value_name = "GLOB")]
     file: Vec<String>,
 
-    /// Plant every N-th mistake, from the K-th on; K counts from 0.
+    /// Try every N-th mutant, beginning with the K-th; K counts from 0.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
 
-    /// Plant the standing sample: every twentieth mistake in the files that mutual exclusion rests on.
+    /// Try the fixed sample: every twentieth mutant in the files on which mutual exclusion depends.
     #[arg(long, conflicts_with_all = ["file", "shard"])]
     sample: bool,
 
-    /// Try so many at once, each in a build of its own.
+    /// Try this many at once, each in its own build.
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
 
-    /// Plant in the lines that this diff adds only.
+    /// Mutate only the lines that this diff adds.
     #[arg(skip)]
     in_diff: Option<PathBuf>,
 }
 
-/// What `test-all` plants.
+/// Which mutants `test-all` tries.
 pub(crate) enum Sample<'a> {
-    /// Some of the lines that changed since this revision.
+    /// Some in the lines that changed since this revision.
     Change(&'a Option<String>),
-    /// Always the same for the same code.
+    /// Always the same ones for the same code.
     Standing,
 }
 
-/// How many mutants of a change are judged at most: each takes some seconds.
+/// How many mutants of a change are tried at most: each takes some seconds.
 const OF_A_CHANGE: usize = 8;
 
-/// Judges a sample.
+/// Tries a sample.
 ///
 /// # Errors
 ///
-/// If a mutant went unnoticed.
+/// If a mutant was missed.
 pub(crate) fn sample(workspace: &Workspace, sample: Sample<'_>) -> Result<Done> {
     let base = match sample {
         Sample::Standing => {
@@ -89,14 +89,12 @@ pub(crate) fn sample(workspace: &Workspace, sample: Sample<'_>) -> Result<Done> 
         Sample::Change(base) => base,
     };
     let Some(base) = base.clone().or_else(|| base_of_change(workspace)) else {
-        return Ok(Done::NotRun("there is no git history to take a change from".to_owned()));
+        return Ok(Done::NotRun("there is no git history, so no change to test".to_owned()));
     };
     let mut diff = git(workspace);
     let diff = output(diff.args(["diff", &base, "--"]).args(PLANTED_IN.iter().map(|glob| format!(":(glob){glob}"))))?;
     if diff.is_empty() {
-        return Ok(Done::NotRun(format!(
-            "the change since {base} touches none of the files that mutants are planted in"
-        )));
+        return Ok(Done::NotRun(format!("the change since {base} touches none of the files with mutants")));
     }
     let file = workspace.target.join("change.diff");
     fs::write(&file, diff)?;
@@ -111,7 +109,7 @@ pub(crate) fn sample(workspace: &Workspace, sample: Sample<'_>) -> Result<Done> 
     Ok(run(workspace, &selection)?.into())
 }
 
-/// Where the change begins that is being tested: at the upstream branch; in a fresh clone, before the last commit.
+/// Returns where the change under test begins: at the upstream branch, or in a fresh clone before the last commit.
 fn base_of_change(workspace: &Workspace) -> Option<String> {
     let ask = |args: &[&str]| output(git(workspace).args(args)).ok().map(|text| text.trim().to_owned());
     let head = ask(&["rev-parse", "HEAD"])?;
@@ -126,23 +124,23 @@ fn git(workspace: &Workspace) -> Command {
     git
 }
 
-/// Plants mistakes and tells each verdict as it comes, and the sums.
+/// Tries mutants. Prints each verdict as it comes, and returns the sums.
 ///
 /// # Errors
 ///
-/// If a mistake went unnoticed.
+/// If a mutant was missed.
 pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String> {
     let program = MUTANTS.obtain(workspace)?;
     let folder = workspace.target.join("planted");
     let (trees, results) = (folder.join("trees"), folder.join("mutants.out"));
-    // What a run that was killed has left, and old verdicts, which must not pass for new ones.
+    // The leftovers of a run that was killed, and old verdicts, which must not be mistaken for new ones.
     for old in [&trees, &results] {
         if old.exists() {
             fs::remove_dir_all(old)?;
         }
     }
     fs::create_dir_all(&trees)?;
-    // The copy of the tree has another path each time, so what was built of it is never used again.
+    // The copy of the tree has another path each time, so its build results are never used again.
     let mut clean = cargo(workspace);
     clean.args(["clean", "--quiet", "--profile", PROFILE, "--target-dir"]).arg(folder.join(BUILD));
     output(clean.args(fast::PACKAGES.iter().flat_map(|package| ["--package", package])))?;
@@ -155,12 +153,12 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<String
     });
     fs::remove_dir_all(&trees)?;
     let code = status?.code();
-    // 2: one went unnoticed; 3: one was noticed by a test that did not end.
-    ensure!(code != Some(4), "the fast tests fail with no mistake planted: see {}", results.join("log").display());
+    // 2: a mutant was missed; 3: a test that did not end noticed one.
+    ensure!(code != Some(4), "the fast tests fail without a mutant: see {}", results.join("log").display());
     ensure!(matches!(code, Some(0 | 2 | 3)), "cargo-mutants failed, exit code {code:?}");
     let outcomes = fs::read(results.join("outcomes.json")).context("no verdicts")?;
     let outcomes = serde_json::from_slice(&outcomes)?;
-    let verdicts = Verdicts::parse(&outcomes).context("cargo-mutants says something unexpected")?;
+    let verdicts = Verdicts::parse(&outcomes).context("the output of cargo-mutants has an unknown form")?;
     println!("\n{verdicts}");
     verdicts.judge()
 }
@@ -169,7 +167,7 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     let mut command = Command::new(program);
     command.current_dir(&workspace.root).arg("mutants");
     command.args(["--colors", "never", "--annotations", "none", "--caught", "--unviable", "--profile", PROFILE]);
-    // Code that is not compiled would pass for code that no test judges.
+    // In code that is not compiled, every mutant would be missed.
     command.arg("--all-features");
     command.arg("--output").arg(folder);
     let files = if selection.sample { SAMPLED_IN } else { PLANTED_IN };
@@ -196,7 +194,7 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     } else {
         command.env("CARGO_TARGET_DIR", folder.join(BUILD));
     }
-    // What follows is for the test programs.
+    // The following arguments are for the test programs.
     command.arg("--").args(fast::SKIPPED);
     command
 }
@@ -223,11 +221,11 @@ impl Progress {
     }
 }
 
-/// What became of the mistakes, by file.
+/// The verdicts, by file.
 #[derive(Debug, Default)]
 struct Verdicts {
     files: BTreeMap<String, Counts>,
-    /// The names of those that went unnoticed.
+    /// The names of the missed mutants.
     missed: Vec<String>,
 }
 
@@ -281,12 +279,12 @@ impl Verdicts {
         let Counts { planted, caught, timeouts, missed, unviable, .. } = self.all();
         if missed > 0 {
             bail!(
-                "{missed} of {planted} planted mistakes went unnoticed: write the test of the promise that each breaks, \
+                "{missed} of {planted} mutants were missed: write a test of the promise that each of them breaks, \
                  or list it with its reason in .cargo/mutants.toml\n{}",
                 self.missed.join("\n")
             );
         }
-        ensure!(caught + timeouts > 0, "not one mistake was planted that compiles");
+        ensure!(caught + timeouts > 0, "not one mutant compiles");
         Ok(format!("{planted} planted, {} caught, {unviable} did not compile", caught + timeouts))
     }
 }
@@ -327,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_counted_by_file_and_the_unchanged_code_is_none() {
+    fn verdicts_are_counted_by_file_without_the_unchanged_code() {
         let baseline = json!({ "scenario": "Baseline", "summary": "Success", "phase_results": [] });
         let verdicts = verdicts(&[
             baseline,
@@ -347,13 +345,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_that_goes_unnoticed_is_a_failure_that_names_it() {
+    fn a_missed_mutant_is_a_failure_that_names_it() {
         let verdicts = verdicts(&[outcome("a.rs:1", "CaughtMutant"), outcome("a.rs:2: + for -", "MissedMutant")]);
         assert!(verdicts.judge().unwrap_err().to_string().ends_with("\na.rs:2: + for -"));
     }
 
     #[test]
-    fn to_plant_nothing_is_a_failure() {
+    fn a_run_without_a_mutant_is_a_failure() {
         assert!(verdicts(&[]).judge().is_err());
         assert!(verdicts(&[outcome("a.rs:1", "Unviable")]).judge().is_err());
     }

@@ -1,4 +1,4 @@
-//! The picture in the README: the demo and its output, drawn as a terminal that is light or dark like the page.
+//! Draws the picture in the README: the demo and its output, as a terminal that is light or dark like the page.
 
 use std::{ffi::OsStr, fmt::Write as _, fs};
 

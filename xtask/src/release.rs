@@ -1,5 +1,4 @@
-//! `cargo xtask release-check`: what is to be known before a release, in steps; each of them is run, whatever the others
-//! came to.
+//! `cargo xtask release-check`: checks what a release needs, in steps. Each of them is run, whether or not others fail.
 
 mod manifest;
 mod manifests;
@@ -21,40 +20,40 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The crates that are published. Any other says `publish = false`.
+/// The published crates. Every other one says `publish = false`.
 const PUBLISHED: &[&str] = &["redlock-core", "redlock-mock", "redlock-redis-rs", "redlock-fred", "redlock-cli"];
 
-/// What to check, and against what.
+/// The checks to run, and the release to compare with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
     /// Compare the public API with that of this git revision. Default: the newest tag `v*` of an earlier release.
     #[arg(long, value_name = "REVISION")]
     baseline: Option<String>,
 
-    /// Pass where the oldest supported Rust is not installed; the table says that the step was not run.
+    /// Pass if the oldest supported Rust is not installed; the table says that the step was not run.
     #[arg(long)]
     allow_missing: bool,
 
-    /// Pack files that are not committed.
+    /// Also pack files that are not committed.
     #[arg(long)]
     allow_dirty: bool,
 
-    /// Run this step only; may be given several times.
+    /// Run only this step; may be given several times.
     #[arg(long, value_name = "STEP", value_parser = names())]
     only: Vec<String>,
 }
 
-/// What the steps share.
+/// The data that the steps share.
 struct Release<'a> {
     workspace: &'a Workspace,
     selection: &'a Selection,
-    /// All members, also those that are not published.
+    /// All members, including those that are not published.
     members: Vec<Manifest>,
 }
 
 type Work = fn(&Release<'_>) -> Result<Done>;
 
-/// Those that are quick to fail come first.
+/// The steps that fail quickly come first.
 const STEPS: &[(&str, Work)] = &[
     ("manifests", |release| Ok(manifests::check(&release.members)?.into())),
     ("changelog", |release| {
@@ -62,7 +61,7 @@ const STEPS: &[(&str, Work)] = &[
         Ok(changelog::judge(&text, &release.version()?.version)?.into())
     }),
     ("contents", |release| Ok(contents::check(release)?.into())),
-    ("licences", |release| Ok(deny::run(release.workspace)?.into())),
+    ("licenses", |release| Ok(deny::run(release.workspace)?.into())),
     ("docs", docs),
     ("rust-version", rust_version::check),
     ("tarballs", |release| Ok(tarballs::check(release)?.into())),
@@ -82,7 +81,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
         } else if selection.only.is_empty() || selection.only.iter().any(|only| only == name) {
             report.step((*name).to_owned(), || work(&release));
         } else {
-            report.add_not_run((*name).to_owned(), "not asked for");
+            report.add_not_run((*name).to_owned(), "not selected");
         }
     }
     println!("\n{report}");
@@ -94,23 +93,23 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
 }
 
 impl Release<'_> {
-    /// The members that are published.
+    /// Returns the members that are published.
     fn published(&self) -> impl Iterator<Item = &Manifest> {
         self.members.iter().filter(|member| PUBLISHED.contains(&member.name.as_str()))
     }
 
-    /// The one whose version all have.
+    /// Returns a published member; all have the same version.
     fn version(&self) -> Result<&Manifest> {
         self.published().next().context("no crate is published")
     }
 
-    /// `--package` for each of the crates that are published.
+    /// Returns `--package` for each published crate.
     fn packages(&self) -> impl Iterator<Item = &str> {
         self.published().flat_map(|member| ["--package", member.name.as_str()])
     }
 }
 
-/// As docs.rs builds them, with every public item described.
+/// Builds the docs as docs.rs does, and requires a description of every public item.
 fn docs(release: &Release<'_>) -> Result<Done> {
     let mut command = cargo(release.workspace);
     command.args(["doc", "--no-deps", "--all-features"]).args(release.packages());
@@ -119,7 +118,7 @@ fn docs(release: &Release<'_>) -> Result<Done> {
     Ok(format!("{} crates", release.published().count()).into())
 }
 
-/// All violations in one error, a line for each.
+/// Returns all violations in one error, one line for each.
 fn none(violations: &[String]) -> Result<()> {
     if !violations.is_empty() {
         bail!("{}", violations.join("\n"));

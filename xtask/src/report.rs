@@ -1,4 +1,4 @@
-//! What the steps came to: the table at the end and its closing line.
+//! The results of the steps: the table at the end and its last line.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Tests counted in the closing lines of test runners.
+/// Tests, counted from the closing lines of test runners.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; ...`; any other line counts nothing.
+    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; ...`. Any other line counts nothing.
     pub(crate) fn read_line(&mut self, line: &str) {
         let Some((_, counts)) = line.split_once("test result:") else { return };
         let words: Vec<&str> = counts.split([' ', ';', '.', '\u{1b}']).filter(|word| !word.is_empty()).collect();
@@ -34,7 +34,7 @@ impl Tally {
 
     /// # Errors
     ///
-    /// If there was no test at all, or one that did not run: both would pass for a success.
+    /// If there was no test at all, or one was ignored: both would be mistaken for a success.
     pub(crate) fn all_ran(self) -> Result<String> {
         if self.ignored > 0 {
             bail!("{} tests were ignored: every test runs, or is not there", self.ignored);
@@ -58,7 +58,7 @@ impl std::ops::Add for Tally {
     }
 }
 
-/// What a test program prints about its failed tests.
+/// The output of a test program about its failed tests.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     lines: Vec<String>,
@@ -66,10 +66,10 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// More than this is only in the output above.
+    /// Further lines are only in the output above.
     const LINES: usize = 120;
 
-    /// Keeps what is printed between `failures:` and the closing line.
+    /// Keeps the lines between `failures:` and the closing line.
     pub(crate) fn read_line(&mut self, line: &str) {
         let line = line.trim_end();
         if line == "failures:" {
@@ -82,17 +82,17 @@ impl Failures {
     }
 }
 
-/// Nothing, or one line for each that was kept, each after a line break.
+/// Prints nothing, or each kept line after a line break.
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))
     }
 }
 
-/// How a step ended that did not fail.
+/// The outcome of a step that did not fail.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// What the table says beside it.
+    /// The note in the table.
     Passed(String),
     /// Why there was nothing to do.
     NotRun(String),
@@ -104,7 +104,7 @@ impl From<String> for Done {
     }
 }
 
-/// Runs a step, with its name above what it prints and its outcome below. `place` says how far the run has come.
+/// Runs a step, with its name above its output and its outcome below. `place` says how far the run has come.
 pub(crate) fn announced<D: Into<Done>>(
     step: &str,
     place: &str,
@@ -119,13 +119,13 @@ pub(crate) fn announced<D: Into<Done>>(
             println!("=== {place}{step}: passed in {took}{}{note} ===", if note.is_empty() { "" } else { ", " });
         }
         Ok(Done::NotRun(reason)) => println!("=== {place}{step}: not run, {reason} ==="),
-        // The line before may be one that was cut off.
+        // The line before may have been cut off.
         Err(error) => println!("\n=== {place}{step}: FAILED after {took} ===\n{error:#}"),
     }
     (started.elapsed(), result)
 }
 
-/// `3.2 s` or `2 min 05 s`.
+/// Prints `3.2 s` or `2 min 05 s`.
 pub(crate) fn minutes(time: Duration) -> String {
     match time.as_secs() {
         0..60 => format!("{:.1} s", time.as_secs_f64()),
@@ -137,7 +137,7 @@ pub(crate) fn minutes(time: Duration) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
-    /// How long the whole took, where that is not the sum: steps may run beside each other.
+    /// How long the whole run took, if that is not the sum: steps may run side by side.
     pub(crate) took: Option<Duration>,
 }
 
@@ -156,7 +156,7 @@ enum Outcome {
 }
 
 impl Report {
-    /// Runs a step, with its name above what it prints and its outcome below.
+    /// Runs a step, with its name above its output and its outcome below.
     pub(crate) fn step<D: Into<Done>>(&mut self, step: String, work: impl FnOnce() -> Result<D>) {
         let (time, result) = announced(&step, "", work);
         self.add(step, time, result);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_lines_add_up_also_coloured_ones() {
+    fn closing_lines_add_up_even_if_they_are_colored() {
         let counted = tally(&[
             "running 3 tests",
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.00s",
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_line_counts_steps_and_stands_alone() {
+    fn the_last_line_counts_steps_and_is_on_its_own() {
         let mut report = Report::default();
         report.add("tidy".into(), Duration::from_millis(120), Ok("7 rules".to_owned().into()));
         report.add("clippy".into(), Duration::from_secs(3), Err(anyhow!("no\nmore")));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_had_nothing_to_do_says_why_and_has_neither_passed_nor_failed() {
+    fn a_step_with_nothing_to_do_says_why_and_neither_passes_nor_fails() {
         let mut report = Report::default();
         report.step("semver".into(), || Ok(Done::NotRun("no release".into())));
         report.step("tidy".into(), || Ok(String::new()));

@@ -1,4 +1,4 @@
-//! A command that says nothing for too long hangs, and is ended: a run of all tests must come to its end by itself.
+//! Ends a command that is silent for too long, since it hangs: a run of all tests must end by itself.
 
 use std::{
     sync::mpsc::{RecvTimeoutError, Sender, channel},
@@ -8,17 +8,17 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How long a test, or the compiling of a crate, may be silent.
+/// How long a test, or the compilation of a crate, may be silent.
 pub(crate) const BOUND: Duration = Duration::from_secs(600);
 
-/// Listens to one command.
+/// Watches the output of one command.
 pub(crate) struct Silence {
     heard: Sender<()>,
     watch: JoinHandle<bool>,
 }
 
 impl Silence {
-    /// Ends the process group of `leader` once nothing was heard of it for so long.
+    /// Ends the process group of `leader` after this much silence.
     pub(crate) fn ends(leader: u32, bound: Duration) -> Self {
         let (heard, hears) = channel();
         let watch = thread::spawn(move || {
@@ -38,13 +38,13 @@ impl Silence {
         Self { heard, watch }
     }
 
-    /// It has said something.
+    /// Records that the command has printed something.
     pub(crate) fn is_broken(&self) {
-        // If nobody hears it, the command is being ended.
+        // If nobody receives it, the command is being ended.
         let _ = self.heard.send(());
     }
 
-    /// Whether it was too long.
+    /// Returns whether the silence was too long.
     pub(crate) fn was_too_long(self) -> bool {
         drop(self.heard);
         self.watch.join().unwrap_or(false)

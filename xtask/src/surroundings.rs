@@ -16,10 +16,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What a caller may have done before it starts a program, as words of a shell in front of `"$@"`.
+/// The surroundings that a caller may create before it starts a program, as shell code in front of `"$@"`.
 const SURROUNDINGS: &[(&str, &str)] = &[
     ("nohup", r#"trap '' HUP; exec "$@""#),
-    // What a shell without job control does to what it starts in the background.
+    // As a shell without job control starts commands in the background.
     ("background of a script", r#"trap '' INT QUIT; exec "$@" </dev/null"#),
     ("closed standard input", r#"exec "$@" <&-"#),
     ("nothing in the environment but PATH", r#"exec env -i PATH="$PATH" "$@""#),
@@ -36,7 +36,7 @@ const SURROUNDINGS: &[(&str, &str)] = &[
     ("another working directory", r#"cd / && exec "$@""#),
 ];
 
-/// For who is root: a user who may do less.
+/// For root: run as a user with fewer rights.
 const NOBODY: &str = r#"exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@""#;
 
 /// `cargo xtask surroundings`.
@@ -46,11 +46,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same, where the tests are built already.
+/// The same for tests that are already built.
 ///
 /// # Errors
 ///
-/// If a test fails in one of the surroundings. All are tried.
+/// If a test fails in one of the surroundings. All of them are tried.
 pub(crate) fn run_built(workspace: &Workspace, built: &Built) -> Result<String> {
     let programs = built.those(|program| program.is_test && is_quick(program))?;
     let mut report = Report::default();
@@ -84,7 +84,8 @@ fn in_surroundings(prelude: &str, programs: &[&Program]) -> Result<String> {
     Ok(format!("{tests} tests"))
 }
 
-/// Another user, who may not look into the folder of this one: the programs are copied to where anybody may.
+/// Runs the tests as another user, who may not read the folder of this one: the programs are copied to where everybody
+/// may.
 fn as_nobody(workspace: &Workspace, programs: &[&Program]) -> Result<Done> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Done::NotRun("this user is not root already".to_owned()));

@@ -1,8 +1,8 @@
 //! `cargo xtask test-all`: the steps, in two lanes.
 //!
 //! One lane compiles and computes, the other runs the tests on servers, which mostly wait. They run side by side, the
-//! first one niced, and the lane that finishes first takes the soak and the demo. With `--one-by-one` the tests on
-//! servers have the machine to themselves.
+//! first one with `nice`, and the lane that finishes first runs the soak and the demo. With `--one-by-one`, the tests
+//! on servers have the machine to themselves.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What to run.
+/// The steps to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
     /// Run everything: every backend on every server, more histories, a longer soak, more mutants, and the quick tests
@@ -35,21 +35,21 @@ pub(crate) struct Selection {
     #[arg(long)]
     thorough: bool,
 
-    /// Run the conformance tests of this backend only; may be given several times.
+    /// Run only the conformance tests of this backend; may be given several times.
     #[arg(long, value_enum, value_name = "NAME")]
     backend: Vec<Backend>,
 
-    /// Use this server only; may be given several times, the first one runs all tests. One of redis-7.0, redis-6.2,
+    /// Use only this server; may be given several times, the first one runs all tests. One of redis-7.0, redis-6.2,
     /// redis-8.0, valkey-8.1, valkey-7.2.
     #[arg(long, value_name = "NAME", value_parser = Flavour::by_name)]
     flavour: Vec<&'static Flavour>,
 
-    /// Take the mutants from what changed since this git revision. Default: the upstream branch, or the last commit
-    /// where there is nothing new.
+    /// Take the mutants from the changes since this git revision. Default: the upstream branch, or the last commit if
+    /// there are no changes since.
     #[arg(long, value_name = "REVISION")]
     base: Option<String>,
 
-    /// Go on after a step that fails.
+    /// Continue after a step that fails.
     #[arg(long)]
     keep_going: bool,
 
@@ -58,16 +58,16 @@ pub(crate) struct Selection {
     one_by_one: bool,
 }
 
-/// Which steps a step runs beside.
+/// The lanes of the steps, which run side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Compute,
     Servers,
-    /// Whichever lane has nothing else left to do.
+    /// The lane that finishes first.
     Either,
 }
 
-/// One line of the table at the end. What it returns stands there too, for example how many tests there were.
+/// One line of the table at the end. The step's result is shown there too, for example how many tests there were.
 struct Step<'a> {
     name: String,
     lane: Lane,
@@ -78,14 +78,14 @@ struct Step<'a> {
 
 type Work<'a> = Box<dyn FnOnce(&Session<'a>) -> Result<Done> + Send + 'a>;
 
-/// What the steps share. A value that is waited for is `None` once the step that makes it has failed.
+/// The values that the steps share. A value is `None` once the step that makes it has failed.
 struct Session<'a> {
     workspace: &'a Workspace,
     built: OnceLock<Option<Built>>,
     servers: OnceLock<Option<Vec<(&'static str, Environment)>>>,
 }
 
-/// The server that stands for the oldest, and the one for the newest, in the short run; each with one client.
+/// The oldest and the newest server of the short run, each with one client.
 const OLDEST: (&str, Backend) = ("redis-6.2", Backend::RedisRs);
 const NEWEST: (&str, Backend) = ("valkey-8.1", Backend::Fred);
 
@@ -121,7 +121,7 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
         while let Some(step) = steps.pop_front().or_else(take_shared) {
             let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
             if step.needs_build {
-                // Before the step begins, so that its time is its own.
+                // Before the step begins, so that its time does not include the wait.
                 session.built.wait();
             }
             if interrupt::is_set() || (lock().failed() > 0 && !selection.keep_going) {
@@ -136,7 +136,7 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
             if prefix {
                 set_prefix(&format!("{} | ", step.name));
             }
-            // The other lane must not wait for ever for a step that panicked.
+            // The other lane must not wait forever for a step that panicked.
             let run = AssertUnwindSafe(|| (step.run)(&session));
             let run = || catch_unwind(run).unwrap_or_else(|_| bail!("the step panicked: see above"));
             let (took, result) = announced(&step.name, &place, run);
@@ -145,7 +145,7 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
             }
             lock().add(step.name, took, result);
         }
-        // Nobody else makes these.
+        // No other step makes these.
         if prefix {
             let _ = session.servers.set(None);
         } else {
@@ -182,7 +182,7 @@ pub(crate) fn run<'a>(workspace: &'a Workspace, selection: &'a Selection) -> Res
     })
 }
 
-/// Each lane in order; the checks that are quick to fail come first.
+/// Returns the steps of each lane in order. Checks that fail quickly come first.
 fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
     let thorough = selection.thorough;
     let backends = if selection.backend.is_empty() { Backend::value_variants() } else { &selection.backend };
@@ -235,7 +235,7 @@ fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
     steps
 }
 
-/// The steps that need servers.
+/// Returns the steps that need servers.
 fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<Step<'a>> {
     let chosen = plan.others();
     let mut steps = vec![servers_step(plan)];
@@ -261,7 +261,7 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
         }))
     }));
     for flavour in chosen {
-        // In the short run each server is for one client.
+        // In the short run, each server is for one client.
         let client = [OLDEST, NEWEST].into_iter().find(|(name, _)| !thorough && *name == flavour.name);
         let clients: Vec<_> = match client {
             Some((_, client)) => vec![client],
@@ -271,7 +271,7 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
             let name = format!("conformance on {}", flavour.name);
             steps.push(beside(name, move |session| match session.servers_of(flavour)? {
                 Some(servers) => conformance(session, &clients, servers),
-                None => Ok(Done::NotRun("it comes from a registry only, and none answers".to_owned())),
+                None => Ok(Done::NotRun("it comes only from a registry, and none answers".to_owned())),
             }));
         }
     }
@@ -281,8 +281,9 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
             Ok(soak::briefly(session.workspace, session.built()?, session.default_servers()?, minutes)?.into())
         }),
         in_either("demo", |session| {
-            // The lock keeps the count; without it updates are lost. An extended lock outlives the restart of every
-            // node; one that is not extended is taken. Each run says so by its exit code.
+            // With the lock the count is correct, and without it updates are lost. An extended lock survives the
+            // restart of every node, and another process acquires one that is not extended. The exit code of each run
+            // says so.
             let program = session.built()?.program("redlock-cli", "redlock")?;
             for args in [
                 &["--seconds", "4"][..],
@@ -298,7 +299,7 @@ fn on_servers<'a>(thorough: bool, backends: &'a [Backend], plan: Plan) -> Vec<St
     steps
 }
 
-/// What the short run leaves out, for the last lines of its output.
+/// Returns what the short run leaves out, for the last lines of its output.
 fn left_out(selection: &Selection) -> &'static str {
     if selection.thorough {
         return "";
@@ -307,14 +308,14 @@ fn left_out(selection: &Selection) -> &'static str {
      - all clients on all other servers:     cargo xtask test-all --flavour redis-8.0, and likewise for the others\n\
      - 200,000 histories instead of 20,000:  cargo xtask simulate --histories 200000\n\
      - a soak of 2 minutes instead of 24 s:  cargo xtask soak --minutes 2\n\
-     - the standing sample of mutants:       cargo xtask mutants --sample\n\
+     - the fixed sample of mutants:          cargo xtask mutants --sample\n\
      - the quick tests in odd surroundings:  cargo xtask surroundings\n\n"
 }
 
 const SIMULATION: &str = "redlock-simulation";
 
-/// The histories of the short run are the same each time: what gates a change must not depend on chance. The thorough
-/// run plays others each time.
+/// The short run plays the same histories each time: the gate for a change must not depend on chance. The thorough run
+/// plays other ones each time.
 fn simulation(built: &Built, thorough: bool) -> Result<Done> {
     let (histories, seed) = if thorough { ("200000", &[][..]) } else { ("20000", &["--seed", "500000"][..]) };
     let tally = run_command(&mut built.test(SIMULATION, "it")?.command_behind())?.all_ran()?;
@@ -334,13 +335,13 @@ fn in_either<'a>(name: impl Into<String>, run: impl FnOnce(&Session<'a>) -> Resu
     Step { lane: Lane::Either, ..beside(name, run) }
 }
 
-/// A cargo command that passes or fails and counts nothing.
+/// Runs a cargo command that passes or fails and counts nothing.
 fn plain(session: &Session<'_>, args: &[&str]) -> Result<Done> {
     run_command(cargo_behind(session.workspace).args(args))?;
     Ok(String::new().into())
 }
 
-/// Runs test programs one after another, and goes on after one that fails.
+/// Runs test programs one after another, and continues after one that fails.
 fn run_tests(programs: impl IntoIterator<Item = Command>) -> Result<Done> {
     let mut tally = Tally::default();
     let mut failed = Vec::new();
@@ -356,7 +357,7 @@ fn run_tests(programs: impl IntoIterator<Item = Command>) -> Result<Done> {
     Ok(tally.all_ran()?.into())
 }
 
-/// Tests on servers mostly wait: several of them share a core.
+/// Tests on servers mostly wait, so several of them share a core.
 fn wait_in_parallel(command: &mut Command) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     command.env("RUST_TEST_THREADS", (2 * cores).to_string());
@@ -372,7 +373,7 @@ fn conformance(session: &Session<'_>, backends: &[Backend], servers: &Environmen
     Ok(tally.all_ran()?.into())
 }
 
-/// Gets all servers of the plan. One that may be missing is left out.
+/// Gets all servers of the plan. Leaves out an optional server that is not available.
 fn servers_step<'a>(plan: Plan) -> Step<'a> {
     let get = move |session: &Session<'a>| {
         let obtained = servers(session.workspace, plan);
@@ -415,7 +416,7 @@ fn servers(workspace: &Workspace, plan: Plan) -> Result<(Vec<(&'static str, Envi
 }
 
 impl Session<'_> {
-    /// What the build has made; waits for it.
+    /// Waits for the build and returns its programs.
     fn built(&self) -> Result<&Built> {
         self.built.wait().as_ref().context("the tests were not built: see that step")
     }

@@ -1,6 +1,6 @@
 //! The invariants of the workspace that a program can see in its text.
 //!
-//! Each rule is a function from text to violations, and has a test on a planted one.
+//! Each rule is a function from text to violations, and has a test with a violation.
 
 mod arrows;
 mod imports;
@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     Ok(format!("{checked} rules, {} files, {left}", sources.files.len() + sources.manifests.len()))
 }
 
-/// Lists the words in comments of files under `folder` that are not plain.
+/// Lists the words to replace in comments of files under `folder`.
 pub(crate) fn words(workspace: &Workspace, folder: &str) -> Result<String> {
     let sources = Sources::read(workspace)?;
     let found = words::Words::find(&[], &sources.files).in_comments;
@@ -61,7 +61,7 @@ pub(crate) fn words(workspace: &Workspace, folder: &str) -> Result<String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// A rule that is broken, where, and what to do.
+/// A broken rule: where, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
     file: String,

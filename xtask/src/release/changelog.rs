@@ -1,4 +1,4 @@
-//! The step `changelog`: what the release brings is told, in the shape of Keep a Changelog.
+//! The step `changelog`: the changelog describes the release, in the format of Keep a Changelog.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ const UNRELEASED: &str = "Unreleased";
 
 const GROUPS: &[&str] = &["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
 
-/// One `## [1.2.3] - 2026-01-31`, or `## [Unreleased]`.
+/// A section `## [1.2.3] - 2026-01-31`, or `## [Unreleased]`.
 #[derive(Debug)]
 struct Section<'a> {
     line: usize,
@@ -21,7 +21,7 @@ struct Section<'a> {
     groups: Vec<Group<'a>>,
 }
 
-/// One `### Added`.
+/// A group `### Added`.
 #[derive(Debug)]
 struct Group<'a> {
     line: usize,
@@ -29,11 +29,11 @@ struct Group<'a> {
     entries: usize,
 }
 
-/// Tells where the entries for `version` are.
+/// Returns where the entries for `version` are.
 ///
 /// # Errors
 ///
-/// If there are none, or the file has another shape.
+/// If there are none, or the file has another format.
 pub(super) fn judge(text: &str, version: &str) -> Result<String> {
     let (sections, mut violations) = read(text);
     for section in &sections {
@@ -55,7 +55,7 @@ pub(super) fn judge(text: &str, version: &str) -> Result<String> {
     }
 }
 
-/// The sections, and the lines that stand where none can.
+/// Returns the sections, and the lines that are not allowed where they are.
 fn read(text: &str) -> (Vec<Section<'_>>, Vec<String>) {
     let (mut sections, mut violations) = (Vec::<Section<'_>>::new(), Vec::new());
     if text.lines().next() != Some("# Changelog") {
@@ -113,7 +113,7 @@ fn shape(section: &Section<'_>, violations: &mut Vec<String>) {
     }
 }
 
-/// The newest stands first.
+/// Checks that the newest comes first.
 fn order(newer: &Section<'_>, older: &Section<'_>, violations: &mut Vec<String>) {
     if older.name == UNRELEASED {
         violations.push(at(older.line, "stands below a version"));
@@ -175,7 +175,7 @@ impl PartialOrd for Version<'_> {
 mod tests {
     use super::*;
 
-    /// A changelog with these lines below its beginning, judged for 0.2.0.
+    /// Judges a changelog with these lines after its beginning, for 0.2.0.
     fn judged(lines: &[&str]) -> Result<String> {
         judge(&format!("# Changelog\n\nThe format.\n\n{}\n", lines.join("\n")), "0.2.0")
     }
@@ -188,7 +188,7 @@ mod tests {
     const SECOND: &str = "## [0.2.0] - 2026-03-01\n### Fixed\n- A leak,\n  on two lines.\n- Another.";
 
     #[test]
-    fn the_entries_of_the_version_are_found_and_where_they_are_is_told() {
+    fn the_entries_of_the_version_are_found_and_their_place_is_reported() {
         assert_eq!(judged(&[SECOND, FIRST]).unwrap(), "0.2.0 has 2 entries");
         assert_eq!(judged(&["## [Unreleased]", SECOND, FIRST]).unwrap(), "0.2.0 has 2 entries");
         let unreleased = "## [Unreleased]\nAll new.\n### Added\n- One.\n### Removed\n- Another.";
@@ -196,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn a_version_of_which_nothing_is_told_is_found() {
+    fn a_version_without_entries_is_found() {
         assert_eq!(complaint(&[FIRST]), "CHANGELOG.md says nothing of 0.2.0");
         assert_eq!(complaint(&["## [Unreleased]", FIRST]), "CHANGELOG.md says nothing of 0.2.0");
         assert!(complaint(&["## [Unreleased]\n### Added\n- Late.", SECOND]).contains("beside those of 0.2.0"));
     }
 
     #[test]
-    fn another_shape_is_found_with_its_line() {
+    fn another_format_is_found_with_its_line() {
         assert!(judge(SECOND, "0.2.0").unwrap_err().to_string().starts_with("CHANGELOG.md:1: "));
         for (line, text) in [
             (5, "## 0.2.0 - 2026-03-01\n### Added\n- A."),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stands_first() {
+    fn the_newest_version_comes_first() {
         assert!(complaint(&[FIRST, SECOND]).contains("is not older"));
         assert!(complaint(&[SECOND, SECOND]).contains("is not older"));
         assert!(complaint(&[SECOND, "## [Unreleased]"]).contains("below a version"));

@@ -1,4 +1,4 @@
-//! The step `contents`: what is packed of each crate, and nothing else.
+//! The step `contents`: checks which files are packed for each crate.
 
 use std::{fs, path::Path};
 
@@ -7,23 +7,23 @@ use anyhow::{Context, Result};
 use super::{Release, none};
 use crate::command::{cargo, output};
 
-/// The licences, which are copies of those in the workspace's root.
+/// The licenses, which are copies of those in the workspace's root.
 const LICENCES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE"];
 
-/// What is in every crate beside its source and its licences.
+/// The files in every crate besides its source and its licenses.
 const BESIDE: &[&str] = &["Cargo.toml", "README.md"];
 
-/// What cargo adds.
+/// The files that cargo adds.
 const CARGO: &[&str] = &["Cargo.toml.orig", "Cargo.lock", ".cargo_vcs_info.json"];
 
-/// What source is made of: with scripts, and with the pages of the guide.
+/// The kinds of source files: also scripts, and the pages of the guide.
 const SOURCE: &[&str] = &["rs", "lua", "md"];
 
 pub(super) fn check(release: &Release<'_>) -> Result<String> {
     let (mut violations, mut files) = (Vec::new(), 0);
     for member in release.published() {
         let mut list = cargo(release.workspace);
-        // Whether all is committed is seen when they are packed.
+        // Packing shows whether everything is committed.
         list.args(["package", "--list", "--allow-dirty", "--package", &member.name]);
         let list = output(&mut list)?;
         files += list.lines().count();
@@ -39,7 +39,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<String> {
     Ok(format!("{files} files"))
 }
 
-/// What is missing in a list of files, and what should not be there.
+/// Returns what is missing in a list of files, and what should not be there.
 fn judge(list: &str) -> Vec<String> {
     let expected = || LICENCES.iter().chain(BESIDE);
     let missing = expected().filter(|name| list.lines().all(|line| line != **name));
@@ -53,7 +53,7 @@ fn judge(list: &str) -> Vec<String> {
     missing.chain(stray.map(|line| format!("{line} is packed: see `include` in Cargo.toml"))).collect()
 }
 
-/// Also in a checkout whose lines end otherwise. A file that is not there is another.
+/// Also true for a checkout with other line endings. A missing file is different.
 fn same(a: &Path, b: &Path) -> Result<bool> {
     let text = fs::read_to_string(a).with_context(|| format!("reading {}", a.display()))?;
     Ok(fs::read_to_string(b).is_ok_and(|copy| copy.lines().eq(text.lines())))
@@ -67,12 +67,12 @@ mod tests {
         README.md\nsrc/lib.rs\nsrc/script/open.lua\nsrc/guide/ttl.md\n";
 
     #[test]
-    fn source_readme_and_licences_are_what_is_packed() {
+    fn source_readme_and_licenses_are_packed() {
         assert_eq!(judge(LIST), [""; 0]);
     }
 
     #[test]
-    fn what_is_not_packed_is_named() {
+    fn missing_files_are_named() {
         for name in ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "Cargo.toml"] {
             let list = LIST.replacen(&format!("{name}\n"), "", 1);
             assert_eq!(judge(&list), [format!("{name} is not packed")]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_should_not_be_packed_is_named() {
+    fn files_that_should_not_be_packed_are_named() {
         for stray in [
             "proptest-regressions/retry.txt",
             "src/lib.rs.orig",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_licence_that_differs_or_is_not_there_is_found() {
+    fn a_license_that_differs_or_is_missing_is_found() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let [mit, apache] = ["LICENSE-MIT", "LICENSE-APACHE"].map(|name| root.join(name));
         assert!(same(&mit, &mit).unwrap());

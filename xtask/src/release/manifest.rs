@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::workspace;
 
-/// What a manifest says that concerns a release.
+/// The parts of a manifest that matter for a release.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manifest {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) folder: PathBuf,
-    /// It does not say `publish = false`.
+    /// Whether it does not say `publish = false`.
     pub(super) publishable: bool,
     pub(super) has_library: bool,
     pub(super) description: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Manifest {
     pub(super) rust_version: Option<String>,
     pub(super) categories: Vec<String>,
     pub(super) keywords: Vec<String>,
-    /// Whether docs.rs is told to document all features.
+    /// Whether docs.rs documents all features.
     pub(super) documents_all_features: bool,
     pub(super) dependencies: Vec<Dependency>,
 }
@@ -34,22 +34,21 @@ pub(super) struct Manifest {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Dependency {
     pub(super) name: String,
-    /// `^1.2` for `1.2`; `*` where no version is given.
+    /// `^1.2` for `1.2`; `*` if no version is given.
     pub(super) requirement: String,
     pub(super) for_tests_only: bool,
 }
 
-/// What cargo makes of a dependency without a version.
+/// The requirement that cargo reports for a dependency without a version.
 pub(super) const NO_VERSION: &str = "*";
 
 impl Manifest {
     pub(super) fn all() -> Result<Vec<Self>> {
         let metadata = workspace::metadata()?;
-        let packages =
-            metadata.get("packages").and_then(Value::as_array).context("cargo metadata tells no packages")?;
+        let packages = metadata.get("packages").and_then(Value::as_array).context("cargo metadata has no packages")?;
         packages
             .iter()
-            .map(|package| Self::parse(package).context("cargo metadata says something unexpected"))
+            .map(|package| Self::parse(package).context("the output of cargo metadata has an unknown form"))
             .collect()
     }
 
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_manifest_says_is_read() {
+    fn a_manifest_is_read() {
         let manifest = Manifest::parse(&package()).unwrap();
         assert_eq!(manifest.folder, PathBuf::from("/w/crates/a"));
         assert!(manifest.publishable && manifest.has_library && manifest.documents_all_features);
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_published_is_told_apart() {
+    fn a_program_that_is_not_published_is_recognized() {
         let mut package = package();
         package["publish"] = json!([]);
         package["targets"] = json!([{ "kind": ["bin"] }]);

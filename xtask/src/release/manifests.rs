@@ -1,4 +1,4 @@
-//! The step `manifests`: crates that are published say what crates.io and docs.rs show, and depend on nothing that is not
+//! The step `manifests`: published crates contain what crates.io and docs.rs show, and depend on nothing that is not
 //! published.
 
 use anyhow::Result;
@@ -9,7 +9,7 @@ use super::{
     none,
 };
 
-/// What crates.io accepts.
+/// The limit of crates.io.
 const MOST_KEYWORDS: usize = 5;
 
 /// The host of the addresses in Cargo.toml until the real ones are known.
@@ -71,7 +71,7 @@ fn described(member: &Manifest, add: &mut impl FnMut(String)) {
     }
 }
 
-/// What all published crates have in common.
+/// Checks what all published crates have in common.
 fn alike(member: &Manifest, members: &[Manifest], add: &mut impl FnMut(String)) {
     let Some(first) = members.iter().find(|other| PUBLISHED.contains(&other.name.as_str())) else { return };
     let of = |member: &Manifest| {
@@ -157,7 +157,7 @@ mod tests {
         members.iter_mut().find(|member| member.name == name).unwrap()
     }
 
-    /// What is found once `plant` has changed something.
+    /// Returns what is found after `plant` has changed something.
     fn found(plant: impl FnOnce(&mut Vec<Manifest>)) -> String {
         let mut members = members();
         plant(&mut members);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crate_does_not_say_is_named() {
+    fn missing_keys_of_a_crate_are_named() {
         let text = found(|members| {
             let core = member(members, "redlock-core");
             core.description = Some(" ".to_owned());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_that_differ_where_all_are_alike_are_found() {
+    fn crates_that_differ_in_a_common_key_are_found() {
         assert_eq!(
             found(|members| member(members, "redlock-cli").repository = Some("https://example.org".to_owned())),
             "redlock-cli: has `repository` https://example.org, and redlock-core has https://redlock.example/repository"
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_published_needs_what_is_not() {
+    fn no_published_crate_depends_on_an_unpublished_one() {
         assert_eq!(
             found(|members| depend(members, "redlock-fred", "redlock-tests", NO_VERSION, false)),
             "redlock-fred: depends on redlock-tests, which is not published"

@@ -1,4 +1,4 @@
-//! The step `rust-version`: what is published compiles with the oldest Rust that it promises to compile with.
+//! The step `rust-version`: the published crates compile with the oldest Rust that they promise to support.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<Done> {
     Ok(format!("compiles with {toolchain}").into())
 }
 
-/// The toolchain of this version, whatever its last number and its platform are.
+/// Returns the toolchain of this version, whatever its patch number and its platform are.
 fn find<'a>(installed: &'a str, promised: &str) -> Option<&'a str> {
     let of_version =
         |name: &&str| name.strip_prefix(promised).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_only_looks_like_it_is_another() {
+    fn a_similar_version_is_not_the_same() {
         for other in ["1.8", "1.10", "1.88.1", "1.90", "95"] {
             assert_eq!(find(INSTALLED, other), None, "{other}");
         }

@@ -1,4 +1,4 @@
-//! The step `semver`: what users call is still there, or the version says that it may not be.
+//! The step `semver`: the public API still has what users call, or the version says that it may not.
 
 use std::process::Command;
 
@@ -12,12 +12,12 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Reads what rustdoc of Rust 1.93 and later writes; each later Rust may need a later version.
+/// It reads the output of rustdoc of Rust 1.93 and later; each later Rust may need a later version.
 const SEMVER_CHECKS: Tool = Tool { name: "cargo-semver-checks", version: "0.51.0", built: None };
 
-/// Compares the libraries with a revision of the past, which is the newest release unless one is named.
+/// Compares the libraries with an earlier revision, which is the newest release unless one is named.
 ///
-/// It passes without comparing only where there was no release.
+/// It passes without comparing only if there was no release.
 pub(super) fn check(release: &Release<'_>) -> Result<Done> {
     let workspace = release.workspace;
     let baseline = match &release.selection.baseline {
@@ -42,15 +42,15 @@ pub(super) fn check(release: &Release<'_>) -> Result<Done> {
     Ok(told(&baseline, &old, &new).into())
 }
 
-/// The tag of the newest release before this commit, if there is one.
+/// Returns the tag of the newest release before this commit, if there is one.
 fn newest_release(workspace: &Workspace) -> Result<Option<String>> {
-    // A release candidate is older than its release. The tag of this very commit would compare it with itself, and one
-    // on another branch with what it never was.
+    // A release candidate is older than its release. The tag of this very commit would compare it with itself, and a
+    // tag on another branch with code that it never was.
     let list = ["-c", "versionsort.suffix=-", "tag", "--list", "v*", "--sort=-version:refname"];
     let tags = git(workspace, &[&list[..], &["--merged", "HEAD", "--no-contains", "HEAD"]].concat())?;
     let newest = tags.lines().next().map(str::to_owned);
     if newest.is_none() {
-        // Such a clone need not have the tags.
+        // A shallow clone need not have the tags.
         let shallow = git(workspace, &["rev-parse", "--is-shallow-repository"])?;
         ensure!(
             shallow.trim() == "false",
@@ -60,14 +60,14 @@ fn newest_release(workspace: &Workspace) -> Result<Option<String>> {
     Ok(newest)
 }
 
-/// Git in this workspace, also where a hook of another repository has started this.
+/// Returns git in this workspace, even if a hook of another repository has started this.
 fn git(workspace: &Workspace, args: &[&str]) -> Result<String> {
     let mut command = Command::new("git");
     command.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
     output(command.current_dir(&workspace.root).args(args))
 }
 
-/// Whether one of the lines `name = "..."` of all manifests is this package's.
+/// Whether a line `name = "..."` of any manifest is this package's.
 fn has_package(names: &str, package: &str) -> bool {
     names.lines().any(|line| line.trim_end() == format!("name = \"{package}\""))
 }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_that_are_new_are_told_and_not_counted() {
+    fn new_libraries_are_reported_and_not_counted() {
         assert_eq!(told("v0.1.0", &["a", "b"], &[]), "2 libraries compared with v0.1.0");
         assert_eq!(told("v0.1.0", &["a"], &["b", "c"]), "1 libraries compared with v0.1.0; new since: b, c");
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_release_is_found_by_its_number_and_not_this_very_commit() {
+    fn the_newest_release_is_found_by_its_number_and_is_not_this_commit() {
         let repository = Repository::with_tags("tags", &["v0.9.0", "v0.10.0", "v0.10.0-rc.1", "w1"]);
         assert_eq!(newest_release(&repository.0).unwrap().as_deref(), Some("v0.10.0"));
         repository.git(&["tag", "v0.11.0"]);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_was_no_release_there_is_none_but_a_shallow_clone_does_not_know() {
+    fn without_a_release_there_is_no_tag_and_a_shallow_clone_is_an_error() {
         let repository = Repository::with_tags("no-tags", &["w1"]);
         assert_eq!(newest_release(&repository.0).unwrap(), None);
         let root = &repository.0.root;

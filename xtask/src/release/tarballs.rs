@@ -1,4 +1,4 @@
-//! The step `tarballs`: each crate is packed and built from what was packed, with the others as they were packed.
+//! The step `tarballs`: packs each crate and builds it from its package, together with the packages of the others.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use super::Release;
 use crate::command::{cargo, complete, output};
 
-/// Before, cargo could build packed crates only if those that they need were on crates.io already.
+/// Before, cargo could build packed crates only if their dependencies were already on crates.io.
 const OLDEST_CARGO: (u32, u32) = (1, 90);
 
-/// In bytes, compressed: nobody should wait for a lock to come. crates.io takes 10 MiB.
+/// In bytes, compressed: nobody should have to wait for the download of a lock. crates.io accepts 10 MiB.
 const LARGEST: u64 = 512 * KIB;
 
 const KIB: u64 = 1024;
@@ -20,7 +20,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<String> {
     let (major, minor) = OLDEST_CARGO;
     let is_recent = number(&version).is_some_and(|number| number >= OLDEST_CARGO);
     ensure!(is_recent, "needs cargo {major}.{minor} or later, and this is {}", version.trim());
-    // Then all is there, and what is built is what Cargo.lock says.
+    // Then everything is there, and the build uses what Cargo.lock says.
     complete(cargo(release.workspace).args(["fetch", "--locked"]))?;
     let mut package = cargo(release.workspace);
     package.args(["package", "--offline", "--all-features"]).args(release.packages());
@@ -38,7 +38,7 @@ pub(super) fn check(release: &Release<'_>) -> Result<String> {
     judge(&sizes)
 }
 
-/// `(1, 95)` of `cargo 1.95.0 (...)`.
+/// Returns `(1, 95)` for `cargo 1.95.0 (...)`.
 fn number(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split_whitespace().nth(1)?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))

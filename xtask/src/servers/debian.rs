@@ -1,4 +1,4 @@
-//! Files out of Debian's packages of any release, with this machine's packages untouched.
+//! Gets files from Debian's packages of any release, without touching this machine's packages.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ pub(crate) fn unpack(shelf: &Path, work: &Path, release: &str, packages: &[Strin
     Ok(tree)
 }
 
-/// A view of a release that apt takes instead of this machine's own.
+/// Makes apt see another release instead of this machine's own.
 struct View {
     configuration: PathBuf,
 }
@@ -90,20 +90,20 @@ impl View {
         command
     }
 
-    /// The packages and, of all they depend on, those that bring libraries.
+    /// Returns the packages and, of all their dependencies, those that contain libraries.
     fn with_libraries(&self, packages: &[String]) -> Result<BTreeSet<String>> {
         let mut depends = self.command("apt-cache");
         depends.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks"]);
         depends.args(["--no-replaces", "--no-enhances"]).args(packages);
         let listed = output(&mut depends)?;
         let is_library = |name: &&str| (name.starts_with("lib") && !name.ends_with("-perl")) || *name == "zlib1g";
-        // A name at the start of a line is a package; those further in are what it depends on, and virtual ones.
+        // A name at the start of a line is a package. Indented names are its dependencies, and virtual packages.
         let libraries = listed.lines().filter(is_library).map(str::to_owned);
         Ok(libraries.chain(packages.iter().cloned()).collect())
     }
 }
 
-/// Where this machine has its packages from, if that is Debian; else Debian's own.
+/// Where this machine gets its packages, if it is Debian; otherwise Debian's own mirrors.
 #[derive(Debug, PartialEq, Eq)]
 struct Mirrors {
     main: String,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mirror_is_this_machine_s_in_either_notation() {
+    fn this_machines_mirror_is_found_in_either_notation() {
         let own = Mirrors::of("# http://old.example/debian\nURIs: http://mirror.example/debian/\nSuites: bookworm\n");
         assert_eq!(own.main, "http://mirror.example/debian");
         assert_eq!(own.security, "http://deb.debian.org/debian-security");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn another_distribution_s_mirror_is_not_taken() {
+    fn the_mirror_of_another_distribution_is_not_used() {
         assert_eq!(Mirrors::of("deb http://archive.ubuntu.com/ubuntu noble main").main, "http://deb.debian.org/debian");
     }
 }

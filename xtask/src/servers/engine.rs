@@ -9,12 +9,12 @@ use crate::command::output;
 /// An engine that answers.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Why the first pull failed, so that no other has to.
+    /// Why the first pull failed, so that no other pull has to fail.
     no_registry: OnceCell<String>,
 }
 
 impl Engine {
-    /// None if there is no engine, or none that runs.
+    /// Returns `None` if there is no engine, or none that runs.
     pub(crate) fn find() -> Option<Self> {
         let mut version = Command::new("docker");
         version.args(["version", "--format", "{{.Server.Version}}"]);
@@ -35,7 +35,7 @@ impl Engine {
         })
     }
 
-    /// Makes an image of a tree of files in a tar archive. `server` is the program it starts.
+    /// Makes an image from a tree of files in a tar archive. `server` is the program that it starts.
     pub(crate) fn import(&self, archive: &Path, image: &str, server: &str) -> Result<()> {
         let mut import = Command::new("docker");
         import.arg("import");
@@ -50,7 +50,7 @@ impl Engine {
             import.args(["--change", change]);
         }
         output(import.arg(archive).arg(image))?;
-        // What cannot start is found here and not in the midst of the tests.
+        // A server that cannot start is found here and not in the middle of the tests.
         output(Command::new("docker").args(["run", "--rm", image, "--version"])).map(drop)
     }
 }

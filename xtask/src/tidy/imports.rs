@@ -10,7 +10,7 @@ use super::{
 
 const CORE: &str = "crates/redlock-core/src/";
 
-/// The rooms of the core and the floor of each. A room is a folder of `src`, or a file where one is enough.
+/// The rooms of the core and the floor of each. A room is a folder of `src`, or a single file.
 const ROOMS: &[(&str, usize)] = &[
     ("lib", 8),
     ("guide", 8),
@@ -29,7 +29,7 @@ const ROOMS: &[(&str, usize)] = &[
     ("names", 1),
 ];
 
-/// How long a chain of rooms may be in which each imports from the next.
+/// The longest chain of rooms in which each imports from the next.
 const MOST_LEVELS: usize = 8;
 
 /// Files that import from each other can only be read together.
@@ -43,15 +43,15 @@ pub(super) fn no_cycles(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Whether a crate begins with this file.
+/// Whether this file is the root of a crate.
 fn is_root(path: &str) -> bool {
     let in_crate = path.strip_prefix("crates/").and_then(|path| path.split_once('/')).map(|(_, path)| path);
     let path = in_crate.or_else(|| path.strip_prefix("xtask/")).unwrap_or_default();
     matches!(path, "src/lib.rs" | "src/main.rs") || path.starts_with("src/bin/")
 }
 
-/// Every file of the core is in a room, and a room imports from rooms below, or from one beside it that does not import
-/// from it.
+/// Every file of the core is in a room, and a room imports only from rooms on lower floors, or from one on the same
+/// floor that does not import from it.
 pub(super) fn rooms_import_downwards(files: &[Source]) -> Vec<Violation> {
     let is_core = |file: &&Source| file.path.strip_prefix(CORE) == Some("lib.rs");
     let Some(root) = files.iter().find(is_core) else { return Vec::new() };
@@ -84,7 +84,7 @@ pub(super) fn rooms_import_downwards(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// How many rooms the longest chain of imports has.
+/// Returns how many rooms the longest chain of imports has.
 fn levels<'a>(between: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> usize {
     let mut levels = BTreeMap::new();
     for _ in ROOMS {
@@ -97,13 +97,13 @@ fn levels<'a>(between: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> usiz
     levels.into_values().max().unwrap_or_default()
 }
 
-/// The folder of the core's `src` that a file is in, or its own name.
+/// Returns the folder of the core's `src` that contains a file, or the file's own name.
 fn room(path: &str) -> &str {
     let path = path.strip_prefix(CORE).unwrap_or(path);
     path.split_once('/').map_or_else(|| path.trim_end_matches(".rs"), |(room, _)| room)
 }
 
-/// Finds the cycles between what `place` makes of the files; one violation for each.
+/// Finds the cycles between the places that `place` assigns to files; one violation for each.
 fn cycles<'a>(
     modules: &Modules<'_>,
     imports: &[Import],
@@ -125,7 +125,7 @@ fn cycles<'a>(
     violations
 }
 
-/// The shortest chain of imports that begins with this one and ends where it began.
+/// Returns the shortest chain of imports that begins with this one and ends where it began.
 fn way_back<'a>(first: Import, imports: &[Import], place: impl Fn(usize) -> &'a str) -> Option<Vec<Import>> {
     let mut ways = vec![vec![first]];
     let mut seen = BTreeSet::new();
@@ -148,7 +148,7 @@ fn way_back<'a>(first: Import, imports: &[Import], place: impl Fn(usize) -> &'a 
 mod tests {
     use super::*;
 
-    /// The files of `folder`, where a `lib.rs` declares the others, each with its imports in one line.
+    /// Returns the files of `folder`, where a `lib.rs` declares the others, each with its imports on one line.
     fn files(folder: &str, texts: &[(&str, &str)]) -> Vec<Source> {
         let declared: String =
             texts.iter().filter_map(|(path, _)| path.strip_suffix(".rs")).fold(String::new(), |text, path| match path
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_a_line_pass_and_files_in_a_cycle_are_named() {
+    fn a_chain_of_files_passes_and_files_in_a_cycle_are_named() {
         let line = [("a.rs", "use crate::b::B;"), ("b.rs", "use crate::c::C;"), ("c.rs", "")];
         assert_eq!(told(&no_cycles(&files("crates/x/src/", &line))), [""; 0]);
         let cycle =
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cycle_is_found_once_also_one_with_the_root() {
+    fn each_cycle_is_found_once_even_one_with_the_root() {
         let two = [
             ("a.rs", "use crate::b::B;"),
             ("b.rs", "use crate::a::A;\nuse crate::c::C;"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tests_import_closes_no_cycle() {
+    fn imports_of_tests_close_no_cycle() {
         let tested = [("a.rs", "use crate::b::B;"), ("b.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}")];
         assert_eq!(told(&no_cycles(&files("crates/x/src/", &tested))), [""; 0]);
     }

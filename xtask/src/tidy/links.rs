@@ -1,4 +1,4 @@
-//! The rule on links between the pages for people: what they lead to is there.
+//! The rules on links in pages: their targets exist.
 
 use super::{
     Violation,
@@ -16,7 +16,7 @@ pub(super) const PAGES: &[&str] = &[
     "crates/redlock-redis-rs/examples/README.md",
 ];
 
-/// A file that moves takes the links to it along. Addresses elsewhere are not looked at, nor is code.
+/// The links must be updated when a file moves. Does not check addresses elsewhere, nor code.
 pub(super) fn every_link_leads_somewhere(pages: &[Source], is_there: impl Fn(&str) -> bool) -> Vec<Violation> {
     let is_broken = |page: &Source, link: &str| {
         let file = link.split('#').next().unwrap_or_default();
@@ -27,8 +27,8 @@ pub(super) fn every_link_leads_somewhere(pages: &[Source], is_there: impl Fn(&st
     })
 }
 
-/// Readers on docs.rs and crates.io have no files of the workspace, so a page for them links to addresses, to sections
-/// and to items. `manifests` say which crates are published.
+/// Readers on docs.rs and crates.io have no files of the workspace, so pages for them link only to addresses, sections
+/// and items. `manifests` say which crates are published.
 pub(super) fn published_pages_link_to_no_file(pages: &[Source], manifests: &[Source]) -> Vec<Violation> {
     let published = |page: &&Source| {
         let manifest = |folder: &str| manifests.iter().find(|manifest| manifest.path == format!("{folder}/Cargo.toml"));
@@ -42,7 +42,7 @@ pub(super) fn published_pages_link_to_no_file(pages: &[Source], manifests: &[Sou
     })
 }
 
-/// The links that are bad, and what to do about each.
+/// Returns the bad links, and what to do about each.
 fn found<'a>(
     pages: impl IntoIterator<Item = &'a Source>,
     is_bad: impl Fn(&Source, &str) -> bool,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_to_what_has_moved_is_found() {
+    fn a_link_to_a_moved_file_is_found() {
         let text = "See [a](../a.md), [b](b.md#part), [web](https://redis.io) and [below](#below).\n\
             ```rust\nlet x = [y](z.md);\n```\n[c]: ../c.rs\n[gone]: ../gone.rs\nSee [gone](gone.md).\n";
         let page = Source { path: "tests/README.md".into(), text: text.into() };

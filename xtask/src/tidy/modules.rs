@@ -1,8 +1,8 @@
-//! The module tree of a crate, and which file of it imports from which.
+//! The module tree of a crate, and which of its files imports from which.
 
 use super::{Violation, source::Source};
 
-/// How many imports of a name are followed to the file that defines it.
+/// How many re-exports of a name are followed to the file that defines it.
 const MOST_RE_EXPORTS: usize = 8;
 
 /// The files of a library or a program, in the order in which they are declared.
@@ -11,13 +11,13 @@ pub(super) struct Modules<'a> {
     pub(super) files: Vec<Module<'a>>,
 }
 
-/// A file, and what it names.
+/// A file, and the paths that it names.
 #[derive(Debug)]
 pub(super) struct Module<'a> {
     source: &'a Source,
-    /// Where it is in the tree: `["tidy", "rules"]`, and nothing for the root.
+    /// Its path in the tree: `["tidy", "rules"]`, and empty for the root.
     path: Vec<String>,
-    /// The modules in files of their own that it declares, except for tests.
+    /// The modules that it declares in separate files, except for tests.
     children: Vec<String>,
     named: Vec<Named>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Import {
 }
 
 impl<'a> Modules<'a> {
-    /// The tree of modules under `root`, which is the `lib.rs`, the `main.rs` or the like of a crate.
+    /// Returns the tree of modules under `root`: the `lib.rs`, the `main.rs` or a similar file of a crate.
     pub(super) fn of(root: &Source, files: &'a [Source]) -> Self {
         let folder = root.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut modules = Self { files: Vec::new() };
@@ -62,7 +62,7 @@ impl<'a> Modules<'a> {
         }
     }
 
-    /// Every import between two files.
+    /// Returns every import between two files.
     pub(super) fn imports(&self) -> Vec<Import> {
         let mut imports = Vec::new();
         for (from, module) in self.files.iter().enumerate() {
@@ -74,7 +74,7 @@ impl<'a> Modules<'a> {
         imports
     }
 
-    /// The path of a file from the workspace's root.
+    /// Returns the path of a file from the workspace's root.
     pub(super) fn path(&self, file: usize) -> &'a str {
         self.files.get(file).map_or("", |module| &module.source.path)
     }
@@ -83,12 +83,12 @@ impl<'a> Modules<'a> {
         Violation { file: self.path(import.from).to_owned(), line: import.line, rule, what }
     }
 
-    /// The file that defines what is at this path, or imports it from another crate.
+    /// Returns the file that defines the item at this path, or that imports it from another crate.
     fn defines(&self, path: &[String], followed: usize) -> Option<usize> {
         let is_prefix = |module: &&Module<'_>| path.starts_with(&module.path);
         let module = self.files.iter().filter(is_prefix).max_by_key(|module| module.path.len())?;
         let rest = path.get(module.path.len()..).unwrap_or_default();
-        // A name that this file has only imported itself.
+        // The file may only have imported this name itself.
         if let Some((name, rest)) = rest.split_first()
             && let Some(import) = module.named.iter().find(|named| named.alias.as_ref() == Some(name))
             && followed < MOST_RE_EXPORTS
@@ -141,7 +141,8 @@ impl<'a> Module<'a> {
         module
     }
 
-    /// Keeps a path that is named here, if it is one of this crate. `inline` is how many modules in braces are around.
+    /// Keeps a path that is named here, if it belongs to this crate. `inline` is the number of modules in braces around
+    /// it.
     fn name(&mut self, line: usize, path: &[&str], alias: Option<&str>, inline: usize) {
         let supers = path.iter().take_while(|part| **part == "super").count();
         let (outer, rest) = match path {
@@ -158,7 +159,7 @@ impl<'a> Module<'a> {
     }
 }
 
-/// The modules in files of their own that are declared here.
+/// Returns the modules that are declared here and have their own files.
 fn declared(tokens: &[Token<'_>]) -> Vec<String> {
     let declared = tokens.windows(3).filter_map(|tokens| match tokens {
         [Token { text: "mod", .. }, Token { text: name, .. }, Token { text: ";", .. }] => Some((*name).to_owned()),
@@ -167,7 +168,7 @@ fn declared(tokens: &[Token<'_>]) -> Vec<String> {
     declared.collect()
 }
 
-/// Reads what stands between `use` and `;`, each path with its line and the name that it gets. Returns the index after it.
+/// Reads the text between `use` and `;`: each path with its line and its new name. Returns the index after it.
 fn use_tree<'a>(
     tokens: &[Token<'a>],
     start: usize,
@@ -185,7 +186,7 @@ fn use_tree<'a>(
                     at = use_tree(tokens, at, &path, found);
                     at += usize::from(word(tokens, at) == ",");
                 }
-                // The names in braces are found, and there is none beside them.
+                // The names in braces are found, and no other name is beside them.
                 return at + 1;
             }
             "as" => {
@@ -221,7 +222,7 @@ fn word<'a>(tokens: &[Token<'a>], at: usize) -> &'a str {
     tokens.get(at).map_or("", |token| token.text)
 }
 
-/// The words, each `::`, and each other character by itself.
+/// Returns the words, each `::`, and each other character by itself.
 fn tokens(code: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     for (line, mut rest) in code.lines().enumerate() {
@@ -249,7 +250,7 @@ mod tests {
         Source { path: path.into(), text: text.into() }
     }
 
-    /// Each import, as `from:line to`.
+    /// Returns each import as `from:line to`.
     fn imports(files: &[Source]) -> Vec<String> {
         let modules = Modules::of(&files[0], files);
         let name = |file: usize| modules.files[file].source.path.trim_end_matches(".rs");
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_other_file_is_not_found() {
+    fn paths_within_a_file_are_no_imports() {
         let root = "mod a;\nmod b;\n#[cfg(test)]\nmod t;\n";
         let names = "use std::b::B;\nuse serde::{self, b};\nfn f(self) { self.b }\n// crate::b\n\
             #[cfg(test)]\nuse crate::b;\nfn f() -> impl Iterator + use<'_> { b::f() }\nmod inner { use super::f; }\n\
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_passed_on_is_an_import_of_the_file_that_defines_it() {
+    fn a_re_exported_name_is_an_import_of_the_file_that_defines_it() {
         let files = [
             source("lib.rs", "mod a;\nmod b;\nmod c;\npub use self::b::B;\npub(crate) use b::deep::D as E;\n"),
             source("/a.rs", "use crate::{B, E};\nuse crate::c::B as F;\n"),
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_that_import_a_name_from_each_other_end_the_search() {
+    fn a_name_that_two_files_import_from_each_other_ends_the_search() {
         let files = [
             source("lib.rs", "mod a;\nmod b;\n"),
             source("/a.rs", "use super::b::X;\n"),

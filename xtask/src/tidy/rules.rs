@@ -3,13 +3,13 @@
 use super::{Violation, source::Source};
 
 const ALGORITHM: &str = "crates/redlock-core/src/algorithm/";
-/// What is as pure as the algorithm, as soon as it is there.
+/// Must be as pure as the algorithm, if it exists.
 const AS_PURE: &[&str] = &["crates/redlock-core/src/engine/", "crates/redlock-core/src/queue/local.rs"];
 const MATRIX: &str = "tests/src/backend.rs";
 const TEST_ALL: &str = "xtask/src/conformance.rs";
 const LONGEST: usize = 400;
 
-/// Decisions are made by plain values: no waiting, no clock, no randomness, no node.
+/// Decisions depend on plain values: no waiting, no clock, no randomness, no node.
 pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
     const FOREIGN: &[&str] = &[
         "async",
@@ -30,7 +30,7 @@ pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
             file: ALGORITHM.to_owned(),
             line: 1,
             rule: "pure-algorithm",
-            what: "is not there: tell this rule where the algorithm is now".to_owned(),
+            what: "does not exist: name the new place of the algorithm in this rule".to_owned(),
         });
     }
     let is_pure = |file: &&Source| [ALGORITHM].iter().chain(AS_PURE).any(|pure| file.path.starts_with(pure));
@@ -49,11 +49,11 @@ pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Implement a node too, and are no backend: the core's is for `Arc`, the demo's in the CLI counts what passes through it,
-/// the simulation's is broken on purpose.
+/// These implement a node, too, but are no backends: the core does for `Arc`, the demo in the CLI counts what passes
+/// through it, and the simulation's is broken on purpose.
 const NO_BACKENDS: &[&str] = &["redlock-cli", "redlock-core", "redlock-simulation"];
 
-/// A crate that implements a node is in the list of backends that every scenario runs on.
+/// A crate that implements a node is in the list of backends on which every scenario runs.
 pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
     let matrix = files.iter().find(|file| file.path == MATRIX).map(Source::code).unwrap_or_default();
     let mut violations = Vec::new();
@@ -79,13 +79,13 @@ pub(super) fn every_backend_in_the_matrix(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// The backends that are known, those that scenarios run on, and those that `test-all` runs are the same.
+/// The known backends, those on which scenarios run, and those that `test-all` runs are the same.
 pub(super) fn every_backend_in_every_list(files: &[Source]) -> Vec<Violation> {
     let code = |path: &str| files.iter().find(|file| file.path == path).map(Source::code).unwrap_or_default();
     let (matrix, test_all) = (code(MATRIX), code(TEST_ALL));
     let known = variants(&matrix);
     let listed: Vec<_> = match matrix.split_once("BACKENDS: ").and_then(|(_, rest)| rest.split_once(';')) {
-        // The first part is the array's length, the second what is in it.
+        // The first part is the array's length, the second its elements.
         Some((_, rest)) => words(rest.split_once(';').map_or("", |(list, _)| list)).collect(),
         None => Vec::new(),
     };
@@ -94,7 +94,7 @@ pub(super) fn every_backend_in_every_list(files: &[Source]) -> Vec<Violation> {
         violations.push(Violation { file: file.to_owned(), line: 1, rule: "matrix", what });
     };
     if known.is_empty() {
-        add(MATRIX, "has no `enum Backend`: tell this rule where the backends are now".to_owned());
+        add(MATRIX, "has no `enum Backend`: name the new place of the backends in this rule".to_owned());
     }
     for backend in known {
         if !listed.contains(&backend) {
@@ -107,16 +107,16 @@ pub(super) fn every_backend_in_every_list(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// The variants of `enum Backend`, which have no fields.
+/// Returns the variants of `enum Backend`, which have no fields.
 fn variants(code: &str) -> Vec<&str> {
     let body = code.split_once("enum Backend {").and_then(|(_, rest)| rest.split_once('}'));
     body.map(|(body, _)| words(body).collect()).unwrap_or_default()
 }
 
-/// Are programs of this workspace, which nobody links to.
+/// Programs of this workspace, to which nobody links.
 const NO_LIBRARIES: &[&str] = &["redlock-bench", "redlock-cli", "redlock-simulation"];
 
-/// What users link to: the code of the libraries, without their tests.
+/// Returns the code of the libraries, without their tests.
 fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {
     let is_library = |file: &&Source| {
         let of = file.path.strip_prefix("crates/").and_then(|path| path.split_once("/src/"));
@@ -125,7 +125,7 @@ fn libraries(files: &[Source]) -> impl Iterator<Item = (&Source, String)> {
     files.iter().filter(is_library).map(|file| (file, file.code_without_tests()))
 }
 
-/// Wall clocks jump; no lock may depend on one.
+/// Wall clocks jump, so no lock may depend on one.
 pub(super) fn no_wall_clock(files: &[Source]) -> Vec<Violation> {
     const WALL_CLOCKS: &[&str] =
         &["SystemTime", "UNIX_EPOCH", "Realtime", "RealtimeCoarse", "chrono", "OffsetDateTime"];
@@ -140,8 +140,7 @@ pub(super) fn no_wall_clock(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// A drop waits for nothing, and means the same whatever features are on. Only what is said to block does, in files
-/// without a drop.
+/// A drop waits for nothing, and means the same with all features. Only `blocking` blocks, in files without a drop.
 pub(super) fn drop_neither_blocks_nor_varies(files: &[Source]) -> Vec<Violation> {
     const BLOCKING: &[&str] = &["block_on", "block_in_place", "blocking_lock", "blocking_recv", "blocking_send"];
     let mut violations = Vec::new();
@@ -164,7 +163,7 @@ pub(super) fn drop_neither_blocks_nor_varies(files: &[Source]) -> Vec<Violation>
     violations
 }
 
-/// No test that does not run, nothing that is yet to be written.
+/// Every test runs, and no code is unfinished.
 pub(super) fn nothing_unfinished(files: &[Source]) -> Vec<Violation> {
     const UNFINISHED: &[(&str, &str)] = &[
         ("#[ignore", "make the test run, or delete it"),
@@ -183,7 +182,7 @@ pub(super) fn nothing_unfinished(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// The first line of a file says in a sentence what lives there.
+/// The first line of a file says in one sentence what it contains.
 pub(super) fn a_header_on_every_file(files: &[Source]) -> Vec<Violation> {
     let has_none = |file: &&Source| {
         let first = file.text.lines().next().unwrap_or_default();
@@ -193,7 +192,7 @@ pub(super) fn a_header_on_every_file(files: &[Source]) -> Vec<Violation> {
     files.iter().filter(has_none).map(|file| at(file, 0, "header", what.to_owned())).collect()
 }
 
-/// A library's file is read in one sitting.
+/// A file of a library is short enough to read at once.
 pub(super) fn short_files(files: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for file in files.iter().filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/")) {
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_algorithm_must_not_wait_nor_look_at_a_clock() {
+    fn the_algorithm_must_neither_wait_nor_read_a_clock() {
         let planted = source(
             "crates/redlock-core/src/algorithm/round.rs",
             "//! No `async`.\nuse std::time::Instant;\nfn random_operand() {}\nasync fn f() { g().await }\n\n#[cfg(test)]\nmod tests {\n use tokio;\n}\nfn g() { Instant::now() }\n",
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_does_not_run_and_a_gap_are_found() {
+    fn a_test_that_does_not_run_and_unfinished_code_are_found() {
         let planted = source(
             "a.rs",
             "//! A.\n#[ignore = \"slow\"]\nfn f() { todo!() }\n// dbg!\nfn g() { dbg!(1) }\nfn h() { unimplemented!() }",

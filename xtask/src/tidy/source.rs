@@ -1,4 +1,4 @@
-//! The texts that are checked, with comments, strings and unit tests told apart from code.
+//! The texts to check, and the distinction of code from comments, strings and unit tests.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
 
-/// All texts of the workspace that rules look at.
+/// All texts of the workspace that the rules check.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     /// Every `.rs` file.
@@ -15,7 +15,7 @@ pub(super) struct Sources {
     pub(super) manifests: Vec<Source>,
 }
 
-/// One file, named from the workspace's root.
+/// One file, with its path from the workspace's root.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) path: String,
@@ -34,7 +34,7 @@ impl Sources {
     }
 }
 
-/// All files below a folder whose names end in `.kind`.
+/// Adds all files below a folder whose extension is `kind`.
 fn add_folder(root: &Path, folder: &Path, kind: &str, files: &mut Vec<Source>) -> Result<()> {
     let mut entries: Vec<_> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
     entries.sort();
@@ -62,7 +62,7 @@ impl Source {
         Ok(Self { path, text })
     }
 
-    /// The text with comments, strings and characters blanked out; the lines stay where they are.
+    /// Returns the text with comments, strings and characters blanked out; the lines remain in place.
     pub(super) fn code(&self) -> String {
         mask(&self.text)
     }
@@ -78,7 +78,7 @@ impl Source {
         code
     }
 
-    /// How many lines there are, without those of unit tests.
+    /// Returns how many lines there are, without those of unit tests.
     pub(super) fn length(&self) -> usize {
         let mut code = self.code();
         while let Some(start) = code.find(TEST_ONLY) {
@@ -90,7 +90,7 @@ impl Source {
 
 const TEST_ONLY: &str = "#[cfg(test)]";
 
-/// Where the item ends that begins at `start`: at its closing brace, or at a semicolon before any brace.
+/// Returns where the item ends that begins at `start`: at its closing brace, or at a semicolon before any brace.
 fn item_end(code: &str, start: usize) -> usize {
     let mut depth = 0_usize;
     for (at, c) in code.char_indices().skip_while(|(at, _)| *at < start) {
@@ -135,7 +135,7 @@ fn mask(text: &str) -> String {
     masked
 }
 
-/// The length of a comment, which may hold others.
+/// Returns the length of a comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -158,20 +158,20 @@ fn block_comment(text: &str) -> usize {
     at
 }
 
-/// The number of hashes if a raw string starts here.
+/// Returns the number of hashes if a raw string starts here.
 fn raw_string(text: &str) -> Option<usize> {
     let body = text.strip_prefix('r').or_else(|| text.strip_prefix("br"))?;
     let hashes = body.chars().take_while(|&c| c == '#').count();
     body.get(hashes..)?.starts_with('"').then_some(hashes)
 }
 
-/// A character, not a lifetime.
+/// Whether this is a character and not a lifetime.
 fn is_character(text: &str) -> bool {
     let mut chars = text.chars().skip(1);
     chars.next() == Some('\\') || chars.next() == Some('\'')
 }
 
-/// The length of a literal with its quotes.
+/// Returns the length of a literal with its quotes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_is_left_and_lines_stay() {
+    fn only_code_remains_and_lines_stay_in_place() {
         let text = "let a = \"async // \\\" x\"; // tokio\n/* rand /* Instant */ */ fn f<'a>(c: char) {}\nlet b = 'x'; let c = '\\''; let d = r#\"a \" tokio\"#;\n";
         let code = mask(text);
         assert_eq!(code.lines().count(), text.lines().count());
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_tests_are_not_code_and_what_follows_them_is() {
+    fn unit_tests_are_not_code_and_the_lines_after_them_are() {
         let text =
             "fn f() {}\n\n#[cfg(test)]\nmod tests {\n    fn g() { \"}\"; }\n}\n#[cfg(test)]\nuse a;\nfn h() {}\n";
         let source = Source { path: "a.rs".into(), text: text.into() };

@@ -1,4 +1,4 @@
-//! The rule on the lists of tests, of hazards and of invariants: what they name is there.
+//! The rule on the lists of tests, hazards and invariants: the tests that they name exist.
 
 use super::{Violation, source::Source};
 
@@ -7,7 +7,7 @@ pub(super) const LISTS: &[&str] = &["tests/README.md", "CONTRIBUTING.md"];
 
 const RULE: &str = "test-list";
 
-/// A test that is renamed, moved or deleted takes its row along.
+/// The row must be updated when a test is renamed, moved or deleted.
 pub(super) fn every_named_test_exists(list: &Source, files: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut add = |line: usize, what| {
@@ -31,12 +31,12 @@ pub(super) fn every_named_test_exists(list: &Source, files: &[Source]) -> Vec<Vi
         }
     }
     if named == 0 {
-        add(0, "names no test: tell this rule how the list is written now".to_owned());
+        add(0, "names no test: describe the new form of the list in this rule".to_owned());
     }
     violations
 }
 
-/// The names in code that are links, without the modules in front of them, and where they lead.
+/// Returns the names in code that are links, without the modules before them, and their targets.
 fn links<'a>(text: &'a str, row: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
     row.split("[`").skip(1).filter_map(move |rest| {
         let (name, rest) = rest.split_once("`]")?;
@@ -50,12 +50,12 @@ fn definition<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     definitions(text).find(|(defined, _)| *defined == label).map(|(_, link)| link)
 }
 
-/// What stands as `[label]: link` at the beginning of a line.
+/// Returns the definitions `[label]: link` at the beginning of lines.
 pub(super) fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(label, link)| (label, link.trim()))
 }
 
-/// Where a link in `from` leads, named from the workspace's root.
+/// Returns the target of a link in `from`, as a path from the workspace's root.
 pub(super) fn resolve(from: &str, link: &str) -> String {
     let mut path: Vec<_> = from.split('/').collect();
     path.pop();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_are_there_pass() {
+    fn tests_that_exist_pass() {
         let list = "| a | b |\n|---|---|\n\
             | x | [`time::a_lock_ends`](../crates/a/tests/time.rs), [`generic`](../crates/a/tests/time.rs) |\n\
             | y | [`hung::a_minority_hangs`][hung] and [words](nowhere.rs) |\n\n[hung]: src/scenarios/hung.rs\n";

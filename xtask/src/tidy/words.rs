@@ -53,7 +53,7 @@ const PHRASES: &[(&str, &str)] = &[
 /// Where a phrase is good English: the word before it, and its first word.
 const ALLOWED: &[(&str, &str)] = &[("cannot", "tell"), ("can", "tell")];
 
-/// Words that begin a question, and no statement.
+/// Words that may begin a question, but no statement.
 const QUESTIONS: &[&str] = &["Who", "What", "Those", "Whoever"];
 
 /// The words that the rule finds, and their number in comments.
@@ -70,7 +70,7 @@ impl Words {
         Self { in_pages, in_comments }
     }
 
-    /// Every place in a page, and one violation if there are more in comments than before.
+    /// Returns every place in a page, and one violation if there are more in comments than before.
     pub(super) fn violations(self) -> Vec<Violation> {
         let Self { mut in_pages, in_comments } = self;
         if in_comments.len() > LEFT_IN_COMMENTS {
@@ -95,7 +95,7 @@ impl fmt::Display for Words {
     }
 }
 
-/// All places in a text.
+/// Returns all places in a text.
 fn find(path: &str, text: &str) -> Vec<Violation> {
     let tokens = tokens(text);
     let mut violations = Vec::new();
@@ -133,7 +133,7 @@ fn line_of(tokens: &[Token<'_>]) -> usize {
     tokens.first().map_or(1, |token| token.line)
 }
 
-/// How many tokens a phrase has if `tokens` begin with it.
+/// Returns how many tokens a phrase has if `tokens` begin with it.
 fn matches(phrase: &str, tokens: &[Token<'_>]) -> Option<usize> {
     let mut length = 0;
     for part in phrase.split(' ') {
@@ -147,7 +147,7 @@ fn matches(phrase: &str, tokens: &[Token<'_>]) -> Option<usize> {
     Some(length)
 }
 
-/// A phrase may begin a sentence. What is a name of its own, as Tokio, is not written in lower case at all.
+/// A phrase may begin a sentence. A proper name such as Tokio is never written in lower case.
 fn capitalized(word: &str) -> String {
     let mut letters = word.chars();
     match letters.next() {
@@ -162,7 +162,7 @@ fn is_allowed(before: Option<&Token<'_>>, tokens: &[Token<'_>]) -> bool {
     apart || ALLOWED.iter().any(|(first, second)| pair == (Some(*first), Some(*second)))
 }
 
-/// What is wrong with the first word of a sentence.
+/// Returns what is wrong with the first word of a sentence.
 fn opening(sentence: &[Token<'_>]) -> Option<String> {
     let first = sentence.first()?.text;
     if first == "Else" {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn old_words_are_found_also_across_a_line_break_and_at_the_start_of_a_sentence() {
+    fn old_words_are_found_even_across_a_line_break_and_at_the_start_of_a_sentence() {
         assert_eq!(
             found("A lock is told\nlost. It gives the lock\nback. Told so, it waits so\nlong as the ttl.\n"),
             [
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_names_its_subject_and_a_question_a_heading_and_a_label_need_not() {
+    fn a_statement_must_name_its_subject_and_a_question_a_heading_and_a_label_need_not() {
         assert_eq!(found("# What it does\n\n**What:** a lock.\n\nWho holds it? Ask.\n"), [""; 0]);
         assert_eq!(found("| what | meaning |\n|---|---|\n| What happens? | x |\n"), [""; 0]);
         let statements =
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn more_in_comments_than_before_is_a_violation() {
+    fn more_words_in_comments_than_before_are_a_violation() {
         let text = "// told\n".repeat(LEFT_IN_COMMENTS + 1);
         let files = [Source { path: "a.rs".into(), text }];
         assert_eq!(Words::find(&[], &files).violations().len(), 1);

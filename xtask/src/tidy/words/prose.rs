@@ -1,9 +1,9 @@
-//! Markdown and comments as words and the ends of sentences, without code, links and addresses.
+//! Splits Markdown and comments into words and ends of sentences, without code, links and addresses.
 
 /// A span of code.
 pub(super) const CODE: &str = "`";
 
-/// The end of a paragraph, a list item or a cell, where no full stop is needed.
+/// The end of a paragraph, a list item or a cell, which needs no full stop.
 pub(super) const END: &str = "\n";
 
 /// The end of a heading.
@@ -13,7 +13,7 @@ const HEADING: &str = "#";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     pub(super) text: &'a str,
-    /// From 1.
+    /// Counted from 1.
     pub(super) line: usize,
 }
 
@@ -27,7 +27,7 @@ impl Token<'_> {
     }
 }
 
-/// The comments of a Rust file that have a line of their own, as a text with the same lines.
+/// Returns the comments of a Rust file that have their own lines, as a text with the same lines.
 pub(super) fn comments(source: &str) -> String {
     let comment = |line: &str| {
         let text = line.trim_start().strip_prefix("//")?;
@@ -36,7 +36,7 @@ pub(super) fn comments(source: &str) -> String {
     source.lines().map(|line| comment(line).unwrap_or_default() + "\n").collect()
 }
 
-/// The words of a text, in order.
+/// Returns the words of a text, in order.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let (mut tokens, mut fenced) = (Vec::new(), false);
     for (number, line) in text.lines().enumerate() {
@@ -66,7 +66,7 @@ fn is_list_item(line: &str) -> bool {
     line.starts_with("* ") || line.starts_with("- ") || (numbered != line && numbered.starts_with(". "))
 }
 
-/// The words of one line.
+/// Returns the words of one line.
 fn words<'a>(line: &'a str, number: usize, tokens: &mut Vec<Token<'a>>) {
     let mut rest = line;
     while let Some(next) = rest.chars().next() {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_headings_and_items_end() {
+    fn cells_headings_and_items_end_a_sentence() {
         assert_eq!(texts("# A\n* b\n| c | d |\n"), [END, "A", HEADING, END, "b", END, END, "c", END, "d", END, END]);
     }
 
