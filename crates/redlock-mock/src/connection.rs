@@ -140,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Whether the connection in use was cut.
+    /// Returns whether the connection in use was cut.
     pub(crate) fn is_cut(&self) -> bool {
         self.state().current.as_ref().is_some_and(|current| current.route != Route::Open)
     }

@@ -131,12 +131,12 @@ impl LockNode for MockNode {
     }
 }
 
-/// An answer with what the node's clock reads.
+/// Returns an answer with what the node's clock reads.
 fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
     Timed { answer, clock: Some(keys.time(now)), sent_again: false }
 }
 
-/// The answer, where it does not matter how often the request was sent.
+/// Returns the answer alone, where it does not matter how often the request was sent.
 fn first<A>((answer, _): (A, bool)) -> A {
     answer
 }

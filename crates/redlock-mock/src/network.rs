@@ -74,7 +74,7 @@ impl Journey {
         *self = Self { there: arrives, again: None, back: None };
     }
 
-    /// Whether the request arrives twice.
+    /// Returns whether the request arrives twice.
     pub(crate) fn is_sent_again(&self) -> bool {
         self.again.is_some()
     }

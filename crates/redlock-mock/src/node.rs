@@ -53,7 +53,7 @@ impl MockNode {
         }
     }
 
-    /// The same server, as a simulated process reaches it.
+    /// Returns the same server, as a simulated process reaches it.
     pub(crate) fn linked(&self, link: Link) -> Self {
         Self { link: Some(link), ..self.clone() }
     }
@@ -193,7 +193,7 @@ impl MockNode {
         self.with_keys(|keys, now| keys.remove(resource, now));
     }
 
-    /// What the key holds, as an observer inside the server sees it: no request, no fault.
+    /// Returns what the key holds, as an observer inside the server sees it: no request, no fault.
     #[must_use]
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
         match self.with_keys(|keys, now| keys.inspect(resource, now)) {
@@ -211,7 +211,7 @@ impl MockNode {
         }
     }
 
-    /// The names of all keys on the node.
+    /// Returns the names of all keys on the node.
     #[must_use]
     pub fn resources(&self) -> Vec<String> {
         self.with_keys(Keys::names)
@@ -233,7 +233,7 @@ impl MockNode {
         self.with_keys(|keys, _| keys.waiters.publish(channel, message));
     }
 
-    /// How many requests were sent to the node.
+    /// Returns how many requests were sent to the node.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.server().requests

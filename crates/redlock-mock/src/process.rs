@@ -33,19 +33,19 @@ impl Process {
         Self { nodes: self.nodes.iter().map(|node| node.clone().with_connection(connection)).collect(), ..self }
     }
 
-    /// Which of the processes this is, counted from 0.
+    /// Returns which of the processes this is, counted from 0.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// The nodes, as this process reaches them.
+    /// Returns the nodes, as this process reaches them.
     #[must_use]
     pub fn nodes(&self) -> &[MockNode] {
         &self.nodes
     }
 
-    /// The clock of this process.
+    /// Returns the clock of this process.
     #[must_use]
     pub fn clock(&self) -> &ProcessClock {
         &self.clock

@@ -55,7 +55,7 @@ impl Waiters {
     /// Adds a waiter that was refused to the wait queue, or keeps its place. A waiter that was notified and comes too
     /// late is first again.
     ///
-    /// A waiter that does not yield, because it polls, removes those that came an hour ago.
+    /// A waiter that does not yield, because it polls, removes those that came at least an hour ago.
     pub(crate) fn join(&mut self, line: &str, channel: &str, yields: bool, now: Instant, micros: u64) {
         let line = self.lines.entry(line.to_owned());
         let line = line.or_insert_with(|| Line { waiters: BTreeSet::new(), expires: now });

@@ -129,7 +129,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// A stand-in for a real service: a database that knows which invoices are paid, and a bank that takes its time.
+/// Simulates a real service: a database that knows which invoices are paid, and a bank that takes its time.
 #[derive(Default)]
 struct Bank {
     paid: Mutex<HashSet<u64>>,

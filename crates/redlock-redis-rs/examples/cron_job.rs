@@ -58,7 +58,7 @@ fn is_contended(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(UsingError::Acquire(error)) if error.is_contended())
 }
 
-/// A stand-in for the job.
+/// Simulates the job.
 async fn job(lock: &Lock) -> Result<()> {
     sleep(Duration::from_secs(1)).await;
     lock.check()?; // right before the side effect: is it still ours?

@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A stand-in for the work, which takes its time.
+/// Simulates the work, which takes its time.
 async fn ship(order: u64, lock: &Lock) -> Result<(), LockLost> {
     // Here, under the lock: look up in the database whether it is shipped already.
     tracing::info!(order, "is being packed");
@@ -63,7 +63,7 @@ async fn ship(order: u64, lock: &Lock) -> Result<(), LockLost> {
     Ok(())
 }
 
-/// A stand-in for a queue that always has one more order.
+/// Simulates a queue that always has one more order.
 fn queue() -> mpsc::Receiver<u64> {
     let (orders, queue) = mpsc::channel(1);
     tokio::spawn(async move {

@@ -41,7 +41,7 @@ use crate::{
 /// |---|---|
 /// | [`NodeUrl`], by [`with_certificates`](Self::with_certificates) (feature `tls`) | as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | [`redis::Client`] | a connection of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
-/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | a connection of the node's own, to the primary that one of the sentinels names whenever it connects. A URL queries all of them, and requires a majority |
+/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | a connection of the node's own, to the primary that one of the sentinels names whenever it connects. With a URL, all of them are queried |
 /// | [`ConnectionManager`] | the given one. Leave its retries at 0: while it retries, a dead node costs the whole timeout |
 /// | [`MultiplexedConnection`] | the given one, which never recovers after it breaks: for short runs |
 /// | `redis::cluster_async::ClusterConnection` (feature `cluster`) | the given one |

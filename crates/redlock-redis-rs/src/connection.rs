@@ -288,7 +288,7 @@ fn set(call: &Call<'_>) -> Cmd {
 
 /// Creates a command with enough room, so that it need not grow while it is built.
 fn room_for(call: &Call<'_>, script: usize) -> Cmd {
-    /// The command's name, the script, the number of keys, the token and the text; `SET` has as many words.
+    /// The command's name, the script, the number of keys, the token and the text; `SET` has fewer.
     const WORDS: usize = 5;
     /// The bytes of these words and the numbers, apart from the script, the keys and the token.
     const BYTES: usize = 64;

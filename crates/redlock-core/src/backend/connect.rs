@@ -88,7 +88,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The error, whatever it means for the connection.
+    /// Returns the error, whatever it means for the connection.
     pub(super) fn error(self) -> NodeError {
         match self {
             Self::Broken(error) | Self::Silent(error) | Self::Answered(error) => error,

@@ -16,7 +16,7 @@ type Outcome = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 /// Looks up the addresses of a host, in the order in which the system returns them.
 ///
 /// A lookup blocks its thread for as long as a DNS server does not answer, often for ten seconds or more. A runtime
-/// that is dropped waits for the threads of its own, so each lookup has a separate thread, which ends with the process.
+/// waits for its own threads when it is dropped, so each lookup has a separate thread, which ends with the process.
 /// There is at most one lookup per host: callers of the same host share it.
 ///
 /// # Errors

@@ -61,7 +61,7 @@ impl SlotAnswers {
         Ok(())
     }
 
-    /// The answer that counts, or why there is none.
+    /// Returns the answer that counts, or why there is none.
     pub(super) fn best(self) -> Result<SlotMap, NodeError> {
         if let Some((_, slots)) = self.good.or(self.cut_off) {
             return Ok(slots);
@@ -88,7 +88,7 @@ mod tests {
         Member::new("h", port)
     }
 
-    /// The number of owners in the answer that counts.
+    /// Returns the number of owners in the answer that counts.
     fn best(answers: SlotAnswers) -> usize {
         answers.best().unwrap().owners().len()
     }

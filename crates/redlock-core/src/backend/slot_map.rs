@@ -71,12 +71,12 @@ impl SlotMap {
         self.owners.get(usize::from(*self.slots.get(usize::from(slot))?))
     }
 
-    /// All members that have a slot, each once.
+    /// Returns all members that have a slot, each once.
     pub(super) fn owners(&self) -> &[Member] {
         &self.owners
     }
 
-    /// The name of the member at this address, if it has announced one.
+    /// Returns the name of the member at this address, if it has announced one.
     pub(super) fn named(&self, address: &Member) -> Option<&Member> {
         self.names.get(address)
     }

@@ -88,7 +88,7 @@ impl Owner {
         (!label.is_empty() && label.len() <= Self::MAX_LEN && is_printable(label)).then_some(label)
     }
 
-    /// The label.
+    /// Returns the label.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

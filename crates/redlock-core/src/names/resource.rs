@@ -75,7 +75,7 @@ impl Resource {
         self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE)
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

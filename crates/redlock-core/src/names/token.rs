@@ -57,19 +57,19 @@ impl Token {
         (value.len() == Self::DIGITS && are_digits(value)) || Owner::of_value(value).is_some()
     }
 
-    /// The owner's label, if there is one.
+    /// Returns the owner's label, if there is one.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.as_str().get(Self::DIGITS + 1..)
     }
 
-    /// The value of the key: the 40 hex digits, and the owner if there is one.
+    /// Returns the value of the key: the 40 hex digits, and the owner if there is one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The value of the key, as bytes.
+    /// Returns the value of the key, as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()

@@ -134,7 +134,7 @@ impl NodeError {
         self.sent == Sent::Before
     }
 
-    /// Whether the request was never sent.
+    /// Returns whether the request was never sent.
     pub(crate) fn was_never_sent(&self) -> bool {
         self.sent == Sent::Never
     }

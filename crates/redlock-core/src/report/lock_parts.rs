@@ -60,7 +60,7 @@ impl LockParts {
         &self.resources
     }
 
-    /// The value of the keys on the nodes.
+    /// Returns the value of the keys on the nodes.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
@@ -72,7 +72,7 @@ impl LockParts {
         self.ttl.trusted()
     }
 
-    /// The fencing token, if the lock has one.
+    /// Returns the fencing token, if the lock has one.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.fencing_token

@@ -69,7 +69,7 @@ impl Held<'_> {
     }
 }
 
-/// How keys stand to a token.
+/// The state of keys from the view of a token.
 enum Standing<'k> {
     /// No other token holds one. These are absent or the predecessor's, the rest holds the token.
     Free { absent: Vec<&'k str>, follows: bool },
@@ -138,7 +138,7 @@ impl Keys {
         refusal
     }
 
-    /// What the node's clock reads, since 1970.
+    /// Returns what the node's clock reads, since 1970.
     pub(crate) fn time(&self, now: Instant) -> Duration {
         match now.checked_duration_since(self.epoch) {
             Some(since) => Self::EPOCH + since,
@@ -213,7 +213,7 @@ impl Keys {
         })
     }
 
-    /// The keys that begin so, and are locks.
+    /// Returns the keys that begin with the prefix and are locks.
     pub(crate) fn locks(&mut self, prefix: &str, now: Instant) -> Vec<String> {
         let mut names = self.names(now);
         names.retain(|name| {
@@ -271,7 +271,7 @@ impl Keys {
         self.unsaved.push_back((now, resource.to_owned(), before));
     }
 
-    /// The names of all keys.
+    /// Returns the names of all keys.
     pub(crate) fn names(&mut self, now: Instant) -> Vec<String> {
         self.keys.retain(|_, key| key.lives(now));
         let mut names: Vec<_> = self.keys.keys().cloned().collect();
@@ -331,7 +331,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 impl Key {
-    /// As in Redis, a key still lives in the very moment of its expiry.
+    /// Returns whether the key still exists. As in Redis, it does at the very moment of its expiry.
     fn lives(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| expires >= now)
     }

@@ -13,7 +13,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One process and two nodes.
+/// Creates a history of one process and two nodes.
 fn history(events: impl IntoIterator<Item = (u64, What)>) -> History {
     let events = events.into_iter().map(|(at, what)| Event { at, what }).collect();
     History { nodes: 2, processes: 1, seed: 1, events }

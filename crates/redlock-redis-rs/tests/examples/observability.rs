@@ -25,13 +25,13 @@ fn read(file: &str) -> String {
     fs::read_to_string(folder().join(file)).unwrap()
 }
 
-/// The cells of the README's tables.
+/// Returns the cells of the README's tables.
 fn rows(readme: &str) -> impl Iterator<Item = Vec<&str>> {
     let is_row = |line: &&str| line.starts_with('|');
     readme.lines().filter(is_row).map(|row| row.split('|').skip(1).map(str::trim).collect())
 }
 
-/// Each metric that the README documents, and its type.
+/// Returns each metric that the README documents, and its type.
 fn documented(readme: &str) -> BTreeMap<String, String> {
     let metric = |cells: Vec<&str>| {
         let (name, rest) = (*cells.first()?, cells.get(1)?);
@@ -46,7 +46,7 @@ fn in_code(readme: &str) -> BTreeSet<&str> {
     readme.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Each metric that was scraped, and its type.
+/// Returns each metric that was scraped, and its type.
 fn scraped(text: &str) -> BTreeMap<String, String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()

@@ -40,7 +40,7 @@ pub enum NodeAddress {
 }
 
 impl NodeAddress {
-    /// Whether both are one node, as far as their hosts show: the same server, service or cluster.
+    /// Returns whether both are one node, as far as their hosts show: the same server, service or cluster.
     pub(super) fn is_same_node(&self, other: &Self) -> bool {
         let share = |one: &[(String, u16)], other: &[(String, u16)]| one.iter().any(|host| other.contains(host));
         match (self, other) {
@@ -137,7 +137,7 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// The address, and the text of the database number.
+/// Returns the address, and the text of the database number.
 pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddress, &'u str), Why> {
     let path = url.path().trim_matches('/');
     let (scheme, kind) = Kind::of(url.scheme());
@@ -168,7 +168,7 @@ pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddres
     }
 }
 
-/// All hosts, each once.
+/// Returns all hosts, each once.
 fn all(url: &Url, hosts: &Hosts<'_>, port: u16) -> Result<Vec<(String, u16)>, Why> {
     let mut all = vec![host(url, port)?];
     for other in &hosts.others {

@@ -14,7 +14,7 @@ pub struct NodeUrlError {
 }
 
 impl NodeUrlError {
-    /// The feature of the backend crate that the URL needs and that is off: `tls`, `sentinel` or `cluster`.
+    /// Returns the feature of the backend crate that the URL needs and that is off: `tls`, `sentinel` or `cluster`.
     #[must_use]
     pub fn missing_feature(&self) -> Option<&'static str> {
         match self.why {
