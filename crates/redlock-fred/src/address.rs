@@ -1,4 +1,4 @@
-//! Which address of a host fred connects to: it tries only the first, and waits for that one.
+//! Chooses the address of a host that fred connects to: fred tries only the first one, and waits for it.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -7,10 +7,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redlock_core::backend::resolve;
 use tokio::{net::TcpStream, select, time::sleep};
 
-/// For how long an address is waited for before the next one is tried too, as RFC 8305 recommends.
+/// How long to wait for an address before the next one is tried too, as RFC 8305 recommends.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
-/// Replaces the host of a single server by the address that answers first. TLS still checks the host's name.
+/// Replaces the host of a single server with the address that answers first. TLS still checks the host's name.
 pub(crate) async fn choose_address(config: &mut ServerConfig) -> io::Result<()> {
     let ServerConfig::Centralized { server } = config else { return Ok(()) };
     let addresses = resolve(&server.host, server.port).await?;
@@ -41,7 +41,7 @@ fn at(server: &Server, address: SocketAddr) -> Server {
     chosen
 }
 
-/// The first address that a connection can be made to; the first of all if there is none, or only one.
+/// Returns the first address that accepts a connection, or the first one in the list if none does or there is only one.
 async fn first_that_connects<F>(addresses: &[SocketAddr], connect: impl Fn(SocketAddr) -> F) -> Option<SocketAddr>
 where
     F: Future<Output = io::Result<()>>,
@@ -80,7 +80,8 @@ mod tests {
         (1..=N as u16).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
     }
 
-    /// Which address is chosen, and after how long, if these fail and those never answer.
+    /// Returns which address is chosen, and after how many milliseconds, if the addresses with these ports fail or
+    /// hang.
     async fn chosen(fails: &[u16], hangs: &[u16]) -> (Option<u16>, u128) {
         let start = Instant::now();
         let connect = async |address: SocketAddr| {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_address_is_waited_for_only_shortly_before_the_next_one_is_tried() {
+    async fn the_next_address_is_tried_after_a_short_wait_for_a_dead_one() {
         assert_eq!(chosen(&[], &[]).await, (Some(1), 0));
         assert_eq!(chosen(&[], &[1]).await, (Some(2), 250));
         assert_eq!(chosen(&[], &[1, 2]).await, (Some(3), 500));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_only_address_is_not_tried_twice() {
+    async fn a_single_address_is_not_tried_twice() {
         let connect = async |_| panic!("fred connects");
         assert_eq!(first_that_connects(&addresses::<1>(), connect).await, Some(addresses::<1>()[0]));
         assert_eq!(first_that_connects(&[], connect).await, None);

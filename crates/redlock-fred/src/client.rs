@@ -1,4 +1,4 @@
-//! What [`RedisNode::new`](crate::RedisNode::new) takes: a client of fred that the user configured.
+//! The client that [`RedisNode::new`](crate::RedisNode::new) accepts: one of fred that the user has configured.
 
 use std::{
     fmt,
@@ -24,16 +24,16 @@ use crate::{
     error::node_error,
 };
 
-/// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
+/// A client that the user has configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
 ///
 /// | from | connection |
 /// |---|---|
-/// | [`Config`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
+/// | [`Config`] | a connection of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
 /// | [`Client`] | the given one |
-/// | [`Pool`] | the given ones: each lock keeps to one of them |
+/// | [`Pool`] | the given ones: each lock always uses the same one of them |
 ///
 /// Connect a `Client` or a `Pool` first, with `init`. While it has no connection, operations fail at once. Give it a
-/// reconnect policy, or it never recovers once its connection broke.
+/// reconnect policy, or it never recovers after its connection breaks.
 pub struct RedisClient {
     name: String,
     is_cluster: bool,
@@ -167,7 +167,8 @@ impl backend::RedisClient for RedisClient {
                 };
                 service.connection.listen(listening).await
             }
-            // The channel is on one member, and that may change. A given client is the user's own: it is not for us what it listens to, nor how often it connects.
+            // In a cluster, the channel is on one member, and that may change. A given client belongs to the user, who
+            // decides what it listens to and how often it connects.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }
     }
@@ -193,8 +194,8 @@ impl From<Pool> for RedisClient {
 }
 
 impl RedisClient {
-    /// A client with connections of its own. fred's support of sentinels and clusters is not used for them: it waits for
-    /// each sentinel in turn, and has no connection to a cluster while any member is down.
+    /// Creates a client with connections of its own. They do not use fred's support for sentinels and clusters: it
+    /// waits for each sentinel in turn, and has no connection to a cluster while any member is down.
     fn own(config: Config, keepalive: Option<Duration>, idle_limit: Option<Duration>) -> Self {
         let (server, passwords) = (config.server.clone(), passwords(&config));
         let connector = Connector::new(config.clone(), keepalive);
@@ -239,7 +240,7 @@ struct Given {
     errors: Mutex<Errors>,
 }
 
-/// What fred reports beside the commands. It keeps the newest few.
+/// The errors that fred reports besides those of commands. It keeps the newest few.
 struct Errors {
     reports: Receiver<(Error, Option<Server>)>,
     last: Option<Error>,
@@ -251,7 +252,7 @@ impl Given {
         Self { client, errors }
     }
 
-    /// Why there is no connection: of that, fred tells a command only that it was cancelled.
+    /// Returns why there is no connection: fred reports to a command only that it was cancelled.
     fn explain(&self, error: Error) -> Error {
         if !error.is_canceled() {
             return error;
@@ -268,7 +269,7 @@ impl Given {
     }
 }
 
-/// What this crate was built with.
+/// The features that this crate was built with.
 const FEATURES: UrlFeatures = UrlFeatures {
     tls: cfg!(feature = "tls"),
     sentinel: cfg!(feature = "sentinel"),
@@ -323,7 +324,7 @@ fn tls(url: &NodeUrl) -> Result<Option<fred::types::config::TlsConfig>, NodeUrlE
         _ => return Ok(None),
     }
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    // Names its provider: the process-wide one panics where two are built in.
+    // Selects its provider explicitly: the process-wide one panics if two are built in.
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| url.rejected(error))?
@@ -341,7 +342,7 @@ fn passwords(config: &Config) -> Vec<String> {
     config.password.clone().into_iter().chain(of_sentinels).collect()
 }
 
-/// The address, as errors and logs print it: for a cluster, or for sentinels, those of all that are known.
+/// Returns the address, as errors and logs print it: for a cluster or sentinels, the addresses of all that are known.
 fn name(config: &Config) -> String {
     let servers = || config.server.hosts().into_iter().map(|server| (server.host.to_string(), server.port)).collect();
     let address = match &config.server {

@@ -1,4 +1,4 @@
-//! How fred connects, and runs a script or a command.
+//! Connects with fred, and runs scripts and commands.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -32,15 +32,16 @@ use crate::{
     error::{is_broken, is_no_script, node_error},
 };
 
-/// Connects by a configuration.
+/// Connects with a configuration.
 #[derive(Clone)]
 pub(crate) struct Connector {
     config: Config,
-    /// After how long without traffic TCP checks the connection.
+    /// Idle time after which TCP probes the connection.
     keepalive: Option<Duration>,
 }
 
-/// A client that is connected. fred's task goes on with the connection whoever holds the client, until it is aborted.
+/// A client that is connected. fred's task keeps the connection open, even if nothing holds the client, until it is
+/// aborted.
 pub(crate) struct Connected {
     pub(crate) client: Client,
     task: JoinHandle<Result<(), Error>>,
@@ -54,10 +55,10 @@ impl Drop for Connected {
 
 impl Connector {
     pub(crate) fn new(mut config: Config, keepalive: Option<Duration>) -> Self {
-        // Tells the first connect error instead of trying on.
+        // Reports the first connect error instead of trying again.
         config.fail_fast = true;
         if config.username.is_some() {
-            // Without a password, fred would log in as nobody.
+            // Without a password, fred would not log in as this user.
             config.password.get_or_insert_default();
         }
         Self { config, keepalive }
@@ -67,12 +68,12 @@ impl Connector {
         &self.config
     }
 
-    /// With another configuration, and the same keepalive.
+    /// Returns a connector with another configuration and the same keepalive.
     pub(crate) fn with(&self, config: Config) -> Self {
         Self::new(config, self.keepalive)
     }
 
-    /// A client without a reconnect policy: its connection ends when it breaks.
+    /// Creates a client without a reconnect policy: its connection ends when it breaks.
     fn client(&self, config: Config, connect_timeout: Duration) -> Client {
         let connection = ConnectionConfig {
             connection_timeout: connect_timeout,
@@ -84,7 +85,7 @@ impl Connector {
         Client::new(config, None, Some(connection), None)
     }
 
-    /// A dead server is noticed after twice the idle time.
+    /// Returns TCP settings such that a dead server is noticed after twice the idle time.
     fn tcp(&self) -> TcpConfig {
         let tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
         let Some(idle) = self.keepalive else { return tcp };
@@ -122,10 +123,11 @@ impl Connect for Connector {
             }
             let client = connector.client(config, connect_timeout);
             let (sender, connected) = oneshot::channel();
-            // In a task: dropped half-way, fred would go on connecting with nobody left to close the connection.
+            // In a task: if this were dropped half-way, fred would still connect, and nothing would close the
+            // connection.
             tokio::spawn(async move {
                 let connecting = client.init().await;
-                // Where nobody waits any more, this drops the connection.
+                // If nothing waits any more, this drops the connection.
                 let _ = sender.send(connecting.map(|task| Connected { client, task }));
             });
             match timeout_at(deadline, connected).await {
@@ -164,7 +166,7 @@ impl Connect for Connector {
     }
 }
 
-/// An answer, or what its absence means for the connection.
+/// Returns an answer, or what its absence means for the connection.
 fn answered(connection: &Arc<Connected>, answer: Result<Value, Error>) -> Result<Value, Failure> {
     answer.map_err(|error| match *error.kind() {
         _ if is_broken(&error) || Connector::is_broken(connection) => Failure::Broken(node_error(error)),
@@ -173,8 +175,8 @@ fn answered(connection: &Arc<Connected>, answer: Result<Value, Error>) -> Result
     })
 }
 
-/// A command is sent once and now, or it fails: fred would otherwise keep it while there is no connection and send it
-/// long after the caller gave up.
+/// Returns options that send a command once and immediately, or fail: fred would otherwise keep it while there is no
+/// connection, and send it long after the caller has given up.
 fn once(response_timeout: Duration) -> Options {
     Options { timeout: Some(response_timeout), max_attempts: Some(1), fail_fast: true, ..Options::default() }
 }
@@ -198,13 +200,13 @@ async fn plain_by(client: &Client, command: &[&str], options: Options) -> Result
     let Some((name, args)) = command.split_first() else {
         return Err(Error::new(ErrorKind::InvalidArgument, "no command"));
     };
-    // In a cluster one member for all commands about the node.
+    // In a cluster, one member gets all commands about the node.
     let name = CustomCommand::new(*name, ClusterHash::Custom(0), false);
     let args: Vec<Value> = args.iter().map(|word| (*word).into()).collect();
     client.with_options(&options).custom(name, args).await
 }
 
-/// All strings and numbers of a reply, in order.
+/// Returns all strings and numbers of a reply, in order.
 pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
     let several = |values: Vec<Value>| Ok(values.into_iter().map(words).collect::<Result<Vec<_>, _>>()?.concat());
     match value {
@@ -218,12 +220,13 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
     }
 }
 
-/// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
+/// Runs a script by its hash, or by its source if the node does not have it yet. Runs the plain command of a call
+/// without a script.
 pub(crate) async fn run(client: &Client, call: &Call<'_>, response_timeout: Duration) -> Result<Value, Error> {
     run_by(client, call, response_timeout, async |client, command, args| client.custom(command, args).await).await
 }
 
-/// Sends one command right behind `ASKING`.
+/// Sends one command right after `ASKING`.
 async fn asking(client: WithOptions<Client>, command: CustomCommand, args: Vec<Value>) -> Result<Value, Error> {
     let pipeline = Pipeline::from(client);
     let asking = CustomCommand::new_static("ASKING", ClusterHash::FirstKey, false);
@@ -252,7 +255,7 @@ where
     };
     match send(within(response_timeout), eval("EVALSHA", client, call), args(script.sha1(), call)).await {
         Err(error) if is_no_script(&error) => {
-            // To fred, no time at all would be no bound.
+            // A timeout of zero would mean no timeout to fred.
             let left = response_timeout.saturating_sub(sent.elapsed()).max(Duration::from_millis(1));
             send(within(left), eval("EVAL", client, call), args(script.source(), call)).await
         }
@@ -260,13 +263,13 @@ where
     }
 }
 
-/// A custom command: fred's own `evalsha` and `eval` ignore the options.
+/// Creates a custom command: fred's own `evalsha` and `eval` ignore the options.
 fn eval(name: &'static str, client: &Client, call: &Call<'_>) -> CustomCommand {
     CustomCommand::new_static(name, slot(client, call), false)
 }
 
-/// Which member of a cluster has the keys, all of which are in one slot. Of a custom command fred looks only at a slot
-/// that is given: by any other rule it hashes the first argument, which of a script is no key.
+/// Returns how fred finds the member that owns the keys, all of which are in one slot. For a custom command, fred uses
+/// only an explicit slot: with any other rule it hashes the first argument, which is no key in the call of a script.
 fn slot(client: &Client, call: &Call<'_>) -> ClusterHash {
     match call.keys().next().filter(|_| client.is_clustered()) {
         Some(key) => ClusterHash::Custom(hash_slot(key.as_str())),
@@ -275,7 +278,7 @@ fn slot(client: &Client, call: &Call<'_>) -> ClusterHash {
 }
 
 fn args(script: &'static str, call: &Call<'_>) -> Vec<Value> {
-    /// The script, how many keys there are, the token and the text.
+    /// The script, the number of keys, the token and the text.
     const OTHERS: usize = 4;
     let mut args = Vec::with_capacity(OTHERS + call.key_count() + call.numbers().len());
     args.extend([Value::from_static_str(script), Value::Integer(call.key_count() as i64)]);
@@ -302,7 +305,7 @@ fn numbers(call: &Call<'_>) -> impl Iterator<Item = Value> {
     call.numbers().iter().map(|number| Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)))
 }
 
-/// What was answered. What no script answers is an error of that answer alone: the connection is in order.
+/// Parses an answer. An answer that no script sends is an error of that answer alone: the connection is fine.
 pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
         Value::Null => Ok(Reply::Nothing),
@@ -315,7 +318,7 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     }
 }
 
-/// The error of a conversion may show a value, which may be a token.
+/// Returns an error without the text of the failed conversion, which may show a value, which may be a token.
 fn unexpected() -> NodeError {
     NodeError::new(NodeErrorKind::Other, "unexpected answer: neither a number nor a key's value")
 }
@@ -329,7 +332,8 @@ fn integers(value: &Value) -> Option<[i64; 3]> {
     }
 }
 
-/// Which of so many clients to use: the same one for all calls with the same resources, so that they reach the node in order.
+/// Returns the client for a call: the same one for all calls with the same resources, so that they reach the node in
+/// order.
 pub(crate) fn client_of<'c, T>(clients: &'c [T], call: &Call<'_>) -> Option<&'c T> {
     let mut hasher = DefaultHasher::new();
     call.resources().hash(&mut hasher);
@@ -351,7 +355,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn a_connection_that_nobody_waits_for_any_more_is_closed_once_it_is_made() {
+    async fn a_connection_is_closed_once_it_is_made_if_its_caller_no_longer_waits() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = ServerConfig::new_centralized(address.ip().to_string(), address.port());
@@ -363,7 +367,7 @@ mod tests {
             let mut length = timeout(LONG, server.read(&mut said)).await.unwrap().unwrap();
             connecting.abort();
             assert!(connecting.await.is_err_and(|error| error.is_cancelled()));
-            // fred goes on. It ends the connection only if the client is closed.
+            // fred continues to connect. It ends the connection only if the client is closed.
             while length > 0 {
                 let text = String::from_utf8_lossy(&said[..length]).to_uppercase();
                 let answer = match &*text {

@@ -1,4 +1,4 @@
-//! What fred reports, as a [`NodeError`].
+//! Converts errors of fred to [`NodeError`]s.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub(crate) fn node_error(error: Error) -> NodeError {
         ErrorKind::Timeout => NodeErrorKind::Timeout,
         ErrorKind::Auth => NodeErrorKind::Authentication,
         ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Sentinel => NodeErrorKind::Unreachable,
-        // Who answers what cannot be read is not a Redis node, or wants TLS.
+        // A server whose answers cannot be parsed is not a Redis node, or requires TLS.
         ErrorKind::Protocol => NodeErrorKind::Unreachable,
         _ if is_unconnected(&error) => NodeErrorKind::Unreachable,
         #[cfg(feature = "tls")]
@@ -25,24 +25,24 @@ pub(crate) fn node_error(error: Error) -> NodeError {
     NodeError::new(kind, error).with_reply(&reply)
 }
 
-/// The operating system's error, which fred keeps only as its `Debug` output: `Os { code: 111, kind: ...`.
+/// Returns the operating system's error, which fred keeps only as its `Debug` output: `Os { code: 111, kind: ...`.
 fn os_error(error: &Error) -> Option<io::Error> {
     let code = error.details().strip_prefix("Os { code: ")?.split(',').next()?.parse().ok()?;
     Some(io::Error::from_raw_os_error(code))
 }
 
-/// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
+/// Returns whether the node does not have the script. A server before 7.0 may wrap the reply in another.
 pub(crate) fn is_no_script(error: &Error) -> bool {
     error.details().contains("NOSCRIPT")
 }
 
-/// Whether the connection cannot be used any more.
+/// Returns whether the connection can no longer be used.
 pub(crate) fn is_broken(error: &Error) -> bool {
-    // After a reply that cannot be read, the stream is out of step.
+    // After a reply that cannot be parsed, the stream is out of step.
     matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Protocol) || is_unconnected(error)
 }
 
-/// Whether fred could not send the command: it has no kind for that.
+/// Returns whether fred could not send the command: it has no error kind for that.
 fn is_unconnected(error: &Error) -> bool {
     const TEXTS: [&str; 3] = ["Failed to route command.", "Client is not initialized.", "channel closed"];
     *error.kind() == ErrorKind::Unknown && TEXTS.contains(&error.details())
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn replied(text: &str) -> Error {
-        // The kind that fred gives to most replies.
+        // The kind that fred assigns to most replies.
         Error::new(ErrorKind::Unknown, text.to_owned())
     }
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_another_kind_than_no_connection() {
+    fn a_missing_answer_and_a_missing_connection_are_different_kinds() {
         let timeout = Error::new(ErrorKind::Timeout, "Request timed out.");
         assert!(!is_broken(&timeout));
         assert_eq!(node_error(timeout).kind(), NodeErrorKind::Timeout);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_operating_system_is_told_in_its_words() {
+    fn an_error_of_the_operating_system_keeps_its_text() {
         let refused = io::Error::from_raw_os_error(111);
         let error = node_error(Error::from(io::Error::from_raw_os_error(111)));
         assert_eq!(error.kind(), NodeErrorKind::Unreachable);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_fails_while_connecting_is_told_as_such() {
+    fn a_failed_login_while_connecting_is_an_authentication_error() {
         for text in ["WRONGPASS invalid username-password pair", "NOAUTH Authentication required."] {
             let error = node_error(Error::new(ErrorKind::Auth, text));
             assert_eq!(error.kind(), NodeErrorKind::Authentication, "{text}");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_script_is_seen_also_when_wrapped() {
+    fn a_missing_script_is_recognized_even_in_a_wrapped_reply() {
         assert!(is_no_script(&replied("NOSCRIPT No matching script. Please use EVAL.")));
         assert!(is_no_script(&replied("ERR Error running script: NOSCRIPT No matching script.")));
         assert!(!is_no_script(&replied("ERR unknown command")));

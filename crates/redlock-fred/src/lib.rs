@@ -1,24 +1,25 @@
 //! [Redlock](redlock_core) nodes over [fred].
 #![doc = include_str!("../README.md")]
 //!
-//! How to lock, with which TTL and how many nodes, is in the [guide](redlock_core::guide).
+//! The [guide](redlock_core::guide) explains how to lock, with which TTL, and with how many nodes.
 //!
 //! # Connections
 //!
-//! A node holds one connection, made by the first operation and shared by all clones of the node. A node that is down
-//! costs an operation only the refusal, and is tried again by the first operation that comes 10 ms after the last
-//! connect failed. An operation ends within the connect timeout plus the response timeout, 1 s each unless the URL says
-//! otherwise. The connection lives on the tokio runtime of the operation that made it; when that runtime is gone, the
-//! next operation makes a new one.
+//! A node has one connection, which its first operation makes and all clones of the node share. If a node is down, an
+//! operation fails as soon as its connection is refused, and the first operation at least 10 ms after the last failed
+//! connect tries again. An operation ends within the connect timeout plus the response timeout, 1 s each unless the URL
+//! says otherwise. The connection lives on the Tokio runtime of the operation that made it; when that runtime is gone,
+//! the next operation makes a new one.
 //!
-//! A node that is silent, while connecting or later, is reported as
-//! [`Timeout`](redlock_core::NodeErrorKind::Timeout); one that refuses or breaks the connection, cannot be found or
-//! fails TLS as [`Unreachable`](redlock_core::NodeErrorKind::Unreachable). The client's own error is the source. A
-//! connection that answered nothing for 2 s is given up for a new one. So is one to a server that says it is a replica,
-//! is loading, or requires a password, at most once a second: its name may lead to another server by now.
+//! A node that does not answer, while connecting or later, is reported as
+//! [`Timeout`](redlock_core::NodeErrorKind::Timeout); a node that refuses or breaks the connection, cannot be found or
+//! fails TLS is reported as [`Unreachable`](redlock_core::NodeErrorKind::Unreachable). The client's own error is the
+//! source. A connection on which nothing was answered for 2 s is replaced. So is a connection to a server that reports
+//! that it is a replica, is loading, or requires a password, at most once a second: its host name may lead to another
+//! server by now.
 //!
-//! fred's own reconnecting is not used for it: it would send again what is long given up, tries a dead node for ever,
-//! and does not tell a command why there is no connection.
+//! fred's own reconnecting is not used: it would send commands again long after they were given up, tries a dead node
+//! forever, and does not report to a command why there is no connection.
 
 mod address;
 mod client;
@@ -49,17 +50,17 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_has_each_server_once() {
+    fn a_fleet_cannot_contain_a_server_twice() {
         assert!(RedisNode::open_all(["redis://a", "redis://a/2"]).is_err());
     }
 
     #[test]
-    fn tls_takes_the_feature() {
+    fn tls_requires_the_feature() {
         assert_eq!(RedisNode::open("rediss://a").is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]
-    fn sentinels_and_clusters_take_their_features() {
+    fn sentinels_and_clusters_require_their_features() {
         let opened = |url: &str| match RedisNode::open(url) {
             Ok(node) => Ok(node.name().to_owned()),
             Err(error) => Err(error.missing_feature()),
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_down_refuses_at_once_and_says_so() {
+    async fn a_node_that_is_down_is_unreachable_at_once() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let node = RedisNode::open(format!("redis://:hunter2@{free}")).unwrap();
         let error = node.inspect(&InspectRequest::new(Resource::new("a").unwrap())).await.unwrap_err();

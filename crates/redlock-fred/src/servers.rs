@@ -1,4 +1,4 @@
-//! How the servers of a cluster, and those behind sentinels, are connected to.
+//! Derives the connectors to the servers of a cluster, to sentinels, and to the servers behind them.
 
 use fred::types::config::{Config, Server, ServerConfig};
 #[cfg(feature = "tls")]
@@ -7,12 +7,12 @@ use fred::{bytes_utils::Str, types::config::TlsHostMapping};
 use crate::connection::Connector;
 
 impl Connector {
-    /// With the same settings, to the server at this host and port.
+    /// Returns a connector with the same settings to the server at this host and port.
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
         self.to(Server::new(host, port))
     }
 
-    /// With the same settings, to the member of the cluster at this host and port.
+    /// Returns a connector with the same settings to the member of the cluster at this host and port.
     pub(crate) fn member(&self, host: &str, port: u16) -> Self {
         #[cfg(feature = "tls")]
         let server = Server { tls_server_name: self.tls_name(host), ..Server::new(host, port) };
@@ -21,7 +21,7 @@ impl Connector {
         self.to(server)
     }
 
-    /// The name that the configuration gives to an address, for its certificate.
+    /// Returns the name that the configuration gives to an address, for its certificate.
     #[cfg(feature = "tls")]
     fn tls_name(&self, host: &str) -> Option<Str> {
         let address = host.parse().ok()?;
@@ -37,7 +37,7 @@ impl Connector {
         self.with(Config { server: ServerConfig::Centralized { server }, ..self.config().clone() })
     }
 
-    /// With the login to the sentinels, which have no databases.
+    /// Returns a connector with the login to the sentinels, which have no databases.
     pub(crate) fn of_sentinels(&self) -> Self {
         let config = Config { database: None, ..self.config().clone() };
         #[cfg(feature = "sentinel")]

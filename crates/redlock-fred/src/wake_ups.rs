@@ -1,4 +1,4 @@
-//! How fred listens on a channel.
+//! Listens on a channel with fred.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,14 +21,14 @@ use crate::{
     error::node_error,
 };
 
-/// A connection that listens.
+/// A connection that listens on a channel.
 pub(crate) struct Listening {
     connected: Arc<Connected>,
     messages: Receiver<Message>,
 }
 
 impl Connector {
-    /// Listens on a channel, over a connection of its own.
+    /// Listens on a channel, over a separate connection.
     pub(crate) async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Listening, NodeError> {
         let connected = self.connect(connect_timeout).await?;
         let messages = connected.client.message_rx();
@@ -43,7 +43,7 @@ impl Connector {
 #[async_trait]
 impl WakeUps for Listening {
     async fn next(&mut self) -> Option<Vec<u8>> {
-        // fred keeps the channel open when the connection breaks.
+        // fred keeps the channel open when the connection breaks, so this looks at the connection too.
         let mut look = interval(Duration::from_secs(1));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

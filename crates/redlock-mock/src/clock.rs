@@ -1,4 +1,4 @@
-//! Clocks that run fast or slow, and jump.
+//! Simulated clocks that run fast or slow, and jump.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -8,18 +8,18 @@ use std::{
 use redlock_core::testing::Clock;
 use tokio::time::Instant;
 
-/// A clock beside the true one, which is tokio's.
+/// A clock that may differ from the true one, which is Tokio's.
 #[derive(Debug, Clone)]
 pub(crate) struct DriftingClock {
     /// True time and this clock's reading when it was last changed.
     since: Instant,
     reading: Instant,
-    /// By how many millionths it runs fast.
+    /// How many millionths it runs fast; slow if negative.
     ppm: i32,
 }
 
 impl Default for DriftingClock {
-    /// A clock that is right.
+    /// Creates a clock that is right.
     fn default() -> Self {
         let now = Instant::now();
         Self { since: now, reading: now, ppm: 0 }
@@ -27,7 +27,7 @@ impl Default for DriftingClock {
 }
 
 impl DriftingClock {
-    /// What the clock reads at the true time `now`.
+    /// Returns what the clock reads at the true time `now`.
     pub(crate) fn at(&self, now: Instant) -> Instant {
         later(self.reading, scale(now.saturating_duration_since(self.since), rate(self.ppm), MILLION))
     }
@@ -36,7 +36,7 @@ impl DriftingClock {
         *self = Self { since: now, reading: self.at(now), ppm };
     }
 
-    /// Jumps by so many milliseconds, in either direction.
+    /// Jumps by this many milliseconds, in either direction.
     pub(crate) fn jump(&mut self, millis: i64, now: Instant) {
         let (reading, by) = (self.at(now), Duration::from_millis(millis.unsigned_abs()));
         let reading = if millis < 0 { reading.checked_sub(by).unwrap_or(reading) } else { later(reading, by) };
@@ -44,7 +44,7 @@ impl DriftingClock {
     }
 }
 
-/// The clock of one simulated process, for [`RedlockBuilder::clock`](redlock_core::RedlockBuilder::clock). Clones are
+/// The clock of one simulated process, for [`RedlockBuilder::clock`](redlock_core::RedlockBuilder::clock). Clones share
 /// one clock.
 #[derive(Debug, Clone)]
 pub struct ProcessClock {
@@ -61,7 +61,7 @@ impl ProcessClock {
         self.clock().set_rate(ppm, Instant::now());
     }
 
-    /// The true time that passes while this clock counts `duration`.
+    /// Returns the true time that passes while this clock counts `duration`.
     #[must_use]
     pub fn true_time(&self, duration: Duration) -> Duration {
         scale(duration, MILLION, rate(self.clock().ppm))
@@ -80,7 +80,7 @@ impl Clock for ProcessClock {
 
 const MILLION: u32 = 1_000_000;
 
-/// Millionths of a clock's time per true one. A clock never stands still.
+/// Returns how many millionths of a second a clock advances in one true second. A clock never stops.
 fn rate(ppm: i32) -> u32 {
     MILLION.saturating_add_signed(ppm).max(1)
 }
@@ -93,8 +93,8 @@ fn scale(duration: Duration, numerator: u32, denominator: u32) -> Duration {
     Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
 }
 
-/// A clock's reading as a server tells it, in time since the start of 1970. All clocks of a program were set right when it
-/// first asked.
+/// Converts a clock's reading to a server's answer: the time since the start of 1970. All clocks of a program were
+/// right when the first of them was read.
 pub(crate) fn unix_time(reading: Instant) -> Duration {
     const THEN: Duration = Duration::from_secs(1_800_000_000);
     static ZERO: OnceLock<Instant> = OnceLock::new();
@@ -103,7 +103,7 @@ pub(crate) fn unix_time(reading: Instant) -> Duration {
     (THEN + reading.saturating_duration_since(zero)).saturating_sub(before)
 }
 
-/// So much later, and if there is no such time, in a year.
+/// Returns the time after this delay, or in a year if there is no such time.
 pub(crate) fn later(now: Instant, delay: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     now.checked_add(delay).unwrap_or_else(|| now + YEAR)
@@ -118,7 +118,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_gains_and_loses_as_told() {
+    async fn a_clock_gains_and_loses_at_its_rate() {
         let clock = ProcessClock::new();
         advance(SECOND).await;
         assert_eq!(clock.now(), SECOND);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_jumps_in_both_directions_and_goes_on() {
+    async fn a_clock_keeps_running_after_jumps_in_both_directions() {
         let mut clock = DriftingClock::default();
         let start = Instant::now();
         advance(SECOND).await;
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_rates_and_times_are_no_panic() {
+    fn absurd_rates_and_times_do_not_panic() {
         assert_eq!((rate(i32::MIN), rate(i32::MAX)), (1, MILLION + i32::MAX as u32));
         assert_eq!(scale(Duration::MAX, u32::MAX, 1), Duration::from_nanos(u64::MAX));
         assert!(later(Instant::now(), Duration::MAX) > Instant::now());

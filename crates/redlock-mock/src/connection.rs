@@ -1,5 +1,4 @@
-//! A client's connection to a node. It is made when it is first used, and replaced when the node leaves everything
-//! unanswered.
+//! A client's connection to a node, made when it is first used and replaced when the node leaves everything unanswered.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -21,8 +20,8 @@ use crate::clock::later;
 /// it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
-    /// For how long the node may leave every request unanswered before the client gives the connection up. It does so
-    /// when a request times out, as the backends do. Default: 2 s.
+    /// How long the node may leave every request unanswered before the client gives the connection up. It does so when
+    /// a request times out, as the backends do. Default: 2 s.
     pub silence: Duration,
     /// How long a request waits for a new connection. Its response timeout counts from when it has one. Default: 1 s.
     pub connect_timeout: Duration,
@@ -30,8 +29,8 @@ pub struct Connection {
     /// timeout runs, and never reach the node if their callers give up there. Default: no limit.
     pub socket: usize,
     /// How late the node carries out what lies in the socket of a connection that was given up, counted from when it
-    /// resumes or can be reached again: requests over the new connection may overtake. In a [`Fleet`](crate::Fleet) it
-    /// is a random time of at most this length for each connection. Default: no time.
+    /// resumes or can be reached again: requests over the new connection may overtake it. In a [`Fleet`](crate::Fleet)
+    /// it is a random time of at most this length for each connection. Default: no time.
     pub late: Duration,
 }
 
@@ -57,23 +56,24 @@ struct State {
 
 #[derive(Debug)]
 struct Current {
-    /// Which of the server's connections it is.
+    /// The server's number of the connection.
     number: u64,
-    /// When the first request was written of those that timed out since the last answer.
+    /// When the first of the requests was written that have timed out since the last answer.
     silent_since: Option<Instant>,
     route: Route,
 }
 
-/// What becomes of requests that are written to a connection.
+/// What happens to requests that are written to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     /// They arrive.
     Open,
-    /// Something on the way has forgotten the connection. They arrive at this time, if ever, and no answer comes back.
+    /// Something in the network has forgotten the connection. They arrive at this time, if ever, and no answer comes
+    /// back.
     Cut(Option<Instant>),
 }
 
-/// A connection on its way, which all requests of the meantime share; or that has failed.
+/// A connection that is being made, which all requests of the meantime share; or that has failed.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     fails_at: Instant,
@@ -81,21 +81,21 @@ struct Attempt {
 }
 
 impl Client {
-    /// For how long after a failed connect no request tries another, as in the backends.
+    /// How long after a failed connect no request tries another, as in the backends.
     const PAUSE: Duration = Duration::from_millis(10);
 
     pub(crate) fn new(behavior: Connection) -> Self {
         Self { behavior, state: Mutex::default() }
     }
 
-    /// The connection, unless it is broken.
+    /// Returns the connection in use, unless it is broken.
     pub(crate) fn current(&self, is_open: impl Fn(u64) -> bool) -> Option<u64> {
         let mut state = self.state();
         state.current.take_if(|current| !is_open(current.number));
         state.current.as_ref().map(|current| current.number)
     }
 
-    /// Until when to wait for a new connection. The pause after a failed connect is an error.
+    /// Returns until when to wait for a new connection. Fails during the pause after a failed connect.
     pub(crate) fn attempt(&self, now: Instant) -> Result<Instant, NodeError> {
         let mut state = self.state();
         match state.attempt {
@@ -111,12 +111,12 @@ impl Client {
         }
     }
 
-    /// The attempt has ended before its time.
+    /// Notes that the server has refused the connection.
     pub(crate) fn refused(&self, now: Instant) {
         self.state().attempt = Some(Attempt { fails_at: now, why: NodeErrorKind::Unreachable });
     }
 
-    /// The attempt has succeeded. All who waited for it share the connection.
+    /// Notes that the connection is made. All requests that waited for it share it.
     pub(crate) fn connected(&self, connect: impl FnOnce() -> u64) -> u64 {
         let mut state = self.state();
         state.attempt = None;
@@ -124,7 +124,7 @@ impl Client {
         state.current.get_or_insert_with(made).number
     }
 
-    /// What becomes of a request that is written now.
+    /// Returns what happens to a request that is written now.
     pub(crate) fn route(&self, number: u64) -> Route {
         self.state()
             .current
@@ -133,14 +133,14 @@ impl Client {
             .map_or(Route::Open, |current| current.route)
     }
 
-    /// Cuts the connection in use, if there is one; neither side notices.
+    /// Cuts the connection in use, if there is one. Neither side notices.
     pub(crate) fn cut(&self, arrives: Option<Instant>) {
         if let Some(current) = &mut self.state().current {
             current.route = Route::Cut(arrives);
         }
     }
 
-    /// Whether the connection in use was cut.
+    /// Returns whether the connection in use was cut.
     pub(crate) fn is_cut(&self) -> bool {
         self.state().current.as_ref().is_some_and(|current| current.route != Route::Open)
     }
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Whether the connection is given up now.
+    /// Notes that a request timed out. Returns whether the connection is given up now.
     pub(crate) fn unanswered(&self, number: u64, written: Instant) -> bool {
         let silence = self.behavior.silence;
         let is_silent = |current: &mut Current| {

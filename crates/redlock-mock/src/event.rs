@@ -1,4 +1,4 @@
-//! What befalls a fleet, as plain data.
+//! The events that can happen to a fleet, as plain data.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{
     network::{Cut, Weather},
 };
 
-/// What befalls a fleet, and when.
+/// Something that happens to a fleet, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event {
@@ -17,43 +17,43 @@ pub struct Event {
     pub what: What,
 }
 
-/// What befalls a fleet. Nodes and processes are counted from 0; those that do not exist are left alone. Where there is
-/// an `Option`, none means all of them.
+/// Something that happens to a fleet. Nodes and processes are counted from 0, and those that do not exist are ignored.
+/// `None` as a process or a node means all of them.
 ///
-/// Events of one kind that overlap end together, when the last of them ends: a node that was down twice at once starts
-/// once, and has forgotten what the worse of the two made it forget.
+/// Events of one kind that overlap end together, when the last of them ends: a node that is down twice at the same time
+/// starts once, and has forgotten what the worse of the two made it forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum What {
-    /// A node hangs: it takes requests, and carries them out when it goes on. Stopped, it hangs no more.
+    /// A node hangs: it accepts requests, and carries them out when it resumes. A stop ends the hang.
     Hang {
         /// Which node.
         node: usize,
         /// For how many milliseconds.
         millis: u64,
     },
-    /// A node stops, and starts again: connections are refused, requests on their way to it are gone.
+    /// A node stops, and starts again: it refuses connections, and requests on their way to it are lost.
     Down {
         /// Which node.
         node: usize,
         /// For how many milliseconds.
         millis: u64,
-        /// What it remembers then.
+        /// What it remembers when it starts.
         memory: Memory,
     },
     /// A node's clock runs fast or slow from now on.
     ClockRate {
         /// Which node.
         node: usize,
-        /// By how many millionths it runs fast; slow if negative.
+        /// How many millionths it runs fast; slow if negative.
         ppm: i32,
     },
     /// A node's clock jumps.
     ClockJump {
         /// Which node.
         node: usize,
-        /// By how many milliseconds; backwards if negative.
+        /// How many milliseconds it jumps; backwards if negative.
         millis: i64,
     },
     /// Something goes wrong with the next requests to a node, one after the other.
@@ -63,53 +63,53 @@ pub enum What {
         /// What goes wrong.
         faults: Vec<Fault>,
     },
-    /// The weather changes between processes and nodes.
+    /// The weather between processes and nodes changes.
     Weather {
-        /// Between which process,
+        /// Which process.
         process: Option<usize>,
-        /// and which node.
+        /// Which node.
         node: Option<usize>,
-        /// How messages fare from now on.
+        /// How messages travel from now on.
         weather: Weather,
     },
-    /// Processes and nodes are cut off from each other, in one direction or both. Where one cut loses messages and
-    /// another holds them up, they are lost.
+    /// Processes and nodes are cut off from each other, in one direction or both. If one cut loses messages and another
+    /// holds them up, they are lost.
     Cut {
-        /// Which process,
+        /// Which process.
         process: Option<usize>,
-        /// and which node.
+        /// Which node.
         node: Option<usize>,
-        /// What becomes of requests, if they are cut off.
+        /// What happens to requests, if they are cut off.
         requests: Option<Cut>,
-        /// What becomes of answers, if they are cut off.
+        /// What happens to answers, if they are cut off.
         answers: Option<Cut>,
         /// For how many milliseconds.
         millis: u64,
     },
-    /// Something on the way forgets connections that exist, and tells neither side; see
+    /// Something in the network forgets existing connections, without notifying either side; see
     /// [`MockNode::cut_connection`](crate::MockNode::cut_connection). Without
     /// [connections](crate::Fleet::with_connections) nothing happens.
     CutConnection {
-        /// Between which process,
+        /// Which process.
         process: Option<usize>,
-        /// and which node.
+        /// Which node.
         node: Option<usize>,
-        /// After how many milliseconds everything arrives that is written to it meanwhile; none if it never does.
+        /// After how many milliseconds everything arrives that is written to it meanwhile; `None` if it never does.
         arrives: Option<u64>,
     },
-    /// A process' clock runs fast or slow from now on.
+    /// A process's clock runs fast or slow from now on.
     ProcessClockRate {
         /// Which process.
         process: usize,
-        /// By how many millionths it runs fast; slow if negative.
+        /// How many millionths it runs fast; slow if negative.
         ppm: i32,
     },
-    /// A process stands still, wherever it is then; clocks go on. So do timers of tasks that it has spawned, but nothing
-    /// that they ask a node for.
+    /// A process pauses, wherever it is at that moment, while clocks keep running. So do timers of tasks that it has
+    /// spawned, but none of their requests to nodes makes progress.
     Pause {
         /// Which process.
         process: usize,
-        /// After how many more polls, so that it is met at any await point.
+        /// After how many more polls, so that it can happen at any await point.
         polls: u32,
         /// For how many milliseconds.
         millis: u64,
@@ -118,7 +118,7 @@ pub enum What {
     Cancel {
         /// Which process.
         process: usize,
-        /// After how many more polls of the call, so that it is met at any await point.
+        /// After how many more polls of the call, so that it can happen at any await point.
         polls: u32,
     },
 }

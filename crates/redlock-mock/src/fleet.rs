@@ -1,4 +1,4 @@
-//! Several nodes, the network before them, and the processes that share them.
+//! A fleet: several nodes, the network in front of them, and the processes that share them.
 
 use std::{
     fmt,
@@ -23,8 +23,8 @@ use crate::{
     timetable::{Spell, Step, timetable},
 };
 
-/// Several nodes, the network before them, and the processes that share them. Made within a runtime, whose clock is the
-/// true time; make it with `start_paused`, and hours pass in milliseconds.
+/// Several nodes, the network in front of them, and the processes that share them. It is created within a runtime,
+/// whose clock is the true time: with `start_paused`, hours pass in milliseconds.
 pub struct Fleet {
     start: Instant,
     nodes: Vec<MockNode>,
@@ -34,11 +34,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// So many nodes and processes. All randomness comes from `seed`.
+    /// Creates this many nodes and processes. All randomness comes from `seed`.
     ///
     /// # Panics
     ///
-    /// If there are more than any memory could hold; more than this one holds abort the program, as everywhere.
+    /// If there are more than any memory could hold. More than this machine's memory holds abort the program, as usual.
     #[must_use]
     pub fn new(nodes: usize, processes: usize, seed: u64) -> Self {
         let start = Instant::now();
@@ -59,17 +59,17 @@ impl Fleet {
         Self { start, nodes, processes, network, log }
     }
 
-    /// The nodes and processes of a history, before anything has happened.
+    /// Creates the nodes and processes of a history, before anything has happened.
     ///
     /// # Panics
     ///
-    /// As [`Fleet::new`]: look at the numbers of a history from elsewhere first.
+    /// As [`Fleet::new`]: first check the numbers of a history that comes from elsewhere.
     #[must_use]
     pub fn of(history: &History) -> Self {
         Self::new(history.nodes, history.processes, history.seed)
     }
 
-    /// Models the connections of the processes: each process has one of its own to each node. Default: without
+    /// Models the connections of the processes: each process has its own connection to each node. Default: no
     /// connections, so that every request reaches a node that hangs.
     #[must_use]
     pub fn with_connections(self, connection: Connection) -> Self {
@@ -77,36 +77,36 @@ impl Fleet {
         Self { processes, ..self }
     }
 
-    /// The nodes, as an observer beside each of them sees them: no network between, no pauses.
+    /// Returns the nodes as an observer beside each of them sees them: no network in between, no pauses.
     #[must_use]
     pub fn nodes(&self) -> &[MockNode] {
         &self.nodes
     }
 
-    /// The processes.
+    /// Returns the processes.
     #[must_use]
     pub fn processes(&self) -> &[Process] {
         &self.processes
     }
 
-    /// How long ago the fleet was made, in true time.
+    /// Returns how long ago the fleet was created, in true time.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// Reads what was sent so far, in the order in which it was sent, and what became of it. `read` must not use a node
-    /// of the fleet: the records stand still meanwhile, and the node would wait for them.
+    /// Reads what was sent so far, in the order in which it was sent, and what happened to it. `read` must not use a
+    /// node of the fleet: the records are locked meanwhile, and the node would wait for them.
     pub fn records<R>(&self, read: impl FnOnce(&[Record]) -> R) -> R {
         self.log.read(read)
     }
 
-    /// Lets everything in the history happen when it is its time. Returns when the last of it is over. A pause or a
-    /// cancellation that its process has not come to by then is not waited for: it may never come to it.
+    /// Lets everything in the history happen at its time. Returns when the last event is over. It does not wait for a
+    /// pause or a cancellation that its process has not reached by then: the process may never reach it.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it leaves the fleet as it is then.
+    /// If it is dropped, the fleet stays as it is at that moment.
     pub async fn befall(&self, history: &History) {
         for (at, step) in timetable(history, self.nodes.len(), self.processes.len()) {
             sleep_until(self.at(at)).await;
@@ -130,7 +130,7 @@ impl Fleet {
             Step::Begin(Spell::Held { process, node, way }, until) => {
                 self.network().cut(process, node, way, Cut::Held, self.at(until));
             }
-            // The network knows.
+            // The network ends cuts by itself.
             Step::End(Spell::Lost { .. } | Spell::Held { .. }, _) => {}
         }
     }
@@ -159,7 +159,7 @@ impl Fleet {
                 self.on_process(*process, |process| process.gate().pause(*polls, millis(*lasts)));
             }
             What::Cancel { process, polls } => self.on_process(*process, |process| process.gate().cancel(*polls)),
-            // They last, and come as spells.
+            // These last for some time, and come as spells.
             What::Hang { .. } | What::Down { .. } | What::Cut { .. } => {}
         }
     }
@@ -180,7 +180,7 @@ impl Fleet {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many milliseconds after the start of the fleet.
+    /// Returns the time this many milliseconds after the start of the fleet.
     fn at(&self, millis: u64) -> Instant {
         later(self.start, Duration::from_millis(millis))
     }

@@ -1,4 +1,4 @@
-//! What interrupts a process: pauses of everything it does, and calls that are dropped half-way.
+//! Interrupts a process: pauses everything it does, and drops calls half-way.
 
 use std::{
     future::poll_fn,
@@ -12,22 +12,22 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock::later;
 
-/// Before each poll of a process: whether it goes on.
+/// Decides before each poll of a process whether it continues.
 #[derive(Debug, Default)]
 pub(crate) struct Gate(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     paused_until: Option<Instant>,
-    /// Pauses that begin after so many more polls of the process.
+    /// Pauses that begin after this many more polls of the process.
     pauses: Vec<(u32, Duration)>,
-    /// Calls in flight that are dropped after so many more polls.
+    /// Calls in flight that are dropped after this many more polls.
     cancellations: Vec<u32>,
     caller: Option<Waker>,
 }
 
 impl Gate {
-    /// Pauses the process for so long, after so many more polls.
+    /// Pauses the process for this time, after this many more polls.
     pub(crate) fn pause(&self, polls: u32, pause: Duration) {
         let mut state = self.state();
         if polls == 0 {
@@ -37,7 +37,7 @@ impl Gate {
         }
     }
 
-    /// Drops the call that is in flight after so many more polls of it, or the next call if there is none.
+    /// Drops the call that is in flight after this many more polls of it, or the next call if there is none.
     pub(crate) fn cancel(&self, polls: u32) {
         let mut state = self.state();
         state.cancellations.push(polls);
@@ -46,17 +46,17 @@ impl Gate {
         }
     }
 
-    /// Runs the process: its polls count.
+    /// Runs the process, and counts its polls.
     pub(crate) async fn run<F: Future>(&self, program: F) -> F::Output {
         self.pass(program, State::step).await
     }
 
-    /// Runs a part of the process beside its program, which stands still with it.
+    /// Runs a part of the process beside its program, which pauses with it.
     pub(crate) async fn follow<F: Future>(&self, part: F) -> F::Output {
         self.pass(part, |state| state.paused()).await
     }
 
-    /// Waits until the process goes on, if it stands still.
+    /// Waits until the process continues, if it is paused.
     pub(crate) async fn goes_on(&self) {
         loop {
             let Some(until) = self.state().paused() else { return };
@@ -79,7 +79,7 @@ impl Gate {
         .await
     }
 
-    /// A call that is dropped when the gate says so: nothing then.
+    /// Runs a call, unless a cancellation drops it. Returns `None` then.
     pub(crate) async fn cancellable<F: Future>(&self, call: F) -> Option<F::Output> {
         let mut call = pin!(call);
         poll_fn(|cx| {
@@ -106,7 +106,7 @@ impl State {
         self.paused_until.filter(|until| *until > Instant::now())
     }
 
-    /// One more poll, unless the process is paused until then.
+    /// Counts one more poll. If the process is paused, returns until when instead.
     fn step(&mut self) -> Option<Instant> {
         if let Some(until) = self.paused() {
             return Some(until);
@@ -124,7 +124,7 @@ impl State {
     }
 }
 
-/// Takes out what is due, and brings the others one closer.
+/// Removes and returns what is due, and brings everything else one poll closer.
 fn count_down<T>(waiting: &mut Vec<T>, polls: impl Fn(&mut T) -> &mut u32) -> Vec<T> {
     if waiting.is_empty() {
         return Vec::new();

@@ -1,11 +1,11 @@
-//! A history: everything that befalls a fleet, as a value.
+//! A history: everything that happens to a fleet, as a value.
 
 use std::fmt;
 
 use crate::event::Event;
 
-/// Everything that befalls a [`Fleet`](crate::Fleet), as a value: it can be generated (feature `proptest`), shrunk,
-/// printed, saved (feature `serde`) and played again.
+/// Everything that happens to a [`Fleet`](crate::Fleet), as a value: it can be generated (feature `proptest`), shrunk,
+/// printed, saved (feature `serde`) and replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct History {
@@ -13,7 +13,7 @@ pub struct History {
     pub nodes: usize,
     /// How many processes use them.
     pub processes: usize,
-    /// Where all randomness comes from: the fate of each message, tokens, jitter.
+    /// The source of all randomness: what happens to each message, tokens, jitter.
     pub seed: u64,
     /// What happens, in any order.
     pub events: Vec<Event>,

@@ -1,7 +1,7 @@
-//! In-memory nodes for [`redlock_core`], with faults as plain data: for tests of code that takes distributed locks,
-//! without a Redis.
+//! In-memory nodes for [`redlock_core`], with faults as plain data: they test code that uses distributed locks, without
+//! a Redis server.
 //!
-//! A [`MockNode`] answers as the scripts of a real node do and fails as it is told. It keeps its keys on Tokio's clock,
+//! A [`MockNode`] answers like the scripts of a real node, and fails on demand. It keeps its keys on Tokio's clock,
 //! which tests can pause and advance, and a `Redlock` over such nodes uses that clock too:
 //!
 //! ```
@@ -14,12 +14,12 @@
 //! let nodes = MockNode::fleet(3);
 //! let redlock = Redlock::new(nodes.clone())?;
 //!
-//! // A minority may be down; the others still lock.
+//! // A minority may be down; the others still grant the lock.
 //! nodes[0].stop();
 //! let lock = redlock.acquire("report", Duration::from_secs(10)).await?;
 //! assert_eq!(lock.release().await?, Release::Released);
 //!
-//! // A majority that refuses, once, is a lost round.
+//! // If a majority refuses once, the round fails.
 //! nodes[1].inject(Fault::Refuse);
 //! let error = redlock.try_acquire("report", Duration::from_secs(10)).await.unwrap_err();
 //! assert!(matches!(error, AcquireError::NoQuorum(_)));
@@ -27,12 +27,13 @@
 //! # }
 //! ```
 //!
-//! More of it, and what to test, is in the guide's page on [testing](redlock_core::guide::testing).
+//! The guide's page on [testing](redlock_core::guide::testing) shows more of it, and what to test.
 //!
 //! # Fleets and histories
 //!
-//! A [`Fleet`] has a network before its nodes, and several processes that share them; a [`History`] is what befalls
-//! them, as a value. All randomness comes from one seed, so that a run can be repeated to the last message:
+//! A [`Fleet`] has a network in front of its nodes, and several processes that share them; a [`History`] is what
+//! happens to them, as a value. All randomness comes from one seed, so that a run can be repeated down to the last
+//! message:
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,29 +65,29 @@
 //! # }
 //! ```
 //!
-//! The feature `proptest` makes random histories (`Assumptions::histories`), the feature `serde` saves them.
+//! The feature `proptest` generates random histories (`Assumptions::histories`), the feature `serde` saves them.
 //!
 //! # What it imitates
 //!
 //! * The effect and the answers of each operation, atomically, as on one Redis; expiry in whole milliseconds; keys of
 //!   other types and values of other libraries ([`MockNode::set`], [`MockNode::set_list`]).
-//! * A server that hangs ([`MockNode::hang`]) takes requests and carries them out when it goes on, also those whose
-//!   callers gave up long ago. So does a network that delays a request ([`Fault::DelayRequest`]).
-//! * A server that is stopped refuses; requests it had not carried out are gone. It starts with or without its
+//! * A server that hangs ([`MockNode::hang`]) accepts requests and carries them out when it resumes, including those
+//!   whose callers gave up long ago. So does a network that delays a request ([`Fault::DelayRequest`]).
+//! * A server that is stopped refuses; requests it had not carried out are lost. It starts with or without its
 //!   [`Memory`], or without the last second of it.
 //! * Clocks of nodes and processes that run fast or slow, and clocks of nodes that jump.
 //! * A network that delays, loses, doubles and reorders messages ([`Weather`]), and that is cut in one direction or both
 //!   ([`Cut`]).
-//! * Processes that stand still at any await point, and calls that are dropped at any.
+//! * Processes that pause at any await point, and calls that are dropped at any.
 //! * A client that ends a request after a response timeout of one second ([`MockNode::with_response_timeout`]).
-//! * If a test asks for it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a
+//! * If a test requests it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a
 //!   node hangs, requests lie in the socket. After 2 s without an answer the client gives the connection up, and it
 //!   cannot connect again before the node resumes: a release never reaches the node, and the acquire in the old socket
 //!   is still carried out. Without a connection, everything that is sent to a node that hangs reaches it.
-//! * A connection that a firewall forgets without telling either side ([`MockNode::cut_connection`]).
+//! * A connection that a firewall forgets without notifying either side ([`MockNode::cut_connection`]).
 //!
-//! It does not imitate eviction, replication, memory that is full (but for the error), the bytes on a connection, the
-//! time that a handshake takes, or clocks of processes that jump: those are monotonic.
+//! It does not imitate eviction, replication, full memory (except for the error), the bytes on a connection, the time
+//! that a handshake takes, or process clocks that jump: those are monotonic.
 
 mod node;
 mod lock_node;

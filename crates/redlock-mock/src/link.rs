@@ -1,4 +1,4 @@
-//! The way from a simulated process to a node.
+//! The link from a simulated process to a node.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::{
     record::Log,
 };
 
-/// What lies between a simulated process and the node. Without it the node is reached at once.
+/// What is between a simulated process and the node. Without it, the node is reached at once.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) process: usize,
@@ -28,7 +28,7 @@ impl Link {
         self.network().journey(self.process, self.node)
     }
 
-    /// Waits while answers are cut off, for ever if they are lost.
+    /// Waits while answers are cut off; forever if they are lost.
     pub(crate) async fn answer_arrives(&self) {
         match self.arrival() {
             None => std::future::pending().await,
@@ -37,7 +37,7 @@ impl Link {
         }
     }
 
-    /// When an answer arrives that would arrive now, if ever.
+    /// Returns when an answer arrives that would arrive now, if ever.
     pub(crate) fn arrival(&self) -> Option<Instant> {
         self.network().answer_arrives(self.process, self.node)
     }

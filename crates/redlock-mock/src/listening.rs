@@ -1,4 +1,4 @@
-//! How a process hears what a node publishes.
+//! Receives for a process what a node publishes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::link::Link;
 
-/// A connection on which a process listens. Messages fare as answers do: they are late, or lost.
+/// A connection on which a process listens. Messages travel like answers: they may be late, or lost.
 pub(crate) struct Listening {
     messages: Receiver<Vec<u8>>,
     link: Option<Link>,

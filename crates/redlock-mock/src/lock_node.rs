@@ -1,4 +1,4 @@
-//! What the driver asks a node in memory.
+//! The node trait, implemented by the node in memory.
 
 use std::sync::{Arc, LazyLock, PoisonError};
 
@@ -38,7 +38,7 @@ impl LockNode for MockNode {
         };
         let acquire = move |keys: &mut Keys, now| {
             let answer = timed(keys.acquire(&request, now)?, keys, now);
-            // As the script does, which asks for no time then.
+            // Like the script, which does not query the time then.
             let is_timeless = !request.predecessors.is_empty()
                 && request.queue.is_none()
                 && request.fencing.is_none()
@@ -131,12 +131,12 @@ impl LockNode for MockNode {
     }
 }
 
-/// An answer with what the node's clock reads.
+/// Returns an answer with what the node's clock reads.
 fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
     Timed { answer, clock: Some(keys.time(now)), sent_again: false }
 }
 
-/// The answer, where it does not matter how often the request was sent.
+/// Returns the answer alone, where it does not matter how often the request was sent.
 fn first<A>((answer, _): (A, bool)) -> A {
     answer
 }

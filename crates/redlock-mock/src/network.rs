@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{clock::later, fault::Fault};
 
-/// How messages fare between a process and a node. Every message fares on its own, so they overtake each other.
+/// How messages travel between a process and a node. Each message travels separately, so they overtake each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Weather {
@@ -18,8 +18,8 @@ pub struct Weather {
     pub lost_requests: u16,
     /// How many of a thousand answers are lost.
     pub lost_answers: u16,
-    /// How many of a thousand requests arrive twice, the second time after the time of another request: the client sent
-    /// them again over a new connection.
+    /// How many of a thousand requests arrive twice, the second time after the travel time of another request: the
+    /// client sent them again over a new connection.
     pub duplicates: u16,
 }
 
@@ -29,11 +29,11 @@ pub struct Weather {
 pub enum Cut {
     /// They are lost.
     Lost,
-    /// They arrive when the cut is mended, as over a connection that survives it.
+    /// They arrive when the cut ends, as over a connection that survives it.
     Held,
 }
 
-/// One message's way to the node and the answer's way back. Nothing where it is lost.
+/// The travel times of one message to the node and of the answer back. `None` where it is lost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Journey {
     there: Option<Duration>,
@@ -42,7 +42,7 @@ pub(crate) struct Journey {
 }
 
 impl Journey {
-    /// No network between.
+    /// No network in between.
     pub(crate) const NONE: Self = Self { there: Some(Duration::ZERO), again: None, back: Some(Duration::ZERO) };
 
     pub(crate) fn meet(&mut self, fault: &Fault) {
@@ -64,17 +64,17 @@ impl Journey {
         }
     }
 
-    /// When the request arrives, sent now.
+    /// Returns when the copies of a request arrive that is sent now.
     pub(crate) fn arrivals(&self, now: Instant) -> impl Iterator<Item = Instant> {
         [self.there, self.again].into_iter().flatten().map(move |way| later(now, way))
     }
 
-    /// The connection was cut: the request arrives after so long, if ever, and the answer is lost.
+    /// Cuts the connection: the request arrives after this delay, if ever, and the answer is lost.
     pub(crate) fn cut(&mut self, arrives: Option<Duration>) {
         *self = Self { there: arrives, again: None, back: None };
     }
 
-    /// Whether the request arrives twice.
+    /// Returns whether the request arrives twice.
     pub(crate) fn is_sent_again(&self) -> bool {
         self.again.is_some()
     }
@@ -87,7 +87,7 @@ impl Journey {
 /// All links between processes and nodes.
 #[derive(Debug)]
 pub(crate) struct Network {
-    /// Of each process, to each node.
+    /// For each process, the link to each node.
     links: Vec<Vec<Link>>,
     random: fastrand::Rng,
 }
@@ -99,7 +99,7 @@ struct Link {
     answers: Cuts,
 }
 
-/// In which direction messages go.
+/// The direction in which messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     Requests,
@@ -114,7 +114,7 @@ struct Cuts {
 }
 
 impl Cuts {
-    /// What becomes of a message now, and until when.
+    /// Returns what happens to a message now, and until when.
     fn at(&self, now: Instant) -> Option<(Cut, Instant)> {
         let lost = self.lost.map(|until| (Cut::Lost, until));
         let held = self.held.map(|until| (Cut::Held, until));
@@ -132,7 +132,7 @@ impl Network {
         self.links(process, node).for_each(|link| link.weather = weather);
     }
 
-    /// Ends no cut that lasts longer.
+    /// Cuts messages off. A cut that lasts longer still does.
     pub(crate) fn cut(&mut self, process: usize, node: usize, way: Way, cut: Cut, until: Instant) {
         for link in self.links(Some(process), Some(node)) {
             let cuts = match way {
@@ -147,7 +147,7 @@ impl Network {
         }
     }
 
-    /// The way of a request that is sent now.
+    /// Returns the travel times of a request that is sent now.
     pub(crate) fn journey(&mut self, process: usize, node: usize) -> Journey {
         let Some(Link { weather, requests, .. }) = self.links.get(process).and_then(|links| links.get(node)) else {
             return Journey::NONE;
@@ -171,7 +171,7 @@ impl Network {
         journey
     }
 
-    /// When an answer that would arrive now does arrive, if ever.
+    /// Returns when an answer arrives that would arrive now without a cut, if ever.
     pub(crate) fn answer_arrives(&self, process: usize, node: usize) -> Option<Instant> {
         let now = Instant::now();
         match self.links.get(process).and_then(|links| links.get(node)?.answers.at(now)) {
@@ -181,14 +181,14 @@ impl Network {
         }
     }
 
-    /// Until when messages in either direction are cut off, if they are.
+    /// Returns until when messages in either direction are cut off, if they are.
     pub(crate) fn cut_until(&self, process: usize, node: usize) -> Option<Instant> {
         let now = Instant::now();
         let link = self.links.get(process)?.get(node)?;
         [&link.requests, &link.answers].into_iter().filter_map(|cuts| Some(cuts.at(now)?.1)).max()
     }
 
-    /// A random time of at most this length, in whole milliseconds.
+    /// Returns a random time of at most this length, in whole milliseconds.
     pub(crate) fn random_delay(&mut self, longest: Duration) -> Duration {
         let longest = longest.as_millis().try_into().unwrap_or(u64::MAX);
         Duration::from_millis(self.random.u64(0..=longest))

@@ -40,7 +40,7 @@ pub struct MockNode {
 }
 
 impl MockNode {
-    /// A running node without keys.
+    /// Creates a running node without keys.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
@@ -53,37 +53,37 @@ impl MockNode {
         }
     }
 
-    /// The same server, as a simulated process reaches it.
+    /// Returns the same server, as a simulated process reaches it.
     pub(crate) fn linked(&self, link: Link) -> Self {
         Self { link: Some(link), ..self.clone() }
     }
 
-    /// So many nodes, named `node-1`, `node-2` and so on.
+    /// Creates this many nodes, named `node-1`, `node-2` and so on.
     #[must_use]
     pub fn fleet(nodes: usize) -> Vec<Self> {
         (1..=nodes).map(|number| Self::new(format!("node-{number}"))).collect()
     }
 
-    /// The same server under another name, as a second URL of it would be.
+    /// Returns the same server under another name, as a second URL of it would be.
     #[must_use]
     pub fn with_name(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// Changes what the server tells of itself, to all who [check](redlock_core::Redlock::check_nodes) it; what it does
-    /// stays as it is. By default it is a primary of its own, which keeps what it is told and evicts nothing. What its clock
-    /// reads is told as it is.
+    /// Changes what the server reports about itself when it is [checked](redlock_core::Redlock::check_nodes); its
+    /// behavior stays the same. By default it is a primary without replicas, which loses no writes and evicts nothing.
+    /// It always reports what its clock reads.
     pub fn set_facts(&self, change: impl FnOnce(&mut NodeFacts)) {
         change(&mut self.facts());
     }
 
-    /// How long a request waits for its answer. Default: one second, as in the Redis backends.
+    /// Sets how long a request waits for its answer. Default: one second, as in the Redis backends.
     #[must_use]
     pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
         Self { response_timeout, ..self }
     }
 
-    /// How long every request takes to arrive. Default: no time.
+    /// Sets how long every request takes to arrive. Default: no time.
     #[must_use]
     pub fn with_latency(self, latency: Duration) -> Self {
         Self { latency, ..self }
@@ -114,7 +114,7 @@ impl MockNode {
         Self { client: Some(Arc::new(Client::new(connection))), ..self }
     }
 
-    /// Cuts the connection in use without a word to either side, as a firewall does that forgets it: what is written to it
+    /// Cuts the connection in use without notifying either side, like a firewall that forgets it: what is written to it
     /// arrives after `arrives`, or never, and no answer comes back. New connections work. The client gives this one up
     /// after its [silence](Connection::silence).
     ///
@@ -125,25 +125,25 @@ impl MockNode {
         }
     }
 
-    /// Whether a request that is sent now can be answered: the server runs, and neither the network nor the connection is
-    /// cut.
+    /// Returns whether a request that is sent now can be answered: the server runs, and neither the network nor the
+    /// connection is cut.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         let is_cut = || self.client.as_ref().is_some_and(|client| client.is_cut());
         self.server().state == State::Running && self.cut_until().is_none() && !is_cut()
     }
 
-    /// Lets something go wrong with the next request that has no fault yet.
+    /// Makes something go wrong with the next request that has no fault yet.
     pub fn inject(&self, fault: Fault) {
         self.server().faults.push_back(fault);
     }
 
-    /// Forgets the faults that no request has met yet.
+    /// Removes the faults that no request has met yet.
     pub fn clear_faults(&self) {
         self.server().faults.clear();
     }
 
-    /// Lets the node hang: connections stay open and nothing is answered.
+    /// Makes the node hang: connections stay open and nothing is answered.
     pub fn hang(&self) {
         self.server().hang();
     }
@@ -153,12 +153,12 @@ impl MockNode {
         self.server().resume(Instant::now());
     }
 
-    /// Stops the node: it refuses connections, and what it had not carried out yet is gone.
+    /// Stops the node: it refuses connections, and requests that it had not carried out yet are lost.
     pub fn stop(&self) {
         self.server().stop(Instant::now());
     }
 
-    /// Starts a stopped node. One that runs or hangs goes on as it is.
+    /// Starts a stopped node. Does nothing to one that runs or hangs.
     pub fn start(&self, memory: Memory) {
         self.server().start(memory, Instant::now());
     }
@@ -168,12 +168,12 @@ impl MockNode {
         self.server().restart(memory, Instant::now());
     }
 
-    /// Lets the node's clock run fast by so many millionths from now on, or slow if negative. Keys expire by it.
+    /// Makes the node's clock run fast by this many millionths from now on, or slow if negative. Keys expire by it.
     pub fn set_clock_rate(&self, ppm: i32) {
         self.server().set_clock_rate(ppm, Instant::now());
     }
 
-    /// Lets the node's clock jump by so many milliseconds, forwards or backwards.
+    /// Makes the node's clock jump by this many milliseconds, forwards or backwards.
     pub fn jump_clock(&self, millis: i64) {
         self.server().jump_clock(millis, Instant::now());
     }
@@ -193,7 +193,7 @@ impl MockNode {
         self.with_keys(|keys, now| keys.remove(resource, now));
     }
 
-    /// What the key holds, as an observer inside the server sees it: no request, no fault.
+    /// Returns what the key holds, as an observer inside the server sees it: no request, no fault.
     #[must_use]
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
         match self.with_keys(|keys, now| keys.inspect(resource, now)) {
@@ -202,7 +202,7 @@ impl MockNode {
         }
     }
 
-    /// How long the key still lives, if it exists and expires at all.
+    /// Returns how long the key still lives, if it exists and expires at all.
     #[must_use]
     pub fn remaining(&self, resource: &str) -> Option<Duration> {
         match self.with_keys(|keys, now| keys.inspect(resource, now)) {
@@ -211,19 +211,19 @@ impl MockNode {
         }
     }
 
-    /// The names of all keys on the node.
+    /// Returns the names of all keys on the node.
     #[must_use]
     pub fn resources(&self) -> Vec<String> {
         self.with_keys(Keys::names)
     }
 
-    /// Who waits for the key, by the channels on which they are woken, the first first.
+    /// Returns the channels on which the waiters for the key are notified, in the order of the wait queue.
     #[must_use]
     pub fn waiters(&self, resource: &str) -> Vec<String> {
         self.with_keys(|keys, _| keys.waiters.of(&format!("{resource}:redlock:waiters")))
     }
 
-    /// Plants a waiter for the key, with any score, as another program would.
+    /// Adds a waiter for the key, with any score, as another program would.
     pub fn set_waiter(&self, resource: &str, channel: &str, score: i64) {
         self.with_keys(|keys, now| keys.waiters.plant(&format!("{resource}:redlock:waiters"), channel, score, now));
     }
@@ -233,13 +233,13 @@ impl MockNode {
         self.with_keys(|keys, _| keys.waiters.publish(channel, message));
     }
 
-    /// How many requests were sent to the node.
+    /// Returns how many requests were sent to the node.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.server().requests
     }
 
-    /// The server as it is now, with all carried out that is due.
+    /// Returns the server as it is now, after it has carried out everything that is due.
     pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.settle(Instant::now());
@@ -256,7 +256,7 @@ impl MockNode {
         read(&mut server.keys, now)
     }
 
-    /// What is published on a channel: no request, no fault.
+    /// Listens on a channel: no request, no fault.
     pub(crate) async fn listening(&self, channel: &str) -> Result<Listening, NodeError> {
         if !self.latency.is_zero() {
             sleep(self.latency).await;
@@ -282,7 +282,7 @@ impl fmt::Debug for MockNode {
     }
 }
 
-/// What a server tells of itself.
+/// Returns what a server reports about itself.
 fn description() -> NodeFacts {
     static STARTED: AtomicU64 = AtomicU64::new(1);
     let mut facts = NodeFacts::default();

@@ -28,47 +28,49 @@ impl Process {
         Self { number, nodes, clock, entropy, gate }
     }
 
-    /// The same process, with a connection of its own to each node.
+    /// Returns the same process, with its own connection to each node.
     pub(crate) fn with_connections(self, connection: Connection) -> Self {
         Self { nodes: self.nodes.iter().map(|node| node.clone().with_connection(connection)).collect(), ..self }
     }
 
-    /// Which of the processes this is, counted from 0.
+    /// Returns which of the processes this is, counted from 0.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// The nodes, as this process reaches them.
+    /// Returns the nodes, as this process reaches them.
     #[must_use]
     pub fn nodes(&self) -> &[MockNode] {
         &self.nodes
     }
 
-    /// The clock of this process.
+    /// Returns the clock of this process.
     #[must_use]
     pub fn clock(&self) -> &ProcessClock {
         &self.clock
     }
 
-    /// A `Redlock` of this process: over all nodes, by its clock, with random numbers that are the same in every run.
+    /// Returns a builder for a `Redlock` of this process: over all nodes, by its clock, with random numbers that are
+    /// the same in every run.
     pub fn redlock(&self) -> RedlockBuilder {
         Redlock::builder().nodes(self.nodes.iter().cloned()).entropy(self.entropy.clone())
     }
 
-    /// Random numbers that are the same in every run.
+    /// Returns the source of random numbers, which are the same in every run.
     #[must_use]
     pub fn entropy(&self) -> &SeededEntropy {
         &self.entropy
     }
 
-    /// Runs what the process does. While it is paused nothing of it goes on: neither `program`, nor any request that
+    /// Runs what the process does. While it is paused, nothing of it continues: neither `program`, nor any request that
     /// the process has sent.
     pub async fn run<F: Future>(&self, program: F) -> F::Output {
         self.gate.run(program).await
     }
 
-    /// A call that is dropped where a history says so ([`What::Cancel`](crate::What::Cancel)): nothing then.
+    /// Runs a call that is dropped where a history says so ([`What::Cancel`](crate::What::Cancel)). Returns `None`
+    /// then.
     pub async fn cancellable<F: Future>(&self, call: F) -> Option<F::Output> {
         self.gate.cancellable(call).await
     }
@@ -84,12 +86,12 @@ impl fmt::Debug for Process {
     }
 }
 
-/// Random bytes that are the same in every run: for simulations only. Clones are one source.
+/// Random bytes that are the same in every run: for simulations only. Clones share one source.
 #[derive(Debug, Clone)]
 pub struct SeededEntropy(Arc<Mutex<fastrand::Rng>>);
 
 impl SeededEntropy {
-    /// The random bytes of this seed.
+    /// Creates the source for this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))

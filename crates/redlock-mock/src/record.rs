@@ -1,4 +1,4 @@
-//! What was sent, what became of it, and what the sender learned.
+//! Records what was sent, what happened to it, and what the sender learned.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,15 +8,15 @@ use std::{
 use redlock_core::{Resources, Token, algorithm::Vote};
 use tokio::time::Instant;
 
-/// One request of a process to a node, and what became of it. Times are counted from the start of the fleet.
+/// One request of a process to a node, and what happened to it. Times are counted from the start of the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// Who sent it.
+    /// The process that sent it.
     pub process: usize,
-    /// To which node.
+    /// The node that it was sent to.
     pub node: usize,
-    /// What it asks for.
+    /// What it requests.
     pub operation: Operation,
     /// The keys.
     pub keys: Resources,
@@ -24,26 +24,26 @@ pub struct Record {
     pub token: Token,
     /// When it was sent.
     pub sent: Duration,
-    /// How many copies of it were on their way: none if it was lost, two if the network doubled it. Copies are gone if
+    /// How many copies of it were on their way: none if it was lost, two if the network doubled it. Copies are lost if
     /// the node stops before they arrive.
     pub copies: usize,
     /// When the node carried it out: never, once, or more than once.
     pub carried_out: Vec<Duration>,
-    /// What the sender learned, and when; nothing if it gave up waiting, or still waits.
+    /// What the sender learned, and when; `None` if it gave up waiting, or still waits.
     pub learned: Option<(Duration, Vote)>,
 }
 
-/// What a request asks for.
+/// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// To set the keys.
+    /// Setting the keys.
     Acquire,
-    /// To renew their expiry.
+    /// Renewing their expiry.
     Extend,
-    /// To raise the fencing counters beside them.
+    /// Raising the fencing counters beside them.
     Raise,
-    /// To delete them.
+    /// Deleting them.
     Release,
 }
 

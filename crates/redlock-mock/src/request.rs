@@ -29,7 +29,7 @@ impl MockNode {
         Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
     }
 
-    /// Sends a request and waits for its answer. Also returns whether it was sent twice, as `vote` is told.
+    /// Sends a request and waits for its answer. Also returns whether it was sent twice, which `vote` gets too.
     pub(crate) async fn request<A: Send + 'static>(
         &self,
         entry: Option<Entry>,
@@ -73,7 +73,7 @@ impl MockNode {
         answer.unwrap_or_else(|_| Err(NodeErrorKind::Timeout.into()))
     }
 
-    /// The number of the connection in use, or of a new one.
+    /// Returns the number of the connection in use, or of a new one.
     async fn connect(&self, client: &Client) -> Result<u64, NodeError> {
         if let Some(number) = client.current(|number| self.server().is_open(number)) {
             return Ok(number);
@@ -89,7 +89,7 @@ impl MockNode {
         }
     }
 
-    /// Waits until the server accepts a connection or refuses it. One that hangs or is cut off does neither.
+    /// Waits until the server accepts a connection or refuses it. A server that hangs or is cut off does neither.
     async fn accepts(&self) -> bool {
         loop {
             let hang_ends = Arc::clone(&self.server().hang_ends);
@@ -171,7 +171,7 @@ impl MockNode {
                 if let (Some(entry), Ok(_)) = (&entry, &answer) {
                     entry.carried_out(true_time);
                 }
-                // The caller may have given up, and a request may arrive twice. It is carried out all the same.
+                // The caller may have given up, and a request may arrive twice. It is carried out anyway.
                 if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     let _ = sender.send(answer);
                 }
@@ -188,7 +188,7 @@ impl MockNode {
             }
             Some(_) => {}
         }
-        // Dropped unanswered: the node stopped with the request on its way.
+        // If the sender was dropped, the node stopped with the request on its way.
         let answer = answer.await.unwrap_or_else(|_| Err(NodeErrorKind::Unreachable.into()));
         match journey.back() {
             None => std::future::pending().await,

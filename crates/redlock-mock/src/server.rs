@@ -19,12 +19,12 @@ pub(crate) struct Server {
     clock: DriftingClock,
     /// What the node's clock read when it stopped: what was written shortly before may be lost.
     stopped_at: Option<Instant>,
-    /// Requests that are on their way, the first to arrive first. Those that arrive at the same time keep the order in
+    /// Requests that are on their way, in the order of arrival. Requests that arrive at the same time keep the order in
     /// which they were sent.
     inbox: VecDeque<Message>,
     /// Notified when a hang ends, by a resume or a stop.
     pub(crate) hang_ends: Arc<Notify>,
-    /// How many connections were made, and how many of them ended with a stop of the server.
+    /// How many connections were made, and how many of them a stop of the server has ended.
     connections: u64,
     ended: u64,
 }
@@ -47,7 +47,7 @@ struct Message {
     carry_out: Operation,
 }
 
-/// What a request does: with the keys, at this true time and this time of the node's clock.
+/// The effect of a request on the keys, at this true time and this time of the node's clock.
 pub(crate) type Operation = Arc<dyn Fn(&mut Keys, Instant, Instant) + Send + Sync>;
 
 impl Server {
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// Everything that arrived meanwhile is carried out now, in order, unless it is late.
+    /// Ends a hang. Everything that arrived meanwhile is carried out now, in order, unless it is late.
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.state == State::Hung {
             self.state = State::Running;
@@ -100,12 +100,12 @@ impl Server {
         self.connections
     }
 
-    /// Whether the server has run ever since the connection was made.
+    /// Returns whether the server has not stopped since the connection was made.
     pub(crate) fn is_open(&self, connection: u64) -> bool {
         connection > self.ended
     }
 
-    /// The client has given the connection up. What lies in its socket is carried out so much later.
+    /// Notes that the client has given the connection up. What lies in its socket is carried out this much later.
     pub(crate) fn abandon(&mut self, connection: u64, late: Duration, now: Instant) {
         for message in self.inbox.iter_mut().filter(|message| message.connection == Some(connection)) {
             if message.due > now {
@@ -117,7 +117,7 @@ impl Server {
         self.sort();
     }
 
-    /// Whether another request over the connection fits into its socket.
+    /// Returns whether another request over the connection fits into its socket.
     pub(crate) fn has_room(&self, connection: u64, socket: usize) -> bool {
         let unread = || self.inbox.iter().filter(|message| message.connection == Some(connection)).count();
         self.state != State::Hung || unread() < socket
@@ -149,7 +149,7 @@ impl Server {
         self.start(memory, now);
     }
 
-    /// What the node's clock reads.
+    /// Returns what the node's clock reads.
     pub(crate) fn time(&self, now: Instant) -> Instant {
         self.clock.at(now)
     }

@@ -1,4 +1,4 @@
-//! Random histories, as a strategy of proptest: a failing one is shrunk.
+//! Generates random histories, as a proptest strategy that shrinks a failing one.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -7,16 +7,16 @@ use redlock_core::NodeErrorKind;
 
 use crate::{Cut, Event, Fault, History, Memory, Weather, What};
 
-/// What random histories leave alone. By default they keep all that Redlock's safety rests on: nodes keep their keys,
-/// no clock jumps, and each runs fast or slow by half a percent at most, so that two differ by the percent that the
-/// drift allowance covers. All else may happen.
+/// What random histories do not do. By default they keep everything that Redlock's safety depends on: nodes keep their
+/// keys, no clock jumps, and each runs fast or slow by half a percent at most, so that two differ by the percent that
+/// the drift allowance covers. Everything else may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assumptions {
     /// A node that was down remembers its keys.
     pub memory_is_kept: bool,
     /// No node's clock jumps.
     pub clocks_do_not_jump: bool,
-    /// By how many millionths a clock runs fast or slow, at most.
+    /// How many millionths a clock runs fast or slow, at most.
     pub drift_ppm: i32,
     /// All nodes but a minority answer, within 20 ms, and processes are neither paused nor cancelled.
     pub a_majority_is_healthy: bool,
@@ -29,7 +29,7 @@ impl Default for Assumptions {
 }
 
 impl Assumptions {
-    /// Histories with so many nodes and processes.
+    /// Generates histories with these numbers of nodes and processes.
     pub fn histories(
         self,
         nodes: RangeInclusive<usize>,
@@ -45,7 +45,7 @@ impl Assumptions {
         })
     }
 
-    /// The rate of a clock, from the start.
+    /// Generates the rate of a clock, from the start.
     fn clock(self) -> impl Strategy<Value = What> {
         let most = self.drift_ppm.saturating_abs();
         let ppm = || prop_oneof![Just(-most), Just(most), -most..=most];
@@ -111,7 +111,7 @@ impl Assumptions {
         )
     }
 
-    /// The event on nodes and processes that exist, and that may be disturbed; nothing if there are none.
+    /// Restricts an event to nodes and processes that exist and may be disturbed. Returns `None` if there are none.
     fn fit(self, mut what: What, nodes: usize, processes: usize) -> Option<What> {
         let disturbed = if self.a_majority_is_healthy { nodes.saturating_sub(1) / 2 } else { nodes };
         match &mut what {

@@ -1,4 +1,4 @@
-//! A history as a timetable: what happens, begins and ends at which moment.
+//! Converts a history to a timetable: what happens, begins and ends at which moment.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::{
 /// What happens at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
-    /// What has no end of its own.
+    /// An event that does not last.
     Event(&'a What),
-    /// Something begins that lasts, until so many milliseconds after the start of the fleet.
+    /// Something begins that lasts until this many milliseconds after the start of the fleet.
     Begin(Spell, u64),
-    /// It is over; what a node that was down remembers.
+    /// It is over. The memory is what a node that was down remembers.
     End(Spell, Memory),
 }
 
-/// What lasts, on one node or between one process and one node.
+/// Something that lasts, on one node or between one process and one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Spell {
     Hang { node: usize },
@@ -29,15 +29,15 @@ pub(crate) enum Spell {
     Held { process: usize, node: usize, way: Way },
 }
 
-/// How long it lasts, by one event, in milliseconds since the start of the fleet.
+/// How long it lasts by one event, in milliseconds since the start of the fleet.
 struct Span {
     from: u64,
     until: u64,
     memory: Memory,
 }
 
-/// All steps in their order, for a fleet of so many nodes and processes. Spells of one kind in one place that overlap,
-/// or touch, end together, each as badly as the worst of them.
+/// Returns all steps in order, for a fleet with these numbers of nodes and processes. Spells of one kind in one place
+/// that overlap or touch end together, and the worst of them decides the effect.
 pub(crate) fn timetable(history: &History, nodes: usize, processes: usize) -> Vec<(u64, Step<'_>)> {
     let mut steps = Vec::new();
     let mut spells = BTreeMap::<Spell, Vec<Span>>::new();
@@ -65,24 +65,24 @@ pub(crate) fn timetable(history: &History, nodes: usize, processes: usize) -> Ve
         for together in spans.chunk_by(|span, next| next.from <= span.until) {
             let until = together.iter().fold(0, |until, span| span.until.max(until));
             let memory = together.iter().fold(Memory::Kept, |memory, span| span.memory.max(memory));
-            // Each of them: a node that was restarted meanwhile hangs again.
+            // Each of them begins: a node that was restarted meanwhile hangs again.
             steps.extend(together.iter().map(|span| (span.from, Order::Begins, Step::Begin(spell, until))));
-            // After the last begin, which may be at this very moment.
+            // The end comes after the last begin, which may be at this very moment.
             let order = if together.iter().all(|span| span.from < until) { Order::Ends } else { Order::EndsAtOnce };
             steps.push((until, order, Step::End(spell, memory)));
         }
     }
-    // Stable: what happens at the same moment keeps its order.
+    // The sort is stable: events at the same moment keep their order.
     steps.sort_by_key(|(at, order, _)| (*at, *order));
     steps.into_iter().map(|(at, _, step)| (at, step)).collect()
 }
 
-/// What comes first at the same moment.
+/// The order of steps at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Ends,
     Begins,
-    /// It has just begun.
+    /// Something ends that has just begun.
     EndsAtOnce,
 }
 

@@ -1,4 +1,4 @@
-//! Who waits for keys on a node, and who listens: what the scripts do with sorted sets and channels.
+//! The waiters and listeners of a node: what the scripts do with sorted sets and channels.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,18 +10,19 @@ use tokio::{
     time::Instant,
 };
 
-/// The waiters of all keys of a node, and the channels that are listened to.
+/// The waiters for all keys of a node, and the channels with listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// By the key of the waiters.
+    /// By the key of the wait queue.
     lines: HashMap<String, Line>,
     channels: HashMap<String, Vec<Sender<Vec<u8>>>>,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// Scores and channels. A score is when the waiter came, in microseconds of the node's clock; or once it was woken, with
-    /// a minus, until when it is expected to ask.
+    /// Scores and channels. A score is when the waiter came, in microseconds of the node's clock; once the waiter is
+    /// notified, it is negative, and its absolute value is the time by which the waiter is expected to request the
+    /// lock.
     waiters: BTreeSet<(i64, String)>,
     expires: Instant,
 }
@@ -42,18 +43,19 @@ impl Line {
 }
 
 impl Waiters {
-    /// How long one who was woken is expected to take until it asks, in microseconds.
+    /// How long a notified waiter is expected to take until it requests the lock, in microseconds.
     const ASKS_WITHIN: i64 = 100_000;
 
-    /// For how long waiters are kept after the last of them came.
+    /// How long waiters are kept after the last of them came.
     const KEPT: Duration = Duration::from_secs(3600);
 
-    /// What a connection buffers for one who listens.
+    /// How many messages a connection buffers for a listener.
     const BUFFERED: usize = 1024;
 
-    /// Puts a waiter that was refused into the line, or keeps its place. Who was woken and comes too late is the first again.
+    /// Adds a waiter that was refused to the wait queue, or keeps its place. A waiter that was notified and comes too
+    /// late is first again.
     ///
-    /// Who does not yield, since it polls, takes those out who came an hour ago.
+    /// A waiter that does not yield, because it polls, removes those that came at least an hour ago.
     pub(crate) fn join(&mut self, line: &str, channel: &str, yields: bool, now: Instant, micros: u64) {
         let line = self.lines.entry(line.to_owned());
         let line = line.or_insert_with(|| Line { waiters: BTreeSet::new(), expires: now });
@@ -87,7 +89,7 @@ impl Waiters {
         }
     }
 
-    /// Plants a waiter, as another program would.
+    /// Adds a waiter, as another program would.
     pub(crate) fn plant(&mut self, line: &str, channel: &str, score: i64, now: Instant) {
         let line = self.lines.entry(line.to_owned());
         let line = line.or_insert_with(|| Line { waiters: BTreeSet::new(), expires: now + Self::KEPT });
@@ -119,31 +121,31 @@ impl Waiters {
         publish(&mut self.channels, channel, message)
     }
 
-    /// What is published on this channel from now on.
+    /// Returns what is published on this channel from now on.
     pub(crate) fn listen(&mut self, channel: &str) -> Receiver<Vec<u8>> {
         let (sender, receiver) = mpsc::channel(Self::BUFFERED);
         self.channels.entry(channel.to_owned()).or_default().push(sender);
         receiver
     }
 
-    /// The server stops: connections break.
+    /// Breaks all connections, because the server stops.
     pub(crate) fn hang_up(&mut self) {
         self.channels.clear();
     }
 
-    /// Forgets everybody who waits.
+    /// Forgets all waiters.
     pub(crate) fn forget(&mut self) {
         self.lines.clear();
     }
 
-    /// Who waits, the first first.
+    /// Returns the channels of the waiters, in order.
     pub(crate) fn of(&self, line: &str) -> Vec<String> {
         let waiters = self.lines.get(line).into_iter().flat_map(|line| &line.waiters);
         waiters.map(|(_, channel)| channel.clone()).collect()
     }
 }
 
-/// Whether anybody listens.
+/// Returns whether anybody listens.
 fn publish(channels: &mut HashMap<String, Vec<Sender<Vec<u8>>>>, channel: &str, message: &str) -> bool {
     let Some(listeners) = channels.get_mut(channel) else { return false };
     listeners.retain(|listener| !listener.is_closed());

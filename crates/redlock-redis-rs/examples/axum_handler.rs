@@ -1,4 +1,4 @@
-//! An HTTP handler under a lock: an invoice is charged once, however many requests and hosts there are.
+//! An HTTP handler under a lock: each invoice is charged once, however many requests and hosts there are.
 //!
 //! Usage:
 //!
@@ -11,7 +11,7 @@
 //! | answer | meaning |
 //! |---|---|
 //! | 200 | the invoice is charged, by this request or an earlier one |
-//! | 409, `Retry-After` | another request charges it just now |
+//! | 409, `Retry-After` | another request is charging it right now |
 //! | 503, `Retry-After` | too few nodes answered, or the lock was lost before the charge: nothing was charged |
 
 use std::{collections::HashSet, env, sync::Arc, time::Duration};
@@ -34,14 +34,14 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// Longer than a charge takes at most.
+/// Longer than any charge takes.
 const TTL: Duration = Duration::from_secs(30);
-/// How long a request waits for another that charges the same invoice.
+/// How long a request waits for another one that charges the same invoice.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Seconds after which a request that was turned away may come again.
+/// Seconds after which a refused request may be sent again.
 const COME_AGAIN: u32 = 1;
 
-/// What all handlers share. One `Redlock` for the whole process.
+/// The state that all handlers share, with one `Redlock` for the whole process.
 struct Service {
     redlock: Redlock,
     charges: TaskTracker,
@@ -62,7 +62,8 @@ async fn main() -> Result<()> {
     let told_to_end = async move { _ = terminate.recv().await };
     axum::serve(listener, app).with_graceful_shutdown(told_to_end).await?;
 
-    // All requests are answered. Then the charges whose clients did not wait, and last what locks leave to do.
+    // All requests are answered. Now wait for the charges whose clients hung up, and then for the locks' background
+    // work.
     service.charges.close();
     service.charges.wait().await;
     service.redlock.close().await?;
@@ -70,7 +71,7 @@ async fn main() -> Result<()> {
 }
 
 async fn charge(State(service): State<Arc<Service>>, Path(invoice): Path<u64>) -> Result<String, Refusal> {
-    // A client that hangs up drops this handler. The charge is a task of its own, which goes on to its end.
+    // A client that hangs up drops this handler. The charge is a separate task, which runs to its end.
     let charge = service.charges.spawn(Arc::clone(&service).charge_under_lock(invoice));
     charge.await.map_err(|_| Refusal::Broken)?
 }
@@ -83,7 +84,7 @@ impl Service {
         match lock.release().await {
             Ok(Release::NotHeld) => tracing::warn!(invoice, "the lock was lost: another charge may have overlapped"),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error), // its TTL ends the lock: no reason for another answer
+            Err(error) => tracing::warn!(%error), // the lock ends with its TTL: the answer stays the same
         }
         Ok(charged?)
     }
@@ -128,7 +129,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Stands for what a service has: a database that knows what is paid, and a bank that takes its time.
+/// Simulates a real service: a database that knows which invoices are paid, and a bank that takes its time.
 #[derive(Default)]
 struct Bank {
     paid: Mutex<HashSet<u64>>,

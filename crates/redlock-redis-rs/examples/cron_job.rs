@@ -1,4 +1,4 @@
-//! A job that several hosts start at the same minute, and one of them runs.
+//! A job that several hosts start at the same minute, and only one of them runs.
 //!
 //! Usage, in the crontab of each host:
 //!
@@ -7,8 +7,8 @@
 //! * * * * * /usr/local/bin/cron_job
 //! ```
 //!
-//! It ends with 0 and without a word if another host has the job; with 1 and the reason if the job failed, its lock was
-//! lost, or too few nodes answered. `AT_LEAST` sets for how many seconds the job stays taken at least.
+//! It exits with 0 and no output if another host has the job; with 1 and the reason if the job failed, its lock was
+//! lost, or too few nodes answered. `AT_LEAST` is the minimum number of seconds for which the job stays locked.
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -17,9 +17,10 @@ use redlock_core::{AcquireOptions, Lock, Redlock, UsingError};
 use redlock_redis_rs::RedisNode;
 use tokio::time::sleep;
 
-/// A host that dies in the middle of the job keeps it from the others for so long. While it lives it is extended.
+/// How long a host that dies in the middle of the job keeps it from the others. While it is alive, the lock is
+/// extended.
 const TTL: Duration = Duration::from_secs(30);
-/// Hosts that ask at the very same moment may each get some of the nodes, and none enough: so they ask for a while.
+/// How long to retry: hosts that try at the very same moment may each get some of the nodes, and none of them enough.
 /// Shorter than `AT_LEAST`, or a second host would run the job after the first.
 const TIES: Duration = Duration::from_secs(2);
 
@@ -41,7 +42,7 @@ async fn run() -> Result<()> {
 
     let options = AcquireOptions::new(TTL).timeout(TIES);
     let work = async |lock: &Lock| {
-        // The clocks of hosts differ: whoever reaches this minute a little later must still find it taken.
+        // The clocks of hosts differ: a host that reaches this minute a little later must still find the job locked.
         let (done, ()) = tokio::join!(job(lock), sleep(Duration::from_secs(at_least)));
         done
     };
@@ -57,7 +58,7 @@ fn is_contended(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(UsingError::Acquire(error)) if error.is_contended())
 }
 
-/// Stands for the job.
+/// Simulates the job.
 async fn job(lock: &Lock) -> Result<()> {
     sleep(Duration::from_secs(1)).await;
     lock.check()?; // right before the side effect: is it still ours?

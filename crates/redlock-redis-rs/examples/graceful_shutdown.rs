@@ -1,4 +1,4 @@
-//! A queue consumer that ends well: on SIGTERM it takes no more work, ends what it has begun, gives the lock back.
+//! A queue consumer that shuts down gracefully: on SIGTERM it finishes its current item and releases the lock.
 //!
 //! Usage:
 //!
@@ -7,8 +7,8 @@
 //! cargo run -p redlock-redis-rs --example graceful_shutdown
 //! ```
 //!
-//! Queues deliver an item twice now and then, to two consumers even: so each is worked on under a lock of its own. What
-//! stops a consumer must leave it as much time as an item takes, and some seconds more.
+//! Queues sometimes deliver an item twice, even to two consumers, so each item is processed under its own lock.
+//! Whatever stops a consumer must leave it as much time as an item takes, and some seconds more.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 
-/// A consumer that dies keeps its item from the others for so long. While it lives the lock is extended.
+/// How long a consumer that dies keeps its item from the others. While it is alive, the lock is extended.
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
     let mut queue = queue();
 
     loop {
-        // Only here is a signal listened to: an order that is begun is ended.
+        // Signals are handled only here, so an order that is begun is also finished.
         let order = select! {
             biased;
             _ = terminate.recv() => break,
@@ -53,9 +53,9 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Stands for the work, which takes its time.
+/// Simulates the work, which takes its time.
 async fn ship(order: u64, lock: &Lock) -> Result<(), LockLost> {
-    // Here, under the lock: ask the database whether it is shipped already.
+    // Here, under the lock: look up in the database whether it is shipped already.
     tracing::info!(order, "is being packed");
     sleep(Duration::from_secs(2)).await;
     lock.check()?; // right before the side effect: is it still ours?
@@ -63,7 +63,7 @@ async fn ship(order: u64, lock: &Lock) -> Result<(), LockLost> {
     Ok(())
 }
 
-/// Stands for a queue with always one more order.
+/// Simulates a queue that always has one more order.
 fn queue() -> mpsc::Receiver<u64> {
     let (orders, queue) = mpsc::channel(1);
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Of several workers one leads: it works while it holds the lock, stops when the lock is lost, and tries again.
+//! One of several workers leads: it works while it holds the lock, stops when the lock is lost, and tries again.
 //!
 //! Usage, on each host:
 //!
@@ -7,7 +7,7 @@
 //! cargo run -p redlock-redis-rs --example leader
 //! ```
 //!
-//! On SIGTERM, a leader stops where it next waits and releases the lock, and another worker leads at once. If it dies
+//! On SIGTERM, a leader stops at its next `await` and releases the lock, and another worker leads at once. If it dies
 //! instead, another worker leads a TTL later.
 
 use std::{ops::ControlFlow, time::Duration};
@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-/// How long nobody leads after a leader has died.
+/// How long there is no leader after a leader has died.
 const TTL: Duration = Duration::from_secs(6);
 
 #[tokio::main]

@@ -8,7 +8,7 @@
 //! curl http://127.0.0.1:9464/metrics
 //! ```
 //!
-//! `observability/README.md` tells what each metric means, and starts it with Prometheus and Grafana.
+//! `observability/README.md` explains each metric, and starts the example with Prometheus and Grafana.
 
 use std::{env, time::Duration};
 
@@ -28,8 +28,8 @@ const TTL: Duration = Duration::from_secs(3);
 const WORKERS: u64 = 6;
 const ACCOUNTS: u64 = 3;
 
-/// Buckets for times: from a node nearby to a lock that is kept for minutes. Without buckets there are summaries, which
-/// cannot be added up over processes.
+/// Buckets for durations: from a nearby node to a lock that is held for minutes. Without buckets, the exporter makes
+/// summaries, which cannot be added up over processes.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// Buckets for attempts.
@@ -40,14 +40,14 @@ async fn main() -> Result<()> {
     tracing_subscriber::fmt().init();
     let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:9464".to_owned());
 
-    // First the recorder, so that it learns from `Metrics::new` what the metrics are.
+    // The recorder comes first, so that `Metrics::new` can describe the metrics to it.
     let prometheus = PrometheusBuilder::new()
         .with_recommended_naming(true) // `_seconds` and `_total`
         .set_buckets_for_metric(Matcher::Suffix("duration".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Full("redlock.extend.margin".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Full("redlock.acquire.attempts".to_owned()), ROUNDS)?
         .install_recorder()?;
-    // `account` for `account:2`: each label is a series of its own, so let there be few.
+    // `account` for `account:2`: each label value makes a separate series, so keep them few.
     let kind = |resource: &str| resource.split(':').next().unwrap_or_default().to_owned();
     let nodes = RedisNode::from_env()?;
     let redlock = Redlock::builder().nodes(nodes).observer(Metrics::new().resource_label(kind)).build()?;
@@ -71,7 +71,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What is recorded is gathered at each scrape; and here, should nobody scrape.
+/// Gathers what was recorded. Each scrape does so too; this is for times without a scrape.
 async fn upkeep(prometheus: PrometheusHandle) {
     loop {
         sleep(Duration::from_secs(5)).await;
@@ -79,9 +79,9 @@ async fn upkeep(prometheus: PrometheusHandle) {
     }
 }
 
-/// Now this account, now that; now for a moment, now for so long that the lock is extended.
+/// Locks one account after the other, sometimes for a moment, sometimes long enough for the lock to be extended.
 async fn work(worker: u64, redlock: Redlock, stop: CancellationToken) {
-    // Extended twice as often as by default, for a picture with more in it.
+    // Extended twice as often as by default, so that the graphs show more.
     let often = AutoExtend::default().period(TTL / 6);
     let options = AcquireOptions::new(TTL).timeout(Duration::from_secs(1)).auto_extend(often);
     let mut turn = worker;

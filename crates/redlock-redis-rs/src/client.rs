@@ -1,4 +1,4 @@
-//! What [`RedisNode::new`](crate::RedisNode::new) takes: a client of redis-rs that the user configured.
+//! The client that [`RedisNode::new`](crate::RedisNode::new) accepts: one of redis-rs that the user has configured.
 
 #[cfg(feature = "sentinel")]
 use std::sync::Arc;
@@ -35,15 +35,15 @@ use crate::{
     settings::{FEATURES, Settings, with_default_keepalive},
 };
 
-/// A client that the user configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
+/// A client that the user has configured, for TLS, ACLs, unix sockets, Sentinel or a cluster.
 ///
 /// | from | connection |
 /// |---|---|
 /// | [`NodeUrl`], by [`with_certificates`](Self::with_certificates) (feature `tls`) | as with [`RedisNode::open`](crate::RedisNode::open) |
-/// | [`redis::Client`] | one of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
-/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | one of the node's own, to the primary that one of the sentinels names whenever it connects. A URL asks most of them |
-/// | [`ConnectionManager`] | the given one. Leave its retries at 0: while they last, a dead node costs the whole timeout |
-/// | [`MultiplexedConnection`] | the given one, which never recovers once it broke: for short runs |
+/// | [`redis::Client`] | a connection of the node's own, as with [`RedisNode::open`](crate::RedisNode::open) |
+/// | `redis::sentinel::SentinelClient` (feature `sentinel`) | a connection of the node's own, to the primary that one of the sentinels names whenever it connects. With a URL, all of them are queried |
+/// | [`ConnectionManager`] | the given one. Leave its retries at 0: while it retries, a dead node costs the whole timeout |
+/// | [`MultiplexedConnection`] | the given one, which never recovers after it breaks: for short runs |
 /// | `redis::cluster_async::ClusterConnection` (feature `cluster`) | the given one |
 pub struct RedisClient {
     name: String,
@@ -54,9 +54,9 @@ pub struct RedisClient {
 
 enum Link {
     Own(Box<Connection<Connector>>),
-    /// Of a URL with sentinels.
+    /// From a URL with sentinels.
     Service(Box<Connection<BehindSentinels<Connector>>>),
-    /// Of a URL with the members of a cluster.
+    /// From a URL with the members of a cluster.
     Members(Box<backend::Cluster<Connector>>),
     Manager(ConnectionManager),
     Multiplexed(MultiplexedConnection),
@@ -76,7 +76,7 @@ impl backend::RedisClient for RedisClient {
     fn secrets(&self) -> Vec<String> {
         match &self.link {
             Link::Own(connection) => connection.client().passwords(),
-            // A client of the user's own does not show its passwords.
+            // A client that the user provides does not reveal its passwords.
             _ => self.passwords.clone(),
         }
     }
@@ -173,16 +173,16 @@ impl backend::RedisClient for RedisClient {
                 };
                 connection.listen(listening).await
             }
-            // They tell no address that a second connection could be made to.
+            // They reveal no address that a second connection could be made to.
             _ => Err(NodeErrorKind::Unsupported.into()),
         }
     }
 }
 
 impl RedisClient {
-    /// A client for a URL with TLS that trusts only these authorities and shows this client certificate: to the server,
-    /// to all members of a cluster, or to the sentinels and the primary that they name. Without TLS in the URL, the
-    /// certificates are not used.
+    /// Creates a client for a URL with TLS that trusts only these authorities and presents this client certificate: to
+    /// the server, to all members of a cluster, or to the sentinels and the primary that they name. Without TLS in the
+    /// URL, the certificates are not used.
     ///
     /// ```no_run
     /// use std::{error::Error, fs};
@@ -220,7 +220,7 @@ impl RedisClient {
         })
     }
 
-    /// The client of a URL; `secure` completes what is known of TLS.
+    /// Creates the client of a URL. `secure` completes the TLS settings.
     fn of_url(
         url: &NodeUrl,
         secure: impl Fn(ConnectionInfo) -> RedisResult<ConnectionInfo>,
@@ -252,7 +252,7 @@ impl RedisClient {
         Self { name, link, passwords: Vec::new() }
     }
 
-    /// A connection that does not tell its address.
+    /// Creates a client whose connection does not reveal its address.
     fn unnamed(link: Link) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         Self::new(format!("redis connection {}", COUNT.fetch_add(1, Ordering::Relaxed)), link)
@@ -305,7 +305,7 @@ impl fmt::Debug for RedisClient {
     }
 }
 
-/// One member for all commands about the node: by itself the client sends some to all members, others to any.
+/// Returns one member for all commands about the node: by default, the client sends some to all members, others to any.
 #[cfg(feature = "cluster")]
 fn primary_of_slot_0() -> RoutingInfo {
     RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master)))

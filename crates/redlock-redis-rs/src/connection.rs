@@ -1,4 +1,4 @@
-//! How redis-rs connects, and runs a script or a command.
+//! Connects with redis-rs, and runs scripts and commands.
 
 #[cfg(feature = "sentinel")]
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::{
 #[cfg(feature = "sentinel")]
 use crate::{sentinels::Sentinels, settings::with_default_keepalive};
 
-/// Connects by a client's settings.
+/// Connects with a client's settings.
 pub(crate) enum Connector {
     /// Always to the same address.
     Client(Box<Client>),
-    /// The same, as a URL or a cluster names it.
+    /// Always to the same address, which a URL or a cluster has named.
     Server(Box<ConnectionInfo>),
-    /// To the server that the sentinels name as the primary at that moment.
+    /// To the server that the sentinels name as the primary when it connects.
     #[cfg(feature = "sentinel")]
     Sentinel(Arc<Sentinels>),
 }
 
 impl Connector {
-    /// With the same settings, to the server at this host and port.
+    /// Returns a connector with the same settings to the server at this host and port.
     pub(crate) fn at(info: &ConnectionInfo, host: &str, port: u16) -> Self {
         Self::Server(Box::new(at(info, host, port)))
     }
 
-    /// The passwords that are known.
+    /// Returns the passwords that are known.
     pub(crate) fn passwords(&self) -> Vec<String> {
         let password = |info: &ConnectionInfo| info.redis_settings().password().map(str::to_owned);
         match self {
@@ -52,7 +52,7 @@ impl Connector {
         }
     }
 
-    /// A client that logs in as it should, and connects within this time.
+    /// Creates a client with a complete login. With sentinels, it is a client of the current primary.
     pub(crate) fn client(
         &self,
         connect_timeout: Duration,
@@ -79,7 +79,7 @@ impl Connector {
     }
 }
 
-/// The bounds are set here and in each call instead.
+/// Returns a configuration without timeouts: they are set here and in each call instead.
 pub(crate) fn unbounded() -> AsyncConnectionConfig {
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     config.set_dns_resolver(Resolver)
@@ -100,7 +100,7 @@ impl Connect for Connector {
                 over_tls = is_tls(&client);
                 let first = client.get_multiplexed_async_connection_with_config(&config).await;
                 let Err(error) = first else { return first.map_err(node_error) };
-                // A server without a password refuses one, unless it is that of a user.
+                // A server without a password refuses a password, unless it comes with a user name.
                 if let Some(client) = is_login(&error).then(|| as_default_user(&client)).flatten()
                     && let Ok(connection) = client.get_multiplexed_async_connection_with_config(&config).await
                 {
@@ -150,7 +150,7 @@ fn is_tls(client: &Client) -> bool {
     matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
 }
 
-/// The client, with an empty password where it names a user without one: redis-rs would log in as nobody.
+/// Returns the client, with an empty password if it names a user without one: redis-rs would not log in otherwise.
 fn names_its_user(client: Client) -> Client {
     let login = client.get_connection_info().redis_settings();
     match (login.username(), login.password()) {
@@ -159,7 +159,7 @@ fn names_its_user(client: Client) -> Client {
     }
 }
 
-/// The client that logs in as the user `default`, if it has only a password.
+/// Returns a client that logs in as the user `default`, if this one has only a password.
 fn as_default_user(client: &Client) -> Option<Client> {
     let login = client.get_connection_info().redis_settings();
     match (login.username(), login.password()) {
@@ -172,7 +172,7 @@ fn with_login(client: &Client, login: RedisConnectionInfo) -> Option<Client> {
     Client::open(client.get_connection_info().clone().set_redis_settings(login)).ok()
 }
 
-/// What an answer is, or what its absence means for the connection.
+/// Returns the parsed answer, or what its absence means for the connection.
 fn answered<A>(
     answer: Result<RedisResult<Value>, Elapsed>,
     read: impl FnOnce(Value) -> Result<A, NodeError>,
@@ -186,14 +186,14 @@ fn answered<A>(
     }
 }
 
-/// A plain command.
+/// Creates a plain command.
 pub(crate) fn plain(words: &[&str]) -> Cmd {
     let mut command = Cmd::new();
     command.arg(words);
     command
 }
 
-/// All strings and numbers of a reply, in order.
+/// Returns all strings and numbers of a reply, in order.
 pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let several = |values: Vec<Value>| Ok(values.into_iter().map(words).collect::<Result<Vec<_>, _>>()?.concat());
@@ -206,36 +206,37 @@ pub(crate) fn words(value: Value) -> Result<Vec<String>, NodeError> {
         Value::Map(pairs) => several(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()),
         Value::Attribute { data, .. } => words(*data),
         Value::ServerError(error) => Err(node_error(error.into())),
-        // Its text may hold a value, which may be a token. So may the text of a conversion that fails.
+        // Its text may contain a value, which may be a token. So may the text of a failed conversion.
         _ => Err(unexpected()),
     }
 }
 
-/// Runs a script: by its hash, and by its text on a node that does not have it yet. Or the plain command.
+/// Runs a script by its hash, or by its source if the node does not have it yet. Runs the plain command of a call
+/// without a script.
 pub(crate) async fn run(connection: &mut impl Sends, call: &Call<'_>) -> RedisResult<Value> {
     let command = call.script().map_or_else(|| set(call), |script| eval("EVALSHA", script.sha1(), call));
     match (connection.send(&command).await.and_then(Value::extract_error), call.script()) {
         (Err(error), Some(script)) if is_no_script(&error) => {
-            // Rare: in a box, so that all other commands are smaller.
+            // Rare, and boxed so that all other commands stay small.
             Box::pin(connection.send(&eval("EVAL", script.source(), call))).await?.extract_error()
         }
         (answer, _) => answer,
     }
 }
 
-/// What sends a command and has its answer, which may be an error for a value.
+/// Sends a command and returns its answer, which may be an error in the form of a value.
 pub(crate) trait Sends {
     fn send(&mut self, command: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 
 impl Sends for MultiplexedConnection {
-    // Without the box that `ConnectionLike` would put each future into.
+    // Avoids the box that `ConnectionLike` would put each future into.
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         self.send_packed_command(command).await
     }
 }
 
-/// A connection over which each command follows `ASKING`.
+/// A connection that sends `ASKING` before each command.
 struct Asking(MultiplexedConnection);
 
 impl Sends for Asking {
@@ -285,18 +286,18 @@ fn set(call: &Call<'_>) -> Cmd {
     command
 }
 
-/// A command that need not grow while it is put together.
+/// Creates a command with enough room, so that it need not grow while it is built.
 fn room_for(call: &Call<'_>, script: usize) -> Cmd {
-    /// The command's name, the script, how many keys there are, the token and the text; or as many words of `SET`.
+    /// The command's name, the script, the number of keys, the token and the text; `SET` has fewer.
     const WORDS: usize = 5;
-    /// What they and the numbers have beside the script and the token.
+    /// The bytes of these words and the numbers, apart from the script, the keys and the token.
     const BYTES: usize = 64;
     let keys: usize = call.keys().map(|key| key.as_str().len()).sum();
     let token = call.token().map_or(0, |token| token.as_bytes().len());
     Cmd::with_capacity(WORDS + call.key_count() + call.numbers().len(), BYTES + script + keys + token)
 }
 
-/// What was answered. What no script answers is an error of that answer alone: the connection is in order.
+/// Parses an answer. An answer that no script sends is an error of that answer alone: the connection is fine.
 pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
     match value {
         Value::Okay => Ok(Reply::Done),
@@ -323,13 +324,14 @@ fn integers(value: &Value) -> Option<[i64; 3]> {
     }
 }
 
-/// redis-rs takes rustls' process-wide provider, and panics where two are built in and none is named.
+/// Installs a process-wide TLS provider: redis-rs uses rustls' one, and panics if two are built in and none is
+/// installed.
 #[cfg(feature = "tls")]
 fn name_tls_provider(client: &Client) {
     use rustls::crypto::{CryptoProvider, ring};
 
     if is_tls(client) && CryptoProvider::get_default().is_none() {
-        // It fails if another thread has just named one, which is as good.
+        // It fails if another thread has just installed one, which is fine too.
         let _ = ring::default_provider().install_default();
     }
 }
@@ -344,7 +346,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_user_who_may_not_send_asking_is_reported_as_such() {
+    async fn a_user_without_permission_for_asking_gets_a_permission_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! What redis-rs reports, as a [`NodeError`].
+//! Converts errors of redis-rs to [`NodeError`]s.
 
 use redis::{ErrorKind, RedisError};
 use redlock_core::{NodeError, NodeErrorKind};
@@ -8,7 +8,7 @@ pub(crate) fn node_error(error: RedisError) -> NodeError {
     let kind = match error.kind() {
         // Also a connect or a handshake that took too long.
         _ if error.is_timeout() => NodeErrorKind::Timeout,
-        // Who answers what cannot be read is not a Redis node, or wants TLS.
+        // A server whose answers cannot be parsed is not a Redis node, or requires TLS.
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => NodeErrorKind::Unreachable,
         ErrorKind::AuthenticationFailed => NodeErrorKind::Authentication,
         ErrorKind::RESP3NotSupported => NodeErrorKind::Unsupported,
@@ -17,23 +17,23 @@ pub(crate) fn node_error(error: RedisError) -> NodeError {
     NodeError::new(kind, error).with_reply(&reply)
 }
 
-/// Whether the node does not have the script. A server before 7.0 may wrap the reply in another.
+/// Returns whether the node does not have the script. A server before 7.0 may wrap the reply in another.
 pub(crate) fn is_no_script(error: &RedisError) -> bool {
     reply(error).contains("NOSCRIPT")
 }
 
-/// Whether the server refuses the user or the password. redis-rs does not pass on what it says.
+/// Returns whether the server refuses the user or the password. redis-rs does not pass on the server's message.
 pub(crate) fn is_login(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
 }
 
-/// Whether the connection cannot be used any more.
+/// Returns whether the connection can no longer be used.
 pub(crate) fn is_broken(error: &RedisError) -> bool {
-    // After a reply that cannot be read, the stream is out of step.
+    // After a reply that cannot be parsed, the stream is out of step.
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse)
 }
 
-/// The text of a server's error reply, code first: redis-rs prints a known code under a name of its own.
+/// Returns the text of a server's error reply, code first: redis-rs prints a known code under its own name.
 fn reply(error: &RedisError) -> String {
     format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default())
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_another_kind_than_no_connection() {
+    fn a_missing_answer_and_a_missing_connection_are_different_kinds() {
         for (cause, kind) in [
             (io::ErrorKind::TimedOut, NodeErrorKind::Timeout),
             (io::ErrorKind::ConnectionRefused, NodeErrorKind::Unreachable),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_fails_while_connecting_is_told_as_such() {
+    fn a_failed_login_while_connecting_is_an_authentication_error() {
         let password = RedisError::from((ErrorKind::AuthenticationFailed, "Password authentication failed"));
         assert_eq!(node_error(password).kind(), NodeErrorKind::Authentication);
         let no_password = RedisError::from((
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_script_is_seen_also_when_wrapped() {
+    fn a_missing_script_is_recognized_even_in_a_wrapped_reply() {
         assert!(is_no_script(&replied("NOSCRIPT No matching script. Please use EVAL.")));
         assert!(is_no_script(&replied("ERR Error running script: NOSCRIPT No matching script.")));
         assert!(!is_no_script(&replied("ERR unknown command")));

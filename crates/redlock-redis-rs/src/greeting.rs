@@ -1,4 +1,4 @@
-//! What a server says to a client that it does not want, before it closes the connection.
+//! Reads the error that a server sends to an unwanted client before it closes the connection.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use redis::{Client, ConnectionAddr, RedisError};
 use redlock_core::backend::resolve;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
-/// More than any such message has.
+/// More bytes than any such message has.
 const LONGEST: u64 = 2048;
 
-/// For how long it is waited for. What closes connections may as well be a proxy that says nothing to a new one.
+/// How long to wait for the message. The connection may also have been closed by a proxy that sends nothing to a new
+/// one.
 const WITHIN: Duration = Duration::from_millis(100);
 
-/// The error with which the server closes a new connection, if it closed the last one and says why.
+/// Returns the error with which the server closes a new connection, if it closed the last one and gives a reason.
 ///
-/// A server with too many clients, or in protected mode, answers before it is asked. redis-rs takes that for the answer
-/// to a request that may fail, and reports only that the connection broke.
+/// A server with too many clients, or in protected mode, answers before it gets a request. redis-rs takes that for the
+/// answer to a request that may fail, and reports only that the connection broke.
 pub(crate) async fn greeting(client: &Client, error: &RedisError) -> Option<String> {
     let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else { return None };
     if !error.is_connection_dropped() || error.is_connection_refusal() {
@@ -24,7 +25,7 @@ pub(crate) async fn greeting(client: &Client, error: &RedisError) -> Option<Stri
     timeout(WITHIN, said_by(host, *port)).await.ok()?
 }
 
-/// The error with which a server answers a connection over which nothing was sent.
+/// Returns the error with which a server answers a connection over which nothing was sent.
 async fn said_by(host: &str, port: u16) -> Option<String> {
     let mut said = Vec::new();
     let addresses = resolve(host, port).await.ok()?;
@@ -45,7 +46,7 @@ mod tests {
     use crate::RedisNode;
 
     #[tokio::test]
-    async fn a_proxy_that_closes_connections_and_then_says_nothing_delays_no_error() {
+    async fn a_silent_proxy_that_closes_connections_does_not_delay_the_error() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let node = RedisNode::open(format!("redis://{}?connect_timeout=1m", listener.local_addr().unwrap())).unwrap();
         let proxy = tokio::spawn(async move {
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_connection_that_was_closed_has_a_reason() {
+    async fn only_a_closed_connection_has_a_reason() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::open(format!("redis://{}", listener.local_addr().unwrap())).unwrap();
         let server = tokio::spawn(async move {
@@ -72,7 +73,7 @@ mod tests {
         for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
             assert_eq!(reason(kind).await, None, "{kind}");
         }
-        // On a busy machine, the first ones may take too long.
+        // On a busy machine, the first attempts may take too long.
         for _ in 0..100 {
             if let Some(reason) = reason(io::ErrorKind::UnexpectedEof).await {
                 assert_eq!(reason, "ERR max number of clients reached");

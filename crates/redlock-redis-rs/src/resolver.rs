@@ -1,4 +1,4 @@
-//! How redis-rs looks up the addresses of a host.
+//! Looks up the addresses of a host for redis-rs.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Which server the sentinels name as the primary.
+//! Finds the server that sentinels name as the primary, with the user's own sentinel client.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,13 +11,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// The address that was found, and when.
+/// A client of the primary that was found, and when.
 type Lookup = watch::Receiver<Option<(RedisResult<Client>, Instant)>>;
 
 /// The sentinels of one node.
 pub(crate) struct Sentinels {
     client: AsyncMutex<SentinelClient>,
-    /// The lookup that is running, or whose result nobody has used yet.
+    /// The lookup that is running, or whose result has not been used yet.
     lookup: Mutex<Option<Lookup>>,
     /// The password of the last client.
     password: Mutex<Option<String>>,
@@ -32,14 +32,14 @@ impl Sentinels {
         self.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client of the primary.
+    /// Returns a client of the primary.
     ///
-    /// redis-rs asks one sentinel after the other, and waits for each that does not answer. So a lookup may take three
-    /// times as long as connecting, and continues if its caller no longer waits: the next caller has the result.
+    /// redis-rs queries one sentinel after the other, and waits for each one that does not answer. So a lookup may take
+    /// three times as long as connecting, and continues if its caller no longer waits: the next caller gets the result.
     pub(crate) async fn primary(self: &Arc<Self>, connect_timeout: Duration) -> RedisResult<Client> {
         let mut lookup = self.lookup(connect_timeout.saturating_mul(3));
         let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-        // The next connection is made where the primary is then.
+        // The next connection looks up the primary again.
         self.running().take_if(|running| running.same_channel(&lookup));
         found.map_or_else(|| Err(no_answer()), |(found, _)| found)
     }

@@ -1,4 +1,4 @@
-//! A URL as settings of redis-rs, and the defaults of connections.
+//! Converts a URL to settings of redis-rs, and sets the defaults of connections.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ pub(crate) const FEATURES: UrlFeatures = UrlFeatures {
     cluster: cfg!(feature = "cluster"),
 };
 
-/// How the servers of a URL are connected to.
+/// The settings for connecting to the servers of a URL.
 pub(crate) struct Settings {
-    /// With the address of the server, if there is only one.
+    /// For servers; with the address, if there is only one.
     pub(crate) server: ConnectionInfo,
-    /// For sentinels, whose login is another.
+    /// For sentinels, which have another login.
     pub(crate) sentinel: ConnectionInfo,
 }
 
 impl Settings {
-    /// The settings of a URL; `secure` completes what is known of TLS.
+    /// Converts the settings of a URL. `secure` completes the TLS settings.
     pub(crate) fn of(
         url: &NodeUrl,
         secure: impl Fn(ConnectionInfo) -> RedisResult<ConnectionInfo>,
@@ -36,7 +36,7 @@ impl Settings {
         let address = match url.address.clone() {
             NodeAddress::Tcp { host, port, tls } => at(host, port, tls),
             NodeAddress::Unix(path) => ConnectionAddr::Unix(path.into()),
-            // The address of each server takes its place.
+            // The address of each server replaces this one.
             NodeAddress::Sentinel { tls, .. } | NodeAddress::Cluster { tls, .. } => at(String::new(), 0, tls),
             other => return Err((redis::ErrorKind::InvalidClientConfig, "unknown address", other.to_string()).into()),
         };
@@ -57,7 +57,7 @@ fn login(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
     password.into_iter().fold(login, RedisConnectionInfo::set_password)
 }
 
-/// The same settings for the server at this host and port.
+/// Returns the same settings for the server at this host and port.
 pub(crate) fn at(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
     let host = host.to_owned();
     let address = match info.addr().clone() {
@@ -69,7 +69,7 @@ pub(crate) fn at(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo
     info.clone().set_addr(address)
 }
 
-/// The client, with keepalive unless its settings have another.
+/// Returns the client with keepalive, unless its settings already have one.
 pub(crate) fn with_default_keepalive(client: Client) -> Client {
     let info = client.get_connection_info();
     let tcp = info.tcp_settings();
@@ -80,7 +80,7 @@ pub(crate) fn with_default_keepalive(client: Client) -> Client {
     Client::open(info.clone().set_tcp_settings(tcp)).unwrap_or(client)
 }
 
-/// A dead server is noticed after twice the idle time.
+/// Sets keepalive such that a dead server is noticed after twice the idle time.
 fn kept_alive(tcp: TcpSettings, idle: Duration) -> TcpSettings {
     let keepalive = TcpKeepalive::new().with_time(idle);
     #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "windows"))]

@@ -1,4 +1,4 @@
-//! How redis-rs listens on a channel.
+//! Listens on a channel with redis-rs.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     error::node_error,
 };
 
-/// A connection that listens.
+/// A connection that listens on a channel.
 pub(crate) struct Listening {
     messages: Receiver<Vec<u8>>,
     /// The connection ends when this is dropped.
@@ -23,13 +23,13 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// How many messages are buffered. Those that do not fit, and those too long for a key, are dropped: anybody may
-    /// publish, and who is not notified polls. redis-rs' own `PubSub` buffers without a bound.
+    /// How many messages are buffered. Messages that do not fit, or are too long for a key, are dropped: anyone may
+    /// publish, and a waiter that is not notified polls. redis-rs' own `PubSub` buffers without a bound.
     const BUFFERED: usize = 1024;
 }
 
 impl Connector {
-    /// Listens on a channel, over a connection of its own.
+    /// Listens on a channel, over a separate connection.
     pub(crate) async fn listen(&self, channel: &str, connect_timeout: Duration) -> Result<Listening, NodeError> {
         let (sender, messages) = mpsc::channel(Listening::BUFFERED);
         let buffer = move |push: PushInfo| {
@@ -42,7 +42,7 @@ impl Connector {
         };
         let subscribed = async {
             let info = self.client(connect_timeout).await?.get_connection_info().clone();
-            // Earlier protocols have no messages beside answers.
+            // Earlier protocol versions have no messages besides answers.
             let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             let client = Client::open(info.set_redis_settings(settings))?;
             let config = unbounded().set_push_sender(buffer);

@@ -1,4 +1,4 @@
-//! A connection that is being made, and then is there or has failed.
+//! An attempt to connect to a node, shared by all commands that need the connection.
 
 use std::{
     future::pending,
@@ -17,22 +17,23 @@ use tokio::{
 use super::Connect;
 use crate::node::NodeError;
 
-/// For how long a command waits for a connection that its client should have given up already. The client's own error
-/// says more.
+/// How much longer than the connect timeout a command waits for a connection. The client should have given up by then,
+/// and its own error says more.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// A connection that is being made, and then is there or has failed. All commands that arrive meanwhile share it, so
-/// that they make one connection and fail together.
+/// A connection attempt that is pending, has succeeded or has failed. All commands that arrive while it is pending
+/// share it, so that they make one connection and fail together.
 ///
-/// The sender lives in the task that connects. Once connected, that task stays until nobody holds the attempt any more,
-/// and ends earlier only with its runtime: if the channel is closed and holds no error, the connection is gone.
+/// The sender lives in the task that connects. After a successful connect, that task stays alive until nothing holds
+/// the attempt any more, and ends earlier only if its runtime does: if the channel is closed and holds no error, the
+/// connection is gone.
 pub(super) struct Attempt<C: Connect>(watch::Receiver<Option<Outcome<C>>>);
 
-/// The connection, or why there is none and when to try again.
+/// The connection, or the error and the earliest time of the next attempt.
 type Outcome<C> = Result<<C as Connect>::Connection, (NodeError, Instant)>;
 
 impl<C: Connect> Attempt<C> {
-    /// Starts to connect. Sets `has_tried` when that has succeeded or failed.
+    /// Starts connecting. Sets `has_tried` once the attempt has succeeded or failed.
     pub(super) fn start(client: &C, connect_timeout: Duration, has_tried: &Arc<AtomicBool>) -> Self {
         let (sender, receiver) = watch::channel(None);
         let connecting = client.connect(connect_timeout);
@@ -49,34 +50,35 @@ impl<C: Connect> Attempt<C> {
         Self(receiver)
     }
 
-    /// The connection, or why there is none. `None` if the runtime ended while it connected.
+    /// Returns the connection, or why there is none. Returns `None` if the runtime ended while connecting.
     pub(super) async fn connection(&mut self, connect_timeout: Duration) -> Option<Result<C::Connection, NodeError>> {
         let connected = self.0.borrow().clone();
         let connected = match connected {
             Some(connected) => connected,
-            // Rare: in a box, so that all other commands are smaller.
+            // Rare, and boxed so that all other commands stay small.
             None => match Box::pin(timeout(connect_timeout + GRACE, self.0.wait_for(Option::is_some))).await {
                 Ok(connected) => connected.ok()?.clone()?,
-                // The runtime that connects may stand still, and then nothing there ends it in time.
+                // If the runtime that connects has stalled, nothing there ends the attempt in time.
                 Err(_) => return Some(Err(NodeError::no_connection(connect_timeout))),
             },
         };
         Some(connected.map_err(|(error, _)| error))
     }
 
-    /// Waits until it has connected; for ever if it fails.
+    /// Waits until the attempt has connected; never returns if it fails.
     pub(super) async fn connected(&mut self) {
         if self.0.wait_for(|outcome| matches!(outcome, Some(Ok(_)))).await.is_err() {
             pending().await
         }
     }
 
-    /// Whether it has neither connected nor failed yet. After the connect timeout, its runtime stands still.
+    /// Returns whether the attempt is still pending. After the connect timeout, that means that its runtime has
+    /// stalled.
     pub(super) fn is_unsettled(&self) -> bool {
         self.0.borrow().is_none()
     }
 
-    /// Whether a new command has to make a connection.
+    /// Returns whether a new command has to start a new attempt.
     pub(super) fn is_gone(&self) -> bool {
         let is_closed = self.0.has_changed().is_err();
         match &*self.0.borrow() {

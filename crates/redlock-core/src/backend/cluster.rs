@@ -22,53 +22,55 @@ use crate::{
     node::{NodeError, NodeErrorKind, Redirect},
 };
 
-/// How often a call is redirected at most. A slot that moves redirects it once, or twice if the map is old.
+/// Maximum number of redirects of one call. A slot that moves redirects it once, or twice if the map is outdated.
 const REDIRECTS: usize = 4;
 
-/// How long the map of slots is used before the members are queried again.
+/// Minimum time between two queries of the members about their slots.
 const ASKED_AGAIN: Duration = Duration::from_millis(250);
 
-/// How many members are queried at the same time. The first answer counts, so a hung member delays nothing.
+/// Maximum number of members queried at the same time. The first good answer counts, so a hung member delays nothing.
 const AT_ONCE: usize = 8;
 
-/// How long after the first answer of a cluster those of its other members in the URL are compared with it.
+/// How long after the first answer of a cluster the answers of the other members in the URL are still compared with it.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// The connections to the members of one Redis Cluster. Each is made when it is first needed.
+/// Connections to the members of one Redis Cluster. Each one is made when it is first needed.
 ///
-/// A call goes to the member that has the hash slot of its keys, and follows `MOVED` and `ASK`. A member that cannot be
-/// reached is no reason to leave the others: only calls for its slots fail, until a replica has taken its place.
+/// A call goes to the member that owns the hash slot of its keys, and follows `MOVED` and `ASK`. If a member cannot be
+/// reached, only calls for its slots fail, until a replica has taken its place; the connections to the other members
+/// stay.
 pub struct Cluster<C: Connect> {
     seeds: Vec<Member>,
     client: Box<ClientAt<C>>,
     by_name: bool,
     idle_limit: Option<Duration>,
-    /// Locked only to look or to change, never across an `await`.
+    /// Locked only to read or change the state, never across an `await`.
     known: Mutex<Known<C>>,
-    /// Held during a query of the members about the slots.
+    /// Held while the members are queried about the slots.
     asking: tokio::sync::Mutex<()>,
 }
 
 struct Known<C: Connect> {
     members: HashMap<Member, Arc<Linked<C>>>,
     slots: Option<SlotMap>,
-    /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and know of no failover.
+    /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and unaware of a failover.
     down: Option<Member>,
-    /// Whether the slots may have moved since.
+    /// Whether the slots may have moved since the map was read.
     is_doubtful: bool,
     /// When the members were last queried.
     asked: Option<Instant>,
 }
 
-/// A member, and what is sent to it.
+/// The connection to a member, and the requests to it that are in flight.
 struct Linked<C: Connect> {
     connection: Connection<C>,
     in_flight: InFlight,
 }
 
 impl<C: Connect> Cluster<C> {
-    /// A cluster with these members at least, as host and port. `client` makes the client of a member. With `by_name`,
-    /// members that announce a host name are reached by it: over TLS, the certificate is checked against it.
+    /// Creates a cluster from at least some of its members, each given as host and port. `client` creates the client of
+    /// one member. With `by_name`, members that announce a host name are reached by it: over TLS, the certificate is
+    /// checked against it.
     pub fn new(
         seeds: impl IntoIterator<Item = (String, u16)>,
         by_name: bool,
@@ -91,17 +93,17 @@ impl<C: Connect> Cluster<C> {
         Self { idle_limit, ..self }
     }
 
-    /// Whether no member has been queried yet.
+    /// Returns whether no member has been queried yet.
     pub fn is_new(&self) -> bool {
         self.known().asked.is_none()
     }
 
-    /// Runs a script, or the plain command that a [`Call`] without a script is, on the member that has its keys. Ends
-    /// within both timeouts together.
+    /// Runs a script, or the plain command of a [`Call`] without a script, on the member that owns its keys. Ends
+    /// within the sum of both timeouts.
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     pub async fn call(
         &self,
         call: &Call<'_>,
@@ -109,7 +111,7 @@ impl<C: Connect> Cluster<C> {
         response_timeout: Duration,
     ) -> Result<Answered, NodeError> {
         let bound = connect_timeout.saturating_add(response_timeout);
-        // In a box: calls of plain nodes are smaller for it.
+        // Boxed so that calls to plain nodes stay small.
         let called = timeout(bound, Box::pin(self.call_member(call, connect_timeout, response_timeout))).await;
         called.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
     }
@@ -170,11 +172,11 @@ impl<C: Connect> Cluster<C> {
         Err(last.unwrap_or_else(circle).after(sent_before))
     }
 
-    /// Sends a plain command to the primary of hash slot 0, as [`RedisClient::command`](super::RedisClient::command).
+    /// Sends a plain command to the primary of hash slot 0, like [`RedisClient::command`](super::RedisClient::command).
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     pub async fn command(
         &self,
         words: &[&str],
@@ -190,11 +192,11 @@ impl<C: Connect> Cluster<C> {
         timeout(bound, Box::pin(commanded)).await.unwrap_or_else(|_| Err(NodeError::no_answer(bound)))
     }
 
-    /// Sends a plain command to one member, as [`RedisClient::command_at`](super::RedisClient::command_at).
+    /// Sends a plain command to one member, like [`RedisClient::command_at`](super::RedisClient::command_at).
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     pub async fn command_at(
         &self,
         host: &str,
@@ -204,14 +206,14 @@ impl<C: Connect> Cluster<C> {
         response_timeout: Duration,
     ) -> Result<Vec<String>, NodeError> {
         let member = match host {
-            // A cluster of one member, which does not know its own address.
+            // A cluster with a single member, which does not know its own address.
             "" => self.owner(0, connect_timeout, response_timeout).await?,
             host => self.known().by_name(Member::new(host, port)),
         };
         self.linked(&member).connection.command(words, connect_timeout, response_timeout).await
     }
 
-    /// The member that has the slot, as far as is known. Asks the members if that is in doubt.
+    /// Returns the member that owns the slot, as far as known. Queries the members if that is in doubt.
     async fn owner(
         &self,
         slot: u16,
@@ -225,7 +227,7 @@ impl<C: Connect> Cluster<C> {
             return Ok(owner.clone());
         }
         let asking = match &known {
-            // Another call asks already.
+            // Another call is already querying the members.
             Some(owner) => match self.asking.try_lock() {
                 Ok(asking) => asking,
                 Err(_) => return Ok(owner.clone()),
@@ -249,8 +251,8 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    /// Learns from the first member that answers which one has which slots. The first time, other members of the URL may
-    /// answer for [`TOGETHER`] longer: those of another cluster are a mistake in the URL.
+    /// Reads which member owns which slots from the first good answer. The first time, the other members of the URL may
+    /// answer for [`TOGETHER`] longer: if one belongs to another cluster, the URL is wrong.
     async fn ask_members(&self, connect_timeout: Duration, response_timeout: Duration) -> Result<(), NodeError> {
         let members = self.known().members(&self.seeds);
         let is_first = self.known().slots.is_none();
@@ -303,7 +305,7 @@ impl<C: Connect> Cluster<C> {
         known.down = None;
     }
 
-    /// An error of a member that may have been replaced by another one.
+    /// Notes an error of a member that may have been replaced by another one.
     fn note(&self, member: &Member, error: &NodeError) {
         use NodeErrorKind::{Loading, Other, ReadOnly, Timeout, Unreachable};
         let mut known = self.known();
@@ -313,7 +315,7 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    /// The member to which another one redirects, by the name by which it is known.
+    /// Returns the member that a redirect names, by the name under which it is known.
     fn target(&self, redirect: &Redirect, from: &Member) -> Member {
         let host = if redirect.host.is_empty() { &from.host } else { &redirect.host };
         self.known().by_name(Member::new(host, redirect.port))
@@ -348,7 +350,7 @@ impl<C: Connect> Known<C> {
         self.slots.as_ref()?.owner(slot).cloned()
     }
 
-    /// Whether to query the members for the owner of the slot.
+    /// Returns whether to query the members for the owner of the slot.
     fn is_due(&self, slot: u16) -> bool {
         match (&self.slots, self.asked) {
             (None, _) | (_, None) => true,
@@ -358,13 +360,13 @@ impl<C: Connect> Known<C> {
         }
     }
 
-    /// The member, by its name if it has announced one.
+    /// Returns the member, by its host name if it has announced one.
     fn by_name(&self, member: Member) -> Member {
         self.slots.as_ref().and_then(|slots| slots.named(&member)).cloned().unwrap_or(member)
     }
 
-    /// All members that are known, each once. Those of the map and those of the URL in turn: one kind may be gone, and only
-    /// some are queried at the same time.
+    /// Returns all known members, each once, alternating between those of the map and those of the URL: all members of
+    /// one kind may be gone, and only some are queried at the same time.
     fn members(&self, seeds: &[Member]) -> Vec<Member> {
         let owners = self.slots.as_ref().map(SlotMap::owners).unwrap_or_default();
         let mut members = Vec::with_capacity(owners.len() + seeds.len());

@@ -1,43 +1,43 @@
-//! What a Redis client does for a connection.
+//! The trait that a Redis client implements to connect and to use its connections.
 
 use std::time::Duration;
 
 use super::{Call, Reply};
 use crate::node::{NodeError, NodeErrorKind};
 
-/// How a Redis client connects, and what it does with a connection.
+/// Defines how a Redis client connects, and how it uses a connection.
 pub trait Connect: Send + Sync + 'static {
-    /// A connection that many commands can share. Dropped, with all its clones, it is closed.
+    /// A connection that many commands can share. It is closed when its last clone is dropped.
     type Connection: Clone + Send + Sync + 'static;
 
-    /// Connects within `connect_timeout`, so far that the first command can be sent.
+    /// Connects within `connect_timeout`, up to the point where the first command can be sent.
     ///
     /// # Errors
     ///
-    /// The real one: refused, wrong password and so on.
+    /// The actual cause, for example a refused connection or a wrong password.
     fn connect(
         &self,
         connect_timeout: Duration,
     ) -> impl Future<Output = Result<Self::Connection, NodeError>> + Send + 'static;
 
-    /// Runs a script, by its hash, and by its text on a node that does not have it yet. Or the plain command that a
-    /// [`Call`] without a script is.
+    /// Runs a script by its hash, or by its source if the node does not have it yet. Runs the plain command of a
+    /// [`Call`] without a script.
     ///
     /// # Errors
     ///
-    /// Told apart by what they mean for the connection.
+    /// A [`Failure`] that says what the error means for the connection.
     fn run(
         connection: Self::Connection,
         call: &Call<'_>,
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 
-    /// Runs a script as [`run`](Self::run), on a member of a Redis Cluster that is taking over the hash slot of its keys:
-    /// `ASKING` is sent right in front of each command, with nothing in between. Default: not supported.
+    /// Runs a script like [`run`](Self::run), on a member of a Redis Cluster that is taking over the hash slot of its
+    /// keys: sends `ASKING` right before each command, with nothing in between. Default: not supported.
     ///
     /// # Errors
     ///
-    /// Told apart by what they mean for the connection.
+    /// A [`Failure`] that says what the error means for the connection.
     fn run_asking(
         connection: Self::Connection,
         call: &Call<'_>,
@@ -47,11 +47,11 @@ pub trait Connect: Send + Sync + 'static {
         async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
     }
 
-    /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command). Default: not supported.
+    /// Sends a plain command, like [`RedisClient::command`](super::RedisClient::command). Default: not supported.
     ///
     /// # Errors
     ///
-    /// Told apart by what they mean for the connection.
+    /// A [`Failure`] that says what the error means for the connection.
     fn command(
         connection: Self::Connection,
         words: &[&str],
@@ -61,12 +61,12 @@ pub trait Connect: Send + Sync + 'static {
         async { Err(Failure::Answered(NodeErrorKind::Unsupported.into())) }
     }
 
-    /// How long after a connect that failed no other is tried. Default: 10 ms.
+    /// Returns how long to wait after a failed connect before the next one. Default: 10 ms.
     fn pause(&self) -> Duration {
         Duration::from_millis(10)
     }
 
-    /// Whether the connection is known to be broken. Default: it shows when it is used.
+    /// Returns whether the connection is known to be broken. Default: `false`; its next use then shows it.
     fn is_broken(connection: &Self::Connection) -> bool {
         let _ = connection;
         false
@@ -76,10 +76,10 @@ pub trait Connect: Send + Sync + 'static {
 /// Makes the client of the server at a host and port.
 pub(super) type ClientAt<C> = dyn Fn(&str, u16) -> C + Send + Sync;
 
-/// Why a script or a command has no reply.
+/// Why a script or a command got no reply.
 #[derive(Debug)]
 pub enum Failure {
-    /// The connection cannot be used any more; it may have been carried out.
+    /// The connection can no longer be used. The command may have been carried out.
     Broken(NodeError),
     /// There was no answer in time.
     Silent(NodeError),
@@ -88,7 +88,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The error, whatever it means for the connection.
+    /// Returns the error, whatever it means for the connection.
     pub(super) fn error(self) -> NodeError {
         match self {
             Self::Broken(error) | Self::Silent(error) | Self::Answered(error) => error,

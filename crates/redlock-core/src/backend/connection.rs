@@ -1,4 +1,4 @@
-//! One connection to one node: made when it is first needed, shared, and made again when it broke or fell silent.
+//! One connection to one node: made when it is first needed, shared, and replaced when it breaks or stops answering.
 
 use std::{
     fmt,
@@ -19,57 +19,57 @@ use tokio::{
 use super::{Answered, Call, Connect, Failure, NodeUrl, attempt::Attempt};
 use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 
-/// For how long a connection may leave every command without an answer before it is given up.
+/// How long a connection may leave every command unanswered before it is given up.
 ///
-/// A hung node never fails by itself: its unanswered commands would pile up in memory, and the node would have to work
-/// through them all once it is back.
+/// A hung node never fails by itself: unanswered commands would pile up in memory, and the node would have to work
+/// through all of them once it is back.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How old a connection is at least that is given up because the server is not the right one any more: a name may lead
-/// to another server by now, but one that does not is not asked all the time.
+/// Minimum age of a connection that is replaced because the server may no longer be the right one. The host name may
+/// lead to another server by now; if it does not, reconnecting all the time would not help.
 const RESOLVED_AGAIN: Duration = Duration::from_secs(1);
 
-/// How much older it is at most, so that not all processes connect at the same time.
+/// Maximum time added to the minimum age, so that not all processes connect at the same time.
 const JITTER: Duration = Duration::from_millis(250);
 
-/// For how long a server may load its data before it counts as the wrong one. After a restart it is the right one.
+/// How long a server may load its data before it counts as the wrong one. After a restart it is the right one.
 const LOADS: Duration = Duration::from_secs(3);
 
-/// Why a connection was of no use.
+/// Why a connection yielded no answer.
 enum Unanswered {
     /// There is nothing more to try.
     Failed(NodeError),
-    /// The connection is gone, and the command was `sent` over it or not.
+    /// The connection is gone; `sent` is whether the command was sent over it.
     Gone { error: NodeError, sent: bool },
 }
 
-/// A node's connection.
+/// The connection to a node.
 pub struct Connection<C: Connect> {
     client: C,
-    /// After how long without an answer the connection is idle.
+    /// Time without an answer after which the connection counts as idle.
     idle_limit: Option<Duration>,
-    /// Locked only to look or to swap, never across an `await`.
+    /// Locked only to read or swap the value, never across an `await`.
     current: Mutex<Option<Current<C>>>,
-    /// Whether the first connection was made, or has failed.
+    /// Whether the first connect has succeeded or failed.
     has_tried: Arc<AtomicBool>,
     /// Whether any command has ever succeeded.
     has_succeeded: AtomicBool,
-    /// Changed when a connection is given up because the server may be the wrong one.
+    /// Changes when a connection is given up because the server may be the wrong one.
     left: watch::Sender<()>,
 }
 
 struct Current<C: Connect> {
     attempt: Attempt<C>,
-    /// When the last command was sent that was answered, or when the connection was begun.
+    /// When the last answered command was sent, or when the connection was started.
     answered: Instant,
-    /// A second connection, from when the first was idle for too long until that answers again.
+    /// A second connection, from when the first was idle for too long until the first answers again.
     successor: Option<Attempt<C>>,
-    /// When the first command was sent of those that timed out since the last answer.
+    /// When the first of the commands was sent that have timed out since the last answer.
     silent_since: Option<Instant>,
-    /// Since when the server has answered only that it loads its data.
+    /// Since when the server has answered only that it is loading its data.
     loading_since: Option<Instant>,
     made: Instant,
-    /// How old the connection becomes at least, even if the server may be the wrong one.
+    /// Minimum age before the connection is replaced, even if the server may be the wrong one.
     stays: Duration,
 }
 
@@ -89,7 +89,7 @@ impl<C: Connect> Current<C> {
 }
 
 impl<C: Connect> Connection<C> {
-    /// Connects when it is first used.
+    /// Creates a connection that connects when it is first used.
     pub fn new(client: C) -> Self {
         Self {
             client,
@@ -102,39 +102,40 @@ impl<C: Connect> Connection<C> {
     }
 
     /// Sets the idle limit. Once nothing has been answered for this long, the next command is also sent over a second
-    /// connection, if that is there before the answer. `None`: never. Default: [`NodeUrl::DEFAULT_IDLE_LIMIT`].
+    /// connection, unless the first one answers before that is made. `None` turns it off. Default:
+    /// [`NodeUrl::DEFAULT_IDLE_LIMIT`].
     #[must_use]
     pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
         Self { idle_limit, ..self }
     }
 
-    /// The client that connects.
+    /// Returns the client that connects.
     pub fn client(&self) -> &C {
         &self.client
     }
 
-    /// Whether the first connection has been neither made nor refused yet.
+    /// Returns whether the first connect has neither succeeded nor failed yet.
     pub fn is_new(&self) -> bool {
         !self.has_tried.load(Ordering::Relaxed)
     }
 
-    /// Runs a script, or the plain command that a [`Call`] without a script is.
+    /// Runs a script, or the plain command of a [`Call`] without a script.
     ///
-    /// A connection that turns out to be broken is made again at once, and the same sent again: the node may have
-    /// been restarted long ago. That is safe, as each is idempotent in its effect for its token. For some time after a
-    /// connect that failed, by [`Connect::pause`], no other is tried: its error is the answer. Under load, every lock would
-    /// otherwise try a node that is down.
+    /// If the connection turns out to be broken, connects again at once and sends the same command again: the node may
+    /// have been restarted long ago. That is safe because each command is idempotent in its effect for its token. After
+    /// a failed connect, no other is tried for [`Connect::pause`], and commands return its error. Otherwise, under
+    /// load, every lock would try a node that is down.
     ///
-    /// Over a connection that has been idle for the [idle limit](Self::with_idle_limit), a command is sent again as soon as a second
-    /// connection is there: a path that has forgotten the first one says nothing.
+    /// If the connection has been idle for the [idle limit](Self::with_idle_limit), sends the command again as soon as
+    /// a second connection is made: a network path that has forgotten the first one does not report it.
     ///
-    /// If the server says that it is a replica, has been loading for some seconds, or requires a password although
-    /// earlier commands have succeeded, the name may lead to another server by now. The connection is then replaced, at
-    /// most once a second.
+    /// If the server answers that it is a replica, has been loading for some seconds, or requires a password although
+    /// earlier commands have succeeded, the host name may lead to another server by now. The connection is then
+    /// replaced, at most once a second.
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     pub async fn call(
         &self,
         call: &Call<'_>,
@@ -146,7 +147,8 @@ impl<C: Connect> Connection<C> {
         Ok(Answered { reply, sent_again })
     }
 
-    /// As [`call`](Self::call), on a member of a Redis Cluster that is taking over the hash slot of the keys.
+    /// Runs a script like [`call`](Self::call), on a member of a Redis Cluster that is taking over the hash slot of the
+    /// keys.
     pub(super) async fn call_asking(
         &self,
         call: &Call<'_>,
@@ -158,12 +160,12 @@ impl<C: Connect> Connection<C> {
         Ok(Answered { reply, sent_again })
     }
 
-    /// Sends a plain command, as [`RedisClient::command`](super::RedisClient::command); on a connection that turns out
-    /// to be broken, once again on a new one.
+    /// Sends a plain command, like [`RedisClient::command`](super::RedisClient::command). If the connection turns out
+    /// to be broken, sends it once more over a new one.
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     pub async fn command(
         &self,
         words: &[&str],
@@ -175,21 +177,21 @@ impl<C: Connect> Connection<C> {
     }
 
     /// Listens over the connection that `opening` makes, until the server may be the wrong one: waiters then listen to
-    /// the server to which the name leads.
+    /// the server that the host name leads to.
     ///
     /// # Errors
     ///
-    /// Those of `opening`.
+    /// The errors of `opening`.
     pub async fn listen<W: WakeUps + 'static>(
         &self,
         opening: impl Future<Output = Result<W, NodeError>>,
     ) -> Result<Box<dyn WakeUps>, NodeError> {
-        // Before it connects: the server may be left meanwhile.
+        // Before `opening` connects: the server may be given up meanwhile.
         let left = self.left.subscribe();
         Ok(Box::new(UntilLeft { wake_ups: opening.await?, left }))
     }
 
-    /// What was answered, and whether it was sent again. All of it ends within both timeouts together.
+    /// Returns the answer, and whether the command was sent twice. Ends within the sum of both timeouts.
     async fn carry_out<A, F>(
         &self,
         connect_timeout: Duration,
@@ -207,7 +209,7 @@ impl<C: Connect> Connection<C> {
         };
         let bound = connect_timeout.saturating_add(response_timeout);
         let left = bound.saturating_sub(started.elapsed());
-        // Rare: in a box, so that all other commands are smaller.
+        // Rare, and boxed so that all other commands stay small.
         match timeout(left, Box::pin(self.carry_out_once(Instant::now(), connect_timeout, &run))).await {
             Ok(Ok(answer)) => Ok((answer, sent_before)),
             Ok(Err(Unanswered::Failed(error) | Unanswered::Gone { error, .. })) if sent_before => {
@@ -233,7 +235,7 @@ impl<C: Connect> Connection<C> {
                 let sent = Instant::now();
                 let reply = match successor {
                     None => run(connection).await,
-                    // Rare: in a box, so that all other commands are smaller.
+                    // Rare, and boxed so that all other commands stay small.
                     Some(successor) => Box::pin(before(run(connection), successor)).await,
                 };
                 match reply {
@@ -265,8 +267,8 @@ impl<C: Connect> Connection<C> {
         Err(Unanswered::Gone { error, sent })
     }
 
-    /// The connection in use, or a new one. If nothing has been answered over it for the idle limit, also a successor,
-    /// which all commands share until the connection in use answers.
+    /// Returns the connection in use, or a new one. If nothing has been answered over it for the idle limit, also
+    /// returns a successor, which all commands share until the connection in use answers.
     fn attempt(&self, now: Instant, connect_timeout: Duration) -> (Attempt<C>, Option<Attempt<C>>) {
         let start = || Attempt::start(&self.client, connect_timeout, &self.has_tried);
         let mut current = self.current();
@@ -316,8 +318,8 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Gives up a broken connection, unless another command has already replaced it. Its successor takes its place, if
-    /// it has one.
+    /// Gives up a broken connection, unless another command has already replaced it. If it has a successor, that takes
+    /// its place.
     fn give_up(&self, attempt: &Attempt<C>) {
         let mut current = self.current();
         if let Some(broken) = current.take_if(|current| current.attempt.is(attempt)) {
@@ -330,7 +332,7 @@ impl<C: Connect> Connection<C> {
     }
 }
 
-/// Wake-ups of a server, until that may be the wrong one.
+/// Wake-ups from a server, until it may be the wrong one.
 struct UntilLeft<W> {
     wake_ups: W,
     left: watch::Receiver<()>,
@@ -341,15 +343,15 @@ impl<W: WakeUps> WakeUps for UntilLeft<W> {
     async fn next(&mut self) -> Option<Vec<u8>> {
         select! {
             biased;
-            // Its node may be gone, and is not the wrong one then.
+            // An error means only that the node is gone, not that its server is the wrong one.
             Ok(()) = self.left.changed() => None,
             message = self.wake_ups.next() => message,
         }
     }
 }
 
-/// The answer, unless the successor of the connection is there first: the path may have forgotten a connection that was
-/// idle for long, and says nothing.
+/// Returns the answer, unless the successor of the connection is made first: the network path may have forgotten a
+/// connection that was idle for long, without reporting it.
 async fn before<C: Connect, A>(
     answer: impl Future<Output = Result<A, Failure>>,
     mut successor: Attempt<C>,
@@ -365,7 +367,7 @@ async fn before<C: Connect, A>(
 }
 
 fn jitter() -> Duration {
-    // Without randomness there is none.
+    // Without randomness there is no jitter.
     let random = getrandom::u32().unwrap_or_default();
     JITTER.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

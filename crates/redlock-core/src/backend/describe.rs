@@ -1,4 +1,4 @@
-//! What a node reports about itself, and whether it runs scripts.
+//! Collects what a node reports about itself, and whether it runs scripts.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl<C: RedisClient> Node<C> {
-    /// All that the node tells, in as few steps as there are: a script, which connects; what every server has; and what
-    /// only members of a cluster have.
+    /// Returns everything that the node reports, in as few steps as possible: first a script, which connects; then what
+    /// every server has; then what only members of a cluster have.
     pub(super) async fn facts(&self, request: &DescribeRequest) -> Result<NodeFacts, NodeError> {
         let mut facts = NodeFacts { no_script: self.try_script(&request.probe).await?, ..NodeFacts::default() };
 
@@ -55,7 +55,7 @@ impl<C: RedisClient> Node<C> {
         Ok(facts)
     }
 
-    /// Runs the script that looks at a key. Why it did not run, if the node answered.
+    /// Runs the script that looks at a key. Returns why it did not run, if the node answered.
     async fn try_script(&self, probe: &Resource) -> Result<Option<ScriptFailure>, NodeError> {
         let request = InspectRequest::new(probe.clone());
         let error = match self.call(&Call::inspect(&request)).await {
@@ -68,7 +68,7 @@ impl<C: RedisClient> Node<C> {
         let mut failure = ScriptFailure::new(probe.as_str(), chain.clone());
         failure.advice = match error.kind() {
             NodeErrorKind::Unsupported => None,
-            // redis-rs has a name of its own for it.
+            // redis-rs has its own name for this error.
             NodeErrorKind::Other if chain.to_uppercase().contains("CLUSTERDOWN") => {
                 Some("look at the cluster: a member is down, or hash slots have no owner")
             }
@@ -79,7 +79,7 @@ impl<C: RedisClient> Node<C> {
     }
 }
 
-/// The answer, or nothing if it is an error of this command alone, which is then noted.
+/// Returns the answer, or `None` if only this command failed; its name is then added to `untold`.
 fn told(
     command: &'static str,
     answered: Result<Vec<String>, NodeError>,
@@ -95,14 +95,14 @@ fn told(
     }
 }
 
-/// Whether the user may not touch that key. (Whoever may not run the command is told so of each key.)
+/// Returns whether the user may not access that key. A user that may not run the command gets another error.
 pub(super) fn forbids_key(error: &NodeError) -> bool {
     let chain = error.chain();
-    // Redis says `one of the keys`, or `a key`.
+    // Redis writes `one of the keys`, or `a key`.
     error.kind() == NodeErrorKind::Permission && chain.contains("access") && chain.contains("key")
 }
 
-/// An error that the node answered to one command; all others are errors of the whole node.
+/// Returns an error that concerns only this command. Fails with any other error: it concerns the whole node.
 fn answer(error: NodeError) -> Result<NodeError, NodeError> {
     match error.kind() {
         NodeErrorKind::Timeout

@@ -1,10 +1,10 @@
-//! What servers answer of themselves (`INFO`, `TIME`, `CONFIG GET`, `CLUSTER NODES`), read as [`NodeFacts`].
+//! Parses what servers report about themselves (`INFO`, `TIME`, `CONFIG GET`, `CLUSTER NODES`) into [`NodeFacts`].
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::algorithm::{ClusterFacts, NodeFacts, NodeRole, ServerVersion};
 
-/// Notes what `INFO` says.
+/// Parses the answer to `INFO`.
 pub(super) fn read_info(facts: &mut NodeFacts, info: &str) {
     let info = Info::new(info);
     facts.run_id = info.text("run_id").filter(|id| id.chars().any(|digit| digit != '0'));
@@ -19,12 +19,12 @@ pub(super) fn read_info(facts: &mut NodeFacts, info: &str) {
     facts.cluster = info.flag("cluster_enabled").filter(|enabled| *enabled).map(|_| ClusterFacts::default());
 }
 
-/// Whether the last snapshot that the server tried to write failed, as `INFO` says.
+/// Returns whether the server failed to write its last snapshot, according to `INFO`.
 pub(super) fn snapshot_failed(info: &str) -> bool {
     Info::new(info).value("rdb_last_bgsave_status") == Some("err")
 }
 
-/// What `CONFIG GET` says of one parameter: answered as its name and its value.
+/// Parses the answer to `CONFIG GET` for one parameter: its name and its value.
 pub(super) fn read_parameter(words: &[String]) -> Option<&str> {
     match words {
         [_, value] => Some(value),
@@ -32,7 +32,7 @@ pub(super) fn read_parameter(words: &[String]) -> Option<&str> {
     }
 }
 
-/// What `TIME` says: seconds since the start of 1970, and microseconds of the next one.
+/// Parses the answer to `TIME`: seconds since the start of 1970, and microseconds within the current second.
 pub(super) fn read_time(words: &[String]) -> Option<Duration> {
     match words {
         [seconds, micros] => {
@@ -43,8 +43,8 @@ pub(super) fn read_time(words: &[String]) -> Option<Duration> {
     }
 }
 
-/// What `CLUSTER NODES` says: a line for each member with its id, its address, its flags and, from the ninth word on, its
-/// hash slots. Who is only being greeted has no id yet.
+/// Parses the answer to `CLUSTER NODES`: a line for each member with its ID, its address, its flags and, from the ninth
+/// word on, its hash slots. A member in handshake has no ID yet.
 pub(super) fn read_cluster(text: &str) -> ClusterFacts {
     let members = || {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| match words.get(2) {
@@ -52,13 +52,13 @@ pub(super) fn read_cluster(text: &str) -> ClusterFacts {
             None => false,
         })
     };
-    // In brackets stands a slot that moves.
+    // An entry in brackets is a slot that is being moved.
     let owns = |words: &Vec<&str>| words.iter().skip(8).any(|slot| !slot.starts_with('['));
     let ids = members().filter_map(|words| words.first().map(|id| printable(id)));
     ClusterFacts::new(ids, members().filter(owns).count())
 }
 
-/// The lines `name:value` of `INFO`.
+/// The `name:value` lines of `INFO`.
 struct Info<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> Info<'a> {
@@ -83,7 +83,7 @@ impl<'a> Info<'a> {
     }
 
     fn version(&self) -> Option<ServerVersion> {
-        // Valkey also names the Redis that it answers as.
+        // Valkey also reports the Redis version that it is compatible with.
         if let Some((major, minor, patch)) = self.value("valkey_version").and_then(numbers) {
             return Some(ServerVersion::Valkey(major, minor, patch));
         }
@@ -110,14 +110,14 @@ impl<'a> Info<'a> {
     }
 }
 
-/// `7.2.4` or `7.2`, whatever follows.
+/// Parses `7.2.4` or `7.2`, and ignores what follows.
 fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or_default()))
 }
 
-/// What a server says is printed: no line breaks, no escape sequences.
+/// Makes a text of a server safe to print: no line breaks, no escape sequences.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -139,7 +139,7 @@ mod tests {
         # Cluster\r\ncluster_enabled:0\r\n";
 
     #[test]
-    fn a_primary_tells_what_it_is() {
+    fn the_facts_of_a_primary_are_read() {
         let facts = read(PRIMARY);
         assert_eq!(facts.run_id.as_deref(), Some("0f3c"));
         assert_eq!(facts.version, Some(ServerVersion::Redis(7, 0, 15)));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn valkey_is_told_from_redis() {
+    fn valkey_is_distinguished_from_redis() {
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";
         assert_eq!(read(valkey).version, Some(ServerVersion::Valkey(8, 1, 0)));
         for (text, version) in [
@@ -184,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_not_known() {
+    fn facts_that_are_not_reported_are_unknown() {
         assert_eq!(read(""), NodeFacts::default());
         assert_eq!(read("run_id:\r\nmaxmemory:much\r\naof_enabled:\r\nno colon"), NodeFacts::default());
-        // A service that hides it shows the same one for all.
+        // A service that hides the run ID shows the same one for all servers.
         assert_eq!(read("run_id:0000000000\r\n").run_id, None);
     }
 
     #[test]
-    fn a_server_that_cannot_write_says_so() {
+    fn a_server_that_cannot_write_is_recognized() {
         assert!(read("aof_enabled:1\r\naof_last_write_status:err\r\n").writes_stopped.is_some());
         assert_eq!(read("aof_enabled:0\r\naof_last_write_status:err\r\n").writes_stopped, None);
         assert!(snapshot_failed("a:b\r\nrdb_last_bgsave_status:err\r\n"));

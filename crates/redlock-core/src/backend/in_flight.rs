@@ -1,4 +1,4 @@
-//! The requests to one member of a Redis Cluster that have no answer yet.
+//! Counts and bounds the unanswered requests to one member of a Redis Cluster.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,26 +9,27 @@ use tokio::time::Instant;
 
 use crate::node::{NodeError, NodeErrorKind};
 
-/// How many requests may wait for a member that answers nothing. Without a bound, the requests to a hung member would
-/// grow until memory ends. The fleet has such a bound only for a whole node.
+/// How many requests may wait for a member that does not answer. Without a bound, the requests to a hung member would
+/// grow until memory runs out. The fleet has such a bound only for a whole node.
 const MOST: usize = 64;
 
-/// After how much time without any answer a member answers nothing.
+/// Time without any answer after which a member counts as silent.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// How many requests to a member are unanswered, and since when it is silent.
+/// The number of unanswered requests to a member, and since when it has been silent.
 pub(super) struct InFlight(Mutex<State>);
 
 struct State {
     count: usize,
-    /// When the member last answered. With nothing in flight, it has nothing to answer.
+    /// When the member last answered. Without a request in flight, it has nothing to answer, so the next request resets
+    /// this.
     heard: Instant,
-    /// Whether the member has left a request without an answer while it was silent. Until it answers, one request at a
-    /// time finds out whether it does: another burst would only wait.
+    /// Whether the member has left a request unanswered while it was silent. Until it answers again, only one request
+    /// at a time is sent to it: another burst would only wait.
     is_silent: bool,
 }
 
-/// A request, until it is dropped.
+/// A request that is in flight until it is dropped.
 pub(super) struct Request<'a>(&'a InFlight);
 
 impl InFlight {
@@ -40,7 +41,7 @@ impl InFlight {
     ///
     /// # Errors
     ///
-    /// If too many wait for a member that answers nothing.
+    /// If too many requests wait for a member that does not answer.
     pub(super) fn enter(&self) -> Result<Request<'_>, NodeError> {
         let mut state = self.state();
         if state.count == 0 {
@@ -61,7 +62,7 @@ impl InFlight {
 }
 
 impl Request<'_> {
-    /// Ends the request, with its answer if the member has given one.
+    /// Ends the request, and notes whether the member has answered it.
     pub(super) fn end<A>(self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
         let is_silence =
             |error: &NodeError| matches!(error.kind(), NodeErrorKind::Timeout | NodeErrorKind::Unreachable);
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn many_requests_may_wait_for_a_member_unless_it_answers_none() {
+    async fn many_requests_may_wait_for_a_member_unless_it_is_silent() {
         let in_flight = InFlight::new();
         let mut waiting: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
         tokio::time::advance(SILENT - Duration::from_millis(1)).await;
@@ -95,7 +96,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         let error = in_flight.enter().err().unwrap();
         assert!(format!("{error:?}").contains("65 earlier requests"), "{error:?}");
-        // No connection is no answer.
+        // A timeout is no answer.
         waiting.pop().unwrap().end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
         assert!(in_flight.enter().is_err());
         waiting.pop().unwrap().end(Ok(())).unwrap();

@@ -1,4 +1,4 @@
-//! The locks that a node holds.
+//! Lists the locks that a node holds.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::{
     node::{ListAnswer, ListRequest, NodeError, NodeErrorKind},
 };
 
-/// How many keys the server goes over in one step: some milliseconds, in which it serves nobody else.
+/// How many keys the server scans in one step: that takes some milliseconds, in which it serves no other client.
 const STEP: &str = "10000";
 
-/// How many keys are looked at together.
+/// How many keys are read at the same time.
 const AT_ONCE: usize = 256;
 
 impl<C: RedisClient> Node<C> {
-    /// Goes over all keys, and looks at those that may be locks. Of a Redis Cluster, on each primary in turn.
+    /// Scans all keys, and reads those that may be locks. In a Redis Cluster, scans each primary in turn.
     pub(super) async fn locks(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
         let mut listing = Listing { request, started: Instant::now(), locks: BTreeSet::new(), has_moved: false };
         let mut is_complete = true;
@@ -40,7 +40,7 @@ impl<C: RedisClient> Node<C> {
         Ok(ListAnswer::new(listing.locks.into_iter().collect(), is_complete && !listing.has_moved))
     }
 
-    /// Whether all keys of the server were looked at.
+    /// Scans one server. Returns whether all of its keys were read.
     async fn scan(&self, member: Option<&Member>, listing: &mut Listing<'_>) -> Result<bool, NodeError> {
         let pattern = format!("{}*", literal(&listing.request.prefix));
         let mut cursor = "0".to_owned();
@@ -73,7 +73,8 @@ impl<C: RedisClient> Node<C> {
         }
     }
 
-    /// The key, if a lock is there. Of a value no more is read than a token can be long, and one byte to tell that it is longer.
+    /// Returns the key if it holds a lock. Reads at most one byte more than the longest token: enough to detect a
+    /// longer value.
     async fn lock_at(&self, member: Option<&Member>, key: String) -> Result<Look, NodeError> {
         if Resource::new(&key).is_err() {
             return Ok(Look::Other);
@@ -81,7 +82,7 @@ impl<C: RedisClient> Node<C> {
         match self.ask_member(member, &["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
             Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
             Ok(_) => Ok(Look::Other),
-            // Set anew since, as something else.
+            // Overwritten since the scan with something that is no lock.
             Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
             Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
@@ -94,7 +95,7 @@ struct Listing<'a> {
     request: &'a ListRequest,
     started: Instant,
     locks: BTreeSet<String>,
-    /// Whether a key went to another member of the cluster meanwhile, which may have been looked at already.
+    /// Whether a key has moved meanwhile to another member of the cluster, which may already have been scanned.
     has_moved: bool,
 }
 
@@ -111,7 +112,7 @@ enum Look {
     Moved,
 }
 
-/// A pattern for this text and no other.
+/// Returns a pattern that matches this text and no other.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for char in text.chars() {
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_no_pattern() {
+    fn a_prefix_is_matched_literally() {
         assert_eq!(literal("lock:"), "lock:");
         assert_eq!(literal(r"{a}*?[b-c]^\"), r"{a}\*\?\[b\-c\]\^\\");
     }

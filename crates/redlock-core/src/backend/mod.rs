@@ -1,10 +1,10 @@
-//! What the clients for Redis share: scripts, requests, connections and URLs. For authors of backends.
+//! The code that all clients for Redis share: scripts, requests, connections and URLs. For authors of backends.
 //!
 //! A backend contains only what its client does differently: how it connects, how it runs a script, and what its errors
 //! mean. Users depend on a backend.
 //!
-//! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that: so all of them have the same names
-//! and signatures. For connections of its own it implements [`Connect`] and holds a [`Connection`], or a
+//! A backend implements [`RedisClient`], and its `RedisNode` is a [`Node`] of that client, so all backends have the
+//! same names and signatures. For connections of its own, it implements [`Connect`] and holds a [`Connection`], or a
 //! [`Cluster`] of them.
 
 pub mod script;

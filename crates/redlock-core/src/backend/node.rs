@@ -1,4 +1,4 @@
-//! A node over any Redis client.
+//! A node on top of any Redis client.
 
 use std::{
     fmt,
@@ -25,39 +25,42 @@ use crate::{
     },
 };
 
-/// A Redis client that nodes are made of.
+/// A Redis client that a node uses.
 pub trait RedisClient: Send + Sync + Sized + 'static {
-    /// A client for this URL. Only parses: connects when it is first used, and needs no runtime.
+    /// Creates a client for this URL. Only parses the URL: the client connects when it is first used, and this needs no
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// If the client does not take the URL.
+    /// If the client does not accept the URL.
     fn open(url: &NodeUrl) -> Result<Self, NodeUrlError>;
 
-    /// Where the client connects to, without user and password; something unique if it does not tell.
+    /// Returns where the client connects to, without user and password, or something unique if the client does not
+    /// report it.
     fn name(&self) -> &str;
 
-    /// The passwords that the client logs in with. No error of the node shows them, whatever the server sends. Default:
-    /// none are known.
+    /// Returns the passwords that the client logs in with. No error of the node shows them, whatever the server sends.
+    /// Default: none.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether the client has never been connected yet, so that the first answer takes longer. Default: it has.
+    /// Returns whether the client has never been connected yet, so that the first answer takes longer. Default:
+    /// `false`.
     fn is_new(&self) -> bool {
         false
     }
 
-    /// Whether the client talks to a Redis Cluster. Default: it does not.
+    /// Returns whether the client talks to a Redis Cluster. Default: `false`.
     fn is_cluster(&self) -> bool {
         false
     }
 
-    /// Runs a script, or the plain command that a [`Call`] without a script is. Ends within both timeouts together.
+    /// Runs a script, or the plain command of a [`Call`] without a script. Ends within the sum of both timeouts.
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     fn call(
         &self,
         call: &Call<'_>,
@@ -65,14 +68,14 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         response_timeout: Duration,
     ) -> impl Future<Output = Result<Answered, NodeError>> + Send;
 
-    /// Sends a plain command, the first of `words`, with the others as its arguments. Answers all strings and numbers of
-    /// the reply, in order: those of arrays and maps too. Of a Redis Cluster, the primary of hash slot 0 is asked.
-    /// Ends within both timeouts together. Default: not supported; then nothing is known of the node but whether it runs
-    /// scripts.
+    /// Sends a plain command: the first of `words`, with the others as its arguments. Returns all strings and numbers
+    /// of the reply in order, including those in arrays and maps. In a Redis Cluster, the primary of hash slot 0 is
+    /// queried. Ends within the sum of both timeouts. Default: not supported; then nothing is known about the node
+    /// except whether it runs scripts.
     ///
     /// # Errors
     ///
-    /// If there is no connection, no answer, or an error for an answer.
+    /// If there is no connection, no answer in time, or the answer is an error.
     fn command(
         &self,
         words: &[&str],
@@ -83,12 +86,12 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         async { Err(NodeErrorKind::Unsupported.into()) }
     }
 
-    /// Sends a plain command as [`command`](Self::command), to the member of a Redis Cluster at this host and port.
+    /// Sends a plain command like [`command`](Self::command), to the member of a Redis Cluster at this host and port.
     /// Default: not supported; then the locks of a cluster are not listed.
     ///
     /// # Errors
     ///
-    /// If there is no such member, no connection, no answer, or an error for an answer.
+    /// If there is no such member, no connection, no answer in time, or the answer is an error.
     fn command_at(
         &self,
         host: &str,
@@ -101,11 +104,12 @@ pub trait RedisClient: Send + Sync + Sized + 'static {
         async { Err(NodeErrorKind::Unsupported.into()) }
     }
 
-    /// Listens on a channel, over a connection of its own. Answers once it does. Default: not supported; then waiters poll.
+    /// Subscribes to a channel over a separate connection. Returns once it is subscribed. Default: not supported; then
+    /// waiters poll.
     ///
     /// # Errors
     ///
-    /// If there is no connection, or the user may not listen.
+    /// If there is no connection, or the user is not permitted to listen.
     fn listen(
         &self,
         channel: &str,
@@ -122,18 +126,18 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// When the node last refused the waiters beside a key: the user may not access them, or the server is one member
+    /// When the node last refused the wait queue beside a key: the user may not access it, or the server is one member
     /// of a cluster. Waiters then poll.
     waiters_refused: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<C: RedisClient> Node<C> {
-    /// The node at a URL, as [`NodeUrl`] lists them. Only parses: the first operation connects, so a node that is down
-    /// at start costs nothing and is used once it is back.
+    /// Creates the node at a URL; [`NodeUrl`] lists the URLs. Only parses the URL: the first operation connects, so a
+    /// node that is down at startup costs nothing and is used once it is back.
     ///
     /// # Errors
     ///
-    /// If the URL cannot be used, or asks for TLS and the feature `tls` of the backend is off.
+    /// If the URL cannot be used, or requires TLS while the feature `tls` of the backend is off.
     pub fn open<U>(url: U) -> Result<Self, NodeUrlError>
     where
         U: TryInto<NodeUrl>,
@@ -142,7 +146,7 @@ impl<C: RedisClient> Node<C> {
         Self::at(&url.try_into()?)
     }
 
-    /// The nodes of one fleet.
+    /// Creates the nodes of one fleet.
     ///
     /// # Errors
     ///
@@ -155,8 +159,8 @@ impl<C: RedisClient> Node<C> {
         NodeUrl::parse_all(urls)?.iter().map(Self::at).collect()
     }
 
-    /// The nodes of the fleet in the environment variable `REDLOCK_NODES`, which the command line uses too: a list of
-    /// URLs at commas or white space, as [`NodeUrl::from_env`] reads it.
+    /// Creates the nodes of the fleet in the environment variable `REDLOCK_NODES`, which the command line uses too: a
+    /// list of URLs separated by commas or white space, as [`NodeUrl::from_env`] reads it.
     ///
     /// # Errors
     ///
@@ -165,9 +169,10 @@ impl<C: RedisClient> Node<C> {
         Ok(Self::open_all(NodeUrl::from_env()?)?)
     }
 
-    /// The node that a client talks to, for all that a URL cannot say. The backend's `RedisClient` lists what is taken.
+    /// Creates the node that a client talks to, for everything that a URL cannot express. The backend's `RedisClient`
+    /// lists the accepted clients.
     ///
-    /// It is named after the client's address where the client tells it, else by a number.
+    /// The node is named after the client's address if the client reports it, and otherwise by a number.
     #[must_use]
     pub fn new(client: impl Into<C>) -> Self {
         let client = client.into();
@@ -186,13 +191,14 @@ impl<C: RedisClient> Node<C> {
         Self { name: name.into().into(), ..self }
     }
 
-    /// Bounds connecting, where the node makes its own connections. Default: 1 s, or what the URL says.
+    /// Sets the maximum time to connect, for a node that makes its own connections. Default: 1 s, or the value in the
+    /// URL.
     #[must_use]
     pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
     }
 
-    /// Bounds one answer. Default: 1 s, or what the URL says.
+    /// Sets the maximum time to wait for an answer. Default: 1 s, or the value in the URL.
     #[must_use]
     pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
         Self { response_timeout, ..self }
@@ -221,29 +227,30 @@ impl<C: RedisClient> Node<C> {
         })
     }
 
-    /// The error, without the client's passwords and these tokens.
+    /// Returns the error without the client's passwords and these tokens.
     fn clean(&self, error: NodeError, tokens: &[&str]) -> NodeError {
         let passwords = self.client.secrets();
         let secrets: Vec<_> = passwords.iter().map(String::as_str).chain(tokens.iter().copied()).collect();
         error.without(&secrets)
     }
 
-    /// Runs a script that may touch waiters; without them where they cannot be had: they are hints, and a lock is had and
-    /// given back all the same. Changes the call in place: a copy would make every request larger.
+    /// Runs a script that may use the wait queue, or runs it without the queue if the node refuses that: wake-ups are
+    /// hints, and the lock is acquired and released anyway. Changes the call in place: a copy would make every request
+    /// larger.
     async fn call_waiting(&self, call: &mut Call<'_>) -> Result<Answered, NodeError> {
         let has_waiters = call.has_waiters() && !self.refuses_waiters();
         if !has_waiters {
             *call = call.without_waiters();
         }
         match self.call(call).await {
-            // Redis looks at the slots of all keys, and whether the user may touch them, before it begins.
+            // Redis checks the slots of all keys, and the user's permissions for them, before it runs the script.
             Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
                 *call = call.without_waiters();
-                // Rare: in a box, so that all other calls are smaller.
+                // Rare, and boxed so that all other calls stay small.
                 let sent_again = error.is_of_second_copy();
                 let mut answered = Box::pin(self.call(call)).await.map_err(|error| error.after(sent_again))?;
                 answered.sent_again |= sent_again;
-                // Anything else may pass.
+                // Any other error may be temporary.
                 let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
                 if is_lasting {
                     *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -256,7 +263,7 @@ impl<C: RedisClient> Node<C> {
         }
     }
 
-    /// Whether the node has refused waiters within the last minute. Permissions may have changed since.
+    /// Returns whether the node has refused the wait queue within the last minute. Permissions may have changed since.
     fn refuses_waiters(&self) -> bool {
         const ASKED_AGAIN: Duration = Duration::from_secs(60);
         let refused = *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,7 +275,7 @@ impl<C: RedisClient> Node<C> {
         answered.map_err(|error| self.clean(error, &[]))
     }
 
-    /// Of a member of a Redis Cluster, if one is given.
+    /// Sends a plain command to a member of a Redis Cluster, if one is given.
     pub(super) async fn ask_member(&self, member: Option<&Member>, words: &[&str]) -> Result<Vec<String>, NodeError> {
         let Some(Member { host, port }) = member else { return self.ask(words).await };
         let answered = self.client.command_at(host, *port, words, self.connect_timeout, self.response_timeout).await;
@@ -295,8 +302,8 @@ impl<C: RedisClient> LockNode for Node<C> {
         let Answered { reply, sent_again } = self.call(&set).await?;
         let timed = match reply {
             Reply::Done => AcquireAnswer::granted().into(),
-            // The script tells who has it: this token too, if the command was sent twice.
-            // In a box: all other acquires are smaller for it.
+            // The script reports the holder: this very token, if the command was sent twice. Boxed so that all other
+            // acquires stay small.
             Reply::Nothing => {
                 Box::pin(self.acquire_by_script(request)).await.map_err(|error| error.after(sent_again))?
             }

@@ -1,4 +1,4 @@
-//! Looks up the addresses of hosts, on threads that nobody waits for.
+//! Looks up the addresses of hosts, on threads that nothing waits for.
 
 use std::{
     collections::HashMap,
@@ -15,9 +15,9 @@ type Outcome = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 
 /// Looks up the addresses of a host, in the order in which the system returns them.
 ///
-/// A lookup blocks its thread for as long as a DNS server does not answer, often for ten seconds and more. On a thread
-/// of the runtime, the runtime would wait for it when it is dropped. So each lookup has a thread of its own, which ends
-/// with the process. There is at most one for each host: callers of the same host share it.
+/// A lookup blocks its thread for as long as a DNS server does not answer, often for ten seconds or more. A runtime
+/// waits for its own threads when it is dropped, so each lookup has a separate thread, which ends with the process.
+/// There is at most one lookup per host: callers of the same host share it.
 ///
 /// # Errors
 ///
@@ -27,12 +27,12 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     LOOKUPS.resolve(host, port, look_up).await
 }
 
-/// By the system. An address of a single link has a scope, which is part of a `SocketAddr` only.
+/// Looks up a host through the system. A link-local address has a scope, which only a `SocketAddr` includes.
 fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
     Ok((host, 0).to_socket_addrs()?.collect())
 }
 
-/// The lookups that are under way, by host.
+/// The lookups in progress, by host.
 #[derive(Default)]
 struct Lookups(Mutex<HashMap<String, watch::Receiver<Option<Outcome>>>>);
 
@@ -58,14 +58,14 @@ impl Lookups {
         }
     }
 
-    /// The lookup of this host that is under way, or a new one.
+    /// Returns the lookup of this host that is in progress, or starts one.
     fn join(
         &'static self,
         host: &str,
         look_up: fn(&str) -> io::Result<Vec<SocketAddr>>,
     ) -> io::Result<watch::Receiver<Option<Outcome>>> {
         let mut running = self.running();
-        // One whose thread has ended is over.
+        // If its thread has ended, so has the lookup.
         if let Some(lookup) = running.get(host).filter(|lookup| lookup.has_changed().is_ok()) {
             return Ok(lookup.clone());
         }
@@ -115,7 +115,7 @@ mod tests {
         while lookups.running().is_empty() {
             thread::yield_now();
         }
-        // It would wait for a thread of its own.
+        // A runtime waits for its own threads when it is dropped.
         let (sender, dropped) = std::sync::mpsc::channel();
         thread::spawn(move || {
             drop(runtime);

@@ -10,20 +10,21 @@ use crate::node::{NodeError, NodeErrorKind};
 
 /// Connects to the primary of a service, as the sentinels name it.
 ///
-/// Queries all sentinels at the same time, and takes the server that more than half of them name, so a minority of them
-/// that is down or hung delays nothing. What fewer name counts only if all others have failed, within half of the connect
-/// timeout. A server that says that it is a replica is not taken: the sentinels may be about to notice a failover.
+/// Queries all sentinels at the same time, and uses the server that more than half of them name, so a minority that is
+/// down or hung delays nothing. A server that fewer of them name counts only if all others have failed within half of
+/// the connect timeout. A server that reports that it is a replica is not used: the sentinels may be about to notice a
+/// failover.
 pub struct BehindSentinels<C> {
     sentinels: Arc<[Sentinel<C>]>,
     service: Arc<str>,
     server: Arc<ClientAt<C>>,
 }
 
-/// How long after a connect that failed all sentinels are queried again, and up to twice that: while a primary is away, all
-/// processes would otherwise query them for each lock.
+/// How long after a failed connect the sentinels are queried again; jitter at most doubles it. While a primary is away,
+/// all processes would otherwise query them for each lock.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How much later than its parts the whole ends: the error of a part says more.
+/// How much later than its parts the whole operation times out: the error of a part says more.
 const LATER: Duration = Duration::from_millis(20);
 
 struct Sentinel<C> {
@@ -31,19 +32,19 @@ struct Sentinel<C> {
     client: C,
 }
 
-/// A server, as `host:port` and by its parts.
+/// A server, as host and port.
 type Server = (String, u16);
 
 impl<C: Connect> BehindSentinels<C> {
-    /// A service behind these sentinels, given as host and port. `sentinel` makes the client of a sentinel, `server` that
-    /// of a server.
+    /// Creates a service behind these sentinels, each given as host and port. `sentinel` creates the client of a
+    /// sentinel, `server` the client of a server.
     pub fn new(
         sentinels: impl IntoIterator<Item = (String, u16)>,
         service: &str,
         sentinel: impl Fn(&str, u16) -> C,
         server: impl Fn(&str, u16) -> C + Send + Sync + 'static,
     ) -> Self {
-        // One that is named twice must not count twice.
+        // A sentinel that is named twice must not count twice.
         let mut named = HashSet::new();
         let sentinels = sentinels.into_iter().filter(|(host, port)| named.insert((host.to_ascii_lowercase(), *port)));
         let sentinel = |(host, port): (String, u16)| {
@@ -53,7 +54,7 @@ impl<C: Connect> BehindSentinels<C> {
         Self { sentinels: sentinels.map(sentinel).collect(), service: service.into(), server: Arc::new(server) }
     }
 
-    /// A client of the server that is the primary now.
+    /// Returns a client of the server that is the primary now.
     ///
     /// # Errors
     ///
@@ -88,7 +89,7 @@ impl<C: Connect> BehindSentinels<C> {
             let left = deadline.saturating_duration_since(Instant::now());
             // In whole milliseconds, because an error may show it.
             let left = Duration::from_millis(left.as_millis().try_into().unwrap_or(u64::MAX));
-            // In a box, so that the future of the caller stays small.
+            // Boxed so that the caller's future stays small.
             let connecting = Box::pin(as_primary::<C>(server(&host, port).connect(left), left));
             let connected = timeout_at(deadline + LATER, connecting).await;
             let connected = connected.unwrap_or_else(|_| Err(NodeError::no_connection(left)));
@@ -100,7 +101,7 @@ impl<C: Connect> BehindSentinels<C> {
     }
 }
 
-/// What the sentinels of a URL have answered so far.
+/// The answers of the sentinels in a URL so far.
 struct Votes {
     sentinels: usize,
     named: Vec<(Server, usize)>,
@@ -126,10 +127,11 @@ impl Votes {
         self.failure.get_or_insert(error);
     }
 
-    /// The server that more than half of the sentinels name, or that one names while all others have failed.
+    /// Returns the server that more than half of the sentinels name, or the only one that is named if all other
+    /// sentinels have failed.
     ///
-    /// A sentinel that is cut off from the others goes on naming the old primary, and that server goes on accepting
-    /// writes. If one such sentinel sufficed, two clients could use two primaries of one node at the same time.
+    /// A sentinel that is cut off from the others still names the old primary, and that server still accepts writes. If
+    /// one such sentinel sufficed, two clients could use two primaries of one node at the same time.
     fn elected(&self) -> Option<Server> {
         let most = self.named.iter().find(|(_, votes)| *votes > self.sentinels / 2);
         let only = match self.named.as_slice() {
@@ -150,7 +152,7 @@ impl Votes {
     }
 }
 
-/// The address of the primary, as this sentinel knows it.
+/// Queries the sentinel for the address of the primary.
 async fn named_by<C: Connect>(sentinel: &Sentinel<C>, service: &str, bound: Duration) -> Result<Server, NodeError> {
     let deadline = Instant::now() + bound;
     let asking = async {
@@ -171,7 +173,7 @@ async fn named_by<C: Connect>(sentinel: &Sentinel<C>, service: &str, bound: Dura
     }
 }
 
-/// The connection, unless the server says that it is a replica.
+/// Returns the connection, unless the server reports that it is a replica.
 async fn as_primary<C: Connect>(
     connecting: impl Future<Output = Result<C::Connection, NodeError>>,
     bound: Duration,
@@ -181,13 +183,13 @@ async fn as_primary<C: Connect>(
         Ok(role) if role.first().is_some_and(|role| role == "slave") => {
             Err(NodeError::new(NodeErrorKind::ReadOnly, "READONLY it is a replica"))
         }
-        // The user may lack the permission.
+        // The user may lack the permission for `ROLE`.
         Ok(_) | Err(Failure::Answered(_)) => Ok(connection),
         Err(failure) => Err(failure.error()),
     }
 }
 
-/// The error, with the server that it is about.
+/// Returns the error, with the server that it concerns.
 fn about(what: &str, name: &str, error: &NodeError) -> NodeError {
     let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     NodeError::new(error.kind(), format!("{what} {name}: {cause}")).never_sent()
@@ -217,7 +219,7 @@ impl<C: Connect> Connect for BehindSentinels<C> {
     }
 
     fn pause(&self) -> Duration {
-        // Without randomness there is none.
+        // Without randomness there is no jitter.
         let random = getrandom::u32().unwrap_or_default();
         PAUSE + PAUSE.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }

@@ -1,21 +1,21 @@
-//! What the members of a Redis Cluster have answered about its hash slots, and which answer counts.
+//! Compares what the members of a Redis Cluster answer about its hash slots, and selects the answer that counts.
 
 use super::slot_map::{Member, SlotMap};
 use crate::node::{NodeError, NodeErrorKind};
 
-/// The answers so far: of each kind the first one, with the member that gave it.
+/// The answers so far: the first of each kind, with the member that sent it.
 #[derive(Default)]
 pub(super) struct SlotAnswers {
     good: Option<(Member, SlotMap)>,
-    /// Of a member that does not see most of the others, and may know of no failover.
+    /// From a member that does not see most of the others, and may be unaware of a failover.
     cut_off: Option<(Member, SlotMap)>,
-    /// Of a member that knows none of the members that were known before.
+    /// From a member that knows none of the members that were known before.
     stranger: Option<(Member, SlotMap)>,
     failure: Option<NodeError>,
 }
 
 impl SlotAnswers {
-    /// Whether an answer is there than which no other is better.
+    /// Returns whether there is an answer that no other can improve on.
     pub(super) fn are_enough(&self) -> bool {
         self.good.is_some()
     }
@@ -24,11 +24,12 @@ impl SlotAnswers {
         self.failure.get_or_insert(error);
     }
 
-    /// Counts the answer of a member. `known` is the map so far. `is_down`: the member has answered `CLUSTERDOWN`.
+    /// Counts the answer of a member. `known` is the map so far. `is_down` means that the member has answered
+    /// `CLUSTERDOWN`.
     ///
     /// # Errors
     ///
-    /// If it belongs to another cluster than a member that has answered before: the URL names members of both.
+    /// If the member belongs to another cluster than one that has already answered: the URL names members of both.
     pub(super) fn count(
         &mut self,
         member: Member,
@@ -38,7 +39,7 @@ impl SlotAnswers {
     ) -> Result<(), NodeError> {
         let Member { host, port } = &member;
         if slots.owners().is_empty() {
-            // It has left the cluster, or the cluster has no slots yet.
+            // The member has left the cluster, or the cluster has no slots yet.
             let text = format!("CLUSTERDOWN {host}:{port} knows no member with hash slots");
             self.failed(NodeError::new(NodeErrorKind::Other, text));
             return Ok(());
@@ -60,7 +61,7 @@ impl SlotAnswers {
         Ok(())
     }
 
-    /// The answer that counts, or why there is none.
+    /// Returns the answer that counts, or why there is none.
     pub(super) fn best(self) -> Result<SlotMap, NodeError> {
         if let Some((_, slots)) = self.good.or(self.cut_off) {
             return Ok(slots);
@@ -87,13 +88,13 @@ mod tests {
         Member::new("h", port)
     }
 
-    /// The number of owners in the answer that counts.
+    /// Returns the number of owners in the answer that counts.
     fn best(answers: SlotAnswers) -> usize {
         answers.best().unwrap().owners().len()
     }
 
     #[test]
-    fn the_map_of_a_member_that_sees_the_others_counts_before_all_other_answers() {
+    fn the_map_of_a_member_that_sees_the_others_takes_precedence_over_all_other_answers() {
         let (known, mut answers) = (map(&["a", "b"], "master"), SlotAnswers::default());
         answers.count(member(1), map(&["x"], "master"), Some(&known), false).unwrap();
         answers.count(member(2), map(&["a", "b"], "master,fail"), Some(&known), false).unwrap();

@@ -1,14 +1,14 @@
-//! Which member of a Redis Cluster has which hash slots.
+//! Maps each hash slot of a Redis Cluster to the member that owns it.
 
 use std::collections::{HashMap, HashSet};
 
 /// How many hash slots a Redis Cluster has.
 const SLOTS: usize = 16384;
 
-/// No member has the slot.
+/// Marks a slot without an owner.
 const NOBODY: u16 = u16::MAX;
 
-/// Where a member of a Redis Cluster listens.
+/// The address of a member of a Redis Cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Member {
     pub(super) host: String,
@@ -26,18 +26,18 @@ pub(super) struct SlotMap {
     owners: Vec<Member>,
     /// For each slot, the index of its owner.
     slots: Box<[u16]>,
-    /// The members that are known by a name, by their address.
+    /// The members that are known by a host name, keyed by their address.
     names: HashMap<Member, Member>,
-    /// How many owners do not answer the member that was queried.
+    /// How many owners do not answer the queried member.
     failing: usize,
-    /// The IDs of all members, also those without slots.
+    /// The IDs of all members, including those without slots.
     ids: HashSet<Box<str>>,
 }
 
 impl SlotMap {
-    /// What `CLUSTER NODES` says: a line for each member with its ID, its address, its flags and, from the ninth word on,
-    /// its slots. A member that does not know its own address has that of the `asked` one. With `by_name`, members that
-    /// announce a host name are known by it, because their certificates are.
+    /// Parses the answer to `CLUSTER NODES`: a line for each member with its ID, its address, its flags and, from the
+    /// ninth word on, its slots. A member that does not know its own address gets the host of the queried member,
+    /// `asked`. With `by_name`, members that announce a host name are known by it, because their certificates are.
     pub(super) fn read(nodes: &str, asked: &str, by_name: bool) -> Self {
         let mut map = Self {
             owners: Vec::new(),
@@ -49,7 +49,7 @@ impl SlotMap {
         for line in nodes.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             let [id, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
-            // Before a member has introduced itself, its ID is a random one.
+            // Until a member has introduced itself, its ID is random.
             if !flags.contains("handshake") {
                 map.ids.insert((*id).into());
             }
@@ -71,27 +71,27 @@ impl SlotMap {
         self.owners.get(usize::from(*self.slots.get(usize::from(slot))?))
     }
 
-    /// All members that have a slot, each once.
+    /// Returns all members that have a slot, each once.
     pub(super) fn owners(&self) -> &[Member] {
         &self.owners
     }
 
-    /// The name of the member at this address, if it has announced one.
+    /// Returns the name of the member at this address, if it has announced one.
     pub(super) fn named(&self, address: &Member) -> Option<&Member> {
         self.names.get(address)
     }
 
-    /// Whether both maps can be of one cluster: they name a member that has the same ID in both.
+    /// Returns whether both maps can belong to one cluster: they name a member that has the same ID in both.
     pub(super) fn shares_member(&self, other: &Self) -> bool {
         !self.ids.is_disjoint(&other.ids)
     }
 
-    /// Whether the member that was queried sees only a minority of the owners: the others may have elected new ones.
+    /// Returns whether the queried member sees only a minority of the owners: the others may have elected new ones.
     pub(super) fn is_cut_off(&self) -> bool {
         self.failing * 2 > self.owners.len()
     }
 
-    /// The slot has another owner.
+    /// Notes that the slot has another owner.
     pub(super) fn moved(&mut self, slot: u16, owner: &Member) {
         self.give(slot.into(), slot.into(), owner);
     }
@@ -107,7 +107,7 @@ impl SlotMap {
     }
 }
 
-/// `ip:port@bus,hostname,...`; of an IPv6 address, all but the last part is the address.
+/// Parses `ip:port@bus,hostname,...`. In an IPv6 address, everything but the last part is the IP address.
 fn member(address: &str, asked: &str, by_name: bool) -> Option<Member> {
     let (address, rest) = address.split_once('@').unwrap_or((address, ""));
     let (ip, port) = address.rsplit_once(':')?;
@@ -117,7 +117,7 @@ fn member(address: &str, asked: &str, by_name: bool) -> Option<Member> {
     Some(Member { host: host.to_owned(), port })
 }
 
-/// `5` or `5-9`; what is in brackets is a slot that moves.
+/// Parses `5` or `5-9`. An entry in brackets is a slot that is being moved.
 fn range(slots: &str) -> Option<(usize, usize)> {
     let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
     Some((first.parse().ok()?, last.parse().ok()?))
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_without_an_address_is_the_one_that_was_asked() {
+    fn a_member_without_an_address_is_the_one_that_was_queried() {
         let map = SlotMap::read("aa :7000@17000 myself,master - 0 0 1 connected 0-16383\n", "db.example", false);
         assert_eq!(map.owner(16383), Some(&Member::new("db.example", 7000)));
     }

@@ -1,11 +1,11 @@
-//! Which hash slot of a Redis Cluster a key belongs to.
+//! Computes the hash slot of a key in a Redis Cluster.
 
 use crc::{CRC_16_XMODEM, Crc};
 
-/// The hash slot of a key in a Redis Cluster, from 0 to 16383. Keys in one slot can be set in one step.
+/// Returns the hash slot of a key in a Redis Cluster, from 0 to 16383. Keys in one slot can be set in one step.
 ///
-/// Of a key with a hash tag, as `{account}:from`, only what is between the first `{` and the next `}` counts, unless
-/// that is empty.
+/// In a key with a hash tag, for example `{account}:from`, only the text between the first `{` and the next `}` counts,
+/// unless that is empty.
 #[must_use]
 pub fn hash_slot(key: &str) -> u16 {
     const SLOTS: u16 = 16384;
@@ -27,19 +27,19 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_redis() {
-        // As `CLUSTER KEYSLOT` tells them.
+        // As reported by `CLUSTER KEYSLOT`.
         for (key, slot) in [("foo", 12182), ("bar", 5061), ("123456789", 12739)] {
             assert_eq!(hash_slot(key), slot, "{key}");
         }
     }
 
     #[test]
-    fn only_the_first_tag_counts_and_only_if_it_is_one() {
+    fn only_the_first_tag_counts_and_only_if_it_is_not_empty() {
         assert_eq!(hash_slot("{user1000}.following"), hash_slot("user1000"));
         assert_eq!(hash_slot("{user1000}.followers"), hash_slot("user1000"));
         assert_eq!(hash_slot("foo{bar}{zap}"), hash_slot("bar"));
         assert_eq!(hash_slot("foo{{bar}}zap"), hash_slot("{bar"));
-        // An empty tag is none, and what follows it is none either.
+        // An empty tag does not count, and neither does a later one.
         assert_eq!(hash_tag("foo{}{bar}"), None);
         assert_eq!(hash_tag("foo{bar"), None);
         assert_eq!(hash_tag("}foo{"), None);

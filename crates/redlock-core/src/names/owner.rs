@@ -1,16 +1,16 @@
-//! The label that says whom a lock belongs to, for people.
+//! The label that shows people who owns a lock.
 
 use std::{fmt, process, str, sync::Arc};
 
-/// A label that says whom a lock belongs to: 1 to 64 bytes of printable text. It stands behind the token in the key's
-/// value, so that whoever looks at the key sees who holds it:
+/// A label that shows who owns a lock: 1 to 64 bytes of printable text. It follows the token in the key's value, so
+/// that anyone who looks at the key sees the owner:
 ///
 /// ```text
 /// > GET invoice:42
 /// "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a:web-3:4711"
 /// ```
 ///
-/// It is no secret and proves nothing: any client can write any label.
+/// It is not secret and proves nothing: any client can write any label.
 ///
 /// ```
 /// use redlock_core::{Owner, Redlock};
@@ -29,18 +29,18 @@ impl Owner {
     /// The longest label, in bytes.
     pub const MAX_LEN: usize = 64;
 
-    /// The number of hex digits of a token, which stand before the label in a key's value.
+    /// The number of hex digits of a token, which precede the label in a key's value.
     pub(crate) const TOKEN_DIGITS: usize = 40;
 
     /// The byte between a token's digits and the label.
     pub(crate) const SEPARATOR: u8 = b':';
 
-    /// Takes a label.
+    /// Creates an owner from a label.
     ///
     /// # Errors
     ///
-    /// If it is empty, longer than [`Owner::MAX_LEN`], or holds what cannot be printed: control characters, line ends,
-    /// spaces other than the plain one, marks that change the direction of writing.
+    /// If it is empty, longer than [`Owner::MAX_LEN`], or contains something that cannot be printed: control
+    /// characters, line ends, spaces other than the plain one, marks that change the direction of writing.
     pub fn new(label: impl AsRef<str>) -> Result<Self, OwnerError> {
         match label.as_ref() {
             "" => Err(OwnerError::Empty),
@@ -50,7 +50,7 @@ impl Owner {
         }
     }
 
-    /// This machine's name and this process' id, as `web-3:4711`. A name that is too long is cut.
+    /// Returns this machine's name and this process's ID, for example `web-3:4711`. A name that is too long is cut.
     #[must_use]
     pub fn this_process() -> Self {
         Self::process(&gethostname::gethostname().to_string_lossy(), process::id())
@@ -68,8 +68,8 @@ impl Owner {
         Self((label + &id).into())
     }
 
-    /// The owner that a key's value names, if it is a token as this library writes it with an owner. Of the values of
-    /// other libraries, and of our own without an owner, it is none.
+    /// Returns the owner in a key's value, if the value is a token that this library has written with an owner. Returns
+    /// `None` for the values of other libraries, and for our own without an owner.
     ///
     /// ```
     /// use redlock_core::Owner;
@@ -88,16 +88,16 @@ impl Owner {
         (!label.is_empty() && label.len() <= Self::MAX_LEN && is_printable(label)).then_some(label)
     }
 
-    /// The label.
+    /// Returns the label.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether text is printed as it is, and nowhere else than where it stands.
+/// Returns whether text prints unchanged, and only in its own place.
 fn is_printable(text: &str) -> bool {
-    // Those are escaped although they can be printed.
+    // These are escaped although they can be printed.
     let text = text.replace(['"', '\'', '\\'], "_");
     text.escape_debug().eq(text.chars())
 }
@@ -124,10 +124,10 @@ pub enum OwnerError {
     /// The label is longer than [`Owner::MAX_LEN`].
     #[error("the owner's label has {len} bytes, at most {} are allowed", Owner::MAX_LEN)]
     TooLong {
-        /// Its length in bytes.
+        /// The label's length in bytes.
         len: usize,
     },
-    /// The label holds something that cannot be printed.
+    /// The label contains something that cannot be printed.
     #[error("the owner's label holds what cannot be printed: leave out control characters and line ends")]
     NotPrintable,
 }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_printed_as_it_is_and_for_debugging_quoted() {
+    fn a_label_is_printed_as_it_is_and_quoted_in_debug_output() {
         let owner = Owner::new("web-3").unwrap();
         assert_eq!(format!("{owner} {owner:?}"), r#"web-3 "web-3""#);
     }
@@ -169,12 +169,12 @@ mod tests {
         assert_eq!(Owner::process("", 7).as_str(), ":7");
         let cut = Owner::process(&"x".repeat(200), u32::MAX);
         assert_eq!((cut.as_str().len(), cut.as_str().ends_with("x:4294967295")), (64, true));
-        // Never through a character.
+        // Never in the middle of a character.
         assert_eq!(Owner::process(&"\u{8ba2}".repeat(200), 7).as_str().len(), 62);
     }
 
     #[test]
-    fn an_owner_is_read_only_from_a_value_of_our_shape() {
+    fn an_owner_is_found_only_in_a_value_of_our_format() {
         let digits = "0123456789abcdef0123456789abcdef01234567";
         let of = |text: &str| Owner::of_value(text.as_bytes()).map(str::to_owned);
         assert_eq!(of(&format!("{digits}:web-3")).as_deref(), Some("web-3"));

@@ -1,31 +1,31 @@
-//! The name of what is locked, and the keys that belong to it.
+//! The name of a resource that is locked, and the keys that belong to it.
 
 use std::{borrow::Borrow, convert::Infallible, fmt, sync::Arc};
 
 use super::hash_slot::hash_tag;
 
-/// The name that is locked, which is also the Redis key, behind a [prefix](crate::RedlockBuilder::key_prefix) if there is
-/// one: 1 to 65,536 bytes of UTF-8, spaces and NUL included.
+/// The name that is locked. It is also the Redis key, after a [prefix](crate::RedlockBuilder::key_prefix) if there is
+/// one: 1 to 65,536 bytes of UTF-8, including spaces and NUL.
 ///
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource(Arc<str>);
 
 impl Resource {
-    /// The longest name, in bytes. Redis itself would take 512 MiB; a name that long is a mistake, and it would be
+    /// The longest name, in bytes. Redis itself would accept 512 MiB; a name that long is a mistake, and it would be
     /// sent to every node in every round.
     pub const MAX_LEN: usize = 64 * 1024;
 
-    /// How many names can be locked together.
+    /// Maximum number of names that can be locked together.
     pub(crate) const MAX_TOGETHER: usize = 256;
 
-    /// What is behind the name in the key of its fencing counter.
+    /// The text after the name in the key of its fencing counter.
     const FENCE: &str = ":fence";
 
-    /// What is behind the name in the key of those who wait for it.
+    /// The text after the name in the key of its wait queue.
     const WAITERS: &str = ":redlock:waiters";
 
-    /// Takes a name.
+    /// Creates a resource from a name.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Resource {
         }
     }
 
-    /// The key of this name: with a prefix.
+    /// Returns the key of this name: the name with a prefix.
     pub(crate) fn prefixed(&self, prefix: &str) -> Result<Self, ResourceError> {
         let len = prefix.len() + self.0.len();
         if len > Self::MAX_LEN {
@@ -47,9 +47,10 @@ impl Resource {
         Ok(Self([prefix, &self.0].concat().into()))
     }
 
-    /// The key of the fencing counter beside this key, in the same hash slot of a Redis Cluster, wherever there can be one.
+    /// Returns the key of the fencing counter beside this key, in the same hash slot of a Redis Cluster if that is
+    /// possible.
     pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
-        // Two keys that differ in the braces alone share a counter, which is no harm: it only ever counts up.
+        // Two keys that differ only in the braces share a counter, which does no harm: it only ever counts up.
         let counter = match hash_tag(&self.0) {
             Some(_) => [&self.0, Self::FENCE].concat(),
             None => ["{", &self.0, "}", Self::FENCE].concat(),
@@ -60,20 +61,21 @@ impl Resource {
         Ok(Self(counter.into()))
     }
 
-    /// The key of those who wait for this key, if there is room for it. Not in the same hash slot: nobody waits so on a
-    /// Redis Cluster. It begins as the key does, so that a user who may touch the one may touch the other.
+    /// Returns the key of the wait queue of this key, if there is room for it. It is not in the same hash slot: there
+    /// is no wait queue on a Redis Cluster. It begins like the key, so that a user who may access the key may access
+    /// the queue.
     pub(crate) fn waiters(&self) -> Option<Self> {
         let has_room = self.0.len() + Self::WAITERS.len() <= Self::MAX_LEN;
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Whether the library may use this key itself, for the waiters or the fencing counter of another name. A lock with
-    /// that name would block the other one.
+    /// Returns whether the library may use this key itself, for the wait queue or the fencing counter of another name.
+    /// A lock with that name would block the other one.
     pub(crate) fn is_reserved(&self) -> bool {
         self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE)
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,7 +100,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// A name in quotes and escaped, cut to a readable length: safe to print.
+/// A name, quoted, escaped and cut to a readable length: safe to print.
 pub(crate) struct Named<'a>(pub(crate) &'a Resource);
 
 impl fmt::Display for Named<'_> {
@@ -122,10 +124,10 @@ pub enum ResourceError {
     /// The name is longer than [`Resource::MAX_LEN`].
     #[error("the resource name has {len} bytes, at most {} are allowed", Resource::MAX_LEN)]
     TooLong {
-        /// Its length in bytes.
+        /// The name's length in bytes.
         len: usize,
     },
-    /// The name and the [key prefix](crate::RedlockBuilder::key_prefix) are longer together than [`Resource::MAX_LEN`].
+    /// The name and the [key prefix](crate::RedlockBuilder::key_prefix) together are longer than [`Resource::MAX_LEN`].
     #[error(
         "the key of the resource has {len} bytes, {prefix} of them its prefix; at most {} are allowed: shorten the name",
         Resource::MAX_LEN
@@ -133,17 +135,17 @@ pub enum ResourceError {
     KeyTooLong {
         /// The key's length in bytes.
         len: usize,
-        /// The prefix' length in bytes.
+        /// The prefix's length in bytes.
         prefix: usize,
     },
-    /// The key leaves no room for that of its fencing counter.
+    /// The key leaves no room for the key of its fencing counter.
     #[error("the key of the resource has {len} bytes, which leaves no room for its fencing counter: shorten the name")]
     CounterTooLong {
         /// The key's length in bytes.
         len: usize,
     },
-    /// The key is that of a fencing counter, of the restart guard, or of those who wait for a lock: names that end in
-    /// `:fence` or `:redlock:waiters`.
+    /// The key is reserved for a fencing counter, the restart guard, or a wait queue: names that end in `:fence` or
+    /// `:redlock:waiters`.
     #[error("the key {key:?} is used for a fencing counter, the restart guard or waiters: choose another name")]
     Reserved {
         /// The key.
@@ -171,26 +173,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_hold_anything_but_nothing() {
+    fn a_name_may_contain_anything_but_must_not_be_empty() {
         assert_eq!(Resource::new(""), Err(ResourceError::Empty));
         assert_eq!(Resource::new("a b\0c").unwrap().as_str(), "a b\0c");
     }
 
     #[test]
-    fn a_name_is_printed_as_it_is_and_for_debugging_quoted() {
+    fn a_name_is_printed_as_it_is_and_quoted_in_debug_output() {
         let resource = Resource::new("invoice\n42").unwrap();
         assert_eq!(resource.to_string(), "invoice\n42");
         assert_eq!(format!("{resource:?}"), r#""invoice\n42""#);
     }
 
     #[test]
-    fn a_map_by_resource_is_asked_by_name() {
+    fn a_map_keyed_by_resource_can_be_queried_by_name() {
         let map = std::collections::HashMap::from([(Resource::new("a").unwrap(), 1), (Resource::new("b").unwrap(), 2)]);
         assert_eq!((map.get("a"), map.get("b"), map.get("c")), (Some(&1), Some(&2), None));
     }
 
     #[test]
-    fn a_name_has_a_greatest_length() {
+    fn a_name_has_a_maximum_length() {
         assert!(Resource::new("x".repeat(65_536)).is_ok());
         let len = 65_536 + 1;
         assert_eq!(Resource::new("x".repeat(len)), Err(ResourceError::TooLong { len }));

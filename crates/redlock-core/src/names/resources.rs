@@ -1,4 +1,4 @@
-//! The names that are locked together.
+//! The set of names that are locked together.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, slice, sync::Arc};
 
@@ -7,7 +7,7 @@ use super::resource::{Named, Resource, ResourceError};
 /// The names that are locked together: at least one and at most [`Resources::MAX`], each once, in order.
 ///
 /// A name and a list of names convert to it, so that you can pass either to
-/// [`Redlock::acquire`](crate::Redlock::acquire). Cheap to clone. Printed, they are in quotes, escaped, and cut to a
+/// [`Redlock::acquire`](crate::Redlock::acquire). Cheap to clone. When printed, names are quoted, escaped, and cut to a
 /// readable length.
 ///
 /// ```
@@ -23,7 +23,7 @@ use super::resource::{Named, Resource, ResourceError};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Resources(Names);
 
-/// One name, which nearly every lock is on, costs no allocation beside its own.
+/// A single name, which is the usual case, costs no allocation besides its own.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Names {
     One(Resource),
@@ -32,10 +32,10 @@ enum Names {
 }
 
 impl Resources {
-    /// The greatest number of names. A node sets them all in one step, and serves nobody else meanwhile.
+    /// The maximum number of names. A node sets all of them in one step, and serves no other client meanwhile.
     pub const MAX: usize = Resource::MAX_TOGETHER;
 
-    /// Takes names, in any order. Duplicates count once.
+    /// Creates a set from names in any order. Duplicates count once.
     ///
     /// # Errors
     ///
@@ -60,12 +60,12 @@ impl Resources {
         Ok(Self(Names::Many(others.into_iter().collect())))
     }
 
-    /// Converts a name or several.
+    /// Converts one name or several.
     pub(crate) fn of(names: impl TryInto<Self, Error: Into<ResourceError>>) -> Result<Self, ResourceError> {
         names.try_into().map_err(Into::into)
     }
 
-    /// The keys of these names, in the same order: with a prefix.
+    /// Returns the keys of these names, in the same order: the names with a prefix.
     pub(crate) fn prefixed(&self, prefix: &str) -> Result<Self, ResourceError> {
         Ok(Self(match &self.0 {
             Names::One(resource) => Names::One(resource.prefixed(prefix)?),
@@ -75,7 +75,7 @@ impl Resources {
         }))
     }
 
-    /// The fencing counters beside these keys, in the same order.
+    /// Returns the fencing counters beside these keys, in the same order.
     pub(crate) fn counters(&self) -> Result<Self, ResourceError> {
         Ok(Self(match &self.0 {
             Names::One(key) => Names::One(key.counter()?),
@@ -83,7 +83,7 @@ impl Resources {
         }))
     }
 
-    /// All of them, in order.
+    /// Returns all names, in order.
     #[must_use]
     pub fn as_slice(&self) -> &[Resource] {
         match &self.0 {
@@ -92,19 +92,19 @@ impl Resources {
         }
     }
 
-    /// One after the other, in order.
+    /// Iterates over the names, in order.
     pub fn iter(&self) -> slice::Iter<'_, Resource> {
         self.as_slice().iter()
     }
 
-    /// How many there are.
+    /// Returns the number of names.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "they are never empty")]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// The first in the order of their names.
+    /// Returns the first name, in order.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "they are never empty")]
     pub fn first(&self) -> &Resource {
@@ -130,7 +130,7 @@ impl From<&Self> for Resources {
     }
 }
 
-/// The types that are one name.
+/// Implements the conversion from types that are one name.
 macro_rules! one_name {
     ($($name:ty),+) => {$(
         impl TryFrom<$name> for Resources {
@@ -145,7 +145,7 @@ macro_rules! one_name {
 
 one_name!(&str, &&str, String, &String, Box<str>, Arc<str>, Cow<'_, str>);
 
-/// The types that are several names.
+/// Implements the conversion from types that are several names.
 macro_rules! several_names {
     ($($names:ty $(, $len:ident)?;)+) => {$(
         impl<S: AsRef<str> $(, const $len: usize)?> TryFrom<$names> for Resources {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_is_one_however_it_is_given() {
+    fn one_name_is_the_same_however_it_is_given() {
         let one = Resources::from(Resource::new("a").unwrap());
         assert_eq!(one, Resources::new(["a", "a"]).unwrap());
         assert_eq!(names(&one), ["a"]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_names_with_a_prefix_and_bounded() {
+    fn keys_are_names_with_a_prefix_and_have_a_maximum_length() {
         let key = |names: &[&str]| Resources::new(names).unwrap().prefixed("p:");
         assert_eq!(names(&key(&["b"]).unwrap()), ["p:b"]);
         assert_eq!(names(&key(&["b", "a"]).unwrap()), ["p:a", "p:b"]);

@@ -1,12 +1,12 @@
-//! Reports keys that a Redis Cluster cannot set in one step, since they are in several hash slots.
+//! The error for keys that a Redis Cluster cannot set in one step because they are in several hash slots.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{hash_slot::hash_slot, resource::Resource, resources::Resources};
 
-/// Resources cannot be locked together: a node is a Redis Cluster, and they are in more than one of its hash slots.
+/// The resources cannot be locked together: a node is a Redis Cluster, and they are in more than one of its hash slots.
 ///
-/// Give their names a common hash tag, as `{account}:from` and `{account}:to`.
+/// Give their names a common hash tag, for example `{account}:from` and `{account}:to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotsError {
@@ -17,7 +17,7 @@ pub struct SlotsError {
 }
 
 impl SlotsError {
-    /// Fails if the keys are not all in one slot. `node` is a cluster, and sets the keys `beside` these in the same step.
+    /// Fails if the keys are not all in one slot. `node` is a cluster, and sets the keys in `beside` in the same step.
     pub(crate) fn check<'k>(
         node: &str,
         resources: &Resources,

@@ -5,12 +5,12 @@ use std::{fmt, str};
 use super::owner::Owner;
 
 /// The random value that identifies one holder in one round: 20 random bytes, written as 40 hex digits, so that
-/// `redis-cli GET` shows it whole. Behind a colon the [owner](Owner) may follow, whom a person can look up.
+/// `redis-cli GET` shows it whole. A colon and the [owner](Owner) may follow, for people to read.
 ///
-/// `Debug` shows only its beginning, and the owner: whoever knows a token can release the lock.
+/// `Debug` shows only its beginning and the owner, because anyone who knows a token can release the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// The value of the key, and zeros behind it.
+    /// The value of the key, followed by zeros.
     bytes: [u8; Self::MAX_LEN],
     len: usize,
 }
@@ -25,7 +25,7 @@ impl Token {
     /// The longest value of a key.
     pub(crate) const MAX_LEN: usize = Self::DIGITS + 1 + Owner::MAX_LEN;
 
-    /// The token that writes these bytes. Tokens must be unpredictable: outside tests, let the library make them.
+    /// Creates the token for these bytes. Tokens must be unpredictable: outside tests, let the library create them.
     #[must_use]
     pub fn from_bytes(random: [u8; 20]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -38,7 +38,7 @@ impl Token {
         Self { bytes, len: Self::DIGITS }
     }
 
-    /// The same digits, with this owner behind them.
+    /// Returns the same digits, followed by this owner.
     #[must_use]
     pub fn with_owner(mut self, owner: &Owner) -> Self {
         let label = owner.as_str().as_bytes();
@@ -50,26 +50,26 @@ impl Token {
         Self { len: Self::DIGITS + 1 + label.len(), ..self }
     }
 
-    /// Whether a key with this value is a lock that this library has taken, with an owner or without.
+    /// Returns whether a key with this value is a lock that this library has acquired, with or without an owner.
     #[must_use]
     pub fn is_one(value: &[u8]) -> bool {
         let are_digits = |value: &[u8]| value.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         (value.len() == Self::DIGITS && are_digits(value)) || Owner::of_value(value).is_some()
     }
 
-    /// The owner's label, if there is one.
+    /// Returns the owner's label, if there is one.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.as_str().get(Self::DIGITS + 1..)
     }
 
-    /// The value of the key: the 40 hex digits, and the owner if there is one.
+    /// Returns the value of the key: the 40 hex digits, and the owner if there is one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The value of the key, as bytes.
+    /// Returns the value of the key, as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_a_token_or_is_none() {
+    fn only_a_value_of_our_format_is_a_token() {
         let token = Token::from_bytes([0xab; 20]);
         let owned = token.with_owner(&Owner::new("web-3").unwrap());
         assert!(Token::is_one(token.as_bytes()) && Token::is_one(owned.as_bytes()));
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn debug_does_not_give_the_lock_away() {
+    fn debug_output_does_not_reveal_the_token() {
         assert_eq!(format!("{:?}", Token::from_bytes([0xab; 20])), "Token(abababab...)");
     }
 
     #[test]
-    fn an_owner_stands_behind_the_digits() {
+    fn the_owner_follows_the_digits() {
         let plain = Token::from_bytes([0xab; 20]);
         assert_eq!(plain.owner(), None);
         let longest = "x".repeat(64);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn another_owner_leaves_nothing_of_the_first() {
+    fn another_owner_replaces_the_first_one_completely() {
         let token = Token::from_bytes([0xab; 20]);
         let (long, short) = (Owner::new("a long one").unwrap(), Owner::new("b").unwrap());
         assert_eq!(token.with_owner(&long).with_owner(&short), token.with_owner(&short));

@@ -1,18 +1,18 @@
-//! The clock, which simulations replace.
+//! The library's clock, which simulations can replace.
 
 use std::{fmt, time::Duration};
 
 /// A clock that never goes back. Wall clocks are never read: they jump.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time since a fixed moment of this clock's choice.
+    /// Returns the time since a fixed moment that the clock chooses.
     fn now(&self) -> Duration;
 }
 
-/// The machine's monotonic clock; the default.
+/// The machine's monotonic clock, which is the default.
 ///
-/// On Linux and Android it is `CLOCK_BOOTTIME`, which goes on while the machine is suspended: a laptop or a virtual
-/// machine that wakes up does not believe in a lock that expired meanwhile. Elsewhere it is [`std::time::Instant`],
-/// which on some platforms stands still during suspension.
+/// On Linux and Android it is `CLOCK_BOOTTIME`, which keeps running while the machine is suspended: after a laptop or a
+/// virtual machine resumes, it does not rely on a lock that has expired meanwhile. Elsewhere it is
+/// [`std::time::Instant`], which on some platforms stops during suspension.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -33,8 +33,9 @@ impl Clock for SystemClock {
 
 /// Tokio's clock, which tests can pause and advance.
 ///
-/// A `Redlock` over the nodes of `redlock-mock` uses it by itself. Set it for a [`LockNode`](crate::LockNode) of your
-/// own that is tested in virtual time, or return it from [`LockNode::clock`](crate::LockNode::clock).
+/// A `Redlock` over the nodes of `redlock-mock` uses it automatically. Set it for your own
+/// [`LockNode`](crate::LockNode) that is tested in virtual time, or return it from
+/// [`LockNode::clock`](crate::LockNode::clock).
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {
     start: tokio::time::Instant,
@@ -48,8 +49,8 @@ impl Default for TokioClock {
 
 impl Clock for TokioClock {
     fn now(&self) -> Duration {
-        // Each paused runtime has a time of its own. In another one it may be earlier than `start`, and this clock must
-        // not stand still there.
+        // Each paused runtime has its own time. In another runtime it may be earlier than `start`, and this clock must
+        // run there too.
         const AT_START: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let now = tokio::time::Instant::now();
         let before = self.start.saturating_duration_since(now);
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_clock_goes_on_and_never_back() {
+    fn the_system_clock_advances_and_never_goes_back() {
         let readings: Vec<_> = (0..1000).map(|_| SystemClock.now()).collect();
         assert!(readings.is_sorted());
         assert!(readings.first() < readings.last());
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn tokios_clock_goes_on_in_a_runtime_whose_time_is_earlier() {
+    fn tokios_clock_advances_in_a_runtime_whose_time_is_earlier() {
         let paused = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let (earlier, later) = (paused(), paused());
         let hour = Duration::from_secs(3600);

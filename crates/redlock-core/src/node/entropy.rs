@@ -1,16 +1,16 @@
-//! The source of randomness, which simulations replace.
+//! The library's source of randomness, which simulations can replace.
 
 use std::fmt;
 
 /// A source of random bytes, for tokens and for the jitter of retries.
 ///
-/// Outside simulations leave the default, [`OsEntropy`]: a token that can be guessed can be released by others.
+/// Keep the default, [`OsEntropy`], outside simulations: anyone who can guess a token can release its lock.
 pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     /// Fills `bytes` with random bytes.
     ///
     /// # Errors
     ///
-    /// If there is no randomness to be had. No lock is taken then.
+    /// If no random bytes are available. No lock is acquired then.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 }
 
@@ -24,7 +24,7 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// The operating system gave no random bytes.
+/// The operating system provided no random bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no random bytes from the operating system: {0}")]
 pub struct EntropyError(pub String);

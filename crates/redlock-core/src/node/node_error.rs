@@ -1,4 +1,4 @@
-//! Why a node did not answer, and what can be done about it.
+//! The error type of nodes: why a node did not answer, and what can be done about it.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -14,25 +14,26 @@ pub struct NodeError {
     kind: NodeErrorKind,
     sent: Sent,
     wrong_server: Option<WrongServer>,
-    /// In a box: all other errors are smaller for it.
+    /// Boxed so that all other errors stay small.
     redirect: Option<Box<Redirect>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// Why the server may be the wrong one: the name of the node may lead to another one by now.
+/// Why the server may be the wrong one: the node's host name may lead to another server by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WrongServer {
     /// It is a replica.
     Replica,
-    /// It loads its data set, as a replica does that starts to follow another server. So does a server after a restart.
+    /// It is loading its data set, like a replica that starts to follow another server, but also like a server after a
+    /// restart.
     Loading,
     /// It requires a password.
     Password,
 }
 
 impl WrongServer {
-    /// By the code of a reply, which earlier servers wrap. `MISCONF`, `NOREPLICAS` and `BUSY` are states of the right
-    /// one.
+    /// Finds the reason by the code of a reply, which earlier servers wrap. `MISCONF`, `NOREPLICAS` and `BUSY` are
+    /// states of the right server.
     fn of_reply(text: &str) -> Option<Self> {
         const CODES: [(&str, WrongServer); 4] = [
             ("READONLY", WrongServer::Replica),
@@ -45,44 +46,44 @@ impl WrongServer {
     }
 }
 
-/// Whether the request was sent that has failed.
+/// Whether the failed request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     /// It was not: there was no connection.
     Never,
-    /// Perhaps, over an earlier connection, whatever became of it over the next.
+    /// It may have been sent over an earlier connection, whatever happened over the next one.
     Before,
-    /// The kind of the error tells.
+    /// The kind of the error determines it.
     Unmarked,
 }
 
 impl NodeError {
-    /// An error of `kind`, caused by `source` (the client's own error, or a text).
+    /// Creates an error of `kind`, caused by `source` (the client's own error, or a text).
     ///
-    /// What `source` says may come from a server, which may say anything. If it repeats what it was sent, contains
-    /// something that looks like a token, or is longer than 500 bytes, its text without that takes its place.
+    /// The text of `source` may come from a server, which may send anything. If it repeats what the server was sent,
+    /// contains something that looks like a token, or is longer than 500 bytes, only its text without that is kept.
     pub fn new(kind: NodeErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into().into()), ..kind.into() }.without(&[])
     }
 
-    /// Notes what the server has replied, code first, as [`NodeErrorKind::of_reply`] takes it. A connection is made
-    /// again if the server may be the wrong one: if it is a replica, for example. For authors of backends.
+    /// Adds what the server has replied, code first, as [`NodeErrorKind::of_reply`] reads it. If the reply shows that
+    /// the server may be the wrong one, for example a replica, the connection is replaced. For authors of backends.
     #[must_use]
     pub fn with_reply(self, text: &str) -> Self {
         Self { wrong_server: WrongServer::of_reply(text), redirect: Redirect::of_reply(text).map(Box::new), ..self }
     }
 
-    /// Why the server may be the wrong one, if its reply says so.
+    /// Returns why the server may be the wrong one, if its reply shows that.
     pub(crate) fn wrong_server(&self) -> Option<WrongServer> {
         self.wrong_server
     }
 
-    /// Where a member of a Redis Cluster redirects the request to, if its reply says so.
+    /// Returns where a member of a Redis Cluster redirects the request to, if its reply does so.
     pub(crate) fn redirect(&self) -> Option<&Redirect> {
         self.redirect.as_deref()
     }
 
-    /// The same error, in which none of these secrets can be read.
+    /// Returns the same error without these secrets.
     pub(crate) fn without(self, secrets: &[&str]) -> Self {
         let text = self.source.as_ref().and_then(|source| cleaned(&**source, secrets));
         match text {
@@ -91,20 +92,20 @@ impl NodeError {
         }
     }
 
-    /// There was no answer within this time.
+    /// Creates the error for an answer that did not arrive within this time.
     #[must_use]
     pub fn no_answer(within: Duration) -> Self {
         Self::new(NodeErrorKind::Timeout, format!("no answer within {within:?}"))
     }
 
-    /// There was no connection within this time.
+    /// Creates the error for a connection that was not made within this time.
     #[must_use]
     pub fn no_connection(within: Duration) -> Self {
         Self::new(NodeErrorKind::Timeout, format!("no connection within {within:?}")).never_sent()
     }
 
-    /// There was no TLS connection within this time. The handshake does not end where the other side expects plain
-    /// text.
+    /// Creates the error for a TLS connection that was not made within this time. The handshake does not end if the
+    /// other side expects plain text.
     #[must_use]
     pub fn no_tls_connection(within: Duration) -> Self {
         let text = format!("no connection over TLS within {within:?}: does the port speak TLS?");
@@ -118,28 +119,28 @@ impl NodeError {
         Self { sent: Sent::Never, ..self }
     }
 
-    /// Marks the request as one that may have been sent after all, on an earlier connection.
+    /// Marks the request as one that may have been sent after all, over an earlier connection.
     pub(crate) fn perhaps_sent(self) -> Self {
         Self { sent: Sent::Before, ..self }
     }
 
-    /// The error of a second request, of which the first was `sent_again` or not.
+    /// Returns the error of a second request, marked as possibly sent if the first one was `sent_again`.
     pub(crate) fn after(self, sent_again: bool) -> Self {
         if sent_again { self.perhaps_sent() } else { self }
     }
 
-    /// Whether the request was sent before, on a connection that broke.
+    /// Returns whether the request may have been sent before, over a connection that broke.
     pub(crate) fn is_of_second_copy(&self) -> bool {
         self.sent == Sent::Before
     }
 
-    /// Whether the request was never sent.
+    /// Returns whether the request was never sent.
     pub(crate) fn was_never_sent(&self) -> bool {
         self.sent == Sent::Never
     }
 
-    /// Whether the request was not carried out, and will not be: the node has answered with an error, or it was never
-    /// sent.
+    /// Returns whether the request was certainly not carried out, and will not be: the node has answered with an error,
+    /// or the request was never sent.
     pub(crate) fn is_certain(&self) -> bool {
         use NodeErrorKind::{Other, Timeout, Unreachable};
         match self.sent {
@@ -149,14 +150,14 @@ impl NodeError {
         }
     }
 
-    /// What a caller can act on.
+    /// Returns the kind of the error, which a caller can act on.
     #[must_use]
     pub fn kind(&self) -> NodeErrorKind {
         self.kind
     }
 
-    /// The error with all its causes on one line, whatever line breaks a server put into them. Many errors repeat
-    /// their cause: what stands there already is not said again.
+    /// Returns the error with all its causes on one line, whatever line breaks a server put into them. Many errors
+    /// repeat their cause, so a cause is left out if the text already ends with it.
     pub(crate) fn chain(&self) -> String {
         let mut chain = self.to_string();
         let mut cause = self.source();
@@ -180,7 +181,7 @@ impl fmt::Display for NodeError {
 
 impl Error for NodeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Not the `Arc`: callers downcast to the client's own error.
+        // The error itself and not the `Arc`, because callers downcast it to the client's own error.
         self.source.as_deref().map(|source| source as _)
     }
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_did_not_come_says_for_how_long_it_was_waited_for() {
+    fn a_timeout_error_states_how_long_the_wait_was() {
         let second = Duration::from_secs(1);
         for (error, text) in [
             (NodeError::no_answer(second), "no answer in time: no answer within 1s"),
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_own_error_can_be_had() {
+    fn the_clients_own_error_is_the_source() {
         let error = NodeError::new(NodeErrorKind::Unreachable, std::io::Error::from(std::io::ErrorKind::TimedOut));
         let source = error.source().unwrap().downcast_ref::<std::io::Error>();
         assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::TimedOut));
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_one_line_and_says_everything_once() {
+    fn a_chain_is_one_line_without_repetition() {
         #[derive(Debug, thiserror::Error)]
         #[error("io: {0}")]
         struct Repeats(#[source] std::io::Error);

@@ -9,45 +9,45 @@ use super::secrets::without_echo;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum NodeErrorKind {
-    /// No answer in time. The node may be hung, overloaded or far away; the request may still be carried out.
+    /// There was no answer in time. The node may be hung, overloaded or far away, and may still carry out the request.
     Timeout,
     /// The node cannot be reached: refused, reset, unknown host, TLS failure.
     Unreachable,
-    /// The node rejects the connection: it has as many clients as it may have (`maxclients`), or is in protected mode.
+    /// The node rejects the connection: it has reached its maximum of clients (`maxclients`), or is in protected mode.
     Rejected,
-    /// The node wants another user or password.
+    /// The node requires another user or password.
     Authentication,
-    /// The user may not run the command (`NOPERM`): `EVALSHA` and `EVAL` are needed.
+    /// The user may not run the command (`NOPERM`): `EVALSHA` and `EVAL` are required.
     Permission,
     /// The key holds something that is not a string: it is not a lock.
     WrongType,
-    /// The node is a read-only replica, or may not write now.
+    /// The node is a read-only replica, or currently refuses writes.
     ReadOnly,
     /// The node is loading its data set, or busy with a script.
     Loading,
     /// The node's `maxmemory` is reached.
     OutOfMemory,
-    /// The node's restart guard is another: it was set up for another longest ttl, or its marker holds something else. Or
-    /// the server was started anew while it was opened.
+    /// The node's restart guard differs: it was set up for another longest TTL, or its marker holds something else. Or
+    /// the server was restarted while it was being opened.
     Guard,
-    /// The node's clock has jumped, and its grants do not count for a while, as the caller has chosen.
+    /// The node's clock has jumped, and the caller has chosen that its grants do not count for a while.
     ClockJumped,
-    /// The node has no database of that number.
+    /// The node has no database with that number.
     Database,
-    /// The node cannot do this at all.
+    /// The node does not support the operation at all.
     Unsupported,
     /// Anything else; see the source.
     Other,
 }
 
 impl NodeErrorKind {
-    /// Whether the same request fails again until somebody changes the configuration of the node, or of the client.
+    /// Returns whether the same request fails again until the configuration of the node, or of the client, is changed.
     pub(crate) fn is_lasting(self) -> bool {
         use NodeErrorKind::{Authentication, Database, Permission, Unsupported};
         matches!(self, Authentication | Permission | Database | Unsupported)
     }
 
-    /// What an operator can do about it, where there is something to do.
+    /// Returns what an operator can do about it, if anything.
     #[must_use]
     pub fn advice(self) -> Option<&'static str> {
         match self {
@@ -74,8 +74,8 @@ impl NodeErrorKind {
         }
     }
 
-    /// One word for it, for labels and traces: `timeout`, `unreachable` and so on, and `_OTHER` for anything else, as
-    /// OpenTelemetry has it for `error.type`.
+    /// Returns one word for labels and traces: `timeout`, `unreachable` and so on, and `_OTHER` for anything else, as
+    /// OpenTelemetry defines it for `error.type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,10 +96,10 @@ impl NodeErrorKind {
         }
     }
 
-    /// The kind of a Redis error reply, from its text, as `WRONGTYPE Operation against a key ...`.
+    /// Returns the kind of a Redis error reply, from its text, for example `WRONGTYPE Operation against a key ...`.
     ///
-    /// For authors of backends: clients disagree on how they split a reply, and servers before 7.0 wrap the reply of
-    /// a command that failed inside a script, so the code is looked for anywhere in the text.
+    /// For authors of backends: clients disagree on how they split a reply, and servers before 7.0 wrap the reply of a
+    /// command that failed inside a script, so the code is searched for anywhere in the text.
     #[must_use]
     pub fn of_reply(text: &str) -> Self {
         const CODES: [(&str, NodeErrorKind); 22] = [
@@ -126,7 +126,7 @@ impl NodeErrorKind {
             ("unknown command", NodeErrorKind::Unsupported),
             ("NOPROTO", NodeErrorKind::Unsupported),
         ];
-        // What follows is no code, whatever the names of locks are.
+        // The rest of the text contains no code, whatever the names of locks are.
         let text = without_echo(text);
         CODES.iter().find(|(code, _)| text.contains(code)).map_or(Self::Other, |(_, kind)| *kind)
     }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_of_a_reply_is_found_wherever_its_code_stands() {
+    fn the_kind_of_a_reply_is_found_wherever_its_code_is() {
         for (text, kind) in [
             ("ERR max number of clients reached", NodeErrorKind::Rejected),
             ("DENIED Redis is running in protected mode because", NodeErrorKind::Rejected),

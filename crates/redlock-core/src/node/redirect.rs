@@ -1,17 +1,17 @@
-//! Where a member of a Redis Cluster sends a client that asks for a key of another member.
+//! The redirect of a Redis Cluster member to another member that has the key.
 
-/// Another member has the hash slot of the key, or has it for now.
+/// Another member owns the hash slot of the key, or serves it for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Redirect {
-    /// Whether the slot is still moving, so that only this request is redirected.
+    /// Whether the slot is still being moved, so that only this request is redirected.
     pub(crate) asks: bool,
-    /// The name or address of the other member. Empty: that of the member that answers.
+    /// The host name or address of the other member. Empty: that of the member that answers.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Redirect {
-    /// Of a reply such as `MOVED 3999 127.0.0.1:6381`.
+    /// Parses a reply such as `MOVED 3999 127.0.0.1:6381`.
     pub(crate) fn of_reply(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
         let asks = match words.next()? {

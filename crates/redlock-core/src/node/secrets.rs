@@ -1,4 +1,4 @@
-//! Removes from a server's message what nobody may read: tokens, passwords, and more text than an error needs.
+//! Removes from a server's message what must not be shown: tokens, passwords, and more text than an error needs.
 
 use std::{error::Error, ops::Range};
 
@@ -7,19 +7,19 @@ use crate::names::Token;
 /// The longest message that is kept, in bytes.
 const LONGEST: usize = 500;
 
-/// The shortest beginning of a secret that is removed at the end of a message, where a server has cut it.
+/// The shortest beginning of a secret that is removed at the end of a message, where a server may have cut it.
 const BEGINNING: usize = 8;
 
-/// Redis repeats after this what it was sent, and cuts it somewhere.
+/// After this text, Redis repeats what it was sent, and cuts it off somewhere.
 const ECHO: &str = ", with args beginning with";
 
-/// The message without its echo of what the server was sent.
+/// Returns the message without its echo of what the server was sent.
 pub(crate) fn without_echo(message: &str) -> &str {
     message.split_once(ECHO).map_or(message, |(message, _)| message)
 }
 
-/// The text of an error and all its causes, if something had to be removed from it or from its `Debug` output. An error
-/// that may be kept gives nothing.
+/// Returns the text of an error and all its causes, if something had to be removed from it or from its `Debug` output.
+/// Returns `None` if the error can be kept as it is.
 pub(crate) fn cleaned(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<String> {
     let is_clean = |text: &str| scrubbed(text, secrets) == text;
     let mut texts = vec![error.to_string()];
@@ -36,13 +36,13 @@ pub(crate) fn cleaned(error: &(dyn Error + 'static), secrets: &[&str]) -> Option
     (!may_be_kept).then(|| scrubbed(&message, secrets))
 }
 
-/// Whether the `Debug` output of an error repeats nothing, however long it is.
+/// Returns whether the `Debug` output of an error shows nothing that must be hidden, however long it is.
 fn shows_nothing(debug: &str, secrets: &[&str]) -> bool {
     without_echo(debug) == debug && hidden(debug.as_bytes(), secrets).is_empty()
 }
 
-/// Where a message shows one of these secrets, or what looks like a token. At its end, where it may have been cut, the
-/// beginning of a secret is enough.
+/// Returns where a message shows one of these secrets, or what looks like a token. At its end, where it may have been
+/// cut, the beginning of a secret is enough.
 fn hidden(message: &[u8], secrets: &[&str]) -> Vec<Range<usize>> {
     let mut hidden = Vec::new();
     for secret in secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| !secret.is_empty()) {
@@ -53,7 +53,7 @@ fn hidden(message: &[u8], secrets: &[&str]) -> Vec<Range<usize>> {
             }
         }
         let beginnings = (BEGINNING..secret.len()).rev().filter_map(|len| secret.get(..len));
-        // Quotes and dots may follow what was cut.
+        // Quotes and dots may follow the cut.
         let end = message.iter().rposition(|byte| !b"'`\". \r\n".contains(byte)).map_or(0, |last| last + 1);
         let cut = message.get(..end).unwrap_or_default();
         if let Some(beginning) = beginnings.into_iter().find(|beginning| cut.ends_with(beginning)) {
@@ -70,10 +70,10 @@ fn hidden(message: &[u8], secrets: &[&str]) -> Vec<Range<usize>> {
     hidden
 }
 
-/// The message without these secrets, without what looks like a token, and not longer than `LONGEST`.
+/// Returns the message without these secrets, without what looks like a token, and not longer than `LONGEST`.
 fn scrubbed(message: &str, secrets: &[&str]) -> String {
     let message = without_echo(message).as_bytes();
-    // A secret that reaches over the end of what is kept must still be recognized.
+    // A secret that extends past the end of the kept text must still be recognized.
     let message = message.get(..4 * LONGEST).unwrap_or(message);
     let mut is_hidden = vec![false; message.len()];
     for range in hidden(message, secrets) {
@@ -97,10 +97,11 @@ fn scrubbed(message: &str, secrets: &[&str]) -> String {
     shown
 }
 
-/// What is shown in place of what was removed.
+/// The text that is shown in place of removed text.
 const HIDDEN: &[u8] = b"...";
 
-/// Whether no letter or digit is next to it. A secret of one to three characters is also a part of many words.
+/// Returns whether no letter or digit is next to the range. A secret of one to three characters is also part of many
+/// words.
 fn stands_alone(message: &[u8], range: &Range<usize>) -> bool {
     let is_word = |index: Option<usize>| {
         index.and_then(|index| message.get(index)).is_some_and(|byte| byte.is_ascii_alphanumeric())
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_removed_wherever_it_stands() {
+    fn a_token_is_removed_wherever_it_is() {
         for (message, shown) in [
             (format!("ERR no '{TOKEN}' here"), "ERR no '...' here"),
             (format!("ERR {TOKEN}{TOKEN}"), "ERR ..."),
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_secret_is_removed_and_its_beginning_where_the_message_ends() {
+    fn a_known_secret_is_removed_and_so_is_its_beginning_at_the_end_of_a_message() {
         for (secret, message, shown) in [
             (TOKEN, format!("ERR '{}", &TOKEN[..8]), "ERR '..."),
             (TOKEN, format!("ERR '{}...'", &TOKEN[..30]), "ERR '......'"),
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_at_500_bytes_and_hides_what_reaches_over_the_end() {
+    fn a_message_is_cut_at_500_bytes_and_hides_a_secret_across_the_cut() {
         let exact = "x".repeat(LONGEST);
         assert_eq!(scrubbed(&exact, &[]), exact);
         let long = scrubbed(&"\u{e9}".repeat(100_000), &[]);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_shows_nothing_is_kept() {
+    fn an_error_without_secrets_is_kept() {
         #[derive(Debug, thiserror::Error)]
         #[error("outer")]
         struct Outer(#[source] std::io::Error);

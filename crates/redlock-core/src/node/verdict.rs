@@ -1,10 +1,10 @@
-//! Whether a node's answer is a refusal, for all kinds of requests alike.
+//! The trait that says whether a node's answer is a refusal, for all kinds of requests.
 
 use super::answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, RaiseAnswer, ReleaseAnswer, Timed};
 
-/// What a node says to one kind of request.
+/// A node's answer to one kind of request.
 pub(crate) trait Verdict {
-    /// Whether it is a no: another holds the lock, or it is gone.
+    /// Returns whether the answer is a refusal: another holds the lock, or the lock is gone.
     fn is_refusal(&self) -> bool;
 }
 

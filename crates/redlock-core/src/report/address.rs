@@ -1,6 +1,7 @@
-//! The address in a node's name, for spans and metrics.
+//! Extracts the address from a node's name, for spans and metrics.
 
-/// Host and port of a node's name, if it is the address of one server. An address of IPv6 is without its brackets then.
+/// Returns the host and port in a node's name, if it is the address of one server. An IPv6 address has no brackets
+/// then.
 pub(crate) fn address(node: &str) -> (&str, Option<u16>) {
     let is_of_one = !node.contains(['/', ',']);
     match node.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {

@@ -1,4 +1,4 @@
-//! Why closing ended with work left.
+//! The error of a close that ended with work left.
 
 use super::error::WithinAsync;
 
@@ -10,12 +10,12 @@ pub enum CloseError {
     /// Some nodes do not answer.
     #[error("not everything was released: {}; the keys expire with their TTL", left(*tasks, owed))]
     Unfinished {
-        /// How many requests and dropped locks still wait for an answer.
+        /// How many requests and dropped locks are still waiting for an answer.
         tasks: usize,
-        /// The nodes that have not answered a release, by name, and how many releases each has not answered.
+        /// The names of the nodes that have not answered a release, each with the number of its unanswered releases.
         owed: Vec<(String, usize)>,
     },
-    /// The call was not made on a tokio runtime, where it cannot wait.
+    /// The call was not made on a Tokio runtime, so it cannot wait.
     #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
     NoRuntime,
     /// A blocking call was made within async code.

@@ -1,4 +1,4 @@
-//! Why a lock could not be acquired, extended or released.
+//! The errors of acquiring, extending and releasing a lock.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,39 +9,39 @@ use crate::{
     node::EntropyError,
 };
 
-/// A lock could not be taken. Whatever was set on some of the nodes is being given back in the background.
+/// A lock could not be acquired. Keys that were set on some of the nodes are being released in the background.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Others hold the lock, or several took some of the nodes at the same moment. All attempts are made.
+    /// Others hold the lock, or several callers got some of the nodes at the same moment. All attempts have been made.
     #[error("could not lock {name}: held by others; {0}", name = .0.resources)]
     Contended(Box<Attempts>),
-    /// So many nodes failed that no quorum was possible. All attempts are made.
+    /// Too many nodes failed for a quorum. All attempts have been made.
     #[error("could not lock {name}: too many nodes failed; {0}", name = .0.resources)]
     NoQuorum(Box<Attempts>),
-    /// A quorum granted, but nothing of the validity was left by then: the ttl is too short for these nodes, or this
-    /// process was suspended. All attempts are made.
+    /// A quorum granted the lock, but nothing of the validity was left by then: the TTL is too short for these nodes,
+    /// or this process was suspended. All attempts have been made.
     #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
     AcquiredTooLate(Box<Attempts>),
     /// The timeout passed. [`Attempts::failure`] says why the lock could not be acquired before.
     #[error("could not lock {name}: timed out; {0}", name = .0.resources)]
     TimedOut(Box<Attempts>),
-    /// A resource name, or so many of them, cannot be locked. Nothing was sent.
+    /// A resource name cannot be locked, or there are too many names. Nothing was sent.
     #[error(transparent)]
     Resource(#[from] ResourceError),
     /// A node is a Redis Cluster, which sets keys in one step only if they share a hash slot. Nothing was sent.
     #[error(transparent)]
     Slots(#[from] Box<SlotsError>),
-    /// The ttl cannot be used. Nothing was sent.
+    /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),
-    /// The lock cannot be extended so. Nothing was sent.
+    /// The lock cannot be auto-extended with these settings. Nothing was sent.
     #[error(transparent)]
     AutoExtend(#[from] AutoExtendError),
-    /// There is no randomness for a token.
+    /// No random bytes are available for a token.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
@@ -50,7 +50,7 @@ pub enum AcquireError {
 }
 
 impl AcquireError {
-    /// What was tried, if anything was.
+    /// Returns what was tried, if anything.
     #[must_use]
     pub fn attempts(&self) -> Option<&Attempts> {
         match self {
@@ -61,25 +61,26 @@ impl AcquireError {
         }
     }
 
-    /// Whether others hold the lock: all is well, only this caller does not have it. True as well when the timeout
-    /// passed while others held it.
+    /// Returns whether others hold the lock: nothing is wrong, but this caller does not have it. Also true if the
+    /// timeout passed while others held it.
     #[must_use]
     pub fn is_contended(&self) -> bool {
         self.attempts().is_some_and(|tried| tried.failure == RoundFailure::Contended)
     }
 }
 
-/// What was tried before an [`AcquireError`].
+/// The attempts that were made before an [`AcquireError`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempts {
     /// What was to be locked.
     pub resources: Resources,
-    /// How many attempts were made, the first one included, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+    /// The number of attempts, including the first one, as [`Retry::attempts`](crate::Retry::attempts) counts them.
     pub made: u32,
-    /// How long they took, pauses included.
+    /// How long they took, including pauses.
     pub elapsed: Duration,
-    /// Why the last round failed that the timeout did not cut short, or the last one if it cut all.
+    /// Why the last round failed that the timeout did not cut short, or the last round if the timeout cut all of them
+    /// short.
     pub failure: RoundFailure,
     /// What every node answered in that round.
     pub last_round: Box<Votes>,
@@ -92,19 +93,19 @@ impl fmt::Display for Attempts {
     }
 }
 
-/// A lock could not be extended. Unless this says otherwise the lock stands, with the validity it had.
+/// A lock could not be extended. Unless a variant says otherwise, the lock remains valid for as long as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
-    /// The lock had ended before the extend was sent, and an extend never revives it; [`Lock::check`](crate::Lock::check)
-    /// tells how.
+    /// The lock had ended before the extend was sent, and an extend never revives it.
+    /// [`Lock::check`](crate::Lock::check) reports how it ended.
     #[error("the lock on {} had ended before it was extended", .resources)]
     Expired {
         /// What is locked.
         resources: Resources,
     },
-    /// A quorum of the nodes does not hold the lock any more: it had lost the key, or holds another token. The validity
-    /// has ended.
+    /// A quorum of the nodes no longer holds the lock: they had lost the key, or hold another token. The validity has
+    /// ended.
     #[error("the lock on {} is lost; {votes}", .resources)]
     Lost {
         /// What is locked.
@@ -112,7 +113,7 @@ pub enum ExtendError {
         /// What every node answered.
         votes: Arc<Votes>,
     },
-    /// Too few nodes extended. The lock stands until its validity ends; try again before that.
+    /// Too few nodes extended the lock. It remains locked until its validity ends; try again before that.
     #[error("the lock on {} could not be extended: no quorum; {votes}", .resources)]
     NoQuorum {
         /// What is locked.
@@ -120,7 +121,7 @@ pub enum ExtendError {
         /// What every node answered.
         votes: Arc<Votes>,
     },
-    /// A quorum extended, but the validity had ended by then, so the lock may have been another's in between.
+    /// A quorum extended the lock, but the validity had ended by then, so another may have held the lock in between.
     #[error("the lock on {} expired while it was extended; {votes}", .resources)]
     ExtendedTooLate {
         /// What is locked.
@@ -128,10 +129,10 @@ pub enum ExtendError {
         /// What every node answered.
         votes: Arc<Votes>,
     },
-    /// The ttl cannot be used. Nothing was sent.
+    /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call extend from a task of a runtime")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
@@ -140,7 +141,7 @@ pub enum ExtendError {
 }
 
 impl ExtendError {
-    /// What every node answered, if they were asked.
+    /// Returns what every node answered, if they were queried.
     #[must_use]
     pub fn votes(&self) -> Option<&Votes> {
         match self {
@@ -152,11 +153,11 @@ impl ExtendError {
     }
 }
 
-/// It is unknown whether a lock was given back. At the latest the ttl ends it.
+/// It is unknown whether a lock was released. It ends with its TTL at the latest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseError {
-    /// Too few nodes answered to tell. Those that did not are still asked in the background.
+    /// Too few nodes answered to know. The release is still being sent to the others in the background.
     #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", .resources)]
     Unknown {
         /// What is locked.
@@ -164,17 +165,16 @@ pub enum ReleaseError {
         /// What every node answered.
         votes: Box<Votes>,
     },
-    /// The call was not made on a tokio runtime. The lock is given back in the background, as if it were dropped.
+    /// The call was not made on a Tokio runtime. The lock is released in the background, as if it were dropped.
     #[error("there is no tokio runtime here: call release from a task of a runtime; the lock was dropped")]
     NoRuntime,
-    /// A blocking call was made within async code. The lock is given back in the
-    /// background, as if it were dropped.
+    /// A blocking call was made within async code. The lock is released in the background, as if it were dropped.
     #[error(transparent)]
     WithinAsync(#[from] WithinAsync),
 }
 
 impl ReleaseError {
-    /// What every node answered, if they were asked.
+    /// Returns what every node answered, if they were queried.
     #[must_use]
     pub fn votes(&self) -> Option<&Votes> {
         match self {
@@ -184,7 +184,7 @@ impl ReleaseError {
     }
 }
 
-/// A blocking call was made within async code, whose runtime it would stop.
+/// A blocking call was made within async code, whose runtime it would block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a blocking call within async code would stop its runtime: make it in `tokio::task::spawn_blocking`, or use the \

@@ -8,39 +8,39 @@ use super::{
 };
 use crate::{names::Resources, node::NodeError};
 
-/// What happened. Durations are by the clock of the [`Redlock`](crate::Redlock).
+/// Something that happened. Durations are measured by the clock of the [`Redlock`](crate::Redlock).
 ///
-/// A lock that is [acquired](Event::Acquired) or [resumed](Event::Resumed) has one [end](Event::Ended), which is when it
-/// is given back, dropped or left; it may be [lost](Event::Lost) before that, once. What was refused before anything was
-/// sent, as a ttl of zero, is not told.
+/// A lock that is [acquired](Event::Acquired) or [resumed](Event::Resumed) has one [end](Event::Ended), which is when
+/// it is released, dropped, transferred or left to expire; it may be [lost](Event::Lost) before that, once. A call that
+/// is refused before anything is sent, for example because of a TTL of zero, is not reported.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A lock was taken.
+    /// A lock was acquired.
     #[non_exhaustive]
     Acquired {
         /// What is locked.
         resources: &'a Resources,
-        /// How many attempts were made, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        /// The number of attempts, as [`Retry::attempts`](crate::Retry::attempts) counts them.
         attempts: u32,
-        /// How long the call took, pauses included.
+        /// How long the call took, including pauses.
         waited: Duration,
         /// How long the lock may be relied on.
         validity: Duration,
     },
-    /// A lock could not be taken.
+    /// A lock could not be acquired.
     #[non_exhaustive]
     NotAcquired {
         /// What was to be locked.
         resources: &'a Resources,
-        /// How many attempts were made, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        /// The number of attempts, as [`Retry::attempts`](crate::Retry::attempts) counts them.
         attempts: u32,
-        /// How long the call took, pauses included.
+        /// How long the call took, including pauses.
         waited: Duration,
-        /// Why.
+        /// The reason.
         why: NotAcquired<'a>,
     },
-    /// A lock of another process goes on in this one.
+    /// A lock of another process was resumed in this one.
     #[non_exhaustive]
     Resumed {
         /// What is locked.
@@ -48,35 +48,37 @@ pub enum Event<'a> {
         /// How long the lock may be relied on.
         validity: Duration,
     },
-    /// A lock was prolonged, by hand or because it is [kept](crate::AutoExtend).
+    /// A lock was extended, by a call or by [auto-extend](crate::AutoExtend).
     #[non_exhaustive]
     Extended {
         /// What is locked.
         resources: &'a Resources,
-        /// What was left of the validity when a quorum had confirmed. Where it comes near to zero, the ttl is too short.
+        /// What was left of the validity when a quorum had confirmed. If it gets close to zero, the TTL is too short.
         margin: Duration,
         /// How long the lock may be relied on now.
         validity: Duration,
     },
-    /// A lock could not be prolonged.
+    /// A lock could not be extended.
     #[non_exhaustive]
     NotExtended {
         /// What is locked.
         resources: &'a Resources,
         /// What is left of the validity.
         left: Duration,
-        /// Why.
+        /// The reason.
         error: &'a ExtendError,
     },
-    /// A lock may not be relied on any more, before it was given back. Told once, when it is noticed: by an extend, by who
-    /// looks at the lock or waits for its loss, or when it is given back: by the answers of the nodes then, if they do not hold it.
+    /// A lock can no longer be relied on, although it was not released yet. Reported once, when it is noticed: by an
+    /// extend, by a caller that checks the lock or waits for its loss, or by its release, if the nodes answer that they
+    /// do not hold it.
     #[non_exhaustive]
     Lost {
-        /// Why, and what was locked.
+        /// The reason, and what was locked.
         loss: &'a LockLost,
     },
-    /// A quorum of the nodes was found not to hold a lock that was still valid by the clock: another may have held it at the
-    /// same time. Nodes have lost it (restarted, evicted, failed over, a clock that jumped), or somebody deleted it.
+    /// A quorum of the nodes was found not to hold a lock that was still valid by the clock: another may have held it
+    /// at the same time. Nodes have lost it (because of a restart, an eviction, a failover or a clock that jumped), or
+    /// somebody deleted it.
     #[non_exhaustive]
     Breached {
         /// What is locked.
@@ -84,30 +86,30 @@ pub enum Event<'a> {
         /// What was left of the validity.
         left: Duration,
     },
-    /// The caller has a lock no more.
+    /// The caller no longer has a lock.
     #[non_exhaustive]
     Ended {
         /// What was locked.
         resources: &'a Resources,
-        /// How long the caller had it, from the round on that took it.
+        /// How long the caller had it, since the round that acquired it.
         held: Duration,
         /// How it ended.
         ending: Ending,
     },
-    /// One node was asked for something, and has answered or not.
+    /// A request was sent to one node, which has answered or not.
     #[non_exhaustive]
     NodeAsked {
         /// The node's [name](crate::LockNode::name).
         node: &'a str,
-        /// What it was asked for.
+        /// The kind of the request.
         request: NodeRequest,
-        /// How long that took: the time on the wire and that which the Redis client waited with it.
+        /// How long it took: the time on the wire, and the time for which the Redis client kept it waiting.
         took: Duration,
-        /// What it said.
+        /// The outcome.
         outcome: NodeOutcome<'a>,
     },
-    /// The number of releases has changed that a node has not answered. They are sent again until it answers. Also told
-    /// once for each node when the [`Redlock`](crate::Redlock) is built: there are none yet.
+    /// The number of releases that a node has not answered has changed. They are sent again until it answers. Also
+    /// reported once for each node, with zero, when the [`Redlock`](crate::Redlock) is built.
     ///
     /// Several threads may report at the same time, in any order: the sum of all differences is right.
     #[non_exhaustive]
@@ -135,53 +137,53 @@ pub enum NotAcquired<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Given back: a quorum held it until then.
+    /// A release was sent, and a quorum held the lock until then.
     Released,
-    /// To be given back, but no quorum held it any more.
+    /// A release was sent, but no quorum held the lock any more.
     NotHeld,
-    /// To be given back; too few nodes have answered to tell.
+    /// A release was sent, but too few nodes have answered to know its result.
     Unknown,
-    /// Dropped: it is given back in the background. So is one whose release was dropped.
+    /// The lock was dropped, or the call that releases it was. It is released in the background.
     Dropped,
     /// Transferred to another process.
     Transferred,
-    /// Left to expire, by a registry of named locks that had no room for it.
+    /// Left to expire by a registry of named locks that had no room for it.
     LeftToExpire,
 }
 
-/// What a node is asked for.
+/// The kind of a request to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NodeRequest {
-    /// To grant a lock.
+    /// Acquire a lock.
     Acquire,
-    /// To prolong it.
+    /// Extend it.
     Extend,
-    /// To give it back.
+    /// Release it.
     Release,
     /// To confirm a fencing token.
     Raise,
-    /// To tell who holds it.
+    /// Report who holds it.
     Inspect,
 }
 
-/// What a node said.
+/// How a node handled a request.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum NodeOutcome<'a> {
-    /// It did as it was asked.
+    /// It did what was requested.
     Done,
-    /// It refused: another holds the lock or waits for longer, it is gone, or the node is quarantined.
+    /// It refused: another holds the lock or has waited longer, the lock is gone, or the node is in quarantine.
     Refused,
     /// It failed.
     Failed(&'a NodeError),
-    /// Nobody waits for its answer any more.
+    /// Nothing waits for its answer any more.
     Unanswered,
 }
 
 impl NotAcquired<'_> {
-    /// One word for it, for labels: `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, or `failed`
-    /// for everything else.
+    /// Returns one word for labels: `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, or
+    /// `failed` for everything else.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -196,7 +198,7 @@ impl NotAcquired<'_> {
 }
 
 impl Ending {
-    /// One word for it, for labels: `released`, `not_held`, `unknown`, `dropped`, `transferred` or `left_to_expire`.
+    /// Returns one word for labels: `released`, `not_held`, `unknown`, `dropped`, `transferred` or `left_to_expire`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -211,8 +213,8 @@ impl Ending {
 }
 
 impl NodeRequest {
-    /// Its name for labels and traces: `redlock.acquire`, `redlock.extend` and so on. OpenTelemetry has the command there; which
-    /// commands and scripts these are is the backend's own affair.
+    /// Returns its name for labels and traces: `redlock.acquire`, `redlock.extend` and so on. OpenTelemetry expects the
+    /// command there, but which commands and scripts a request uses is up to the backend.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -226,7 +228,7 @@ impl NodeRequest {
 }
 
 impl NodeOutcome<'_> {
-    /// One word for it, for labels: `done`, `refused`, `failed` or `unanswered`.
+    /// Returns one word for labels: `done`, `refused`, `failed` or `unanswered`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -1,13 +1,13 @@
-//! Why a lock is not valid any more.
+//! The error that says why a lock is no longer valid.
 
 use std::sync::Arc;
 
 use super::{error::ExtendError, votes::Votes};
 use crate::names::Resources;
 
-/// Why a lock may not be relied on any more.
+/// Why a lock can no longer be relied on.
 ///
-/// Another may hold it now. Stop what the lock protects, and do not undo anything under it.
+/// Another may hold it now. Stop the work that the lock protects, and do not undo anything under it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockLost {
@@ -20,13 +20,14 @@ pub enum LockLost {
         #[source]
         last_extend: Option<Arc<ExtendError>>,
     },
-    /// The lock was kept for its [longest lifetime](crate::AutoExtend::max_lifetime), and then its validity ended.
+    /// The lock was auto-extended for its [longest lifetime](crate::AutoExtend::max_lifetime), and then its validity
+    /// ended.
     #[error("the lock on {} is lost: it was kept for its longest lifetime; raise `max_lifetime`", .resources)]
     LifetimeOver {
         /// What is locked.
         resources: Resources,
     },
-    /// A quorum of the nodes does not hold it any more: the key was deleted or lost there, or is another's.
+    /// A quorum of the nodes no longer holds it: the key was deleted or lost there, or belongs to another.
     #[error("the lock on {} is lost; {votes}", .resources)]
     NotHeld {
         /// What is locked.
@@ -49,7 +50,7 @@ pub enum LockLost {
 }
 
 impl LockLost {
-    /// What is locked.
+    /// Returns what is locked.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         match self {

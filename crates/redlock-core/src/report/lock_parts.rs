@@ -1,4 +1,4 @@
-//! The parts of a lock, on their way to another process.
+//! The parts of a lock that is being transferred to another process.
 
 use std::time::Duration;
 
@@ -7,17 +7,18 @@ use crate::{
     names::{Owner, ResourceError, Resources, Token},
 };
 
-/// A lock on its way from one process to another: what [`Lock::into_parts`](crate::Lock::into_parts) leaves, and
-/// [`Redlock::resume`](crate::Redlock::resume) takes.
+/// A lock on its way from one process to another: [`Lock::into_parts`](crate::Lock::into_parts) returns it, and
+/// [`Redlock::resume`](crate::Redlock::resume) accepts it.
 ///
-/// **A secret**: whoever has it can extend and release the lock. `Debug` shows only the beginning of the token. Nobody
-/// keeps the lock meanwhile; on the nodes it ends with its ttl, also if these are dropped.
+/// **A secret**: anyone who has it can extend and release the lock. `Debug` shows only the beginning of the token.
+/// Nothing extends the lock meanwhile; on the nodes it ends with its TTL, even if the parts are dropped.
 ///
-/// Resume it once. Two handles of one token believe in the lock at the same time, and the first that is released takes
-/// it from the other.
+/// Resume it once. Two handles with one token rely on the lock at the same time, and the first one that is released
+/// takes the lock away from the other.
 ///
-/// With the feature `serde` it is data, as `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and checked
-/// when it is read. For any other format take its parts, and put them together with [`LockParts::new`].
+/// With the feature `serde` it can be serialized, for example as
+/// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. For any
+/// other format, send its parts one by one, and combine them with [`LockParts::new`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
 pub struct LockParts {
@@ -28,11 +29,11 @@ pub struct LockParts {
 }
 
 impl LockParts {
-    /// Puts the parts together again that another process has sent: the names, [`Token::as_str`] and the ttl.
+    /// Combines the parts that another process has sent: the names, [`Token::as_str`] and the TTL.
     ///
     /// # Errors
     ///
-    /// If names or ttl cannot be a lock's, or the token is none that this library has made.
+    /// If the names or the TTL cannot be those of a lock, or the token was not made by this library.
     pub fn new(
         resources: impl IntoIterator<Item = impl AsRef<str>>,
         token: &str,
@@ -42,8 +43,8 @@ impl LockParts {
         Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl, None))
     }
 
-    /// With the fencing token that the lock has. Give it whenever the lock had one: otherwise the lock goes on without, and
-    /// extends do not keep its counter. Nodes do not compare it, so give none but the lock's own.
+    /// Adds the lock's fencing token. Add it whenever the lock has one: otherwise the lock continues without it, and
+    /// extends do not keep its counter alive. Nodes do not compare it, so add none but the lock's own.
     pub fn with_fencing_token(self, fencing_token: FencingToken) -> Self {
         Self { fencing_token: Some(fencing_token), ..self }
     }
@@ -53,25 +54,25 @@ impl LockParts {
         Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token }
     }
 
-    /// What is locked.
+    /// Returns what is locked.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         &self.resources
     }
 
-    /// The value of the keys on the nodes.
+    /// Returns the value of the keys on the nodes.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
     }
 
-    /// What the lock was acquired for, in whole milliseconds. What is left of it only the nodes know.
+    /// Returns the TTL with which the lock was acquired, in whole milliseconds. Only the nodes know what is left of it.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl.trusted()
     }
 
-    /// The fencing token, if the lock has one.
+    /// Returns the fencing token, if the lock has one.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.fencing_token
@@ -82,7 +83,7 @@ impl LockParts {
     }
 }
 
-/// Reads what [`Token::as_str`] writes.
+/// Parses what [`Token::as_str`] writes.
 fn parse(token: &str) -> Option<Token> {
     let (digits, label) = token.as_bytes().split_at_checked(Token::DIGITS)?;
     let mut bytes = [0; 20];
@@ -98,17 +99,17 @@ fn parse(token: &str) -> Option<Token> {
     Some(plain.with_owner(&Owner::new(Owner::of_value(token.as_bytes())?).ok()?))
 }
 
-/// Parts that are no lock's.
+/// Parts that do not make a lock.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockPartsError {
-    /// A resource name, or so many of them, cannot be locked.
+    /// A resource name cannot be locked, or there are too many names.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// The token is none of this library's.
+    /// The token was not made by this library.
     #[error("the token is none that this library has made: take what `Token::as_str` gives, as it is")]
     Token,
-    /// The ttl cannot be a lock's.
+    /// The TTL cannot be that of a lock.
     #[error(transparent)]
     Ttl(#[from] TtlError),
 }
@@ -120,7 +121,7 @@ mod wire {
     use super::{Duration, FencingToken, LockParts};
     use crate::names::Resource;
 
-    /// The lock as it is written.
+    /// The lock in its serialized form.
     #[derive(Serialize, Deserialize)]
     struct Wire<S> {
         resources: Vec<S>,
@@ -156,7 +157,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(10);
 
     #[test]
-    fn what_is_taken_apart_is_put_together_again() {
+    fn the_parts_of_a_lock_can_be_combined_again() {
         let parts = LockParts::new(["b", "a"], DIGITS, TTL).unwrap();
         let names: Vec<_> = parts.resources().iter().map(Resource::as_str).collect();
         assert_eq!((names.as_slice(), parts.token().as_str(), parts.ttl()), (&["a", "b"][..], DIGITS, TTL));
@@ -164,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_goes_along() {
+    fn the_owner_is_part_of_the_token() {
         let token = Token::from_bytes([7; 20]).with_owner(&Owner::new("web-3:4711").unwrap());
         assert_eq!(LockParts::new(["a"], token.as_str(), TTL).unwrap().token(), &token);
         assert_eq!(LockParts::new(["a"], &format!("{DIGITS}:"), TTL), Err(LockPartsError::Token));
     }
 
     #[test]
-    fn what_is_no_lock_is_refused() {
+    fn parts_that_do_not_make_a_lock_are_refused() {
         let new = |name: &str, token: &str, ttl| LockParts::new([name], token, ttl).unwrap_err();
         assert_eq!(new("", DIGITS, TTL), LockPartsError::Resource(ResourceError::Empty));
         assert_eq!(new("a", DIGITS, Duration::ZERO), LockPartsError::Ttl(TtlError::Zero));
@@ -182,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_ttl_is_of_whole_milliseconds() {
+    fn a_ttl_is_rounded_down_to_whole_milliseconds() {
         let parts = LockParts::new(["a"], DIGITS, Duration::from_micros(10_900)).unwrap();
         assert_eq!(parts.ttl(), Duration::from_millis(10));
     }
 
     #[test]
-    fn debug_does_not_give_the_lock_away() {
+    fn debug_output_does_not_reveal_the_token() {
         let parts = LockParts::new(["a"], DIGITS, TTL).unwrap();
         let printed = format!("{parts:?} {parts:#?} {}", new_error());
         assert!(printed.contains("5f0c6c1b...") && !printed.contains(&DIGITS[..9]), "{printed}");

@@ -15,19 +15,19 @@ use super::{
 };
 use crate::names::Resources;
 
-/// What happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for whichever recorder the program
-/// has installed. With none, next to nothing is done.
+/// Records what happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for the recorder that
+/// the program has installed. Without a recorder, it does next to nothing.
 ///
 /// | name | kind, unit | labels | |
 /// |---|---|---|---|
-/// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, `failed` | how long calls to acquire took, pauses included |
+/// | `redlock.acquire.duration` | histogram, s | `redlock.outcome`: `acquired`, `contended`, `no_quorum`, `acquired_too_late`, `timed_out`, `cancelled`, `failed` | how long calls to acquire took, including pauses |
 /// | `redlock.acquire.attempts` | histogram | the same | how many attempts they made |
 /// | `redlock.hold.duration` | histogram, s | `redlock.outcome`: `released`, `not_held`, `unknown`, `dropped`, `transferred`, `left_to_expire` | how long callers had their locks |
-/// | `redlock.locks.held` | gauge | | how many locks callers have now, lost ones included |
-/// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `extended_too_late`, `lost`, `expired` | extends that are done |
+/// | `redlock.locks.held` | gauge | | how many locks callers have now, including lost ones |
+/// | `redlock.extends` | counter | `redlock.outcome`: `extended`, `no_quorum`, `extended_too_late`, `lost`, `expired` | completed extends |
 /// | `redlock.extend.margin` | histogram, s | | what was left of the validity when an extend was confirmed |
-/// | `redlock.losses` | counter | `redlock.reason`: `expired`, `not_held`, `lifetime_over` | locks that were lost before they were given back |
-/// | `redlock.exclusivity.breaches` | counter | | locks that a quorum did not hold any more while they were valid: another may have had them too |
+/// | `redlock.losses` | counter | `redlock.reason`: `expired`, `not_held`, `lifetime_over` | locks that were lost before they were released |
+/// | `redlock.exclusivity.breaches` | counter | | locks that a quorum no longer held while they were valid: another may have held them at the same time |
 /// | `redlock.releases.owed` | gauge | `server.address`, `server.port` | releases that a node has not answered, and that are sent again until it does |
 /// | `db.client.operation.duration` | histogram, s | `db.system.name`: `redis`; `db.operation.name`: `redlock.acquire`, `.extend`, `.release`, `.raise`, `.inspect`; `server.address`, `server.port`; `redlock.outcome`: `done`, `refused`, `failed`, `unanswered`; if it failed `error.type`: [a word](crate::NodeErrorKind::as_str) | each request to a node, by the name of [OpenTelemetry's conventions] |
 ///
@@ -36,7 +36,7 @@ use crate::names::Resources;
 /// use redlock_mock::MockNode;
 ///
 /// # fn main() -> Result<(), redlock_core::BuildError> {
-/// // After the recorder was installed, so that it learns what the metrics are.
+/// // Create it after the recorder is installed, so that the recorder gets the descriptions.
 /// let redlock = Redlock::builder().nodes(MockNode::fleet(3)).observer(Metrics::new()).build()?;
 /// # Ok(())
 /// # }
@@ -67,8 +67,9 @@ const REASON: &str = "redlock.reason";
 const RESOURCE: &str = "redlock.resource";
 
 impl Metrics {
-    /// These metrics, described to the recorder that is installed. Losses and breaches are told to it as none so far: an
-    /// alert on their increase sees the first one too. (One with a resource's label is another metric, which begins with it.)
+    /// Creates the metrics, and describes them to the installed recorder. Losses and breaches start at zero there, so
+    /// that an alert on an increase also sees the first one. (A counter with a resource's label is a separate metric,
+    /// which starts with its first loss or breach.)
     #[must_use]
     pub fn new() -> Self {
         let seconds = [
@@ -93,10 +94,10 @@ impl Metrics {
         Self::default()
     }
 
-    /// Puts `redlock.resource` on the metrics of locks, as the given function has it of a resource's name; of several
-    /// resources, of the first. Default: no such label.
+    /// Adds the label `redlock.resource` to the metrics of locks, with the value that the given function returns for
+    /// the resource's name; of several resources, for the first. Default: no such label.
     ///
-    /// A recorder keeps each label for ever, so let the function have few answers: `invoice` for `invoice:42`.
+    /// A recorder keeps each label forever, so let the function return only a few values: `invoice` for `invoice:42`.
     #[must_use]
     pub fn resource_label(mut self, label: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         self.resource_label = Some(Arc::new(label));
@@ -138,7 +139,7 @@ impl Observer for Metrics {
             Event::Breached { resources, .. } => counter!(BREACHES, self.labels(resources, None)).increment(1),
             Event::NodeAsked { node, request, took, outcome } => asked(node, request, took, outcome),
             Event::ReleasesOwed { node, before, now } => {
-                // By the difference: other instances of this process use the same node.
+                // By the difference, because other instances in this process use the same node.
                 gauge!(RELEASES_OWED, server(node)).increment(now as f64 - before as f64);
             }
         }
@@ -178,7 +179,7 @@ fn word(error: &ExtendError) -> &'static str {
         ExtendError::ExtendedTooLate { .. } => "extended_too_late",
         ExtendError::Lost { .. } => "lost",
         ExtendError::Expired { .. } => "expired",
-        // Those are refused before anything is sent, and not told.
+        // These are refused before anything is sent, and not reported.
         ExtendError::Ttl(_) | ExtendError::NoRuntime | ExtendError::WithinAsync(_) => "refused",
     }
 }
@@ -188,7 +189,7 @@ fn reason(loss: &LockLost) -> &'static str {
         LockLost::Expired { .. } => "expired",
         LockLost::LifetimeOver { .. } => "lifetime_over",
         LockLost::NotHeld { .. } => "not_held",
-        // No losses, and not told as such.
+        // These are no losses, and not reported as such.
         LockLost::Released { .. } | LockLost::Transferred { .. } => "ended",
     }
 }

@@ -1,18 +1,19 @@
-//! The trait of those who observe events.
+//! The trait for observers of events.
 
 use std::{fmt, sync::Arc};
 
 use super::event::Event;
 
-/// Is told what happens to locks and what nodes answer, by [`RedlockBuilder::observer`](crate::RedlockBuilder::observer).
-/// For metrics (those of this crate are `Metrics`, with the feature `metrics`), for an audit, for tests.
+/// Receives what happens to locks and what nodes answer, if set with
+/// [`RedlockBuilder::observer`](crate::RedlockBuilder::observer). For metrics (those of this crate are `Metrics`, with
+/// the feature `metrics`), for audits, and for tests.
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
 /// use redlock_core::{Event, Observer, Redlock};
 /// use redlock_mock::MockNode;
 ///
-/// /// Counts the locks that another may have held beside us.
+/// /// Counts the locks that another may have held at the same time.
 /// #[derive(Debug, Default)]
 /// struct Alarm(AtomicU64);
 ///
@@ -33,9 +34,9 @@ use super::event::Event;
 /// # }
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// Told at once, by the task that does the work: it waits until this returns. So do not wait in here; send what takes
-    /// longer to a task of your own. May be called from several threads at the same time. A panic in here is logged, and
-    /// changes nothing else.
+    /// Called at once, by the task that does the work, which waits until this returns. So do not block in here; send
+    /// longer work to a task of your own. May be called from several threads at the same time. A panic in here is
+    /// logged, and changes nothing else.
     fn observe(&self, event: &Event<'_>);
 }
 

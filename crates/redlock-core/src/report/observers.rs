@@ -8,7 +8,7 @@ use std::{
 
 use super::{event::Event, observer::Observer};
 
-/// Those who are told. Where there are none, nothing is done to tell them.
+/// The observers that receive events. Without any, an event costs nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Observers(Option<Arc<[Arc<dyn Observer>]>>);
 
@@ -17,17 +17,17 @@ impl Observers {
         Self((!observers.is_empty()).then(|| observers.into()))
     }
 
-    /// Whether anybody is told.
+    /// Returns whether there are any observers.
     pub(crate) fn are_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Tells them. No lock of ours may be held meanwhile: whoever is told may look at locks.
+    /// Sends the event to all observers. No mutex of ours may be locked meanwhile: an observer may look at locks.
     pub(crate) fn tell(&self, event: &Event<'_>) {
         for observer in self.0.iter().flat_map(|observers| observers.iter()) {
-            // It may be told while a task panics, and a second panic would end the process.
+            // This may run while a task panics, and a second panic would end the process.
             if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
-                // As might one that cannot be shown.
+                // So would an observer whose `Debug` output panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!(?observer, "an observer panicked")));
             }
         }

@@ -1,4 +1,4 @@
-//! Why a lock of another process was not resumed.
+//! The error of resuming a lock of another process.
 
 use super::{error::WithinAsync, lock_parts::LockParts, votes::Votes};
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     names::{ResourceError, Resources, SlotsError},
 };
 
-/// A lock of another process does not go on in this one.
+/// A lock of another process could not be resumed in this one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// A quorum of the nodes does not hold it any more: it expired, was released, or is another's. What is left of it
-    /// is given back in the background.
+    /// A quorum of the nodes no longer holds it: it expired, was released, or belongs to another. What is left of it is
+    /// released in the background.
     #[error("the lock on {} is lost and was not resumed; {votes}", .resources)]
     Lost {
         /// What was locked.
@@ -19,7 +19,7 @@ pub enum ResumeError {
         /// What every node answered.
         votes: Box<Votes>,
     },
-    /// A quorum still held it, but nothing was left of its validity. It is given back in the background.
+    /// A quorum still held it, but nothing was left of its validity. It is released in the background.
     #[error("the lock on {} expired before it was resumed; {votes}", .resources)]
     Expired {
         /// What was locked.
@@ -27,7 +27,7 @@ pub enum ResumeError {
         /// What every node answered.
         votes: Box<Votes>,
     },
-    /// Too few nodes answered to tell whether it is still held. Nothing was released: try again before its ttl ends.
+    /// Too few nodes answered to know whether it is still held. Nothing was released: try again before its TTL ends.
     #[error(
         "unknown whether the lock on {} is still held; nothing was released, it can be resumed again; {votes}",
         .parts.resources()
@@ -43,7 +43,7 @@ pub enum ResumeError {
     Resource {
         /// The lock.
         parts: Box<LockParts>,
-        /// Why it cannot.
+        /// The reason.
         reason: ResourceError,
     },
     /// A node is a Redis Cluster, and the resources are in several of its hash slots. Nothing was sent.
@@ -54,15 +54,15 @@ pub enum ResumeError {
         /// The slots.
         reason: Box<SlotsError>,
     },
-    /// The lock's ttl cannot be used with this node timeout. Nothing was sent.
+    /// The lock's TTL cannot be used with this node timeout. Nothing was sent.
     #[error("the lock cannot be resumed here: {reason}")]
     Ttl {
         /// The lock.
         parts: Box<LockParts>,
-        /// Why it cannot.
+        /// The reason.
         reason: TtlError,
     },
-    /// The call was not made on a tokio runtime. Nothing was sent.
+    /// The call was not made on a Tokio runtime. Nothing was sent.
     #[error("there is no tokio runtime here: call resume from a task of a runtime with time and io enabled")]
     NoRuntime {
         /// The lock.
@@ -77,7 +77,7 @@ pub enum ResumeError {
 }
 
 impl ResumeError {
-    /// The lock, to be resumed again, unless it is known to be lost.
+    /// Returns the lock, so that it can be resumed again, unless it is known to be lost.
     #[must_use]
     pub fn into_parts(self) -> Option<LockParts> {
         match self {
@@ -91,7 +91,7 @@ impl ResumeError {
         }
     }
 
-    /// What every node answered, if they were asked.
+    /// Returns what every node answered, if they were queried.
     #[must_use]
     pub fn votes(&self) -> Option<&Votes> {
         match self {

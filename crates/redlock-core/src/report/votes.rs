@@ -1,4 +1,4 @@
-//! What each node answered in a round, for errors and logs.
+//! The answers of all nodes in a round, for errors and logs.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, RaiseAnswer, ReleaseAnswer},
 };
 
-/// What every node answered in one round.
+/// The answers of all nodes in one round.
 #[derive(Debug)]
 pub struct Votes {
     verb: &'static str,
@@ -15,7 +15,7 @@ pub struct Votes {
     nodes: Vec<NodeVote>,
 }
 
-/// What one node answered.
+/// The answer of one node.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NodeVote {
@@ -25,42 +25,42 @@ pub struct NodeVote {
     pub answer: NodeAnswer,
 }
 
-/// An answer, or none.
+/// An answer, or why there is none.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NodeAnswer {
-    /// The node did what was asked.
+    /// The node did what was requested.
     Granted,
-    /// The node prolonged a lock whose key it had lost: it holds it again.
+    /// The node extended a lock whose key it had lost, and holds it again.
     Restored,
     /// Another token holds the key.
     Held {
-        /// How long the key still lives, if the node told.
+        /// How long the key still exists, if the node reported it.
         remaining: Option<Duration>,
     },
     /// The key is free, and another waiter comes first.
     Queued,
-    /// The node was started a short time ago, and may have forgotten locks: it grants none yet, by the
-    /// [restart guard](crate::RedlockBuilder::restart_guard).
+    /// The node was started a short time ago, and may have forgotten locks: the [restart
+    /// guard](crate::RedlockBuilder::restart_guard) lets it grant none yet.
     Quarantined {
         /// How long that lasts, by the node's clock.
         remaining: Duration,
     },
-    /// The node was asked to confirm a fencing token, and its counter is above that already. It counts as a refusal.
+    /// The node should confirm a fencing token, but its counter is already above it. Counts as a refusal.
     Beyond {
         /// The node's counter.
         counter: u64,
     },
-    /// The key was gone when it was to be released or resumed, or held another token.
+    /// When the key was to be released or resumed, it was gone or held another token.
     NotHeld,
-    /// The node answered with an error, or could not be asked.
+    /// The node answered with an error, or could not be queried.
     Failed(NodeError),
     /// The node did not answer within the node timeout.
     Silent {
         /// How long the round waited.
         after: Duration,
     },
-    /// The node had not answered when the time of the call was over, before the node timeout.
+    /// The node had not answered when the time limit of the call was reached, before the node timeout.
     CutShort {
         /// How long the round could wait.
         after: Duration,
@@ -72,42 +72,42 @@ pub enum NodeAnswer {
 }
 
 impl Votes {
-    /// What these nodes answered. `verb` is what a node did that granted, in the past tense.
+    /// Creates the votes of these nodes. `verb` says what a node did that granted, in the past tense.
     pub(crate) fn new(verb: &'static str, quorum: Quorum, nodes: Vec<NodeVote>) -> Self {
         Self { verb, quorum, nodes }
     }
 
-    /// How many nodes did what was asked.
+    /// Returns how many nodes did what was requested.
     #[must_use]
     pub fn granted(&self) -> usize {
         self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted | NodeAnswer::Restored)).count()
     }
 
-    /// How many refused.
+    /// Returns how many nodes refused.
     pub(crate) fn refused(&self) -> usize {
         self.nodes.iter().filter(|node| node.answer.vote() == Vote::Refused).count()
     }
 
-    /// How many had to.
+    /// Returns how many nodes had to do what was requested.
     #[must_use]
     pub fn needed(&self) -> usize {
         self.quorum.needed()
     }
 
-    /// Every node's answer, in the order in which the nodes were given.
+    /// Returns every node's answer, in the order in which the nodes were given.
     #[must_use]
     pub fn nodes(&self) -> &[NodeVote] {
         &self.nodes
     }
 
-    /// Whether no quorum is possible until somebody changes the configuration of nodes, or of this client.
+    /// Returns whether no quorum is possible until the configuration of nodes, or of this client, is changed.
     pub(crate) fn are_hopeless(&self) -> bool {
         let fails_again =
             |node: &&NodeVote| matches!(&node.answer, NodeAnswer::Failed(error) if error.kind().is_lasting());
         self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
     }
 
-    /// What an operator can do: about the first failed node for which there is something to do.
+    /// Returns what an operator can do about the first failed node for which there is advice.
     fn advice(&self) -> Option<&'static str> {
         self.nodes.iter().find_map(|node| match &node.answer {
             NodeAnswer::Failed(error) => error.kind().advice(),
@@ -155,7 +155,7 @@ impl fmt::Display for Votes {
 }
 
 impl NodeAnswer {
-    /// How the answer counts.
+    /// Returns how the answer counts.
     pub(crate) fn vote(&self) -> Vote {
         match self {
             Self::Granted => Vote::Granted,

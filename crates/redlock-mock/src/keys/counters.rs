@@ -14,12 +14,12 @@ impl Keys {
     /// The greatest fencing counter.
     const GREATEST: u64 = FencingToken::MAX.get();
 
-    /// By how much a counter may be ahead of the clock, in microseconds: 100 years. One that is farther was not
+    /// How far a counter may be ahead of the clock, in microseconds: 100 years. A counter that is farther ahead was not
     /// counted.
     const AHEAD: u64 = 3_155_760_000_000_000;
 
-    /// Counts a grant, unless it is one that was sent again; above all that was counted before this run, which began to be
-    /// guarded then.
+    /// Counts a grant, unless its request was sent again. The result is above everything that was counted before this
+    /// run of the server, which the guard has protected since `since`.
     pub(super) fn count(
         &mut self,
         counters: &FencingCounters,
@@ -30,7 +30,7 @@ impl Keys {
         let begin = self.micros(now);
         let mut counter = since;
         for key in counters.keys.iter().map(Resource::as_str) {
-            // Redis counts up only what it would write so itself.
+            // Redis counts up only a number in the form in which it would write it.
             if self.string(key, now)?.is_some_and(|held| held.value.len() > 1 && held.value.starts_with(b"0")) {
                 return Err(NodeErrorKind::Other.into());
             }
@@ -52,7 +52,7 @@ impl Keys {
         }
         let mut greatest = 0;
         for key in counters.keys.iter().map(Resource::as_str) {
-            // It may have been raised above the candidate for another, and lost since.
+            // It may have been raised above the candidate for another holder, and lost since.
             let Some(counter) = self.counter(key, now)? else { return Ok(RaiseAnswer::NotHeld) };
             greatest = greatest.max(counter);
         }
@@ -64,7 +64,7 @@ impl Keys {
         Ok(RaiseAnswer::Confirmed)
     }
 
-    /// Refuses a counter that leaves no room to count, since it is far ahead of the node's own clock.
+    /// Refuses a counter that leaves no room to count, because it is far ahead of the node's own clock.
     pub(super) fn check_room(&self, counter: u64, now: Instant) -> Result<(), NodeError> {
         if counter > Self::GREATEST.min(self.micros(now) + Self::AHEAD) {
             return Err(NodeErrorKind::Other.into());
@@ -72,7 +72,7 @@ impl Keys {
         Ok(())
     }
 
-    /// What a fencing counter has counted up to, if it is there.
+    /// Returns what a fencing counter has counted up to, if it exists.
     pub(super) fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
         let Some(held) = self.string(key, now)? else { return Ok(None) };
         number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())

@@ -25,7 +25,7 @@ impl Keys {
         }
     }
 
-    /// When the quarantine of this run began. Plants the marker if there is none of this run.
+    /// Returns when the quarantine of this run began. Sets the marker if there is none of this run.
     pub(super) fn guarded_since(&mut self, guard: &RestartGuard, now: Instant) -> Result<u64, NodeError> {
         let time = self.micros(now);
         if let Some(held) = self.string(guard.marker.as_str(), now)? {
@@ -46,7 +46,7 @@ impl Keys {
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
     }
 
-    /// As `INFO` tells it.
+    /// Returns the ID of this run, as `INFO` reports it.
     fn run_id(&self) -> String {
         format!("{:040x}", self.run)
     }

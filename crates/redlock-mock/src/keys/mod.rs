@@ -1,4 +1,4 @@
-//! A node's memory: what the scripts do, on a map.
+//! A node's memory: the effect of the scripts, on a map.
 
 mod counters;
 mod guard;
@@ -27,7 +27,7 @@ pub(crate) struct Keys {
     run: u64,
     /// When the node's clock read [`Keys::EPOCH`].
     epoch: Instant,
-    /// Who waits for them.
+    /// The waiters for the keys.
     pub(crate) waiters: Waiters,
     /// The changes that are not on disk yet, with what was there before; the oldest first.
     unsaved: VecDeque<(Instant, String, Option<Key>)>,
@@ -69,7 +69,7 @@ impl Held<'_> {
     }
 }
 
-/// How keys stand to a token.
+/// The state of keys from the view of a token.
 enum Standing<'k> {
     /// No other token holds one. These are absent or the predecessor's, the rest holds the token.
     Free { absent: Vec<&'k str>, follows: bool },
@@ -138,7 +138,7 @@ impl Keys {
         refusal
     }
 
-    /// What the node's clock reads, since 1970.
+    /// Returns what the node's clock reads, since 1970.
     pub(crate) fn time(&self, now: Instant) -> Duration {
         match now.checked_duration_since(self.epoch) {
             Some(since) => Self::EPOCH + since,
@@ -174,7 +174,7 @@ impl Keys {
         Ok(if absent.is_empty() { ExtendAnswer::Extended } else { ExtendAnswer::Healed })
     }
 
-    /// Goes on past a key that is not a string, as the script does: it keeps none of the others.
+    /// Continues past a key that is not a string, as the script does: the others are released anyway.
     pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
         let mut answer = Ok(ReleaseAnswer::Released);
         let is_held = |key: &&str| !matches!(self.string(key, now), Ok(None));
@@ -199,9 +199,9 @@ impl Keys {
         answer.map(|answer| answer.waking(woken))
     }
 
-    /// Whether another is on its way.
+    /// Notifies the first waiter. Returns whether one is on its way.
     fn wake(&mut self, line: &str, key: &str, now: Instant) -> bool {
-        // Also where another holds the key: it may be one who waits, and lost the others to us.
+        // Also if another holds the key: that may be a waiter that lost the others to us.
         let micros = self.micros(now);
         self.string(key, now).is_ok() && self.waiters.wake(line, key, None, now, micros)
     }
@@ -213,7 +213,7 @@ impl Keys {
         })
     }
 
-    /// The keys that begin so, and are locks.
+    /// Returns the keys that begin with the prefix and are locks.
     pub(crate) fn locks(&mut self, prefix: &str, now: Instant) -> Vec<String> {
         let mut names = self.names(now);
         names.retain(|name| {
@@ -236,7 +236,7 @@ impl Keys {
         self.put(resource, None, now);
     }
 
-    /// What is left after a restart of a node that had stopped then.
+    /// Restores what is left after a restart, of a node that had stopped at this time.
     pub(crate) fn restart(&mut self, memory: Memory, stopped: Instant) {
         self.run += 1;
         match memory {
@@ -271,7 +271,7 @@ impl Keys {
         self.unsaved.push_back((now, resource.to_owned(), before));
     }
 
-    /// The names of all keys.
+    /// Returns the names of all keys.
     pub(crate) fn names(&mut self, now: Instant) -> Vec<String> {
         self.keys.retain(|_, key| key.lives(now));
         let mut names: Vec<_> = self.keys.keys().cloned().collect();
@@ -331,7 +331,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 impl Key {
-    /// As in Redis, a key still lives in the very moment of its expiry.
+    /// Returns whether the key still exists. As in Redis, it does at the very moment of its expiry.
     fn lives(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| expires >= now)
     }
@@ -341,7 +341,7 @@ fn expiry(ttl: Ttl) -> Duration {
     Duration::from_millis(ttl.sent_millis())
 }
 
-/// As `PTTL` tells it.
+/// Rounds as `PTTL` does.
 fn whole_millis(remaining: Duration) -> Duration {
     Duration::from_millis(remaining.as_millis() as u64)
 }

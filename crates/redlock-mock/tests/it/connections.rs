@@ -1,4 +1,4 @@
-//! A client's connection: requests that lie in its socket, requests that never reach the node, and what overtakes what.
+//! Tests a client's connection: requests that lie in its socket, that never reach the node, and that overtake others.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn release(node: &MockNode, resource: &str) -> Result<ReleaseAnswer, NodeE
     node.release(&ReleaseRequest::new(Resource::new(resource).unwrap(), token())).await
 }
 
-/// Acquires at this time: what came of it, and when. All times are counted from `start`.
+/// Acquires at this time. Returns the result, and when it came. All times are counted from `start`.
 fn acquires_at(
     node: &MockNode,
     resource: &'static str,
@@ -51,8 +51,8 @@ fn acquires_at(
     })
 }
 
-/// The connection is in use, and the node hangs from now on. The first request is written at once and the last one that
-/// the connection takes 1.1 s later.
+/// Lets the node hang from now on, with the connection in use. The first request is written at once, and the last one
+/// that the connection accepts 1.1 s later.
 async fn hang_until_the_connection_is_given_up(node: &MockNode) -> Instant {
     acquire(node, "before").await.unwrap();
     node.hang();
@@ -150,7 +150,7 @@ async fn a_request_that_is_dropped_before_it_was_written_never_reaches_the_node(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lies_in_an_old_socket_may_be_carried_out_after_what_comes_over_the_new_connection() {
+async fn a_request_in_an_old_socket_may_be_carried_out_after_one_over_the_new_connection() {
     let node = MockNode::new("node").with_connection(Connection { late: ms(30), ..Connection::default() });
     let start = hang_until_the_connection_is_given_up(&node).await;
     sleep_until(start + ms(4_000)).await;
@@ -163,7 +163,7 @@ async fn what_lies_in_an_old_socket_may_be_carried_out_after_what_comes_over_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_cut_without_a_word_is_replaced_after_its_silence() {
+async fn a_connection_that_is_silently_cut_is_replaced_after_its_silence() {
     for arrives in [None, Some(ms(5_000))] {
         let node = node();
         acquire(&node, "before").await.unwrap();
@@ -185,7 +185,7 @@ async fn a_connection_that_is_cut_without_a_word_is_replaced_after_its_silence()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_restarts_ends_its_connections_and_what_lies_in_their_sockets() {
+async fn a_restart_ends_all_connections_and_loses_the_requests_in_their_sockets() {
     let node = node();
     let start = hang_until_the_connection_is_given_up(&node).await;
     let waiting = acquires_at(&node, "waiting", start, ms(2_200));
@@ -199,7 +199,7 @@ async fn a_node_that_restarts_ends_its_connections_and_what_lies_in_their_socket
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_client_has_a_connection_of_its_own() {
+async fn each_client_has_its_own_connection() {
     let (one, start) = (node(), Instant::now());
     let other = one.clone().with_connection(Connection::default());
     acquire(&other, "before").await.unwrap();
@@ -211,8 +211,8 @@ async fn each_client_has_a_connection_of_its_own() {
     assert_eq!((one.requests(), start.elapsed()), (sent + 1, ms(4_100)));
 }
 
-/// Whether a key is left behind by an acquire that the network holds up, and by its release 25 ms after the network is
-/// mended.
+/// Returns whether a key is left behind by an acquire that the network holds up, and by its release 25 ms after the cut
+/// has ended.
 async fn leaves_a_key_behind(seed: u64) -> bool {
     let cut = What::Cut { process: None, node: None, requests: Some(Cut::Held), answers: None, millis: 4_000 };
     let history = History { nodes: 1, processes: 1, seed, events: vec![Event { at: 100, what: cut }] };
@@ -239,7 +239,7 @@ async fn leaves_a_key_behind(seed: u64) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_connects_across_a_cut_and_what_was_held_up_may_come_last() {
+async fn no_client_connects_across_a_cut_and_a_request_that_was_held_up_may_come_last() {
     let mut late = 0;
     for seed in 0..20 {
         let is_late = leaves_a_key_behind(seed).await;

@@ -1,4 +1,4 @@
-//! Every fault does what its documentation says.
+//! Tests that every fault does what its documentation says.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn acquire(node: &MockNode, resource: &str) -> Result<AcquireAnswer, NodeE
         .map(|timed| timed.answer)
 }
 
-/// The kind of the error, and after how long it came.
+/// Returns the kind of the error, and after how long it came.
 async fn failure(node: &MockNode, resource: &str) -> (NodeErrorKind, Duration) {
     let start = Instant::now();
     (acquire(node, resource).await.unwrap_err().kind(), start.elapsed())
@@ -53,7 +53,7 @@ async fn a_lost_request_is_not_carried_out_and_a_lost_answer_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_request_is_carried_out_though_its_caller_gave_up() {
+async fn a_delayed_request_is_carried_out_although_its_caller_gave_up() {
     let node = MockNode::new("node");
     node.inject(Fault::DelayRequest(ms(500)));
     tokio::time::timeout(ms(100), acquire(&node, "r")).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn a_delayed_request_is_carried_out_though_its_caller_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_answer_is_of_a_request_carried_out_at_once() {
+async fn a_request_with_a_delayed_answer_is_carried_out_at_once() {
     let node = MockNode::new("node");
     node.inject(Fault::DelayAnswer(ms(500)));
     let start = Instant::now();
@@ -72,7 +72,7 @@ async fn a_delayed_answer_is_of_a_request_carried_out_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_node_carries_everything_out_when_it_goes_on() {
+async fn a_hung_node_carries_everything_out_when_it_resumes() {
     let node = MockNode::new("node");
     node.hang();
     node.inject(Fault::None);
@@ -85,7 +85,7 @@ async fn a_hung_node_carries_everything_out_when_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_stops_forgets_what_was_on_its_way() {
+async fn a_node_that_stops_loses_the_requests_on_their_way() {
     let node = MockNode::new("node").with_latency(ms(50));
     let (acquired, ()) = tokio::join!(acquire(&node, "r"), async {
         tokio::time::sleep(ms(20)).await;
@@ -97,7 +97,7 @@ async fn a_node_that_stops_forgets_what_was_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_kept_or_lost_as_told() {
+async fn memory_is_kept_or_lost_as_requested() {
     let node = MockNode::new("node");
     acquire(&node, "r").await.unwrap();
     node.restart(Memory::Kept);
@@ -123,7 +123,7 @@ async fn a_key_lives_for_its_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endless_delays_are_no_panic() {
+async fn endless_delays_do_not_panic() {
     let node = MockNode::new("node").with_latency(Duration::MAX);
     node.inject(Fault::DelayRequest(Duration::MAX));
     assert_eq!(failure(&node, "r").await.0, NodeErrorKind::Timeout);

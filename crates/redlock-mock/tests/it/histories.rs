@@ -1,4 +1,4 @@
-//! What befalls a fleet lasts as long as the history says, also where events overlap.
+//! Tests that each event of a history lasts as long as the history says, even if events overlap.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One process and two nodes.
+/// Creates a history of one process and two nodes.
 fn history(events: impl IntoIterator<Item = (u64, What)>) -> History {
     let events = events.into_iter().map(|(at, what)| Event { at, what }).collect();
     History { nodes: 2, processes: 1, seed: 1, events }
@@ -38,7 +38,7 @@ async fn acquire(node: &MockNode) -> Result<AcquireAnswer, NodeError> {
         .map(|timed| timed.answer)
 }
 
-/// Sends requests to node-1 at these times: when each was sent, and when it was answered, if it was.
+/// Sends requests to node-1 at these times. Returns when each was sent and answered, of those that were answered.
 async fn answered(
     events: impl IntoIterator<Item = (u64, What)>,
     sent: impl IntoIterator<Item = u64>,
@@ -49,7 +49,7 @@ async fn answered(
     let requests = sent.into_iter().map(|at| {
         let node = node.clone();
         tokio::spawn(async move {
-            // When all has happened that happens at this time.
+            // After everything that happens at this time.
             sleep(ms(at)).await;
             tokio::task::yield_now().await;
             let sent = Instant::now();
@@ -66,7 +66,7 @@ async fn answered(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_down_twice_at_once_stays_down_until_the_last_of_it() {
+async fn a_node_that_is_down_twice_at_once_stays_down_until_the_last_end() {
     let downs = || [(100, down(500, Memory::Kept)), (200, down(100, Memory::Kept)), (600, down(50, Memory::Kept))];
     let up = answered(downs(), (0..70).map(|tens| tens * 10 + 5)).await;
     let expected = (0..10).chain(65..70).map(|tens| (tens * 10 + 5, tens * 10 + 5));
@@ -74,7 +74,7 @@ async fn a_node_that_is_down_twice_at_once_stays_down_until_the_last_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_stops_for_no_time_in_the_moment_of_its_start_runs_again() {
+async fn a_node_that_stops_for_no_time_at_the_moment_of_its_start_runs_again() {
     for lengths in [[100, 0], [0, 0]] {
         let until = 100 + lengths[0];
         let events = [(100, down(lengths[0], Memory::Kept)), (until, down(lengths[1], Memory::Kept))];
@@ -83,7 +83,7 @@ async fn a_node_that_stops_for_no_time_in_the_moment_of_its_start_runs_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_down_twice_at_once_has_the_worst_of_the_memories() {
+async fn a_node_that_is_down_twice_at_once_forgets_as_much_as_in_the_worse_case() {
     for memories in [[Memory::Lost, Memory::Kept], [Memory::Kept, Memory::Lost]] {
         for lengths in [[50, 200], [200, 50], [100, 100]] {
             let events = [(100, down(lengths[0], memories[0])), (150, down(lengths[1], memories[1]))];
@@ -98,13 +98,13 @@ async fn a_node_that_is_down_twice_at_once_has_the_worst_of_the_memories() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_hangs_twice_at_once_goes_on_after_the_last_of_it() {
+async fn a_node_that_hangs_twice_at_once_resumes_after_the_last_end() {
     let answers = answered([(100, hang(400)), (150, hang(100)), (500, hang(100))], [50, 120, 260, 550, 600]).await;
     assert_eq!(answers, [(50, 50), (120, 600), (260, 600), (550, 600), (600, 600)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_starts_hangs_no_more_until_it_hangs_again() {
+async fn a_restart_ends_a_hang_until_the_next_one() {
     let events = [(100, hang(500)), (200, down(100, Memory::Kept)), (400, hang(100))];
     let answers = answered(events, [150, 250, 350, 450]).await;
     // The first two are refused.
@@ -112,7 +112,7 @@ async fn a_node_that_starts_hangs_no_more_until_it_hangs_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_as_something_else_begins_is_over_before() {
+async fn an_event_that_ends_when_another_begins_ends_first() {
     let answers = answered([(200, hang(100)), (100, down(100, Memory::Kept))], [150, 250]).await;
     assert_eq!(answers, [(250, 300)]);
     let answers = answered([(100, down(0, Memory::Lost)), (100, hang(0))], [100]).await;
@@ -134,14 +134,14 @@ async fn a_short_cut_does_not_end_a_long_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_cut_holds_up_arrives_when_the_last_of_it_is_over() {
+async fn requests_that_cuts_hold_up_arrive_when_the_last_cut_is_over() {
     let all = What::Cut { process: None, node: None, requests: Some(Cut::Held), answers: None, millis: 300 };
     let events = [(100, cut(Some(Cut::Held), None, 100)), (200, all), (900, cut(Some(Cut::Held), None, 50))];
     assert_eq!(answered(events, [150, 600]).await, [(150, 500), (600, 600)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_cut_loses_what_another_holds_up_it_is_lost() {
+async fn a_request_that_one_cut_holds_up_and_another_loses_is_lost() {
     let events = [(100, cut(Some(Cut::Held), None, 500)), (200, cut(Some(Cut::Lost), None, 100))];
     assert_eq!(answered(events, [150, 250, 350]).await, [(150, 600), (350, 600)]);
     let events = [(100, cut(Some(Cut::Lost), None, 500)), (200, cut(Some(Cut::Held), None, 100))];
@@ -161,14 +161,14 @@ async fn a_cut_of_one_direction_leaves_the_other_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn befall_returns_when_the_last_of_it_is_over() {
+async fn befall_returns_when_the_last_event_is_over() {
     let pause = |polls| What::Pause { process: 0, polls, millis: 400 };
     for (event, millis) in [
         (down(400, Memory::Kept), 500),
         (hang(400), 500),
         (cut(None, Some(Cut::Lost), 400), 500),
         (pause(0), 500),
-        // Its process never comes to it.
+        // Its process never reaches it.
         (pause(1), 100),
         (What::Cancel { process: 0, polls: 0 }, 100),
     ] {
@@ -199,6 +199,6 @@ async fn nodes_and_processes_that_do_not_exist_are_left_alone() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "capacity overflow")]
-async fn a_fleet_beyond_all_memory_is_a_panic_and_no_smaller_fleet() {
+async fn a_fleet_beyond_all_memory_panics_instead_of_being_smaller() {
     let _ = Fleet::new(usize::MAX / 2 + 1, 2, 1);
 }

@@ -1,4 +1,4 @@
-//! A node answers as the scripts of a real one do; `differential` in the workspace's tests compares the two at random.
+//! Tests that a node answers like the real scripts; `differential` in the workspace's tests compares them at random.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn inspect(node: &MockNode) -> Result<InspectAnswer, NodeError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_taken_once_and_an_acquire_sent_again_finds_its_own() {
+async fn a_key_is_granted_once_and_an_acquire_that_is_sent_again_is_granted() {
     let node = MockNode::new("node");
     assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
     sleep(ms(3)).await;
@@ -55,7 +55,7 @@ async fn a_key_is_taken_once_and_an_acquire_sent_again_finds_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_prolongs_or_heals_and_never_shortens_nor_takes() {
+async fn an_extend_extends_or_restores_a_key_but_never_shortens_or_steals_it() {
     let node = MockNode::new("node");
     assert_eq!(extend(&node, OURS, TTL).await, ExtendAnswer::Healed);
     assert_eq!(extend(&node, OURS, 2 * TTL).await, ExtendAnswer::Extended);
@@ -90,7 +90,7 @@ async fn a_key_of_another_type_is_an_error_for_every_operation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_that_is_no_number_is_an_error() {
+async fn a_counter_that_is_not_a_number_is_an_error() {
     for value in ["", "x", "1x", "-1", " 1", "01"] {
         let node = MockNode::new("node");
         node.set("c", value, None);
@@ -99,7 +99,7 @@ async fn a_counter_that_is_no_number_is_an_error() {
         request.fencing = Some(counters.clone());
         assert_eq!(node.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::Other, "{value:?}");
         if value == "01" {
-            continue; // Only who counts up has to read it as Redis does.
+            continue; // Only an increment has to parse it as Redis does.
         }
         acquire(&node, OURS).await;
         let raise = RaiseRequest::new(resource(), Token::from_bytes(OURS), counters, 8);
@@ -108,7 +108,7 @@ async fn a_counter_that_is_no_number_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_that_is_zero_begins_with_the_clock_as_one_that_is_not_there() {
+async fn a_counter_of_zero_starts_from_the_clock_like_a_missing_one() {
     let counted = async |value: &str| {
         let node = MockNode::new("node");
         node.set("c", value, None);
@@ -133,7 +133,7 @@ async fn a_fraction_of_a_millisecond_is_rounded_up_in_an_expiry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_are_told_in_order_and_without_the_expired() {
+async fn names_are_listed_in_order_without_expired_ones() {
     let node = MockNode::new("node");
     for name in ["c", "a", "b"] {
         node.set(name, "another", None);
@@ -144,7 +144,7 @@ async fn names_are_told_in_order_and_without_the_expired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_loses_its_last_second_goes_back_to_what_was_then() {
+async fn a_node_that_loses_its_last_second_returns_to_the_state_before_it() {
     let node = MockNode::new("node");
     for name in ["deleted", "replaced", "kept"] {
         node.set(name, "old", None);
@@ -163,7 +163,7 @@ async fn a_node_that_loses_its_last_second_goes_back_to_what_was_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_a_second_old_is_on_disk() {
+async fn a_change_that_is_a_second_old_is_on_disk() {
     let node = MockNode::new("node");
     node.set("a", "another", None);
     sleep(ms(1_000)).await;
@@ -177,7 +177,7 @@ async fn what_is_a_second_old_is_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_restart_kept_is_on_disk() {
+async fn a_key_that_a_restart_kept_is_on_disk() {
     let node = MockNode::new("node");
     node.set("a", "another", None);
     node.restart(Memory::Kept);
@@ -208,7 +208,7 @@ async fn release_many(node: &MockNode) -> Result<ReleaseAnswer, NodeError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_are_set_all_or_none() {
+async fn either_all_of_many_keys_are_set_or_none() {
     let node = MockNode::new("node");
     node.set("b", Token::from_bytes(OURS).as_str(), Some(2 * TTL));
     assert_eq!(acquire_many(&node).await.unwrap(), AcquireAnswer::granted());
@@ -221,7 +221,7 @@ async fn many_keys_are_set_all_or_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_are_refused_for_as_long_as_any_is_held() {
+async fn many_keys_are_refused_for_as_long_as_any_of_them_is_held() {
     let node = MockNode::new("node");
     for (a, b, longest) in [
         (Some(ms(7)), Some(ms(9)), Some(ms(9))),
@@ -239,7 +239,7 @@ async fn many_keys_are_refused_for_as_long_as_any_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_are_extended_each_for_itself_and_healed() {
+async fn many_keys_are_extended_one_by_one_and_restored() {
     let node = MockNode::new("node");
     acquire_many(&node).await.unwrap();
     node.set("a", Token::from_bytes(OURS).as_str(), Some(3 * TTL));
@@ -251,7 +251,7 @@ async fn many_keys_are_extended_each_for_itself_and_healed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_are_released_as_far_as_they_are_ours() {
+async fn of_many_keys_only_our_own_are_released() {
     let node = MockNode::new("node");
     acquire_many(&node).await.unwrap();
     assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::Released);
@@ -260,7 +260,7 @@ async fn many_keys_are_released_as_far_as_they_are_ours() {
     assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::NotHeld);
     assert_eq!(node.resources(), ["a"]);
 
-    // One that is no lock keeps none of the others, and is told.
+    // A key that is no lock does not keep the others from being released, and is reported.
     node.remove("a");
     acquire_many(&node).await.unwrap();
     node.set_list("b");
@@ -272,7 +272,7 @@ async fn many_keys_are_released_as_far_as_they_are_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_server_tells_of_itself_is_the_same_under_each_of_its_names() {
+async fn a_server_reports_the_same_facts_under_each_of_its_names() {
     let (node, other) = (MockNode::new("node"), MockNode::new("other"));
     let alias = node.clone().with_name("alias");
     assert_eq!((alias.name(), node.name()), ("alias", "node"));
@@ -284,7 +284,7 @@ async fn what_a_server_tells_of_itself_is_the_same_under_each_of_its_names() {
     assert_eq!((ours.maxmemory, theirs.maxmemory), (Some(7), Some(0)));
     assert_eq!(ours.run_id, facts(&node).await.run_id);
     assert_ne!(ours.run_id, theirs.run_id);
-    // It is its clock that it tells.
+    // The clock in the report is the node's own.
     node.jump_clock(-7_000);
     assert_eq!(ours.clock.unwrap().reads - facts(&node).await.clock.unwrap().reads, ms(7_000));
 }

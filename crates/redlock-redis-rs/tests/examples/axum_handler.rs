@@ -1,4 +1,4 @@
-//! An HTTP handler under a lock.
+//! Tests the example of an HTTP handler under a lock.
 
 use crate::{
     http::{Answer, Request},
@@ -9,7 +9,7 @@ use crate::{
 const CHARGE: &str = "/invoices/7/charge";
 const KEY: &str = "invoice:7";
 
-/// A service, and its address.
+/// Starts a service, and returns it with its address.
 async fn service(stage: &Stage) -> (Program, String) {
     let service = Program::start_with("axum_handler", stage, [("LISTEN", "127.0.0.1:0")]);
     let line = service.until_said("listening on http://").await;
@@ -22,13 +22,13 @@ async fn post(address: &str, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn one_invoice_is_charged_once_whatever_host_is_asked() {
+async fn an_invoice_is_charged_once_whichever_host_gets_the_request() {
     let stage = Stage::new().await;
     let ((one, at_one), (other, at_other)) = (service(&stage).await, service(&stage).await);
     let charging = Request::send("POST", &at_one, CHARGE).await;
     stage.until_held(KEY).await;
 
-    // Meanwhile both hosts turn others away, and charge other invoices.
+    // Meanwhile, both hosts refuse this invoice, and charge other invoices.
     let (same, elsewhere, unrelated) =
         tokio::join!(post(&at_one, CHARGE), post(&at_other, CHARGE), post(&at_other, "/invoices/8/charge"));
     for refused in [same, elsewhere] {
@@ -49,7 +49,7 @@ async fn one_invoice_is_charged_once_whatever_host_is_asked() {
 }
 
 #[tokio::test]
-async fn without_a_quorum_nothing_is_charged_and_with_one_it_is() {
+async fn an_invoice_is_charged_only_with_a_quorum() {
     let stage = Stage::new().await;
     let (service, address) = service(&stage).await;
     stage.stop(2).await;
@@ -62,7 +62,7 @@ async fn without_a_quorum_nothing_is_charged_and_with_one_it_is() {
     let [node, ..] = stage.servers.as_slice() else { panic!("no servers") };
     node.start().await.unwrap();
     let charged = post(&address, CHARGE).await;
-    assert_eq!((charged.status, charged.body.as_str()), (200, "7 is charged\n")); // and was not before
+    assert_eq!((charged.status, charged.body.as_str()), (200, "7 is charged\n")); // and was not charged before
 }
 
 #[tokio::test]

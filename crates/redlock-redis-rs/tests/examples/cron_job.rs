@@ -1,9 +1,9 @@
-//! A job that several hosts start, and one runs.
+//! Tests the example of a job that several hosts start, and only one runs.
 
 use crate::{program::Program, stage::Stage};
 
 #[tokio::test]
-async fn of_four_hosts_one_runs_the_job_and_the_others_are_quiet() {
+async fn one_of_four_hosts_runs_the_job_and_the_others_are_quiet() {
     let stage = Stage::new().await;
     let host = || Program::start_with("cron_job", &stage, [("AT_LEAST", "8")]);
     let mut ran = 0;
@@ -19,7 +19,7 @@ async fn of_four_hosts_one_runs_the_job_and_the_others_are_quiet() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_late_finds_the_job_taken_though_it_is_done() {
+async fn a_late_host_finds_the_job_locked_although_it_is_done() {
     let stage = Stage::new().await;
     let host = || Program::start_with("cron_job", &stage, [("AT_LEAST", "10")]);
     let first = host();
@@ -30,7 +30,7 @@ async fn a_host_that_is_late_finds_the_job_taken_though_it_is_done() {
 }
 
 #[tokio::test]
-async fn without_a_quorum_it_fails_and_says_why() {
+async fn without_a_quorum_the_job_fails_with_a_reason() {
     let stage = Stage::new().await;
     stage.stop(2).await;
     let ended = Program::start("cron_job", &stage).ended().await;

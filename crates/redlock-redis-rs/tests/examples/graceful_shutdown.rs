@@ -1,9 +1,9 @@
-//! A queue consumer that ends well.
+//! Tests the example of a queue consumer that shuts down gracefully.
 
 use crate::{program::Program, stage::Stage};
 
 #[tokio::test]
-async fn what_is_begun_is_finished_and_nothing_more_is_begun() {
+async fn on_sigterm_the_current_order_is_finished_and_no_other_is_begun() {
     let stage = Stage::new().await;
     let consumer = Program::start("graceful_shutdown", &stage);
     consumer.until_said("is being packed order=0").await;

@@ -1,11 +1,11 @@
-//! As much of HTTP as the tests need.
+//! The part of HTTP that the tests need.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-/// What a service answers.
+/// The answer of a service.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -13,7 +13,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A request that is sent, on a connection of its own.
+/// A request that is sent over its own connection.
 pub(crate) struct Request {
     connection: TcpStream,
 }

@@ -1,11 +1,11 @@
-//! Of several workers one leads.
+//! Tests the example of several workers of which one leads.
 
 use crate::{
     program::Program,
     stage::{Stage, until},
 };
 
-/// A worker that leads, one that waits for that, and the token of the first.
+/// Starts a worker that leads and one that waits, and returns them with the token of the leader.
 async fn leader_and_follower(stage: &Stage) -> (Program, Program, String) {
     let leader = Program::start("leader", stage);
     leader.until_said(" leads").await;
@@ -17,7 +17,7 @@ async fn leader_and_follower(stage: &Stage) -> (Program, Program, String) {
 }
 
 #[tokio::test]
-async fn when_the_leader_dies_another_leads() {
+async fn another_worker_leads_when_the_leader_dies() {
     let stage = Stage::new().await;
     let (leader, follower, _) = leader_and_follower(&stage).await;
     leader.send("KILL");
@@ -29,7 +29,7 @@ async fn when_the_leader_dies_another_leads() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_told_to_end_releases_the_lock() {
+async fn a_leader_releases_the_lock_on_sigterm() {
     let stage = Stage::new().await;
     let (leader, follower, token) = leader_and_follower(&stage).await;
     leader.send("TERM");
@@ -43,7 +43,7 @@ async fn a_leader_that_is_told_to_end_releases_the_lock() {
 }
 
 #[tokio::test]
-async fn one_that_waits_ends_at_once_and_leaves_the_leader_alone() {
+async fn a_waiting_worker_ends_at_once_without_disturbing_the_leader() {
     let stage = Stage::new().await;
     let (leader, follower, token) = leader_and_follower(&stage).await;
     follower.send("TERM");
@@ -54,7 +54,7 @@ async fn one_that_waits_ends_at_once_and_leaves_the_leader_alone() {
 }
 
 #[tokio::test]
-async fn a_leader_whose_lock_is_another_s_stops_and_tries_again() {
+async fn a_leader_that_loses_the_lock_stops_and_tries_again() {
     let stage = Stage::new().await;
     let leader = Program::start("leader", &stage);
     leader.until_said(" leads").await;

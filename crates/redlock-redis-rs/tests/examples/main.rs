@@ -1,4 +1,4 @@
-//! The examples as they are run: the real programs, on real Redis servers.
+//! Tests of the examples, run as real programs on real Redis servers.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 

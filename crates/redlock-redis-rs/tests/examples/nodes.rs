@@ -1,4 +1,4 @@
-//! All examples ask for their nodes in the same way.
+//! Tests that all examples read their nodes in the same way.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Metrics of locks, and the dashboard that shows them.
+//! Tests the example that exports metrics of locks, and the dashboard that shows them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +25,13 @@ fn read(file: &str) -> String {
     fs::read_to_string(folder().join(file)).unwrap()
 }
 
-/// The cells of the README's tables.
+/// Returns the cells of the README's tables.
 fn rows(readme: &str) -> impl Iterator<Item = Vec<&str>> {
     let is_row = |line: &&str| line.starts_with('|');
     readme.lines().filter(is_row).map(|row| row.split('|').skip(1).map(str::trim).collect())
 }
 
-/// Each metric that the README documents, and its type.
+/// Returns each metric that the README documents, and its type.
 fn documented(readme: &str) -> BTreeMap<String, String> {
     let metric = |cells: Vec<&str>| {
         let (name, rest) = (*cells.first()?, cells.get(1)?);
@@ -41,24 +41,24 @@ fn documented(readme: &str) -> BTreeMap<String, String> {
     rows(readme).filter_map(metric).collect()
 }
 
-/// All that stands in backticks.
+/// Returns all texts in backticks.
 fn in_code(readme: &str) -> BTreeSet<&str> {
     readme.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Each metric that was scraped, and its type.
+/// Returns each metric that was scraped, and its type.
 fn scraped(text: &str) -> BTreeMap<String, String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
 
-/// The panels that show something.
+/// Returns the panels that show something.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let panels = dashboard["panels"].as_array().unwrap().iter();
     panels.filter(|panel| panel["type"] != "row").collect()
 }
 
-/// What a query names: metrics, without what Prometheus appends to those of a histogram, and labels.
+/// Returns the names in a query: metrics, without the suffixes that Prometheus appends for a histogram, and labels.
 fn names(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours =
@@ -69,7 +69,7 @@ fn names(query: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_dashboard_asks_for_what_is_documented_and_shows_all_of_it() {
+fn the_dashboard_queries_only_documented_metrics_and_shows_all_of_them() {
     let (readme, dashboard) = (read("README.md"), serde_json::from_str::<Value>(&read("dashboard.json")).unwrap());
     let (documented, in_code) = (documented(&readme), in_code(&readme));
     assert_eq!(documented.len(), 10, "{documented:?}");
@@ -88,7 +88,7 @@ fn the_dashboard_asks_for_what_is_documented_and_shows_all_of_it() {
 }
 
 #[test]
-fn each_panel_is_described_and_takes_the_data_source_that_is_chosen() {
+fn each_panel_has_a_description_and_uses_the_chosen_data_source() {
     let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
     let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
     assert_eq!(variables.map(|variable| &variable["name"]).collect::<Vec<_>>(), ["datasource", "job"]);
@@ -101,7 +101,7 @@ fn each_panel_is_described_and_takes_the_data_source_that_is_chosen() {
 }
 
 #[test]
-fn the_files_are_yaml_and_those_they_name_are_there() {
+fn the_files_are_valid_yaml_and_the_files_they_mount_exist() {
     let files = [
         "docker-compose.yml",
         "prometheus.yml",
@@ -124,7 +124,7 @@ fn the_files_are_yaml_and_those_they_name_are_there() {
 }
 
 #[tokio::test]
-async fn a_scrape_shows_each_metric_that_is_documented_and_no_other() {
+async fn a_scrape_shows_exactly_the_documented_metrics() {
     let stage = Stage::new().await;
     let service = Program::start_with("observability", &stage, [("LISTEN", "127.0.0.1:0")]);
     let line = service.until_said("listening on http://").await;
@@ -138,7 +138,7 @@ async fn a_scrape_shows_each_metric_that_is_documented_and_no_other() {
     let readme = read("README.md");
     let documented = documented(&readme);
     until("locks are extended", async || scrape().await.contains("redlock_extend_margin_seconds_count")).await;
-    // The rare ones are made: keys that are gone from all nodes, of locks that are held for two seconds.
+    // Provokes the rare metrics: deletes keys on all nodes, of locks that are held for two seconds.
     until("all metrics are there", async || {
         for account in ["account:0", "account:1", "account:2"] {
             for server in &stage.servers {
@@ -151,7 +151,7 @@ async fn a_scrape_shows_each_metric_that_is_documented_and_no_other() {
 
     let text = scrape().await;
     assert_eq!(scraped(&text), documented);
-    // Labels and their words too.
+    // The same for labels and their values.
     let in_code = in_code(&readme);
     for series in text.lines().filter_map(|line| line.split_once('{')?.1.split_once('}')) {
         for (label, word) in series.0.split("\",").filter_map(|label| label.split_once("=\"")) {

@@ -1,4 +1,4 @@
-//! One example that runs, and what it has said so far.
+//! A running example, and what it has printed so far.
 
 use std::{
     env::{consts::EXE_SUFFIX, current_exe},
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::stage::{Stage, until};
 
-/// A program that was started. Dropped, it is killed.
+/// A program that was started. It is killed when this is dropped.
 pub(crate) struct Program {
     name: String,
     child: Child,
@@ -28,9 +28,9 @@ pub(crate) struct Program {
 /// How a program has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `None` if a signal has ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// What it has said, line by line.
+    /// Its output, line by line.
     pub(crate) said: Vec<String>,
 }
 
@@ -40,14 +40,14 @@ impl Program {
         Self::start_with(name, stage, [])
     }
 
-    /// Starts an example on these servers, with more in its environment.
+    /// Starts an example on these servers, with more variables in its environment.
     pub(crate) fn start_with<const N: usize>(name: &str, stage: &Stage, set: [(&str, &str); N]) -> Self {
         let mut command = command(name);
         command.env("REDLOCK_NODES", stage.nodes()).envs(set);
         Self::spawn(name, command)
     }
 
-    /// Starts an example that is told of no nodes.
+    /// Starts an example without any nodes in its environment.
     pub(crate) fn start_without_nodes(name: &str) -> Self {
         Self::spawn(name, command(name))
     }
@@ -59,12 +59,12 @@ impl Program {
         Self { name: name.to_owned(), child, said, listening }
     }
 
-    /// The lines so far that hold this text.
+    /// Returns the lines so far that contain this text.
     pub(crate) fn said(&self, text: &str) -> Vec<String> {
         lines_with(&self.said.lock().unwrap(), text)
     }
 
-    /// Waits until it says this, and tells the line.
+    /// Waits until it prints this text, and returns the line.
     pub(crate) async fn until_said(&self, text: &str) -> String {
         until(&format!("{} says {text:?}", self.name), async || !self.said(text).is_empty()).await;
         self.said(text).pop().unwrap()
@@ -87,7 +87,7 @@ impl Program {
 }
 
 impl Ended {
-    /// The lines that hold this text.
+    /// Returns the lines that contain this text.
     pub(crate) fn lines(&self, text: &str) -> Vec<String> {
         lines_with(&self.said, text)
     }
@@ -98,7 +98,7 @@ fn lines_with(said: &[String], text: &str) -> Vec<String> {
 }
 
 fn command(name: &str) -> Command {
-    // Tests may run where a shell has put them into the background, and ignore signals, which would be passed on.
+    // A shell may run the tests in the background with signals ignored, which the program would inherit.
     let mut command = Command::new("env");
     command.arg("--default-signal").arg(binary(name));
     for name in ["REDLOCK_NODES", "LISTEN", "AT_LEAST", "RUST_LOG"] {
@@ -108,7 +108,7 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Where cargo puts an example: beside the folder of the tests.
+/// Returns where Cargo puts an example: beside the folder of the tests.
 fn binary(name: &str) -> PathBuf {
     let build = "build it: `cargo build -p redlock-redis-rs --examples`; `cargo test` does so only if it is given \
         neither `--test` nor the name of a test";

@@ -1,4 +1,4 @@
-//! Real servers, and what is locked on them.
+//! The real servers of a test, and the locks on them.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ impl Stage {
         Self { servers }
     }
 
-    /// The URLs of all nodes, as `REDLOCK_NODES` wants them.
+    /// Returns the URLs of all nodes, in the format of `REDLOCK_NODES`.
     pub(crate) fn nodes(&self) -> String {
         self.servers.iter().map(Server::url).collect::<Vec<_>>().join(",")
     }
 
-    /// The tokens that hold this key, one for each node that has it.
+    /// Returns the tokens in this key, one for each node that has the key.
     pub(crate) async fn tokens(&self, key: &str) -> Vec<String> {
         let mut tokens = Vec::new();
         for server in &self.servers {
@@ -32,13 +32,13 @@ impl Stage {
         tokens
     }
 
-    /// Waits until all nodes hold this key, and tells its token.
+    /// Waits until all nodes hold this key, and returns its token.
     pub(crate) async fn until_held(&self, key: &str) -> String {
         until(&format!("{key} is held"), async || self.tokens(key).await.len() == self.servers.len()).await;
         self.tokens(key).await.pop().unwrap()
     }
 
-    /// Whether somebody waits to be woken on one of the nodes.
+    /// Returns whether a waiter listens on one of the nodes.
     pub(crate) async fn is_listened_to(&self) -> bool {
         for server in &self.servers {
             if server.command(&["PUBSUB", "CHANNELS"]).await.unwrap() != Reply::Array(Vec::new()) {
@@ -55,7 +55,7 @@ impl Stage {
     }
 }
 
-/// Waits for something that comes about, however slow the machine is.
+/// Waits until a condition holds, however slow the machine is.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let holds = async {
         while !condition().await {

@@ -1,4 +1,4 @@
-//! Where a node URL leads: to one server, to sentinels, or to the members of a cluster.
+//! The addresses in node URLs: one server, sentinels, or the members of a cluster.
 
 use std::{borrow::Cow, fmt};
 
@@ -32,7 +32,7 @@ pub enum NodeAddress {
     },
     /// A Redis Cluster.
     Cluster {
-        /// Some members, each with its host and port. They name the others.
+        /// Some of the members, each with its host and port. They report the others.
         members: Vec<(String, u16)>,
         /// Whether to use TLS.
         tls: bool,
@@ -40,7 +40,7 @@ pub enum NodeAddress {
 }
 
 impl NodeAddress {
-    /// Whether both are one node, as far as their hosts show: the same server, service or cluster.
+    /// Returns whether both are one node, as far as their hosts show: the same server, service or cluster.
     pub(super) fn is_same_node(&self, other: &Self) -> bool {
         let share = |one: &[(String, u16)], other: &[(String, u16)]| one.iter().any(|host| other.contains(host));
         match (self, other) {
@@ -100,7 +100,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Of a scheme: what it is without its ending, for example `rediss` of `rediss+sentinel`.
+    /// Splits a scheme into its base and its kind, for example `rediss+sentinel` into `rediss` and the sentinels.
     fn of(scheme: &str) -> (&str, Self) {
         let ending = |name| scheme.strip_suffix(name)?.strip_suffix(['+', '-']);
         let kinds = [("sentinel", Self::Sentinels), ("cluster", Self::Members)];
@@ -108,11 +108,11 @@ impl Kind {
     }
 }
 
-/// The hosts of a URL, of which the library that reads URLs knows only one.
+/// The hosts of a URL. The library that parses URLs knows only one of them.
 pub(super) struct Hosts<'a> {
     /// The URL with the first host only.
     pub(super) first_only: Cow<'a, str>,
-    /// There are several hosts, but the scheme allows only one.
+    /// Whether there are several hosts although the scheme allows only one.
     pub(super) are_unexpected: bool,
     others: Vec<&'a str>,
 }
@@ -137,7 +137,7 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// The address, and the text of the database number.
+/// Returns the address, and the text of the database number.
 pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddress, &'u str), Why> {
     let path = url.path().trim_matches('/');
     let (scheme, kind) = Kind::of(url.scheme());
@@ -168,7 +168,7 @@ pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddres
     }
 }
 
-/// All hosts, each once.
+/// Returns all hosts, each once.
 fn all(url: &Url, hosts: &Hosts<'_>, port: u16) -> Result<Vec<(String, u16)>, Why> {
     let mut all = vec![host(url, port)?];
     for other in &hosts.others {
@@ -198,8 +198,7 @@ pub(super) fn decoded(text: &str) -> Result<Option<String>, Why> {
     Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
 }
 
-/// Where one URL of a list ends and the next begins: at white space, and at commas, but not at those between the hosts of
-/// one URL.
+/// Splits a list of URLs at white space and at commas, except at the commas between the hosts of one URL.
 pub(super) fn split(list: &str) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
     for word in list.split_whitespace() {
@@ -217,12 +216,12 @@ pub(super) fn split(list: &str) -> Vec<String> {
             may_go_on = true;
         }
     }
-    // A comma at the end of a list.
+    // Removes the comma at the end of a list.
     urls.iter_mut().for_each(|url| url.truncate(url.trim_end_matches(',').len()));
     urls
 }
 
-/// Whether the URL may have several hosts, and ends within them.
+/// Returns whether the URL may have several hosts, and has nothing after them.
 fn has_hosts_only(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| {
         Kind::of(&scheme.to_ascii_lowercase()).1 != Kind::Server && !rest.contains(['/', '?', '#'])
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_several_hosts_is_reported_without_the_password() {
+    fn an_error_about_several_hosts_does_not_show_the_password() {
         for (url, why) in [
             ("redis+sentinel://:hunter2@a,b", "there is no service"),
             ("redis+sentinel://:hunter2@a,b/", "there is no service"),
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_is_missing_is_named() {
+    fn a_missing_feature_is_named() {
         let all = UrlFeatures { tls: true, sentinel: true, cluster: true };
         for (url, features, missing) in [
             ("redis+sentinel://a/s", UrlFeatures { sentinel: false, ..all }, "sentinel"),

@@ -1,12 +1,12 @@
-//! The URLs of a fleet in the environment, as the command line reads them too.
+//! Reads the URLs of a fleet from the environment, as the command line does too.
 
 use std::{env, ffi::OsString};
 
 use super::{NodeUrl, error::FromEnvError};
 
 impl NodeUrl {
-    /// Reads the URLs of a fleet from the environment variable `REDLOCK_NODES`, at commas and white space as
-    /// [`NodeUrl::split`] splits them. Quotes around the list are ignored: env files of Docker leave them there.
+    /// Reads the URLs of a fleet from the environment variable `REDLOCK_NODES`, and splits it at commas and white space
+    /// like [`NodeUrl::split`]. Quotes around the list are ignored: Docker keeps them when it reads an env file.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_urls_is_not_set() {
+    fn a_variable_without_urls_counts_as_not_set() {
         assert_eq!(NodeUrl::from_variable(None), Err(FromEnvError::NotSet));
         for list in ["", "  ", "''", ","] {
             assert_eq!(hosts(list), Err(FromEnvError::NotSet), "{list:?}");

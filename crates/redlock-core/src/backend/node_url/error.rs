@@ -1,4 +1,4 @@
-//! Why a node URL cannot be used.
+//! The errors of node URLs.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ pub struct NodeUrlError {
     /// As much of the URL as may be printed.
     pub(super) url: String,
     pub(super) why: Why,
-    /// Which of several URLs it is, from 1.
+    /// The position of the URL in a list, starting at 1.
     pub(super) number: Option<usize>,
 }
 
 impl NodeUrlError {
-    /// The feature of the backend crate that the URL needs and that is off: `tls`, `sentinel` or `cluster`.
+    /// Returns the feature of the backend crate that the URL needs and that is off: `tls`, `sentinel` or `cluster`.
     #[must_use]
     pub fn missing_feature(&self) -> Option<&'static str> {
         match self.why {
@@ -24,7 +24,7 @@ impl NodeUrlError {
     }
 }
 
-/// The environment names no nodes that can be used.
+/// The environment names no usable nodes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FromEnvError {

@@ -1,4 +1,4 @@
-//! Node URLs, read once for every Redis client, so that all of them take the same ones.
+//! Node URLs, parsed once for every Redis client, so that all of them accept the same URLs.
 
 mod address;
 mod env;
@@ -31,17 +31,17 @@ use self::{
 /// ```
 ///
 /// A service behind Redis Sentinel is one node, and so is a Redis Cluster. The hosts of `redis+sentinel` are sentinels;
-/// user and password are those of the Redis servers. The hosts of `redis-cluster` are members, which name the others.
+/// user and password are those of the Redis servers. The hosts of `redis-cluster` are members, which report the others.
 /// With TLS: `rediss+sentinel` (to the sentinels too) and `rediss-cluster`.
 ///
 /// | option | meaning | default |
 /// |---|---|---|
-/// | `connect_timeout` | bound on connecting, as `200ms` or `1s` | 1 s |
-/// | `response_timeout` | bound on one answer | 1 s |
-/// | `keepalive` | idle time after which TCP checks the connection, or `off` | 30 s |
-/// | `idle_limit` | time without an answer after which the next command is also sent over a new connection, if the old one does not answer before that is made; or `off` | 1 min |
+/// | `connect_timeout` | maximum time to connect, for example `200ms` or `1s` | 1 s |
+/// | `response_timeout` | maximum time to wait for an answer | 1 s |
+/// | `keepalive` | idle time after which TCP probes the connection, or `off` | 30 s |
+/// | `idle_limit` | time without an answer after which the next command is also sent over a new connection, unless the old one answers before that is made; or `off` | 1 min |
 /// | `sentinel_user`, `sentinel_password` | the login to the sentinels; also `sentinelUsername`, `sentinelPassword` | none |
-/// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the greater of the last two is the response timeout | |
+/// | `DialTimeout`, `ReadTimeout`, `WriteTimeout` | redlock-go's, in nanoseconds; the response timeout is the greater of the last two | |
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeUrl {
@@ -57,13 +57,13 @@ pub struct NodeUrl {
     pub sentinel_password: Option<String>,
     /// The database number.
     pub db: u32,
-    /// The bound on connecting.
+    /// The maximum time to connect.
     pub connect_timeout: Duration,
-    /// The bound on one answer.
+    /// The maximum time to wait for an answer.
     pub response_timeout: Duration,
-    /// After how long without traffic TCP checks a connection. None: it never does.
+    /// Idle time after which TCP probes a connection. `None`: it never does.
     pub keepalive: Option<Duration>,
-    /// After how long without an answer a connection is not relied on alone. None: it always is.
+    /// Time without an answer after which a connection is not relied on alone. `None`: it always is.
     pub idle_limit: Option<Duration>,
 }
 
@@ -85,24 +85,25 @@ impl fmt::Debug for NodeUrl {
 }
 
 impl NodeUrl {
-    /// The bound on connecting and on one answer, unless the URL says otherwise: long enough for a handshake across
-    /// continents, short enough that a hung node is given up within a second. It costs no acquire any time: the
-    /// driver goes on after its own, shorter, node timeout.
+    /// The maximum time to connect and to wait for an answer, unless the URL says otherwise: long enough for a
+    /// handshake across continents, short enough to give up a hung node within a second. It does not delay an acquire:
+    /// the driver continues after its own, shorter, node timeout.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The time without traffic after which TCP checks a connection, unless the URL says otherwise. It keeps paths open
-    /// that forget idle connections, and finds a dead server within a minute.
+    /// The idle time after which TCP probes a connection, unless the URL says otherwise. It keeps network paths open
+    /// that forget idle connections, and detects a dead server within a minute.
     pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
 
-    /// The time without an answer after which a connection is not relied on alone, unless the URL says otherwise. Paths
-    /// forget idle connections after some minutes, and a keepalive may be lost or switched off.
+    /// The time without an answer after which a connection is not relied on alone, unless the URL says otherwise.
+    /// Network paths forget idle connections after some minutes, and a keepalive may be lost or switched off.
     pub const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
     ///
-    /// If it is malformed, or has a scheme or an option that is not listed above. The error never holds the password.
+    /// If it is malformed, or has a scheme or an option that is not listed above. The error never contains the
+    /// password.
     pub fn parse(text: &str) -> Result<Self, NodeUrlError> {
         Self::read(text).map_err(|error| match (is_cut_short(text), error.why) {
             (true, _) => NodeUrlError { url: host_of(text), why: Why::NotEncoded, number: None },
@@ -167,8 +168,8 @@ impl NodeUrl {
         Ok(node)
     }
 
-    /// Splits a list of URLs, such as that of an environment variable: at white space and at commas. A comma between the
-    /// hosts of a `redis+sentinel` or `redis-cluster` URL belongs to the URL.
+    /// Splits a list of URLs, for example the value of an environment variable, at white space and at commas. A comma
+    /// between the hosts of a `redis+sentinel` or `redis-cluster` URL belongs to the URL.
     ///
     /// ```
     /// use redlock_core::backend::NodeUrl;
@@ -181,7 +182,7 @@ impl NodeUrl {
         split(list)
     }
 
-    /// Reads the URLs of one fleet.
+    /// Parses the URLs of one fleet.
     ///
     /// # Errors
     ///
@@ -203,32 +204,32 @@ impl NodeUrl {
         Ok(nodes)
     }
 
-    /// Bounds connecting.
+    /// Sets the maximum time to connect.
     #[must_use]
     pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
     }
 
-    /// Bounds one answer.
+    /// Sets the maximum time to wait for an answer.
     #[must_use]
     pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
         Self { response_timeout, ..self }
     }
 
-    /// Sets after how long without traffic TCP checks a connection.
+    /// Sets the idle time after which TCP probes a connection.
     #[must_use]
     pub fn with_keepalive(self, keepalive: Option<Duration>) -> Self {
         Self { keepalive, ..self }
     }
 
-    /// Sets after how long without an answer a connection is not relied on alone.
+    /// Sets the time without an answer after which a connection is not relied on alone.
     #[must_use]
     pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
         Self { idle_limit, ..self }
     }
 
-    /// Checks what the setters were given, and whether the backend was built with what the URL needs. For backends, which
-    /// call it when they open a node.
+    /// Checks the values that the setters got, and whether the backend was built with what the URL needs. For backends,
+    /// which call it when they open a node.
     ///
     /// # Errors
     ///
@@ -257,7 +258,7 @@ impl NodeUrl {
         }
     }
 
-    /// The Redis client does not take the URL, for the `reason` it gives. For backends.
+    /// Returns the error for a URL that the Redis client rejects, with its `reason`. For backends.
     #[must_use]
     pub fn rejected(&self, reason: impl fmt::Display) -> NodeUrlError {
         self.error(Why::Rejected(reason.to_string()))
@@ -267,15 +268,16 @@ impl NodeUrl {
         NodeUrlError { url: self.name(), why, number: None }
     }
 
-    /// The address, as errors and logs print it. Two URLs of one server have one name, whatever their databases: a
-    /// database number does not make a second, independent node. Behind sentinels, the service is part of the name.
+    /// Returns the address, as errors and logs print it. All URLs of one server have the same name, whatever their
+    /// databases: another database number does not make another independent node. Behind sentinels, the service is part
+    /// of the name.
     #[must_use]
     pub fn name(&self) -> String {
         self.address.to_string()
     }
 }
 
-/// Which features a backend crate was built with, as far as URLs need them.
+/// The features of a backend crate that URLs may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UrlFeatures {
     /// `rediss://` and other URLs with TLS.
@@ -310,7 +312,7 @@ impl TryFrom<String> for NodeUrl {
     }
 }
 
-/// A `NodeUrl` is taken where a URL is, and that cannot fail.
+/// Lets functions that accept a URL also accept a `NodeUrl`, which cannot fail.
 impl From<Infallible> for NodeUrlError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -325,10 +327,10 @@ fn nanoseconds(text: &str) -> Result<Duration, ()> {
     text.parse().ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos).ok_or(())
 }
 
-/// The database is not a number. It is printed only if it is short and has no special characters: it may be part of a
-/// password that is not percent-encoded.
+/// Returns the error for a database that is not a number. The text is printed only if it is short and has no special
+/// characters: it may be part of a password that is not percent-encoded.
 fn not_a_database(db: &str) -> Why {
-    /// The longest that is printed, in bytes.
+    /// The longest text that is printed, in bytes.
     const LONGEST: usize = 5;
     let digits = db.strip_prefix('-').unwrap_or(db);
     let is_harmless = db.len() <= LONGEST && digits.chars().all(|char| char.is_ascii_alphanumeric());

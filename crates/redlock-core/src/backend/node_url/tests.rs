@@ -1,4 +1,4 @@
-//! What URLs say, and what is said of those that cannot be used.
+//! Tests of how URLs are parsed, and of the errors for those that cannot be used.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn unix_sockets_are_read() {
 }
 
 #[test]
-fn timeouts_can_be_set_each_by_itself() {
+fn each_timeout_can_be_set_by_itself() {
     let node = parse("redis://a").with_response_timeout(Duration::from_millis(7));
     assert_eq!((node.connect_timeout, node.response_timeout), (Duration::from_secs(1), Duration::from_millis(7)));
     let node = parse("redis://a").with_connect_timeout(Duration::from_millis(7));
@@ -75,7 +75,7 @@ fn keepalive_is_on_unless_it_is_switched_off() {
 }
 
 #[test]
-fn a_url_may_be_owned_or_borrowed_or_read_already() {
+fn a_url_may_be_owned_borrowed_or_already_parsed() {
     let owned = "redis://a".to_owned();
     let read = NodeUrl::parse_all([&owned]).unwrap();
     assert_eq!(read, [parse("redis://a")]);
@@ -94,7 +94,7 @@ fn an_error_names_the_server() {
 }
 
 #[test]
-fn of_several_urls_the_wrong_one_is_named() {
+fn the_error_names_the_wrong_one_of_several_urls() {
     let error = |urls: [&str; 3]| NodeUrl::parse_all(urls).unwrap_err().to_string();
     assert_eq!(
         error(["redis://a", "redis://:hunter2@b:x", "redis://c"]),
@@ -119,12 +119,12 @@ fn a_password_that_is_not_encoded_is_recognized() {
         assert!(text.starts_with(&start), "{text}");
         assert!(!format!("{error:?} {text}").contains("hunter2"), "{error:?}");
     }
-    // Nothing is wrong with an `@` behind the host.
+    // An `@` after the host is fine.
     assert_eq!(parse("redis://a?password=b@c").password.as_deref(), Some("b@c"));
 }
 
 #[test]
-fn what_is_wrong_is_told_without_the_password() {
+fn an_error_states_the_cause_without_the_password() {
     for (url, why) in [
         ("", "relative URL without a base"),
         ("10.0.0.1:6379", "relative URL without a base"),
