@@ -110,7 +110,7 @@ async fn a_long_name_is_truncated_in_messages_and_a_short_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_cannot_be_inspected_says_so() {
+async fn a_node_without_inspect_answers_that_it_is_unsupported() {
     /// Implements only the required methods.
     #[derive(Debug)]
     struct Least(MockNode);

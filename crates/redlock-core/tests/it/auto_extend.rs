@@ -29,7 +29,7 @@ async fn kept_lock(nodes: &[MockNode]) -> (Redlock, Lock) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_follows_its_work() {
+async fn an_auto_extended_lock_lasts_as_long_as_its_work() {
     let nodes = MockNode::fleet(3);
     let (redlock, lock) = kept_lock(&nodes).await;
     for _ in 0..100 {

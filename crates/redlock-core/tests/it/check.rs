@@ -182,7 +182,7 @@ async fn a_node_that_cannot_describe_itself_is_reported_as_unknown() {
 }
 
 #[test]
-fn without_a_runtime_it_is_an_error() {
+fn without_a_runtime_a_check_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let mut check = pin!(redlock.check_nodes());
     let Poll::Ready(result) = poll_once(check.as_mut()) else { panic!("waits") };

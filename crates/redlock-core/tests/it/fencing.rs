@@ -54,7 +54,7 @@ async fn nodes_that_agree_are_queried_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minority_that_is_behind_costs_nothing() {
+async fn a_minority_that_is_behind_takes_no_second_exchange() {
     let nodes = counted([7, 7, 3]);
     let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 1, 1]));
@@ -303,7 +303,7 @@ async fn a_call_can_override_the_fencing_setting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
+async fn a_node_with_a_wrong_clock_does_not_make_names_impossible_to_lock() {
     const CENTURIES: i64 = 200 * 365 * 24 * 60 * 60 * 1000;
     let nodes = MockNode::fleet(3);
     let before = fenced(&nodes).try_acquire("other", TTL).await.unwrap().unwrap().fencing_token().unwrap();

@@ -226,7 +226,7 @@ async fn a_bad_name_is_rejected_before_anything_is_sent() {
 }
 
 #[test]
-fn without_a_runtime_it_is_an_error() {
+fn without_a_runtime_an_inspection_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let Poll::Ready(Err(error)) = poll_once(redlock.inspect("r")) else { panic!() };
     assert!(matches!(error, InspectError::NoRuntime));

@@ -85,7 +85,7 @@ async fn a_lock_that_half_of_the_nodes_lost_is_no_breach() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_a_release_overtakes_has_not_failed() {
+async fn an_extend_that_a_release_overtakes_is_not_reported_as_failed() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(50))).collect();
     let (builder, names) = builder(&nodes);
     let redlock = builder.build().unwrap();
@@ -109,7 +109,7 @@ async fn an_extend_that_a_release_overtakes_has_not_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_not_lost_before_it_is_acquired() {
+async fn a_loss_is_not_reported_before_the_acquire() {
     let mut acquired = 0;
     for seconds in 1..60 {
         let (builder, names) = builder(&MockNode::fleet(3));

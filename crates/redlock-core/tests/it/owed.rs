@@ -129,7 +129,7 @@ async fn ten_thousand_releases_are_delivered_within_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_waits_briefly_for_a_node_that_fails_and_counts_what_it_is_owed() {
+async fn close_waits_briefly_for_a_node_that_fails_and_counts_its_owed_releases() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let locks = [redlock.acquire("a", TTL).await.unwrap(), redlock.acquire("b", TTL).await.unwrap()];

@@ -16,7 +16,7 @@ use crate::support::{builder, clocks::SuspendAware, holding, keys, ms, once, red
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
+async fn a_late_release_of_one_round_does_not_delete_the_keys_of_a_later_one() {
     let nodes = MockNode::fleet(3);
     nodes[1].set("r", "another", Some(ms(50)));
     nodes[2].set("r", "another", None);

@@ -387,7 +387,7 @@ async fn a_tie_in_an_even_fleet_loses_no_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_round_has_a_token_of_its_own() {
+async fn every_round_has_its_own_token() {
     let nodes = MockNode::fleet(3);
     nodes[1].set("r", "another", None);
     nodes[2].set("r", "another", None);
@@ -448,7 +448,7 @@ async fn an_error_prints_the_exact_ttl_and_short_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_names_every_node_and_what_to_do() {
+async fn an_error_names_every_node_and_gives_advice() {
     let nodes = MockNode::fleet(5);
     nodes[0].set("invoice:42", "another", Some(ms(1_200)));
     nodes[2].inject(Fault::Fail(redlock_core::NodeErrorKind::Authentication));

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_one_after_the_other_are_fine() {
+    fn consecutive_holds_are_no_violation() {
         let holds = [
             hold(1, 0, 0, 100, Some(50)),
             hold(2, 0, 50, 150, None),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn other_resources_do_not_matter() {
+    fn holds_of_different_resources_are_no_violation() {
         assert_eq!(judge(&[hold(1, 0, 0, 100, None), hold(2, 1, 0, 100, None)]), []);
     }
 

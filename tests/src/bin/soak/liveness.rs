@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_acquire_without_a_majority_nor_while_paused() {
+    fn a_lock_is_not_idle_without_a_majority_or_while_its_waiter_is_paused() {
         let fails = |at, node| (at, Who::Node(node), What::Fails(NodeFault::Hung));
         let well = |at, node| (at, Who::Node(node), What::Well);
         let majority =
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minority_that_fails_is_no_excuse() {
+    fn a_lock_is_idle_even_while_a_minority_fails() {
         let events = [
             (0, Who::Node(2), What::Fails(NodeFault::Killed)),
             (10, TASK, What::Wants(0)),

@@ -17,7 +17,7 @@ with_every_registry! {
     an_expired_lock_is_replaced_by_the_next_of_its_holder,
     unlock_reports_a_lost_lock_even_if_another_holder_has_the_name_now,
     unlocking_a_lock_that_another_holder_took_returns_not_held,
-    a_lock_follows_its_work_until_it_is_unlocked,
+    an_auto_extended_lock_lasts_until_it_is_unlocked,
 }
 
 async fn unlocking_an_expired_lock_reports_it_and_takes_no_time(registry: Arc<dyn Registry>) {
@@ -82,7 +82,7 @@ async fn unlocking_a_lock_that_another_holder_took_returns_not_held(registry: Ar
     assert_eq!((holding(&nodes, "r"), holding(&nodes, "s")), (3, 3));
 }
 
-async fn a_lock_follows_its_work_until_it_is_unlocked(registry: Arc<dyn Registry>) {
+async fn an_auto_extended_lock_lasts_until_it_is_unlocked(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     named.lock("r", kept(20 * TTL)).await.unwrap();
     for _ in 0..15 {

@@ -237,7 +237,7 @@ mod bounded {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_bytes_of_names_count() {
+    async fn the_bytes_of_names_count_toward_the_bound() {
         let (_, named) = fleet(Arc::new(BoundedRegistry::new(100 * 1024)));
         for number in 0..5 {
             named.lock(format!("{number:017000}"), TTL).await.unwrap();
