@@ -94,7 +94,7 @@ async fn a_node_describes_itself_in_two_exchanges() {
     assert_eq!((facts.append_only, facts.append_sync.as_deref()), (Some(false), Some("everysec")));
     assert_eq!(facts.snapshots, Some(true));
     // The script has made the connection, so connecting adds no uncertainty to the clock. The reading counts from the
-    // start of the request, which is the same for all nodes.
+    // creation of the request, which is the same for all nodes.
     assert_eq!(facts.clock, Some(ClockReading::new(Duration::from_millis(1_800_000_000_250), ms(15), ms(25))));
     assert_eq!((facts.cluster, facts.writes_stopped, facts.no_script), (None, None, None));
     assert!(facts.untold.is_empty());

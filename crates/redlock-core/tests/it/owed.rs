@@ -39,7 +39,7 @@ async fn a_release_that_a_replica_rejects_is_delivered_once_the_node_is_a_primar
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
-    // The node rejects them for a little longer than a second.
+    // The node rejects releases for a little longer than a second.
     for _ in 0..6 {
         nodes[2].inject(Fault::Fail(NodeErrorKind::ReadOnly));
     }

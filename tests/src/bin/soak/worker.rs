@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }
-    // A node that is down now may still be owed releases; their keys expire.
+    // A node that is down now may still be owed releases; the log shows what is left of them.
     let _ = redlock.close().await;
     // A thread still waits for standard input, which would keep the runtime from ending.
     process::exit(0);

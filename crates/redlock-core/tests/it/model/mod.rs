@@ -2,7 +2,7 @@
 //!
 //! The search visits **every** world that a few clients can reach, in any number of rounds, and checks that
 //!
-//! * two clients never rely on the lock at the same time, and no other client held a lock that is extended meanwhile
+//! * two clients never rely on the lock at the same time, and while a client extended its lock, no other client held it
 //!   ([`World::is_broken`]);
 //! * nothing blocks the lock forever: after a TTL in which no message arrives it is free again, and a round that gets
 //!   no more answers is decided.

@@ -128,7 +128,7 @@ async fn a_handed_off_lock_is_reported_released_however_slow_the_nodes_are() {
                 async move { redlock.acquire("r", ttl).await.map(drop) }
             });
             sleep(ms(300)).await;
-            // It may stop waiting for the request of its successor, which then comes after it.
+            // The release may stop waiting until its successor's request has ended, and then follows that request.
             assert_eq!(lock.release().await.unwrap(), Release::Released, "{latency:?}");
             next.await.unwrap().unwrap();
             sleep(ms(500)).await;

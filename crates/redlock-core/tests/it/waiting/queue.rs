@@ -38,7 +38,7 @@ async fn waiters_of_one_process_get_the_lock_in_order_and_only_one_sends_request
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     let waiting = wait_in_order(&[&redlock; 4]).await;
-    // The first one sends a round, and releases what it did not need: its own process has the lock and will notify it.
+    // The first one sends a round and its release: its own process has the lock and will notify it.
     assert_eq!(requests(&nodes), nodes.len() * (1 + 2));
     for next in waiting {
         let before = requests(&nodes);
