@@ -1,4 +1,4 @@
-//! The conformance suite: every scenario on every backend, each a named test `backend::module::promise`.
+//! The conformance suite: every scenario on every backend, each a test named `backend::module::promise`.
 
 #![expect(clippy::print_stderr, reason = "what a scenario that failed had logged stands beside its panic")]
 
@@ -34,19 +34,20 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// How many scenarios run at once. They spend nine tenths of their time waiting for a TTL or a timeout to pass, so
-/// several share a core. `RUST_TEST_THREADS` overrides it, as in every test binary.
+/// Returns how many scenarios run at once. They spend nine tenths of their time waiting for a TTL or a timeout to pass,
+/// so several share a core. `RUST_TEST_THREADS` overrides the number, as in every test binary.
 fn default_threads() -> usize {
     let set = env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
     set.unwrap_or_else(|| 4 * thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Needs no server, and so is in the mock's column.
+/// Needs no server, so it is in the mock's column.
 const WITHOUT_SERVERS: &str = "mock::suite::without_servers_no_scenario_passes";
 
-/// A scenario that needs servers fails where there are none: none passes because it had nothing to run on.
+/// Checks that a scenario that needs servers fails if there are none, so that none passes because it had nothing to run
+/// on.
 fn without_servers_no_scenario_passes() -> Result<(), Failed> {
-    // Given, but none: whatever this machine has, the scenarios of that run have no server.
+    // `given` without URLs: this run has no servers, whatever the machine has.
     let without = [("REDLOCK_TEST_SERVERS", "given"), ("REDLOCK_TEST_URLS", "")];
     let output = Command::new(env::current_exe()?).args(["--skip", "mock::"]).envs(without).output()?;
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -79,13 +80,13 @@ fn run(backend: Backend, scenario: &Scenario, labs: &Labs) -> Result<(), Failed>
     }
     let mut bench = labs.borrow().map_err(|error| format!("{error:#}"))?;
     bench.runtime.block_on(bench.lab.reset(backend)).map_err(|error| format!("{error:#}"))?;
-    // The servers of a scenario that panics go with it: its tasks may still use them.
+    // If the scenario panics, its servers are dropped too, because its tasks may still use them.
     bench.runtime.block_on((scenario.run)(&bench.lab));
     labs.give_back(bench);
     Ok(())
 }
 
-/// The labs that no scenario uses at the moment. A scenario stops and pauses servers, so it has a lab to itself.
+/// The labs that no scenario uses at the moment. A scenario stops and pauses servers, so it has its own lab.
 #[derive(Default)]
 struct Labs(Mutex<Vec<Bench>>);
 
@@ -100,9 +101,9 @@ impl Labs {
     }
 }
 
-/// A lab on real servers, and the runtime that watches over them.
+/// A lab on real servers, and the runtime on which its servers are supervised.
 struct Bench {
-    // Dropped first: it removes the servers.
+    // Dropped first, because dropping it removes the servers.
     lab: Lab,
     runtime: Runtime,
 }

@@ -1,5 +1,5 @@
-//! A holder that is paused past the validity of its lock, and wakes: how that ends with storage that takes what it is
-//! given, and how with storage that looks at fencing tokens.
+//! Shows a holder that is paused beyond the validity of its lock and then continues: how that ends with storage that
+//! accepts every write, and with storage that checks fencing tokens.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a story for people to read")]
 

@@ -1,8 +1,9 @@
-//! What fencing tokens cost: the time to take a lock that nobody else wants, and to take it and give it back, without
-//! fencing and with it, by turns in one run, through both clients. Run with `--release`.
+//! Measures what fencing tokens cost: the time to acquire an uncontended lock, and to acquire and release it, without
+//! and with fencing, alternating in one run, through both clients. Run it with `--release`.
 //!
-//! The goal: the median acquire with fencing takes at most 1.15 times that without. That holds while the nodes agree on
-//! their counters, as they do after each other. Else an acquire takes a second round trip, in which nodes are raised.
+//! The goal: the median acquire with fencing takes at most 1.15 times as long as one without. That holds while the
+//! nodes agree on their counters, as they do in consecutive acquires. Otherwise an acquire takes a second exchange, in
+//! which nodes are raised.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +21,7 @@ use redlock_tests::{
 };
 
 const TURNS: usize = 40;
-/// Few, so that whatever else the machine does falls on both.
+/// Few, so that any other load of the machine affects both measurements.
 const PAIRS: usize = 50;
 const TTL: Duration = Duration::from_secs(10);
 
@@ -41,7 +42,7 @@ async fn main() {
 async fn measure(backend: Backend, servers: &[Server]) {
     let nodes = servers.iter().enumerate().map(|(index, server)| backend.open(index, &server.url()));
     let redlock = Redlock::new(nodes).unwrap();
-    // Until the nodes have the scripts, and agree on each counter: the slowest may be ahead, and be heard late.
+    // By then the nodes have the scripts and agree on each counter: the slowest node may be ahead, and its answer late.
     for _ in 0..10 {
         locks(&redlock, false).await;
         locks(&redlock, true).await;
@@ -55,7 +56,7 @@ async fn measure(backend: Backend, servers: &[Server]) {
         plain.add(locks(&redlock, false).await);
     }
     let all = plain.acquires.len() + fenced.acquires.len();
-    // An acquire and a release on each node, and what is beyond that.
+    // The rest after an acquire and a release on each node.
     let raises = scripts(&redlock, servers).await - before - 2 * servers.len() * all;
     let name = backend.name();
     row(name, "acquire", &sorted(plain.acquires), &sorted(fenced.acquires));
@@ -89,7 +90,7 @@ async fn locks(redlock: &Redlock, fencing: bool) -> Times {
     times
 }
 
-/// How many scripts the servers have run, once nothing is on its way any more.
+/// Counts the scripts that the servers have run, once no request is in flight anymore.
 async fn scripts(redlock: &Redlock, servers: &[Server]) -> usize {
     redlock.close().await.unwrap();
     let mut all = 0;

@@ -1,5 +1,5 @@
-//! What a hung node of three costs: the median time to take a lock and give it back, all nodes healthy against one
-//! hung, by turns in one run, through both clients. Run with `--release`.
+//! Measures what one hung node of three costs: the median time to acquire and release a lock, with healthy nodes and
+//! with one hung, alternating in one run, through both clients. Run it with `--release`.
 
 #![expect(
     clippy::unwrap_used,

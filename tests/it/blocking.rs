@@ -5,10 +5,10 @@ use std::{thread, time::Duration};
 use redlock_core::{AcquireOptions, AutoExtend, Release, UsingError, blocking::Redlock};
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 
-/// An extend survives a stall of a second.
+/// Long enough that an extend survives a stall of one second.
 const TTL: Duration = Duration::from_secs(4);
 
-/// Work on a thread of its own, while the runtime here looks after the servers.
+/// Works on a separate thread, while this runtime supervises the servers.
 async fn locks_without_async(ours: [Redlock; 2]) {
     tokio::task::spawn_blocking(move || thread::spawn(move || work(ours)).join().unwrap()).await.unwrap();
 }
@@ -16,7 +16,7 @@ async fn locks_without_async(ours: [Redlock; 2]) {
 fn work([ours, theirs]: [Redlock; 2]) {
     let kept = AcquireOptions::new(TTL).auto_extend(AutoExtend::default());
     let lock = ours.acquire(["a", "b"], kept).unwrap();
-    // Between the calls the worker extends it.
+    // The worker extends it between the calls.
     thread::sleep(2 * TTL);
     lock.check().unwrap();
     assert!(theirs.try_acquire("b", TTL).unwrap().is_none());
@@ -35,7 +35,7 @@ fn work([ours, theirs]: [Redlock; 2]) {
 async fn code_without_async_locks_through_both_clients() {
     let servers = Servers::from_env().await.unwrap().start(3, &ServerOptions::new()).await.unwrap();
     let urls = || servers.iter().map(Server::url);
-    // What is tested here does not depend on how soon a node answers.
+    // This test does not depend on how soon a node answers.
     let builder = || redlock_core::Redlock::builder().node_timeout(Duration::from_millis(900));
     let redis_rs = builder().nodes(redlock_redis_rs::RedisNode::open_all(urls()).unwrap());
     let fred = builder().nodes(redlock_fred::RedisNode::open_all(urls()).unwrap());

@@ -1,4 +1,5 @@
-//! Nodes whose clocks jump while locks are taken: they are told, may be distrusted, and disorder no fencing tokens.
+//! Nodes whose clocks jump while locks are acquired: the jump is logged, the node may be distrusted, and fencing tokens
+//! stay in order.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ const TTL: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = HOUR.saturating_mul(24);
 
-/// For how long a node is not trusted: so short that it can be waited for.
+/// How long a node is not trusted: short enough for a test to wait for it.
 const DISTRUST: Duration = Duration::from_secs(3);
 
-/// Three servers, of which so many have clocks that can be set.
+/// Starts three servers; the clocks of the first `with_clocks` can be set.
 async fn servers(with_clocks: usize) -> Vec<Server> {
     let servers = Servers::from_env().await.unwrap();
     assert!(servers.can_fail(), "this test sets clocks and stops servers: {} does not let it", servers.describe());
@@ -31,7 +32,8 @@ fn redlock(backend: Backend, servers: &[Server], with: impl Fn(RedlockBuilder) -
     with(Redlock::builder().nodes(nodes)).build().unwrap()
 }
 
-/// The fleet is in use, the clock of its first node jumps an hour, and the second one stops: the first one is needed.
+/// Uses the fleet, makes the clock of its first node jump an hour, and stops the second node, so that the first is
+/// needed.
 async fn jump(redlock: &Redlock, servers: &[Server]) {
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
@@ -44,23 +46,23 @@ async fn is_distrusted(backend: Backend) {
     let redlock = redlock(backend, &servers, |builder| builder.distrust_jumped_clocks(DISTRUST));
     jump(&redlock, &servers).await;
 
-    // Seen in the very answer that would have made the quorum.
+    // The jump is seen in the very answer that would have completed the quorum.
     let error = redlock.acquire("r", once(TTL)).await.unwrap_err().to_string();
     let seen = Instant::now();
     assert!(error.contains("the clock has jumped: it has jumped by +") && error.contains("time service"), "{error}");
-    // The third one may not have been waited for: two failures decide the round.
+    // The round may not have waited for the third node, because two failures decide it.
     assert!(error.contains("of 3 granted, 2 needed"), "{error}");
-    // The server that is stopped may be owed a release: it is not waited for.
+    // The stopped server may be owed a release, and the test does not wait for it.
     let _ = tokio::time::timeout(Duration::from_millis(300), redlock.close()).await;
 
-    // Others do without it at once.
+    // With the second node up again, the fleet does without the first one at once.
     servers[1].start().await.unwrap();
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     assert!(seen.elapsed() < DISTRUST, "this test was too slow to tell");
     servers[1].stop().await.unwrap();
 
-    // And it counts again when all has expired that the jump has cut short.
+    // The node counts again once every lock that the jump may have ended early has expired.
     let in_time = AcquireOptions::new(TTL).timeout(Duration::from_secs(30));
     let lock = redlock.acquire("r", in_time).await.unwrap();
     assert!(seen.elapsed() > DISTRUST - Duration::from_millis(500), "{:?}", seen.elapsed());
@@ -68,7 +70,7 @@ async fn is_distrusted(backend: Backend) {
 }
 
 async fn is_told(backend: Backend) {
-    // All tests log to it: the names of the nodes tell which.
+    // All tests log to it, and the names of the nodes tell them apart.
     let log = Log::of_this_process();
     let servers = servers(1).await;
     let name = backend.open(0, &servers[0].url()).name().to_owned();
@@ -79,7 +81,7 @@ async fn is_told(backend: Backend) {
     let redlock = redlock(backend, &servers, |builder| builder);
     jump(&redlock, &servers).await;
     assert_eq!(warnings(), [""; 0]);
-    // Where a jump costs no grants, clocks are looked at once a second.
+    // If a jump costs no grants, the clocks are read once a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for _ in 0..3 {
         assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
@@ -89,8 +91,8 @@ async fn is_told(backend: Backend) {
     assert!(warnings[0].contains("WARN") && warnings[0].contains("jump=+3"), "{warnings:?}");
 }
 
-/// The token of a holder whose keys a jump of a majority has ended, and that of the next one while the first believes in
-/// its lock.
+/// Returns the token of a holder whose keys expired because a majority of clocks jumped, and that of the next holder,
+/// which acquires the lock while the first still relies on it.
 async fn two_holders(backend: Backend, servers: &[Server], clock: ServerClock) -> (FencingToken, FencingToken) {
     let fleet = || redlock(backend, servers, |builder| builder.fencing(true));
     let (ours, theirs) = (fleet(), fleet());
@@ -112,7 +114,7 @@ async fn two_holders(backend: Backend, servers: &[Server], clock: ServerClock) -
 async fn tokens_grow(backend: Backend) {
     let servers = servers(2).await;
     let mut before = None;
-    // First the key expires, then the counter too, which the nodes keep for a week.
+    // First only the key expires, then also the counter, which nodes retain for a week.
     for ahead in [HOUR, 9 * DAY] {
         let (first, second) = two_holders(backend, &servers, ServerClock::Ahead(ahead)).await;
         assert!(before < Some(first) && first < second, "{before:?}, {first}, {second} with {ahead:?}");
@@ -133,31 +135,31 @@ async fn tokens_grow(backend: Backend) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_rs_counts_no_grant_of_a_node_whose_clock_has_jumped_where_that_is_wanted() {
+async fn redis_rs_can_ignore_grants_of_a_node_whose_clock_has_jumped() {
     is_distrusted(Backend::RedisRs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fred_counts_no_grant_of_a_node_whose_clock_has_jumped_where_that_is_wanted() {
+async fn fred_can_ignore_grants_of_a_node_whose_clock_has_jumped() {
     is_distrusted(Backend::Fred).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_rs_tells_once_that_a_clock_has_jumped() {
+async fn redis_rs_logs_a_clock_jump_once() {
     is_told(Backend::RedisRs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fred_tells_once_that_a_clock_has_jumped() {
+async fn fred_logs_a_clock_jump_once() {
     is_told(Backend::Fred).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_rs_gives_greater_tokens_after_each_jump_of_a_majority() {
+async fn redis_rs_issues_greater_tokens_after_each_jump_of_a_majority() {
     tokens_grow(Backend::RedisRs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fred_gives_greater_tokens_after_each_jump_of_a_majority() {
+async fn fred_issues_greater_tokens_after_each_jump_of_a_majority() {
     tokens_grow(Backend::Fred).await;
 }

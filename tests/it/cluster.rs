@@ -1,4 +1,4 @@
-//! A node that is a Redis Cluster: single locks anywhere, many as one within a hash slot.
+//! A node that is a Redis Cluster: locks with one name anywhere, and with several names within a hash slot.
 
 use std::{collections::BTreeSet, slice, time::Duration};
 
@@ -21,12 +21,12 @@ const TTL: Duration = Duration::from_secs(30);
 
 pub(crate) const SLOTS: usize = 16384;
 
-/// A cluster of so many primaries, each of which has its part of the slots.
+/// Starts a cluster of this many primaries, each with its part of the slots.
 pub(crate) async fn cluster_of(primaries: usize) -> Vec<Server> {
     cluster_with(primaries, 0).await
 }
 
-/// The primaries, and behind them as many replicas, which follow them in the same order.
+/// Starts a cluster of primaries, followed by replicas that replicate the primaries in the same order.
 pub(crate) async fn cluster_with(primaries: usize, replicas: usize) -> Vec<Server> {
     let options = ServerOptions::new()
         .args(["--cluster-enabled", "yes", "--cluster-config-file", "{folder}/nodes.conf"])
@@ -55,7 +55,7 @@ pub(crate) async fn cluster_with(primaries: usize, replicas: usize) -> Vec<Serve
     }
     for (primary, replica) in servers.iter().zip(&servers[primaries..]).take(replicas) {
         let id = primary.command(&["CLUSTER", "MYID"]).await.unwrap().text().unwrap();
-        // It may not have met the primary yet.
+        // The replica may not have met its primary yet.
         assert!(eventually(async || replica.command(&["CLUSTER", "REPLICATE", &id]).await.is_ok()).await);
         let follows = async || {
             let info = replica.command(&["INFO", "replication"]).await.unwrap().text().unwrap();
@@ -66,20 +66,20 @@ pub(crate) async fn cluster_with(primaries: usize, replicas: usize) -> Vec<Serve
     servers
 }
 
-/// A URL with these servers as the members that are known.
+/// Returns a URL with these servers as the known members.
 pub(crate) fn url(servers: &[Server]) -> String {
     let hosts: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
     format!("redis-cluster://{}", hosts.join(","))
 }
 
-/// A cluster of one server, which has all slots.
+/// Starts a cluster of one server with all slots.
 async fn cluster() -> Server {
     cluster_of(1).await.remove(0)
 }
 
-/// Every operation reaches the member that has the key, whichever it is.
+/// Checks that every operation reaches the member that has the key, whichever it is.
 async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone) {
-    // What another client has left there, such as the marker of its restart guard.
+    // Removes what another client has left there, such as the marker of its restart guard.
     for server in servers {
         server.command(&["FLUSHALL"]).await.unwrap();
     }
@@ -106,7 +106,7 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
     assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
 
-/// Also of names with another prefix, and also of many names.
+/// Checks that a listing finds all of many names.
 async fn every_lock_is_listed(redlock: &Redlock) {
     let names: BTreeSet<_> = (0..24).map(|number| format!("listed-{number}")).collect();
     let mut locks = Vec::new();
@@ -133,7 +133,7 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
     let error = redlock.try_acquire(["foo", "bar"], TTL).await.unwrap_err();
     let AcquireError::Slots(slots) = &error else { panic!("{error}") };
     assert_eq!(slots.slots.len(), 2);
-    // The cluster would have refused them.
+    // The cluster itself refuses them.
     let keys = Resources::new(["foo", "bar"]).unwrap();
     let request = AcquireRequest::new(keys, Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
     node.acquire(&request).await.unwrap_err();

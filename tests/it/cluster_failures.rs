@@ -1,4 +1,4 @@
-//! A Redis Cluster as a node: a failover, a member that is down, slots that move.
+//! Failures of a Redis Cluster as a node: a failover, a member that is down, and slots that move.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ fn redlock(node: impl LockNode) -> Redlock {
     Redlock::builder().node(node).node_timeout(Duration::from_secs(2)).build().unwrap()
 }
 
-/// A name whose slot the primary with this index has at first.
+/// Returns a name whose slot the primary with this index has at first.
 fn name_of(index: usize, primaries: usize) -> String {
     let mut names = (0..).map(|number| format!("name-{number}"));
     names.find(|name| usize::from(hash_slot(name)) * primaries / SLOTS == index).unwrap()
@@ -60,14 +60,14 @@ async fn follows_a_failover<N: LockNode>(open: impl Fn(String) -> N) {
 async fn does_without_a_member<N: LockNode>(open: impl Fn(String) -> N) {
     let servers = cluster_of(3).await;
     let names: Vec<_> = (0..3).map(|index| name_of(index, 3)).collect();
-    // The dead one is first in the URL.
+    // The dead member is the first in the URL.
     let (before, url) = (redlock(open(url(&servers))), url(&servers));
     for name in &names {
         assert!(locks(&before, name).await, "{name}");
     }
 
     let others_work = async |what: &str| {
-        // One that was connected, and one that was not.
+        // One `Redlock` that was connected before, and one that was not.
         for redlock in [&before, &redlock(open(url.clone()))] {
             for name in [&names[1], &names[2]].into_iter().cycle().take(20) {
                 assert!(locks(redlock, name).await, "{what}: {name} is on a member that works");
@@ -86,7 +86,7 @@ async fn does_without_a_member<N: LockNode>(open: impl Fn(String) -> N) {
     assert!(eventually(async || locks(&before, &names[0]).await).await, "the member is back");
 }
 
-/// The commands by which a slot moves, and its keys with it. Between them, half of the keys are on either side.
+/// Moves a slot with its keys by the usual commands. Halfway, the keys are split between both members.
 async fn move_slot(slot: u16, servers: &[Server], from: usize, to: usize, midway: impl AsyncFn()) {
     let id = async |server: &Server| server.command(&["CLUSTER", "MYID"]).await.unwrap().text().unwrap();
     let (slot, port) = (slot.to_string(), servers[to].port().to_string());
@@ -112,7 +112,7 @@ async fn move_slot(slot: u16, servers: &[Server], from: usize, to: usize, midway
     }
 }
 
-/// Locks, extends, inspects and releases while the slot is half moved.
+/// Locks, extends, inspects and releases while the slot is halfway moved.
 async fn works_midway(redlock: &Redlock, name: &str) {
     let mut lock = redlock.try_acquire(name, TTL).await.unwrap().unwrap();
     lock.extend(2 * TTL).await.unwrap();
@@ -139,7 +139,7 @@ async fn survives_resharding<N: LockNode>(open: impl Fn(String) -> N) {
                         Ok(Some(lock)) => {
                             let others = held[index].fetch_add(1, Ordering::SeqCst);
                             sleep(Duration::from_millis(1)).await;
-                            // On a machine that stood still, the lock may be over.
+                            // On a machine that stalled, the lock may have ended.
                             assert!(others == 0 || lock.check().is_err(), "two hold {}", names[index]);
                             held[index].fetch_sub(1, Ordering::SeqCst);
                             counts[0].fetch_add(1, Ordering::SeqCst);
@@ -175,7 +175,7 @@ async fn survives_resharding<N: LockNode>(open: impl Fn(String) -> N) {
     }
 }
 
-/// Names with different slots of the first of three primaries.
+/// Returns names with different slots of the first of three primaries.
 fn name_at(number: usize) -> String {
     let names = (0..).map(|number| format!("moves-{number}"));
     let mut ours = names.filter(|name| usize::from(hash_slot(name)) * 3 / SLOTS == 0);

@@ -1,4 +1,4 @@
-//! Every recipe for fenced storage refuses what is late, whoever writes at the same time.
+//! Every recipe for fenced storage refuses late writers, however many write at the same time.
 
 use std::{
     process,
@@ -19,7 +19,7 @@ use redlock_tests::{
 };
 use tokio::task::JoinSet;
 
-/// The greatest fencing token there is.
+/// The greatest possible fencing token.
 const GREATEST: u64 = (1 << 53) - 1;
 
 #[tokio::test]
@@ -39,15 +39,15 @@ async fn an_object_refuses_late_writers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_row_s_fence_only_grows_under_many_writers() {
+async fn the_fence_of_a_row_only_grows_under_many_writers() {
     let folder = tempfile::tempdir().unwrap();
-    // A connection for each, as processes have.
+    // One connection each, as processes have.
     let open = || SqlRow::open(&folder.path().join("db"), "account").unwrap();
     the_fence_only_grows((0..9).map(|_| Arc::new(open()) as Arc<dyn FencedStore>).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hash_s_fence_only_grows_under_many_writers() {
+async fn the_fence_of_a_hash_only_grows_under_many_writers() {
     with_hash("many", async |hash| {
         the_fence_only_grows((0..9).map(|_| Arc::new(hash.clone()) as Arc<dyn FencedStore>).collect()).await;
     })
@@ -55,7 +55,7 @@ async fn a_hash_s_fence_only_grows_under_many_writers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_object_s_fence_only_grows_under_many_writers() {
+async fn the_fence_of_an_object_only_grows_under_many_writers() {
     let slow = Duration::from_millis(1);
     let config = ThrottleConfig { wait_get_per_call: slow, wait_put_per_call: slow, ..ThrottleConfig::default() };
     let object = Object::new(Arc::new(ThrottledStore::new(InMemory::new(), config)), "account");
@@ -79,20 +79,20 @@ async fn late_writers_are_refused(store: &dyn FencedStore) {
     store.write(10, "ten").await.unwrap();
     refuses(store, 9, 10).await;
 
-    // A holder that has only read shuts out those before it, and may then write.
+    // A holder that has only read excludes earlier ones, and may then write.
     assert_eq!(store.read(12).await.unwrap(), "ten");
     refuses(store, 11, 12).await;
     store.write(12, "twelve").await.unwrap();
     assert_eq!(store.read(12).await.unwrap(), "twelve");
 
-    // The greatest fences are told apart.
+    // The greatest fences are distinguished.
     store.write(GREATEST, "last").await.unwrap();
     refuses(store, GREATEST - 1, GREATEST).await;
     let stored = store.look().await.unwrap();
     assert_eq!((stored.fence, stored.data.as_str()), (GREATEST, "last"));
 }
 
-/// Neither reads nor writes with that fence, and nothing has changed.
+/// Checks that a read and a write with that fence are refused, and that they change nothing.
 async fn refuses(store: &dyn FencedStore, late: u64, greatest: u64) {
     let before = store.look().await.unwrap();
     let errors = [store.write(late, "late").await.unwrap_err(), store.read(late).await.unwrap_err()];
@@ -102,7 +102,7 @@ async fn refuses(store: &dyn FencedStore, late: u64, greatest: u64) {
     assert_eq!(store.look().await.unwrap(), before);
 }
 
-/// Eight write and read, each with fences in an order of its own; the ninth watches.
+/// Eight tasks write and read, each with fences in its own order, and the ninth task watches.
 async fn the_fence_only_grows(mut handles: Vec<Arc<dyn FencedStore>>) {
     const FENCES: u64 = 60;
     let watched = handles.pop().unwrap();
@@ -115,7 +115,7 @@ async fn the_fence_only_grows(mut handles: Vec<Arc<dyn FencedStore>>) {
                 let stored = watched.look().await.unwrap();
                 assert!(stored.fence >= last, "{} after {last}", stored.fence);
                 last = stored.fence;
-                // SQLite never waits here: without this a test that fails would not end.
+                // SQLite never waits here: without this, a test that fails would not end.
                 tokio::task::yield_now().await;
             }
         })
@@ -123,7 +123,7 @@ async fn the_fence_only_grows(mut handles: Vec<Arc<dyn FencedStore>>) {
     let mut writers = JoinSet::new();
     for (writer, store) in handles.into_iter().enumerate() {
         writers.spawn(async move {
-            // Mostly upwards, so that many are accepted, and each in its own order.
+            // Mostly increasing, so that many are accepted, and each in its own order.
             let mut random = fastrand::Rng::with_seed(writer as u64);
             let mut fences: Vec<u64> = (1..=FENCES).collect();
             for part in fences.chunks_mut(20) {

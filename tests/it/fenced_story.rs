@@ -1,4 +1,5 @@
-//! A holder that is paused past its validity and writes: lost without a fence, refused with one.
+//! A holder that is paused beyond its validity and writes: the next write is lost without a fence, and the late one is
+//! refused with one.
 
 use std::sync::Arc;
 
@@ -18,13 +19,13 @@ async fn ending(account: fn(&Arc<Server>) -> Account) -> Ending {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beyond_the_promise_without_a_fence_a_paused_holder_overwrites_the_next() {
+async fn beyond_the_promise_without_a_fence_a_paused_holder_overwrites_the_work_of_the_next() {
     let ending = ending(Account::plain).await;
     assert_eq!((ending.balance, ending.refused), (105, false), "{}", ending.timeline);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_fence_a_paused_holder_is_refused_and_begins_again() {
+async fn with_a_fence_a_paused_holder_is_refused_and_starts_again() {
     let ending = ending(Account::fenced).await;
     assert_eq!((ending.balance, ending.refused), (115, true), "{}", ending.timeline);
 }

@@ -1,4 +1,5 @@
-//! Locks exclude each other across libraries: the key is a plain string key that holds the token, as everywhere.
+//! Locks exclude each other across libraries, because the key is a plain string key that holds the token, as
+//! everywhere.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use redlock_tests::servers::{Server, ServerOptions, Servers};
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// Three servers, and a `Redlock` per Redis client over them.
+/// Starts three servers, and opens a `Redlock` per Redis client over them.
 async fn fleet() -> (Vec<Server>, [Redlock; 2]) {
     let servers = Servers::from_env().await.unwrap();
     let servers = servers.start(3, &ServerOptions::new()).await.unwrap();
@@ -35,7 +36,7 @@ async fn our_two_clients_exclude_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rslock_and_we_exclude_each_other() {
+async fn rslock_and_this_library_exclude_each_other() {
     let (servers, ours) = fleet().await;
     let mut theirs = rslock::LockManager::new(urls(&servers));
     theirs.set_retry(1, Duration::ZERO);
@@ -56,7 +57,7 @@ async fn rslock_and_we_exclude_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redlock_of_crates_io_and_we_exclude_each_other() {
+async fn redlock_of_crates_io_and_this_library_exclude_each_other() {
     const MILLIS: usize = 30_000;
     let (servers, ours) = fleet().await;
     let urls = urls(&servers);
@@ -64,7 +65,7 @@ async fn redlock_of_crates_io_and_we_exclude_each_other() {
     for ours in &ours {
         let lock = ours.acquire("r", TTL).await.unwrap();
         ours.close().await.unwrap();
-        // It blocks its thread, and retries on its own for less than a second.
+        // The call blocks its thread, and retries on its own for less than a second.
         assert!(tokio::task::block_in_place(|| theirs.lock(b"r", MILLIS)).unwrap().is_none());
         assert_eq!(lock.release().await.unwrap(), Release::Released);
         ours.close().await.unwrap();
@@ -79,7 +80,7 @@ async fn redlock_of_crates_io_and_we_exclude_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_set_nx_px_and_we_exclude_each_other() {
+async fn a_plain_set_nx_px_and_this_library_exclude_each_other() {
     let (servers, ours) = fleet().await;
     for ours in &ours {
         let set = ["SET", "r", "plain", "NX", "PX", "30000"];

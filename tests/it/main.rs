@@ -1,4 +1,4 @@
-//! Everything on real servers that is not a scenario of the conformance suite, and the servers themselves.
+//! Tests on real servers that are not scenarios of the conformance suite, and tests of the servers themselves.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 

@@ -24,7 +24,7 @@ use tokio::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// A sentinel, as far as a client asks one: it names the server on this port as the primary.
+/// Starts a simulated sentinel that names the server on this port as the primary.
 async fn sentinel(primary: Arc<AtomicU16>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -50,7 +50,7 @@ async fn sentinel(primary: Arc<AtomicU16>) -> String {
     url
 }
 
-/// A sentinel that accepts connections and never answers.
+/// Starts a sentinel that accepts connections and never answers.
 async fn silent() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -76,7 +76,7 @@ async fn redis_rs_follows_a_failover_behind_sentinels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_rs_follows_a_failover_although_the_first_sentinel_does_not_answer() {
+async fn redis_rs_follows_a_failover_even_if_the_first_sentinel_does_not_answer() {
     follows(Some(silent().await)).await;
 }
 

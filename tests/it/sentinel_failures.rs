@@ -1,4 +1,4 @@
-//! A service behind three real sentinels as a node: its failover, logins, and what is wrong with a URL.
+//! A service behind three real sentinels as a node: its failover, its logins, and errors in its URL.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,7 +11,7 @@ use redlock_tests::{
 
 const TTL: Duration = Duration::from_secs(5);
 
-/// Two services behind the same sentinels: one of a primary and its replica, and one of a single server.
+/// Two services behind the same sentinels: one with a primary and its replica, and one with a single server.
 struct Services {
     primary: Server,
     replica: Server,
@@ -57,7 +57,7 @@ impl Services {
     }
 }
 
-/// Whether the sentinel knows the two others and the replica.
+/// Returns whether the sentinel knows the two others and the replica.
 async fn knows_all(sentinel: &Server) -> bool {
     let client = redis::Client::open(format!("redis://:{}@127.0.0.1:{}", PASSWORDS[1], sentinel.port())).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -81,12 +81,12 @@ async fn follows_a_failover<N: LockNode>(open: impl Fn(String) -> N) {
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(2)).build().unwrap();
     assert!(locks(&redlock).await, "{:?}", redlock.try_acquire("r", TTL).await);
 
-    // A hung sentinel is no reason to wait, and two know enough.
+    // The client does not wait for a hung sentinel, and the two others are a majority.
     services.sentinels[0].pause().await.unwrap();
     services.primary.stop().await.unwrap();
     let followed = eventually(async || locks(&redlock).await);
     assert!(followed.await, "{:?}", redlock.try_acquire("r", TTL).await);
-    // Where the lock is now.
+    // The server that has the lock now.
     let url = format!("redis://:{}@127.0.0.1:{}/1", PASSWORDS[0], services.replica.port());
     let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
@@ -104,7 +104,7 @@ async fn counts_services<N: LockNode>(open: impl Fn(String) -> N) {
     let services = Services::start().await;
     let nodes = ["locks", "single"].map(|service| open(services.url(service, PASSWORDS)));
     let redlock = Redlock::builder().nodes(nodes).node_timeout(Duration::from_secs(2)).build().unwrap();
-    // A majority of two is both.
+    // Both are needed for a majority of two.
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     for server in [&services.primary, &services.single] {
         let url = format!("redis://:{}@127.0.0.1:{}/1", PASSWORDS[0], server.port());

@@ -1,4 +1,4 @@
-//! The servers that the tests stand on do what the tests ask of them.
+//! Tests of the test servers: they do what the tests require of them.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(200);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Servers that can be made to fail. Where they cannot, the test fails: it has nothing to check its promise on.
+/// Starts servers that can fail. If the given servers cannot, the test fails, because it could not check its promise.
 async fn fleet(count: usize, options: ServerOptions) -> Result<Vec<Server>> {
     let servers = Servers::from_env().await?;
     ensure!(servers.can_fail(), "this test stops servers: {} cannot be", servers.describe());
@@ -44,14 +44,14 @@ async fn a_paused_server_accepts_and_does_not_answer_until_it_is_resumed() -> Re
         let error = server.command_within(SHORT, &["SET", "late", "1"]).await.unwrap_err();
         assert!(text_of(&error).contains("no answer within"), "{error:#}");
         server.resume().await?;
-        // The request of a client that gave up is carried out all the same.
+        // The request of a client that gave up is carried out anyway.
         assert_eq!(server.command(&["GET", "late"]).await?.text().as_deref(), Some("1"));
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_stopped_server_refuses_and_comes_back_empty_on_the_same_port() -> Result<()> {
+async fn a_stopped_server_refuses_and_restarts_empty_on_the_same_port() -> Result<()> {
     for server in fleet(1, ServerOptions::new()).await? {
         let port = server.port();
         server.command(&["SET", "kept", "no"]).await?;
@@ -78,7 +78,7 @@ async fn a_paused_server_can_be_stopped_and_started_and_answers() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_server_with_memory_comes_back_with_its_keys() -> Result<()> {
+async fn a_server_with_memory_restarts_with_its_keys() -> Result<()> {
     for server in fleet(1, ServerOptions::new().keep_memory()).await? {
         server.command(&["SET", "kept", "yes"]).await?;
         server.stop().await?;
@@ -89,7 +89,7 @@ async fn a_server_with_memory_comes_back_with_its_keys() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_is_cut_off_cannot_be_reached_and_comes_back_with_its_keys() -> Result<()> {
+async fn a_server_that_is_cut_off_cannot_be_reached_and_reconnects_with_its_keys() -> Result<()> {
     let servers = Servers::from_env().await?;
     if !servers.can_cut_off() {
         return Ok(());
@@ -127,7 +127,7 @@ async fn the_clock_of_a_server_jumps_an_hour_and_back_and_keys_expire_by_it() ->
         assert_eq!(ahead(&server).await?, -60);
         assert!((178..=180).contains(&minutes_left(&server, "long").await?));
 
-        // A clock that is off, yet goes at its pace, changes nothing.
+        // A clock that is wrong, but runs at the right rate, changes nothing.
         server.command(&["SET", "soon", "1", "PX", "100"]).await?;
         assert_eq!(server.command(&["EXISTS", "soon"]).await?, Reply::Integer(1));
         tokio::time::sleep(SHORT).await;
@@ -141,7 +141,7 @@ async fn the_clock_of_a_server_jumps_an_hour_and_back_and_keys_expire_by_it() ->
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_stays_so_over_a_restart_and_is_one_server_s_only() -> Result<()> {
+async fn a_clock_that_was_set_survives_a_restart_and_affects_only_its_server() -> Result<()> {
     let fleet = fleet(2, ServerOptions::new().fake_clock().keep_memory()).await?;
     fleet[0].command(&["SET", "kept", "1", "PX", "60000"]).await?;
     fleet[0].set_clock(ServerClock::Behind(HOUR)).await?;
@@ -161,7 +161,7 @@ async fn a_clock_cannot_be_set_unless_the_server_was_started_for_that() -> Resul
     Ok(())
 }
 
-/// By how many minutes the server's clock is ahead, as the server tells.
+/// Returns by how many minutes the server's clock is ahead, as the server reports it.
 async fn ahead(server: &Server) -> Result<i64> {
     let Reply::Array(time) = server.command(&["TIME"]).await? else { bail!("TIME tells no time") };
     let told: f64 = time.first().and_then(Reply::text).context("no seconds")?.parse()?;
@@ -174,7 +174,7 @@ async fn minutes_left(server: &Server, key: &str) -> Result<i64> {
 }
 
 #[tokio::test]
-async fn a_password_is_asked_for_and_an_error_reply_is_an_error() -> Result<()> {
+async fn a_missing_password_is_an_error_and_so_is_every_error_reply() -> Result<()> {
     for server in fleet(1, ServerOptions::new().args(["--requirepass", "secret"])).await? {
         let error = server.command(&["GET", "key"]).await.unwrap_err();
         assert!(text_of(&error).contains("NOAUTH"), "{error:#}");
@@ -195,7 +195,7 @@ async fn a_replica_reaches_its_primary_and_refuses_writes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn files_a_spare_port_and_a_unix_socket_are_at_a_server_s_disposal() -> Result<()> {
+async fn a_server_can_use_files_a_spare_port_and_a_unix_socket() -> Result<()> {
     let options = ServerOptions::new()
         .file("users.acl", "user default on nopass ~* +@all\nuser someone on >secret ~* +get\n")
         .args(["--aclfile", "{folder}/users.acl", "--replica-announce-port", "{spare_port}"])
@@ -234,7 +234,7 @@ async fn a_dropped_server_is_gone() -> Result<()> {
 #[test]
 fn without_servers_every_test_here_fails() -> Result<()> {
     let this = "without_servers_every_test_here_fails";
-    // Given, but none: whatever this machine has, the tests of that run have no server.
+    // `given` without URLs: this run has no servers, whatever the machine has.
     let without = [("REDLOCK_TEST_SERVERS", "given"), ("REDLOCK_TEST_URLS", "")];
     let output = Command::new(env::current_exe()?).args(["servers::", "--skip", this]).envs(without).output()?;
     let printed = String::from_utf8_lossy(&output.stdout);

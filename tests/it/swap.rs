@@ -1,4 +1,4 @@
-//! The README's quick start, once per Redis client: only the `use` line differs.
+//! The README's quick start, run once per Redis client: only the `use` line differs.
 
 use redlock_tests::servers::{Server, ServerOptions, Servers};
 

@@ -1,4 +1,4 @@
-//! Nodes over TLS: by a URL that trusts the public roots, and by a client that trusts a root of the user's own.
+//! Nodes over TLS: with a URL, which trusts the public roots, and with a client that trusts a custom root.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use rustls::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// A server with a certificate of an authority that nobody knows, and that authority.
+/// Starts a server with a certificate of an unknown authority. Returns it and the authority's certificate.
 async fn server() -> (Server, String) {
     let (authority_key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::default();
@@ -80,7 +80,7 @@ async fn fred_locks_over_tls() {
     locks(redlock_fred::RedisNode::new(config)).await;
 }
 
-/// A cluster of one member that talks only to clients with a certificate of its authority.
+/// A cluster of one member that accepts only clients with a certificate of its authority.
 struct Closed {
     server: Server,
     root: String,
@@ -92,7 +92,7 @@ impl Closed {
     async fn start() -> Self {
         let [authority_key, server_key, key] = [(); 3].map(|()| KeyPair::generate().unwrap());
         let mut authority = CertificateParams::default();
-        // A certificate that names itself as its issuer would be taken for self-signed.
+        // A certificate that names itself as its issuer would count as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = authority.self_signed(&authority_key).unwrap().pem();
@@ -126,7 +126,7 @@ impl Closed {
         Self { server, root, certificate, key }
     }
 
-    /// As a member by itself, and as a cluster.
+    /// The URLs of the cluster and of its member by itself.
     fn urls(&self) -> [String; 2] {
         let url = url(&self.server);
         [url.replace("rediss", "rediss-cluster"), url]
@@ -134,7 +134,7 @@ impl Closed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_rs_shows_a_client_certificate_also_to_a_cluster() {
+async fn redis_rs_presents_a_client_certificate_to_a_server_and_to_a_cluster() {
     let closed = Closed::start().await;
     let client_tls = redis::ClientTlsConfig {
         client_cert: closed.certificate.clone().into_bytes(),
@@ -157,7 +157,7 @@ async fn redis_rs_shows_a_client_certificate_also_to_a_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fred_shows_a_client_certificate_also_to_a_cluster() {
+async fn fred_presents_a_client_certificate_to_a_server_and_to_a_cluster() {
     let closed = Closed::start().await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(closed.root.as_bytes()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The backends under test: adding one is one entry here.
+//! The backends under test. Adding one takes one entry here.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub enum Backend {
 pub const BACKENDS: [Backend; 4] = [Backend::Mock, Backend::RedisRs, Backend::Fred, Backend::Mixed];
 
 impl Backend {
-    /// The name in front of each case.
+    /// Returns the name that each test of this backend begins with.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mock => "mock",
@@ -46,7 +46,7 @@ impl Backend {
     }
 }
 
-/// Where a node's keys are.
+/// Where a node's keys are stored.
 #[derive(Debug)]
 pub enum Site {
     /// In this process.

@@ -1,4 +1,5 @@
-//! The story of a holder that is paused past the validity of its lock, wakes, and writes: told with and without a fence.
+//! The story of a holder that is paused beyond the validity of its lock, continues, and writes: without and with a
+//! fence.
 
 use std::{
     fmt,
@@ -17,17 +18,18 @@ use crate::{
 const RESOURCE: &str = "account:42";
 const TTL: Duration = Duration::from_secs(1);
 
-/// What is on the account before, and what each holder adds to it. Each reads the balance, and writes the sum.
+/// The initial balance of the account, and the amount that each holder adds to it. Each reads the balance and writes
+/// the sum.
 const BEFORE: u64 = 100;
 const FIRST: u64 = 5;
 const SECOND: u64 = 10;
 
-/// Where the account is, and whether it looks at fences.
+/// Where the account is stored, and whether it checks fences.
 #[derive(Debug, Clone)]
 pub enum Account {
-    /// A plain key of this server: it takes what the last one writes.
+    /// A plain key of this server: it accepts every write.
     Plain(Arc<Server>),
-    /// A hash of this server with a fence: it refuses who is late.
+    /// A hash of this server with a fence: it refuses late holders.
     Fenced(RedisHash),
 }
 
@@ -49,7 +51,7 @@ impl Account {
         }
     }
 
-    /// Without a lock: what is there when all is over.
+    /// Reads the balance at the end, without a lock.
     async fn look(&self) -> Result<u64, StoreError> {
         match self {
             Self::Plain(server) => {
@@ -75,18 +77,18 @@ fn balance(data: &str) -> Result<u64, StoreError> {
     data.parse().context("no balance").map_err(StoreError::Failed)
 }
 
-/// How it ended.
+/// The outcome.
 #[derive(Debug)]
 pub struct Ending {
-    /// What was on the account when all was over. 115 is right.
+    /// The balance at the end. The right one is 115.
     pub balance: u64,
-    /// Whether the account refused the holder that was late.
+    /// Whether the account refused the late holder.
     pub refused: bool,
-    /// What happened, and when.
+    /// The events with their times.
     pub timeline: Timeline,
 }
 
-/// What happened, one line each, for people.
+/// The events of the story, one line each, for people to read.
 #[derive(Debug)]
 pub struct Timeline {
     start: Instant,
@@ -112,18 +114,19 @@ impl fmt::Display for Timeline {
     }
 }
 
-/// Two holders add to the account under one lock. The first reads, is paused until the second is done, and writes.
+/// Two holders add to the account under one lock. The first one reads, is paused until the second has finished, and
+/// writes.
 ///
-/// Each opens the nodes for itself, as another process would. Both bring the fencing token of their lock with all that
-/// they read and write. Whether that helps is up to the account.
+/// Each opens its own nodes, as another process would. Both send the fencing token of their lock with every read and
+/// write. Whether that helps depends on the account.
 ///
 /// # Errors
 ///
-/// If a lock cannot be had, or the account cannot be reached.
+/// If a lock cannot be acquired, or the account cannot be reached.
 pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account) -> Result<Ending> {
     let open = || Redlock::builder().nodes(nodes()).fencing(true).node_timeout(TTL / 4).build();
     let (first, second) = (open()?, open()?);
-    // Long enough for the one before to end, whatever is left of it.
+    // Long enough for the previous lock to end, however much of it is left.
     let acquire = async |redlock: &Redlock| -> Result<(Lock, FencingToken)> {
         let lock = redlock.acquire(RESOURCE, AcquireOptions::new(TTL).timeout(TTL * 10)).await?;
         let fence = lock.fencing_token().context("a lock without a fencing token")?;
@@ -149,7 +152,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     let _ = lock.release().await?;
     timeline.add("holder 2 releases the lock");
 
-    // All that the first does now it does without a look at its lock: it has looked before the pause.
+    // From here on, the first holder does not check its lock again: it checked it before the pause.
     let refused = match account.write(fence, balance + FIRST).await {
         Ok(()) => {
             timeline.add(format!("holder 1 wakes, writes {}, and the account takes it", balance + FIRST));

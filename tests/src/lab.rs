@@ -1,4 +1,4 @@
-//! What a scenario works with: nodes that it can lock on, break, mend and look into, whatever they are.
+//! The lab of a scenario: nodes of any backend on which it can lock, and which it can break, mend and inspect.
 
 use std::{
     future::Future,
@@ -18,7 +18,7 @@ use crate::{
     servers::{Reply, Server, ServerOptions, Servers},
 };
 
-/// Up to five nodes of one backend. One scenario at a time.
+/// Up to five nodes of one backend. One scenario uses it at a time.
 #[derive(Debug)]
 pub struct Lab {
     backend: Backend,
@@ -30,16 +30,16 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// The greatest fleet that scenarios ask for.
+    /// The greatest number of nodes that scenarios use.
     pub const NODES: usize = 5;
 
-    /// A lab in memory.
+    /// Returns a lab in memory.
     pub fn in_memory() -> Self {
         let sites = MockNode::fleet(Self::NODES).into_iter().map(Site::Memory).collect();
         Self::new(Backend::Mock, sites, None)
     }
 
-    /// A lab on real servers.
+    /// Starts a lab on real servers.
     pub async fn on_servers(backend: Backend, servers: &Servers) -> Result<Self> {
         let sites = servers.start(Self::NODES, &ServerOptions::new()).await?;
         Ok(Self::new(backend, sites.into_iter().map(Site::Server).collect(), Some(servers.clone())))
@@ -50,7 +50,7 @@ impl Lab {
         Self { backend, sites, broken, servers, started: AtomicU32::new(0) }
     }
 
-    /// Mends everything and forgets all keys, for the next scenario and backend.
+    /// Mends all nodes and deletes all keys, for the next scenario and backend.
     pub async fn reset(&mut self, backend: Backend) -> Result<()> {
         self.backend = backend;
         for index in 0..self.sites.len() {
@@ -62,12 +62,12 @@ impl Lab {
         Ok(())
     }
 
-    /// The first `count` nodes, over connections of their own: as another process would open them.
+    /// Opens the first `count` nodes over separate connections, as another process would.
     pub fn nodes(&self, count: usize) -> Vec<Arc<dyn LockNode>> {
         (0..count).map(|index| self.node(index)).collect()
     }
 
-    /// One node.
+    /// Opens one node.
     pub fn node(&self, index: usize) -> Arc<dyn LockNode> {
         match &self.sites[index] {
             Site::Memory(node) => Arc::new(node.clone()),
@@ -75,7 +75,7 @@ impl Lab {
         }
     }
 
-    /// The same server as another node, under another name.
+    /// Opens the same server as another node, under another name.
     pub fn alias(&self, index: usize) -> Arc<dyn LockNode> {
         match &self.sites[index] {
             Site::Memory(node) => Arc::new(node.clone().with_name("alias")),
@@ -83,7 +83,7 @@ impl Lab {
         }
     }
 
-    /// The first `count` nodes, with clients that end a request only after `patience`.
+    /// Opens the first `count` nodes, with clients that end a request only after `patience`.
     pub fn patient_nodes(&self, count: usize, patience: Duration) -> Vec<Arc<dyn LockNode>> {
         let millis = patience.as_millis();
         let patient = |(index, site): (usize, &Site)| -> Arc<dyn LockNode> {
@@ -103,23 +103,23 @@ impl Lab {
         self.backend.open(self.started.fetch_add(1, Ordering::Relaxed) as usize, url)
     }
 
-    /// A `Redlock` over the first `count` nodes, as a process of its own.
+    /// Makes a `Redlock` over the first `count` nodes, which represents one process.
     pub fn redlock(&self, count: usize) -> Redlock {
         self.builder(count).build().unwrap()
     }
 
-    /// The same, to set more.
+    /// Returns its builder, for more settings.
     pub fn builder(&self, count: usize) -> RedlockBuilder {
         let builder = Redlock::builder().nodes(self.nodes(count));
         if self.backend == Backend::Mock {
             return builder;
         }
-        // On a busy machine a node may take long to get its turn, and what these scenarios
-        // promise does not depend on it. Below the response timeout of the clients, which errors differ by.
+        // On a busy machine a node may wait long for the CPU, and the promises of these scenarios do not depend on
+        // that. It is below the response timeout of the clients, because errors differ beyond it.
         builder.node_timeout(Duration::from_millis(900))
     }
 
-    /// Closes it. Releases may be left that nodes did not answer which the scenario has broken, and no others.
+    /// Closes the `Redlock`. Only nodes that the scenario has broken may still be owed releases.
     pub async fn close(&self, redlock: &Redlock) {
         match redlock.close().await {
             Ok(()) => {}
@@ -132,17 +132,17 @@ impl Lab {
         }
     }
 
-    /// Starts one more server, for what the five are not set up for.
+    /// Starts one more server, if the five do not have the required options.
     pub async fn server(&self, options: &ServerOptions) -> Server {
         self.try_server(options).await.unwrap()
     }
 
-    /// The same, where it may fail.
+    /// Starts one more server, which may fail.
     pub async fn try_server(&self, options: &ServerOptions) -> Result<Server> {
         self.servers.as_ref().expect("only scenarios for servers ask").start_one(options).await
     }
 
-    /// The real server of a node.
+    /// Returns the real server of a node.
     pub fn site(&self, index: usize) -> &Server {
         match &self.sites[index] {
             Site::Server(server) => server,
@@ -150,7 +150,7 @@ impl Lab {
         }
     }
 
-    /// The node keeps its connections, and answers nothing until it is mended.
+    /// Hangs a node: it keeps its connections, and answers nothing until it is mended.
     pub async fn hang(&self, index: usize) {
         self.broken[index].store(true, Ordering::Relaxed);
         match &self.sites[index] {
@@ -159,7 +159,7 @@ impl Lab {
         }
     }
 
-    /// The node refuses, until it is mended. Its keys are gone.
+    /// Stops a node: it refuses connections until it is mended, and its keys are gone.
     pub async fn stop(&self, index: usize) {
         self.broken[index].store(true, Ordering::Relaxed);
         match &self.sites[index] {
@@ -168,7 +168,7 @@ impl Lab {
         }
     }
 
-    /// A hung node goes on, with all it was sent; a stopped node starts empty.
+    /// Mends a node. A hung one continues with all requests that it was sent; a stopped one starts empty.
     pub async fn mend(&self, index: usize) {
         if !self.broken[index].swap(false, Ordering::Relaxed) {
             return;
@@ -179,14 +179,14 @@ impl Lab {
                 node.start(Memory::Lost);
             }
             Site::Server(server) => {
-                // One that is stopped cannot be resumed, and one that runs need not be started.
+                // A stopped server cannot be resumed, and a running one need not be started.
                 let _ = server.resume().await;
                 server.start().await.unwrap();
             }
         }
     }
 
-    /// Whether a node is hung or stopped.
+    /// Returns whether a node is hung or stopped.
     pub fn is_broken(&self, index: usize) -> bool {
         self.broken[index].load(Ordering::Relaxed)
     }
@@ -197,7 +197,7 @@ impl Lab {
         self.mend(index).await;
     }
 
-    /// Sets a key past all locks, as another library would.
+    /// Sets a key directly, as another library would.
     pub async fn set(&self, index: usize, resource: &str, value: &str, ttl: Option<Duration>) {
         match &self.sites[index] {
             Site::Memory(node) => node.set(resource, value, ttl),
@@ -218,7 +218,7 @@ impl Lab {
         }
     }
 
-    /// Deletes a key past all locks.
+    /// Deletes a key directly.
     pub async fn remove(&self, index: usize, resource: &str) {
         match &self.sites[index] {
             Site::Memory(node) => node.remove(resource),
@@ -226,7 +226,7 @@ impl Lab {
         }
     }
 
-    /// What a key holds, looked up past all clients.
+    /// Reads the value of a key, without any client of the library.
     pub async fn value(&self, index: usize, resource: &str) -> Option<String> {
         match &self.sites[index] {
             Site::Memory(node) => node.peek(resource).map(|value| String::from_utf8_lossy(&value).into_owned()),
@@ -234,7 +234,7 @@ impl Lab {
         }
     }
 
-    /// A key's remaining ttl.
+    /// Returns the remaining TTL of a key.
     pub async fn remaining(&self, index: usize, resource: &str) -> Option<Duration> {
         match &self.sites[index] {
             Site::Memory(node) => node.remaining(resource),
@@ -245,7 +245,7 @@ impl Lab {
         }
     }
 
-    /// How many of the nodes that run hold the key.
+    /// Counts the running nodes that hold the key.
     pub async fn holding(&self, resource: &str) -> usize {
         let mut holding = 0;
         for index in 0..self.sites.len() {
@@ -256,19 +256,19 @@ impl Lab {
         holding
     }
 
-    /// Waits until so many of the nodes that run hold the key: what happens in the background takes its time.
+    /// Waits until exactly this many running nodes hold the key, because background work takes time.
     pub async fn until_held_by(&self, nodes: usize, resource: &str) {
         let reached = eventually(async || self.holding(resource).await == nodes).await;
         assert!(reached, "{} nodes hold {resource:?}, not {nodes}", self.holding(resource).await);
     }
 }
 
-/// One attempt, whose error says what each node answered in it.
+/// Makes one attempt, so that the error shows what each node answered in it.
 pub fn once(ttl: Duration) -> AcquireOptions {
     AcquireOptions::new(ttl).retry(Retry::never())
 }
 
-/// Whether a condition comes true within ten seconds.
+/// Waits up to ten seconds for a condition. Returns whether it became true.
 pub async fn eventually<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) -> bool {
     for _ in 0..1000 {
         if condition().await {

@@ -1,4 +1,4 @@
-//! What the tests of the workspace share: the backends, the one list of scenarios, and real servers that can be
+//! The shared parts of the workspace's tests: the backends, the one list of scenarios, and real servers that can be
 //! paused, stopped and started.
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ pub mod log;
 pub mod scenarios;
 pub mod servers;
 
-/// The README's examples, compiled, and run where they need no servers.
+/// The README's examples, compiled, and run if they need no servers.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;

@@ -1,4 +1,4 @@
-//! What the library logs in a test process.
+//! The log lines of the library in a test process.
 
 use std::{
     io::{self, Write},
@@ -7,12 +7,12 @@ use std::{
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// All warnings of this process since it was asked for, by all tests that run in it.
+/// All warnings of this process since the first call of [`of_this_process`](Self::of_this_process), from all its tests.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The one log of this process. Nothing else may have set a subscriber for all threads.
+    /// Returns the one log of this process. Nothing else may have set a subscriber for all threads.
     pub fn of_this_process() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
@@ -25,17 +25,17 @@ impl Log {
         .clone()
     }
 
-    /// All lines.
+    /// Returns all lines.
     pub fn text(&self) -> String {
         self.since(0)
     }
 
-    /// How many bytes were written so far: a mark for [`since`](Self::since).
+    /// Returns how many bytes were written so far: a mark for [`since`](Self::since).
     pub fn mark(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// What was written after this mark, by all threads.
+    /// Returns what all threads have written after this mark.
     pub fn since(&self, mark: usize) -> String {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).into_owned()

@@ -1,4 +1,5 @@
-//! The mock is a Redis: the same random operations get the same answers from a mock node and from a real server.
+//! Compares the mock with Redis: the same random operations get the same answers from a mock node and from a real
+//! server.
 
 mod operation;
 mod side;
@@ -25,7 +26,7 @@ use redlock_tests::servers::{Reply, Server, ServerOptions, Servers};
 
 use self::{operation::*, side::*};
 
-/// What processes hear.
+/// The subscriptions of processes, which receive their wake-ups.
 struct Ears(Vec<Box<dyn WakeUps>>);
 
 impl Ears {
@@ -37,7 +38,7 @@ impl Ears {
         Self(ears)
     }
 
-    /// What each of them has heard by now.
+    /// Takes the messages that each process has received so far.
     async fn heard(&mut self, behind: &Behind<'_>) -> Vec<Vec<String>> {
         const END: &str = "that is all";
         let mut all = Vec::new();
@@ -59,7 +60,8 @@ impl Ears {
     }
 }
 
-/// Runs random operations on a mock node and on a real one, and compares every answer, what is left and who was woken.
+/// Runs random operations on a mock node and on a real one, and compares every answer, the final state and the
+/// wake-ups.
 fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let server = runtime.block_on(async {
@@ -78,7 +80,7 @@ fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
             let real = Side::new(&node, Behind::Server(&server)).await;
             let (mut mocked_ears, mut real_ears) = (Ears::new(&mock).await, ears.lock().await);
             let started = Instant::now();
-            // And in the end, what is left.
+            // At the end, it compares the state that is left.
             let left = Place::ALL.map(|place| Operation::Inspect { place });
             let lines = [0, 1, 2].map(|key| Operation::Line { key });
             let mut differs = None;
@@ -96,7 +98,7 @@ fn compare(open: impl Fn(&str) -> Arc<dyn LockNode>) {
             }
             match differs {
                 None => Ok(()),
-                // Who was woken is waited for, by two clocks.
+                // How long a notified waiter is waited for depends on two clocks.
                 Some(_) if took >= WOKEN_FOR => Err(TestCaseError::reject("it took too long to be compared")),
                 Some(how) => Err(TestCaseError::fail(how)),
             }

@@ -1,8 +1,8 @@
-//! What is done to a node: random operations, the same for both sides.
+//! Random operations on a node, the same for both sides.
 
 use super::*;
 
-/// What is done to a node: through its backend, or behind its back.
+/// An operation on a node: through its backend, or directly on its keys.
 #[derive(Debug, Clone)]
 pub(super) enum Operation {
     Acquire {
@@ -11,7 +11,8 @@ pub(super) enum Operation {
         ttl: Duration,
         retention: Option<Duration>,
         longest: Option<Duration>,
-        /// The process that asks, whether it yields, and whether it stands in line also when it is granted.
+        /// The process that sends the request, whether it yields, and whether it joins the wait queue even if it is
+        /// granted.
         waiter: Option<(u8, bool, bool)>,
         predecessors: Vec<u8>,
     },
@@ -27,13 +28,14 @@ pub(super) enum Operation {
         retention: Duration,
         candidate: Number,
     },
-    /// With who waits no more, if somebody is to be woken, and whether that is only for keys that were free.
+    /// The process that stops waiting, if the release notifies a waiter, and whether it notifies only for keys that
+    /// were free.
     Release {
         keys: Vec<u8>,
         token: u8,
         wake: Option<(Option<u8>, bool)>,
     },
-    /// A waiter with a score that no script gives.
+    /// Adds a waiter with a score that no script sets.
     Plant {
         key: u8,
         process: u8,
@@ -46,7 +48,7 @@ pub(super) enum Operation {
     Inspect {
         place: Place,
     },
-    /// Who waits for a key.
+    /// Lists the waiters for a key.
     Line {
         key: u8,
     },
@@ -95,28 +97,28 @@ impl Place {
     }
 }
 
-/// The key of those who wait for a lock.
+/// Returns the key of the wait queue of a lock.
 pub(super) fn line(key: u8) -> Resource {
     Resource::new(format!("{}:redlock:waiters", Place::Lock(key).name())).unwrap()
 }
 
-/// On which a process is woken. The last of the three does not listen.
+/// Returns the channel on which a process is notified. The last of the three processes does not listen.
 pub(super) fn channel(process: u8) -> Arc<str> {
     format!("differential:channel:{process}").into()
 }
 
 pub(super) const LISTENING: [u8; 2] = [0, 1];
 
-/// For how long one who was woken is expected to ask.
+/// How long a notified waiter is expected to take until it tries.
 pub(super) const WOKEN_FOR: Duration = Duration::from_millis(100);
 
-/// A number, given so that it is the same on two nodes whose clocks differ.
+/// A number in a form that is the same for two nodes whose clocks differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
     Exactly(u64),
-    /// So many microseconds after the node's clock at the start.
+    /// This many microseconds after the node's clock at the start.
     Ahead(i64),
-    /// Began with the node's clock since then.
+    /// A counter that started from the node's clock during this run.
     OfTheClock,
 }
 
@@ -124,25 +126,25 @@ pub(super) enum Number {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Score {
     Exactly(i64),
-    /// It came so many microseconds after the node's clock at the start.
+    /// It arrived this many microseconds after the node's clock at the start.
     Came(i64),
-    /// It was notified, and is expected to ask so many microseconds after the node's clock at the start.
+    /// It was notified, and is expected to try this many microseconds after the node's clock at the start.
     Notified(i64),
 }
 
-/// What is put under a key.
+/// The value that is set under a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
     Text(&'static str),
     Number(Number),
-    /// The marker as it is, if it is one; the quarantine of this run began so many microseconds after the start.
+    /// The marker of this run if there is one, with a quarantine that began this many microseconds after the start.
     Since(i64),
 }
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 
-/// Whole minutes, so long that nothing expires meanwhile: expiry is a matter of clocks, which the scenarios check.
+/// Whole minutes, long enough that nothing expires meanwhile: expiry depends on clocks, and the scenarios test it.
 pub(super) fn some_minutes() -> impl Strategy<Value = Duration> + Clone {
     (2..10_u32).prop_map(|minutes| minutes * MINUTE)
 }
@@ -168,7 +170,7 @@ pub(super) fn content(place: Place) -> BoxedStrategy<Content> {
         Place::Marker => prop_oneof![
             3 => prop::sample::select(vec![-HOUR_MICROS, -HOUR_MICROS / 180, HOUR_MICROS]).prop_map(Content::Since),
             1 => prop::sample::select(vec![
-                // Of other runs: short, long, with a leading zero, and with times beyond all bounds.
+                // Markers of other runs: short, long, with a leading zero, and with times beyond all bounds.
                 "0 600000 0",
                 "01 600000 0",
                 "0123456789abcdef0123456789abcdef01234567 600000 0",
@@ -208,7 +210,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => (holder.clone(), ttl.clone(), options)
             .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessors))| {
-                // Who asks for several keys does not wait in line.
+                // A request for several keys does not join a wait queue.
                 let waiter = waiter.filter(|_| keys.len() == 1);
                 // One for each key, or none.
                 let predecessors = predecessors.iter().flatten().copied().take(keys.len()).collect();

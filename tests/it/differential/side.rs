@@ -1,12 +1,12 @@
-//! One side of the comparison: a node, what lies behind it, and its answers without what may differ.
+//! One side of the comparison: a node, direct access to its keys, and its answers without values that may differ.
 
 use super::{operation::*, *};
 
-/// An answer, without what differs between two clocks: the remaining ttl is only there or not, and about as long.
+/// An answer without values that differ between two clocks: a remaining TTL is compared only in whole minutes.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     Done(String),
-    /// So far, and whether it follows the predecessor.
+    /// The counter, and whether it follows the predecessor.
     Counted(Number, bool),
     Held {
         minutes: Option<u64>,
@@ -22,7 +22,7 @@ pub(super) enum Answer {
     Nothing,
 }
 
-/// To the nearest, and all times are whole minutes: a few seconds of difference do not matter.
+/// Rounds to the nearest minute. All times are whole minutes, so a few seconds of difference do not matter.
 pub(super) fn minutes(remaining: Option<Duration>) -> Option<u64> {
     remaining.map(|remaining| (remaining + MINUTE / 2).as_secs() / 60)
 }
@@ -48,13 +48,13 @@ pub(super) fn guard(longest: Duration) -> RestartGuard {
     RestartGuard::new(Place::Marker.key(), Ttl::new(longest).unwrap())
 }
 
-/// A node, and what lies behind it.
+/// A node, and direct access to its keys.
 pub(super) struct Side<'a> {
     node: &'a dyn LockNode,
     pub(super) behind: Behind<'a>,
-    /// What its clock read at the start, in microseconds.
+    /// The reading of its clock at the start, in microseconds.
     start: u64,
-    /// Which run of the server this is, as markers say.
+    /// The run of the server, as markers name it.
     run: String,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Side<'a> {
         side
     }
 
-    /// Does it, and tells what the node answered.
+    /// Carries out the operation and returns the answer of the node.
     pub(super) async fn carry_out(&self, operation: &Operation) -> Answer {
         let node = self.node;
         let answer = match operation {
@@ -94,7 +94,7 @@ impl<'a> Side<'a> {
                     Enqueue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
                 });
                 request.predecessors = predecessors.iter().map(|number| token(*number)).collect();
-                // As likely as not: a plain command does what the script does.
+                // Half of the time, because a plain command must do the same as the script.
                 request.wants_clock = ttl.as_secs() % 120 == 0;
                 node.acquire(&request).await.map(|timed| match timed.answer {
                     AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
@@ -176,11 +176,11 @@ impl<'a> Side<'a> {
         answer.unwrap_or_else(|error| Answer::Error(error.kind()))
     }
 
-    /// What a key holds, without what differs between two nodes.
+    /// Reads the value of a key, without parts that differ between two nodes.
     pub(super) fn read(&self, place: Place, value: &[u8]) -> String {
         let text = String::from_utf8_lossy(value).into_owned();
         match (place, text.parse(), &text.split(' ').collect::<Vec<_>>()[..]) {
-            // As it was written, without a sign or a zero before it.
+            // A counter as the script writes it, without a sign or a leading zero.
             (Place::Counter(_), Ok(counter), _) if u64::to_string(&counter) == text => {
                 format!("{:?}", self.told(counter))
             }
@@ -194,7 +194,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What is to be put under a key.
+    /// Returns the text to set under a key, or `None` if it cannot be set.
     pub(super) async fn text(&self, content: Content) -> Option<String> {
         match content {
             Content::Text(text) => Some(text.to_owned()),
@@ -221,7 +221,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// The other way round.
+    /// Converts a number of this node back into the comparable form.
     pub(super) fn told(&self, number: u64) -> Number {
         let ahead = number as i64 - self.start as i64;
         match ahead.abs() {
@@ -231,7 +231,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Plants a waiter.
+    /// Adds a waiter directly to the key.
     async fn plant(&self, key: u8, channel: &str, score: Score) {
         let score = match score {
             Score::Exactly(score) => score,
@@ -246,7 +246,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Who waits for a key, the first first.
+    /// Lists the waiters for a key, the first one first.
     pub(super) async fn waiters(&self, key: u8) -> Vec<String> {
         match &self.behind {
             Behind::Mock(mock) => mock.waiters(&Place::Lock(key).name()),

@@ -1,15 +1,16 @@
-//! Storage that refuses late writers, by the fencing token of their lock: recipes to copy, one file for each kind.
+//! Storage that refuses late writers by the fencing token of their lock: recipes to copy, one file per kind of storage.
 //!
-//! A lock cannot stop a holder that was paused past its validity from writing. The storage can, if every write brings
-//! its lock's fencing token, here its *fence*: it keeps the greatest it has seen, and refuses smaller ones. Four things
-//! to mind, whatever the storage:
+//! A lock cannot stop a holder that was paused beyond its validity from writing. The storage can, if every write
+//! includes its lock's fencing token, here called its *fence*: the storage keeps the greatest fence it has seen, and
+//! refuses smaller ones. Four points apply to every kind of storage:
 //!
-//! * Compare and write in one step of the storage. A look before the write is a race.
-//! * An equal fence is the same holder, who may write again.
-//! * A holder that reads in order to write brings its fence when it *reads*. Else a holder before it may still write
-//!   between the read and the write, and what it wrote is lost.
-//! * The fence must last as long as what it protects. Deleting the row forgets it, and so does expiry: keep the row, and
-//!   delete what is in it. A store that loses acknowledged writes, such as a Redis replica that takes over, forgets too.
+//! * Compare and write in one step of the storage. A separate read before the write is a race.
+//! * An equal fence is from the same holder, which may write again.
+//! * A holder that reads in order to write sends its fence when it *reads*. Otherwise an earlier holder may still write
+//!   between the read and the write, and its write is lost.
+//! * The fence must last as long as the data that it protects. Deleting or expiring the row forgets it: keep the row,
+//!   and delete its content. A store that loses acknowledged writes, such as a Redis replica that takes over, forgets
+//!   it too.
 
 mod store;
 

@@ -1,4 +1,4 @@
-//! An object in an object store that has conditional writes: S3, Google's, Azure's, and one in memory.
+//! An object in an object store with conditional writes: S3, Google Cloud Storage, Azure, or one in memory.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use async_trait::async_trait;
 
 use super::{FencedStore, StoreError, Stored};
 
-/// The name of the metadata that holds the fence; the content is the data and nothing else.
+/// The name of the metadata entry that holds the fence; the content is only the data.
 const FENCE: &str = "fence";
 
-/// An object, its fence in its metadata.
+/// An object with its fence in its metadata.
 ///
-/// The store compares ETags and no fences. So this reads the fence, and writes on the condition that the object is
-/// still the same (`If-Match`, or `If-None-Match: *` for the first): else somebody was quicker, and it begins again.
+/// The store compares ETags, not fences. So each call reads the fence, and writes on the condition that the object has
+/// not changed (`If-Match`, or `If-None-Match: *` for the first write). If another call was faster, it starts again.
 #[derive(Debug, Clone)]
 pub struct Object {
     store: Arc<dyn ObjectStore>,
@@ -24,12 +24,12 @@ pub struct Object {
 }
 
 impl Object {
-    /// The object at this path.
+    /// Returns the object at this path.
     pub fn new(store: Arc<dyn ObjectStore>, path: impl Into<Path>) -> Self {
         Self { store, path: path.into() }
     }
 
-    /// Writes the data, or what is stored where there is none, with this fence. Tells what is stored then.
+    /// Writes the data, or the stored data if there is none, with this fence. Returns the data that is stored then.
     async fn call(&self, fence: u64, data: Option<&str>) -> Result<String, StoreError> {
         loop {
             let (stored, mode) = self.get().await?;
@@ -42,14 +42,14 @@ impl Object {
             let options = PutOptions { mode, attributes, ..PutOptions::default() };
             match self.store.put_opts(&self.path, PutPayload::from(data.clone()), options).await {
                 Ok(_) => return Ok(data),
-                // Each time another call has got through, so this ends when the others do.
+                // Each time, another call has succeeded, so this ends when the others do.
                 Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => {}
                 Err(error) => return Err(StoreError::failed(error)),
             }
         }
     }
 
-    /// What is stored, and the mode that replaces just that.
+    /// Returns the stored data, and the mode that replaces exactly this version.
     async fn get(&self) -> Result<(Stored, PutMode), StoreError> {
         let found = match self.store.get_opts(&self.path, GetOptions::default()).await {
             Ok(found) => found,

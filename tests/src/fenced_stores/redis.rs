@@ -1,4 +1,4 @@
-//! A hash in a Redis server, which is none of the lock's nodes.
+//! A hash in a Redis server that is not one of the lock's nodes.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::{FencedStore, StoreError, Stored};
 use crate::servers::{Reply, Server};
 
-/// Nothing else runs on the server between the comparison and the write. Any client can send it:
-/// `EVAL script 1 key fence [data]`.
+/// Nothing else runs on the server between the comparison and the write. Every client can send it: `EVAL script 1 key
+/// fence [data]`.
 ///
-/// Lua's numbers are exact up to 2^53, and fences are smaller. As text they would not compare: "9" is after "10".
+/// Lua's numbers are exact up to 2^53, and fences are smaller. As text they would compare wrongly: "9" is after "10".
 const SCRIPT: &str = "
 local seen = redis.call('HGET', KEYS[1], 'fence')
 if seen and tonumber(seen) > tonumber(ARGV[1]) then
@@ -25,7 +25,7 @@ return {'done', redis.call('HGET', KEYS[1], 'data') or ''}";
 
 /// A hash with the fields `fence` and `data`.
 ///
-/// Give it no time to live. The server must keep it, on disk too, and a replica that takes over may lack the last fences.
+/// Set no TTL. The server must keep the hash, also on disk, and a replica that takes over may lack the last fences.
 #[derive(Debug, Clone)]
 pub struct RedisHash {
     server: Arc<Server>,
@@ -33,12 +33,12 @@ pub struct RedisHash {
 }
 
 impl RedisHash {
-    /// The hash under this key.
+    /// Returns the hash with this key.
     pub fn new(server: Arc<Server>, key: impl Into<String>) -> Self {
         Self { server, key: key.into() }
     }
 
-    /// Raises the fence, and writes if there is something to write. Tells what is stored then.
+    /// Raises the fence, and writes the data if there is any. Returns the data that is stored then.
     async fn call(&self, fence: u64, data: Option<&str>) -> Result<String, StoreError> {
         let number = fence.to_string();
         let command: Vec<_> = ["EVAL", SCRIPT, "1", &self.key, &number].into_iter().chain(data).collect();
@@ -68,7 +68,7 @@ impl FencedStore for RedisHash {
     }
 }
 
-/// Two texts, empty where there is none.
+/// Decodes two texts, which are empty if absent.
 fn texts(reply: &Reply) -> Result<[String; 2]> {
     match reply {
         Reply::Array(two) if two.len() == 2 => Ok([0, 1].map(|index| two[index].text().unwrap_or_default())),

@@ -1,5 +1,5 @@
-//! A row of a database, here SQLite's. The statements are written to suit PostgreSQL too, with `$1` for `?1`; only SQLite
-//! runs in the tests.
+//! A row of a database, here SQLite. The statements also work in PostgreSQL, with `$1` for `?1`; the tests run only
+//! SQLite.
 
 use std::{
     path::Path,
@@ -20,14 +20,14 @@ const TABLE: &str = "
         data  TEXT   NOT NULL
     )";
 
-/// The first write inserts. Any other changes the row if its fence is not smaller, and else no row: one statement
-/// compares and writes.
+/// The first write inserts the row. Any other changes it if the fence is not smaller, and otherwise changes no row: one
+/// statement compares and writes.
 const WRITE: &str = "
     INSERT INTO protected (id, fence, data) VALUES (?1, ?2, ?3)
     ON CONFLICT (id) DO UPDATE SET fence = excluded.fence, data = excluded.data
         WHERE protected.fence <= excluded.fence";
 
-/// The same without data of its own: it raises the fence, and returns the data if it could.
+/// The same without new data: it raises the fence, and returns the data if it could.
 const READ: &str = "
     INSERT INTO protected (id, fence, data) VALUES (?1, ?2, '')
     ON CONFLICT (id) DO UPDATE SET fence = excluded.fence
@@ -36,9 +36,9 @@ const READ: &str = "
 
 const LOOK: &str = "SELECT fence, data FROM protected WHERE id = ?1";
 
-/// A row, over a connection of its own.
+/// A row, over its own connection.
 ///
-/// The calls block, as SQLite does: a service calls them on a thread for that.
+/// The calls block, as SQLite does: a service runs them on a thread for blocking work.
 #[derive(Debug)]
 pub struct SqlRow {
     connection: Mutex<Connection>,
@@ -46,7 +46,7 @@ pub struct SqlRow {
 }
 
 impl SqlRow {
-    /// Opens a database file, and makes the table if it is new.
+    /// Opens a database file, and creates the table if it does not exist.
     pub fn open(file: &Path, id: impl Into<String>) -> Result<Self, StoreError> {
         let connection = Connection::open(file).map_err(StoreError::failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(StoreError::failed)?;
@@ -60,7 +60,8 @@ impl SqlRow {
         Ok(Stored { fence: u64::try_from(fence).map_err(StoreError::failed)?, data })
     }
 
-    /// No row was changed. What is seen now may be greater than what has refused; both are greater than this fence.
+    /// Builds the error after no row was changed. The fence that is seen now may be greater than the one that refused;
+    /// both are greater than this fence.
     fn refusal(&self, fence: u64) -> StoreError {
         self.stored().map_or_else(|error| error, |stored| StoreError::Refused { fence, seen: stored.fence })
     }

@@ -1,24 +1,24 @@
-//! What all of them do.
+//! The common interface of the recipes.
 
 use async_trait::async_trait;
 
-/// One thing that is protected, for holders of one lock to read and write.
+/// A protected piece of data that the holders of one lock read and write.
 ///
-/// Fences only grow: once a call with fence `n` has succeeded, no call with less succeeds. A call that was refused has
-/// changed nothing. One that failed may have been carried out, and can be made again.
+/// Fences only grow: once a call with fence `n` has succeeded, no call with a smaller one succeeds. A call that was
+/// refused has changed nothing. One that failed may have been carried out, and can be repeated.
 #[async_trait]
 pub trait FencedStore: Send + Sync {
-    /// Reads the data, empty at first, and shuts out the holders before this one.
+    /// Reads the data, empty at first, and excludes earlier holders from now on.
     async fn read(&self, fence: u64) -> Result<String, StoreError>;
 
-    /// Replaces the data, unless a later holder was here.
+    /// Replaces the data, unless a later holder has made a call.
     async fn write(&self, fence: u64, data: &str) -> Result<(), StoreError>;
 
-    /// Looks at it without a lock.
+    /// Reads the data without a lock.
     async fn look(&self) -> Result<Stored, StoreError>;
 }
 
-/// What is stored, and the greatest fence that was seen.
+/// The stored data, and the greatest fence that was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
     /// 0 if there was none.
@@ -27,15 +27,15 @@ pub struct Stored {
     pub data: String,
 }
 
-/// Why a store did not do it.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A later holder was here: this one's lock is over, whatever it believes. Trying again is of no use.
+    /// A later holder has made a call: this holder's lock is over, whatever it believes. Trying again is of no use.
     #[error("fence {fence} is refused, {seen} was seen")]
     Refused {
         /// The fence of this call.
         fence: u64,
-        /// The greatest that was seen.
+        /// The greatest fence that was seen.
         seen: u64,
     },
     /// The storage cannot be reached, or has failed.

@@ -1,4 +1,4 @@
-//! Taking a lock, and waiting for it.
+//! Acquiring a lock, and waiting for it.
 
 use std::{
     collections::HashSet,
@@ -15,13 +15,13 @@ use crate::lab::{Lab, once};
 
 const TTL: Duration = Duration::from_secs(30);
 
-pub(super) async fn a_free_lock_is_taken_on_all_nodes(lab: &Lab) {
+pub(super) async fn a_free_lock_is_acquired_on_all_nodes(lab: &Lab) {
     let redlock = lab.redlock(5);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     assert_eq!(lock.resource(), "r");
     assert!(lock.check().is_ok());
     assert!(lock.validity() <= TTL - TTL / 100 - Duration::from_millis(2));
-    // A quorum has granted by now; the late nodes follow.
+    // By now a quorum has granted; the late nodes follow.
     assert!(lab.holding("r").await >= 3);
     lab.until_held_by(5, "r").await;
     assert_eq!(lab.value(0, "r").await.as_deref(), Some(lock.token().as_str()));
@@ -40,7 +40,7 @@ pub(super) async fn a_held_lock_is_contended(lab: &Lab) {
     assert_eq!((votes.granted(), votes.needed(), votes.nodes().len()), (0, 2, 3));
     let told = |answer: &NodeAnswer| matches!(answer, NodeAnswer::Held { remaining: Some(left) } if *left <= TTL);
     assert!(votes.nodes().iter().any(|node| told(&node.answer)), "{votes}");
-    // The loser's release must not have touched the holder's keys.
+    // The release of the lost round must not have touched the holder's keys.
     theirs.close().await.unwrap();
     assert_eq!(lab.holding("r").await, 3);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -63,14 +63,14 @@ pub(super) async fn a_waiter_gets_the_lock_after_its_holder_crashed(lab: &Lab) {
         lab.set(index, "r", "crashed", Some(Duration::from_millis(300))).await;
     }
     let once = Retry::attempts(3).fixed(TTL);
-    // A pause of half a minute is cut to what the holder's ttl leaves.
+    // A pause of half a minute is shortened to the holder's remaining TTL.
     let acquire = lab.redlock(3);
     let call = acquire.acquire("r", AcquireOptions::new(TTL).retry(once));
     let lock = tokio::time::timeout(TTL / 2, call).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn other_resources_are_free(lab: &Lab) {
+pub(super) async fn locks_on_different_resources_are_independent(lab: &Lab) {
     let redlock = lab.redlock(3);
     let a = redlock.acquire("a", TTL).await.unwrap();
     let b = redlock.try_acquire("b", TTL).await.unwrap().unwrap();
@@ -78,7 +78,7 @@ pub(super) async fn other_resources_are_free(lab: &Lab) {
     assert_eq!(b.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn every_lock_has_a_token_of_its_own(lab: &Lab) {
+pub(super) async fn every_lock_has_its_own_token(lab: &Lab) {
     let redlock = lab.redlock(3);
     let mut tokens = HashSet::new();
     for _ in 0..20 {
@@ -95,7 +95,7 @@ pub(super) async fn a_lock_names_its_owner_on_the_nodes(lab: &Lab) {
     assert_eq!(lock.token().owner(), Some("nightly report"));
     lab.until_held_by(3, "r").await;
     assert!(lab.value(0, "r").await.unwrap().ends_with(":nightly report"));
-    // Whoever names an owner and whoever names none exclude each other.
+    // Locks with and without an owner exclude each other.
     assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
     assert!(plain.try_acquire("r", TTL).await.unwrap().is_none());
     lock.extend(2 * TTL).await.unwrap();
@@ -106,7 +106,7 @@ pub(super) async fn a_lock_names_its_owner_on_the_nodes(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
+pub(super) async fn every_key_begins_with_the_prefix(lab: &Lab) {
     let prefixed = || lab.builder(3).key_prefix("app:").build().unwrap();
     let (ours, theirs, plain) = (prefixed(), prefixed(), lab.redlock(3));
     let mut lock = ours.acquire("r", TTL).await.unwrap();
@@ -115,10 +115,10 @@ pub(super) async fn a_prefix_stands_before_every_key(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
     let error = theirs.acquire("r", once(TTL)).await.unwrap_err();
     assert!(error.is_contended() && error.to_string().starts_with(r#"could not lock "r": "#), "{error}");
-    // Another prefix, or none, is another lock, unless the keys are the same.
+    // Another prefix, or none, makes another lock, unless the keys are the same.
     let _ = plain.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     assert!(plain.try_acquire("app:r", TTL).await.unwrap().is_none());
-    // What they still ask of a node must not find it without the key.
+    // A request of theirs that is still in flight must not find the node without the key.
     for redlock in [&theirs, &plain] {
         redlock.close().await.unwrap();
     }
@@ -176,7 +176,7 @@ pub(super) async fn work_under_the_lock_is_exclusive(lab: &Lab) {
                     tokio::task::yield_now().await;
                     done.store(counted + 1, Ordering::SeqCst);
                     inside.fetch_sub(1, Ordering::SeqCst);
-                    // Too few nodes may have answered in time to tell, on a busy machine.
+                    // On a busy machine, too few nodes may have answered in time.
                     let released = lock.release().await;
                     assert!(
                         matches!(released, Ok(Release::Released) | Err(ReleaseError::Unknown { .. })),

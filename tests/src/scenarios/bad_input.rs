@@ -1,4 +1,4 @@
-//! What cannot be locked is refused with a typed error, before anything is sent.
+//! Input that cannot be locked is rejected with a typed error before anything is sent.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::lab::{Lab, once};
 
 const TTL: Duration = Duration::from_secs(30);
 
-pub(super) async fn a_ttl_of_zero_is_refused(lab: &Lab) {
+pub(super) async fn a_ttl_of_zero_is_rejected(lab: &Lab) {
     let error = lab.redlock(3).acquire("r", Duration::ZERO).await.unwrap_err();
     assert!(matches!(error, AcquireError::Ttl(TtlError::Zero)), "{error}");
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_ttl_over_the_bound_is_refused(lab: &Lab) {
+pub(super) async fn a_ttl_over_the_limit_is_rejected(lab: &Lab) {
     let redlock = lab.redlock(3);
     for ttl in [Ttl::MAX + Duration::from_millis(1), Duration::MAX] {
         let error = redlock.acquire("r", ttl).await.unwrap_err();
@@ -26,22 +26,22 @@ pub(super) async fn a_ttl_over_the_bound_is_refused(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_ttl_too_short_for_the_node_timeout_is_refused(lab: &Lab) {
+pub(super) async fn a_ttl_too_short_for_the_node_timeout_is_rejected(lab: &Lab) {
     let redlock = lab.builder(3).node_timeout(Duration::from_secs(1)).build().unwrap();
     let error = redlock.acquire("r", Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(error, AcquireError::Ttl(TtlError::TooShort { .. })), "{error}");
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn an_empty_name_is_refused(lab: &Lab) {
+pub(super) async fn an_empty_name_is_rejected(lab: &Lab) {
     let error = lab.redlock(3).acquire("", TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::Empty)), "{error}");
 }
 
-pub(super) async fn a_huge_name_is_refused(lab: &Lab) {
+pub(super) async fn a_huge_name_is_rejected(lab: &Lab) {
     let error = lab.redlock(3).acquire("x".repeat(1 << 20), TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::TooLong { len: 1_048_576 })), "{error}");
-    // The longest name that is taken works all the way, and errors do not print it whole.
+    // The longest accepted name works in every operation, and errors do not print it completely.
     let longest = "x".repeat(Resource::MAX_LEN);
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let lock = ours.acquire(&longest, TTL).await.unwrap();
@@ -50,11 +50,11 @@ pub(super) async fn a_huge_name_is_refused(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_prefix_that_makes_keys_too_long_is_refused(lab: &Lab) {
+pub(super) async fn a_prefix_that_makes_keys_too_long_is_rejected(lab: &Lab) {
     let with = |len: usize| lab.builder(3).key_prefix("x".repeat(len)).build();
     let len = Resource::MAX_LEN;
     assert_eq!(with(len).unwrap_err(), BuildError::KeyPrefixTooLong { len });
-    // Of the longest prefix, the shortest name works all the way.
+    // With the longest prefix, the shortest name works in every operation.
     let redlock = with(len - 1).unwrap();
     let error = redlock.acquire("ab", TTL).await.unwrap_err();
     let AcquireError::Resource(ResourceError::KeyTooLong { len: 65_537, prefix: 65_535, .. }) = error else {
@@ -66,14 +66,14 @@ pub(super) async fn a_prefix_that_makes_keys_too_long_is_refused(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn no_names_and_too_many_are_refused(lab: &Lab) {
+pub(super) async fn no_names_and_too_many_names_are_rejected(lab: &Lab) {
     let redlock = lab.redlock(3);
     let error = redlock.acquire([""; 0], TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::None)), "{error}");
     let names = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
     let error = redlock.acquire(names(Resources::MAX + 1), TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(ResourceError::TooMany)), "{error}");
-    // As many as are taken work all the way.
+    // The greatest accepted number of names works in every operation.
     let lock = redlock.acquire(names(Resources::MAX), TTL).await.unwrap();
     assert_eq!(lock.resources().len(), Resources::MAX);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -90,12 +90,12 @@ pub(super) async fn an_extend_with_a_bad_ttl_keeps_the_lock(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn no_nodes_are_refused(_: &Lab) {
+pub(super) async fn a_fleet_without_nodes_is_rejected(_: &Lab) {
     let none: [std::sync::Arc<dyn LockNode>; 0] = [];
     assert_eq!(Redlock::new(none).unwrap_err(), BuildError::NoNodes);
 }
 
-pub(super) async fn one_node_given_twice_is_refused(lab: &Lab) {
+pub(super) async fn a_duplicate_node_is_rejected(lab: &Lab) {
     let mut nodes = lab.nodes(3);
     nodes.push(lab.node(1));
     let name = lab.node(1).name().to_owned();

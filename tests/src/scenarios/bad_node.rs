@@ -1,5 +1,5 @@
-//! Nodes that answer, but not as a lock needs it: the error says what an operator can act on, and a quorum of good
-//! nodes does without them.
+//! Nodes that answer, but not as a lock needs it: the error says what an operator can do, and a quorum of good nodes
+//! does without them.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -20,18 +20,19 @@ use crate::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-pub(super) async fn a_key_of_another_type_is_told_and_stays(lab: &Lab) {
+pub(super) async fn a_key_of_another_type_is_reported_and_not_deleted(lab: &Lab) {
     lab.set_list(0, "r").await;
     let error = lab.redlock(1).try_acquire("r", TTL).await.unwrap_err();
     assert!(error.to_string().contains("the key holds another type"), "{error}");
-    // Two other nodes do without it, and the list is still there.
+    // Two other nodes do without it, and the list still exists.
     let lock = lab.redlock(3).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let still = lab.node(0).inspect(&InspectRequest::new(Resource::new("r").unwrap())).await;
     assert_eq!(still.unwrap_err().kind(), NodeErrorKind::WrongType);
 }
 
-/// The node behind `url` fails with `kind`, each time; two good nodes lock without it; the error tells what to do.
+/// Checks that the node behind `url` fails with `kind` every time, that two good nodes lock without it, and that the
+/// error gives advice.
 async fn check(lab: &Lab, url: &str, kind: NodeErrorKind) {
     let node = lab.open(url);
     let request = AcquireRequest::new(Resource::new("r").unwrap(), Token::from_bytes([1; 20]), Ttl::new(TTL).unwrap());
@@ -51,31 +52,31 @@ async fn check(lab: &Lab, url: &str, kind: NodeErrorKind) {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
-pub(super) async fn a_wrong_password_is_told(lab: &Lab) {
+pub(super) async fn a_wrong_password_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
     check(lab, &format!("redis://:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
     check(lab, &format!("redis://nobody:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
 }
 
-pub(super) async fn a_missing_password_is_told(lab: &Lab) {
+pub(super) async fn a_missing_password_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
     check(lab, &format!("redis://127.0.0.1:{}", server.port()), NodeErrorKind::Authentication).await;
 }
 
-pub(super) async fn a_user_who_may_not_run_scripts_is_told(lab: &Lab) {
+pub(super) async fn a_user_without_permission_for_scripts_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let rules = ["ACL", "SETUSER", "clerk", "on", ">hunter2", "~*", "+@all", "-@scripting"];
     server.command(&rules).await.unwrap();
     check(lab, &format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()), NodeErrorKind::Permission).await;
 }
 
-pub(super) async fn a_read_only_replica_is_told(lab: &Lab) {
+pub(super) async fn a_read_only_replica_is_reported(lab: &Lab) {
     let primary = lab.site(4).port().to_string();
     let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
     check(lab, &replica.url(), NodeErrorKind::ReadOnly).await;
 }
 
-pub(super) async fn a_replica_does_not_grant_what_was_copied_to_it(lab: &Lab) {
+pub(super) async fn a_replica_does_not_grant_a_lock_that_was_copied_to_it(lab: &Lab) {
     let primary = lab.site(4).port().to_string();
     let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
     let (node, copy) = (lab.node(4), lab.open(&replica.url()));
@@ -87,13 +88,13 @@ pub(super) async fn a_replica_does_not_grant_what_was_copied_to_it(lab: &Lab) {
             let copied = async || replica.command(&["GET", name]).await.unwrap().text().is_some();
             assert!(eventually(copied).await);
         }
-        // The primary grants it again, as a request that was sent again; its copy is no second vote.
+        // The primary grants it again, because the request may have been sent again; its copy is no second vote.
         assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
         assert_eq!(copy.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::ReadOnly);
     }
 }
 
-pub(super) async fn a_full_node_is_told(lab: &Lab) {
+pub(super) async fn a_node_out_of_memory_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
     check(lab, &server.url(), NodeErrorKind::OutOfMemory).await;
@@ -110,21 +111,21 @@ pub(super) async fn beyond_the_promise_a_node_that_evicts_forgets_a_lock(lab: &L
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     let next = theirs.acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
-    // What is promised even so: the first is told at the end, and takes nothing from the second.
+    // Still promised: the first holder learns of it at its release, and takes nothing from the second.
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     assert_eq!(next.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_loading_node_is_told(lab: &Lab) {
+pub(super) async fn a_loading_node_is_reported(lab: &Lab) {
     let answer = "-LOADING Redis is loading the dataset in memory\r\n";
     check(lab, &parrot(answer).await, NodeErrorKind::Loading).await;
 }
 
-pub(super) async fn an_unknown_host_is_told(lab: &Lab) {
+pub(super) async fn an_unknown_host_is_reported(lab: &Lab) {
     check(lab, "redis://no-such-host.invalid", NodeErrorKind::Unreachable).await;
 }
 
-pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
+pub(super) async fn a_server_that_is_not_redis_is_an_error(lab: &Lab) {
     let node = lab.open(&parrot("HTTP/1.1 400 Bad Request\r\n\r\n").await);
     let redlock = Redlock::builder().nodes(lab.nodes(2)).node(Arc::clone(&node)).build().unwrap();
     assert_eq!(redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
@@ -132,14 +133,14 @@ pub(super) async fn a_server_that_is_not_redis_is_told(lab: &Lab) {
     alone.try_acquire("r", TTL).await.unwrap_err();
 }
 
-pub(super) async fn a_server_with_too_many_clients_is_told(lab: &Lab) {
+pub(super) async fn a_server_with_too_many_clients_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let _only_client = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
     server.command(&["CONFIG", "SET", "maxclients", "1"]).await.unwrap();
     check(lab, &server.url(), NodeErrorKind::Rejected).await;
 }
 
-pub(super) async fn a_server_in_protected_mode_is_told(lab: &Lab) {
+pub(super) async fn a_server_in_protected_mode_is_reported(lab: &Lab) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -151,30 +152,30 @@ pub(super) async fn a_server_in_protected_mode_is_told(lab: &Lab) {
     check(lab, &url, NodeErrorKind::Rejected).await;
 }
 
-pub(super) async fn a_database_that_does_not_exist_is_told(lab: &Lab) {
+pub(super) async fn a_database_that_does_not_exist_is_reported(lab: &Lab) {
     check(lab, &format!("redis://127.0.0.1:{}/99", lab.site(4).port()), NodeErrorKind::Database).await;
 }
 
-pub(super) async fn a_port_without_tls_is_told(lab: &Lab) {
+pub(super) async fn a_port_without_tls_is_reported(lab: &Lab) {
     let url = format!("rediss://127.0.0.1:{}", lab.site(4).port());
     let request = InspectRequest::new(Resource::new("r").unwrap());
     let error = lab.open(&url).inspect(&request).await.unwrap_err();
-    // The advice for every node that cannot be reached also mentions TLS.
+    // The general advice for nodes that cannot be reached also mentions TLS.
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     assert!(cause.contains("does the port speak TLS?"), "{error:?}");
 }
 
-pub(super) async fn what_no_retry_can_cure_is_not_tried_until_the_end(lab: &Lab) {
+pub(super) async fn errors_that_no_retry_can_cure_end_the_call_early(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
     let alone = Redlock::builder().node(lab.open(&format!("redis://:hunter2@127.0.0.1:{}", server.port())));
     let alone = alone.node_timeout(Duration::from_secs(5)).build().unwrap();
-    // A minute: an attempt may take long on a busy machine.
+    // A minute, because an attempt may take long on a busy machine.
     let patient = AcquireOptions::new(TTL).timeout(Duration::from_secs(60));
     let error = alone.acquire("r", patient).await.unwrap_err();
     assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
 }
 
-/// Everything that a user could print after these failures: errors, their causes, and the log.
+/// Returns everything that a user could print after these failures: errors, their causes, and the log.
 async fn printed_after_failures(url: &str, lab: &Lab, token: Token) -> String {
     let log = Log::of_this_process();
     let (mark, node) = (log.mark(), lab.open(url));
@@ -210,21 +211,21 @@ fn shows_no_secret(printed: &str, token: Token) {
 
 pub(super) async fn no_message_of_a_server_shows_a_token_or_a_password(lab: &Lab) {
     let token = Token::from_bytes([0xc5; 20]);
-    // Redis repeats the arguments of a command that it does not have.
+    // Redis repeats the arguments of an unknown command.
     let without_scripts =
         ServerOptions::new().args(["--rename-command", "EVALSHA", "", "--rename-command", "EVAL", ""]);
     let server = lab.server(&without_scripts).await;
     let printed = printed_after_failures(&server.url(), lab, token).await;
     assert!(printed.contains("unknown command"), "{printed}");
     shows_no_secret(&printed, token);
-    // Whatever a server sends: also the login.
+    // A server may send anything, including the login.
     let echo = answering(|request| format!("-ERR do not know {}\r\n", request.replace("\r\n", " "))).await;
     shows_no_secret(&printed_after_failures(&echo, lab, token).await, token);
     let login = echo.replace("redis://", "redis://clerk:hunter2@");
     shows_no_secret(&printed_after_failures(&login, lab, token).await, token);
 }
 
-pub(super) async fn a_message_of_a_server_is_cut_at_500_characters(lab: &Lab) {
+pub(super) async fn a_message_of_a_server_is_truncated_to_500_characters(lab: &Lab) {
     let node = lab.open(&answering(|_| format!("-ERR {}\r\n", "long ".repeat(20_000))).await);
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(5)).build().unwrap();
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
@@ -232,12 +233,12 @@ pub(super) async fn a_message_of_a_server_is_cut_at_500_characters(lab: &Lab) {
     assert!(printed.contains("long long") && printed.len() < 3_000, "{} characters: {printed}", printed.len());
 }
 
-/// A server that answers everything with the same words; greetings of clients too, as a loading Redis does.
+/// Starts a server that answers everything with the same text, even the handshake of a client, as a loading Redis does.
 async fn parrot(answer: &'static str) -> String {
     answering(move |_| answer.to_owned()).await
 }
 
-/// A server that answers each command of a request with the same words.
+/// Starts a server that answers each command of a request with the same text.
 async fn answering(answer: impl Fn(&str) -> String + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Looking at the nodes themselves: what is wrong with them, and what they do not tell.
+//! Checks of the nodes themselves: the findings, and what nodes do not report.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,18 +17,18 @@ async fn check(nodes: impl IntoIterator<Item = impl LockNode>) -> NodesReport {
     report
 }
 
-/// The names of the nodes that something of this kind was found on, and how bad it is.
+/// Lists the nodes with a finding of this kind, and its severity.
 fn of(report: &NodesReport, kind: Kind) -> Vec<(Severity, String)> {
     let findings = report.findings().iter().filter(|found| found.kind == kind);
     findings.map(|found| (found.severity, found.nodes.join(" "))).collect()
 }
 
-/// Of one kind there is one finding, on one node.
+/// Checks that this kind has exactly one finding, on this node.
 fn is_told(report: &NodesReport, kind: Kind, severity: Severity, node: &dyn LockNode) {
     assert_eq!(of(report, kind), [(severity, node.name().to_owned())], "{report}");
 }
 
-pub(super) async fn nodes_tell_what_they_are_and_nothing_changes(lab: &Lab) {
+pub(super) async fn nodes_describe_themselves_and_nothing_changes(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -42,7 +42,7 @@ pub(super) async fn nodes_tell_what_they_are_and_nothing_changes(lab: &Lab) {
         assert!(facts.append_sync.is_some() && facts.snapshots.is_some(), "{facts:?}");
         assert!(facts.untold.is_empty() && facts.no_script.is_none(), "{facts:?}");
     }
-    // The test servers forget, and say so. They share a clock.
+    // The test servers keep no data, which is a finding. They share a clock.
     let others = report.findings().iter().find(|found| found.kind != Kind::Forgets);
     assert_eq!(others, None, "{report}");
     assert_eq!(lab.holding("r").await, 3);
@@ -58,9 +58,9 @@ pub(super) async fn one_server_behind_two_names_is_an_error(lab: &Lab) {
     report.fail_on(Severity::Error).unwrap_err();
 }
 
-pub(super) async fn nodes_that_are_down_or_hang_are_told_and_hold_nobody_up(lab: &Lab) {
+pub(super) async fn nodes_that_are_down_or_hung_are_reported_without_delay(lab: &Lab) {
     let redlock = lab.redlock(5);
-    // Connected before it hangs.
+    // The node is connected before it hangs.
     redlock.check_nodes().await.unwrap();
     lab.stop(1).await;
     lab.hang(4).await;
@@ -74,7 +74,7 @@ pub(super) async fn nodes_that_are_down_or_hang_are_told_and_hold_nobody_up(lab:
     redlock.close().await.unwrap();
 }
 
-pub(super) async fn a_replica_is_told_with_its_primary(lab: &Lab) {
+pub(super) async fn a_replica_is_reported_with_its_primary(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let primary = server.port().to_string();
     let replica = lab.server(&ServerOptions::new().args(["--replicaof", "127.0.0.1", &primary])).await;
@@ -90,7 +90,7 @@ pub(super) async fn a_replica_is_told_with_its_primary(lab: &Lab) {
     assert!(report.to_string().contains(&format!("a replica of 127.0.0.1:{primary}: ")), "{report}");
 }
 
-pub(super) async fn a_node_that_may_evict_locks_is_told(lab: &Lab) {
+pub(super) async fn a_node_that_may_evict_locks_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let node = lab.open(&server.url());
     let nodes = || [lab.node(0), lab.node(1), node.clone()];
@@ -112,7 +112,7 @@ pub(super) async fn a_node_that_may_evict_locks_is_told(lab: &Lab) {
     }
 }
 
-pub(super) async fn what_a_restart_forgets_is_told(lab: &Lab) {
+pub(super) async fn missing_persistence_is_reported(lab: &Lab) {
     for (options, told, text) in [
         (ServerOptions::new(), Some(Severity::Warning), "writes nothing to disk"),
         (
@@ -135,7 +135,7 @@ pub(super) async fn what_a_restart_forgets_is_told(lab: &Lab) {
     }
 }
 
-pub(super) async fn snapshots_alone_are_told(lab: &Lab) {
+pub(super) async fn persistence_by_snapshots_alone_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     server.command(&["CONFIG", "SET", "save", "3600 1"]).await.unwrap();
     let node = lab.open(&server.url());
@@ -144,7 +144,7 @@ pub(super) async fn snapshots_alone_are_told(lab: &Lab) {
     assert!(report.to_string().contains("snapshots only"), "{report}");
 }
 
-pub(super) async fn a_wrong_password_is_told(lab: &Lab) {
+pub(super) async fn a_wrong_password_is_reported(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().args(["--requirepass", "swordfish"])).await;
     let node = lab.open(&format!("redis://:hunter2@127.0.0.1:{}", server.port()));
     let report = check([lab.node(0), node.clone(), lab.node(1)]).await;
@@ -156,7 +156,7 @@ pub(super) async fn a_wrong_password_is_told(lab: &Lab) {
     );
 }
 
-pub(super) async fn what_a_user_may_not_ask_is_told_as_unknown(lab: &Lab) {
+pub(super) async fn facts_that_a_user_may_not_query_are_reported_as_unknown(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let node = || lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
     let allow = async |rules: &[&str]| {
@@ -176,7 +176,7 @@ pub(super) async fn what_a_user_may_not_ask_is_told_as_unknown(lab: &Lab) {
     assert_eq!(of(&report, Kind::Unknown), [], "{report}");
     assert_eq!(of(&report, Kind::NoScripts), [], "{report}");
 
-    // The key that is tried is none of its keys.
+    // The key for the check does not match the user's keys.
     let report = check([node()]).await;
     is_told(&report, Kind::Unknown, Severity::Notice, &node());
     assert!(report.to_string().contains("may not use the key \"redlock:check_nodes\""), "{report}");
@@ -191,7 +191,7 @@ async fn cluster_member(lab: &Lab) -> Server {
     let options = ServerOptions::new()
         .args(["--cluster-enabled", "yes", "--cluster-config-file", "{folder}/nodes.conf"])
         .args(["--cluster-announce-ip", "127.0.0.1"]);
-    // Members talk on the port 10,000 above their own, which any connection of this machine may have as its end.
+    // Members communicate over the port 10,000 above their own, which any connection of this machine may be using.
     for _ in 0..9 {
         if let Ok(server) = lab.try_server(&options).await {
             return server;
@@ -200,7 +200,7 @@ async fn cluster_member(lab: &Lab) -> Server {
     lab.server(&options).await
 }
 
-pub(super) async fn members_of_one_cluster_are_told(lab: &Lab) {
+pub(super) async fn members_of_one_cluster_are_reported(lab: &Lab) {
     let (one, other) = (cluster_member(lab).await, cluster_member(lab).await);
     let nodes = || [lab.open(&one.url()), lab.node(0), lab.open(&other.url())];
     let report = check(nodes()).await;

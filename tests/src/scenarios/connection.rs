@@ -24,7 +24,7 @@ use crate::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// Takes and gives back a lock on the one node behind `url`, and finds the key in database `db` meanwhile.
+/// Acquires and releases a lock on the one node behind `url`, and checks that its key is in database `db` meanwhile.
 async fn check(lab: &Lab, url: &str, server: &Server, db: &str) {
     let node = lab.open(url);
     let name = node.name().to_owned();
@@ -67,7 +67,7 @@ pub(super) async fn a_unix_socket_is_used(lab: &Lab) {
     check(lab, &format!("redis+unix://{socket}"), &server, "0").await;
 }
 
-pub(super) async fn scripts_that_the_server_forgot_are_sent_again(lab: &Lab) {
+pub(super) async fn scripts_that_the_server_no_longer_has_are_sent_again(lab: &Lab) {
     let redlock = lab.redlock(3);
     for _ in 0..3 {
         for index in 0..3 {
@@ -80,7 +80,7 @@ pub(super) async fn scripts_that_the_server_forgot_are_sent_again(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_broken_connection_is_made_anew(lab: &Lab) {
+pub(super) async fn a_broken_connection_is_made_again(lab: &Lab) {
     let redlock = lab.redlock(3);
     let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     for index in 0..3 {
@@ -91,30 +91,31 @@ pub(super) async fn a_broken_connection_is_made_anew(lab: &Lab) {
         Ok(None) | Err(_) => false,
     });
     assert!(again.await);
-    // What was sent again must not arrive in the middle of another scenario.
+    // A request that was sent again must not arrive during another scenario.
     redlock.close().await.unwrap();
 }
 
-pub(super) async fn a_lost_answer_raises_no_false_alarm(lab: &Lab) {
+pub(super) async fn a_lost_answer_is_not_reported_as_a_lost_lock(lab: &Lab) {
     let (url, lose_answer) = proxy(lab.site(0).port()).await;
     let redlock = Redlock::new([lab.open(&url)]).unwrap();
-    // After this, the server has all scripts: no answer says that it lacks one.
+    // From here on the server has all scripts, so no answer says that it lacks one.
     let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
-    // Carried out, answer lost, and sent again: the lock was ours to the end, and the second release cannot know it.
+    // The release is carried out, its answer is lost, and it is sent again. The lock was held until then, but the
+    // second release cannot know it.
     lose_answer.store(true, Ordering::SeqCst);
     let error = lock.release().await.unwrap_err();
     assert!(matches!(error, ReleaseError::Unknown { .. }), "{error}");
     assert!(!lose_answer.load(Ordering::SeqCst), "no answer was lost");
     assert_eq!(lab.value(0, "r").await, None);
-    // An acquire that was carried out and whose answer was lost finds its own token.
+    // An acquire that was carried out, and whose answer was lost, finds its own token.
     lose_answer.store(true, Ordering::SeqCst);
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
     assert!(!lose_answer.load(Ordering::SeqCst), "no answer was lost");
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-/// Passes everything on to a server, but when told so breaks the connection in place of the next answer.
+/// Forwards everything to a server, but on request breaks the connection instead of forwarding the next answer.
 async fn proxy(port: u16) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -124,7 +125,7 @@ async fn proxy(port: u16) -> (String, Arc<AtomicBool>) {
         while let Ok((client, _)) = listener.accept().await {
             let lose = Arc::clone(&lose);
             tokio::spawn(async move {
-                // Once the scenario is over, its server is gone while its node may still connect.
+                // After the scenario its server is gone, while its node may still connect.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                 let ((mut requests, mut to_client), (mut answers, mut to_server)) =
                     (client.into_split(), server.into_split());
@@ -218,7 +219,7 @@ pub(super) async fn idle_connections_are_kept_alive(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_path_that_forgot_an_idle_connection_costs_no_vote(lab: &Lab) {
+pub(super) async fn a_silently_dropped_idle_connection_costs_no_vote(lab: &Lab) {
     let (url, forget) = forgetful(lab.site(0).port()).await;
     let node = lab.open(&format!("{url}?idle_limit=1s&keepalive=off&response_timeout=4s"));
     let redlock = Redlock::builder().node(node).node_timeout(Duration::from_secs(9)).build().unwrap();
@@ -233,7 +234,7 @@ pub(super) async fn a_path_that_forgot_an_idle_connection_costs_no_vote(lab: &La
     assert_eq!(lab.value(0, "r").await, None);
 }
 
-/// Passes everything on to a server. When told so, it forgets the connections that exist, without closing them.
+/// Forwards everything to a server. On request, it drops all data of the existing connections without closing them.
 async fn forgetful(port: u16) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -266,7 +267,7 @@ async fn forgetful(port: u16) -> (String, Arc<AtomicBool>) {
     (url, forget)
 }
 
-/// Of each connection to this port, whether the system checks it while it is idle; nothing while one is in use.
+/// For each connection to this port, returns whether the system checks it while it is idle. `None` while one is in use.
 fn keepalive_timers(port: u16) -> Option<Vec<bool>> {
     const ESTABLISHED: &str = "01";
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -287,7 +288,7 @@ fn keepalive_timers(port: u16) -> Option<Vec<bool>> {
     Some(timers)
 }
 
-pub(super) async fn a_name_that_leads_to_another_server_is_followed(lab: &Lab) {
+pub(super) async fn a_host_name_that_leads_to_another_server_is_followed(lab: &Lab) {
     let (before, after) = (lab.server(&ServerOptions::new()).await, lab.server(&ServerOptions::new()).await);
     let leads_to = Arc::new(AtomicU16::new(before.port()));
     let redlock = Redlock::new([lab.open(&name(Arc::clone(&leads_to)).await)]).unwrap();
@@ -305,7 +306,7 @@ pub(super) async fn a_name_that_leads_to_another_server_is_followed(lab: &Lab) {
     assert!(acquired.await, "the connection to the server that is a replica now is kept");
 }
 
-/// A name that leads new connections to this port; those that exist stay where they are.
+/// Starts a proxy that leads new connections to this port; existing ones stay with their server.
 async fn name(leads_to: Arc<AtomicU16>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -330,7 +331,7 @@ pub(super) async fn a_node_far_away_grants_the_first_attempt(lab: &Lab) {
     redlock.close().await.unwrap();
 }
 
-/// Passes everything on to a server and back, each time so much later.
+/// Forwards everything to a server and back, each time after this delay.
 async fn far_away(port: u16, delay: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What one node does: the law of `LockNode`, operation by operation.
+//! The contract of `LockNode`, operation by operation, on one node.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
     node.release(&ReleaseRequest::new(resource(), token(number))).await.unwrap()
 }
 
-/// Whether a remaining ttl is that of a key set a moment ago.
+/// Returns whether a remaining TTL is that of a key that was just set.
 fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
     remaining.is_some_and(|remaining| remaining <= ttl && remaining > ttl.mul_f64(0.8))
 }
@@ -54,7 +54,7 @@ pub(super) async fn an_acquire_sets_the_token_for_the_ttl(lab: &Lab) {
     assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
 }
 
-pub(super) async fn an_acquire_that_need_not_tell_the_time_is_the_same(lab: &Lab) {
+pub(super) async fn an_acquire_without_the_clock_gets_the_same_answer(lab: &Lab) {
     let node = lab.node(0);
     let acquire = async |number| {
         let mut request = AcquireRequest::new(resource(), token(number), ttl(TTL));
@@ -64,7 +64,7 @@ pub(super) async fn an_acquire_that_need_not_tell_the_time_is_the_same(lab: &Lab
     assert_eq!(acquire(1).await.unwrap(), AcquireAnswer::granted());
     assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
     assert!(is_fresh(lab.remaining(0, "contract").await, TTL));
-    // Sent again after the answer was lost.
+    // The request is sent again, as after a lost answer.
     assert_eq!(acquire(1).await.unwrap(), AcquireAnswer::granted());
     let AcquireAnswer::Held { remaining, .. } = acquire(2).await.unwrap() else { panic!("granted twice") };
     assert!(is_fresh(remaining, TTL), "{remaining:?}");
@@ -74,7 +74,7 @@ pub(super) async fn an_acquire_that_need_not_tell_the_time_is_the_same(lab: &Lab
     assert_eq!(acquire(3).await.unwrap_err().kind(), NodeErrorKind::WrongType);
 }
 
-pub(super) async fn an_acquire_is_refused_while_another_holds(lab: &Lab) {
+pub(super) async fn an_acquire_is_refused_while_another_token_holds_the_key(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
     let AcquireAnswer::Held { remaining, .. } = acquire(&node, 2).await else { panic!("granted twice") };
@@ -109,7 +109,7 @@ pub(super) async fn an_extend_sets_a_lost_key_again(lab: &Lab) {
     assert!(is_fresh(lab.remaining(0, "contract").await, 2 * TTL));
 }
 
-pub(super) async fn an_extend_leaves_another_holder_alone(lab: &Lab) {
+pub(super) async fn an_extend_does_not_change_the_key_of_another_holder(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
     let ExtendAnswer::Held { remaining, .. } = extend(&node, 2).await else { panic!("extended another's lock") };
@@ -126,14 +126,14 @@ pub(super) async fn a_release_deletes_its_own_key_once(lab: &Lab) {
     assert_eq!(release(&node, 1).await, ReleaseAnswer::NotHeld);
 }
 
-pub(super) async fn a_release_leaves_another_holder_alone(lab: &Lab) {
+pub(super) async fn a_release_does_not_delete_the_key_of_another_holder(lab: &Lab) {
     let node = lab.node(0);
     acquire(&node, 1).await;
     assert_eq!(release(&node, 2).await, ReleaseAnswer::NotHeld);
     assert_eq!(lab.value(0, "contract").await.as_deref(), Some(token(1).as_str()));
 }
 
-pub(super) async fn an_inspect_tells_and_changes_nothing(lab: &Lab) {
+pub(super) async fn an_inspect_reports_the_holder_and_changes_nothing(lab: &Lab) {
     let node = lab.node(0);
     let look = InspectRequest::new(resource());
     assert_eq!(node.inspect(&look).await.unwrap(), InspectAnswer::Absent);
@@ -147,7 +147,7 @@ pub(super) async fn an_inspect_tells_and_changes_nothing(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_holder_without_expiry_is_told_as_such(lab: &Lab) {
+pub(super) async fn a_holder_without_expiry_is_reported_as_such(lab: &Lab) {
     let node = lab.node(0);
     lab.set(0, "contract", "another", None).await;
     assert_eq!(acquire(&node, 1).await, AcquireAnswer::held(None));
@@ -157,7 +157,7 @@ pub(super) async fn a_holder_without_expiry_is_told_as_such(lab: &Lab) {
     assert_eq!(node.inspect(&look).await.unwrap(), held);
 }
 
-pub(super) async fn a_key_of_another_type_is_an_error_and_stays(lab: &Lab) {
+pub(super) async fn a_key_of_another_type_is_an_error_and_not_deleted(lab: &Lab) {
     let node = lab.node(0);
     lab.set_list(0, "contract").await;
     let acquired = node.acquire(&AcquireRequest::new(resource(), token(1), ttl(TTL))).await;
@@ -172,7 +172,7 @@ pub(super) async fn a_key_of_another_type_is_an_error_and_stays(lab: &Lab) {
     assert_eq!(acquire(&node, 1).await, AcquireAnswer::granted());
 }
 
-pub(super) async fn any_name_is_a_key(lab: &Lab) {
+pub(super) async fn any_name_can_be_a_key(lab: &Lab) {
     let node = lab.node(0);
     let huge = "x".repeat(Resource::MAX_LEN);
     for name in [" ", "a b\tc\r\nd", "nul\0nul", "\u{1f512}{tag}", "\"'\\", huge.as_str()] {
@@ -200,7 +200,7 @@ pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
         assert_eq!((held.as_slice(), Owner::of_value(&held)), (owned.as_bytes(), Some(label)));
         let extend = ExtendRequest::new(resource(), owned, ttl(2 * TTL));
         assert_eq!(node.extend(&extend).await.unwrap().answer, ExtendAnswer::Extended);
-        // The digits alone are another's token.
+        // The digits alone are another token.
         assert!(matches!(extend_to(&node, 1, TTL).await, ExtendAnswer::Held { .. }));
         assert_eq!(release(&node, 1).await, ReleaseAnswer::NotHeld);
         let released = node.release(&ReleaseRequest::new(resource(), owned)).await;
@@ -208,7 +208,7 @@ pub(super) async fn a_token_may_name_its_owner(lab: &Lab) {
     }
 }
 
-pub(super) async fn the_shortest_and_the_longest_ttl_are_taken(lab: &Lab) {
+pub(super) async fn the_shortest_and_the_longest_ttl_are_accepted(lab: &Lab) {
     let node = lab.node(0);
     let longest = AcquireRequest::new(resource(), token(1), ttl(Ttl::MAX));
     assert_eq!(node.acquire(&longest).await.unwrap().answer, AcquireAnswer::granted());
@@ -233,7 +233,7 @@ async fn extend_many(node: &dyn LockNode, number: u8, duration: Duration) -> Ext
     node.extend(&ExtendRequest::new(many(), token(number), ttl(duration))).await.unwrap().answer
 }
 
-/// What the keys hold: the number of a token, or 0 for nothing.
+/// Returns the number of the token in each key, or 0 if there is none.
 async fn holders(lab: &Lab) -> [u8; 3] {
     let mut holders = [0; 3];
     for (holder, key) in holders.iter_mut().zip(MANY) {
@@ -244,7 +244,7 @@ async fn holders(lab: &Lab) -> [u8; 3] {
     holders
 }
 
-pub(super) async fn many_keys_are_set_all_or_none(lab: &Lab) {
+pub(super) async fn either_all_of_several_keys_are_set_or_none(lab: &Lab) {
     let node = lab.node(0);
     assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
     assert_eq!(holders(lab).await, [1, 1, 1]);
@@ -258,7 +258,7 @@ pub(super) async fn many_keys_are_set_all_or_none(lab: &Lab) {
     assert_eq!(holders(lab).await, [0, 0, 1]);
 }
 
-pub(super) async fn many_keys_of_which_some_hold_the_token_are_granted(lab: &Lab) {
+pub(super) async fn several_keys_of_which_some_hold_the_token_are_granted(lab: &Lab) {
     let node = lab.node(0);
     lab.set(0, MANY[1], token(1).as_str(), Some(4 * TTL)).await;
     assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
@@ -268,17 +268,17 @@ pub(super) async fn many_keys_of_which_some_hold_the_token_are_granted(lab: &Lab
     assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
 }
 
-pub(super) async fn many_keys_are_refused_for_as_long_as_any_is_held(lab: &Lab) {
+pub(super) async fn several_keys_are_refused_while_any_is_held(lab: &Lab) {
     let node = lab.node(0);
     lab.set(0, MANY[0], token(2).as_str(), Some(2 * TTL)).await;
     lab.set(0, MANY[1], token(3).as_str(), Some(4 * TTL)).await;
-    // Our own key does not count.
+    // The request's own key does not count.
     lab.set(0, MANY[2], token(1).as_str(), Some(8 * TTL)).await;
     let AcquireAnswer::Held { remaining, .. } = acquire_many(&node, 1).await else { panic!("granted") };
     assert!(is_fresh(remaining, 4 * TTL), "{remaining:?}");
     let ExtendAnswer::Held { remaining, .. } = extend_many(&node, 1, TTL).await else { panic!("extended") };
     assert!(is_fresh(remaining, 4 * TTL), "{remaining:?}");
-    // No expiry is the longest, wherever it comes.
+    // No expiry counts as the longest, in any position.
     for key in &MANY[..2] {
         lab.set(0, key, token(4).as_str(), None).await;
         assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::held(None));
@@ -288,7 +288,7 @@ pub(super) async fn many_keys_are_refused_for_as_long_as_any_is_held(lab: &Lab) 
     assert_eq!(holders(lab).await, [4, 4, 1]);
 }
 
-pub(super) async fn many_keys_are_extended_all_or_none(lab: &Lab) {
+pub(super) async fn either_all_of_several_keys_are_extended_or_none(lab: &Lab) {
     let node = lab.node(0);
     acquire_many(&node, 1).await;
     lab.set(0, MANY[0], token(1).as_str(), Some(8 * TTL)).await;
@@ -308,7 +308,7 @@ pub(super) async fn many_keys_are_extended_all_or_none(lab: &Lab) {
     assert!(is_fresh(lab.remaining(0, MANY[0]).await, 8 * TTL), "nothing is changed");
 }
 
-pub(super) async fn many_keys_are_released_as_far_as_they_are_ours(lab: &Lab) {
+pub(super) async fn a_release_deletes_those_of_several_keys_that_hold_its_token(lab: &Lab) {
     let node = lab.node(0);
     let release = ReleaseRequest::new(many(), token(1));
     acquire_many(&node, 1).await;
@@ -323,7 +323,7 @@ pub(super) async fn many_keys_are_released_as_far_as_they_are_ours(lab: &Lab) {
     assert_eq!(holders(lab).await, [2, 0, 0]);
 }
 
-pub(super) async fn a_key_of_another_type_among_many_is_an_error(lab: &Lab) {
+pub(super) async fn a_key_of_another_type_among_several_is_an_error(lab: &Lab) {
     let node = lab.node(0);
     lab.set_list(0, MANY[1]).await;
     let acquired = node.acquire(&AcquireRequest::new(many(), token(1), ttl(TTL))).await;
@@ -334,7 +334,7 @@ pub(super) async fn a_key_of_another_type_among_many_is_an_error(lab: &Lab) {
         assert_eq!(lab.value(0, key).await, None, "none is set");
         lab.set(0, key, token(1).as_str(), Some(TTL)).await;
     }
-    // It keeps none of the others.
+    // The release deletes the other keys.
     let released = node.release(&ReleaseRequest::new(many(), token(1))).await;
     assert_eq!(released.unwrap_err().kind(), NodeErrorKind::WrongType);
     for key in [MANY[0], MANY[2]] {

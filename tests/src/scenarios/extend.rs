@@ -1,4 +1,4 @@
-//! Prolonging a lock.
+//! Extending a lock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use redlock_core::{ExtendError, Release};
 
 use crate::lab::Lab;
 
-/// It survives a stall of a second.
+/// Long enough to survive a stall of one second.
 const TTL: Duration = Duration::from_secs(3);
 
 pub(super) async fn an_extended_lock_outlives_its_first_ttl(lab: &Lab) {
@@ -29,7 +29,7 @@ pub(super) async fn an_expired_lock_is_not_revived(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0, "the extend must not have set anything");
 }
 
-pub(super) async fn a_lock_that_another_took_is_told_lost(lab: &Lab) {
+pub(super) async fn extending_a_lock_that_another_holder_took_reports_it_lost(lab: &Lab) {
     let redlock = lab.redlock(3);
     let mut lock = redlock.acquire("r", 100 * TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -44,7 +44,7 @@ pub(super) async fn a_lock_that_another_took_is_told_lost(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 3, "another's keys stay");
 }
 
-pub(super) async fn a_failed_extend_keeps_the_lock(lab: &Lab) {
+pub(super) async fn a_failed_extend_does_not_lose_the_lock(lab: &Lab) {
     let redlock = lab.redlock(3);
     let mut lock = redlock.acquire("r", 100 * TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -56,7 +56,7 @@ pub(super) async fn a_failed_extend_keeps_the_lock(lab: &Lab) {
     assert!(lock.validity() < 100 * TTL, "the old deadline stands");
     lab.mend(0).await;
     lab.mend(1).await;
-    // Were anything released, it would be done in the background.
+    // A release would be done in the background.
     redlock.close().await.unwrap();
     assert_eq!(lab.holding("r").await, 3, "nothing was released");
     lock.extend(200 * TTL).await.unwrap();

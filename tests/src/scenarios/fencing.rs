@@ -15,7 +15,7 @@ fn fenced(lab: &Lab, nodes: usize) -> Redlock {
     lab.builder(nodes).fencing(true).build().unwrap()
 }
 
-/// Takes the lock, gives it back everywhere, and tells its token.
+/// Acquires the lock, releases it everywhere, and returns its token.
 async fn token(lab: &Lab, redlock: &Redlock) -> FencingToken {
     let lock = redlock.acquire("r", TTL).await.unwrap();
     let token = lock.fencing_token().unwrap();
@@ -24,7 +24,7 @@ async fn token(lab: &Lab, redlock: &Redlock) -> FencingToken {
     token
 }
 
-/// Waits until all of so many nodes have counted up to this.
+/// Waits until all of these nodes have counted up to this token.
 async fn until_counted(lab: &Lab, nodes: usize, token: FencingToken) {
     let counted = eventually(async || {
         let mut counted = 0;
@@ -40,7 +40,7 @@ async fn until_counted(lab: &Lab, nodes: usize, token: FencingToken) {
 pub(super) async fn each_token_is_greater_than_the_one_before(lab: &Lab) {
     let mut before = None;
     for _ in 0..30 {
-        // As many processes.
+        // Each from another process.
         let next = Some(token(lab, &fenced(lab, 5)).await);
         assert!(next > before, "{next:?} after {before:?}");
         before = next;
@@ -81,7 +81,7 @@ pub(super) async fn without_fencing_there_is_no_token_and_no_counter(lab: &Lab) 
     let _ = once.release().await.unwrap();
 }
 
-pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) {
+pub(super) async fn a_counter_is_a_separate_key_that_outlives_its_lock(lab: &Lab) {
     let redlock = lab.builder(3).fencing(true).key_prefix("app:").build().unwrap();
     let (week, names) = (Duration::from_secs(7 * 24 * 60 * 60), ["r", "{slot}r"]);
     let lock = redlock.acquire(names, TTL).await.unwrap();
@@ -89,7 +89,7 @@ pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) 
     let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
     for counter in ["{app:r}:fence", "app:{slot}r:fence"] {
-        // One that granted late may have counted otherwise.
+        // A node that granted late may have another counter.
         let counted = lab.value(0, counter).await.unwrap().parse::<u64>().unwrap();
         assert!(FencingToken::new(counted).is_some(), "{counter}: {counted}");
         let remaining = lab.remaining(0, counter).await.unwrap();
@@ -97,7 +97,7 @@ pub(super) async fn a_counter_stands_beside_its_lock_and_outlives_it(lab: &Lab) 
     }
 }
 
-pub(super) async fn an_extend_and_a_hand_over_keep_the_token(lab: &Lab) {
+pub(super) async fn an_extend_and_a_transfer_keep_the_fencing_token(lab: &Lab) {
     let (here, there) = (fenced(lab, 3), lab.redlock(3));
     let mut lock = here.acquire("r", TTL).await.unwrap();
     let token = lock.fencing_token().unwrap();
@@ -106,12 +106,12 @@ pub(super) async fn an_extend_and_a_hand_over_keep_the_token(lab: &Lab) {
     let parts = lock.into_parts().await.unwrap();
     here.close().await.unwrap();
 
-    // As it travels: text and numbers.
+    // In the form in which it is transferred: text and numbers.
     let fence = FencingToken::new(parts.fencing_token().unwrap().get()).unwrap();
     let parts = LockParts::new(["r"], parts.token().as_str(), parts.ttl()).unwrap().with_fencing_token(fence);
     let mut lock = there.resume(parts).await.unwrap();
     assert_eq!(lock.fencing_token(), Some(token));
-    // A node that forgot all gets the counter back with the key.
+    // A node that lost all its data gets the counter back with the key.
     lab.remove(0, "r").await;
     lab.remove(0, "{r}:fence").await;
     lock.extend(2 * TTL).await.unwrap();
@@ -119,7 +119,7 @@ pub(super) async fn an_extend_and_a_hand_over_keep_the_token(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn work_is_told_its_token(lab: &Lab) {
+pub(super) async fn work_under_a_lock_can_read_its_fencing_token(lab: &Lab) {
     let redlock = fenced(lab, 3);
     let token = async |lock: &Lock| Ok::<_, UsingError>(lock.fencing_token().unwrap());
     let first = redlock.using("r", TTL, token).await.unwrap();
@@ -131,23 +131,24 @@ pub(super) async fn a_node_that_forgot_its_counter_does_not_lower_the_next_token
     let redlock = fenced(lab, 3);
     let mut before = token(lab, &redlock).await;
     for node in 0..3 {
-        // In virtual time a counter that begins again with the clock would not be above those of the same moment.
+        // In virtual time, a counter that starts again from the clock would not be above the counters of the same
+        // moment.
         tokio::time::sleep(Duration::from_millis(2)).await;
         lab.restart(node).await;
-        // The one that forgot is needed now.
+        // The node that lost its data is needed now.
         let other = (node + 1) % 3;
         lab.stop(other).await;
         let next = token(lab, &redlock).await;
         assert!(next > before, "{next} after {before}");
         tokio::time::sleep(Duration::from_millis(2)).await;
         lab.mend(other).await;
-        // The other one has forgotten as well; a lock on all brings both up.
+        // The other node has lost its data as well; a lock on all nodes raises both counters.
         before = token(lab, &redlock).await;
         assert!(before > next, "{before} after {next}");
     }
 }
 
-pub(super) async fn nodes_that_have_counted_apart_agree_on_the_greatest(lab: &Lab) {
+pub(super) async fn nodes_with_different_counters_agree_on_the_greatest(lab: &Lab) {
     let redlock = fenced(lab, 3);
     let first = token(lab, &redlock).await;
     let ahead = first.get() + 60_000_000;
@@ -160,7 +161,7 @@ pub(super) async fn nodes_that_have_counted_apart_agree_on_the_greatest(lab: &La
     assert!(next > ahead + 1, "{next} after {}", ahead + 1);
 }
 
-pub(super) async fn many_locks_have_one_token_above_those_of_each(lab: &Lab) {
+pub(super) async fn a_lock_with_several_names_has_one_token_above_those_of_each_name(lab: &Lab) {
     let redlock = fenced(lab, 3);
     for _ in 0..5 {
         token(lab, &redlock).await;
@@ -190,7 +191,7 @@ pub(super) async fn a_minority_is_not_needed_for_a_token(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_counter_that_is_none_is_an_error_and_stays(lab: &Lab) {
+pub(super) async fn a_counter_that_is_no_number_is_an_error_and_not_changed(lab: &Lab) {
     let redlock = fenced(lab, 3);
     for node in 0..2 {
         lab.set(node, "{r}:fence", "a lock of another", None).await;
@@ -225,7 +226,7 @@ pub(super) async fn a_counter_far_ahead_of_the_clock_counts_against_its_node(lab
 
     let error = fenced(lab, 1).try_acquire("r", TTL).await.unwrap_err();
     assert!(error.to_string().contains("too many nodes failed"), "{error}");
-    // Several names have several counters, of which none may be ahead.
+    // Several names have several counters, and none of them may be ahead.
     let error = fenced(lab, 1).try_acquire(["q", "r"], TTL).await.unwrap_err();
     assert!(error.to_string().contains("too many nodes failed"), "{error}");
     lab.remove(0, "{r}:fence").await;

@@ -1,4 +1,4 @@
-//! Nodes that forget locks when they restart, and the guard against it.
+//! The guard against nodes that lose locks when they restart.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     servers::ServerOptions,
 };
 
-/// So long that nothing is over before a scenario is.
+/// Long enough that nothing ends before its scenario does.
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(4);
 
@@ -21,21 +21,21 @@ fn guarded(lab: &Lab, nodes: usize, longest: Duration) -> Redlock {
     lab.builder(nodes).restart_guard(longest).build().unwrap()
 }
 
-/// A guarded fleet that is open.
+/// Initializes a guarded fleet.
 async fn open(lab: &Lab, nodes: usize, longest: Duration) -> Redlock {
     let redlock = guarded(lab, nodes, longest);
     redlock.initialize().await.unwrap();
     redlock
 }
 
-/// Nothing of a scenario must meet the next one.
+/// Closes them all, so that no request of this scenario reaches the next one.
 async fn close<const N: usize>(all: [Redlock; N]) {
     for redlock in all {
         redlock.close().await.unwrap();
     }
 }
 
-/// How long each node of the last round was still in quarantine, if it was.
+/// Returns how long each node of the last round was still in quarantine, if it was.
 fn quarantines(error: &AcquireError) -> Vec<Option<Duration>> {
     let votes = &error.attempts().unwrap().last_round;
     let quarantine = |answer: &NodeAnswer| match answer {
@@ -54,7 +54,7 @@ pub(super) async fn a_new_fleet_is_opened_once(lab: &Lab) {
     close([redlock]).await;
 }
 
-pub(super) async fn a_new_fleet_that_nobody_opened_opens_by_itself(lab: &Lab) {
+pub(super) async fn a_new_fleet_opens_by_itself_after_the_longest_ttl(lab: &Lab) {
     let (redlock, started) = (guarded(lab, 3, SHORT), Instant::now());
     let error = redlock.try_acquire("r", SHORT).await.unwrap_err();
     assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
@@ -75,8 +75,8 @@ pub(super) async fn a_node_that_restarts_empty_makes_no_second_holder(lab: &Lab)
     lab.until_held_by(2, "r").await;
     lab.mend(2).await;
     lab.restart(1).await;
-    // Two nodes know of no lock, but of no guard either.
-    // The last round before a deadline may be too short for an answer, on a busy machine.
+    // Two nodes have no lock, but no guard either. On a busy machine, the last round before a deadline may be too short
+    // for an answer.
     let is_quarantined = async || {
         let error = theirs.acquire("r", once(LONG)).await.unwrap_err();
         quarantines(&error).into_iter().flatten().count() > 0 && error.to_string().contains("in quarantine")
@@ -125,7 +125,7 @@ pub(super) async fn the_quarantine_ends_after_the_longest_ttl(lab: &Lab) {
     close([redlock]).await;
 }
 
-pub(super) async fn a_fleet_of_which_one_node_is_in_use_is_not_opened(lab: &Lab) {
+pub(super) async fn a_fleet_with_a_node_in_use_is_not_opened(lab: &Lab) {
     let redlock = open(lab, 3, LONG).await;
     lab.restart(0).await;
     lab.restart(1).await;
@@ -134,7 +134,7 @@ pub(super) async fn a_fleet_of_which_one_node_is_in_use_is_not_opened(lab: &Lab)
     assert_eq!(lab.value(0, "redlock:restart-guard").await, None);
 }
 
-pub(super) async fn a_fleet_of_which_one_node_is_down_is_not_opened(lab: &Lab) {
+pub(super) async fn a_fleet_with_a_node_that_is_down_is_not_opened(lab: &Lab) {
     let redlock = guarded(lab, 3, LONG);
     lab.stop(2).await;
     let error = redlock.initialize().await.unwrap_err();
@@ -143,7 +143,7 @@ pub(super) async fn a_fleet_of_which_one_node_is_down_is_not_opened(lab: &Lab) {
     assert_eq!(lab.value(0, "redlock:restart-guard").await, None);
 }
 
-pub(super) async fn a_ttl_above_the_longest_is_refused(lab: &Lab) {
+pub(super) async fn a_ttl_above_the_longest_is_rejected(lab: &Lab) {
     let redlock = open(lab, 3, LONG).await;
     let above = LONG + Duration::from_millis(1);
     let error = redlock.acquire("r", above).await.unwrap_err();
@@ -156,7 +156,7 @@ pub(super) async fn a_ttl_above_the_longest_is_refused(lab: &Lab) {
     close([redlock]).await;
 }
 
-pub(super) async fn another_longest_ttl_is_refused_by_the_nodes(lab: &Lab) {
+pub(super) async fn nodes_reject_a_different_longest_ttl(lab: &Lab) {
     open(lab, 3, LONG).await;
     for other in [LONG / 2, LONG * 2] {
         let redlock = guarded(lab, 3, other);
@@ -169,7 +169,7 @@ pub(super) async fn another_longest_ttl_is_refused_by_the_nodes(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_marker_that_is_none_is_an_error_and_stays(lab: &Lab) {
+pub(super) async fn a_marker_that_cannot_be_read_is_an_error_and_not_changed(lab: &Lab) {
     let redlock = guarded(lab, 1, LONG);
     lab.set(0, "redlock:restart-guard", "something else", None).await;
     let error = redlock.try_acquire("r", LONG).await.unwrap_err();
@@ -178,7 +178,7 @@ pub(super) async fn a_marker_that_is_none_is_an_error_and_stays(lab: &Lab) {
     close([redlock]).await;
 }
 
-pub(super) async fn fencing_and_guard_go_together(lab: &Lab) {
+pub(super) async fn fencing_and_the_restart_guard_work_together(lab: &Lab) {
     let redlock = lab.builder(3).fencing(true).restart_guard(LONG).key_prefix("app:").build().unwrap();
     redlock.initialize().await.unwrap();
     let lock = redlock.acquire(["q", "r"], LONG).await.unwrap();
@@ -188,14 +188,14 @@ pub(super) async fn fencing_and_guard_go_together(lab: &Lab) {
     close([redlock]).await;
 }
 
-pub(super) async fn a_node_that_kept_its_data_is_quarantined_as_well(lab: &Lab) {
+pub(super) async fn a_restarted_node_that_kept_its_data_is_quarantined_as_well(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().keep_memory()).await;
     let redlock = lab.builder(0).node(lab.open(&server.url())).restart_guard(LONG).build().unwrap();
     redlock.initialize().await.unwrap();
     let lock = redlock.try_acquire("kept", LONG).await.unwrap().unwrap();
     server.stop().await.unwrap();
     server.start().await.unwrap();
-    // Nobody can tell whether the last of it is missing.
+    // Nobody can know whether its last writes are missing.
     let options = AcquireOptions::new(LONG).timeout(Duration::from_secs(5));
     let error = redlock.acquire("r", options).await.unwrap_err();
     assert!(error.to_string().contains("in quarantine"), "{error}");

@@ -1,4 +1,4 @@
-//! Locks that go on in another process. Each `Redlock` has connections of its own, as a process has.
+//! Locks that continue in another process. Each `Redlock` has its own connections, as a process has.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::lab::Lab;
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// A lock on its way, that all of so many nodes hold.
+/// Returns a lock in transfer that all of these nodes hold.
 async fn parts(lab: &Lab, nodes: usize, ttl: Duration) -> LockParts {
     let here = lab.redlock(nodes);
     let parts = here.acquire("r", ttl).await.unwrap().into_parts().await.unwrap();
@@ -22,7 +22,7 @@ async fn is_lost(there: &Redlock, parts: LockParts) {
     there.close().await.unwrap();
 }
 
-pub(super) async fn a_lock_goes_on_in_another_process(lab: &Lab) {
+pub(super) async fn a_lock_continues_in_another_process(lab: &Lab) {
     let (here, there) = (lab.redlock(5), lab.redlock(5));
     let lock = here.acquire("r", TTL).await.unwrap();
     let (token, lost) = (*lock.token(), lock.lost());
@@ -31,7 +31,7 @@ pub(super) async fn a_lock_goes_on_in_another_process(lab: &Lab) {
     here.close().await.unwrap();
     assert!(here.try_acquire("r", TTL).await.unwrap().is_none(), "nothing was released");
 
-    // As it travels: nothing but text and a number.
+    // In the form in which it is transferred: only text and a number.
     let names: Vec<_> = parts.resources().iter().map(|resource| resource.as_str()).collect();
     let parts = LockParts::new(names, parts.token().as_str(), parts.ttl()).unwrap();
     let mut lock = there.resume(parts).await.unwrap();
@@ -46,16 +46,16 @@ pub(super) async fn a_lock_goes_on_in_another_process(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn many_locks_go_on_as_one(lab: &Lab) {
+pub(super) async fn several_names_are_resumed_as_one_lock(lab: &Lab) {
     let (here, there) = (lab.redlock(3), lab.redlock(3));
     let names: Vec<_> = (0..50).map(|number| format!("r{number}")).collect();
     let parts = here.acquire(&names, TTL).await.unwrap().into_parts().await.unwrap();
     let lock = there.resume(parts).await.unwrap();
     assert_eq!(lock.resources().len(), 50);
     assert!(here.try_acquire("r7", TTL).await.unwrap().is_none());
-    // What it still asks of a node must not find it without the key.
+    // A request that is still in flight must not find the node without the key.
     here.close().await.unwrap();
-    // A node that lost one of them does not count, nor does one where another holds one.
+    // A node that lost one of the keys does not count, and neither does a node on which another holder has one.
     let parts = lock.into_parts().await.unwrap();
     lab.remove(0, "r7").await;
     lab.set(1, "r49", "another", Some(TTL)).await;
@@ -73,7 +73,7 @@ pub(super) async fn an_expired_lock_is_not_resumed(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_lock_that_another_took_is_not_resumed(lab: &Lab) {
+pub(super) async fn a_lock_that_another_holder_took_is_not_resumed(lab: &Lab) {
     let ttl = Duration::from_secs(3);
     let (there, parts) = (lab.redlock(3), parts(lab, 3, ttl).await);
     tokio::time::sleep(2 * ttl).await;
@@ -93,7 +93,7 @@ pub(super) async fn a_lock_that_half_of_the_nodes_forgot_is_not_resumed(lab: &La
     assert_eq!(lab.holding("r").await, 0, "it is given back where it is left");
 }
 
-pub(super) async fn a_minority_may_have_forgotten_it(lab: &Lab) {
+pub(super) async fn a_minority_may_have_forgotten_the_lock(lab: &Lab) {
     let (there, parts) = (lab.redlock(3), parts(lab, 3, TTL).await);
     lab.restart(1).await;
     let mut lock = there.resume(parts).await.unwrap();
@@ -104,7 +104,7 @@ pub(super) async fn a_minority_may_have_forgotten_it(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn with_too_few_answers_it_can_be_resumed_again(lab: &Lab) {
+pub(super) async fn with_too_few_answers_a_lock_can_be_resumed_again(lab: &Lab) {
     let (there, parts) = (lab.redlock(3), parts(lab, 3, TTL).await);
     lab.hang(0).await;
     lab.hang(1).await;
@@ -123,7 +123,7 @@ pub(super) async fn with_too_few_answers_it_can_be_resumed_again(lab: &Lab) {
 }
 
 pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
-    // Whoever waits for a hung node here waits for 20 seconds: the client does not give up before.
+    // A resume that waited for a hung node would take 20 seconds here, because the client does not give up before.
     let parts = parts(lab, 5, 2 * TTL).await;
     let nodes = lab.patient_nodes(5, Duration::from_secs(30));
     let there = lab.builder(0).nodes(nodes).node_timeout(Duration::from_secs(20)).build().unwrap();
@@ -134,11 +134,11 @@ pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
     lab.mend(4).await;
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
-    // Also on the nodes that did not answer.
+    // Including the nodes that did not answer.
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_resumed_lock_is_kept(lab: &Lab) {
+pub(super) async fn a_resumed_lock_can_be_extended_automatically(lab: &Lab) {
     let ttl = Duration::from_secs(2);
     let (there, parts) = (lab.redlock(3), parts(lab, 3, ttl).await);
     tokio::time::sleep(ttl / 2).await;
@@ -150,11 +150,12 @@ pub(super) async fn a_resumed_lock_is_kept(lab: &Lab) {
     there.close().await.unwrap();
 }
 
-pub(super) async fn nothing_of_the_first_process_sets_a_key_that_the_second_released(lab: &Lab) {
+pub(super) async fn the_first_process_sets_no_key_that_the_second_released(lab: &Lab) {
     let (here, there) = (lab.redlock(5), lab.redlock(5));
     let always = AutoExtend::default().period(Duration::from_millis(20));
     for pause in 0..20 {
-        // Extended all the time, also while it is handed over; and some nodes may still be asked for the first time.
+        // It is extended all the time, even during the transfer, and some nodes may still be receiving their first
+        // request.
         let lock = here.acquire("r", AcquireOptions::new(TTL).auto_extend(always)).await.unwrap();
         tokio::time::sleep(Duration::from_micros(17_500 + 250 * pause)).await;
         let lock = there.resume(lock.into_parts().await.unwrap()).await.unwrap();

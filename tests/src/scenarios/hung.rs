@@ -1,4 +1,4 @@
-//! Nodes that accept everything and answer nothing.
+//! Nodes that accept every request and answer none.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::lab::{Lab, eventually};
 const TTL: Duration = Duration::from_secs(60);
 
 pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
-    // Whoever waits for a hung node here waits for 20 seconds: the client does not give up before.
+    // A call that waited for a hung node would take 20 seconds here, because the client does not give up before.
     let nodes = lab.patient_nodes(5, Duration::from_secs(30));
     let redlock = lab.builder(0).nodes(nodes).node_timeout(Duration::from_secs(20)).build().unwrap();
     lab.hang(1).await;
@@ -26,9 +26,9 @@ pub(super) async fn a_hung_minority_is_not_waited_for(lab: &Lab) {
     redlock.close().await.unwrap();
 }
 
-pub(super) async fn a_node_that_hung_is_given_its_release(lab: &Lab) {
+pub(super) async fn a_node_that_hung_receives_its_release(lab: &Lab) {
     let redlock = lab.redlock(3);
-    // Connected before it hangs: the request gets as far as the server.
+    // The node is connected before it hangs, so that the request reaches the server.
     let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     lab.hang(2).await;
@@ -45,7 +45,7 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
     }
     lab.mend(0).await;
     lab.stop(1).await;
-    // Without the node that hung there is no quorum now.
+    // Without the node that hung, there is no quorum now.
     let used = eventually(async || match redlock.try_acquire("r", TTL).await {
         Ok(Some(lock)) => lock.release().await.is_ok(),
         Ok(None) | Err(_) => false,
@@ -54,10 +54,10 @@ pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {
     lab.close(&redlock).await;
 }
 
-/// How long a client takes to give up a connection on which nothing is answered, and longer.
+/// Longer than a client takes to abandon a connection without answers.
 const HANG: Duration = Duration::from_secs(4);
 
-/// Acquires and releases the lock until the end of `during`, and counts how often that went well.
+/// Acquires and releases the lock until the end of `during`, and counts the successes.
 async fn acquisitions(redlock: &Redlock, during: Duration) -> usize {
     let start = Instant::now();
     let mut acquired = 0;
@@ -78,20 +78,20 @@ pub(super) async fn nodes_that_hang_one_after_the_other_never_cost_the_quorum(la
         lab.hang(node).await;
         assert!(acquisitions(&redlock, HANG).await > 5, "while node {node} hangs");
         lab.mend(node).await;
-        // It answers again, and has a second to be rid of what it was sent.
+        // The node answers again, and has a second to carry out its requests.
         acquisitions(&redlock, Duration::from_secs(1)).await;
     }
     lab.until_held_by(0, "r").await;
     redlock.close().await.unwrap();
 }
 
-pub(super) async fn what_lay_in_the_socket_of_a_hung_node_is_released_again(lab: &Lab) {
+pub(super) async fn requests_in_the_socket_of_a_hung_node_are_released_again(lab: &Lab) {
     let redlock = lab.redlock(3);
     let _ = redlock.acquire("before", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
     lab.hang(0).await;
     lab.hang(1).await;
-    // The connections are silent from here on, and are given up while the next request lies in their sockets.
+    // The connections are silent from here on, and are abandoned while the next request is in their sockets.
     redlock.try_acquire("first", TTL).await.unwrap_err();
     sleep(Duration::from_millis(1_100)).await;
     redlock.try_acquire("r", TTL).await.unwrap_err();
@@ -103,7 +103,7 @@ pub(super) async fn what_lay_in_the_socket_of_a_hung_node_is_released_again(lab:
         lab.until_held_by(0, name).await;
     }
     assert!(start.elapsed() < TTL / 4, "{:?}", start.elapsed());
-    // And it stays so: nothing of the old connections comes after that.
+    // It stays so: nothing from the old connections arrives after that.
     sleep(Duration::from_secs(1)).await;
     assert_eq!(lab.holding("r").await + lab.holding("first").await, 0);
     redlock.close().await.unwrap();

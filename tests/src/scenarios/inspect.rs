@@ -1,4 +1,4 @@
-//! Looking at locks, and leaving them as they are.
+//! Inspecting locks without changing them.
 
 use std::time::Duration;
 
@@ -30,12 +30,12 @@ pub(super) async fn a_held_lock_names_its_holder(lab: &Lab) {
         printed.contains(&lock.token().as_str()[..8]) && !printed.contains(&lock.token().as_str()[..9]),
         "{printed}"
     );
-    // Looking has taken nothing from the holder.
+    // The inspection has taken nothing from the holder.
     assert!(theirs.is_locked("r").await.unwrap());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_free_lock_is_told_free(lab: &Lab) {
+pub(super) async fn a_free_lock_is_reported_free(lab: &Lab) {
     let redlock = lab.redlock(3);
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
@@ -52,7 +52,7 @@ pub(super) async fn a_lock_is_held_for_as_long_as_a_quorum_holds_it(lab: &Lab) {
         lab.set(index, "r", "theirs", Some(factor * TTL)).await;
     }
     lab.set(4, "r", "others", Some(9 * TTL)).await;
-    // The third of the four keys, from the greatest on.
+    // Of the four keys, the third-longest decides.
     let remaining = redlock.remaining("r").await.unwrap().unwrap();
     assert!(remaining > 2 * TTL && remaining <= 3 * TTL, "{remaining:?}");
     lab.set(1, "r", "theirs", None).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_lock_is_held_for_as_long_as_a_quorum_holds_it(lab: &Lab) {
     );
 }
 
-pub(super) async fn what_another_library_has_set_is_told_and_escaped(lab: &Lab) {
+pub(super) async fn a_value_of_another_library_is_reported_and_escaped(lab: &Lab) {
     let redlock = lab.redlock(3);
     let value = "\u{1b}[2J\"forged\" \u{8ba2}\n";
     for index in 0..3 {
@@ -79,19 +79,19 @@ pub(super) async fn what_another_library_has_set_is_told_and_escaped(lab: &Lab) 
     assert_eq!(printed.lines().count(), 4, "{printed}");
 }
 
-pub(super) async fn a_split_is_told_from_a_lock(lab: &Lab) {
+pub(super) async fn a_split_vote_is_distinguished_from_a_lock(lab: &Lab) {
     let redlock = lab.redlock(3);
     lab.set(0, "r", "one", Some(TTL)).await;
     lab.set(1, "r", "other", Some(TTL)).await;
     let inspection = redlock.inspect("r").await.unwrap();
     assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Split, Some(false)), "{inspection}");
     assert!(!redlock.is_locked("r").await.unwrap());
-    // What is left of a crashed caller keeps nobody out.
+    // A key that is left by a crashed caller excludes nobody.
     lab.remove(1, "r").await;
     assert_eq!(redlock.inspect("r").await.unwrap().finding(), &Finding::Free);
 }
 
-pub(super) async fn with_a_quorum_of_answers_there_is_no_doubt(lab: &Lab) {
+pub(super) async fn an_inspection_is_certain_with_a_quorum_of_answers(lab: &Lab) {
     let redlock = lab.redlock(5);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     lab.until_held_by(5, "r").await;
@@ -110,7 +110,7 @@ pub(super) async fn with_a_quorum_of_answers_there_is_no_doubt(lab: &Lab) {
     lab.close(&redlock).await;
 }
 
-pub(super) async fn with_too_few_answers_nothing_is_guessed(lab: &Lab) {
+pub(super) async fn with_too_few_answers_an_inspection_does_not_guess(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -129,7 +129,7 @@ pub(super) async fn with_too_few_answers_nothing_is_guessed(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_key_of_another_type_is_told(lab: &Lab) {
+pub(super) async fn a_key_of_another_type_is_reported(lab: &Lab) {
     let redlock = lab.redlock(3);
     for index in 0..3 {
         lab.set_list(index, "r").await;
@@ -159,7 +159,7 @@ pub(super) async fn a_huge_value_is_neither_fetched_nor_compared(lab: &Lab) {
     assert!(matches!(answer, redlock_core::backend::ExtendAnswer::Held { .. }), "{answer:?}");
     assert_eq!(node.release(&ReleaseRequest::new(key, token)).await.unwrap(), ReleaseAnswer::NotHeld);
 
-    // In place of a fencing counter it is an error, and stays.
+    // As a fencing counter, the value is an error, and it is not changed.
     let counters = || FencingCounters::new(Resource::new("counter").unwrap(), TTL);
     let free = Resource::new("free").unwrap();
     let mut fenced = AcquireRequest::new(Resources::new(["free", "also"]).unwrap(), token, ttl);

@@ -1,4 +1,4 @@
-//! All locks that are held.
+//! Listing all locks that are held.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::{
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// What a key holds that is a lock.
+/// The value of a key that is a lock.
 const TOKEN: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
 
 async fn names(redlock: &Redlock) -> Vec<String> {
     redlock.list().await.unwrap().names().map(str::to_owned).collect()
 }
 
-pub(super) async fn all_locks_are_named_and_nothing_else_is(lab: &Lab) {
+pub(super) async fn a_listing_names_all_locks_and_nothing_else(lab: &Lab) {
     // A prefix that would be a pattern.
     let builder = lab.builder(3).key_prefix("*[a]?:");
     let redlock = builder.owner(Owner::new("web-3").unwrap()).fencing(true).build().unwrap();
@@ -28,11 +28,11 @@ pub(super) async fn all_locks_are_named_and_nothing_else_is(lab: &Lab) {
         held.push(redlock.acquire(name, TTL).await.unwrap());
         lab.until_held_by(3, &format!("*[a]?:{name}")).await;
     }
-    // Another prefix, what is no token, and what is no string.
+    // A key with another prefix, a value that is no token, and a key that is no string.
     lab.set(0, "xax:elsewhere", TOKEN, None).await;
     lab.set(0, "*[a]?:number", "42", None).await;
     lab.set_list(1, "*[a]?:list").await;
-    // Held by one node, and by no quorum.
+    // Held by one node, but by no quorum.
     lab.set(2, "*[a]?:half", TOKEN, Some(TTL)).await;
 
     let listing = redlock.list().await.unwrap();
@@ -47,7 +47,7 @@ pub(super) async fn all_locks_are_named_and_nothing_else_is(lab: &Lab) {
     assert_eq!(names(&redlock).await, ["half"], "no counter is a lock");
 }
 
-pub(super) async fn a_list_says_whether_too_many_nodes_are_missing(lab: &Lab) {
+pub(super) async fn a_listing_is_incomplete_without_a_quorum_of_answers(lab: &Lab) {
     let redlock = lab.redlock(3);
     let _lock = redlock.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -67,7 +67,7 @@ pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
     server.command(&["EVAL", fill, "0"]).await.unwrap();
     let fill = "for i = 1, 500 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
     server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
-    // A list may last 4 s, and says that it is not complete if a busy machine takes longer.
+    // A listing may take 4 s, and reports that it is incomplete if a busy machine takes longer.
     let is_whole = async || {
         let listing = lab.redlock(1).list().await.unwrap();
         assert!(listing.names().all(|name| name.starts_with("lock")));
@@ -81,7 +81,7 @@ pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
     assert!(!listing.is_complete() && listing.names().count() > 0, "more than a list may hold");
 }
 
-pub(super) async fn a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_not_look(lab: &Lab) {
+pub(super) async fn a_listing_names_the_locks_that_its_user_may_read_or_reports_missing_permissions(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let allow = async |rules: &[&str]| {
         let user = ["ACL", "SETUSER", "clerk", "reset", "on", ">hunter2", "~lock:*"];
@@ -89,7 +89,7 @@ pub(super) async fn a_user_hears_of_the_locks_that_it_may_read_or_that_it_may_no
         let node = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
         Redlock::builder().nodes([node]).build().unwrap().list().await.unwrap()
     };
-    // What others keep there: what is long, or no text; and locks elsewhere.
+    // Keys that others have there: long ones, ones that are no text, and locks with another prefix.
     for fill in [
         "redis.call('SET', 'lock:long', string.rep(ARGV[1], 100000))",
         "redis.call('SET', 'lock:\\255\\0', ARGV[1])",

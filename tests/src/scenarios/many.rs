@@ -1,4 +1,4 @@
-//! Taking many locks as one.
+//! Several locks that are acquired as one.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use crate::lab::{Lab, once};
 
 const TTL: Duration = Duration::from_secs(30);
 
-pub(super) async fn many_locks_are_taken_and_given_back_as_one(lab: &Lab) {
+pub(super) async fn several_locks_are_acquired_and_released_as_one(lab: &Lab) {
     let redlock = lab.redlock(5);
     let lock = redlock.acquire(["b", "a", "c"], TTL).await.unwrap();
     assert_eq!(lock.resource(), "a");
@@ -45,26 +45,26 @@ pub(super) async fn overlapping_locks_exclude_each_other(lab: &Lab) {
     assert_eq!(other.release().await.unwrap(), Release::Released);
 
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    // One lock alone keeps out all sets that hold it.
+    // A lock on one name excludes all sets that contain the name.
     let one = ours.acquire("b", TTL).await.unwrap();
     assert!(theirs.try_acquire(["a", "b"], TTL).await.unwrap().is_none());
     assert_eq!(one.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn many_locks_are_extended_as_one(lab: &Lab) {
+pub(super) async fn several_locks_are_extended_as_one(lab: &Lab) {
     let redlock = lab.redlock(3);
     let mut lock = redlock.acquire(["a", "b"], TTL).await.unwrap();
     for name in ["a", "b"] {
         lab.until_held_by(3, name).await;
     }
-    // A node that lost one of them gets it again.
+    // A node that lost one of the keys gets it again.
     lab.remove(0, "b").await;
     assert!(lock.extend(4 * TTL).await.unwrap() > 3 * TTL);
     for name in ["a", "b"] {
         lab.until_held_by(3, name).await;
         assert!(lab.remaining(0, name).await.unwrap() > 3 * TTL);
     }
-    // One that another took on a quorum is all lost.
+    // If another holder took one of the keys on a quorum, the whole lock is lost.
     for index in 0..3 {
         lab.set(index, "b", "another", None).await;
     }
@@ -76,7 +76,7 @@ pub(super) async fn many_locks_are_extended_as_one(lab: &Lab) {
     assert_eq!((lab.holding("a").await, lab.holding("b").await), (0, 3));
 }
 
-pub(super) async fn a_lost_round_over_many_leaves_nothing_behind(lab: &Lab) {
+pub(super) async fn a_lost_round_over_several_names_leaves_nothing_behind(lab: &Lab) {
     let redlock = lab.redlock(3);
     for index in 0..2 {
         lab.set(index, "b", "another", None).await;
@@ -86,7 +86,7 @@ pub(super) async fn a_lost_round_over_many_leaves_nothing_behind(lab: &Lab) {
     assert_eq!((lab.holding("a").await, lab.holding("b").await, lab.holding("c").await), (0, 2, 0));
 }
 
-pub(super) async fn names_in_any_order_never_deadlock(lab: &Lab) {
+pub(super) async fn names_in_different_orders_never_deadlock(lab: &Lab) {
     let (inside, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let workers: Vec<_> = [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]]
         .into_iter()
@@ -138,7 +138,7 @@ pub(super) async fn several_names_are_locked_in_time_next_to_queued_locks_of_eac
     queued.shutdown().await;
 }
 
-pub(super) async fn duplicates_count_once(lab: &Lab) {
+pub(super) async fn duplicate_names_count_once(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire(["a", "b", "a"], TTL).await.unwrap();
     assert_eq!(lock.resources().len(), 2);

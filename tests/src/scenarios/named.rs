@@ -7,10 +7,10 @@ use redlock_core::{AcquireOptions, NamedLocks, Release, UnlockError};
 use crate::lab::Lab;
 
 const TTL: Duration = Duration::from_secs(30);
-/// Long enough for every backend, short enough to wait for.
+/// Long enough for every backend, and short enough to wait for.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Unlocks in a task of its own.
+/// Unlocks in another task.
 async fn unlocked_elsewhere(named: &NamedLocks, name: &'static str) -> Result<Release, UnlockError> {
     let named = named.clone();
     tokio::spawn(async move { named.unlock(name).await }).await.unwrap()
@@ -50,14 +50,14 @@ pub(super) async fn a_newer_lock_of_another_task_is_never_deleted(lab: &Lab) {
     assert!(matches!(error, UnlockError::Expired { .. }), "{error}");
     let error = unlocked_elsewhere(&named, "r").await.unwrap_err();
     assert!(matches!(error, UnlockError::HeldByAnother { .. }), "{error}");
-    // What is given back in the background is not the newer one either.
+    // The background releases do not release the newer lock either.
     redlock.close().await.unwrap();
-    // One node may have refused it, where the older one expired last.
+    // One node, on which the older lock expired last, may have refused the newer one.
     assert!(lab.holding("r").await >= 2);
     assert_eq!(unlocked_elsewhere(&newer, "r").await.unwrap(), Release::Released);
 }
 
-pub(super) async fn an_expired_lock_is_told(lab: &Lab) {
+pub(super) async fn unlocking_an_expired_lock_is_an_error(lab: &Lab) {
     let named = lab.redlock(3).named();
     named.lock("r", SHORT).await.unwrap();
     tokio::time::sleep(2 * SHORT).await;

@@ -1,4 +1,4 @@
-//! Who decides: every subset of failing nodes, for odd and even fleets.
+//! Quorums: every subset of failing nodes, for odd and even fleets.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::lab::Lab;
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// All subsets of so many nodes, each one node away from the one before it.
+/// Returns all subsets of this many nodes, each of which differs from the previous one in one node.
 fn subsets(nodes: usize) -> impl Iterator<Item = Vec<bool>> {
     (0..1_usize << nodes).map(move |step| {
         let gray = step ^ (step >> 1);
@@ -16,13 +16,13 @@ fn subsets(nodes: usize) -> impl Iterator<Item = Vec<bool>> {
     })
 }
 
-/// Takes a lock with these nodes failing, and checks that a quorum of the others decided.
+/// Acquires a lock while these nodes fail, and checks that the quorum of the others decided.
 async fn check(lab: &Lab, failing: &[bool]) {
     let (nodes, down) = (failing.len(), failing.iter().filter(|fails| **fails).count());
-    // A node that hung before may still be at work on the lock of the subset before.
+    // A node that hung before may still be carrying out requests for the lock of an earlier subset.
     let resource = format!("{failing:?}");
     let quorum = nodes - down > nodes / 2;
-    // Where there is a quorum it is waited for, however slow the machine is; where there is none, nothing is gained.
+    // A quorum is awaited, however slow the machine is; without one, waiting gains nothing.
     let node_timeout = Duration::from_millis(if quorum { 5_000 } else { 50 });
     let redlock = lab.builder(nodes).node_timeout(node_timeout).build().unwrap();
     let acquired = redlock.try_acquire(&resource, TTL).await;
@@ -94,20 +94,20 @@ pub(super) async fn every_split_of_nodes_held_by_another_is_decided(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_lock_is_taken_with_two_of_five_stopped_and_one_slow(lab: &Lab) {
+pub(super) async fn a_lock_is_acquired_with_two_of_five_nodes_stopped_and_one_slow(lab: &Lab) {
     lab.stop(0).await;
     lab.stop(1).await;
     lab.hang(2).await;
     let redlock = lab.builder(5).node_timeout(Duration::from_secs(2)).build().unwrap();
     let call = tokio::spawn(async move { redlock.try_acquire("r", Duration::from_secs(30)).await });
-    // The third vote comes late, within the node timeout.
+    // The third vote comes late, but within the node timeout.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!call.is_finished());
     lab.mend(2).await;
     assert_eq!(call.await.unwrap().unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn with_three_of_five_stopped_the_error_names_each(lab: &Lab) {
+pub(super) async fn with_three_of_five_nodes_stopped_the_error_names_each_node(lab: &Lab) {
     for index in [0, 2, 4] {
         lab.stop(index).await;
     }

@@ -1,4 +1,4 @@
-//! Giving a lock back.
+//! Releasing a lock.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) async fn a_released_lock_is_free_at_once(lab: &Lab) {
     for _ in 0..20 {
         let lock = ours.acquire("r", TTL).await.unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
-        // Nodes that had not answered when the release was done are asked in the background.
+        // Nodes that had not answered when the release returned are released in the background.
         ours.close().await.unwrap();
         let lock = theirs.try_acquire("r", TTL).await.unwrap().unwrap();
         assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -25,14 +25,14 @@ pub(super) async fn a_released_lock_is_free_at_once(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_dropped_lock_is_given_back(lab: &Lab) {
+pub(super) async fn a_dropped_lock_is_released(lab: &Lab) {
     let redlock = lab.redlock(5);
     drop(redlock.acquire("r", TTL).await.unwrap());
     redlock.close().await.unwrap();
     assert_eq!(lab.holding("r").await, 0);
 }
 
-pub(super) async fn a_lock_that_expired_is_told_gone(lab: &Lab) {
+pub(super) async fn releasing_an_expired_lock_returns_not_held(lab: &Lab) {
     let redlock = lab.redlock(3);
     let ttl = Duration::from_secs(3);
     let lock = redlock.acquire("r", ttl).await.unwrap();
@@ -41,7 +41,7 @@ pub(super) async fn a_lock_that_expired_is_told_gone(lab: &Lab) {
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
 }
 
-pub(super) async fn the_next_holder_is_not_released(lab: &Lab) {
+pub(super) async fn a_late_release_does_not_release_the_next_holder(lab: &Lab) {
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let ttl = Duration::from_secs(3);
     let lock = ours.acquire("r", ttl).await.unwrap();
@@ -54,7 +54,7 @@ pub(super) async fn the_next_holder_is_not_released(lab: &Lab) {
     assert_eq!(next.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_release_without_a_quorum_is_told_unknown(lab: &Lab) {
+pub(super) async fn a_release_without_a_quorum_has_an_unknown_outcome(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
@@ -82,7 +82,7 @@ pub(super) async fn many_locks_dropped_at_once_leave_nothing_behind(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_release_that_a_dead_node_missed_is_delivered_once_it_is_back(lab: &Lab) {
+pub(super) async fn a_release_that_a_stopped_node_missed_is_delivered_once_it_is_up_again(lab: &Lab) {
     let server = lab.server(&ServerOptions::new().keep_memory()).await;
     let redlock = lab.builder(2).node(lab.open(&server.url())).build().unwrap();
     let lock = redlock.acquire("r", Duration::from_secs(600)).await.unwrap();

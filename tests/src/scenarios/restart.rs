@@ -1,4 +1,4 @@
-//! Nodes that go down and come back empty.
+//! Nodes that stop and start empty.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) async fn an_extended_lock_survives_the_restart_of_every_node_in_turn(
     lab.until_held_by(3, "r").await;
     for index in 0..3 {
         lab.restart(index).await;
-        // A node is used again at the latest a second after it came back.
+        // A node is used again within a second after it has started.
         let healed = eventually(async || {
             tokio::time::sleep(Duration::from_millis(10)).await;
             lab.holding("r").await == 3
@@ -52,7 +52,7 @@ pub(super) async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_ho
     lab.restart(1).await;
     let next = lab.redlock(3).acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
-    // What is promised even so: the first is told as soon as it reaches the nodes, and takes nothing from the second.
+    // Still promised: the first holder learns of it as soon as it reaches the nodes, and takes nothing from the second.
     let told = async {
         while !matches!(lock.extend(TTL).await, Err(ExtendError::Lost { .. })) {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -81,7 +81,7 @@ pub(super) async fn a_node_that_restarts_is_used_again(lab: &Lab) {
     is_used(lab, 1, &redlock).await;
 }
 
-/// Whether locks reach the node again, at the latest after a while.
+/// Checks that locks reach the node again after a while.
 async fn is_used(lab: &Lab, index: usize, redlock: &redlock_core::Redlock) {
     let used = eventually(async || {
         let lock = redlock.acquire("r", TTL).await.unwrap();

@@ -1,4 +1,4 @@
-//! Waiting without polling: woken by a release, in line within a process, and by polling where nobody can wake.
+//! Waiting without polling: notified by a release, queued within a process, and polling if nobody can notify.
 
 use std::{
     sync::{
@@ -21,23 +21,23 @@ use crate::{
 };
 
 const TTL: Duration = Duration::from_secs(30);
-/// Far longer than it takes to be woken.
+/// Far longer than a notification takes.
 const PAUSE: Duration = Duration::from_secs(20);
 
-/// The key of those who wait for `r`.
+/// The key of the waiters for `r`.
 const WAITERS: &str = "r:redlock:waiters";
 
-/// Polls so rarely that only who is woken is on time.
+/// Polls so rarely that only a notified waiter is on time.
 fn patient() -> AcquireOptions {
     AcquireOptions::new(TTL).retry(Retry::timeout(3 * PAUSE).fixed(PAUSE).jitter(Duration::ZERO))
 }
 
-/// Polls often enough without being woken.
+/// Polls often enough to manage without notifications.
 fn polling() -> AcquireOptions {
     AcquireOptions::new(TTL).retry(Retry::timeout(PAUSE).fixed(Duration::from_millis(50)))
 }
 
-pub(super) async fn a_release_wakes_a_waiter_of_another_process(lab: &Lab) {
+pub(super) async fn a_release_notifies_a_waiter_of_another_process(lab: &Lab) {
     a_release_wakes(&lab.redlock(3), &lab.redlock(3)).await;
 }
 
@@ -48,8 +48,8 @@ async fn a_release_wakes(ours: &Redlock, theirs: &Redlock) {
     }
 }
 
-pub(super) async fn waiters_of_many_processes_take_turns(lab: &Lab) {
-    /// As many take it, each so often, in each of as many processes.
+pub(super) async fn waiters_of_several_processes_take_turns(lab: &Lab) {
+    /// This many tasks in this many processes each acquire the lock this many times.
     const EACH: u64 = 3;
     let counter = Arc::new(AtomicU64::new(0));
     let mut work = Vec::new();
@@ -75,7 +75,7 @@ pub(super) async fn waiters_of_many_processes_take_turns(lab: &Lab) {
     assert!(eventually(async || lab.holding("r").await == 0).await);
 }
 
-pub(super) async fn who_takes_over_from_the_holder_before_holds_all_nodes(lab: &Lab) {
+pub(super) async fn a_waiter_that_gets_the_lock_by_hand_off_holds_all_nodes(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     let waiter = tokio::spawn({
@@ -88,7 +88,7 @@ pub(super) async fn who_takes_over_from_the_holder_before_holds_all_nodes(lab: &
     let lock = timeout(PAUSE / 2, waiter).await.expect("nobody told it").unwrap().unwrap();
     assert_ne!(lock.token().as_str(), before);
     for node in 0..3 {
-        // The last node may still hold it for the holder before.
+        // The last node may still hold it for the previous holder.
         assert!(eventually(async || lab.value(node, "r").await.as_deref() == Some(lock.token().as_str())).await);
         assert!(lab.remaining(node, "r").await.unwrap() > TTL / 2, "it has a ttl of its own");
     }
@@ -96,7 +96,7 @@ pub(super) async fn who_takes_over_from_the_holder_before_holds_all_nodes(lab: &
     assert!(eventually(async || lab.holding("r").await == 0).await);
 }
 
-pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &Lab) {
+pub(super) async fn a_waiters_key_of_another_type_disables_only_notifications(lab: &Lab) {
     for node in 0..3 {
         lab.set_list(node, "r:redlock:waiters").await;
     }
@@ -107,7 +107,7 @@ pub(super) async fn a_waiters_key_of_another_type_costs_only_the_wake_up(lab: &L
     }
 }
 
-pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_number_of_dead_ones(lab: &Lab) {
+pub(super) async fn a_release_notifies_the_first_live_waiter_behind_any_number_of_dead_ones(lab: &Lab) {
     const DEAD: u8 = 250;
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let lock = ours.acquire("r", TTL).await.unwrap();
@@ -123,7 +123,7 @@ pub(super) async fn a_release_reaches_the_first_waiter_that_is_alive_behind_any_
     is_notified_by(lock, &theirs).await;
 }
 
-pub(super) async fn scores_that_no_clock_gives_block_nobody(lab: &Lab) {
+pub(super) async fn waiters_with_impossible_scores_block_nobody(lab: &Lab) {
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let scores = ["-inf", "-1e300", "-9000000000000000", "-1", "1", "9000000000000000", "inf"];
     let lock = ours.acquire("r", TTL).await.unwrap();
@@ -135,13 +135,13 @@ pub(super) async fn scores_that_no_clock_gives_block_nobody(lab: &Lab) {
     is_notified_by(lock, &theirs).await;
 }
 
-/// Another process waits for the lock, and gets it as soon as it is released.
+/// Makes another process wait for the lock, and checks that it gets the lock as soon as it is released.
 async fn is_notified_by(lock: Lock, theirs: &Redlock) {
     let waiter = tokio::spawn({
         let theirs = theirs.clone();
         async move { theirs.acquire("r", patient()).await }
     });
-    // Long enough for it to be refused, to listen, and to join the waiters.
+    // Long enough for it to be refused, to subscribe, and to join the waiters.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiter.is_finished());
     assert_eq!(lock.release().await.unwrap(), Release::Released);
@@ -149,7 +149,7 @@ async fn is_notified_by(lock: Lock, theirs: &Redlock) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-/// Publishes so many messages on a channel, in one step of the server.
+/// Publishes this many messages on a channel, in one step of the server.
 async fn flood(server: &Server, messages: u32, channel: &str, message: &str) {
     const FLOOD: &str = "for _ = 1, ARGV[1] do redis.call('PUBLISH', ARGV[2], ARGV[3]) end";
     server.command(&["EVAL", FLOOD, "0", &messages.to_string(), channel, message]).await.unwrap();
@@ -173,11 +173,11 @@ pub(super) async fn a_flood_of_messages_costs_a_waiter_few_rounds(lab: &Lab) {
     let error = waiter.await.unwrap().unwrap_err();
     assert!(matches!(error, AcquireError::Contended(_)), "it is held all the time: {error}");
     let asked = asked.0.load(Ordering::Relaxed);
-    // Three attempts, and in each pause one round after each rest.
+    // Three attempts, and in each pause one round after each minimum interval.
     assert!(asked <= 120, "{asked} requests to three nodes");
 }
 
-/// Counts how often nodes are asked for a lock.
+/// Counts how often nodes receive a request for a lock.
 #[derive(Debug, Clone, Default)]
 struct Asked(Arc<AtomicU64>);
 
@@ -189,7 +189,7 @@ impl Observer for Asked {
     }
 }
 
-pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
+pub(super) async fn unread_messages_do_not_pile_up(lab: &Lab) {
     let mut messages = lab.node(0).listen(&ListenRequest::new("channel".into())).await.unwrap();
     flood(lab.site(0), 20_000, "channel", "r").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -202,17 +202,17 @@ pub(super) async fn messages_that_nobody_reads_do_not_pile_up(lab: &Lab) {
     assert_eq!(messages.next().await.as_deref(), Some(&b"end"[..]), "it still listens");
 }
 
-pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
+pub(super) async fn a_user_without_permission_to_notify_polls(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     const SCRIPTS: &[&str] = &["+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"];
     for rules in [
         // Neither the key of the waiters nor a channel.
         &["~r", "resetchannels"][..],
-        // A channel, and not the key.
+        // A channel, but not the key.
         &["~r", "allchannels", "+subscribe"],
-        // The key and a channel, and no command for either.
+        // The key and a channel, but no command for either.
         &["~r*", "allchannels"],
-        // All but the message.
+        // Everything but the message.
         &[
             "~r*",
             "allchannels",
@@ -225,7 +225,7 @@ pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
             "+zremrangebyscore",
             "+pexpire",
         ],
-        // All but the waiters.
+        // Everything but the waiters.
         &["~r*", "allchannels", "+subscribe", "+time", "+publish"],
     ] {
         let (ours, theirs) = (clerk(lab, &server, &[SCRIPTS, rules].concat()).await, clerk_again(lab, &server));
@@ -233,7 +233,7 @@ pub(super) async fn a_user_who_may_not_wake_polls(lab: &Lab) {
     }
 }
 
-pub(super) async fn a_user_may_wake_with_no_more_than_the_guide_says(lab: &Lab) {
+pub(super) async fn the_permissions_in_the_guide_are_enough_for_notifications(lab: &Lab) {
     let server = lab.server(&ServerOptions::new()).await;
     let rules =
         ["~lock:*", "resetchannels", "&lock:redlock:wake:*", "+eval", "+evalsha", "+set", "+getrange", "+del", "+pttl"];
@@ -258,7 +258,7 @@ fn clerk_again(lab: &Lab, server: &Server) -> Redlock {
     Redlock::builder().nodes([node]).build().unwrap()
 }
 
-/// One holds while the other waits, in another process and in the same.
+/// Makes one process hold the lock while a task waits, first in another process and then in the same one.
 async fn wait_and_take(ours: &Redlock, theirs: &Redlock, name: &'static str) {
     for waiting in [theirs, ours] {
         let lock = ours.acquire(name, TTL).await.unwrap();

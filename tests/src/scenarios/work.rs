@@ -1,4 +1,4 @@
-//! Locks that live as long as the work.
+//! Locks that are extended for as long as their work runs.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::lab::Lab;
 
-/// An extend survives a stall of a second.
+/// Long enough that an extend survives a stall of one second.
 const TTL: Duration = Duration::from_secs(4);
 
 async fn kept(redlock: &Redlock, ttl: Duration) -> redlock_core::Lock {
     redlock.acquire("r", AcquireOptions::new(ttl).auto_extend(AutoExtend::default())).await.unwrap()
 }
 
-pub(super) async fn a_kept_lock_follows_its_work(lab: &Lab) {
+pub(super) async fn an_auto_extended_lock_lasts_as_long_as_its_work(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = kept(&redlock, TTL).await;
     let start = Instant::now();
@@ -28,13 +28,13 @@ pub(super) async fn a_kept_lock_follows_its_work(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 0, "set again after the release");
 }
 
-pub(super) async fn a_kept_lock_survives_the_restart_of_every_node_in_turn(lab: &Lab) {
+pub(super) async fn an_auto_extended_lock_survives_the_restart_of_every_node_in_turn(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = kept(&redlock, 2 * TTL).await;
     lab.until_held_by(3, "r").await;
     for index in 0..3 {
         lab.restart(index).await;
-        // By the next extend, after a third of the TTL.
+        // It is healed by the next extend, after a third of the TTL.
         lab.until_held_by(3, "r").await;
         lock.check().unwrap();
     }
@@ -44,7 +44,7 @@ pub(super) async fn a_kept_lock_survives_the_restart_of_every_node_in_turn(lab: 
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-pub(super) async fn a_lock_that_nobody_confirms_is_told_lost_before_its_keys_expire(lab: &Lab) {
+pub(super) async fn a_lock_that_no_quorum_confirms_is_reported_lost_before_its_keys_expire(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = kept(&redlock, TTL).await;
     lab.until_held_by(3, "r").await;
@@ -56,7 +56,7 @@ pub(super) async fn a_lock_that_nobody_confirms_is_told_lost_before_its_keys_exp
     assert_eq!(lab.holding("r").await, 1, "the third node holds it still");
 }
 
-pub(super) async fn a_kept_lock_that_another_took_is_told_lost(lab: &Lab) {
+pub(super) async fn an_auto_extended_lock_that_another_holder_took_is_reported_lost(lab: &Lab) {
     let redlock = lab.redlock(3);
     let lock = kept(&redlock, TTL).await;
     lab.until_held_by(3, "r").await;
@@ -70,7 +70,7 @@ pub(super) async fn a_kept_lock_that_another_took_is_told_lost(lab: &Lab) {
     assert_eq!(lab.holding("r").await, 3, "another's keys stay");
 }
 
-pub(super) async fn work_is_done_under_its_lock_and_the_lock_given_back(lab: &Lab) {
+pub(super) async fn using_runs_work_under_the_lock_and_releases_it(lab: &Lab) {
     let redlock = lab.redlock(3);
     let worked = redlock.using("r", TTL, async |lock| {
         sleep(2 * TTL).await;

@@ -1,7 +1,7 @@
-//! One thread with a runtime of its own, which carries out all that must outlive a test's runtime.
+//! One thread with its own runtime, for all work that must outlive a test's runtime.
 //!
-//! Tests run on runtimes that come and go, some with a paused clock. The engine's client, the spawning of processes
-//! and the clean-up at an interrupt live here instead, for as long as the program.
+//! Tests run on runtimes that come and go, some with a paused clock. The client of the container engine, the spawning
+//! of processes and the clean-up after an interrupt run here instead, for as long as the program runs.
 
 use std::{
     process,
@@ -28,8 +28,8 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Carries out `work` in the background and waits for its result.
 ///
-/// After an interrupt it never returns: a test that failed for want of its servers would end the program before they
-/// are all removed.
+/// After an interrupt it never returns: a test that failed because its servers are gone would end the program before
+/// all of them are removed.
 pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let handle = runtime()?;
     AT_WORK.fetch_add(1, Ordering::SeqCst);
@@ -45,12 +45,12 @@ pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = Result<T>>
     result
 }
 
-/// Whether the program is being ended, and nothing new may be started.
+/// Returns whether the program is ending, so that nothing new may be started.
 pub(super) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Carries out `work` in the background and blocks until it is done: for `Drop`.
+/// Carries out `work` in the background and blocks until it is done, for use in `Drop`.
 pub(super) fn run_to_its_end(work: impl Future<Output = ()> + Send + 'static) {
     let Ok(handle) = runtime() else { return };
     let (done, wait) = mpsc::sync_channel(1);
@@ -103,8 +103,8 @@ fn start() -> Result<Handle> {
     if wait.recv()? { Ok(handle) } else { Err(anyhow!("signals cannot be listened to")) }
 }
 
-/// Removes what this process has started. What is on its way now may still come into being, so look until nothing is
-/// at work and nothing was found twice in a row.
+/// Removes everything that this process has started. Something that is just being created may appear later, so it
+/// repeats this until nothing is in progress and nothing was found twice in a row.
 async fn clean_up() {
     let mut quiet = 0;
     for _ in 0..100 {

@@ -1,4 +1,5 @@
-//! A clock of a server's own, which a test sets: libfaketime, loaded before all else that the server loads.
+//! A clock of a server that a test can set, with libfaketime, which is loaded before everything else that the server
+//! loads.
 
 use std::{
     env, fs,
@@ -9,28 +10,28 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The variant for programs with threads. `cargo xtask images` puts it there, under `target`.
+/// The variant for programs with threads. `cargo xtask images` puts it in this folder under `target`.
 const LIBRARY: &str = "libfaketimeMT.so.1";
 const BUILT: &str = "servers/libfaketime";
 
-/// The files in a server's folder: the library, what it reads the time from, and the processes that have loaded it.
+/// The files in a server's folder: the library, the offset that it reads, and the processes that have loaded it.
 const COPY: &str = "libfaketime.so";
 const OFFSET: &str = "clock";
 const PROCESSES: &str = "clock-processes";
 
-/// What a server's wall clock tells, against this machine's. Its monotonic clock stays as it is.
+/// The time of a server's wall clock, relative to this machine's. Its monotonic clock does not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerClock {
     /// The time of this machine, as at the start.
     Right,
-    /// Later than it is: keys expire early if the clock jumps there.
+    /// Later: keys expire early if the clock jumps there.
     Ahead(Duration),
-    /// Earlier than it is: keys expire late if the clock jumps there.
+    /// Earlier: keys expire late if the clock jumps there.
     Behind(Duration),
 }
 
 impl ServerClock {
-    /// The milliseconds that it is ahead.
+    /// Returns by how many milliseconds it is ahead.
     pub(super) fn offset(self) -> Result<i128> {
         Ok(match self {
             Self::Right => 0,
@@ -39,7 +40,8 @@ impl ServerClock {
         })
     }
 
-    /// Writes it to where a server reads it at its next look at the time: all of it at once, since it may look now.
+    /// Writes the offset to the file that the server reads whenever it reads the time. The file is replaced at once,
+    /// because the server may be reading it now.
     pub(super) fn write(self, folder: &Path) -> Result<()> {
         let offset = self.offset()?;
         let sign = if offset < 0 { '-' } else { '+' };
@@ -51,7 +53,7 @@ impl ServerClock {
     }
 }
 
-/// Puts all that a clock needs into a server's folder, which a container has at the same path.
+/// Puts everything that a clock needs into a server's folder, which a container has at the same path.
 pub(super) fn prepare(folder: &Path) -> Result<()> {
     let copy = folder.join(COPY);
     let library = library()?;
@@ -60,29 +62,29 @@ pub(super) fn prepare(folder: &Path) -> Result<()> {
     ServerClock::Right.write(folder)
 }
 
-/// What a server's environment needs so that it reads its time from the folder.
+/// Returns the environment variables that make a server read its time from the folder.
 pub(super) fn environment(folder: &Path) -> Vec<(&'static str, String)> {
     let file = |name| folder.join(name).display().to_string();
     vec![
-        // The C library second: where jemalloc is a library of its own, it asks for the time as soon as the first byte
-        // is allocated, which is before the faked clock is ready. So the server allocates from the C library.
+        // The C library comes second: if jemalloc is a separate library, it reads the time as soon as the first byte is
+        // allocated, before the faked clock is ready. So the server allocates from the C library.
         ("LD_PRELOAD", format!("{} libc.so.6", file(COPY))),
         ("FAKETIME_TIMESTAMP_FILE", file(OFFSET)),
         ("FAKETIME_NO_CACHE", "1".to_owned()),
-        // Else the timers within the server jump too, as no clock of a machine makes them.
+        // Otherwise the timers within the server jump too, which no clock of a machine does.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ]
 }
 
-/// Notes the id of a process of this machine that has loaded the library.
+/// Records the ID of a process of this machine that has loaded the library.
 pub(super) fn note_process(folder: &Path, pid: i32) -> Result<()> {
     let file = folder.join(PROCESSES);
     let before = fs::read_to_string(&file).unwrap_or_default();
     fs::write(file, format!("{before}{pid}\n")).context("noting a server with a clock")
 }
 
-/// Removes what the library leaves in the machine's shared memory when a server is killed. In a container it goes
-/// with the container.
+/// Removes what the library leaves in the machine's shared memory when a server is killed. In a container, it
+/// disappears with the container.
 pub(super) fn forget_processes(folder: &Path) {
     for pid in fs::read_to_string(folder.join(PROCESSES)).unwrap_or_default().lines() {
         for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
@@ -91,7 +93,7 @@ pub(super) fn forget_processes(folder: &Path) {
     }
 }
 
-/// The library by `REDLOCK_TEST_FAKETIME`; without it the one under `target`, where this program is too.
+/// Finds the library: `REDLOCK_TEST_FAKETIME`, or otherwise the one under `target`, where this program is too.
 fn library() -> Result<PathBuf> {
     if let Some(wanted) = env::var_os("REDLOCK_TEST_FAKETIME").filter(|wanted| !wanted.is_empty()) {
         let wanted = PathBuf::from(wanted);

@@ -1,4 +1,4 @@
-//! Servers as containers, through testcontainers.
+//! Servers in containers, through testcontainers.
 
 use std::{collections::HashMap, env, time::Duration};
 
@@ -26,13 +26,13 @@ use super::{
     server::{Running, Server, Settings},
 };
 
-/// The label of every container of ours; its value is the [`Owner`].
+/// The label of each of our containers; its value is the [`Owner`].
 const LABEL: &str = "redlock.test";
 
 /// The engine's default network, on which ports are published.
 const BRIDGE: &str = "bridge";
 
-/// The official image, and the one that `cargo xtask images` builds where it cannot be pulled.
+/// The official image, and the one that `cargo xtask images` builds if the official one cannot be pulled.
 const OFFICIAL: &str = "redis:7";
 const LOCALLY_BUILT: &str = "redlock-redis:7.0";
 
@@ -47,14 +47,14 @@ pub(super) struct Containers {
 /// How a server in a container is reached on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
 enum Network {
-    /// The server listens on the host's own loopback: nothing in between, ports stay over a restart.
+    /// The server listens on the host's own loopback interface: nothing is in between, and ports survive a restart.
     Host,
-    /// For engines that run in a virtual machine, where the host network is the machine's.
+    /// For engines in a virtual machine, where the host network is that of the virtual machine.
     Published,
 }
 
 impl Containers {
-    /// Finds the engine and the image, pulls it if it must, and removes what dead test runs have left behind.
+    /// Finds the engine and the image, pulls the image if necessary, and removes what dead test runs have left behind.
     pub(super) async fn open() -> Result<Self> {
         background::run(async {
             let docker = docker_client_instance().await.context(NO_ENGINE)?;
@@ -92,7 +92,7 @@ impl Containers {
 
     fn request(&self, settings: &Settings) -> ContainerRequest<GenericImage> {
         let network = match self.network {
-            // The host's own loopback cannot be taken from a container.
+            // A container cannot be disconnected from the host's own loopback interface.
             Network::Host if settings.options.can_be_cut_off => Network::Published,
             network => network,
         };
@@ -105,7 +105,7 @@ impl Containers {
         for port in &ports {
             image = image.with_exposed_port(port.tcp());
         }
-        // No name of the binary: official and local images take arguments after their own entry point.
+        // No name of the binary: official and local images pass the arguments to their own entry point.
         let mut request = image
             .with_cmd(settings.arguments(bind, "/tmp"))
             .with_label(LABEL, Owner::this_process().to_string())
@@ -136,8 +136,8 @@ impl Containers {
 
 const NO_ENGINE: &str = "no container engine answers: install and start Docker, or set DOCKER_HOST";
 
-/// The image by `REDLOCK_TEST_IMAGE`; without it the official one, or the local one where the official is not there
-/// and cannot be pulled.
+/// Returns the image in `REDLOCK_TEST_IMAGE`, or otherwise the official one, or the local one if the official one is
+/// not present and cannot be pulled.
 async fn image(docker: &Docker) -> Result<(String, String)> {
     if let Ok(wanted) = env::var("REDLOCK_TEST_IMAGE")
         && !wanted.is_empty()
@@ -182,8 +182,8 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Sends a signal to the server. `STOP` and `CONT` rather than the engine's pause: a paused container can be
-    /// neither stopped nor removed.
+    /// Sends a signal to the server. It uses `STOP` and `CONT` instead of the engine's pause, because a paused
+    /// container can be neither stopped nor removed.
     pub(super) async fn signal(&self, signal: &'static str) -> Result<()> {
         self.with_engine(move |docker, id| async move {
             let options = KillContainerOptionsBuilder::new().signal(signal).build();
@@ -198,7 +198,7 @@ impl Container {
             return Ok(());
         }
         self.signal("KILL").await?;
-        // The engine answers once the signal is sent; the end is near but not there.
+        // The engine answers once the signal is sent, shortly before the server has ended.
         while self.exit_code().await?.is_none() {
             background::sleep(Duration::from_millis(3)).await?;
         }
@@ -206,7 +206,7 @@ impl Container {
     }
 
     pub(super) async fn start(&self) -> Result<()> {
-        // The engine answers "not modified" for a running container, which is no error.
+        // For a running container, the engine answers "not modified", which is no error.
         self.with_engine(|docker, id| async move { docker.start_container(&id, None::<StartContainerOptions>).await })
             .await
             .with_context(|| format!("starting container {}", self.id))
@@ -230,11 +230,11 @@ impl Container {
         .with_context(|| format!("connecting container {}", self.id))
     }
 
-    /// The end of the log, if the server does not run.
+    /// Returns the end of the log if the server does not run.
     pub(super) async fn why_it_ended(&self) -> Result<Option<String>> {
         let Some(code) = self.exit_code().await? else { return Ok(None) };
         let Some(handle) = &self.handle else { return Ok(None) };
-        // A mistake in the arguments is told on stderr, all else on stdout.
+        // Errors in the arguments are printed to stderr, and everything else to stdout.
         let mut log = handle.stdout_to_vec().await.unwrap_or_default();
         log.extend(handle.stderr_to_vec().await.unwrap_or_default());
         let mut lines: Vec<_> = String::from_utf8_lossy(&log).lines().rev().take(15).map(str::to_owned).collect();
@@ -266,7 +266,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
-            // A failure is seen by the next sweep, and by the last step of `cargo xtask test-all`.
+            // The next sweep notices a failure, and so does the last step of `cargo xtask test-all`.
             background::run_to_its_end(async move {
                 let _ = handle.rm().await;
             });
@@ -280,7 +280,7 @@ impl std::fmt::Debug for Container {
     }
 }
 
-/// Removes all containers of this process. Tells how many there were.
+/// Removes all containers of this process. Returns how many there were.
 pub(super) async fn remove_own() -> Result<usize> {
     let docker = docker_client_instance().await?;
     remove_where(&docker, Owner::is_this_process).await
@@ -297,7 +297,7 @@ async fn remove_where(docker: &Docker, condemned: impl Fn(&Owner) -> bool) -> Re
             && condemned(&owner)
         {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            // Somebody else may be removing it at the same moment.
+            // Another process may be removing it at the same moment.
             let _ = docker.remove_container(id, Some(options)).await;
             removed += 1;
         }

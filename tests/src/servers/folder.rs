@@ -1,4 +1,4 @@
-//! A server's own folder, removed with it.
+//! A server's own folder, which is removed with it.
 
 use std::{
     env, fs,
@@ -14,14 +14,14 @@ use super::{background, clock, owner::Owner};
 
 const PREFIX: &str = "redlock-test-";
 
-/// A folder under the system's temporary one, deleted on drop. Its name tells the owner's process id.
+/// A folder in the system's temporary folder, deleted on drop. Its name contains the process ID of its owner.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// Creates the folder with these files in it. The server may run as another user, so anyone may write there.
+    /// Creates the folder with these files. The server may run as another user, so everyone may write there.
     pub(super) fn create(files: &[(String, String)]) -> Result<Self> {
         ensure!(!background::is_interrupted(), "interrupted");
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -46,7 +46,7 @@ impl Folder {
         remove_where(|pid| Owner::of_this_host(pid).is_gone());
     }
 
-    /// Deletes the folders of this process. Tells how many there were.
+    /// Deletes the folders of this process. Returns how many there were.
     pub(super) fn remove_own() -> usize {
         remove_where(|pid| Owner::of_this_host(pid).is_this_process())
     }

@@ -1,4 +1,4 @@
-//! Servers that somebody else runs, by URL.
+//! Servers that somebody else runs, given by URL.
 
 use std::env;
 
@@ -10,7 +10,7 @@ use super::{
     server::{Running, Server, Settings},
 };
 
-/// The servers of `REDLOCK_TEST_URLS`. Nothing of theirs is deleted but the keys that a test sets itself.
+/// The servers of `REDLOCK_TEST_URLS`. Only keys that a test sets itself are deleted there.
 #[derive(Debug)]
 pub(super) struct Given {
     addresses: Vec<Address>,

@@ -1,7 +1,7 @@
-//! Real servers for the tests: containers, local processes, or URLs that were given.
+//! Real servers for the tests: containers, local processes, or given URLs.
 //!
-//! [`Servers::from_env`] picks one source; `REDLOCK_TEST_SERVERS` may name it. A missing server is an error that says
-//! what to install or set, never a silent pass.
+//! [`Servers::from_env`] picks one source; `REDLOCK_TEST_SERVERS` can name it. A missing server is an error that says
+//! what to install or set, and never a silent pass.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {

@@ -1,9 +1,9 @@
-//! What a test may ask of a server before it starts.
+//! The options with which a test starts a server.
 
 /// The configuration file of a sentinel.
 pub(super) const SENTINEL_FILE: &str = "sentinel.conf";
 
-/// How a server is started. The default keeps nothing: no snapshot, no append-only file.
+/// How a server is started. By default it keeps no data: no snapshot, no append-only file.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
     pub(super) args: Vec<String>,
@@ -16,17 +16,17 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// A server that keeps nothing and asks for no password.
+    /// Returns the options of a server that keeps no data and requires no password.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds arguments of `redis-server`, for example `["--requirepass", "secret"]`; the last one of a name wins.
     ///
-    /// `{folder}` stands for the server's own folder, where [`file`](Self::file) puts files, and `{spare_port}` for a
-    /// second free port, as [`Server::spare_port`](super::Server::spare_port) tells it: `["--tls-port",
-    /// "{spare_port}", "--tls-cert-file", "{folder}/server.pem"]`. Leave the main port plain: it is how a test asks
-    /// whether the server is up.
+    /// `{folder}` is replaced with the server's own folder, where [`file`](Self::file) puts files, and `{spare_port}`
+    /// with a second free port, which [`Server::spare_port`](super::Server::spare_port) returns: `["--tls-port",
+    /// "{spare_port}", "--tls-cert-file", "{folder}/server.pem"]`. Leave the main port without TLS, because it is used
+    /// to check whether the server is up.
     #[must_use]
     pub fn args<I>(mut self, args: I) -> Self
     where
@@ -44,21 +44,22 @@ impl ServerOptions {
         self
     }
 
-    /// Keys survive a stop and start: every write is synced to an append-only file. Default: they do not.
+    /// Keeps keys over a stop and start: every write is synced to an append-only file. Default: keys are lost.
     #[must_use]
     pub fn keep_memory(mut self) -> Self {
         self.keeps_memory = true;
         self
     }
 
-    /// The server listens on a unix socket too: [`Server::unix_socket`](super::Server::unix_socket) tells where.
+    /// Makes the server listen on a unix socket too; [`Server::unix_socket`](super::Server::unix_socket) returns its
+    /// path.
     #[must_use]
     pub fn unix_socket(mut self) -> Self {
         self.unix_socket = true;
         self
     }
 
-    /// The server can be [`cut off`](super::Server::cut_off) from its network. Containers only; ask
+    /// Makes it possible to [cut the server off](super::Server::cut_off) from its network. Containers only; check
     /// [`Servers::can_cut_off`](super::Servers::can_cut_off).
     #[must_use]
     pub fn can_be_cut_off(mut self) -> Self {
@@ -66,18 +67,18 @@ impl ServerOptions {
         self
     }
 
-    /// The server has a wall clock of its own: [`Server::set_clock`](super::Server::set_clock) sets it. Default: it has
+    /// Gives the server its own wall clock, which [`Server::set_clock`](super::Server::set_clock) sets. Default: it has
     /// this machine's.
     ///
-    /// Needs libfaketime, which `cargo xtask images` gets. Not every server can be run with it: those that are built
-    /// here of Debian 13's packages (Redis 8.0, Valkey 8.1) end at their start.
+    /// Needs libfaketime, which `cargo xtask images` gets. Not every server runs with it: those built here from the
+    /// packages of Debian 13 (Redis 8.0, Valkey 8.1) end when they start.
     #[must_use]
     pub fn fake_clock(mut self) -> Self {
         self.fakes_clock = true;
         self
     }
 
-    /// The server is a sentinel with this configuration file, in which it also notes what it learns.
+    /// Makes the server a sentinel with this configuration file, in which it also stores its state.
     #[must_use]
     pub fn sentinel(mut self, configuration: impl Into<String>) -> Self {
         self.is_sentinel = true;

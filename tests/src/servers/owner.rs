@@ -1,4 +1,4 @@
-//! Whose a container or folder is: what a dead test run has left behind may be removed, and nothing else.
+//! The owner of a container or folder: what a dead test run has left behind may be removed, and nothing else.
 
 use std::{convert::Infallible, fmt, process, str::FromStr};
 
@@ -8,7 +8,7 @@ use rustix::{
     system::uname,
 };
 
-/// A test process: the host it runs on and its id, written `host/id`.
+/// A test process: its host and its process ID, written `host/id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     host: String,
@@ -28,7 +28,7 @@ impl Owner {
         *self == Self::this_process()
     }
 
-    /// Whether the process is known to have ended. Nothing is known of another host's.
+    /// Returns whether the process is known to have ended. Processes of other hosts are never known to have ended.
     pub(super) fn is_gone(&self) -> bool {
         let Some(pid) = self.pid.and_then(Pid::from_raw) else { return false };
         self.host == Self::this_process().host && test_kill_process(pid) == Err(Errno::SRCH)
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_process_is_not_gone_and_reads_back_as_written() {
+    fn this_process_is_not_gone_and_can_be_parsed_back() {
         let own = Owner::this_process();
         let Ok(read) = own.to_string().parse::<Owner>();
         assert!(read.is_this_process() && !read.is_gone());
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_of_somebody_else_is_never_gone() {
+    fn a_foreign_label_is_never_gone() {
         let Ok(foreign) = "1".parse::<Owner>();
         assert!(!foreign.is_gone());
     }

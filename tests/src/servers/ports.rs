@@ -1,9 +1,9 @@
-//! Free ports that stay a server's own, also while it is stopped.
+//! Free ports that remain reserved for a server, even while it is stopped.
 //!
-//! They lie below the range from which the system takes the ports of outgoing connections: a client that keeps trying
-//! to reach a stopped server must not be given that server's port as its own. The same holds for the port by which
-//! members of a cluster talk to each other: 10,000 above the first one. Test processes keep out of each other's way by
-//! blocks: a process that holds the first port of a block owns all of it.
+//! They are below the range from which the system takes the ports of outgoing connections: a client that keeps trying
+//! to reach a stopped server must not get that server's port as its own. The same is true for the port over which
+//! members of a cluster communicate, 10,000 above the first one. Blocks separate test processes: a process that holds
+//! the first port of a block owns all of it.
 
 use std::{
     collections::BTreeSet,
@@ -26,13 +26,13 @@ struct Taken {
     cursor: usize,
 }
 
-/// A port nobody else uses until this is dropped.
+/// A port that nobody else uses until this is dropped.
 #[derive(Debug)]
 pub(super) struct Port(u16);
 
 impl Port {
-    /// Takes a free one. A port that was given back comes last again, since clients of the server that had it may
-    /// still be trying.
+    /// Takes a free port. A returned port comes last again, because clients of the server that had it may still be
+    /// trying to connect.
     pub(super) fn free() -> Result<Self> {
         let mut taken = taken();
         loop {

@@ -1,4 +1,4 @@
-//! Servers as local processes, for where there is no container engine.
+//! Servers as local processes, for machines without a container engine.
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +19,10 @@ use super::{
     server::{Running, Server, Settings},
 };
 
-/// Processes that run now, for an interrupt to end.
+/// The running processes, which an interrupt ends.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// A server's binary.
+/// The binary of a server.
 #[derive(Debug)]
 pub(super) struct Processes {
     guard: Vec<String>,
@@ -37,7 +37,7 @@ impl Processes {
         Folder::sweep();
         let wanted = env::var("REDLOCK_TEST_SERVER_BINARY").ok().filter(|wanted| !wanted.is_empty());
         let command = match wanted {
-            // A path with spaces in it is one path; anything else is a command line.
+            // A path that contains spaces is one path; anything else is a command line.
             Some(wanted) if Path::new(&wanted).is_file() => vec![wanted],
             Some(wanted) => wanted.split_whitespace().map(str::to_owned).collect(),
             None => {
@@ -55,8 +55,8 @@ impl Processes {
             Ok(output) => bail!("{program} --version fails: {}", String::from_utf8_lossy(&output.stderr).trim()),
             Err(error) => bail!("{program} cannot be run: {error}"),
         }
-        // A server must not outlive its test, not even one that is killed. The shell looks whether the test has died
-        // before the signal was asked for, then becomes the server.
+        // A server must not outlive its test, even if the test is killed. The shell checks whether the test died before
+        // the signal was requested, and then becomes the server.
         let mut guard = Vec::new();
         if let Some(setpriv) = on_path("setpriv") {
             let setpriv = setpriv.display().to_string();
@@ -117,8 +117,8 @@ impl Process {
         Ok(())
     }
 
-    /// Spawns from the background thread, which lives as long as the program: the signal at the parent's death is
-    /// sent at the death of the *thread* that spawned.
+    /// Spawns from the background thread, which lives as long as the program, because the parent-death signal is sent
+    /// when the *thread* that spawned the process ends.
     pub(super) async fn start(&self) -> Result<()> {
         if self.child().is_some() {
             return Ok(());
@@ -147,7 +147,7 @@ impl Process {
         Ok(())
     }
 
-    /// The end of the log, if the server does not run.
+    /// Returns the end of the log if the server does not run.
     pub(super) fn why_it_ended(&self) -> Result<Option<String>> {
         let mut child = self.child();
         let status = match child.as_mut() {

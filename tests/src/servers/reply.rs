@@ -1,4 +1,4 @@
-//! A command sent by hand, so that tests can look at a server without the clients under test.
+//! Commands sent by hand, so that tests can inspect a server without the clients under test.
 
 use std::{io::ErrorKind, str::FromStr, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 use url::Url;
 
-/// What a server answered (RESP2).
+/// An answer of a server (RESP2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// `+OK`
@@ -24,12 +24,12 @@ pub enum Reply {
     Bulk(Vec<u8>),
     /// Several replies.
     Array(Vec<Self>),
-    /// No value: an absent key, a condition not met.
+    /// No value: an absent key, or a condition that is not met.
     Nil,
 }
 
 impl Reply {
-    /// The text of a simple or bulk string; none for everything else.
+    /// Returns the text of a simple or bulk string, and `None` for everything else.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Simple(text) => Some(text.clone()),
@@ -38,7 +38,7 @@ impl Reply {
         }
     }
 
-    /// The number of an integer reply; none for everything else.
+    /// Returns the number of an integer reply, and `None` for everything else.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -46,13 +46,13 @@ impl Reply {
         }
     }
 
-    /// Whether the server answered with no value.
+    /// Returns whether the server answered with no value.
     pub fn is_nil(&self) -> bool {
         *self == Self::Nil
     }
 }
 
-/// Where a server is, and what to send before the first command.
+/// The address of a server, and the commands to send before the first one.
 #[derive(Clone)]
 pub(super) struct Address {
     url: String,

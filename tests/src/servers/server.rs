@@ -1,4 +1,4 @@
-//! One running server, whichever source it came from.
+//! One running server from any source.
 
 use std::{
     fmt,
@@ -19,18 +19,18 @@ use super::{
     reply::{Address, Reply},
 };
 
-/// How long [`Server::command`] waits for an answer, and a start for the server to be up.
+/// How long [`Server::command`] waits for an answer, and how long a start waits until the server is up.
 const PATIENCE: Duration = Duration::from_secs(2);
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How near a clock must come to what it was set to: an answer takes its time on a machine with much to do.
+/// How close a clock must come to the time that it was set to, because an answer takes some time on a busy machine.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(500);
 
 /// One running server. Dropping it removes the container or ends the process, and deletes its folder.
 ///
-/// It fails in ways that differ: *paused* (accepts connections, never answers, carries the requests out once it is
-/// resumed), *stopped* (refuses connections, its memory is gone) and *cut off* (cannot be reached, and knows nothing
-/// of it).
+/// It can fail in several ways: *paused* (accepts connections, never answers, and carries the requests out once it is
+/// resumed), *stopped* (refuses connections, its memory is gone) and *cut off* (cannot be reached, and does not notice
+/// it).
 pub struct Server {
     // Dropped in this order: what runs, then its folder, then its ports.
     pub(super) running: Running,
@@ -38,7 +38,7 @@ pub struct Server {
     pub(super) address: Address,
 }
 
-/// What stands behind a server.
+/// The environment that a server runs in.
 #[derive(Debug)]
 pub(super) enum Running {
     Container(Container),
@@ -46,7 +46,7 @@ pub(super) enum Running {
     Given,
 }
 
-/// What a server holds for as long as it exists, so that it can be started again as the same one.
+/// The resources that a server holds for as long as it exists, so that it can be started again as the same one.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) options: ServerOptions,
@@ -56,33 +56,33 @@ pub(super) struct Settings {
 }
 
 impl Server {
-    /// Where the server is: `redis://127.0.0.1:20001`, or the URL that was given.
+    /// Returns the address of the server: `redis://127.0.0.1:20001`, or the given URL.
     pub fn url(&self) -> String {
         self.address.url().to_owned()
     }
 
-    /// The host part of the URL, `127.0.0.1` unless the server was given.
+    /// Returns the host part of the URL, `127.0.0.1` unless the server was given.
     pub fn host(&self) -> &str {
         &self.address.host
     }
 
-    /// The port of the URL. It stays the same over stop and start.
+    /// Returns the port of the URL. It survives a stop and start.
     pub fn port(&self) -> u16 {
         self.address.port
     }
 
-    /// The second port, if the options' arguments speak of `{spare_port}`.
+    /// Returns the second port, if the arguments in the options contain `{spare_port}`.
     pub fn spare_port(&self) -> Option<u16> {
         self.settings.spare_port.as_ref().map(Port::number)
     }
 
-    /// The unix socket, if the options ask for one.
+    /// Returns the unix socket, if the options have one.
     pub fn unix_socket(&self) -> Option<PathBuf> {
         let folder = self.settings.folder.as_ref().filter(|_| self.settings.options.unix_socket)?;
         Some(folder.path().join("redis.sock"))
     }
 
-    /// The server keeps its connections and accepts new ones, and answers none.
+    /// Pauses the server: it keeps its connections and accepts new ones, and answers none.
     ///
     /// # Errors
     ///
@@ -95,11 +95,11 @@ impl Server {
         }
     }
 
-    /// Ends a pause: the requests that came in meanwhile are carried out now.
+    /// Ends a pause: the requests that arrived meanwhile are carried out now.
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause).
+    /// The same as [`pause`](Self::pause).
     pub async fn resume(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) => container.signal("CONT").await,
@@ -108,11 +108,11 @@ impl Server {
         }
     }
 
-    /// Ends the server at once, paused or not: its connections break, new ones are refused.
+    /// Ends the server at once, paused or not: its connections break, and new ones are refused.
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause).
+    /// The same as [`pause`](Self::pause).
     pub async fn stop(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) => container.stop().await,
@@ -122,11 +122,11 @@ impl Server {
     }
 
     /// Starts a stopped server on the same port, and waits until it answers. Its memory is empty unless the options
-    /// say [`keep_memory`](ServerOptions::keep_memory). On a running server, does nothing but wait.
+    /// have [`keep_memory`](ServerOptions::keep_memory). If the server is running, it only waits.
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause), or if the server does not come up.
+    /// The same as [`pause`](Self::pause), or if the server does not come up.
     pub async fn start(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) => container.start().await?,
@@ -136,11 +136,12 @@ impl Server {
         self.until_it_answers().await
     }
 
-    /// Takes the server off its network: its connections end and new ones are refused, while it runs on and remembers.
+    /// Disconnects the server from its network: its connections end and new ones are refused, while it runs and keeps
+    /// its memory.
     ///
     /// # Errors
     ///
-    /// If the engine refuses, or the options do not say [`can_be_cut_off`](ServerOptions::can_be_cut_off).
+    /// If the engine refuses, or the options do not have [`can_be_cut_off`](ServerOptions::can_be_cut_off).
     pub async fn cut_off(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) if self.settings.options.can_be_cut_off => container.cut_off().await,
@@ -148,11 +149,11 @@ impl Server {
         }
     }
 
-    /// Puts a server that was cut off back on its network, and waits until it answers.
+    /// Reconnects a server that was cut off to its network, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// As [`cut_off`](Self::cut_off), or if the server does not answer then.
+    /// The same as [`cut_off`](Self::cut_off), or if the server does not answer then.
     pub async fn reconnect(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) if self.settings.options.can_be_cut_off => container.reconnect().await?,
@@ -161,13 +162,13 @@ impl Server {
         self.until_it_answers().await
     }
 
-    /// Sets the server's wall clock, from one moment to the next, and waits until the server tells the new time.
-    /// It stays so over a stop and start.
+    /// Sets the server's wall clock at once, and waits until the server reports the new time. The setting survives a
+    /// stop and start.
     ///
     /// # Errors
     ///
-    /// If the options do not say [`fake_clock`](ServerOptions::fake_clock), or the server does not tell that time
-    /// within 2 seconds: it must run and answer.
+    /// If the options do not have [`fake_clock`](ServerOptions::fake_clock), or the server does not report that time
+    /// within 2 seconds: it must be running and answering.
     pub async fn set_clock(&self, clock: ServerClock) -> Result<()> {
         let folder = self.settings.folder.as_ref().filter(|_| self.settings.options.fakes_clock);
         clock.write(folder.context("only a server with `ServerOptions::fake_clock` has a clock to be set")?.path())?;
@@ -184,7 +185,7 @@ impl Server {
         }
     }
 
-    /// By how many milliseconds the server's wall clock is ahead of this machine's.
+    /// Returns by how many milliseconds the server's wall clock is ahead of this machine's.
     async fn clock_ahead(&self) -> Result<i128> {
         let Reply::Array(parts) = self.command(&["TIME"]).await? else { bail!("TIME tells no time") };
         let parts: Vec<i128> = parts.iter().filter_map(|part| part.text()?.parse().ok()).collect();
@@ -193,20 +194,20 @@ impl Server {
         Ok(seconds * 1000 + micros / 1000 - i128::try_from(here.as_millis())?)
     }
 
-    /// Sends one command over a connection of its own, which is no client's under test.
+    /// Sends one command over a separate connection, without any client under test.
     ///
     /// # Errors
     ///
-    /// If the server cannot be reached, answers with an error, or not within 2 seconds.
+    /// If the server cannot be reached, answers with an error, or does not answer within 2 seconds.
     pub async fn command(&self, args: &[&str]) -> Result<Reply> {
         self.command_within(PATIENCE, args).await
     }
 
-    /// [`command`](Self::command) with a patience of one's own.
+    /// Sends a [`command`](Self::command) with this maximum time to wait.
     ///
     /// # Errors
     ///
-    /// As [`command`](Self::command).
+    /// The same as [`command`](Self::command).
     pub async fn command_within(&self, patience: Duration, args: &[&str]) -> Result<Reply> {
         let what = || format!("{} to {:?}", args.first().copied().unwrap_or("nothing"), self.address);
         let reply = self.address.send(patience, args).await.with_context(what)?;
@@ -250,7 +251,7 @@ const CANNOT_FAIL: &str =
     "servers that were given cannot be made to fail: ask `Servers::can_fail` first, or unset REDLOCK_TEST_SERVERS";
 
 impl Settings {
-    /// Sets ports and, where the options need one or `always_folder` says so, a folder with its files aside.
+    /// Reserves ports and, if the options need one or `always_folder` is set, a folder with the files.
     pub(super) fn new(options: ServerOptions, always_folder: bool) -> Result<Self> {
         let folder = if always_folder || options.needs_folder() { Some(Folder::create(&options.files)?) } else { None };
         if let Some(folder) = folder.as_ref().filter(|_| options.fakes_clock) {
@@ -260,13 +261,13 @@ impl Settings {
         Ok(Self { folder, port: Some(Port::free()?), spare_port, options })
     }
 
-    /// The environment variables every source passes on.
+    /// Returns the environment variables that every source passes on.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         let folder = self.folder.as_ref().filter(|_| self.options.fakes_clock);
         folder.map(|folder| clock::environment(folder.path())).unwrap_or_default()
     }
 
-    /// The arguments every source passes on, the test's own last.
+    /// Returns the arguments that every source passes on, with the test's own last.
     pub(super) fn arguments(&self, bind: &str, working_folder: &str) -> Vec<String> {
         let port = self.port.as_ref().map_or(0, Port::number).to_string();
         let mut args: Vec<String> =

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{ServerOptions, containers::Containers, given::Given, processes::Processes, server::Server};
 
-/// Where this run's servers come from.
+/// The source of this run's servers.
 ///
-/// Cheap to clone. A [`Server`] outlives the `Servers` that started it and is removed when it is dropped, so never
-/// put one in a `static`.
+/// Cheap to clone. A [`Server`] outlives the `Servers` that started it and is removed when it is dropped, so never put
+/// one in a `static`.
 #[derive(Debug, Clone)]
 pub struct Servers {
     source: Arc<Source>,
@@ -23,7 +23,7 @@ enum Source {
 }
 
 impl Servers {
-    /// Takes the first source that works of containers, processes and given, or the one that `REDLOCK_TEST_SERVERS`
+    /// Takes the first source that works, of containers, processes and given, or the one that `REDLOCK_TEST_SERVERS`
     /// names.
     ///
     /// | source | set by |
@@ -34,7 +34,7 @@ impl Servers {
     ///
     /// # Errors
     ///
-    /// If none works: the text holds each source's reason and what to do.
+    /// If none works: the text contains each source's reason and what to do.
     pub async fn from_env() -> Result<Self> {
         let source = match env::var("REDLOCK_TEST_SERVERS").ok().filter(|name| !name.is_empty()).as_deref() {
             None => Source::first_that_works().await?,
@@ -50,7 +50,7 @@ impl Servers {
     ///
     /// # Errors
     ///
-    /// If one does not start, with the end of its log; those that did are removed again.
+    /// If one does not start, with the end of its log; the others are removed again.
     pub async fn start(&self, count: usize, options: &ServerOptions) -> Result<Vec<Server>> {
         let starting: Vec<_> = (0..count)
             .map(|index| {
@@ -76,12 +76,12 @@ impl Servers {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// The same as [`start`](Self::start).
     pub async fn start_one(&self, options: &ServerOptions) -> Result<Server> {
         self.start_nth(0, options.clone()).await.with_context(|| format!("starting one of {}", self.describe()))
     }
 
-    /// What the servers are, for example `containers of redis:7`.
+    /// Returns a description of the servers, for example `containers of redis:7`.
     pub fn describe(&self) -> String {
         match &*self.source {
             Source::Containers(containers) => containers.describe(),
@@ -90,12 +90,12 @@ impl Servers {
         }
     }
 
-    /// Whether the servers can be paused, stopped and given options. Servers that were given cannot.
+    /// Returns whether the servers can be paused, stopped and given options. Given servers cannot.
     pub fn can_fail(&self) -> bool {
         !matches!(&*self.source, Source::Given(_))
     }
 
-    /// Whether servers can be cut off from their network: containers only.
+    /// Returns whether servers can be cut off from their network: containers only.
     pub fn can_cut_off(&self) -> bool {
         matches!(&*self.source, Source::Containers(_))
     }

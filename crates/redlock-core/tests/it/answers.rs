@@ -1,4 +1,4 @@
-//! What calls tell: what is locked, what every node answered, and what an extend or a release found.
+//! Tests of what calls report: the lock's name, the answer of every node, and the result of an extend or a release.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// Who answered what, in a word each.
+/// Maps each node to its answer, in a word or two.
 fn told(votes: &Votes) -> Vec<(&str, &'static str)> {
     let word = |answer: &NodeAnswer| match answer {
         NodeAnswer::Granted => "granted",
@@ -26,7 +26,7 @@ fn told(votes: &Votes) -> Vec<(&str, &'static str)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_tells_what_it_locks_and_debugging_keeps_its_token_secret() {
+async fn a_lock_reports_its_name_and_its_debug_output_hides_the_token() {
     let lock = redlock(&MockNode::fleet(3)).acquire("invoice:42", TTL).await.unwrap();
     assert_eq!(lock.resource(), "invoice:42");
     let text = format!("{lock:?}");
@@ -35,7 +35,7 @@ async fn a_lock_tells_what_it_locks_and_debugging_keeps_its_token_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_are_there_are_told_though_they_decide_nothing() {
+async fn an_error_reports_all_answers_that_have_arrived_even_after_the_round_was_decided() {
     let nodes = MockNode::fleet(5);
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(1_500))));
     let error = redlock(&nodes).acquire("r", once(TTL)).await.unwrap_err();
@@ -46,7 +46,7 @@ async fn answers_that_are_there_are_told_though_they_decide_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_extend_tells_what_every_node_answered() {
+async fn a_failed_extend_reports_the_answer_of_every_node() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_failed_extend_tells_what_every_node_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_came_too_late_tells_what_every_node_answered() {
+async fn an_extend_that_came_too_late_reports_the_answer_of_every_node() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(100))).collect();
     let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     tokio::time::advance(lock.validity() - ms(50)).await;
@@ -76,7 +76,7 @@ async fn an_extend_that_came_too_late_tells_what_every_node_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_cannot_tell_says_who_no_longer_held_it() {
+async fn a_release_whose_outcome_is_unknown_names_the_nodes_that_no_longer_held_it() {
     let nodes = MockNode::fleet(3);
     let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     nodes[0].remove("r");
@@ -89,7 +89,7 @@ async fn a_release_that_cannot_tell_says_who_no_longer_held_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_sent_has_no_answers() {
+async fn a_call_that_sends_nothing_has_no_answers() {
     let redlock = redlock(&MockNode::fleet(3));
     let error = redlock.acquire("", TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(_)), "{error}");
@@ -100,7 +100,7 @@ async fn what_is_not_sent_has_no_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_name_is_cut_in_messages_and_a_short_one_is_not() {
+async fn a_long_name_is_truncated_in_messages_and_a_short_one_is_not() {
     let nodes = MockNode::fleet(1);
     nodes[0].stop();
     let redlock = redlock(&nodes);
@@ -110,8 +110,8 @@ async fn a_long_name_is_cut_in_messages_and_a_short_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_cannot_be_inspected_says_so() {
-    /// Implements what is required and nothing more.
+async fn a_node_without_inspect_answers_that_it_is_unsupported() {
+    /// Implements only the required methods.
     #[derive(Debug)]
     struct Least(MockNode);
 

@@ -1,4 +1,4 @@
-//! Locks that live as long as their work: extended while they are held, and loud when they are lost.
+//! Locks that are extended automatically for as long as they are held, and that report it when they are lost.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::{
 use crate::support::{SameByte, holding, ms, redlock};
 
 const TTL: Duration = Duration::from_secs(30);
-/// Extends come up to a tenth sooner.
+/// An extend may come up to a tenth of the period earlier.
 const PERIOD: Duration = Duration::from_secs(10);
 
 fn kept() -> AcquireOptions {
@@ -29,7 +29,7 @@ async fn kept_lock(nodes: &[MockNode]) -> (Redlock, Lock) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_follows_its_work() {
+async fn an_auto_extended_lock_lasts_as_long_as_its_work() {
     let nodes = MockNode::fleet(3);
     let (redlock, lock) = kept_lock(&nodes).await;
     for _ in 0..100 {
@@ -45,7 +45,7 @@ async fn a_lock_follows_its_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_not_kept_beyond_its_longest_lifetime() {
+async fn a_lock_is_not_extended_beyond_its_maximum_lifetime() {
     let nodes = MockNode::fleet(3);
     let start = Instant::now();
     let options = AcquireOptions::new(TTL).auto_extend(AutoExtend::default().max_lifetime(ms(100_000)));
@@ -70,7 +70,7 @@ async fn failed_extends_are_tried_again_until_one_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
+async fn a_lock_that_no_quorum_confirms_is_lost_when_its_validity_ends_and_reports_why() {
     let nodes = MockNode::fleet(3);
     let (redlock, lock) = kept_lock(&nodes).await;
     nodes[0].hang();
@@ -82,7 +82,7 @@ async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
     assert!(failure.to_string().contains("1 of 3 extended, 2 needed: node-1"), "{failure}");
     assert!(lock.check().is_err());
 
-    // Never revived.
+    // It does not become valid again.
     nodes.iter().for_each(MockNode::resume);
     nodes[1].start(Memory::Lost);
     sleep(2 * TTL).await;
@@ -92,7 +92,7 @@ async fn a_lock_that_nobody_confirms_is_lost_at_its_deadline_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_another_took_is_told_with_the_next_extend() {
+async fn a_lock_that_another_holder_took_is_reported_lost_by_the_next_extend() {
     let nodes = MockNode::fleet(3);
     let (_, lock) = kept_lock(&nodes).await;
     nodes.iter().for_each(|node| node.set("r", "another", None));
@@ -140,7 +140,7 @@ async fn nothing_is_set_again_after_the_release_whenever_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_task_keeps_all_locks_and_ends_with_the_last() {
+async fn one_task_extends_all_locks_and_ends_with_the_last() {
     let redlock = redlock(&MockNode::fleet(3));
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -160,14 +160,14 @@ async fn one_task_keeps_all_locks_and_ends_with_the_last() {
     let _ = last.release().await.unwrap();
     sleep(ms(1)).await;
     assert_eq!(tasks(), before);
-    // And begins anew.
+    // And a new task starts with the next lock.
     let lock = redlock.acquire("r", kept()).await.unwrap();
     sleep(5 * TTL).await;
     assert!(lock.check().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn extending_can_begin_later_and_be_changed() {
+async fn auto_extend_can_start_later_and_be_changed() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -180,7 +180,7 @@ async fn extending_can_begin_later_and_be_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_kept_from_late_on_is_extended_in_time() {
+async fn a_lock_whose_auto_extend_starts_late_is_extended_in_time() {
     for after in [ms(5_000), ms(15_000), TTL - ms(400)] {
         let nodes = MockNode::fleet(3);
         let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_lock_that_is_kept_from_late_on_is_extended_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_work_is_refused_before_anything_is_sent() {
+async fn invalid_options_are_rejected_before_anything_is_sent() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     for options in [
@@ -223,7 +223,7 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
     runtime().block_on(async {
         let loss = timeout(ttl, lock.lost()).await.unwrap();
         assert!(matches!(loss, LockLost::Expired { .. }), "{loss}");
-        // Another runtime has a task of its own.
+        // Another runtime has its own task.
         let next = redlock.acquire("r", options).await.unwrap();
         sleep(2 * ttl).await;
         assert!(next.check().is_ok());
@@ -233,7 +233,7 @@ fn a_lock_whose_runtime_has_ended_is_lost_in_time() {
 
 #[test]
 fn a_task_that_blocks_its_worker_costs_no_lock_while_another_worker_is_free() {
-    // Real time: threads block in it.
+    // In real time, because the test blocks threads.
     let ttl = ms(1_500);
     for workers in [2, 4] {
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
@@ -272,7 +272,7 @@ async fn locks_that_come_and_go_on_several_workers_are_extended_while_they_are_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_back() {
+async fn the_loss_can_be_awaited_in_another_task_and_is_reported_when_the_lock_is_released() {
     let (_, lock) = kept_lock(&MockNode::fleet(3)).await;
     let told = tokio::spawn(lock.lost());
     sleep(2 * TTL).await;
@@ -282,7 +282,7 @@ async fn the_loss_can_be_awaited_elsewhere_and_is_told_when_the_lock_is_given_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_loss_waits_on_while_the_lock_is_extended() {
+async fn lost_does_not_resolve_while_the_lock_is_extended() {
     let mut lock = redlock(&MockNode::fleet(3)).acquire("r", TTL).await.unwrap();
     let start = Instant::now();
     let told = tokio::spawn(lock.lost());
@@ -293,11 +293,11 @@ async fn whoever_waits_for_the_loss_waits_on_while_the_lock_is_extended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_healed_keeps_the_lock_for_as_long_as_the_others() {
+async fn a_node_that_is_healed_holds_the_lock_for_as_long_as_the_others() {
     let nodes = MockNode::fleet(3);
     let (redlock, mut lock) = kept_lock(&nodes).await;
     lock.extend(10 * TTL).await.unwrap();
-    // A rolling restart of two nodes: extends to the shorter ttl heal them.
+    // A rolling restart of two nodes: extends with the shorter TTL heal them.
     for node in nodes.iter().take(2) {
         node.restart(Memory::Lost);
         sleep(PERIOD).await;
@@ -312,27 +312,27 @@ async fn a_node_that_is_healed_keeps_the_lock_for_as_long_as_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_quorum_forgot_is_a_loss_also_if_the_extend_that_restored_it_was_dropped() {
+async fn a_lock_that_a_quorum_forgot_is_lost_even_if_the_extend_that_restored_it_was_dropped() {
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(10))).collect();
     let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     sleep(ms(100)).await;
     nodes.iter().for_each(|node| node.restart(Memory::Lost));
     assert!(timeout(ms(5), lock.extend(TTL)).await.is_err());
     sleep(TTL / 4).await;
-    // All three hold it again, and had forgotten it before.
+    // All three hold it again, but had forgotten it before.
     assert_eq!(holding(&nodes, &lock), 3);
     let extended = lock.extend(TTL).await;
     assert!(matches!(extended, Err(ExtendError::Lost { .. })), "{extended:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_told_as_lost_is_never_valid_again() {
+async fn a_lock_that_was_reported_lost_is_never_valid_again() {
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(ms(50))).collect();
     let mut lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     let until_just_before = lock.validity() - ms(51);
     sleep(until_just_before).await;
     let lost = tokio::spawn(lock.lost());
-    // Its answers come in the very last moment.
+    // The answers come at the very last moment.
     let extended = lock.extend(TTL).await;
     sleep(ms(5)).await;
     assert_eq!(lost.is_finished(), extended.is_err(), "{extended:?}");
@@ -340,7 +340,7 @@ async fn what_was_told_as_lost_is_never_valid_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quorum_that_confirms_in_time_is_not_kept_waiting_until_it_is_too_late() {
+async fn an_extend_that_a_quorum_confirmed_in_time_does_not_wait_until_it_is_too_late() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -353,8 +353,8 @@ async fn a_quorum_that_confirms_in_time_is_not_kept_waiting_until_it_is_too_late
 
 #[tokio::test(start_paused = true)]
 async fn the_lock_that_ends_first_is_extended_first() {
-    // 1,024 locks are extended at once, which takes 150 ms. Of 4,200 that are due at the same moment, because there is no
-    // jitter, the last wait for 600 ms. The short lock is due every 230 ms, and would not live that long.
+    // 1,024 locks are extended at once, which takes 150 ms. Without jitter, 4,200 are due at the same moment, and the
+    // last of them wait for 600 ms. The short lock is due every 230 ms and would not survive that.
     let node = MockNode::new("far").with_latency(ms(150));
     let builder = Redlock::builder().node(node).clock(TokioClock::default()).entropy(SameByte(0));
     let redlock = builder.node_timeout(ms(200)).build().unwrap();
@@ -379,7 +379,7 @@ async fn a_ttl_above_the_default_lifetime_is_no_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_has_ended_cannot_be_kept_and_says_so() {
+async fn auto_extend_of_a_lock_that_has_ended_is_an_error() {
     let redlock = redlock(&MockNode::fleet(3));
     let mut old = redlock.acquire("old", 3 * TTL).await.unwrap();
     sleep(2 * TTL).await;
@@ -394,7 +394,7 @@ async fn a_lock_that_has_ended_cannot_be_kept_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_not_kept_any_more_when_told_so() {
+async fn a_lock_is_no_longer_extended_after_stop_auto_extend() {
     let (_, mut lock) = kept_lock(&MockNode::fleet(3)).await;
     sleep(3 * TTL).await;
     lock.stop_auto_extend();
@@ -403,21 +403,21 @@ async fn a_lock_is_not_kept_any_more_when_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_tried_for_once_can_be_kept() {
+async fn try_acquire_can_auto_extend_its_lock() {
     let lock = redlock(&MockNode::fleet(3)).try_acquire("r", kept()).await.unwrap().unwrap();
     sleep(3 * TTL).await;
     lock.check().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_are_healed_late_one_after_the_other_are_no_loss() {
+async fn healing_nodes_late_one_after_the_other_loses_no_lock() {
     let nodes = vec![MockNode::new("slow").with_latency(ms(50)), MockNode::new("b"), MockNode::new("c")];
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     for node in nodes.iter().chain(&nodes).chain(&nodes) {
         sleep(ms(100)).await;
         node.restart(Memory::Lost);
-        // Decided by the two others; where it is the slow node that was restarted, it is healed after that.
+        // The two other nodes decide it; if the slow node is the one that was restarted, it is healed later.
         lock.extend(TTL).await.unwrap();
     }
     sleep(ms(100)).await;

@@ -1,5 +1,5 @@
-//! The members of a Redis Cluster and the servers behind sentinels: which of them is connected to, and when. Over a
-//! network without servers, in virtual time.
+//! How a node connects to the members of a Redis Cluster and to the servers behind sentinels, over a simulated network
+//! in virtual time.
 
 use std::{
     collections::BTreeMap,
@@ -20,21 +20,21 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::ms;
 
-/// What a server does.
+/// How a server behaves.
 #[derive(Debug, Clone, Copy)]
 enum Server {
     Refuses,
     Hangs,
     /// The connection breaks with each script.
     Breaks,
-    /// Scripts and plain commands have these answers, where an error is a text with its code.
+    /// It gives these answers to scripts and to plain commands; an error is a text that begins with its code.
     Answers {
         script: &'static str,
         command: &'static str,
     },
 }
 
-/// Servers by port, and what was sent to which.
+/// The servers by port, and a log of what was sent to each.
 #[derive(Debug, Clone, Default)]
 struct Network {
     servers: Arc<Mutex<BTreeMap<u16, Server>>>,
@@ -54,7 +54,7 @@ impl Network {
         self.sent.lock().unwrap().push(what);
     }
 
-    /// What was sent since the last look.
+    /// Takes what was sent since the last call.
     fn sent(&self) -> Vec<String> {
         std::mem::take(&mut *self.sent.lock().unwrap())
     }
@@ -64,13 +64,13 @@ impl Network {
         move |_, port| Fake { network: network.clone(), port }
     }
 
-    /// A server of a cluster, as `CLUSTER NODES` describes it.
+    /// Adds a member of a cluster that describes it with this text for `CLUSTER NODES`.
     fn member(&self, port: u16, script: &'static str, nodes: &'static str) {
         self.put(port, Server::Answers { script, command: nodes });
     }
 }
 
-/// A client of the server at a port, and its connection.
+/// A client of the server at a port, and its own connection.
 #[derive(Debug, Clone)]
 struct Fake {
     network: Network,
@@ -116,7 +116,7 @@ impl Connect for Fake {
 
     async fn run_asking(fake: Self, call: &Call<'_>, response_timeout: Duration) -> Result<Reply, Failure> {
         fake.network.note("asking".to_owned());
-        // The slot is on its way to this member.
+        // The slot is migrating to this member.
         match fake.network.at(fake.port) {
             Server::Answers { script, .. } if script.starts_with("MOVED") => Ok(Reply::Nothing),
             _ => Self::run(fake, call, response_timeout).await,
@@ -140,7 +140,7 @@ impl Connect for Fake {
     }
 }
 
-/// Makes a node of them, so that tests can make calls.
+/// Wraps both kinds of clients into a node, so that tests can make calls.
 enum Client {
     Cluster(Cluster<Fake>),
     Service(Connection<BehindSentinels<Fake>>),
@@ -160,12 +160,12 @@ impl RedisClient for Client {
             Self::Cluster(cluster) => cluster.call(call, connect, response).await?,
             Self::Service(connection) => connection.call(call, connect, response).await?,
         };
-        // Told in the reply: an inspect does not look at it.
+        // The reply carries `sent_again`, because an inspect does not report it.
         Ok(Answered { reply: Reply::Holder(vec![answered.sent_again.into()], -1), ..answered })
     }
 }
 
-/// The script for a key in the slot of `name`: whether it was sent again, or the error.
+/// Sends a script for a key in the slot of `name`. Returns whether it was sent again, or the error.
 async fn call(node: &Node<Client>, name: &str) -> Result<bool, NodeError> {
     let answer = node.inspect(&InspectRequest::new(Resource::new(name).unwrap())).await?;
     Ok(format!("{answer:?}").contains("token: [1]"))
@@ -185,13 +185,13 @@ impl From<BehindSentinels<Fake>> for Client {
 
 const NODES: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master - 0 0 2 connected 8192-16383\n\
     c h:3@3 slave b 0 0 2 connected\n";
-/// The replica of the second has taken its place.
+/// The second server's replica has been promoted.
 const PROMOTED: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master,fail - 0 0 2 connected\n\
     c h:3@3 master - 0 0 3 connected 8192-16383\n";
 const FOO: &str = "foo";
 const BAR: &str = "bar";
 
-/// A cluster of two primaries: `bar` is on the first, `foo` on the second.
+/// A cluster of two primaries: the first has `bar`, the second has `foo`.
 fn cluster(network: &Network) -> Node<Client> {
     assert!(hash_slot(BAR) < 8192 && hash_slot(FOO) >= 8192);
     network.member(1, "", NODES);
@@ -230,7 +230,7 @@ async fn a_slot_that_has_moved_is_followed_and_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_moves_is_asked_for_where_it_goes_to() {
+async fn a_request_for_a_migrating_slot_is_sent_to_its_new_member() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -244,7 +244,7 @@ async fn a_slot_that_moves_is_asked_for_where_it_goes_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_that_send_to_each_other_end_no_call_late() {
+async fn members_that_redirect_to_each_other_do_not_loop_forever() {
     let network = Network::default();
     let node = cluster(&network);
     network.member(2, "MOVED 12182 h:1", NODES);
@@ -265,7 +265,7 @@ async fn a_member_that_is_down_or_hung_delays_no_call_to_another() {
         for (node, is_new) in [(&connected, false), (&open(&network, [1, 2]), true), (&open(&network, [2, 1]), true)] {
             let start = Instant::now();
             call(node, FOO).await.unwrap();
-            // Once, for whether it is a member of another cluster.
+            // It waits once, for the answer whether this server is a member of another cluster.
             let is_compared = is_new && matches!(server, Server::Hangs);
             assert_eq!(start.elapsed(), ms(if is_compared { 50 } else { 0 }), "{server:?}");
             let error = call(node, BAR).await.unwrap_err();
@@ -281,7 +281,7 @@ async fn a_member_that_is_down_or_hung_delays_no_call_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_was_promoted_is_found_and_gets_the_request_again() {
+async fn a_promoted_replica_is_found_and_receives_the_next_request() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -295,7 +295,7 @@ async fn a_replica_that_was_promoted_is_found_and_gets_the_request_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_broke_at_the_old_primary_is_said_to_be_sent_again() {
+async fn a_request_that_broke_at_the_old_primary_is_reported_as_sent_again() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -306,7 +306,7 @@ async fn a_request_that_broke_at_the_old_primary_is_said_to_be_sent_again() {
     assert!(call(&node, FOO).await.unwrap());
 }
 
-/// Another cluster, of which this is the only member.
+/// Another cluster, with this server as its only member.
 const OTHER: &str = "x h:2@2 myself,master - 0 0 1 connected 0-16383\n";
 
 #[tokio::test(start_paused = true)]
@@ -323,7 +323,7 @@ async fn a_url_with_members_of_two_clusters_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_whose_address_another_cluster_has_taken_over_is_not_believed() {
+async fn an_address_that_another_cluster_has_taken_over_is_not_used() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -338,7 +338,7 @@ async fn a_member_whose_address_another_cluster_has_taken_over_is_not_believed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_that_was_replaced_as_a_whole_is_followed() {
+async fn a_cluster_that_was_replaced_entirely_is_followed() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -351,7 +351,7 @@ async fn a_cluster_that_was_replaced_as_a_whole_is_followed() {
     assert_eq!(network.sent().last().unwrap(), "script to 2");
 }
 
-/// The second has been cut off from the others, of which the first was promoted.
+/// The second server is cut off from the others and still takes itself for a primary.
 const CUT_OFF: &str = "b h:2@2 myself,master - 0 0 2 connected 8192-16383\na h:1@1 master,fail? - 0 0 1 connected 0\n\
     c h:3@3 master,fail? - 0 0 1 connected 1\n";
 
@@ -383,7 +383,7 @@ async fn the_map_of_a_member_that_says_that_the_cluster_is_down_counts_only_if_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_tls_a_redirect_to_an_address_leads_to_the_name_of_that_member() {
+async fn over_tls_a_redirect_to_an_ip_address_connects_to_the_name_of_that_member() {
     const NAMED: &str = "a 10.0.0.1:1@1,one master - 0 0 1 connected 0-8191\n\
         b 10.0.0.2:2@2,two master - 0 0 2 connected 8192-16383\n";
     let network = Network::default();
@@ -402,7 +402,7 @@ async fn over_tls_a_redirect_to_an_address_leads_to_the_name_of_that_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_requests_to_a_hung_member_are_refused_at_once_and_those_to_others_are_not() {
+async fn requests_to_a_hung_member_are_refused_beyond_a_limit_and_requests_to_others_are_not() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -431,7 +431,7 @@ async fn a_server_that_is_no_member_is_reported_as_such() {
     assert_eq!(error.kind(), NodeErrorKind::Unreachable);
 }
 
-/// A service behind the sentinels 1 to 3, whose servers are 11 and 12.
+/// A service behind the sentinels 1 to 3, with the servers 11 and 12.
 fn service(network: &Network) -> Node<Client> {
     let sentinels = [1, 2, 3].map(|port| ("h".to_owned(), port));
     Node::new(BehindSentinels::new(sentinels, "locks", network.client(), network.client()))
@@ -540,7 +540,7 @@ async fn an_error_names_the_sentinel_or_the_primary_that_it_is_about() {
     assert!(error().await.contains("sentinel h:1: it knows no service \\\"locks\\\""));
     named(&network, 2, "h 11");
     assert!(error().await.contains("primary h:11: refused"));
-    // A user who may not ask for the role.
+    // The user has no permission for `ROLE`.
     named(&network, 11, "NOPERM");
     call(&service(&network), FOO).await.unwrap();
 }

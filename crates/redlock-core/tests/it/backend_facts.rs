@@ -1,4 +1,4 @@
-//! What a node over any Redis client tells of itself: what it asks, and what it makes of answers and errors.
+//! Facts that a node over any Redis client reports about its server: the commands it sends, and how it reads answers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,11 +16,11 @@ use crate::support::ms;
 const INFO: &str = "redis_version:7.2.5\r\nredis_mode:standalone\r\nrun_id:ab12\r\nmaxmemory:0\r\n\
     maxmemory_policy:noeviction\r\naof_enabled:0\r\nrdb_last_bgsave_status:ok\r\nrole:master\r\nconnected_slaves:0\r\n";
 
-/// A client whose commands are answered as told, each after some time; what is not told is not permitted.
+/// A client with prepared answers to commands, each after a delay. Other commands fail with a permission error.
 #[derive(Debug, Clone)]
 struct Fake {
     commands: BTreeMap<&'static str, Result<Vec<&'static str>, NodeErrorKind>>,
-    /// How the script fares: its kind of error and its text.
+    /// The outcome of the script: an error with its kind and its text.
     script: Result<(), (NodeErrorKind, &'static str)>,
     takes: Duration,
     is_cluster: bool,
@@ -81,7 +81,7 @@ impl RedisClient for Fake {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_tells_all_that_is_to_be_known_in_two_steps() {
+async fn a_node_describes_itself_in_two_exchanges() {
     let node = Node::<Fake>::new(Fake { takes: ms(10), ..Fake::telling(INFO) });
     let request = DescribeRequest::new(Resource::new("probe").unwrap());
     sleep(ms(5)).await;
@@ -93,15 +93,15 @@ async fn a_node_tells_all_that_is_to_be_known_in_two_steps() {
     assert_eq!((facts.maxmemory, facts.maxmemory_policy.as_deref()), (Some(0), Some("noeviction")));
     assert_eq!((facts.append_only, facts.append_sync.as_deref()), (Some(false), Some("everysec")));
     assert_eq!(facts.snapshots, Some(true));
-    // The script has connected: what connecting takes is none of the clock's doubt. It counts from the request: that of
-    // all nodes.
+    // The script has made the connection, so connecting adds no uncertainty to the clock. The reading counts from the
+    // creation of the request, which is the same for all nodes.
     assert_eq!(facts.clock, Some(ClockReading::new(Duration::from_millis(1_800_000_000_250), ms(15), ms(25))));
     assert_eq!((facts.cluster, facts.writes_stopped, facts.no_script), (None, None, None));
     assert!(facts.untold.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_answered_is_named_and_the_rest_is_told() {
+async fn commands_without_an_answer_are_named_and_the_other_facts_are_reported() {
     let refused = Err(NodeErrorKind::Permission);
     for (command, name) in [
         ("INFO", "INFO"),
@@ -131,7 +131,7 @@ async fn a_node_that_does_not_answer_at_all_is_an_error() {
         let error = Fake { script: Err((kind, "x")), ..Fake::telling(INFO) }.facts().await.unwrap_err();
         assert_eq!(error.kind(), kind);
     }
-    // Each answer is in time, all of them together are not.
+    // Each answer is in time, but all of them together are not.
     let slow = Node::<Fake>::new(Fake { takes: ms(90), ..Fake::telling(INFO) })
         .with_connect_timeout(ms(50))
         .with_response_timeout(ms(100));
@@ -141,7 +141,7 @@ async fn a_node_that_does_not_answer_at_all_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn why_a_script_does_not_run_is_told() {
+async fn the_reason_why_scripts_do_not_run_is_reported() {
     let failure = async |kind, text| {
         let facts = Fake { script: Err((kind, text)), ..Fake::telling(INFO) }.facts().await.unwrap();
         assert!(facts.run_id.is_some(), "the rest is told");
@@ -159,12 +159,12 @@ async fn why_a_script_does_not_run_is_told() {
     }
     let unknown = failure(NodeErrorKind::Unsupported, "unknown command, cannot access a key").await.unwrap();
     assert!(!unknown.only_this_key);
-    // The script ran, and found what is no lock.
+    // The script ran and found a key that is no lock.
     assert_eq!(failure(NodeErrorKind::WrongType, "WRONGTYPE").await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_failed_stops_writes_only_where_the_server_is_set_so() {
+async fn a_failed_snapshot_stops_writes_only_if_the_server_is_configured_so() {
     const FAILED: &str = "run_id:1\r\nrdb_last_bgsave_status:err\r\n";
     let stopped = async |fake: Fake| fake.facts().await.unwrap().writes_stopped.is_some();
     assert!(stopped(Fake::telling(FAILED)).await);
@@ -176,7 +176,7 @@ async fn a_snapshot_that_failed_stops_writes_only_where_the_server_is_set_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_members_of_a_cluster_are_asked_for_the_others() {
+async fn cluster_nodes_is_queried_only_on_members_of_a_cluster() {
     const MEMBER: &str = "run_id:1\r\ncluster_enabled:1\r\n";
     let nodes = || Ok(vec!["aa 10.0.0.1:6379@16379 myself,master - 0 0 1 connected 0-16383\n"]);
     let member = ClusterFacts::new(["aa".to_owned()], 1);
@@ -194,8 +194,8 @@ async fn only_members_of_a_cluster_are_asked_for_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_sends_no_commands_tells_whether_scripts_run() {
-    /// Implements what is required and nothing more.
+async fn a_backend_without_commands_reports_whether_scripts_run() {
+    /// Implements only the required methods.
     struct Least(Connection<Connects>);
     struct Connects;
 

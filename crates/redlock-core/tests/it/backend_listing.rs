@@ -18,15 +18,15 @@ use tokio::time::{Instant, sleep};
 
 const TOKEN: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
 
-/// A value, or why there is none.
+/// A value, or the error that reading it returns.
 type Told = Result<String, (NodeErrorKind, &'static str)>;
 
-/// A client of a server with these keys, which are scanned two at a time.
+/// A client of a server with these keys. A scan returns two keys at a time.
 #[derive(Debug, Clone, Default)]
 struct Fake {
-    /// Keys, and what is answered of each.
+    /// The keys, and the answer for each.
     keys: Vec<(&'static str, Told)>,
-    /// There are always more.
+    /// Whether the scan never ends.
     is_endless: bool,
     scans: Arc<AtomicUsize>,
 }
@@ -87,7 +87,7 @@ async fn a_key_that_the_user_may_not_read_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_reads_no_key_for_the_user_has_not_told_that_nothing_is_held() {
+async fn a_node_whose_keys_cannot_be_read_makes_the_listing_incomplete() {
     for (kind, why) in
         [(NodeErrorKind::Permission, NO_COMMAND), (NodeErrorKind::Other, "ERR no"), (NodeErrorKind::Timeout, "")]
     {
@@ -112,7 +112,7 @@ async fn a_scan_that_takes_too_long_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_with_more_locks_than_are_told_has_not_told_all() {
+async fn a_node_with_more_locks_than_the_limit_makes_the_listing_incomplete() {
     let nodes = MockNode::fleet(1);
     let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
     (0..Redlock::LISTED).for_each(|lock| nodes[0].set(&lock.to_string(), TOKEN, None));
@@ -123,7 +123,7 @@ async fn a_node_with_more_locks_than_are_told_has_not_told_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_the_prefix_has_no_name_behind_it() {
+async fn a_key_that_is_only_the_prefix_is_not_listed() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("lock:", TOKEN, None));
     nodes.iter().for_each(|node| node.set("lock:a", TOKEN, None));

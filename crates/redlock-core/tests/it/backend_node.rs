@@ -1,4 +1,4 @@
-//! A node over any Redis client: what it sends for each operation, and what it makes of the answers.
+//! A node over any Redis client: what it sends for each operation, and how it reads the answers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,20 +17,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::ms;
 
-/// A client that answers as told and notes what it was sent.
+/// A client with a prepared answer that records what it was sent.
 #[derive(Debug, Clone, Default)]
 struct Fake {
     name: String,
-    /// Nothing: no connection in time, and then no answer either.
+    /// `None`: no connection is made in time, and no answer comes.
     answer: Option<Answered>,
-    /// What is said to whatever touches waiters.
+    /// The error for every call that touches waiters.
     refuses_waiters: Option<(NodeErrorKind, &'static str)>,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
-    /// None: the plain command.
+    /// `None`: the plain command.
     script: Option<&'static str>,
     keys: Vec<String>,
     token: Option<Token>,
@@ -108,7 +108,7 @@ fn inspect() -> InspectRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_operation_sends_its_script_with_what_that_takes() {
+async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
     let fake = Fake::answering(Reply::Integer(1));
     let sent = fake.sent.clone();
     let node = Node::<Fake>::new(fake).with_connect_timeout(ms(70)).with_response_timeout(ms(80));
@@ -185,7 +185,7 @@ async fn each_operation_sends_its_script_with_what_that_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
+async fn an_acquire_without_further_options_is_a_plain_command() {
     let mut plain = acquire();
     plain.wants_clock = false;
     let fake = Fake::answering(Reply::Done);
@@ -199,7 +199,7 @@ async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
     );
     assert_eq!(scripts(&sent), []);
 
-    // What it says nothing of, the script does.
+    // If the plain command is not granted, the script finds out why.
     let fake = Fake::answering(Reply::Nothing);
     let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
     node.acquire(&plain).await.unwrap_err();
@@ -213,12 +213,12 @@ async fn a_grant_is_a_plain_command_where_nothing_else_is_asked_for() {
         node.acquire(&request).await.unwrap_err();
         assert_eq!(scripts(&sent), [Some(script::ACQUIRE.sha1())], "{request:?}");
     }
-    // No script.
+    // A script never answers `Done`.
     assert!(answering(Reply::Done).acquire(&acquire()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retention_is_never_none_and_bounded() {
+async fn a_retention_is_never_zero_and_is_bounded() {
     let fake = Fake::answering(Reply::Nothing);
     let (sent, node) = (fake.sent.clone(), Node::<Fake>::new(fake));
     for retention in [Duration::ZERO, Duration::MAX] {
@@ -231,7 +231,7 @@ async fn a_retention_is_never_none_and_bounded() {
 }
 
 #[test]
-fn a_client_of_a_cluster_makes_a_node_that_is_one() {
+fn a_node_over_a_cluster_client_is_a_cluster() {
     struct Cluster;
 
     impl RedisClient for Cluster {
@@ -268,7 +268,7 @@ async fn all_keys_are_sent_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_are_read() {
+async fn replies_are_decoded_into_answers() {
     let integer = |integer| answering(Reply::Integer(integer));
     let acquired = async |integers| answering(Reply::Integers(integers)).acquire(&acquire()).await.unwrap();
     let extended = async |integers| answering(Reply::Integers(integers)).extend(&extend()).await.unwrap();
@@ -313,14 +313,14 @@ async fn an_answer_of_the_wrong_type_is_an_error_that_shows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_was_sent_again_and_finds_nothing_cannot_tell() {
+async fn a_release_that_was_sent_again_and_finds_no_key_has_an_unknown_outcome() {
     let answer = Some(Answered { reply: Reply::Integer(0), sent_again: true });
     let node = Node::<Fake>::new(Fake { answer, ..Fake::default() });
     assert_eq!(node.release(&release()).await.unwrap_err().kind(), NodeErrorKind::Unreachable);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operation_has_the_time_that_its_node_was_given() {
+async fn the_timeouts_of_a_node_bound_its_operations() {
     let hung = Node::<Fake>::new(Fake::default());
     for (node, bound) in [
         (hung.clone(), ms(2_000)),
@@ -362,7 +362,7 @@ fn a_url_that_cannot_be_used_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_refuses_waiters_is_asked_again_after_a_minute() {
+async fn a_node_that_refuses_waiters_is_tried_again_after_a_minute() {
     let fake =
         Fake { refuses_waiters: Some((NodeErrorKind::Permission, "NOPERM")), ..Fake::answering(Reply::Integer(1)) };
     let sent = Arc::clone(&fake.sent);
@@ -412,11 +412,12 @@ async fn no_error_shows_a_token_that_was_sent() {
 }
 
 #[tokio::test]
-async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
+async fn a_node_that_refuses_waiters_still_grants_locks() {
     let key = Resource::new("r").unwrap();
     let waiters = Resource::new("r:redlock:waiters").unwrap();
     let token = Token::from_bytes([1; 20]);
-    // Keys that one member of a cluster does not have both; a user who may touch one of them; what may pass.
+    // Keys that the same member of a cluster does not have; a user without permission for one of them; a condition that
+    // may pass.
     for (kind, text, tried) in [
         (NodeErrorKind::Other, "CROSSSLOT Keys in request don't hash to the same slot", [2, 1, 1, 1].as_slice()),
         (NodeErrorKind::Permission, "NOPERM No permissions to access a key", &[2, 1, 1, 1]),
@@ -439,7 +440,7 @@ async fn where_waiters_cannot_be_had_locks_are_had_all_the_same() {
         request.queue = Some(Enqueue::new(waiters.clone(), "channel".into()));
         assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
     }
-    // What fails without them as well says nothing of them.
+    // An error that may also happen without waiters says nothing about them.
     let fake = Fake { refuses_waiters: Some((NodeErrorKind::Timeout, "silent")), ..Fake::answering(Reply::Integer(1)) };
     let mut request = ReleaseRequest::new(key, token);
     request.wake = Some(WakeNext::new([waiters], None));

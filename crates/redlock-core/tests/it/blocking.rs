@@ -24,7 +24,7 @@ fn fleet() -> (Vec<MockNode>, Redlock) {
 }
 
 #[test]
-fn a_lock_is_taken_extended_and_given_back() {
+fn a_lock_is_acquired_extended_and_released() {
     let (nodes, redlock) = fleet();
     let mut lock = redlock.acquire("r", TTL).unwrap();
     assert!(redlock.try_acquire("r", TTL).unwrap().is_none());
@@ -40,7 +40,7 @@ fn a_lock_is_taken_extended_and_given_back() {
 }
 
 #[test]
-fn a_lock_is_kept_between_calls() {
+fn a_lock_is_extended_automatically_between_calls() {
     let (_, redlock) = fleet();
     let ttl = Duration::from_secs(3);
     let lock = redlock.acquire("r", AcquireOptions::new(ttl).auto_extend(AutoExtend::default())).unwrap();
@@ -50,7 +50,7 @@ fn a_lock_is_kept_between_calls() {
 }
 
 #[test]
-fn work_is_done_under_a_lock() {
+fn using_runs_work_under_a_lock() {
     let (nodes, redlock) = fleet();
     assert_eq!(redlock.using("r", TTL, |lock| Ok::<_, UsingError>(lock.resource().len())).unwrap(), 1);
     let taken = redlock.acquire("r", TTL).unwrap();
@@ -72,7 +72,7 @@ fn work_is_done_under_a_lock() {
 }
 
 #[test]
-fn a_loss_can_be_waited_for() {
+fn lost_waits_until_the_lock_is_lost() {
     let (_, redlock) = fleet();
     let lock = redlock.acquire("r", Duration::from_millis(200)).unwrap();
     assert!(matches!(lock.lost(), Ok(LockLost::Expired { .. })));
@@ -80,7 +80,7 @@ fn a_loss_can_be_waited_for() {
 }
 
 #[test]
-fn within_async_code_every_call_refuses_and_nothing_panics() {
+fn within_async_code_every_call_is_an_error_and_nothing_panics() {
     let (nodes, redlock) = fleet();
     let held: Vec<Lock> = ["a", "b"].map(|name| redlock.acquire(name, TTL).unwrap()).into();
     for builder in [Builder::new_current_thread, Builder::new_multi_thread] {
@@ -108,7 +108,7 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
         assert!(matches!(error, ResumeError::WithinAsync { .. }) && error.into_parts().is_some());
         assert!(matches!(lock.release(), Err(ReleaseError::WithinAsync(_))));
         drop(held);
-        // The runtime behind it may be dropped here as well.
+        // This also drops the runtime behind it.
         let (_, other) = fleet();
         drop(other);
     });
@@ -116,7 +116,7 @@ fn within_async_code_every_call_refuses_and_nothing_panics() {
     assert!(is_free(&nodes));
 }
 
-/// Takes and releases a lock, where a blocking call may be made.
+/// Checks that a blocking call works here.
 fn works(redlock: &Redlock) {
     let lock = redlock.acquire("r", TTL).unwrap();
     assert!(redlock.try_acquire("r", TTL).unwrap().is_none());
@@ -146,7 +146,7 @@ fn a_blocking_call_works_wherever_tokio_lets_a_thread_block() {
         task::block_in_place(|| works(&redlock));
         let here = redlock.clone();
         multi_thread.spawn(async move { task::block_in_place(|| works(&here)) }).await.unwrap();
-        // For the rest of a poll in which a thread that is no worker has called `block_in_place`, Tokio lets it block.
+        // `block_in_place` on a thread that is not a worker lets that thread block until the current poll ends.
         task::yield_now().await;
         refuses(&redlock);
     });
@@ -159,7 +159,7 @@ fn a_blocking_call_is_refused_wherever_it_would_stop_a_runtime() {
         runtime.block_on(async {
             let here = redlock.clone();
             task::spawn(async move { refuses(&here) }).await.unwrap();
-            // However deep, and whatever was polled before.
+            // At any depth, and whatever was polled before.
             tokio::select! {
                 () = async { (0..300).for_each(|_| refuses(&redlock)) } => {}
                 () = std::future::pending() => {}
@@ -169,7 +169,7 @@ fn a_blocking_call_is_refused_wherever_it_would_stop_a_runtime() {
             local.spawn_local(async move { refuses(&here) });
             local.run_until(async { refuses(&redlock) }).await;
             local.await;
-            // The caller of `spawn_blocking` drives a runtime of its own.
+            // A thread of `spawn_blocking` that drives its own runtime.
             let here = redlock.clone();
             task::spawn_blocking(move || {
                 Handle::current().block_on(async { refuses(&here) });
@@ -185,12 +185,12 @@ fn a_blocking_call_is_refused_wherever_it_would_stop_a_runtime() {
 }
 
 #[test]
-fn a_blocking_call_never_panics_where_tokio_cannot_tell() {
+fn a_blocking_call_never_panics_where_async_code_cannot_be_detected() {
     let (_, redlock) = fleet();
     for runtime in runtimes() {
         runtime.block_on(task::unconstrained(async { works(&redlock) }));
     }
-    // Dropped by the runtime when it ends, outside of any poll.
+    // Acquires a lock when it is dropped, which the runtime does as it ends, outside any poll.
     struct Leaves(Redlock);
     impl Drop for Leaves {
         fn drop(&mut self) {
@@ -208,7 +208,7 @@ fn a_blocking_call_never_panics_where_tokio_cannot_tell() {
 }
 
 #[test]
-fn an_async_redlock_with_more_settings_can_be_used_without_async() {
+fn an_async_redlock_can_be_converted_into_a_blocking_one() {
     let async_one = redlock_core::Redlock::builder().nodes(MockNode::fleet(5)).retry(Retry::never()).build().unwrap();
     let redlock: Result<Redlock, BuildError> = async_one.try_into();
     let _ = redlock.unwrap().acquire("r", TTL).unwrap().release().unwrap();
@@ -235,7 +235,7 @@ fn a_name_is_unlocked_by_the_thread_that_locked_it() {
 }
 
 #[test]
-fn a_lock_can_be_looked_at() {
+fn a_lock_can_be_inspected() {
     let (_, redlock) = fleet();
     assert_eq!((redlock.is_locked("r").unwrap(), redlock.remaining("r").unwrap()), (false, None));
     let lock = redlock.acquire("r", TTL).unwrap();
@@ -253,7 +253,7 @@ fn nodes_can_be_checked() {
 }
 
 #[test]
-fn a_lock_goes_on_in_another_process() {
+fn a_lock_can_be_resumed_in_another_process() {
     let (nodes, here) = fleet();
     let there = Redlock::new(nodes.clone()).unwrap();
     let lock = there.resume(here.acquire("r", TTL).unwrap().into_parts().unwrap()).unwrap();

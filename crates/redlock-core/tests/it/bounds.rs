@@ -1,4 +1,4 @@
-//! What goes on after its caller is gone is bounded, in number and in time, whatever the nodes do.
+//! Work that continues after its caller is gone is bounded in number and in time, whatever the nodes do.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use crate::support::{ms, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
-/// The default node timeout at this ttl.
+/// The default node timeout for this TTL.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_owes_too_many_answers_is_not_asked_until_it_answers() {
+async fn a_node_with_too_many_unanswered_requests_is_not_queried_until_it_answers() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    // One wave outlives the node timeout, and so the next finds the node in debt.
+    // One wave of requests passes the node timeout, so the next wave finds too many requests unanswered.
     nodes[2].hang();
     let mut asked = Vec::new();
     for wave in 0..2 {
@@ -39,7 +39,7 @@ async fn a_node_that_owes_too_many_answers_is_not_asked_until_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
+async fn calls_with_short_timeouts_do_not_exclude_slow_nodes_for_other_calls() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
     let redlock = redlock(&nodes);
     for i in 0..100 {
@@ -51,12 +51,12 @@ async fn callers_in_a_hurry_do_not_shut_slow_nodes_out_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_may_owe_so_many_answers_and_not_one_more() {
+async fn a_node_may_owe_64_overdue_answers_and_no_more() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
     let mut locks = Vec::new();
-    // One less than 64 are overdue; then exactly 64.
+    // First 63 requests are overdue, then exactly 64.
     for (name, wave) in [("a", 0..63), ("b", 0..1), ("c", 0..1)] {
         for i in wave {
             locks.push(redlock.acquire(format!("{name}:{i}"), TTL).await.unwrap());
@@ -67,7 +67,7 @@ async fn a_node_may_owe_so_many_answers_and_not_one_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_may_be_left_behind_at_once_and_not_one_more() {
+async fn a_node_may_have_4096_requests_in_flight_and_no_more() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
@@ -80,7 +80,7 @@ async fn so_many_may_be_left_behind_at_once_and_not_one_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_owes_answers_says_how_many() {
+async fn an_error_counts_the_requests_that_a_node_has_not_answered() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
@@ -95,7 +95,7 @@ async fn a_node_that_owes_answers_says_how_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
+async fn many_locks_dropped_at_once_do_not_exclude_slow_nodes() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
     let redlock = redlock(&nodes);
     let mut locks = Vec::new();
@@ -103,18 +103,18 @@ async fn many_locks_dropped_at_once_do_not_shut_slow_nodes_out() {
         locks.push(redlock.acquire(format!("{i}"), TTL).await.unwrap());
     }
     drop(locks);
-    // Their releases are on the way, and not late.
+    // Their releases are in flight, and none is overdue.
     tokio::time::sleep(ms(1)).await;
     let _ = redlock.try_acquire("r", TTL).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_turn_is_not_sent_after_a_release() {
+async fn an_extend_that_still_waits_is_not_sent_after_the_release() {
     let mut nodes = MockNode::fleet(3);
     nodes[2] = nodes[2].clone().with_latency(ms(100));
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // On the far node it waits for the acquire, which is still on its way.
+    // On the slow node the extend waits for the acquire, which is still in flight.
     lock.extend(TTL).await.unwrap();
     let _ = lock.release().await.unwrap();
     redlock.close().await.unwrap();
@@ -123,7 +123,7 @@ async fn what_waits_for_its_turn_is_not_sent_after_a_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_can_always_be_given_back() {
+async fn every_acquire_that_was_sent_can_be_released() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
@@ -140,11 +140,11 @@ async fn what_was_sent_can_always_be_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_behind_is_bounded_in_number() {
+async fn requests_to_a_hung_node_are_bounded_in_number() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
-    // Without a bound: an acquire and a release of each.
+    // Without a bound, the node would get an acquire and a release of each lock.
     for i in 0..3_000 {
         let _ = redlock.acquire(format!("{i}"), TTL).await.unwrap().release().await.unwrap();
     }
@@ -152,7 +152,7 @@ async fn what_is_left_behind_is_bounded_in_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_may_close_at_once() {
+async fn two_calls_may_close_at_once() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[0].inject(Fault::DelayAnswer(ms(500)));
@@ -163,7 +163,7 @@ async fn two_may_close_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_panics_is_one_failed_node() {
-    /// Panics at whatever it is asked.
+    /// Panics on every request.
     #[derive(Debug)]
     struct Panicking;
 

@@ -1,4 +1,4 @@
-//! Whatever becomes of the caller, what was taken is given back: cancelled calls, dropped locks, runtimes that end.
+//! Locks are released whatever happens to the caller: cancelled calls, dropped locks, runtimes that end.
 
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
@@ -79,7 +79,7 @@ async fn an_extend_dropped_at_any_poll_neither_loses_nor_outlives_the_lock() {
         let extended = drop_after(polls, lock.extend(2 * TTL)).await;
         assert!(lock.check().is_ok());
         assert_eq!(lock.validity() > TTL, extended.is_some());
-        // The release overtakes no extend that is still on its way, and none is sent after it.
+        // The release overtakes no extend that is still in flight, and no extend is sent after it.
         drop(lock);
         redlock.close().await.unwrap();
         assert_eq!(keys(&nodes), [""; 0], "dropped after {polls} polls");
@@ -92,7 +92,7 @@ async fn an_extend_dropped_at_any_poll_neither_loses_nor_outlives_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_lock_is_given_back_also_on_nodes_that_answered_late_or_not_at_all() {
+async fn a_dropped_lock_is_also_released_on_nodes_that_answered_late_or_not_at_all() {
     let nodes = MockNode::fleet(5);
     nodes[0].inject(Fault::LoseAnswer);
     nodes[1].inject(Fault::DelayRequest(Duration::from_millis(800)));
@@ -103,7 +103,7 @@ async fn a_dropped_lock_is_given_back_also_on_nodes_that_answered_late_or_not_at
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_node_is_given_its_release_when_it_goes_on() {
+async fn a_hung_node_carries_out_its_release_once_it_resumes() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
@@ -116,7 +116,7 @@ async fn a_hung_node_is_given_its_release_when_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_lost_round_took_is_given_back_before_the_next_round() {
+async fn a_lost_round_releases_what_it_acquired_before_the_next_round() {
     let nodes = MockNode::fleet(3);
     nodes[0].set("r", "another", None);
     nodes[1].set("r", "another", None);
@@ -141,7 +141,7 @@ fn without_a_runtime_acquire_is_an_error() {
 }
 
 #[test]
-fn a_lock_dropped_outside_its_runtime_is_given_back_on_it() {
+fn a_lock_dropped_outside_its_runtime_is_released_on_it() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -152,7 +152,7 @@ fn a_lock_dropped_outside_its_runtime_is_given_back_on_it() {
 }
 
 #[test]
-fn outside_any_runtime_everything_is_an_error_and_nothing_is_lost() {
+fn outside_any_runtime_calls_are_errors_and_the_lock_is_still_released() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -174,15 +174,15 @@ fn a_lock_can_be_used_on_another_runtime() {
     let mut lock = first.block_on(redlock.acquire("r", TTL)).unwrap();
     drop(first);
     second.block_on(lock.extend(TTL)).unwrap();
-    // Needs the node timeout: of three, one hangs and one is down.
+    // The release takes the whole node timeout: of three nodes, one hangs and one is down.
     nodes[1].stop();
     second.block_on(lock.release()).unwrap_err();
     assert_eq!(nodes[2].peek("r"), None);
 }
 
 #[test]
-fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
-    /// Sends nothing before its second poll, as a client whose queue is full.
+fn late_requests_are_finished_on_the_runtime_of_their_caller() {
+    /// Sends nothing before its second poll, like a client whose queue is full.
     #[derive(Debug)]
     struct Busy(MockNode);
 
@@ -218,7 +218,7 @@ fn what_is_late_is_finished_on_the_runtime_of_its_caller() {
 }
 
 #[test]
-fn a_runtime_without_timers_is_a_panic_that_can_be_caught() {
+fn a_runtime_without_timers_causes_a_panic_that_can_be_caught() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -228,7 +228,7 @@ fn a_runtime_without_timers_is_a_panic_that_can_be_caught() {
 }
 
 #[test]
-fn a_release_on_a_runtime_without_timers_still_gives_the_lock_back() {
+fn a_release_on_a_runtime_without_timers_still_releases_the_lock() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -263,7 +263,7 @@ fn a_lock_that_outlives_its_runtime_is_dropped_without_panic() {
     let lock = runtime.block_on(redlock.acquire("r", TTL)).unwrap();
     drop(runtime);
     drop(lock);
-    // Nobody was there to release it, and whoever acquires a lock next does.
+    // No runtime was left to release the lock. The next acquire on any runtime releases it.
     assert_eq!(nodes[0].resources(), ["r"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -274,7 +274,7 @@ fn a_lock_that_outlives_its_runtime_is_dropped_without_panic() {
 }
 
 #[test]
-fn a_runtime_may_end_with_requests_on_their_way() {
+fn a_runtime_may_end_with_requests_in_flight() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(Duration::from_secs(9))).collect();
     nodes[0].inject(Fault::LoseRequest);
     let redlock = Redlock::new(nodes).unwrap();
@@ -283,12 +283,12 @@ fn a_runtime_may_end_with_requests_on_their_way() {
     runtime.spawn(async move { task.acquire("r", TTL).await });
     runtime.block_on(tokio::task::yield_now());
     drop(runtime);
-    // What may still reach the nodes is owed to them, and they are too slow to answer in time.
+    // The acquires may still reach the nodes, so releases are owed to them, and they are too slow to answer in time.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(redlock.close()).unwrap_err();
 }
 
-/// Polls on this thread, outside any runtime.
+/// Polls a future on this thread, outside any runtime.
 fn futures_block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
 

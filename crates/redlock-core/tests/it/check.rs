@@ -1,4 +1,4 @@
-//! Looking at the nodes themselves: what is wrong with them, and what is said when they do not answer.
+//! Checks of the nodes themselves: the findings, and the report when nodes do not answer.
 
 use std::{pin::pin, task::Poll, time::Duration};
 
@@ -28,7 +28,7 @@ fn found(report: &NodesReport) -> Vec<(Severity, NodeFindingKind, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sound_nodes_are_told_sound() {
+async fn nodes_without_problems_have_no_findings() {
     let report = redlock(MockNode::fleet(3)).check_nodes().await.unwrap();
     assert_eq!((report.findings().len(), report.worst()), (0, None));
     assert_eq!(report.to_string(), "3 nodes checked: nothing found");
@@ -60,7 +60,7 @@ async fn a_server_under_two_names_is_found_and_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_chooses_what_is_too_bad() {
+async fn the_caller_chooses_the_severity_that_fails() {
     let nodes = MockNode::fleet(3);
     nodes[0].set_facts(|facts| facts.append_only = Some(false));
     nodes[2].set_facts(|facts| facts.append_only = Some(false));
@@ -80,7 +80,7 @@ async fn the_caller_chooses_what_is_too_bad() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_fail_are_findings_and_are_waited_for_only_as_long_as_they_say() {
+async fn nodes_that_fail_are_findings_and_are_awaited_for_their_own_timeouts_only() {
     let nodes = MockNode::fleet(5);
     nodes[1].stop();
     nodes[2].hang();
@@ -105,7 +105,7 @@ async fn nodes_that_fail_are_findings_and_are_waited_for_only_as_long_as_they_sa
 }
 
 #[tokio::test(start_paused = true)]
-async fn clocks_that_are_apart_are_told_however_long_the_answers_take() {
+async fn clocks_that_differ_are_reported_however_long_the_answers_take() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(SECOND / 2)).collect();
     sleep(SECOND).await;
     nodes[1].jump_clock(1_000);
@@ -120,7 +120,7 @@ async fn clocks_that_are_apart_are_told_however_long_the_answers_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clocks_that_agree_are_told_so_though_one_node_is_asked_later() {
+async fn clocks_that_agree_are_no_finding_even_if_one_node_is_queried_later() {
     let mut nodes = MockNode::fleet(3);
     let later = Plain(Some(nodes.remove(1)));
     let redlock = Redlock::builder().nodes(nodes).node(later).clock(TokioClock::default()).build().unwrap();
@@ -145,7 +145,7 @@ async fn a_check_dropped_at_any_poll_changes_nothing() {
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
 
-/// A node of somebody's own, which only locks; or tells what another is, but late, as on a busy machine.
+/// A custom node without a description; or one that describes another node, but late, as on a busy machine.
 #[derive(Debug)]
 struct Plain(Option<MockNode>);
 
@@ -175,14 +175,14 @@ impl LockNode for Plain {
 }
 
 #[tokio::test]
-async fn a_node_that_cannot_tell_is_told_as_such() {
+async fn a_node_that_cannot_describe_itself_is_reported_as_unknown() {
     let redlock = Redlock::builder().nodes(MockNode::fleet(2)).node(Plain(None)).build().unwrap();
     let report = redlock.check_nodes().await.unwrap();
     assert_eq!(found(&report), [(Severity::Notice, NodeFindingKind::Unknown, "plain".to_owned())]);
 }
 
 #[test]
-fn without_a_runtime_it_is_an_error() {
+fn without_a_runtime_a_check_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let mut check = pin!(redlock.check_nodes());
     let Poll::Ready(result) = poll_once(check.as_mut()) else { panic!("waits") };
@@ -190,7 +190,7 @@ fn without_a_runtime_it_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_seen_to_jump_is_told() {
+async fn a_clock_that_was_seen_to_jump_is_reported() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).build().unwrap();
     let ttl = Duration::from_secs(10);

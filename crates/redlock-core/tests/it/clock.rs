@@ -1,4 +1,4 @@
-//! Nodes whose clocks jump, as a process sees them that has asked them before.
+//! Nodes whose clocks jump, as seen by a process that has queried them before.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,13 +22,13 @@ fn builder(nodes: &[MockNode]) -> RedlockBuilder {
     support::builder(nodes).retry(Retry::attempts(1))
 }
 
-/// So that each node has told what its clock reads.
+/// Acquires and releases a lock, so that each node has reported the time of its clock.
 async fn ask(redlock: &Redlock) {
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
 }
 
-/// How many nodes count for nothing, since their clocks have jumped.
+/// Counts the nodes whose answers do not count because their clocks have jumped.
 fn distrusted(error: &AcquireError) -> usize {
     let votes = error.attempts().unwrap().last_round.nodes();
     let is_jump =
@@ -42,7 +42,7 @@ async fn grants_of_nodes_whose_clocks_have_jumped_do_not_count() {
         let nodes = MockNode::fleet(3);
         let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
         ask(&redlock).await;
-        // A minority is done without.
+        // A quorum does without a minority.
         nodes[0].jump_clock(jump);
         ask(&redlock).await;
         nodes[1].jump_clock(jump);
@@ -54,7 +54,7 @@ async fn grants_of_nodes_whose_clocks_have_jumped_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_trusted_again_when_all_is_over_that_its_jump_may_have_ended() {
+async fn a_node_is_trusted_again_once_every_lock_that_its_jump_may_have_ended_is_over() {
     let nodes = MockNode::fleet(1);
     let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
     ask(&redlock).await;
@@ -67,7 +67,7 @@ async fn a_node_is_trusted_again_when_all_is_over_that_its_jump_may_have_ended()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_granted_by_a_clock_that_jumped_is_given_back() {
+async fn a_grant_by_a_node_whose_clock_jumped_is_released() {
     let nodes = MockNode::fleet(1);
     let redlock = builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap();
     ask(&redlock).await;
@@ -78,7 +78,7 @@ async fn what_was_granted_by_a_clock_that_jumped_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_asked_for_a_jump_costs_no_lock() {
+async fn by_default_a_clock_jump_fails_no_call() {
     let nodes = MockNode::fleet(3);
     let redlock = builder(&nodes).build().unwrap();
     ask(&redlock).await;
@@ -87,7 +87,7 @@ async fn unless_asked_for_a_jump_costs_no_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_before_a_process_has_asked_is_not_seen() {
+async fn a_jump_before_the_first_query_is_not_noticed() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.jump_clock(60_000));
     ask(&builder(&nodes).distrust_jumped_clocks(TTL).build().unwrap()).await;
@@ -110,7 +110,7 @@ async fn a_clock_that_drifts_within_the_allowance_is_trusted_however_late_its_an
     }
 }
 
-/// A node that notes which acquires asked it for its clock.
+/// A node that records which acquires requested the time of its clock.
 #[derive(Debug)]
 struct Asked(MockNode, Arc<Mutex<Vec<bool>>>);
 
@@ -134,7 +134,7 @@ impl LockNode for Asked {
     }
 }
 
-/// The fleet of one such node, and what it notes.
+/// Returns a fleet of one such node, and a function that takes its records.
 fn asked(with: impl Fn(RedlockBuilder) -> RedlockBuilder) -> (MockNode, Redlock, impl Fn() -> Vec<bool>) {
     let (node, asked) = (MockNode::new("asked"), Arc::default());
     let builder = Redlock::builder().node(Asked(node.clone(), Arc::clone(&asked))).clock(TokioClock::default());
@@ -143,9 +143,9 @@ fn asked(with: impl Fn(RedlockBuilder) -> RedlockBuilder) -> (MockNode, Redlock,
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_asked_for_its_clock_once_a_second() {
+async fn the_time_of_a_node_is_requested_once_a_second() {
     let (node, redlock, asked) = asked(|builder| builder);
-    // Until it has answered.
+    // Every acquire requests it until the node has answered.
     node.stop();
     redlock.acquire("r", TTL).await.unwrap_err();
     redlock.close().await.unwrap();
@@ -163,7 +163,7 @@ async fn a_node_is_asked_for_its_clock_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_asked_for_its_clock_each_time_where_grants_rest_on_it() {
+async fn the_time_of_a_node_is_requested_every_time_if_grants_depend_on_it() {
     let (_, redlock, asked) = asked(|builder| builder.distrust_jumped_clocks(TTL));
     for _ in 0..3 {
         ask(&redlock).await;
@@ -172,7 +172,7 @@ async fn a_node_is_asked_for_its_clock_each_time_where_grants_rest_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_was_refused_is_asked_for_with_all_that_a_node_can_tell() {
+async fn another_attempt_after_a_refusal_requests_the_time_as_well() {
     let (_, redlock, asked) = asked(|builder| builder);
     ask(&redlock).await;
     let holder = redlock.acquire("r", TTL).await.unwrap();

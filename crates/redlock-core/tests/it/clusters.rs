@@ -1,4 +1,4 @@
-//! A node that is a Redis Cluster, of which one member is hung: the keys of the others go on.
+//! A node that is a Redis Cluster with one hung member: locks whose keys are on other members still work.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::support::log::{Log, capture};
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// What the member does that has the keys of names with `hung` in front.
+/// How the member behaves that has the keys of names that begin with `hung`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Hung {
     Always,
     OnRelease,
-    /// It is down.
+    /// The member is down.
     Refuses,
 }
 
-/// A node that says it is a cluster.
+/// A node that reports that it is a cluster.
 #[derive(Debug)]
 struct Cluster(MockNode, Hung);
 
@@ -73,7 +73,7 @@ fn cluster(hung: Hung) -> (MockNode, Redlock) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_requests_to_a_hung_member_refuse_no_lock_on_another() {
+async fn many_requests_to_a_hung_member_do_not_affect_locks_on_another() {
     let (_, redlock) = cluster(Hung::Always);
     let acquires = (0..200).map(|number| redlock.try_acquire(format!("hung{number}"), TTL));
     assert!(join_all(acquires).await.iter().all(Result::is_err));
@@ -82,7 +82,7 @@ async fn many_requests_to_a_hung_member_refuse_no_lock_on_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_is_owed_to_one_member_waits_for_no_release_to_a_hung_one() {
+async fn a_release_owed_to_one_member_does_not_wait_for_releases_owed_to_a_hung_one() {
     let (node, redlock) = cluster(Hung::OnRelease);
     for number in 0..20 {
         let _ = redlock.try_acquire(format!("hung{number}"), TTL).await.unwrap().unwrap().release().await;
@@ -97,7 +97,7 @@ async fn a_release_that_is_owed_to_one_member_waits_for_no_release_to_a_hung_one
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_fails_while_others_answer_is_logged_once_and_again_when_it_is_back() {
+async fn a_member_that_fails_while_others_answer_is_logged_once_and_once_more_when_it_recovers() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -111,7 +111,7 @@ async fn a_member_that_fails_while_others_answer_is_logged_once_and_again_when_i
         assert_eq!(lock.release().await.unwrap(), Release::Released);
     }
     assert_eq!((count("node fails"), count("node answers again")), (1, 0), "{}", log.text());
-    // The releases that are owed fail until their keys have certainly expired.
+    // The owed releases fail until their keys have certainly expired.
     sleep(TTL * 3).await;
     let lock = redlock.try_acquire("ok", TTL).await.unwrap().unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);

@@ -1,4 +1,4 @@
-//! Fencing tokens from the driver: how many round trips they take, and what happens when nodes do not agree.
+//! Fencing tokens as the driver obtains them: how many exchanges they take, and what happens when nodes disagree.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn builder(nodes: &[MockNode]) -> RedlockBuilder {
     support::builder(nodes).fencing(true)
 }
 
-/// A fleet whose counters are at these numbers.
+/// Creates a fleet whose counters have these values.
 fn counted<const N: usize>(counters: [u64; N]) -> Vec<MockNode> {
     let nodes = MockNode::fleet(N);
     for (node, counter) in nodes.iter().zip(counters) {
@@ -47,21 +47,21 @@ async fn token(redlock: &Redlock) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_agree_are_asked_once() {
+async fn nodes_that_agree_are_queried_once() {
     let nodes = counted([7, 7, 7]);
     let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 1, 1]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minority_that_is_behind_costs_nothing() {
+async fn a_minority_that_is_behind_takes_no_second_exchange() {
     let nodes = counted([7, 7, 3]);
     let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 1, 1]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_are_behind_are_raised_in_a_second_round_trip() {
+async fn nodes_that_are_behind_are_raised_in_a_second_exchange() {
     let nodes = counted([7, 3, 5]);
     let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), requests(&nodes)), (FencingToken::new(8), vec![1, 2, 2]));
@@ -70,7 +70,7 @@ async fn those_that_are_behind_are_raised_in_a_second_round_trip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_round_trip_is_what_it_takes() {
+async fn a_fencing_token_takes_one_exchange_or_two() {
     let slow = |counters| counted::<3>(counters).into_iter().map(|node| node.with_latency(ms(5))).collect::<Vec<_>>();
     for (counters, round_trips) in [([7, 7, 7], 1), ([7, 5, 3], 2)] {
         let (nodes, start) = (slow(counters), Instant::now());
@@ -81,22 +81,22 @@ async fn a_round_trip_is_what_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_begins_with_the_nodes_clock() {
+async fn a_counter_starts_from_the_clock_of_its_node() {
     let nodes = MockNode::fleet(3);
     advance(ms(1)).await;
     assert_eq!(token(&fenced(&nodes)).await, 1_700_000_000_001_001);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_greater_counter_that_a_raise_meets_is_adopted() {
-    // The third grants late, after the round was won.
+async fn a_greater_counter_that_arrives_during_a_raise_is_adopted() {
+    // The third node grants late, after the round was won.
     let nodes = counted([7, 3, 90]);
     nodes[2].inject(Fault::DelayAnswer(ms(5)));
     nodes[1].inject(Fault::None);
     nodes[1].inject(Fault::Refuse);
     let redlock = fenced(&nodes);
     let lock = redlock.acquire("r", once(TTL)).await;
-    // The second node is down when it is to be raised, so the first and the third have to agree.
+    // The second node is down when it should be raised, so the first and the third have to agree.
     assert_eq!(lock.unwrap().fencing_token().map(FencingToken::get), Some(91));
     redlock.close().await.unwrap();
     assert_eq!(counters(&nodes)[0], "91");
@@ -112,7 +112,7 @@ async fn a_hung_minority_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_quorum_for_a_token_the_lock_is_lost_and_given_back() {
+async fn without_a_quorum_for_its_token_the_round_fails_and_is_released() {
     let nodes = counted([7, 3, 5]);
     for node in &nodes[1..] {
         node.inject(Fault::None);
@@ -149,7 +149,7 @@ async fn a_lock_that_was_taken_away_before_it_had_its_token_is_contended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raise_that_takes_too_long_leaves_nothing_of_the_ttl() {
+async fn a_raise_waits_no_longer_than_the_node_timeout() {
     let nodes = counted([7, 3, 5]);
     for node in &nodes[1..] {
         node.inject(Fault::None);
@@ -163,7 +163,7 @@ async fn a_raise_that_takes_too_long_leaves_nothing_of_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_call_gives_back_what_it_was_to_fence() {
+async fn a_call_cancelled_before_it_has_its_token_releases_its_keys() {
     let nodes = counted([7, 3, 5]);
     for node in &nodes[1..] {
         node.inject(Fault::None);
@@ -193,20 +193,20 @@ async fn a_node_that_lost_its_counter_confirms_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_brings_counters_back_and_lowers_none() {
+async fn an_extend_restores_lost_counters_and_lowers_none() {
     let nodes = counted([7, 7, 7]);
     let mut lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     nodes[0].remove(COUNTER);
     nodes[1].set(COUNTER, "99", None);
     nodes[2].set(COUNTER, "2", None);
     lock.extend(2 * TTL).await.unwrap();
-    // The lost one begins with the clock: it may have been above this lock's token.
+    // The lost counter starts from the clock again, because it may have been above this lock's token.
     assert_eq!(counters(&nodes), ["1700000000000000", "99", "8"]);
     assert_eq!(lock.fencing_token().map(FencingToken::get), Some(8));
 }
 
 #[tokio::test(start_paused = true)]
-async fn counters_are_kept_as_long_as_is_said_and_as_the_lock_at_least() {
+async fn counters_are_retained_for_the_set_time_and_at_least_as_long_as_the_lock() {
     let nodes = MockNode::fleet(1);
     for (retention, kept) in [(ms(60_000), ms(60_000)), (ms(5), TTL)] {
         let redlock = builder(&nodes).fencing_retention(retention).build().unwrap();
@@ -219,7 +219,7 @@ async fn counters_are_kept_as_long_as_is_said_and_as_the_lock_at_least() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raise_keeps_counters_as_long_as_the_lock() {
+async fn a_raise_retains_counters_at_least_as_long_as_the_lock() {
     let nodes = counted([7, 3, 5]);
     let redlock = builder(&nodes).fencing_retention(ms(1_000)).build().unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
@@ -229,7 +229,7 @@ async fn a_raise_keeps_counters_as_long_as_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_the_library_may_use_itself_is_refused_in_every_call() {
+async fn a_name_that_the_library_reserves_is_rejected_in_every_call() {
     let nodes = MockNode::fleet(1);
     for name in [COUNTER, "x{r}y:fence", "r:fence", "r:redlock:waiters"] {
         let prefixed = builder(&nodes).key_prefix("lock:").build().unwrap();
@@ -251,7 +251,7 @@ async fn a_name_that_the_library_may_use_itself_is_refused_in_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_refused_the_lock_is_told_so_after_a_raise() {
+async fn the_error_of_a_failed_raise_names_the_node_that_refused_the_lock() {
     let nodes = counted([7, 3, 5]);
     nodes[2].set("r", "another", Some(ms(5_000)));
     nodes[1].inject(Fault::None);
@@ -261,7 +261,7 @@ async fn a_node_that_refused_the_lock_is_told_so_after_a_raise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_goes_along_when_a_lock_is_handed_over() {
+async fn a_fencing_token_is_transferred_with_its_lock() {
     let nodes = counted([7, 7, 7]);
     let lock = fenced(&nodes).try_acquire("r", TTL).await.unwrap().unwrap();
     let parts = lock.into_parts().await.unwrap();
@@ -275,7 +275,7 @@ async fn a_token_goes_along_when_a_lock_is_handed_over() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn parts_with_and_without_a_token_are_read_again() {
+fn parts_with_and_without_a_token_survive_serialization() {
     use redlock_core::LockParts;
 
     let token = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
@@ -292,7 +292,7 @@ fn parts_with_and_without_a_token_are_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_says_otherwise() {
+async fn a_call_can_override_the_fencing_setting() {
     let nodes = MockNode::fleet(1);
     let lock = fenced(&nodes).try_acquire("r", AcquireOptions::new(TTL).fencing(false)).await.unwrap().unwrap();
     assert_eq!((lock.fencing_token(), nodes[0].peek(COUNTER)), (None, None));
@@ -303,7 +303,7 @@ async fn a_call_says_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
+async fn a_node_with_a_wrong_clock_does_not_make_names_impossible_to_lock() {
     const CENTURIES: i64 = 200 * 365 * 24 * 60 * 60 * 1000;
     let nodes = MockNode::fleet(3);
     let before = fenced(&nodes).try_acquire("other", TTL).await.unwrap().unwrap().fencing_token().unwrap();
@@ -322,7 +322,7 @@ async fn a_node_whose_clock_is_wrong_makes_no_name_unlockable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_leaves_no_room_for_its_counter_is_refused() {
+async fn a_name_too_long_for_its_counter_is_rejected() {
     let nodes = MockNode::fleet(1);
     let longest = "x".repeat(65_536);
     let plain = AcquireOptions::new(TTL).fencing(false);
@@ -332,7 +332,7 @@ async fn a_name_that_leaves_no_room_for_its_counter_is_refused() {
 }
 
 #[test]
-fn a_retention_that_cannot_be_is_refused() {
+fn an_impossible_retention_is_rejected() {
     for retention in [Duration::ZERO, Duration::MAX] {
         let error = builder(&MockNode::fleet(1)).fencing_retention(retention).build().unwrap_err();
         assert_eq!(error, BuildError::FencingRetention { retention });
@@ -342,7 +342,7 @@ fn a_retention_that_cannot_be_is_refused() {
     assert!(builder(&MockNode::fleet(1)).fencing_retention(century).build().is_ok());
 }
 
-/// A backend of before there was fencing.
+/// A backend from before there was fencing.
 #[derive(Debug)]
 struct Old(MockNode);
 
@@ -367,7 +367,7 @@ impl LockNode for Old {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_count_nothing_are_told_and_hold_nothing() {
+async fn a_node_without_fencing_counters_is_named_in_the_error_and_keeps_no_key() {
     let node = MockNode::new("old");
     let redlock =
         Redlock::builder().node(Old(node.clone())).fencing(true).clock(TokioClock::default()).build().unwrap();

@@ -1,4 +1,4 @@
-//! The guide's numbers are those of the rules, and its pages are all there.
+//! Checks that the numbers in the guide follow from the rules, and that each of its pages is compiled and listed.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use redlock_core::{
 
 const TTL_PAGE: &str = include_str!("../../src/guide/ttl.md");
 
-/// A row of the table: as a person writes durations, and one number.
+/// Formats a row of the table: durations as a person writes them, and the number of tries.
 fn row(ttl: Duration) -> String {
     let drift = Drift::default();
     let checked = Ttl::new(ttl).unwrap();
@@ -22,9 +22,9 @@ fn row(ttl: Duration) -> String {
     format!("| {} | {tries} |", cells.map(written).join(" | "))
 }
 
-/// When the first extend begins, and how many do before the validity ends if none of them is answered.
+/// Returns when the first extend begins, and how many begin before the validity ends if none is answered.
 fn outage(schedule: &Schedule, validity: Duration, node_timeout: Duration) -> (Duration, u32) {
-    // 0: the longest pauses.
+    // A jitter of 0 gives the longest pauses.
     let Upkeep::After(first) = schedule.first(Duration::ZERO, validity, 0) else { panic!("no extend") };
     let (mut begins, mut tries) = (first, 0);
     while begins < validity {
@@ -38,7 +38,7 @@ fn outage(schedule: &Schedule, validity: Duration, node_timeout: Duration) -> (D
     (first, tries)
 }
 
-/// Whole seconds as such, and all else in whole milliseconds, rounded down.
+/// Formats whole seconds as seconds, and everything else as whole milliseconds, rounded down.
 fn written(duration: Duration) -> String {
     match duration.as_millis() {
         millis if millis >= 1000 && millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
@@ -47,7 +47,7 @@ fn written(duration: Duration) -> String {
 }
 
 #[test]
-fn the_table_of_ttls_is_what_the_rules_say() {
+fn the_table_of_ttls_follows_from_the_rules() {
     let begins_with_a_number = |row: &&str| row.strip_prefix("| ").is_some_and(|row| row.starts_with(char::is_numeric));
     let numbers: Vec<_> = TTL_PAGE.lines().filter(begins_with_a_number).collect();
     assert_eq!(numbers.len(), 9, "{numbers:#?}");

@@ -1,4 +1,4 @@
-//! Looking at locks: who holds them, for how long, and what is said when nodes do not answer.
+//! Inspecting locks: who holds them, for how long, and the result when nodes do not answer.
 
 use std::{task::Poll, time::Duration};
 
@@ -17,7 +17,7 @@ const TTL: Duration = Duration::from_secs(10);
 const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 const DIGITS: &str = "5f0c6c1be1c8b4b4e0d7f3c2a1908f7e6d5c4b3a";
 
-/// What the nodes hold: each a value and seconds, or nothing.
+/// Sets the key on each node to a value that expires after the given number of seconds, or removes it.
 fn set(nodes: &[MockNode], held: &[Option<(&str, u64)>]) {
     for (node, held) in nodes.iter().zip(held) {
         match held {
@@ -28,7 +28,7 @@ fn set(nodes: &[MockNode], held: &[Option<(&str, u64)>]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_lock_is_told_with_its_holder_and_for_how_long() {
+async fn an_inspection_reports_the_holder_and_the_remaining_time() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -53,20 +53,20 @@ async fn a_held_lock_is_told_with_its_holder_and_for_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_held_for_as_long_as_a_quorum_holds_it() {
+async fn a_lock_is_held_until_a_quorum_no_longer_holds_it() {
     let nodes = MockNode::fleet(5);
     let redlock = redlock(&nodes);
     set(&nodes, &[Some(("a", 1)), Some(("a", 9)), Some(("b", 99)), Some(("a", 5)), Some(("a", 3))]);
     assert_eq!(redlock.remaining("r").await.unwrap(), Some(ms(3_000)));
     sleep(ms(3_000)).await;
-    // In the very moment of its expiry a key is still there.
+    // At the exact moment of its expiry, a key still exists.
     assert_eq!(redlock.remaining("r").await.unwrap(), Some(Duration::ZERO));
     sleep(ms(1)).await;
     assert!(!redlock.is_locked("r").await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_without_expiry_is_told_as_such() {
+async fn a_lock_without_expiry_is_reported_as_such() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[..2].iter().for_each(|node| node.set("r", "a", None));
@@ -77,7 +77,7 @@ async fn a_lock_without_expiry_is_told_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_holds_is_told_from_what_nobody_can_take() {
+async fn a_free_lock_and_a_split_vote_are_distinguished() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     for (held, finding, text) in [
@@ -99,7 +99,7 @@ async fn what_nobody_holds_is_told_from_what_nobody_can_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_few_answers_are_no_guess() {
+async fn too_few_answers_are_an_error_and_no_guess() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -123,7 +123,7 @@ async fn too_few_answers_are_no_guess() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minority_that_does_not_answer_leaves_no_doubt() {
+async fn an_inspection_is_certain_without_a_minority() {
     let nodes = MockNode::fleet(5);
     let redlock = redlock(&nodes);
     let _lock = redlock.acquire("r", TTL).await.unwrap();
@@ -132,12 +132,12 @@ async fn a_minority_that_does_not_answer_leaves_no_doubt() {
     let start = Instant::now();
     assert!(redlock.is_locked("r").await.unwrap());
     assert!(!redlock.is_locked("other").await.unwrap());
-    // It waits for all nodes: each of them is told of.
+    // It waits for all nodes, because it reports on each of them.
     assert_eq!(start.elapsed(), 2 * NODE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_waited_for_as_long_as_the_builder_says() {
+async fn an_inspection_waits_for_a_node_for_the_node_timeout_that_was_set() {
     let nodes = MockNode::fleet(3);
     nodes[0].hang();
     let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default()).node_timeout(ms(70));
@@ -156,7 +156,7 @@ async fn remaining_times_count_from_the_end_of_the_inspection() {
     let remaining = redlock.remaining("r").await.unwrap();
     assert_eq!(remaining, Some(TTL - NODE_TIMEOUT));
     assert_eq!(nodes[0].remaining("r"), remaining);
-    // A slow answer is from any moment between: so much is left at least.
+    // A slow answer may be from any moment during the exchange, so this is the least that remains.
     nodes[2].resume();
     nodes[1].inject(Fault::DelayAnswer(ms(200)));
     nodes[2].inject(Fault::DelayRequest(ms(200)));
@@ -168,7 +168,7 @@ async fn remaining_times_count_from_the_end_of_the_inspection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn looking_changes_nothing() {
+async fn an_inspection_changes_nothing() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     set(&nodes, &[Some(("a", 10)), Some(("b", 20)), None]);
@@ -208,7 +208,7 @@ async fn an_inspection_is_printed_as_a_table_without_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_no_lock_is_told() {
+async fn a_key_that_is_no_lock_is_reported() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set_list("r"));
     let error = redlock(&nodes).is_locked("r").await.unwrap_err().to_string();
@@ -216,7 +216,7 @@ async fn a_key_that_is_no_lock_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_name_is_refused_before_anything_is_sent() {
+async fn a_bad_name_is_rejected_before_anything_is_sent() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     assert!(matches!(redlock.inspect("").await, Err(InspectError::Resource(_))));
@@ -226,21 +226,21 @@ async fn a_bad_name_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn without_a_runtime_it_is_an_error() {
+fn without_a_runtime_an_inspection_is_an_error() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let Poll::Ready(Err(error)) = poll_once(redlock.inspect("r")) else { panic!() };
     assert!(matches!(error, InspectError::NoRuntime));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_future_that_looks_can_be_spawned() {
+async fn the_future_of_an_inspection_can_be_spawned() {
     let redlock = redlock(&MockNode::fleet(3));
     let looks = tokio::spawn(async move { (redlock.inspect("r").await.is_ok(), redlock.is_locked("r").await) });
     assert!(matches!(looks.await.unwrap(), (true, Ok(false))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_late_is_finished_in_the_background_also_after_a_cancelled_call() {
+async fn late_requests_are_finished_in_the_background_even_after_a_cancelled_call() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[1].inject(Fault::DelayAnswer(ms(700)));
@@ -260,7 +260,7 @@ async fn what_is_late_is_finished_in_the_background_also_after_a_cancelled_call(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_node_that_is_looked_at_again_and_again_owes_a_bounded_number_of_answers() {
+async fn a_hung_node_owes_a_bounded_number_of_answers_to_inspections() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[2].hang();
@@ -275,14 +275,14 @@ async fn a_hung_node_that_is_looked_at_again_and_again_owes_a_bounded_number_of_
     while let Some(locked) = tasks.join_next().await {
         assert_eq!(locked.unwrap(), Some(false), "the others tell");
     }
-    // All those that were sent before the first was overdue, and not one after 64 were.
+    // All 500 were sent before the first was overdue, and none was sent once 64 were.
     for _ in 0..500 {
         let redlock = redlock.clone();
         tasks.spawn(async move { redlock.inspect("r").await.unwrap().is_locked() });
     }
     tasks.join_all().await;
     assert_eq!(nodes[2].requests(), 500);
-    // It owes nothing once it goes on, and is asked again.
+    // Once it resumes, it owes nothing and is queried again.
     nodes[2].resume();
     redlock.close().await.unwrap();
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -291,8 +291,8 @@ async fn a_hung_node_that_is_looked_at_again_and_again_owes_a_bounded_number_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_cannot_look_is_told() {
-    /// As a backend that has no inspect.
+async fn a_backend_that_cannot_inspect_is_reported() {
+    /// A backend that does not implement `inspect`.
     #[derive(Debug)]
     struct Blind(MockNode);
 

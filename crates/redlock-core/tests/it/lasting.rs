@@ -23,7 +23,7 @@ const TTL: Duration = Duration::from_secs(9);
 struct Node {
     node: MockNode,
     fails: Option<NodeErrorKind>,
-    /// When it no longer fails.
+    /// When it stops failing.
     until: Option<Instant>,
     connects_within: Option<Duration>,
 }
@@ -68,7 +68,7 @@ fn failing_until(kinds: [Option<NodeErrorKind>; 3], until: Option<Instant>) -> R
     Redlock::builder().nodes(nodes).clock(TokioClock::default()).build().unwrap()
 }
 
-/// After how long a call for a lock ends that a quorum of the nodes cannot grant.
+/// Returns how long a call takes to fail if a quorum of the nodes cannot grant the lock.
 async fn ends_after(kinds: [Option<NodeErrorKind>; 3]) -> Duration {
     let start = Instant::now();
     let error = failing(kinds).acquire("r", AcquireOptions::new(TTL).timeout(ms(8000))).await.unwrap_err();
@@ -77,22 +77,22 @@ async fn ends_after(kinds: [Option<NodeErrorKind>; 3]) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_retry_can_cure_is_tried_for_a_second_and_not_until_the_end() {
+async fn errors_that_no_retry_can_cure_end_a_call_after_one_second() {
     use NodeErrorKind::{Authentication, Database, Guard, Permission, Timeout, Unreachable, Unsupported};
     for kind in [Authentication, Permission, Unsupported, Database] {
         let after = ends_after([Some(kind), Some(Permission), None]).await;
         assert!(after >= ms(1000) && after < ms(1500), "{kind}: {after:?}");
-        // One of them may be back.
+        // The unreachable node may recover.
         assert_eq!(ends_after([Some(kind), Some(Unreachable), None]).await, ms(8000), "{kind}");
     }
     assert_eq!(ends_after([Some(Timeout), Some(Unreachable), None]).await, ms(8000));
     assert_eq!(ends_after([Some(Guard), Some(Guard), None]).await, ms(8000));
-    // A quorum does without it.
+    // A quorum does without one such node.
     assert!(failing([Some(Authentication), None, None]).acquire("r", TTL).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn passwords_that_are_changed_within_a_second_end_no_call() {
+async fn passwords_that_are_fixed_within_a_second_fail_no_call() {
     let denied = Some(NodeErrorKind::Authentication);
     let redlock = failing_until([denied, denied, denied], Some(Instant::now() + ms(700)));
     assert!(redlock.acquire("r", TTL).await.is_ok());
@@ -105,7 +105,7 @@ fn far_away(connects_within: Option<Duration>) -> RedlockBuilder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_was_never_connected_is_waited_for_as_long_as_connecting_may_take() {
+async fn a_node_that_was_never_connected_is_awaited_for_as_long_as_connecting_may_take() {
     let start = Instant::now();
     let redlock = far_away(Some(ms(1000))).build().unwrap();
     let lock = redlock.try_acquire("r", TTL).await.unwrap().unwrap();
@@ -116,7 +116,7 @@ async fn a_node_that_was_never_connected_is_waited_for_as_long_as_connecting_may
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_waited_for_no_longer_than_a_third_of_the_ttl_or_the_node_timeout_that_was_set() {
+async fn a_node_is_awaited_no_longer_than_a_third_of_the_ttl_or_the_node_timeout_that_was_set() {
     for (connects_within, node_timeout, ttl, given_up) in [
         (None, None, TTL, ms(180)),
         (Some(ms(1000)), None, ms(900), ms(300)),

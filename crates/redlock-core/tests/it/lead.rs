@@ -1,4 +1,5 @@
-//! Leader election: one process leads at a time, another follows when it stops, and a loss ends the term.
+//! Leader election: one process leads at a time, another takes over when it stops, and a lock that is lost ends the
+//! term.
 
 use std::{
     ops::ControlFlow,
@@ -18,7 +19,7 @@ use crate::support::{ms, redlock};
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn one_leads_at_a_time_and_each_term_has_a_greater_number() {
+async fn one_process_leads_at_a_time_and_each_term_has_a_greater_number() {
     let nodes = MockNode::fleet(3);
     let leading = Arc::new(AtomicUsize::new(0));
     let terms: Vec<_> = (0..4)
@@ -66,7 +67,7 @@ async fn a_leader_that_loses_its_lock_stops_and_leads_again_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_term_that_ends_by_itself_is_followed_by_another_and_not_at_once() {
+async fn a_term_that_ends_normally_is_followed_by_another_after_a_pause() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let (begun, terms) = (Instant::now(), AtomicUsize::new(0));
@@ -89,7 +90,7 @@ async fn a_leader_that_is_dropped_releases_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_attempt_cannot_cure_ends_the_call() {
+async fn an_error_that_no_retry_can_cure_ends_the_call() {
     let redlock = redlock(&MockNode::fleet(3));
     let error = redlock.lead("", TTL, async |_| ControlFlow::Break(())).await.unwrap_err();
     assert!(matches!(error, AcquireError::Resource(_)), "{error}");

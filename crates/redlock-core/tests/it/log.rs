@@ -1,4 +1,4 @@
-//! What is logged.
+//! The log lines of the driver.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::log::{Log, capture};
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
+async fn a_node_that_fails_is_logged_once_and_once_more_when_it_recovers() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -32,11 +32,11 @@ async fn a_node_that_fails_is_told_once_and_again_when_it_is_back() {
     assert_eq!(count("node fails, a quorum must do without it"), 1, "{text}");
     assert_eq!(count("node answers again"), 1, "{text}");
     assert_eq!(count("node-3"), 2, "{text}");
-    // No name can forge a line of its own.
+    // No name can forge a log line.
     assert!(text.contains(r#"redlock.acquire{resource="line\nbreak" ttl_ms=10000"#), "{text}");
     assert!(text.lines().all(|line| line.contains("redlock_core")), "{text}");
 
-    // Of a key that is no lock each request is told, and its node is not taken for a failing one.
+    // Every request for a key that is no lock is logged, but its node does not count as failing.
     nodes[2].set_list("line\nbreak");
     for _ in 0..2 {
         let _ = redlock.acquire("line\nbreak", TTL).await.unwrap().release().await.unwrap();

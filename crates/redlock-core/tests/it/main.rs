@@ -1,4 +1,4 @@
-//! The tests of the whole crate, in one program: the driver on the mock's nodes, nearly always in virtual time.
+//! The tests of the whole crate in one program: the driver on nodes of the mock, nearly always in virtual time.
 
 #![expect(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ mod slots;
 mod clusters;
 mod regressions;
 
-// What operators see.
+// Views for operators.
 mod inspect;
 mod lasting;
 mod check;

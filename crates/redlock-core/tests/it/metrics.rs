@@ -1,4 +1,4 @@
-//! What a recorder of the `metrics` facade is told.
+//! The metrics that a recorder of the `metrics` facade receives.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::support::builder;
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// What was recorded: by name and labels, how much, or how often and the sum.
+/// Returns what the program recorded, by name and labels: a value, or for histograms the count and the sum.
 fn recorded(program: impl AsyncFnOnce()) -> BTreeMap<String, String> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -81,7 +81,7 @@ fn a_lock_and_its_nodes_are_measured() {
 }
 
 #[test]
-fn what_goes_wrong_is_counted_by_its_reason() {
+fn failures_are_counted_by_reason() {
     let told = recorded(async || {
         let nodes = MockNode::fleet(3);
         let redlock = builder(&nodes).observer(Metrics::new()).build().unwrap();
@@ -111,7 +111,7 @@ fn what_goes_wrong_is_counted_by_its_reason() {
 }
 
 #[test]
-fn a_resource_is_a_label_only_as_the_program_has_it() {
+fn a_resource_becomes_a_label_only_as_the_program_maps_it() {
     let label = |resource: &str| resource.split(':').next().unwrap_or_default().to_owned();
     let told = recorded(async || {
         let redlock = builder(&MockNode::fleet(3)).observer(Metrics::new().resource_label(label)).build().unwrap();

@@ -1,4 +1,4 @@
-//! What observers are told.
+//! The events that observers receive.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::support::{builder, ms};
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// Writes a line for each event of a lock, and counts what nodes answer.
+/// Writes a line for each event of a lock, and counts the answers of nodes.
 #[derive(Debug, Clone, Default)]
 struct Diary {
     lines: Arc<Mutex<Vec<String>>>,
@@ -49,7 +49,7 @@ impl Observer for Diary {
                 *self.answers.lock().unwrap().entry(answer).or_default() += 1;
                 return;
             }
-            // See `owed`.
+            // Tested in `owed`.
             Event::ReleasesOwed { .. } => return,
             other => panic!("{other:?}"),
         };
@@ -58,7 +58,7 @@ impl Observer for Diary {
 }
 
 impl Diary {
-    /// What was written since the last look.
+    /// Takes the lines written since the last call.
     fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().drain(..).collect()
     }
@@ -76,7 +76,7 @@ fn fleet() -> (Vec<MockNode>, Redlock, Diary) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_told_from_its_beginning_to_its_end() {
+async fn observers_receive_the_events_of_a_lock_from_beginning_to_end() {
     let (_nodes, redlock, diary) = fleet();
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     let began = diary.lines();
@@ -103,7 +103,7 @@ async fn a_lock_is_told_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_acquired_is_told_with_the_reason() {
+async fn a_failed_acquire_is_reported_with_its_reason() {
     let (nodes, redlock, diary) = fleet();
     for node in &nodes {
         node.set("r", "another", Some(ms(60_000)));
@@ -134,14 +134,14 @@ async fn what_is_not_acquired_is_told_with_the_reason() {
         "{answers:?}"
     );
 
-    // What is refused before anything is sent is not told.
+    // A call that is rejected before anything is sent is not reported.
     redlock.acquire("", TTL).await.unwrap_err();
     redlock.acquire("r", Duration::ZERO).await.unwrap_err();
     assert_eq!(diary.lines(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_is_told_as_cancelled_and_only_then() {
+async fn a_call_is_reported_as_cancelled_only_when_it_is_dropped() {
     let (nodes, redlock, diary) = fleet();
     for node in &nodes {
         node.set("r", "another", Some(ms(60_000)));
@@ -149,13 +149,13 @@ async fn a_call_that_is_dropped_is_told_as_cancelled_and_only_then() {
     timeout(ms(300), redlock.acquire("r", TTL)).await.unwrap_err();
     let lines = diary.lines();
     assert!(lines.len() == 1 && lines[0].contains("after 300ms: cancelled"), "{lines:?}");
-    // Never polled: nobody has called.
+    // Never polled, so the call never started.
     drop(redlock.acquire("r", TTL));
     assert_eq!(diary.lines(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_waits_for_any_more_is_told() {
+async fn an_answer_is_reported_even_if_nobody_waits_for_it_anymore() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_response_timeout(ms(60_000))).collect();
     let diary = Diary::default();
     let redlock = builder(&nodes).observer(diary.clone()).build().unwrap();
@@ -167,27 +167,27 @@ async fn an_answer_that_nobody_waits_for_any_more_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_expires_is_told_as_lost_once_whoever_notices() {
+async fn a_lock_that_expires_is_reported_lost_once_however_it_is_noticed() {
     let (_nodes, redlock, diary) = fleet();
     let lost = "lost: the lock on \"r\" is lost: its validity has ended";
-    // Somebody waits for it.
+    // A task waits for the loss.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     lock.lost().await;
     assert!(lock.check().is_err());
     assert!(diary.lines()[1].starts_with(lost));
-    // The nodes keep it for the allowance for drift longer.
+    // The nodes keep the key longer, by the allowance for drift.
     sleep(ms(200)).await;
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     let lines = diary.lines();
     assert!(lines.len() == 1 && lines[0].ends_with(": not_held"), "no breach: {lines:?}");
-    // Somebody looks.
+    // The holder calls `check`.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(TTL).await;
     lock.check().unwrap_err();
     drop(lock);
     let lines = diary.lines();
     assert!(lines.len() == 3 && lines[1].starts_with(lost) && lines[2].ends_with(": dropped"), "{lines:?}");
-    // Nobody does, before it is dropped or given back.
+    // Nobody notices before the lock is dropped or released.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(TTL).await;
     drop(lock);
@@ -228,7 +228,7 @@ async fn a_lock_that_a_quorum_does_not_hold_while_it_is_valid_is_a_breach() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_fails_is_told_with_what_is_left() {
+async fn an_extend_that_fails_is_reported_with_the_remaining_validity() {
     let (nodes, redlock, diary) = fleet();
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     for node in &nodes {
@@ -244,13 +244,13 @@ async fn an_extend_that_fails_is_told_with_what_is_left() {
         lines.len() == 2 && lines[0].starts_with("lost: ") && lines[1].starts_with("not extended, 0ns"),
         "{lines:?}"
     );
-    // What is refused before anything is sent is not told.
+    // An extend that is rejected before anything is sent is not reported.
     lock.extend(Duration::ZERO).await.unwrap_err();
     assert_eq!(diary.lines(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_ends_of_a_lock_are_told_by_their_names() {
+async fn every_way_in_which_a_lock_ends_is_reported_by_name() {
     let (nodes, redlock, diary) = fleet();
     let end = |diary: &Diary| diary.lines().pop().unwrap().rsplit_once(": ").unwrap().1.to_owned();
 
@@ -263,7 +263,7 @@ async fn other_ends_of_a_lock_are_told_by_their_names() {
     assert_eq!(end(&diary), "unknown");
     nodes.iter().for_each(|node| node.start(Memory::Lost));
 
-    // A release that is dropped, and one that never began.
+    // A release that is dropped, and one that never started.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     timeout(ms(0), lock.release()).await.unwrap_err();
     assert_eq!(end(&diary), "dropped");
@@ -282,7 +282,7 @@ impl Observer for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_changes_nothing_and_the_others_are_told() {
+async fn an_observer_that_panics_changes_nothing_and_other_observers_receive_every_event() {
     let nodes = MockNode::fleet(3);
     let diary = Diary::default();
     let redlock = builder(&nodes).observer(Panics).observer(diary.clone()).build().unwrap();
@@ -293,7 +293,7 @@ async fn an_observer_that_panics_changes_nothing_and_the_others_are_told() {
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
 
-/// Looks at a lock whenever it is told anything.
+/// Checks a lock whenever it receives an event about a loss.
 #[derive(Debug, Default)]
 struct Looks(OnceLock<Arc<Lock>>, Mutex<usize>);
 
@@ -307,7 +307,7 @@ impl Observer for Looks {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_may_look_at_the_lock_that_it_is_told_of() {
+async fn an_observer_may_check_the_lock_whose_event_it_receives() {
     let nodes = MockNode::fleet(3);
     let looks = Arc::new(Looks::default());
     let redlock = builder(&nodes).observer(Arc::clone(&looks)).build().unwrap();

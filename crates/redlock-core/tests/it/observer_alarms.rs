@@ -1,4 +1,5 @@
-//! What observers must not be told: what looks like harm and is none, or comes out of order; and observers that do harm.
+//! False alarms and harmful observers: events that must not be reported, must come in order, or must come once; and
+//! observers that panic.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use crate::support::{self, clocks::Ticks, log::capture, ms};
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// The names of the events of locks.
+/// Records the names of the events of locks.
 #[derive(Debug, Clone, Default)]
 struct Names(Arc<Mutex<Vec<&'static str>>>);
 
@@ -48,19 +49,19 @@ fn builder(nodes: &[MockNode]) -> (RedlockBuilder, Names) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_expire_on_the_way_of_their_release_are_no_breach() {
+async fn keys_that_expire_while_their_release_is_in_flight_are_no_breach() {
     let nodes = MockNode::fleet(3);
     let (builder, names) = builder(&nodes);
     let redlock = builder.build().unwrap();
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(lock.validity() - ms(20)).await;
     assert!(lock.check().is_ok());
-    // Longer than what drift leaves.
+    // Longer than the allowance for drift.
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(200))));
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     assert_eq!(names.take(), ["acquired", "not_held"]);
 
-    // What comes in time is one.
+    // A release that arrives in time and finds no keys is a breach.
     let lock = redlock.acquire("r", TTL).await.unwrap();
     sleep(lock.validity() - ms(220)).await;
     nodes.iter().for_each(|node| node.remove("r"));
@@ -70,7 +71,7 @@ async fn keys_that_expire_on_the_way_of_their_release_are_no_breach() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_of_the_nodes_are_no_quorum_that_another_could_have_had() {
+async fn a_lock_that_half_of_the_nodes_lost_is_no_breach() {
     for (count, lost, is_breach) in [(2, 1, false), (2, 2, true), (4, 2, false), (4, 3, true)] {
         let nodes = MockNode::fleet(count);
         let (builder, names) = builder(&nodes);
@@ -84,12 +85,13 @@ async fn half_of_the_nodes_are_no_quorum_that_another_could_have_had() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_a_release_overtakes_has_not_failed() {
+async fn an_extend_that_a_release_overtakes_is_not_reported_as_failed() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(50))).collect();
     let (builder, names) = builder(&nodes);
     let redlock = builder.build().unwrap();
     let kept = || AcquireOptions::new(TTL).auto_extend(AutoExtend::default().period(ms(1000)));
-    // Another that is kept: or who extends is gone with the last of them, and so is what it has begun.
+    // Another auto-extended lock keeps the extending task alive. It ends with the last lock, together with the extends
+    // that it has started.
     let other = redlock.acquire("other", kept()).await.unwrap();
     for wait in (700..1200).step_by(20) {
         let lock = redlock.acquire("r", kept()).await.unwrap();
@@ -107,7 +109,7 @@ async fn an_extend_that_a_release_overtakes_has_not_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_not_lost_before_it_is_acquired() {
+async fn a_loss_is_not_reported_before_the_acquire() {
     let mut acquired = 0;
     for seconds in 1..60 {
         let (builder, names) = builder(&MockNode::fleet(3));
@@ -120,7 +122,7 @@ async fn a_lock_is_not_lost_before_it_is_acquired() {
     assert!(acquired > 0 && acquired < 59);
 }
 
-/// Panics whatever is asked of it.
+/// Panics in every method.
 struct Panics;
 
 impl Observer for Panics {
@@ -136,7 +138,7 @@ impl fmt::Debug for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_while_a_task_does_so_ends_no_more_than_that_task() {
+async fn an_observer_that_panics_while_a_task_panics_ends_only_that_task() {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
     let _log = capture(subscriber);
     let nodes = MockNode::fleet(3);
@@ -154,7 +156,7 @@ async fn an_observer_that_panics_while_a_task_does_so_ends_no_more_than_that_tas
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_is_dropped_and_whenever_each_call_and_each_lock_is_told_of_once() {
+async fn each_call_and_each_lock_is_reported_once_whenever_anything_is_dropped() {
     let nodes: Vec<_> =
         [3, 7, 20].into_iter().zip(MockNode::fleet(3)).map(|(late, node)| node.with_latency(ms(late))).collect();
     let mut told = BTreeSet::new();
@@ -204,7 +206,7 @@ mod of_named_locks {
 
     use super::*;
 
-    /// Looks at named locks whenever it is told anything.
+    /// Counts the named locks whenever one ends.
     #[derive(Default)]
     struct Counts(OnceLock<NamedLocks>, AtomicU64);
 
@@ -224,7 +226,7 @@ mod of_named_locks {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_observer_may_count_the_named_locks_when_one_is_left() {
+    async fn an_observer_may_count_the_named_locks_when_one_is_left_to_expire() {
         let nodes = MockNode::fleet(3);
         let counts = Arc::new(Counts::default());
         let (builder, names) = builder(&nodes);

@@ -1,4 +1,4 @@
-//! Releases that a node did not answer are delivered once it does.
+//! Releases that a node did not answer are delivered once it answers again.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::{clocks::StandsStill, redlock};
 
 const TTL: Duration = Duration::from_secs(600);
-/// A node that answers again has everything released within this time.
+/// A node that answers again has carried out every release within this time.
 const SOON: Duration = Duration::from_secs(1);
 
 fn keys(node: &MockNode) -> Vec<String> {
@@ -20,7 +20,7 @@ fn keys(node: &MockNode) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_a_node_refused_is_delivered_once_it_is_back() {
+async fn a_release_that_a_node_refused_is_delivered_once_it_is_up_again() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_release_that_a_replica_rejects_is_delivered_once_the_node_is_a_primar
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
-    // For a little longer than a second.
+    // The node rejects releases for a little longer than a second.
     for _ in 0..6 {
         nodes[2].inject(Fault::Fail(NodeErrorKind::ReadOnly));
     }
@@ -72,14 +72,14 @@ async fn a_release_whose_request_is_lost_is_sent_again() {
 async fn an_acquire_that_a_node_carries_out_after_the_release_leaves_nothing_behind() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    // It arrives long after the release has been answered, over another connection as it were.
+    // The request arrives long after the release has been answered, as over another connection.
     nodes[0].inject(Fault::DelayRequest(Duration::from_secs(7)));
     drop(redlock.acquire("r", TTL).await.unwrap());
     sleep(Duration::from_secs(6)).await;
     assert_eq!(keys(&nodes[0]), [""; 0]);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(keys(&nodes[0]), ["r"]);
-    // It keeps the key for no longer than it took to arrive.
+    // The node keeps the key no longer than the request took to arrive.
     sleep(Duration::from_secs(6)).await;
     assert!(nodes.iter().all(|node| keys(node).is_empty()));
 }
@@ -103,7 +103,7 @@ async fn the_first_copy_of_a_request_that_was_sent_twice_leaves_nothing_behind()
         assert_eq!(keys(&nodes[0]), [""; 0], "{request}");
         sleep(Duration::from_millis(1_100)).await;
         assert_eq!(keys(&nodes[0]), ["r"], "{request}");
-        // It keeps the key for no longer than it took to arrive.
+        // The node keeps the key no longer than the request took to arrive.
         sleep(Duration::from_secs(7)).await;
         assert!(nodes.iter().all(|node| keys(node).is_empty()), "{request}");
     }
@@ -129,7 +129,7 @@ async fn ten_thousand_releases_are_delivered_within_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_waits_briefly_for_a_node_that_fails_and_counts_what_it_is_owed() {
+async fn close_waits_briefly_for_a_node_that_fails_and_counts_its_owed_releases() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let locks = [redlock.acquire("a", TTL).await.unwrap(), redlock.acquire("b", TTL).await.unwrap()];
@@ -148,7 +148,7 @@ async fn closing_waits_briefly_for_a_node_that_fails_and_counts_what_it_is_owed(
     assert_eq!(keys(&nodes[1]), [""; 0]);
 }
 
-/// Notes how many releases each node is owed.
+/// Records how many releases each node is owed.
 #[derive(Debug, Clone, Default)]
 struct Noted(Arc<Mutex<Vec<(String, usize, usize)>>>);
 
@@ -210,13 +210,13 @@ async fn a_key_that_has_expired_is_owed_no_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_another_acquired_meanwhile_is_left_alone() {
+async fn a_lock_that_another_holder_acquired_meanwhile_is_not_released() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
     nodes[2].stop();
     let _ = lock.release().await.unwrap();
-    // It comes back without its keys, and grants the lock to another before it is sent the release.
+    // The node starts without its keys, and grants the lock to another holder before the release reaches it.
     nodes[2].start(Memory::Lost);
     let other = theirs.acquire("r", TTL).await.unwrap();
     sleep(SOON + SOON).await;
@@ -228,7 +228,7 @@ async fn a_lock_that_another_acquired_meanwhile_is_left_alone() {
 async fn a_new_release_does_not_wait_for_the_repetition_of_an_old_one() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
-    // Its release is repeated for a minute, ever later.
+    // The release is repeated for a minute, at growing intervals.
     nodes[0].inject(Fault::LoseAnswer);
     let _ = redlock.acquire("old", TTL).await.unwrap().release().await.unwrap();
     sleep(Duration::from_secs(20)).await;
@@ -240,10 +240,10 @@ async fn a_new_release_does_not_wait_for_the_repetition_of_an_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_is_repeated_although_the_clock_of_the_fleet_stands_still() {
+async fn a_release_is_repeated_even_if_the_clock_of_the_nodes_is_frozen() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::builder().nodes(nodes.clone()).clock(StandsStill).build().unwrap();
-    // Whether the acquire is still to be carried out is unknown: its release is repeated.
+    // The acquire may still be carried out, so its release is repeated.
     nodes[0].inject(Fault::LoseAnswer);
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await;
     assert_eq!(redlock.close().await, Ok(()));

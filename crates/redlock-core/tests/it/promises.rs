@@ -1,4 +1,4 @@
-//! Small promises of the API: what the builder sets, what is sent how often, and what is told when.
+//! Small promises of the API: what the builder sets, how many requests a call sends, and what errors report.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::support::{SameByte, ms, redlock};
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn each_node_is_sent_one_request_for_each_step() {
+async fn each_node_receives_one_request_for_each_step() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -31,7 +31,7 @@ async fn each_node_is_sent_one_request_for_each_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_cannot_tell_says_so() {
+async fn a_release_without_a_quorum_of_answers_is_an_unknown_outcome() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -61,7 +61,7 @@ async fn the_last_round_is_cut_off_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_attempt_that_the_deadline_cut_off_is_told_as_that() {
+async fn a_single_attempt_that_the_deadline_cuts_off_is_reported_as_timed_out() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
     let options = AcquireOptions::new(TTL).retry(Retry::never()).timeout(ms(50));
     let error = redlock(&nodes).acquire("r", options).await.unwrap_err();
@@ -69,7 +69,7 @@ async fn a_single_attempt_that_the_deadline_cut_off_is_told_as_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_builder_sets_what_it_says() {
+async fn every_setting_of_the_builder_takes_effect() {
     let nodes = MockNode::fleet(3);
     let builder = || Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
 
@@ -105,7 +105,7 @@ async fn the_builder_sets_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_tells_what_it_did_not_wait_for() {
+async fn close_reports_the_tasks_that_it_did_not_wait_for() {
     let nodes = MockNode::fleet(3);
     let never = MockNode::new("never").with_response_timeout(Duration::from_secs(1_000_000));
     let builder = Redlock::builder().nodes(nodes).node(never.clone()).clock(TokioClock::default());
@@ -120,7 +120,7 @@ async fn close_tells_what_it_did_not_wait_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_nodes_are_nodes() {
+async fn an_arc_of_a_node_is_a_node() {
     let node = MockNode::new("shared");
     let shared: Arc<dyn LockNode> = Arc::new(node.clone());
     let redlock = Redlock::builder().node(Arc::new(shared)).clock(TokioClock::default()).build().unwrap();
@@ -138,7 +138,7 @@ async fn shared_nodes_are_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_randomness_no_lock_is_taken() {
+async fn without_randomness_no_lock_is_acquired() {
     #[derive(Debug)]
     struct Dry;
 
@@ -165,7 +165,7 @@ async fn the_random_source_decides_the_jitter() {
         let builder = Redlock::builder().nodes(nodes).clock(TokioClock::default()).entropy(SameByte(byte)).retry(retry);
         let start = Instant::now();
         builder.build().unwrap().acquire("r", TTL).await.unwrap_err();
-        // tokio's timers count whole milliseconds.
+        // Tokio's timers count whole milliseconds.
         assert!((pause..=pause + ms(1)).contains(&start.elapsed()), "{pause:?} became {:?}", start.elapsed());
     }
 }

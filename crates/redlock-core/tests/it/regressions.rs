@@ -1,5 +1,5 @@
-//! Faults that other implementations had: one test each, named after the promise that the fault would break. What no
-//! lock by timeouts can promise stands at the end, as tests whose names begin with `beyond_the_promise`.
+//! Faults that other implementations had, with one test each, named after the promise that the fault would break. The
+//! tests at the end, whose names begin with `beyond_the_promise`, show what no lock with timeouts can promise.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::support::{builder, clocks::SuspendAware, holding, keys, ms, once, red
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
+async fn a_late_release_of_one_round_does_not_delete_the_keys_of_a_later_one() {
     let nodes = MockNode::fleet(3);
     nodes[1].set("r", "another", Some(ms(50)));
     nodes[2].set("r", "another", None);
-    // The first round takes the first node and is lost; its release arrives when later rounds have been made.
+    // The first round acquires the first node and is lost. Its release arrives after later rounds.
     nodes[0].inject(Fault::None);
     nodes[0].inject(Fault::DelayRequest(ms(700)));
     let eager = Retry::attempts(9).fixed(ms(200)).jitter(Duration::ZERO);
@@ -33,7 +33,7 @@ async fn a_late_release_of_one_round_leaves_the_keys_of_a_later_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_even_fleet_that_ties_is_decided_at_once_and_given_back() {
+async fn a_tie_in_an_even_fleet_is_decided_at_once_and_released() {
     for half in 1..=3 {
         let nodes = MockNode::fleet(2 * half);
         nodes[..half].iter().for_each(|node| node.set("r", "another", None));
@@ -53,16 +53,17 @@ async fn validity_counts_from_the_round_that_won() {
     let start = Instant::now();
     let lock = redlock(&nodes).acquire("r", TTL).await.unwrap();
     assert!(start.elapsed() > ms(1_900), "it has waited");
-    // 10 s less 102 ms for drift, less the 30 ms of the last round: neither the answer nor the call is where it begins.
+    // 10 s minus 102 ms for drift and the 30 ms of the last round: it counts neither from the answer nor from the start
+    // of the call.
     assert_eq!(lock.validity(), ms(9_868));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_arrives_too_late_revives_nothing() {
+async fn an_extend_that_arrives_too_late_does_not_revive_the_lock() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let mut lock = ours.acquire("r", TTL).await.unwrap();
-    // Sent while the lock is valid, and carried out when it has expired and is another's.
+    // The extend is sent while the lock is valid, and carried out after it has expired and another holder has it.
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(900))));
     tokio::time::sleep(lock.validity() - ms(100)).await;
     let error = lock.extend(TTL).await.unwrap_err();
@@ -79,7 +80,7 @@ async fn an_extend_that_arrives_too_late_revives_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_round_is_given_back_on_nodes_that_answer_late_or_not_at_all() {
+async fn a_lost_round_is_released_on_nodes_that_answer_late_or_not_at_all() {
     let nodes = MockNode::fleet(5);
     nodes[0].inject(Fault::LoseAnswer);
     nodes[1].inject(Fault::DelayRequest(ms(800)));
@@ -112,7 +113,7 @@ async fn one_broken_node_fails_no_call_that_a_quorum_granted() {
         Other,
     ];
     for kind in kinds {
-        // The first and the last answer too.
+        // Including the first and the last answer.
         for broken in 0..3 {
             let nodes = MockNode::fleet(3);
             (0..3).for_each(|_| nodes[broken].inject(Fault::Fail(kind)));
@@ -124,14 +125,14 @@ async fn one_broken_node_fails_no_call_that_a_quorum_granted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ttl_leaves_validity_less_drift_or_is_refused() {
+async fn validity_is_the_ttl_minus_drift_and_a_shorter_ttl_is_rejected() {
     for (factor, offset) in [(0.01, ms(2)), (0.0, Duration::ZERO), (0.9, ms(60))] {
         let node = MockNode::new("node");
         let builder = Redlock::builder().node(node.clone()).clock(TokioClock::default());
         let redlock = builder.drift(Drift::new(factor, offset).unwrap()).node_timeout(ms(1)).build().unwrap();
         let mut locked = 0;
         for ttl in (1..1_000).map(ms) {
-            // The same unit for all three: parts of the ttl, not of a second.
+            // The same unit for all three: parts of the TTL, not of a second.
             let expected = ttl.checked_sub(ttl.mul_f64(factor) + offset).unwrap_or_default();
             match redlock.acquire(format!("{ttl:?}"), once(ttl)).await {
                 Ok(lock) => {
@@ -153,7 +154,7 @@ async fn a_ttl_leaves_validity_less_drift_or_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_lock_of_a_process_takes_nothing_from_its_newer_one() {
+async fn an_old_lock_of_a_process_does_not_release_its_newer_one() {
     for is_dropped in [false, true] {
         let nodes = MockNode::fleet(3);
         let redlock = redlock(&nodes);
@@ -199,7 +200,7 @@ async fn a_holder_that_was_paused_finds_its_lock_ended() {
 
 #[tokio::test(start_paused = true)]
 async fn a_minority_that_forgets_makes_no_second_holder() {
-    // By a clock that jumps, by eviction, or by a restart: the key is gone before its time.
+    // The key is gone too early, because of a clock jump, eviction, or a restart.
     let forget: [fn(&MockNode); 2] = [|node| node.remove("r"), |node| node.restart(Memory::Lost)];
     for forget in forget {
         let nodes = MockNode::fleet(5);
@@ -224,12 +225,12 @@ async fn nodes_that_restart_with_their_memory_make_no_second_holder() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_promise_a_holder_paused_after_it_asked_meets_the_next() {
+async fn beyond_the_promise_a_holder_paused_after_its_check_overlaps_with_the_next() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
     let asked = lock.check().is_ok();
-    // The process stands still between the question and the write. Nothing in it can know.
+    // The process is paused between the check and the write, and cannot notice it.
     tokio::time::sleep(2 * TTL).await;
     let next = theirs.acquire("r", TTL).await.unwrap();
     assert!(asked && next.check().is_ok(), "both write now");
@@ -246,7 +247,7 @@ async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders() {
     nodes[1].restart(Memory::Lost);
     let next = theirs.acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
-    // What is promised even so: the first is told as soon as it asks, and takes nothing from the second.
+    // Still promised: the first holder learns of it with its next request, and takes nothing from the second.
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
     assert!(lock.check().is_err());
@@ -256,12 +257,12 @@ async fn beyond_the_promise_one_node_that_restarts_empty_makes_two_holders() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_grants_late_confirms_the_fencing_token_in_place_of_one_that_fails() {
+async fn a_node_that_grants_late_confirms_the_fencing_token_instead_of_one_that_fails() {
     let nodes = MockNode::fleet(3);
     let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
     let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
     nodes[1].set("{r}:fence", "1800000000000000", Some(TTL));
-    // The first two grant and do not agree. Then the first answers no more, and the third is there at last.
+    // The first two nodes grant but disagree. Then the first stops answering, and the third answers at last.
     nodes[0].inject(Fault::None);
     nodes[0].inject(Fault::LoseAnswer);
     nodes[2].inject(Fault::DelayAnswer(ms(20)));
@@ -270,7 +271,7 @@ async fn a_node_that_grants_late_confirms_the_fencing_token_in_place_of_one_that
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_that_an_extend_restores_begins_above_all_tokens_before() {
+async fn a_counter_that_an_extend_restores_starts_above_all_earlier_tokens() {
     let nodes = MockNode::fleet(3);
     let builder = Redlock::builder().nodes(nodes.clone()).clock(TokioClock::default());
     let redlock = builder.fencing(true).retry(Retry::attempts(1)).build().unwrap();
@@ -283,12 +284,12 @@ async fn a_counter_that_an_extend_restores_begins_above_all_tokens_before() {
     restart(&nodes[0]).await;
     restart(&nodes[1]).await;
     let second = redlock.acquire("r", TTL).await.unwrap();
-    // The first sets its keys again on a node that had confirmed the second's token, and has forgotten that.
+    // The first holder sets its keys again on a node that had confirmed the second's token and has forgotten it.
     restart(&nodes[0]).await;
     let _ = first.extend(TTL).await;
     assert_eq!(holding(&nodes, &first), 2);
     let _ = first.release().await.unwrap();
-    // Now that node and the one that the second never had: nobody else knows the second's token.
+    // A quorum of that node and the one that the second never had: no other node knows the second's token.
     nodes[1].stop();
     let third = redlock.acquire("r", TTL).await.unwrap();
     assert!(third.fencing_token() > second.fencing_token(), "{:?}", (third.fencing_token(), second.fencing_token()));
@@ -302,7 +303,7 @@ async fn beyond_the_promise_a_node_that_loses_its_last_second_issues_a_fencing_t
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     advance(ms(2_000)).await;
     let first = redlock.acquire("r", TTL).await.unwrap();
-    // The counter is there, so it does not begin again; and it is that of before the first.
+    // The counter still exists, so it does not start from the clock, but it has its value from before the first token.
     nodes[0].restart(Memory::LastSecondLost);
     let second = redlock.acquire("r", TTL).await.unwrap();
     assert_eq!(first.fencing_token(), second.fencing_token());
@@ -313,11 +314,11 @@ async fn beyond_the_promise_a_majority_that_forgets_early_makes_two_holders() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = ours.acquire("r", TTL).await.unwrap();
-    // Wall clocks that are set ahead, or eviction.
+    // Because of wall clocks that are set ahead, or eviction.
     nodes[..2].iter().for_each(|node| node.remove("r"));
     let next = theirs.acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
-    // What is promised even so: the first is told at the end, and takes nothing from the second.
+    // Still promised: the first holder learns of it at its release, and takes nothing from the second.
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     ours.close().await.unwrap();
     assert_eq!(holding(&nodes, &next), 2);
@@ -354,7 +355,7 @@ async fn beyond_the_promise_one_server_under_two_names_votes_twice() {
         builder.clock(TokioClock::default()).build().unwrap()
     };
     let lock = redlock().acquire("r", TTL).await.unwrap();
-    // Of three independent nodes one might forget, since all three hold the lock.
+    // Of three independent nodes one might forget the key, because all three hold it.
     nodes[0].remove("r");
     let next = redlock().acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");

@@ -1,4 +1,4 @@
-//! The restart guard from the driver: what is refused before anything is sent, and what errors tell.
+//! The restart guard as the driver uses it: what it rejects before anything is sent, and what its errors report.
 
 use std::{task::Poll, time::Duration};
 
@@ -34,7 +34,8 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
         let error = redlock.acquire("r", once(LONGEST)).await.unwrap_err().to_string();
         assert!(error.contains("node-1 in quarantine after a restart (10s left)"), "{memory:?}: {error}");
         let start = Instant::now();
-        // Rarely until shortly before the end: if the quarantine ended too early, the next attempt would succeed too.
+        // It attempts rarely until shortly before the end: if the quarantine ended too early, the next attempt would
+        // succeed too.
         while start.elapsed() < LONGEST - ms(100) {
             assert!(redlock.acquire("r", once(LONGEST)).await.is_err(), "{memory:?}: {:?}", start.elapsed());
             sleep(ms(49)).await;
@@ -47,7 +48,7 @@ async fn a_node_that_restarts_grants_nothing_for_the_longest_ttl_whatever_it_rem
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_goes_back_prolongs_no_quarantine_beyond_a_longest_ttl() {
+async fn a_clock_that_is_set_back_extends_no_quarantine_beyond_the_longest_ttl() {
     let nodes = MockNode::fleet(1);
     let redlock = builder(&nodes).build().unwrap();
     redlock.acquire("r", once(LONGEST)).await.unwrap_err();
@@ -91,15 +92,15 @@ async fn a_node_that_fails_while_it_is_opened_opens_by_itself() {
     nodes[2].inject(Fault::Refuse);
     let error = redlock.initialize().await.unwrap_err();
     assert!(matches!(&error, InitializeError::Failed { nodes } if nodes[0].0 == "node-3"), "{error}");
-    // The two others are enough.
+    // The two other nodes are a quorum.
     let _ = redlock.try_acquire("r", LONGEST).await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_that_open_a_fleet_at_once_none_opens_a_node_that_restarted() {
+async fn of_two_callers_that_open_a_fleet_at_once_neither_opens_a_node_that_restarted() {
     let nodes = MockNode::fleet(3);
     let (one, two) = (builder(&nodes).build().unwrap(), builder(&nodes).build().unwrap());
-    // What the second hears of its first question comes late.
+    // The answer to the second caller's first request comes late.
     nodes[2].inject(Fault::DelayAnswer(ms(900)));
     let late = tokio::spawn(async move { two.initialize().await });
     sleep(ms(1)).await;
@@ -113,7 +114,7 @@ async fn of_two_that_open_a_fleet_at_once_none_opens_a_node_that_restarted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token_twice() {
+async fn a_guarded_node_that_forgot_its_last_data_issues_no_fencing_token_twice() {
     for memory in [Memory::Kept, Memory::LastSecondLost, Memory::Lost] {
         let nodes = MockNode::fleet(3);
         let redlock = builder(&nodes).fencing(true).build().unwrap();
@@ -126,7 +127,7 @@ async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token
         };
         token().await;
         sleep(ms(5_000)).await;
-        // Never more than one is down: the third misses a token, the second loses its counter's last step.
+        // Never more than one node is down: the third misses a token, and the second loses its counter's last step.
         nodes[2].stop();
         let before = token().await;
         nodes[2].start(Memory::Kept);
@@ -139,7 +140,7 @@ async fn a_guarded_node_that_forgot_the_last_of_its_data_issues_no_fencing_token
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_promise_a_clock_that_is_set_right_after_the_start_ends_the_quarantine() {
+async fn beyond_the_promise_a_clock_that_is_corrected_after_the_start_ends_the_quarantine() {
     let nodes = MockNode::fleet(3);
     let redlock = open(&nodes).await;
     nodes[2].inject(Fault::Refuse);
@@ -179,7 +180,7 @@ fn a_fleet_is_opened_without_async() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ttl_above_the_longest_is_refused_before_anything_is_sent() {
+async fn a_ttl_above_the_longest_is_rejected_before_anything_is_sent() {
     let nodes = MockNode::fleet(1);
     let redlock = builder(&nodes).build().unwrap();
     let ttl = LONGEST + ms(1);
@@ -190,7 +191,7 @@ async fn a_ttl_above_the_longest_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_guard_is_an_error_of_its_kind() {
+async fn a_marker_of_another_guard_is_a_guard_error() {
     let nodes = MockNode::fleet(1);
     open(&nodes).await;
     let other = builder(&nodes).restart_guard(2 * LONGEST).build().unwrap();
@@ -204,7 +205,7 @@ async fn another_guard_is_an_error_of_its_kind() {
 }
 
 #[test]
-fn a_guard_that_cannot_be_is_refused() {
+fn an_impossible_guard_is_rejected() {
     for longest in [Duration::ZERO, Duration::MAX] {
         let error = builder(&MockNode::fleet(1)).restart_guard(longest).build().unwrap_err();
         assert!(matches!(error, BuildError::RestartGuard { .. }), "{error}");

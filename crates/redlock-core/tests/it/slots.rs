@@ -1,4 +1,4 @@
-//! Many locks on a Redis Cluster: in one hash slot, or refused before anything is sent.
+//! Locks with several names on a Redis Cluster: they are in one hash slot, or rejected before anything is sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use redlock_mock::MockNode;
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// A node that says it is a cluster.
+/// A node that reports that it is a cluster.
 #[derive(Debug)]
 struct Cluster(MockNode);
 
@@ -39,7 +39,7 @@ impl LockNode for Cluster {
     }
 }
 
-/// Two plain nodes, and behind an `Arc` one that is a cluster.
+/// Returns a fleet of two plain nodes, and a cluster behind an `Arc`.
 fn with_a_cluster(nodes: &[MockNode], key_prefix: &str) -> Redlock {
     let [first, second, third] = nodes else { panic!("three nodes") };
     let cluster = Arc::new(Cluster(third.clone()));
@@ -47,7 +47,7 @@ fn with_a_cluster(nodes: &[MockNode], key_prefix: &str) -> Redlock {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
+async fn keys_in_several_slots_are_rejected_before_anything_is_sent() {
     let nodes = MockNode::fleet(3);
     let redlock = with_a_cluster(&nodes, "");
     let error = redlock.try_acquire(["foo", "bar", "{bar}2"], TTL).await.unwrap_err();
@@ -61,7 +61,7 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
          \"bar\", \"{bar}2\" in slot 5061; \"foo\" in slot 12182; give their names a common hash tag, as in {tag}name, \
          or all keys one by a key prefix, as {tag}:"
     );
-    // Of many slots, a few are told.
+    // An error lists only four slots.
     for (count, more) in [(4, ""), (5, " and 1 more;"), (6, " and 2 more;")] {
         let names: Vec<_> = (0..count).map(|number| number.to_string()).collect();
         let error = redlock.acquire(names, TTL).await.unwrap_err().to_string();
@@ -78,7 +78,7 @@ async fn keys_in_several_slots_are_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_in_one_slot_are_taken_on_a_cluster() {
+async fn keys_in_one_slot_can_be_locked_on_a_cluster() {
     let nodes = MockNode::fleet(3);
     let redlock = with_a_cluster(&nodes, "");
     let _ = redlock.acquire(["{7}:from", "{7}:to"], TTL).await.unwrap().release().await.unwrap();
@@ -86,13 +86,13 @@ async fn keys_in_one_slot_are_taken_on_a_cluster() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slots_are_those_of_the_keys_and_told_by_name() {
-    // A tag in the prefix brings all names together.
+async fn slots_are_computed_from_keys_and_reported_by_name() {
+    // A tag in the prefix puts all names into one slot.
     let nodes = MockNode::fleet(3);
     let lock = with_a_cluster(&nodes, "{app}:").acquire(["foo", "bar"], TTL).await.unwrap();
     assert!(nodes.iter().all(|node| node.peek("{app}:foo").is_some()));
     let _ = lock.release().await.unwrap();
-    // Neither prefix nor name is a tag by itself.
+    // Prefix and name are a tag only together.
     let lock = with_a_cluster(&nodes, "{").acquire(["7}:from", "7}:to"], TTL).await.unwrap();
     let _ = lock.release().await.unwrap();
     let error = with_a_cluster(&nodes, "app:").acquire(["foo", "bar"], TTL).await.unwrap_err().to_string();
@@ -119,12 +119,12 @@ async fn without_a_cluster_slots_do_not_matter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock() {
+async fn counters_and_the_marker_of_the_guard_must_be_in_the_slot_of_the_lock() {
     let nodes = MockNode::fleet(3);
     let fenced = AcquireOptions::new(TTL).fencing(true);
     let _ =
         with_a_cluster(&nodes, "").try_acquire("foo", fenced.clone()).await.unwrap().unwrap().release().await.unwrap();
-    // No hash tag can stand for a name with a brace in it.
+    // No hash tag can replace a name that contains a brace.
     let error = with_a_cluster(&nodes, "").try_acquire("a}b", fenced).await.unwrap_err();
     assert!(matches!(error, AcquireError::Slots(_)), "{error}");
     for (prefix, is_taken) in [("", false), ("{lock}:", true)] {
@@ -136,7 +136,7 @@ async fn counters_and_the_marker_of_the_guard_have_to_be_in_the_slot_of_the_lock
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_over_keys_in_several_slots_is_refused_when_the_fleet_is_opened() {
+async fn a_guard_over_keys_in_several_slots_is_rejected_when_the_fleet_is_opened() {
     let nodes = MockNode::fleet(3);
     let guarded = |prefix: &str| {
         let cluster = Cluster(nodes[2].clone());
@@ -147,7 +147,7 @@ async fn a_guard_over_keys_in_several_slots_is_refused_when_the_fleet_is_opened(
         let error = guarded(prefix).initialize().await.unwrap_err();
         assert!(matches!(&error, InitializeError::Slots { node } if node == "node-3"), "{error}");
     }
-    // Then it is asked, which this one does not support.
+    // The slots are accepted, so the node is queried, but this mock does not support that.
     let error = guarded("{app}:").initialize().await.unwrap_err();
     assert!(matches!(error, InitializeError::Failed { .. }), "{error}");
     assert!(nodes[2].resources().is_empty());

@@ -1,4 +1,4 @@
-//! What takes how long, in virtual time: hung nodes, deadlines, validity.
+//! How long calls take, in virtual time: hung nodes, deadlines, and validity.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use crate::support::{builder, clocks::SuspendedWhileSending, ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
-/// The default node timeout at this ttl.
+/// The default node timeout for this TTL.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_on_simulated_nodes_expires_in_their_time_without_any_setting() {
+async fn a_lock_on_simulated_nodes_expires_in_simulated_time_without_any_setting() {
     let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
     let lock = redlock.acquire("r", TTL).await.unwrap();
     assert_eq!(lock.validity(), ms(9_898));
@@ -41,7 +41,7 @@ async fn a_lock_of_a_simulated_process_expires_by_the_clock_of_the_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_whose_clocks_differ_are_refused_unless_a_clock_is_set() {
+async fn nodes_whose_clocks_differ_are_rejected_unless_a_clock_is_set() {
     let fleet = Fleet::new(3, 2, 7);
     let [first, second] = [0, 1].map(|process| fleet.processes()[process].nodes());
     let mixed = || Redlock::builder().node(first[0].clone()).node(second[1].clone());
@@ -68,7 +68,7 @@ async fn a_hung_minority_costs_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_majority_is_given_up_after_the_node_timeout() {
+async fn a_round_with_a_hung_majority_fails_after_the_node_timeout() {
     let nodes = MockNode::fleet(3);
     nodes[0].hang();
     nodes[1].hang();
@@ -101,7 +101,7 @@ async fn validity_counts_from_before_the_first_byte() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(30))).collect();
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
-    // 10 s less 102 ms for drift, less the 30 ms that the round took.
+    // 10 s minus 102 ms for drift and the 30 ms that the round took.
     assert_eq!(lock.validity(), ms(9_868));
     assert_eq!(lock.validity(), ms(9_868));
     tokio::time::advance(ms(9_867)).await;
@@ -114,7 +114,7 @@ async fn validity_counts_from_before_the_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quorum_that_comes_too_late_is_lost_and_given_back() {
+async fn a_quorum_that_comes_too_late_is_an_error_and_released() {
     let nodes = MockNode::fleet(3);
     let redlock = builder(&nodes).clock(SuspendedWhileSending::default()).build().unwrap();
     let error = redlock.try_acquire("r", TTL).await.unwrap_err();
@@ -149,7 +149,7 @@ async fn a_deadline_makes_as_many_attempts_as_fit_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_wakes_when_the_holders_ttl_ends() {
+async fn a_waiter_tries_again_when_the_holders_ttl_ends() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(37))));
     let redlock = redlock(&nodes);
@@ -168,7 +168,7 @@ async fn there_is_no_pause_after_the_last_attempt() {
     let twice = Retry::attempts(2).fixed(ms(100)).jitter(Duration::ZERO);
     let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
     assert_eq!(start.elapsed(), ms(100));
-    // Though the nodes were asked once more when the call began to listen.
+    // The query with which the call begins to listen does not count as an attempt.
     assert!(error.to_string().contains("; 2 attempts in 100ms; "), "{error}");
     assert_eq!(error.attempts().unwrap().made, 2);
 }
@@ -211,7 +211,7 @@ async fn an_extend_counts_from_before_the_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_never_shortens() {
+async fn an_extend_never_shortens_the_lock() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -220,11 +220,11 @@ async fn an_extend_never_shortens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extend_that_arrives_late_undoes_no_later_one() {
+async fn an_extend_that_arrives_late_does_not_undo_a_later_one() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // Later than the response timeout: the caller has long given up.
+    // It arrives after the response timeout, so the caller has given up long before.
     nodes.iter().for_each(|node| node.inject(Fault::DelayRequest(ms(1_500))));
     lock.extend(TTL / 2).await.unwrap_err();
     tokio::time::sleep(ms(1_050)).await;
@@ -247,11 +247,11 @@ async fn an_extend_heals_a_minority_that_lost_its_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_a_quorum_forgot_is_lost_though_nobody_took_it() {
+async fn a_lock_that_a_quorum_forgot_is_lost_even_if_nobody_else_acquired_it() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // Another may have held it in between.
+    // Another holder may have had it in between.
     nodes[0].restart(Memory::Lost);
     nodes[1].restart(Memory::Lost);
     let error = lock.extend(TTL).await.unwrap_err();
@@ -263,7 +263,7 @@ async fn a_lock_that_a_quorum_forgot_is_lost_though_nobody_took_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_node_forgot_a_slow_one_is_asked_before_the_extend_counts() {
+async fn if_one_node_forgot_the_lock_an_extend_waits_for_a_slow_node_to_confirm() {
     let nodes = vec![MockNode::new("a"), MockNode::new("b"), MockNode::new("c").with_latency(ms(20))];
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -272,14 +272,14 @@ async fn where_one_node_forgot_a_slow_one_is_asked_before_the_extend_counts() {
     let start = Instant::now();
     lock.extend(TTL).await.unwrap();
     assert_eq!(start.elapsed(), ms(20));
-    // It too had lost the key: two of three did.
+    // The slow node had lost the key too: two of three nodes had.
     nodes[0].restart(Memory::Lost);
     nodes[2].restart(Memory::Lost);
     assert!(matches!(lock.extend(TTL).await, Err(ExtendError::Lost { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_another_took_is_lost_at_once() {
+async fn a_lock_that_another_holder_took_is_lost_at_once() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_lock_that_another_took_is_lost_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_deadline_is_used_to_its_end() {
+async fn a_call_uses_a_short_timeout_completely() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("r", "another", Some(ms(100))));
     // The node timeout is 500 ms here, longer than the deadline.
@@ -300,7 +300,7 @@ async fn a_short_deadline_is_used_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_stays_held_is_waited_for_until_the_deadline_is_over() {
+async fn a_call_for_a_held_lock_waits_until_its_deadline() {
     for deadline in [30, 100, 1_000].map(ms) {
         let nodes = MockNode::fleet(3);
         nodes.iter().for_each(|node| node.set("r", "another", None));
@@ -330,7 +330,7 @@ async fn a_lock_that_is_released_shortly_before_the_deadline_is_acquired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
+async fn a_round_that_the_deadline_cuts_off_hides_no_earlier_answer() {
     for (is_held, cause) in [(true, "held by another"), (false, "failed (unreachable)")] {
         let nodes = MockNode::fleet(3);
         match is_held {
@@ -340,7 +340,7 @@ async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
         let redlock = redlock(&nodes);
         let acquire = redlock.acquire("r", AcquireOptions::new(TTL).timeout(ms(250)));
         let hang = async {
-            // After the first rounds, and before the last.
+            // After the first rounds, and before the last one.
             tokio::time::sleep(ms(40)).await;
             nodes.iter().for_each(|node| node.start(Memory::Kept));
             nodes.iter().for_each(MockNode::hang);
@@ -354,7 +354,7 @@ async fn a_round_that_the_deadline_cuts_short_hides_no_earlier_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_without_the_time_to_answer_is_not_said_to_be_silent() {
+async fn a_node_that_had_no_time_to_answer_is_not_reported_as_silent() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
     let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).timeout(ms(50))).await.unwrap_err();
     let text = error.to_string();
@@ -367,13 +367,13 @@ async fn a_hung_node_does_not_shorten_a_deadline() {
     let nodes = MockNode::fleet(3);
     nodes[0].hang();
     nodes[1].set("r", "another", Some(ms(1_100)));
-    // Each round that is lost waits for the hung node, for half a second.
+    // Each lost round waits half a second for the hung node.
     let options = AcquireOptions::new(Duration::from_secs(30)).timeout(ms(2_000));
     let _ = redlock(&nodes).acquire("r", options).await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tie_of_an_even_fleet_is_no_loss() {
+async fn a_tie_in_an_even_fleet_loses_no_lock() {
     let nodes = MockNode::fleet(2);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
@@ -387,7 +387,7 @@ async fn a_tie_of_an_even_fleet_is_no_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_round_has_a_token_of_its_own() {
+async fn every_round_has_its_own_token() {
     let nodes = MockNode::fleet(3);
     nodes[1].set("r", "another", None);
     nodes[2].set("r", "another", None);
@@ -405,19 +405,20 @@ async fn every_round_has_a_token_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_round_does_not_meet_what_the_last_one_took() {
+async fn a_round_is_not_blocked_by_keys_of_the_round_before() {
     let mut nodes = MockNode::fleet(3);
     nodes[2] = nodes[2].clone().with_latency(ms(20));
     nodes[0].set("r", "another", Some(ms(1)));
     nodes[1].set("r", "another", None);
-    // Lost at once, while the far node is about to grant; won if the far node has been given back by then.
+    // The first round is lost at once, while the slow node is about to grant. The second is won if the slow node has
+    // been released by then.
     let eager = Retry::attempts(2).fixed(ms(2)).jitter(Duration::ZERO);
     let lock = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).retry(eager)).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ttl_must_outlast_a_slow_node() {
+async fn a_ttl_must_be_longer_than_the_node_timeout() {
     let redlock = redlock(&MockNode::fleet(3));
     let error = redlock.acquire("r", ms(40)).await.unwrap_err();
     assert!(matches!(error, AcquireError::Ttl(TtlError::TooShort { .. })), "{error}");
@@ -429,7 +430,7 @@ async fn a_ttl_must_outlast_a_slow_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_prints_the_ttl_as_it_was_given_and_times_in_short() {
+async fn an_error_prints_the_exact_ttl_and_short_times() {
     let nodes = MockNode::fleet(3);
     let guarded = builder(&nodes).restart_guard(Duration::from_micros(60_500)).build().unwrap();
     for (redlock, ttl, text) in [
@@ -447,7 +448,7 @@ async fn an_error_prints_the_ttl_as_it_was_given_and_times_in_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_names_every_node_and_what_to_do() {
+async fn an_error_names_every_node_and_gives_advice() {
     let nodes = MockNode::fleet(5);
     nodes[0].set("invoice:42", "another", Some(ms(1_200)));
     nodes[2].inject(Fault::Fail(redlock_core::NodeErrorKind::Authentication));

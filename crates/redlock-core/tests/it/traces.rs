@@ -11,7 +11,7 @@ use crate::support::log::{Log, capture};
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn each_call_has_a_span_and_each_request_to_a_node_one_within_it() {
+async fn each_call_has_a_span_that_contains_a_span_for_each_request_to_a_node() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(LevelFilter::DEBUG);

@@ -1,4 +1,4 @@
-//! Work under a lock: what it returns, and that the lock is given back whatever happens.
+//! Work under a lock: what `using` returns, and that the lock is released in every case.
 
 use std::{error::Error, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::support::{
 const TTL: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn the_lock_is_kept_while_the_work_runs_and_given_back_after_it() {
+async fn the_lock_is_extended_while_the_work_runs_and_released_after_it() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let value = redlock
@@ -47,7 +47,7 @@ async fn a_future_that_uses_a_lock_can_be_spawned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_can_be_under_many_locks_at_once() {
+async fn work_can_hold_several_locks_at_once() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let worked = redlock.using(["a", "b"], TTL, async |lock| {
@@ -60,7 +60,7 @@ async fn work_can_be_under_many_locks_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_is_not_begun_without_the_lock() {
+async fn work_does_not_start_without_the_lock() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let _held = redlock.acquire("r", TTL).await.unwrap();
@@ -94,7 +94,7 @@ async fn when_the_lock_is_lost_the_work_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
+async fn work_that_is_only_notified_of_the_loss_ends_by_itself() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut told = None;
@@ -117,7 +117,7 @@ async fn work_that_is_only_told_of_the_loss_ends_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_gone_when_the_work_ends_is_told() {
+async fn a_lock_that_is_no_longer_held_when_the_work_ends_is_an_error() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let work = redlock.using("r", TTL, async |_| {
@@ -129,7 +129,7 @@ async fn a_lock_that_is_gone_when_the_work_ends_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_never_ends_loses_its_lock_at_the_longest_lifetime() {
+async fn work_that_never_ends_loses_its_lock_at_the_maximum_lifetime() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let start = Instant::now();
@@ -143,7 +143,7 @@ async fn work_that_never_ends_loses_its_lock_at_the_longest_lifetime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_panics_gives_the_lock_back() {
+async fn work_that_panics_releases_the_lock() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let works = redlock.clone();
@@ -157,7 +157,7 @@ async fn work_that_panics_gives_the_lock_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_gives_the_lock_back() {
+async fn a_call_that_is_dropped_releases_the_lock() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let work = redlock.using("r", TTL, async |_| {
@@ -170,7 +170,7 @@ async fn a_call_that_is_dropped_gives_the_lock_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_too_few_nodes_answer_does_not_cost_the_value() {
+async fn a_release_that_too_few_nodes_answer_does_not_discard_the_value() {
     let nodes = MockNode::fleet(3);
     let value = redlock(&nodes)
         .using("r", TTL, async |_| {
@@ -183,7 +183,7 @@ async fn a_release_that_too_few_nodes_answer_does_not_cost_the_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
+async fn a_lock_is_held_for_the_minimum_time_and_no_longer_whatever_the_ttl() {
     for ttl in [TTL / 10, 6 * TTL] {
         let nodes = MockNode::fleet(3);
         let redlock = redlock(&nodes);
@@ -198,7 +198,7 @@ async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
         assert!(began.elapsed() >= 2 * TTL && began.elapsed() < 2 * TTL + TTL / 10, "{:?}", began.elapsed());
         assert!(is_free(&nodes), "{ttl:?}");
 
-        // Work that takes longer is not held up.
+        // Work that takes longer is not delayed.
         let used = redlock.using("r", UsingOptions::new(ttl).at_least(TTL), async |_| {
             sleep(3 * TTL).await;
             Ok::<_, UsingError>(())
@@ -209,7 +209,7 @@ async fn a_lock_is_held_for_its_time_and_no_longer_whatever_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
+async fn a_loss_counts_only_if_it_happened_before_the_work_ended() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let forget = || {
@@ -231,11 +231,11 @@ async fn a_loss_counts_only_if_it_came_before_the_work_had_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
+async fn a_loss_that_may_have_happened_before_the_work_ended_counts() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let used = redlock.using("r", UsingOptions::new(TTL).at_least(9 * TTL), async |_| {
-        // Nobody can say any more whether the lock was held to the end of the work.
+        // Nobody can know anymore whether the lock was held until the end of the work.
         for node in &nodes[1..] {
             node.set("r", "another", None);
             node.hang();
@@ -251,7 +251,7 @@ async fn a_loss_that_may_have_come_before_the_work_had_ended_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_held_for_longer_than_an_hour_if_that_is_asked_for() {
+async fn the_minimum_hold_time_may_exceed_one_hour() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let at_least = Duration::from_secs(2 * 60 * 60);
@@ -273,7 +273,7 @@ async fn the_error_of_the_work_is_returned_and_the_lock_released() {
     assert_eq!(error.to_string(), "the printer is on fire");
     assert!(is_free(&nodes));
 
-    // An error of the lock has the type of the work's error.
+    // An error of the lock is returned as the work's error type.
     let _held = redlock.acquire("r", TTL).await.unwrap();
     let error = redlock.using("r", AcquireOptions::new(TTL).retry(Retry::never()), work).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(UsingError::Acquire(error)) if error.is_contended()), "{error}");

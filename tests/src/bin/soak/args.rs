@@ -1,15 +1,15 @@
-//! The command line.
+//! The command line of the soak.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use redlock_tests::backend::Backend;
 
-/// Many processes take locks on real servers while nodes are hung, killed, restarted and cut off, and processes are
-/// paused and killed. Each writes down what it holds and until when. Two holds of one resource must never overlap.
+/// Many processes acquire locks on real servers while nodes are hung, killed, restarted and cut off, and processes are
+/// paused and killed. Each process logs what it holds and until when. Two holds of one resource must never overlap.
 ///
-/// Ends with what happened and with a picture of it. Within what the guarantee assumes: servers write each grant to
-/// disk before they answer, so that a restarted one remembers.
+/// The run ends with a summary and a picture. It stays within the assumptions of the guarantee: servers write each
+/// grant to disk before they answer, so that a restarted one still has it.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask soak", bin_name = "cargo xtask soak", version, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, args_override_self = true)]
@@ -17,38 +17,39 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
 
-    /// How long it goes on; fractions are fine.
+    /// How long it runs; fractions are allowed.
     #[arg(long, value_name = "MINUTES", default_value = "1", value_parser = minutes)]
     minutes: f64,
 
-    /// How many servers.
+    /// The number of servers.
     #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u8).range(3..=9))]
     nodes: u8,
 
-    /// Which faults befall whom, in which order, and what the processes want: the same seed, the same plan. Real
-    /// servers and processes take their own time over it. Default: another one each time; it is printed.
+    /// Determines which faults happen to which node or process, in which order, and what the processes lock: the same
+    /// seed, the same plan. The timing of real servers and processes still varies. Default: a new one each time; it is
+    /// printed.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
 
-    /// How many processes take locks; every other one through redis-rs, the rest through fred.
+    /// The number of processes that acquire locks; every other one uses redis-rs, the rest fred.
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
     processes: u8,
 
-    /// How many tasks in each process take locks.
+    /// The number of tasks in each process that acquire locks.
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     tasks: u8,
 
-    /// For how many resources they contend.
+    /// The number of resources for which they contend.
     #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=32))]
     resources: u8,
 
-    /// See the judge find something: servers restart without their keys, several at a time. That is beyond what
-    /// Redlock can stand, and two processes will hold one lock.
+    /// Show that the judge finds violations: servers restart without their keys, several at a time. That is beyond what
+    /// Redlock tolerates, and two processes will hold one lock.
     #[arg(long)]
     pub(crate) without_memory: bool,
 
-    /// One node after the other hangs or is cut off, for 1 to 8 s, and nothing else fails. A majority always
-    /// responds, so that a lock that nobody holds can always be acquired.
+    /// One node after the other hangs or is cut off, for 1 to 8 s, and nothing else fails. A majority always responds,
+    /// so that a free lock can always be acquired.
     #[arg(long, conflicts_with = "without_memory")]
     pub(crate) rolling: bool,
 
@@ -56,25 +57,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "1.2", value_parser = ttl)]
     longest_ttl: f64,
 
-    /// Fail if a lock was free and wanted for longer than this and not acquired, in seconds, while a majority
+    /// Fail if a lock was free and wanted for longer than this, in seconds, and not acquired, while a majority
     /// responded.
     #[arg(long, value_name = "SECONDS", value_parser = ttl)]
     idle_limit: Option<f64>,
 
-    /// Where the picture and the log go.
+    /// The folder for the picture and the log.
     #[arg(long, value_name = "FOLDER", default_value = "target/soak")]
     pub(crate) out: PathBuf,
 }
 
-/// What this program is started as, beside the soak itself.
+/// The other role in which this program can be started.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
-    /// One of the processes that take locks; the soak starts them.
+    /// One of the processes that acquire locks; the soak starts them.
     #[command(hide = true)]
     Worker(WorkerArgs),
 }
 
-/// What a worker is told.
+/// The arguments of a worker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkerArgs {
     #[arg(long)]
@@ -89,7 +90,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) seed: u64,
     #[arg(long)]
     pub(crate) longest_ttl_ms: u64,
-    /// The soak's process id: a worker does not outlive it.
+    /// The soak's process ID: a worker does not outlive it.
     #[arg(long)]
     pub(crate) parent: u32,
 }
@@ -151,7 +152,7 @@ fn ttl(text: &str) -> Result<f64, String> {
     if (0.2..=3_600.0).contains(&seconds) { Ok(seconds) } else { Err("want 0.2 to 3600".to_owned()) }
 }
 
-/// Which client a process uses: the two by turns.
+/// Returns the client that a process uses: they alternate.
 pub(crate) fn backend_of(process: usize) -> Backend {
     if process.is_multiple_of(2) { Backend::RedisRs } else { Backend::Fred }
 }
@@ -172,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn fractions_of_minutes_are_fine() {
+    fn fractions_of_minutes_are_allowed() {
         assert_eq!(parse(&["--minutes", "0.5"]).unwrap().lasts(), Duration::from_secs(30));
         assert_eq!(parse(&[]).unwrap().lasts(), Duration::from_secs(60));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_numbers_are_rejected() {
         for bad in [["--minutes", "0"], ["--minutes", "nan"], ["--minutes", "1e9"], ["--nodes", "2"]] {
             assert_eq!(parse(&bad).unwrap_err(), ErrorKind::ValueValidation, "{bad:?}");
         }

@@ -1,4 +1,5 @@
-//! The processes that take locks, as the soak sees them: started, paused, killed, listened to.
+//! The processes that acquire locks, as the soak controls them: it starts, pauses and kills them, and reads their
+//! output.
 
 use std::{
     env,
@@ -25,10 +26,10 @@ use crate::{
     log::{Log, What, Who},
 };
 
-/// How long a process may take to give everything back and end.
+/// How long a process may take to release everything and end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One process, again and again: one that was killed is followed by another of the same number.
+/// One process number. A process that was killed is followed by another one with the same number.
 #[derive(Debug)]
 pub(crate) struct Member {
     number: usize,
@@ -55,12 +56,13 @@ impl Member {
             ("--parent", process::id().to_string()),
         ];
         let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-        // Far enough apart that each task of each process gets a seed of its own.
+        // Far enough apart that each task of each process gets its own seed.
         let seed = AtomicU64::new(seed.wrapping_add(number as u64 * 1_000_003));
         Self { number, arguments, seed, log: Arc::clone(log), running: Mutex::new(None) }
     }
 
-    /// Must be called on a thread that lives as long as the program: a worker ends with the thread that started it.
+    /// Starts the process. Must be called on a thread that lives as long as the program, because a worker ends with the
+    /// thread that started it.
     pub(crate) async fn start(&self) -> Result<()> {
         let seed = self.seed.fetch_add(1_000, Ordering::Relaxed);
         let mut command = Command::new(env::current_exe()?);
@@ -89,11 +91,11 @@ impl Member {
         let Some(mut running) = self.running.lock().await.take() else { return Ok(()) };
         self.log.note(Who::Process(self.number), What::Killed);
         running.child.kill().await?;
-        // All that it had written is read.
+        // Wait until everything that it had written is read.
         running.lines.await?
     }
 
-    /// A process that ends by itself has failed; it has said why on standard error.
+    /// Fails if the process has ended by itself, which is a failure. It has printed the reason on standard error.
     pub(crate) async fn fail_if_ended(&self) -> Result<()> {
         let mut running = self.running.lock().await;
         let Some(running) = running.as_mut() else { return Ok(()) };
@@ -103,7 +105,7 @@ impl Member {
         }
     }
 
-    /// Lets it give back what it has, and end.
+    /// Lets the process release what it holds, and end.
     pub(crate) async fn finish(&self) -> Result<()> {
         let Some(mut running) = self.running.lock().await.take() else { return Ok(()) };
         drop(running.child.stdin.take());
@@ -123,7 +125,7 @@ impl Member {
     }
 }
 
-/// Reads to the end of the process.
+/// Reads the output until the process ends.
 async fn listen(stdout: ChildStdout, log: Arc<Log>) -> Result<()> {
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {

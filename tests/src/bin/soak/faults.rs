@@ -1,4 +1,4 @@
-//! The faults, as plain data out of a seed: episodes of trouble with quiet between them.
+//! The faults, as plain data derived from a seed: episodes of faults with quiet times between them.
 
 use std::{iter, time::Duration};
 
@@ -6,10 +6,10 @@ use fastrand::Rng;
 
 use crate::log::NodeFault;
 
-/// What goes wrong at about the same time.
+/// Faults that happen at about the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Episode<K> {
-    /// How long all is quiet before.
+    /// How long nothing fails before the episode.
     pub(crate) quiet: Duration,
     pub(crate) faults: Vec<Fault<K>>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Fault<K> {
     /// The number of the node or process.
     pub(crate) whom: usize,
     pub(crate) kind: K,
-    /// When in the episode it begins.
+    /// When it begins within the episode.
     pub(crate) delay: Duration,
     pub(crate) lasts: Duration,
 }
@@ -28,26 +28,26 @@ pub(crate) struct Fault<K> {
 /// How a process fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProcessFault {
-    /// It is stopped in its tracks, and goes on where it was.
+    /// It is stopped at any point, and later continues from there.
     Paused,
-    /// It is killed, and another one begins in its place.
+    /// It is killed, and another process replaces it.
     Killed,
 }
 
-/// What befalls nodes.
+/// A plan of faults of nodes.
 #[derive(Debug, Clone)]
 pub(crate) struct NodePlan {
     pub(crate) nodes: usize,
-    /// The kinds of faults that there are.
+    /// The kinds of faults in the plan.
     pub(crate) kinds: Vec<NodeFault>,
-    /// Every so many episodes a majority fails at once.
+    /// A majority fails at once in every n-th episode.
     pub(crate) storm_every: usize,
-    /// Only one node fails at a time, each in its turn, and for longer.
+    /// Only one node fails at a time, each in turn, and for longer.
     pub(crate) rolling: bool,
 }
 
 impl NodePlan {
-    /// Faults without end. Most of the time no more nodes fail at once than a quorum tolerates.
+    /// Returns an endless sequence of faults. Most of the time no more nodes fail at once than a quorum tolerates.
     pub(crate) fn episodes(self, seed: u64) -> impl Iterator<Item = Episode<NodeFault>> {
         let mut random = Rng::with_seed(seed);
         let mut kinds = Bag::default();
@@ -64,7 +64,7 @@ impl NodePlan {
             }
             let is_storm = number.is_multiple_of(self.storm_every);
             let (how_many, longest) = match is_storm {
-                // Shorter: nobody gets a lock meanwhile.
+                // Shorter, because no lock can be acquired meanwhile.
                 true => (random.usize(minority + 1..=self.nodes), 1_000),
                 false => (random.usize(1..=minority.max(1)), 3_000),
             };
@@ -80,7 +80,7 @@ impl NodePlan {
     }
 }
 
-/// Faults of processes without end: up to a third of them at once.
+/// Returns an endless sequence of faults of processes: up to a third of them at once.
 pub(crate) fn of_processes(processes: usize, seed: u64) -> impl Iterator<Item = Episode<ProcessFault>> {
     let mut random = Rng::with_seed(seed);
     let mut kinds = Bag::default();
@@ -97,7 +97,7 @@ pub(crate) fn of_processes(processes: usize, seed: u64) -> impl Iterator<Item = 
     })
 }
 
-/// Draws each before it draws one again, so that a short run has seen all.
+/// Draws each kind before it draws one again, so that a short run sees all of them.
 #[derive(Debug)]
 struct Bag<K>(Vec<K>);
 
@@ -120,7 +120,8 @@ impl<K: Copy> Bag<K> {
     }
 }
 
-/// Short times are as likely as long ones: as many between 10 and 100 ms as between 100 ms and 1 s.
+/// Returns a random time. Short times are as likely as long ones: as many between 10 and 100 ms as between 100 ms and 1
+/// s.
 pub(crate) fn millis(random: &mut Rng, least: u64, most: u64) -> Duration {
     let (least, most) = (least as f64, most as f64);
     Duration::from_secs_f64(least * (most / least).powf(random.f64()) / 1e3)
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_makes_one_plan() {
+    fn the_same_seed_makes_the_same_plan() {
         let first = |seed| plan(5).episodes(seed).take(50).collect::<Vec<_>>();
         assert_eq!(first(42), first(42));
         assert_ne!(first(42), first(43));
     }
 
     #[test]
-    fn a_majority_fails_in_storms_only() {
+    fn a_majority_fails_only_in_storms() {
         for nodes in 3..=9 {
             for (index, episode) in plan(nodes).episodes(7).take(200).enumerate() {
                 let failing: BTreeSet<_> = episode.faults.iter().map(|fault| fault.whom).collect();
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_fault_comes_soon() {
+    fn every_kind_of_fault_happens_soon() {
         let faults: Vec<_> = plan(3).episodes(1).take(8).flat_map(|episode| episode.faults).collect();
         assert!(NodeFault::ALL.iter().all(|kind| faults.iter().any(|fault| fault.kind == *kind)), "{faults:?}");
         let faults: Vec<_> = of_processes(4, 1).take(3).flat_map(|episode| episode.faults).collect();

@@ -1,19 +1,19 @@
-//! The holds, read out of the log.
+//! The holds, derived from the log.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::log::{Event, What, Who};
 
-/// One lock that one task had, from when it knew of it to when it did not rely on it any more.
+/// One lock that one task had, from when it knew of it until it no longer relied on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) who: Who,
     pub(crate) resource: usize,
     pub(crate) token: String,
     pub(crate) from: Duration,
-    /// The end of its validity. Nobody relies on a lock for longer, not even a process that sleeps over it.
+    /// The end of its validity. Nobody relies on a lock for longer, not even a process that is paused at that time.
     pub(crate) until: Duration,
-    /// When the task said that it was done with it. A task that was killed said nothing.
+    /// When the task stopped relying on it. A task that was killed has logged nothing.
     pub(crate) ended: Option<Duration>,
     /// When and how the task learned that nodes had lost the lock although it was still valid.
     pub(crate) gone_early: Option<(Duration, String)>,
@@ -21,30 +21,30 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Until when the lock was relied on.
+    /// Returns until when the task relied on the lock.
     pub(crate) fn end(&self) -> Duration {
         self.ended.map_or(self.until, |ended| ended.min(self.until)).max(self.from)
     }
 
-    /// Enough of the token to find it in the log.
+    /// Returns enough of the token to find it in the log.
     pub(crate) fn brief_token(&self) -> &str {
         self.token.get(..8).unwrap_or(&self.token)
     }
 
-    /// Whether it was relied on to the last moment.
+    /// Returns whether the task relied on it until the last moment.
     pub(crate) fn to_the_very_end(&self) -> bool {
         self.end() == self.until
     }
 }
 
-/// What [`What::GivenBack`] and [`What::NotExtended`] say of a lock that is not on the nodes any more.
+/// The outcomes in [`What::GivenBack`] and [`What::NotExtended`] for a lock that the nodes no longer have.
 pub(crate) const ALREADY_GONE: &str = "already-gone";
 pub(crate) const LOST: &str = "lost";
 
-/// All holds of a log that is in the order of time, in the order in which they began.
+/// Returns all holds of a log, in the order in which they began. The log must be in the order of time.
 pub(crate) fn holds(events: &[Event]) -> Vec<Hold> {
     let mut holds: Vec<Hold> = Vec::new();
-    // The last one of each task.
+    // The last hold of each task.
     let mut last: BTreeMap<Who, usize> = BTreeMap::new();
     for Event { at, who, what } in events {
         if let What::Holds { resource, token, until } = what {
@@ -75,7 +75,7 @@ pub(crate) fn holds(events: &[Event]) -> Vec<Hold> {
             What::GivenBack(outcome) if outcome == ALREADY_GONE && *at < hold.until && hold.gone_early.is_none() => {
                 hold.gone_early = Some((*at, outcome.clone()));
             }
-            // Whatever follows is not about this hold.
+            // The events that follow are not about this hold.
             What::Wants(_) => drop(last.remove(who)),
             _ => {}
         }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_ends_when_the_task_says_so() {
+    fn a_hold_ends_when_its_task_logs_the_end() {
         let hold = held([(300, What::Ends), (310, What::GivenBack("released".into()))]);
         assert_eq!((hold.from, hold.end(), hold.to_the_very_end()), (at(100), at(300), false));
         assert_eq!(hold.gone_early, None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_nodes_lost_before_its_time_is_told() {
+    fn a_lock_that_nodes_lost_too_early_is_reported() {
         let gone =
             |millis| held([(millis - 10, What::Ends), (millis, What::GivenBack(ALREADY_GONE.into()))]).gone_early;
         assert!(gone(400).is_some());

@@ -1,4 +1,4 @@
-//! The judge: what must never be, looked for in the holds. A pure function.
+//! The judge: finds violations in the holds. A pure function.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,14 +8,14 @@ use std::{
 
 use crate::hold::Hold;
 
-/// What must never be.
+/// Something that must never happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// Two relied on one resource at the same time.
+    /// Two holders relied on one resource at the same time.
     Overlap { first: Hold, second: Hold },
-    /// Nodes lost a lock while it was valid: nobody else had it yet, or it was not noticed.
+    /// Nodes lost a lock while it was valid: no other task had it yet, or it was not noticed.
     GoneEarly { hold: Hold },
-    /// Two holds have one token: a late release of one would end the other.
+    /// Two holds have the same token: a late release of one would end the other.
     SameToken { first: Hold, second: Hold },
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn judge(holds: &[Hold]) -> Vec<Violation> {
     violations
 }
 
-/// Windows on one resource that share a moment. Each hold is set against the one before it that lasts longest, so
-/// that a long one with many short ones in it is found with each of them.
+/// Finds holds of one resource that overlap. Each hold is compared with the earlier one that lasts longest, so that a
+/// long hold is found with each of many short ones within it.
 fn overlaps(holds: &[Hold]) -> impl Iterator<Item = Violation> {
     let mut resources: BTreeMap<usize, Vec<&Hold>> = BTreeMap::new();
-    // A task that learned of its lock when that had expired relied on it for no moment.
+    // A task that learned of its lock after it had expired never relied on it.
     for hold in holds.iter().filter(|hold| hold.end() > hold.from) {
         resources.entry(hold.resource).or_default().push(hold);
     }
@@ -58,8 +58,8 @@ fn same_tokens(holds: &[Hold]) -> impl Iterator<Item = Violation> {
     })
 }
 
-/// How soon after the validity of one hold had ended another had the lock, at the earliest: how near the run came to a
-/// violation, and so how much a run without one says. It is about the allowance for drift.
+/// Returns the shortest time between the end of one hold's validity and the next hold of the resource. It shows how
+/// close the run came to a violation, and so how much a run without one proves. It is about the allowance for drift.
 pub(crate) fn closest(holds: &[Hold]) -> Option<Duration> {
     let mut ended: BTreeMap<usize, Duration> = BTreeMap::new();
     let mut in_order: Vec<_> = holds.iter().filter(|hold| hold.end() > hold.from).collect();
@@ -75,7 +75,7 @@ pub(crate) fn closest(holds: &[Hold]) -> Option<Duration> {
 }
 
 impl Violation {
-    /// Who takes part in it.
+    /// Returns the holds that are part of it.
     pub(crate) fn holds(&self) -> Vec<&Hold> {
         match self {
             Self::Overlap { first, second } | Self::SameToken { first, second } => vec![first, second],
@@ -83,7 +83,7 @@ impl Violation {
         }
     }
 
-    /// From when to when it lasted.
+    /// Returns the start and the end of the violation.
     pub(crate) fn span(&self) -> (Duration, Duration) {
         match self {
             Self::Overlap { first, second } => (second.from, first.end().min(second.end())),
@@ -95,7 +95,7 @@ impl Violation {
         }
     }
 
-    /// Says it with times from the start of the run.
+    /// Formats it with times from the start of the run.
     pub(crate) fn told_from(&self, start: Duration) -> impl fmt::Display {
         let (from, to) = self.span();
         let since = |at: Duration| format!("{:.6} s", at.saturating_sub(start).as_secs_f64());
@@ -136,7 +136,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Of process number `process`, valid until, and given back when it ends.
+    /// A hold of this process, valid until `until`, and released at `ended`, if at all.
     fn hold(process: usize, resource: usize, from: u64, until: u64, ended: Option<u64>) -> Hold {
         Hold {
             who: Who::Task { process, task: 0 },
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_one_after_the_other_are_fine() {
+    fn consecutive_holds_are_no_violation() {
         let holds = [
             hold(1, 0, 0, 100, Some(50)),
             hold(2, 0, 50, 150, None),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn one_nanosecond_of_two_holders_is_found() {
+    fn an_overlap_of_one_nanosecond_is_found() {
         let mut late = hold(1, 0, 0, 100, None);
         late.until += Duration::from_nanos(1);
         let found = judge(&[hold(2, 0, 100, 200, None), late]);
@@ -172,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_of_one_who_was_killed_counts_to_its_deadline() {
+    fn a_hold_of_a_killed_process_counts_until_its_deadline() {
         assert_eq!(judge(&[hold(1, 0, 0, 100, None), hold(2, 0, 99, 200, Some(120))]).len(), 1);
         assert_eq!(judge(&[hold(1, 0, 0, 100, Some(98)), hold(2, 0, 99, 200, Some(120))]).len(), 0);
     }
 
     #[test]
-    fn a_long_hold_is_set_against_all_that_fall_into_it() {
+    fn a_long_hold_is_compared_with_all_holds_within_it() {
         let mut holds = vec![hold(1, 0, 0, 1_000, None)];
         holds.extend((1..6).map(|step| hold(2, 0, step * 100, step * 100 + 50, None)));
         assert_eq!(judge(&holds).len(), 5);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_call_is_after_a_hold_to_the_last_moment() {
+    fn the_closest_call_follows_a_hold_that_lasted_until_its_deadline() {
         let holds = [
             hold(1, 0, 0, 100, None),
             hold(2, 0, 107, 200, Some(150)),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn other_resources_do_not_matter() {
+    fn holds_of_different_resources_are_no_violation() {
         assert_eq!(judge(&[hold(1, 0, 0, 100, None), hold(2, 1, 0, 100, None)]), []);
     }
 

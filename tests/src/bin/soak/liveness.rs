@@ -1,5 +1,5 @@
-//! Liveness: how long a lock was free and wanted, and nobody acquired it although a majority of the nodes responded.
-//! A pure function of the log.
+//! Liveness: how long a lock was free and wanted, and not acquired although a majority of the nodes responded. A pure
+//! function of the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +27,9 @@ impl Idle {
 
 /// The longest time in which a lock was idle.
 ///
-/// It counts while no hold of the lock is valid, a task that is neither paused nor killed waits for it, and at most a
-/// minority of the nodes fails or does not answer the soak itself: the disk of a busy machine may hold up a server. It
-/// starts anew whenever one of these ends.
+/// A lock is idle while no hold of it is valid, a task that is neither paused nor killed waits for it, and at most a
+/// minority of the nodes fails or does not answer the soak itself: the disk of a busy machine may delay a server. The
+/// time starts again whenever one of these conditions ends.
 pub(crate) fn longest_idle(events: &[Event], holds: &[Hold], nodes: usize) -> Option<Idle> {
     let mut scene = Scene { nodes, ..Scene::default() };
     let mut longest: Option<Idle> = None;
@@ -49,7 +49,7 @@ pub(crate) fn longest_idle(events: &[Event], holds: &[Hold], nodes: usize) -> Op
     longest
 }
 
-/// What changes whether a lock is idle.
+/// An event that changes whether a lock is idle.
 #[derive(Debug, Clone, Copy)]
 enum Change<'a> {
     Noted(&'a Event),
@@ -58,7 +58,7 @@ enum Change<'a> {
     Ends(usize),
 }
 
-/// All of them in the order of time; at one moment, what ends an idle time comes first.
+/// Returns all changes in the order of time; at one moment, the ones that end an idle time come first.
 fn changes<'a>(events: &'a [Event], holds: &[Hold]) -> Vec<(Duration, Change<'a>)> {
     let begin = holds.iter().map(|hold| (hold.from, Change::Begins(hold.resource)));
     let noted = events.iter().map(|event| (event.at, Change::Noted(event)));
@@ -73,12 +73,12 @@ struct Scene {
     nodes: usize,
     failing: BTreeSet<Who>,
     silent: BTreeSet<Who>,
-    /// Processes that cannot ask now.
+    /// Processes that cannot send requests now.
     absent: BTreeSet<usize>,
-    /// What each task waits for.
+    /// The resource that each task waits for.
     wanted: BTreeMap<(usize, usize), usize>,
     held: BTreeMap<usize, usize>,
-    /// Since when each resource is idle.
+    /// Since when each resource has been idle.
     since: BTreeMap<usize, Duration>,
 }
 
@@ -117,7 +117,7 @@ impl Scene {
         }
     }
 
-    /// The resources that could be acquired now, and are not.
+    /// Returns the resources that could be acquired now and are not.
     fn idle(&self) -> impl Iterator<Item = usize> {
         let majority_responds = self.failing.union(&self.silent).count() <= (self.nodes - 1) / 2;
         let wanted = self.wanted.iter().filter(|((process, _), _)| !self.absent.contains(process));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_acquire_without_a_majority_nor_while_paused() {
+    fn a_lock_is_not_idle_without_a_majority_or_while_its_waiter_is_paused() {
         let fails = |at, node| (at, Who::Node(node), What::Fails(NodeFault::Hung));
         let well = |at, node| (at, Who::Node(node), What::Well);
         let majority =
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minority_that_fails_is_no_excuse() {
+    fn a_lock_is_idle_even_while_a_minority_fails() {
         let events = [
             (0, Who::Node(2), What::Fails(NodeFault::Killed)),
             (10, TASK, What::Wants(0)),

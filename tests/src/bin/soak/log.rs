@@ -1,4 +1,4 @@
-//! The log: what nodes, processes and tasks went through, one line each, by one clock.
+//! The log: the events of nodes, processes and tasks, one line each, timed by one clock.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ pub(crate) struct Event {
     pub(crate) what: What,
 }
 
-/// Whom a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Who {
     Node(usize),
@@ -27,44 +27,44 @@ pub(crate) enum Who {
     Task { process: usize, task: usize },
 }
 
-/// What happened.
+/// The event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A node fails this way from now on.
+    /// A node fails in this way from now on.
     Fails(NodeFault),
-    /// A node that was killed is started.
+    /// A node that was killed is being started.
     Starting,
     /// A node is well again.
     Well,
-    /// A node did not answer a write of the soak itself in time, whether or not it should.
+    /// A node did not answer a write of the soak itself in time, whether or not it should have.
     Silent,
     /// It answers such writes again.
     Answers,
 
-    /// A process begins, for the first time or again.
+    /// A process starts, for the first time or again.
     Begins,
     Paused,
     Resumed,
     Killed,
 
-    /// A task asks for this resource.
+    /// A task requests this resource.
     Wants(usize),
-    /// It did not get it.
+    /// The task did not get it.
     NotGot(String),
-    /// It has it, and may rely on it until then.
+    /// The task has it, and may rely on it until then.
     Holds {
         resource: usize,
         token: String,
         until: Duration,
     },
-    /// It may rely on it for longer.
+    /// The task may rely on it for longer.
     Extended {
         until: Duration,
     },
     NotExtended(String),
-    /// From here on it does not rely on it any more, and gives it back.
+    /// The task no longer relies on it from here on, and releases it.
     Ends,
-    /// What came of giving it back.
+    /// The outcome of the release.
     GivenBack(String),
 }
 
@@ -77,11 +77,11 @@ pub(crate) enum NodeFault {
     Killed,
     /// It is killed and started at once.
     Restarted,
-    /// It is taken off its network.
+    /// It is disconnected from its network.
     CutOff,
 }
 
-/// The log of a run, filled from many sides.
+/// The log of a run, written by many tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     events: Mutex<Vec<Event>>,
@@ -96,10 +96,10 @@ impl Log {
         self.events().push(event);
     }
 
-    /// All there is so far, in the order of time.
+    /// Returns all events so far, in the order of time.
     pub(crate) fn in_order(&self) -> Vec<Event> {
         let mut events = self.events().clone();
-        // Stable: what one process wrote at one moment stays in its order.
+        // The sort is stable: events of one process at the same moment stay in their order.
         events.sort_by_key(|event| event.at);
         events
     }
@@ -109,7 +109,7 @@ impl Log {
     }
 }
 
-/// The time by which all is judged: also of a machine that was suspended.
+/// Returns the time by which everything is judged. It includes times in which the machine was suspended.
 pub(crate) fn now() -> Duration {
     SystemClock.now()
 }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_reads_back_as_it_was_written() {
+    fn every_line_can_be_parsed_back() {
         let until = Duration::from_nanos(7_000_000_001);
         let task = Who::Task { process: 3, task: 11 };
         let lines = [
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_no_line() {
+    fn a_malformed_line_is_rejected() {
         for bad in ["", "12", "12 p1.0", "12 p1.0 holds 2 ab12", "12 x1 ends", "12 p1.0 ends twice"] {
             assert!(bad.parse::<Event>().is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn the_log_is_in_the_order_of_time_whoever_wrote_first() {
+    fn the_log_is_in_the_order_of_time_whatever_was_written_first() {
         let log = Log::default();
         for (nanos, process) in [(20, 1), (10, 2), (20, 3)] {
             log.add(Event { at: Duration::from_nanos(nanos), who: Who::Process(process), what: What::Paused });

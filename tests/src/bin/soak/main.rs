@@ -1,4 +1,4 @@
-//! The soak: many processes take locks on real servers, nodes and processes fail, and a judge reads the log of it.
+//! The soak: many processes acquire locks on real servers, nodes and processes fail, and a judge reads the log.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on both")]
 
 mod args;
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     })
 }
 
-/// A duration as people read it: `4.1 ms`, `180 ms`, `1.02 s`, `2.5 min`.
+/// Formats a duration for people: `4.1 ms`, `180 ms`, `1.02 s`, `2.5 min`.
 fn readable(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {

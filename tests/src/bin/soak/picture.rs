@@ -12,7 +12,7 @@ use crate::{
     report::Report,
 };
 
-/// What the picture is made from.
+/// The data that the picture is made from.
 pub(crate) struct Picture<'a> {
     pub(crate) args: &'a Args,
     pub(crate) seed: u64,
@@ -136,7 +136,7 @@ impl Picture<'_> {
         since.into_iter().fold(lane, |lane, (kind, from)| lane.span(kind, from, self.report.lasted, ""))
     }
 
-    /// What is relied on, and what comes after: the task has not looked yet, or sleeps.
+    /// Draws the time in which the task relied on the lock, and the time after that until the task noticed the end.
     fn hold(&self, lane: Lane, hold: &Hold) -> Lane {
         let [from, end] = [hold.from, hold.end()].map(|at| self.since_start(at));
         let lane = lane.span(SpanKind::Held(hold.resource), from, end, format!("token {}", hold.brief_token()));
@@ -157,7 +157,7 @@ mod tests {
     use crate::{hold::holds, judge::judge};
 
     #[test]
-    fn the_picture_shows_nodes_holds_and_what_must_never_be() {
+    fn the_picture_shows_nodes_holds_and_violations() {
         let at = |millis: u64| Duration::from_millis(1_000_000 + millis);
         let holds_it = |token: &str, until| What::Holds { resource: 1, token: token.into(), until: at(until) };
         let task = |process| Who::Task { process, task: 0 };

@@ -1,4 +1,4 @@
-//! What is told before, during and after a run, and whether the run proves anything.
+//! The text that is printed before, during and after a run, and whether the run proves anything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,11 +41,11 @@ pub(crate) fn introduce(args: &Args, seed: u64, servers: &Servers) {
             }
         }
     );
-    // What follows is mostly waited for.
+    // The output is mostly silent from here on, so show these lines at once.
     flush();
 }
 
-/// One line now and then.
+/// Prints a progress line.
 pub(crate) fn progress(passed: Duration, events: &[Event], holds: &[Hold], violations: usize) {
     let failing: Vec<_> = states(events, |who| matches!(who, Who::Node(_)));
     let absent: Vec<_> = states(events, |who| matches!(who, Who::Process(_)));
@@ -67,7 +67,7 @@ fn flush() {
     let _ = std::io::stdout().flush();
 }
 
-/// Who fails at the end of the log, and how.
+/// Lists the nodes or processes that fail at the end of the log, and how.
 fn states(events: &[Event], of: impl Fn(&Who) -> bool) -> Vec<String> {
     let mut states: BTreeMap<Who, &str> = BTreeMap::new();
     for Event { who, what, .. } in events.iter().filter(|event| of(&event.who)) {
@@ -91,7 +91,7 @@ pub(crate) struct Faults {
     pub(crate) killed: usize,
     /// How often a majority of the nodes failed at the same time.
     pub(crate) majorities: usize,
-    /// How often a node did not answer the soak in time although nothing had been done to it.
+    /// How often a node did not answer the soak in time without any fault.
     pub(crate) stalls: usize,
 }
 
@@ -127,7 +127,7 @@ impl Faults {
     }
 }
 
-/// All that is known at the end.
+/// Everything that is known at the end.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) args: &'a Args,
@@ -139,7 +139,7 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The table: a column for each client, and one for both.
+    /// Prints the table: a column for each client, and one for both.
     pub(crate) fn print(&self) {
         println!("\n{:<42}{:>10}{:>10}{:>10}", format!("in {}", readable(self.lasted)), "redis-rs", "fred", "both");
         let of_holds = |name: &str, counts: &dyn Fn(&Hold) -> bool| {
@@ -196,7 +196,7 @@ impl Report<'_> {
         println!();
     }
 
-    /// Says what follows from it. Tells whether all is well.
+    /// Prints the conclusion. Returns whether all is well.
     pub(crate) fn conclude(&self) -> bool {
         let missing = self.missing();
         let is_live = match (self.args.idle_limit(), self.longest_idle()) {
@@ -221,18 +221,18 @@ impl Report<'_> {
         longest_idle(self.events, self.holds, self.args.nodes())
     }
 
-    /// What a run must have seen to prove anything.
+    /// Returns what a run lacks to prove anything.
     fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for backend in [Backend::RedisRs, Backend::Fred] {
             let taken = self.holds.iter().filter(|hold| uses(&hold.who, Some(backend))).count();
-            // One every second is little: even in bad weather there are many.
+            // One lock per second is little: there are more even with many faults.
             let least = self.lasted.as_secs().max(10) as usize;
             if taken < least {
                 missing.push(format!("{taken} locks taken through {}, {least} wanted", backend.name()));
             }
         }
-        // With long TTLs there are few of them.
+        // With long TTLs, there are few such locks.
         if !self.args.rolling && !self.holds.iter().any(Hold::to_the_very_end) {
             missing.push("no lock was relied on to the last moment".to_owned());
         }
@@ -246,7 +246,7 @@ impl Report<'_> {
         Faults::count(self.events).with_majorities_of(self.events, self.args.nodes())
     }
 
-    /// From asking to having, over all calls in between.
+    /// Returns the longest time from a request to the lock, including failed calls in between.
     fn longest_wait(&self, client: Option<Backend>) -> Option<Duration> {
         let mut asked: BTreeMap<Who, Duration> = BTreeMap::new();
         let mut longest = None;
@@ -261,14 +261,14 @@ impl Report<'_> {
     }
 }
 
-/// One line of the table.
+/// Prints one line of the table.
 fn row(name: &str, count: impl Fn(Option<Backend>) -> String) {
     let cells: String =
         [Some(Backend::RedisRs), Some(Backend::Fred), None].map(|client| format!("{:>10}", count(client))).concat();
     println!("{name:<42}{cells}");
 }
 
-/// Whether a task uses this client; no client stands for both.
+/// Returns whether a task uses this client; no client means both.
 fn uses(who: &Who, client: Option<Backend>) -> bool {
     match who {
         Who::Task { process, .. } => client.is_none_or(|client| backend_of(*process) == client),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_goes_on_over_calls_that_failed() {
+    fn a_wait_includes_calls_that_failed() {
         let task = Who::Task { process: 0, task: 0 };
         let takes = What::Holds { resource: 0, token: "t".into(), until: at(9_999) };
         let events = [
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_now_is_told() {
+    fn current_failures_are_reported() {
         let events = [
             event(1, Who::Node(0), What::Fails(NodeFault::Killed)),
             event(1, Who::Node(1), What::Fails(NodeFault::Hung)),

@@ -1,4 +1,4 @@
-//! The run: starts servers and processes, lets faults befall them, shows how it goes, and has it judged.
+//! The run: starts servers and processes, injects faults, shows the progress, and has the result judged.
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
@@ -85,14 +85,14 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Of a run before this one, which may have had more violations.
+/// Removes the pictures of an earlier run, which may have had more violations.
 fn remove_old_pictures(args: &Args) {
     for number in 1..=3 {
         let _ = fs::remove_file(args.out.join(format!("violation-{number}.svg")));
     }
 }
 
-/// What happens on stage.
+/// The parts of one run.
 struct Stage<'a> {
     args: &'a Args,
     seed: u64,
@@ -100,7 +100,7 @@ struct Stage<'a> {
     start: Duration,
 }
 
-/// Becomes true when the run is to end.
+/// Becomes true when the run should end.
 type Stop = watch::Receiver<bool>;
 
 impl Stage<'_> {
@@ -123,7 +123,7 @@ impl Stage<'_> {
             });
         }
         troubles.spawn(befall_nodes(Arc::clone(&nodes), plan, self.seed, Arc::clone(&self.log), stopped.clone()));
-        // The keys of a process that is killed or paused are its own until their TTL ends.
+        // In a rolling run no process fails: the keys of a killed or paused process stay its own until their TTL ends.
         if !self.args.rolling {
             troubles.spawn(befall_processes(Arc::clone(&crew), !self.seed, stopped));
         }
@@ -131,7 +131,7 @@ impl Stage<'_> {
             watched = self.watch(&crew) => watched,
             Some(ended) = troubles.join_next() => ended.unwrap_or_else(|panic| Err(panic.into())),
         };
-        // Whatever fails, all is mended and ended, and only then told.
+        // Whatever failed, everything is mended and ended before the error is returned.
         stop.send_replace(true);
         let mut first = watched;
         while let Some(ended) = troubles.join_next().await {
@@ -153,7 +153,7 @@ impl Stage<'_> {
         first
     }
 
-    /// Tells how it goes until the time is up, or until two holds overlap.
+    /// Prints the progress until the time is up or two holds overlap.
     async fn watch(&self, crew: &[Member]) -> Result<()> {
         let ends = Instant::now() + self.args.lasts();
         let mut suspects = Vec::new();
@@ -165,7 +165,7 @@ impl Stage<'_> {
             let events = self.log.in_order();
             let holds = holds(&events);
             let violations = judge(&holds);
-            // The end of a hold may still be on its way here. A violation that is there twice is one.
+            // The end of a hold may still be in flight to the log. Only a violation that is found twice counts.
             let certain = violations.iter().filter(|violation| suspects.contains(&violation.span().0)).count();
             report::progress(now() - self.start, &events, &holds, certain);
             if certain > 0 {
@@ -199,7 +199,7 @@ async fn befall_nodes(nodes: Arc<Vec<Server>>, plan: NodePlan, seed: u64, log: A
     Ok(())
 }
 
-/// From the beginning of a fault to when the node answers again.
+/// Injects one fault, from its beginning until the node answers again.
 async fn befall_node(node: &Server, fault: &Fault<NodeFault>, log: &Log, mut stop: Stop) -> Result<()> {
     if !quiet(fault.delay, &mut stop).await {
         return Ok(());
@@ -230,7 +230,7 @@ async fn befall_node(node: &Server, fault: &Fault<NodeFault>, log: &Log, mut sto
     Ok(())
 }
 
-/// Notes when a node does not answer a write of the soak itself, and when it does again.
+/// Logs when a node does not answer a write of the soak itself, and when it answers again.
 async fn listen_to(node: &Server, who: Who, log: &Log, mut stop: Stop) -> Result<()> {
     const EVERY: Duration = Duration::from_millis(100);
     const IN_TIME: Duration = Duration::from_millis(200);
@@ -285,7 +285,7 @@ async fn befall_process(member: &Member, fault: &Fault<ProcessFault>, mut stop: 
     }
 }
 
-/// Sleeps. Tells whether the run goes on; if it ends, at once.
+/// Sleeps. Returns whether the run continues; if it ends, returns at once.
 async fn quiet(time: Duration, stop: &mut Stop) -> bool {
     if *stop.borrow() {
         return false;
@@ -296,7 +296,7 @@ async fn quiet(time: Duration, stop: &mut Stop) -> bool {
     }
 }
 
-/// At the same time, each to its end.
+/// Runs all of them at the same time, each to its end.
 async fn all(works: impl Iterator<Item = impl Future<Output = Result<()>> + Send + 'static>) -> Result<()> {
     let mut running: JoinSet<_> = works.collect();
     let mut first = Ok(());

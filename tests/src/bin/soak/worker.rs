@@ -1,4 +1,4 @@
-//! One of the processes that take locks: tasks that ask, hold, extend and give back, and write down all of it.
+//! One of the processes that acquire locks: tasks that acquire, hold, extend and release, and log every step.
 
 use std::{
     io::{self, Write as _},
@@ -19,7 +19,7 @@ use crate::{
     log::{Event, What, Who, now},
 };
 
-/// Takes locks until its standard input ends.
+/// Acquires and releases locks until its standard input ends.
 pub(crate) async fn run(args: &WorkerArgs) -> Result<()> {
     end_with(args.parent)?;
     let backend = backend_of(args.number);
@@ -52,17 +52,17 @@ pub(crate) async fn run(args: &WorkerArgs) -> Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }
-    // A node that is down now may be owed releases: the log tells what is left of them.
+    // A node that is down now may still be owed releases; the log shows what is left of them.
     let _ = redlock.close().await;
-    // Its thread still waits for standard input, which would keep the runtime from ending.
+    // A thread still waits for standard input, which would keep the runtime from ending.
     process::exit(0);
 }
 
-/// Nothing of a soak outlives it, not even a worker that is stopped in its tracks.
+/// Makes the worker end with the soak, even while it is stopped by a signal.
 fn end_with(parent: u32) -> Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // It may have died before that.
+    // The soak may have died before that call.
     let parent_now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if parent_now != Some(parent) {
         bail!("this is started by the soak, and ends with it");
@@ -70,7 +70,7 @@ fn end_with(parent: u32) -> Result<()> {
     Ok(())
 }
 
-/// Standard output, where the soak reads. A line is written before what it tells of is done, or right after.
+/// Standard output, which the soak reads. A line is written before the step that it reports, or right after it.
 #[derive(Debug, Default)]
 struct Journal(Mutex<()>);
 
@@ -79,33 +79,33 @@ impl Journal {
         self.note_with(who, |_| what);
     }
 
-    /// The time is taken when nobody else writes, so that lines are in the order of time.
+    /// Takes the time while it holds the mutex, so that lines are in the order of time.
     fn note_with(&self, who: Who, what: impl FnOnce(Duration) -> What) {
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = now();
         let line = format!("{}\n", Event { at, who, what: what(at) });
-        // In one piece: a process that is killed leaves no half a line.
+        // It writes each line at once, so that a killed process leaves no partial line.
         let mut stdout = io::stdout().lock();
         if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-            // Nobody reads any more.
+            // The soak does not read anymore.
             process::exit(1);
         }
     }
 }
 
-/// What a task does with one lock.
+/// The plan of a task for one lock.
 #[derive(Debug)]
 struct Section {
     resource: usize,
     ttl: Duration,
     patience: Duration,
-    /// The call is dropped when the patience is over, rather than told to end then.
+    /// The call is dropped when the patience is over, instead of having a timeout.
     drops_the_call: bool,
-    /// How often it is extended, each time when half of the validity is over.
+    /// How often the lock is extended, each time after half of its validity.
     extends: u32,
-    /// How long it is held; no time means to the very end of its validity.
+    /// How long the lock is held; `None` means until the very end of its validity.
     held: Option<Duration>,
-    /// Dropped rather than released.
+    /// The lock is dropped instead of released.
     drops_the_lock: bool,
 }
 
@@ -113,7 +113,7 @@ impl Section {
     fn random(random: &mut Rng, resources: usize, longest_ttl: u64) -> Self {
         let shortest_ttl = if longest_ttl < 2_000 { 120 } else { 1_000 };
         let ttl = millis(random, shortest_ttl, longest_ttl);
-        // Nobody else can do anything meanwhile.
+        // Such holds are rare with long TTLs, because nobody else can acquire the lock meanwhile.
         let to_the_end = if ttl < Duration::from_secs(2) { 4 } else { 400 };
         Self {
             resource: random.usize(0..resources),
@@ -153,14 +153,14 @@ impl Worker {
 
     async fn acquire(&mut self, section: &Section) -> Option<Lock> {
         self.note(What::Wants(section.resource));
-        // Brief pauses: the more rounds there are, the more can go wrong.
+        // Short pauses: the more rounds there are, the more can go wrong.
         let retry = match section.drops_the_call {
             true => Retry::default().unlimited(),
             false => Retry::timeout(section.patience),
         };
         let options = AcquireOptions::new(section.ttl)
             .retry(retry.fixed(Duration::from_millis(40)).jitter(Duration::from_millis(30)));
-        // Resources of one soak; a given server has others'.
+        // The name belongs to one soak; a given server may have other keys.
         let call = self.redlock.acquire(resource_name(section.resource), options);
         let patience = section.patience + if section.drops_the_call { Duration::ZERO } else { Duration::from_secs(5) };
         let mut stopped = self.stopped.clone();
@@ -203,7 +203,7 @@ impl Worker {
             Some(held) => self.pause(held.min(lock.validity())).await,
             None => self.pause_until_invalid(&lock).await,
         }
-        // Written before the first byte of the release is sent: from now on the lock may be another's.
+        // Logged before the first byte of the release is sent: from now on another task may acquire the lock.
         self.note(What::Ends);
         let outcome = if section.drops_the_lock {
             drop(lock);
@@ -218,7 +218,7 @@ impl Worker {
         self.note(What::GivenBack(outcome.to_owned()));
     }
 
-    /// Shorter when the soak ends.
+    /// Pauses, but not beyond the end of the soak.
     async fn pause(&mut self, time: Duration) {
         tokio::select! {
             () = time::sleep(time) => {}
@@ -241,8 +241,8 @@ fn resource_name(resource: usize) -> String {
     format!("soak:{resource}")
 }
 
-/// The end of the lock's validity; never later than it is, if this process was paused between the two readings of the
-/// clock.
+/// Returns the end of the lock's validity. It is never later than the real end, even if this process was paused between
+/// the two readings of the clock.
 fn deadline(lock: &Lock, at: Duration) -> Duration {
     at + lock.validity()
 }

@@ -1,4 +1,4 @@
-//! A connection that has been idle for long, and that the path may have forgotten.
+//! A connection that has been idle for a minute, so that a middlebox on the path may have dropped its state.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{Client, Fake, Fate, call, node};
 use crate::support::ms;
 
-/// A node whose connection has been idle for a minute. The first connect of the fake is used up.
+/// Returns a node whose connection has been idle for a minute. The first connect of the fake is used up.
 async fn idle(fake: &Fake) -> Node<Client> {
     let node = node(fake);
     assert_eq!(call(&node).await, Ok(false));
@@ -17,24 +17,24 @@ async fn idle(fake: &Fake) -> Node<Client> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_over_a_connection_that_the_path_forgot_is_sent_again_at_once() {
+async fn a_command_over_a_silently_dropped_idle_connection_is_sent_again_at_once() {
     let fake = Fake::default();
     fake.connects([Some((ms(0), true)), Some((ms(3), true))]);
     let node = idle(&fake).await;
     fake.fates([Fate::Silence, Fate::Silence, Fate::Silence]);
     let started = Instant::now();
-    // All of them share one new connection.
+    // All three calls share one new connection.
     let calls = tokio::join!(call(&node), call(&node), call(&node));
     assert_eq!(calls, (Ok(true), Ok(true), Ok(true)));
     assert_eq!((started.elapsed(), fake.counts()), (ms(3), (2, 7)));
     assert_eq!(call(&node).await, Ok(false));
-    // The task of the old connection ends when it runs next.
+    // The task of the old connection ends when it runs the next time.
     sleep(ms(1)).await;
     assert_eq!((fake.counts(), fake.open().len()), ((2, 8), 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_idle_and_answers_is_kept() {
+async fn an_idle_connection_that_answers_is_kept() {
     let fake = Fake::default();
     fake.connects([Some((ms(0), true)), Some((ms(3), true))]);
     let node = idle(&fake).await;
@@ -43,12 +43,12 @@ async fn a_connection_that_was_idle_and_answers_is_kept() {
     assert_eq!(call(&node).await, Ok(false));
     sleep(ms(10)).await;
     assert!(matches!((&fake.open()[..], &before[..]), ([now], [before]) if Arc::ptr_eq(now, before)));
-    // It is idle no longer.
+    // It is no longer idle.
     assert_eq!((call(&node).await, fake.counts()), (Ok(false), (2, 3)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_in_use_or_without_an_idle_limit_has_no_successor() {
+async fn a_connection_in_use_or_without_an_idle_limit_is_not_replaced() {
     let fake = Fake::default();
     let node = node(&fake);
     for _ in 0..5 {
@@ -65,7 +65,7 @@ async fn a_connection_in_use_or_without_an_idle_limit_has_no_successor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_idle_is_waited_for_if_there_is_no_other() {
+async fn an_idle_connection_is_awaited_if_connecting_again_fails() {
     let fake = Fake::default();
     fake.connects([Some((ms(0), true)), Some((ms(1), false))]);
     let node = idle(&fake).await;
@@ -74,7 +74,7 @@ async fn a_connection_that_was_idle_is_waited_for_if_there_is_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_idle_and_broke_is_replaced_by_the_one_that_is_on_its_way() {
+async fn an_idle_connection_that_breaks_is_replaced_by_the_one_being_made() {
     let fake = Fake::default();
     fake.connects([Some((ms(0), true)), Some((ms(5), true))]);
     let node = idle(&fake).await;

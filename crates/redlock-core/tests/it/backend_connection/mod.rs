@@ -1,4 +1,5 @@
-//! One connection for all commands: when it is made, shared, made again and given up. Over a client without a server.
+//! The one connection that all commands share: when it is made, made again and abandoned. Tested over a client without
+//! a server.
 
 mod idle;
 
@@ -26,7 +27,7 @@ use tokio::{
 
 use crate::support::{ms, poll_in_task};
 
-/// What becomes of one script.
+/// The outcome of one script.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Answer,
@@ -35,15 +36,15 @@ enum Fate {
     Replies(&'static str),
     /// No answer within the response timeout.
     Silence,
-    /// No answer yet, for so long.
+    /// The answer comes after this time.
     Late(Duration),
     /// The connection breaks.
     Break,
-    /// The connection breaks after so long.
+    /// The connection breaks after this time.
     BreakLate(Duration),
 }
 
-/// A server's client as far as it is told: by default it connects at once, and answers at once.
+/// A client of a server with prepared behavior. By default it connects at once and answers at once.
 #[derive(Debug, Clone, Default)]
 struct Fake(Arc<State>);
 
@@ -100,7 +101,7 @@ impl Connect for Fake {
 }
 
 impl Fake {
-    /// What becomes of the next script or command.
+    /// Carries out the next script or command with its prepared outcome.
     async fn meet(link: &Link, response_timeout: Duration) -> Result<(), Failure> {
         link.state.sent.fetch_add(1, Ordering::SeqCst);
         let fate = link.state.fates.lock().unwrap().pop_front().unwrap_or(Fate::Answer);
@@ -136,7 +137,7 @@ impl Fake {
         self.0.fates.lock().unwrap().extend(fates);
     }
 
-    /// How many connections were begun, and how many scripts sent.
+    /// Returns how many connections were started, and how many scripts were sent.
     fn counts(&self) -> (usize, usize) {
         (self.0.connected.load(Ordering::SeqCst), self.0.sent.load(Ordering::SeqCst))
     }
@@ -146,7 +147,7 @@ impl Fake {
     }
 }
 
-/// Makes a node of a connection, so that tests can make calls.
+/// Wraps a connection into a node, so that tests can make calls.
 struct Client(Connection<Fake>);
 
 impl RedisClient for Client {
@@ -164,7 +165,7 @@ impl RedisClient for Client {
 
     async fn call(&self, call: &Call<'_>, connect: Duration, response: Duration) -> Result<Answered, NodeError> {
         let answered = self.0.call(call, connect, response).await?;
-        // Told in the reply: an inspect does not look at it.
+        // The reply carries `sent_again`, because an inspect does not report it.
         let told = Reply::Holder(vec![answered.sent_again.into()], -1);
         Ok(Answered { reply: told, ..answered })
     }
@@ -177,11 +178,11 @@ impl From<Connection<Fake>> for Client {
 }
 
 fn node(fake: &Fake) -> Node<Client> {
-    // One operation may take as long as a test likes: here it is about the connection.
+    // These tests are about the connection, so one operation may take as long as a test needs.
     Node::new(Connection::new(fake.clone())).with_connect_timeout(ms(60_000))
 }
 
-/// Whether the script was sent again, or the kind of error.
+/// Sends a script. Returns whether it was sent again, or the kind of error.
 async fn call(node: &Node<Client>) -> Result<bool, NodeErrorKind> {
     let request = InspectRequest::new(Resource::new("r").unwrap());
     let answer = node.inspect(&request).await.map_err(|error| error.kind())?;
@@ -200,7 +201,7 @@ async fn the_first_command_connects_and_all_share_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_that_come_while_it_connects_wait_for_the_same_connection() {
+async fn commands_sent_while_it_connects_wait_for_the_same_connection() {
     let fake = Fake::default();
     fake.connects([Some((ms(70), true))]);
     let node = node(&fake);
@@ -211,7 +212,7 @@ async fn commands_that_come_while_it_connects_wait_for_the_same_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connect_that_fails_fails_all_that_waited_and_a_command_10_ms_later_tries_again() {
+async fn a_failed_connect_fails_all_waiting_commands_and_one_10_ms_later_tries_again() {
     let fake = Fake::default();
     fake.connects([Some((ms(70), false)), Some((Duration::ZERO, false))]);
     let node = node(&fake);
@@ -219,7 +220,7 @@ async fn a_connect_that_fails_fails_all_that_waited_and_a_command_10_ms_later_tr
     for tried in [1, 2] {
         assert_eq!(tokio::join!(call(&node), call(&node)), (failed, failed));
         assert_eq!(fake.counts(), (tried, 0));
-        // A node that is down costs nothing to those who come at once.
+        // A node that is down costs no time for calls that follow immediately.
         sleep(ms(9)).await;
         assert_eq!(call(&node).await, failed);
         assert_eq!(fake.counts(), (tried, 0));
@@ -230,7 +231,7 @@ async fn a_connect_that_fails_fails_all_that_waited_and_a_command_10_ms_later_tr
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_is_made_again_once_and_the_script_sent_again() {
+async fn a_connection_that_breaks_is_made_again_once_and_the_script_is_sent_again() {
     let fake = Fake::default();
     let node = node(&fake);
     fake.fates([Fate::Break]);
@@ -272,8 +273,8 @@ async fn a_connection_that_is_known_to_be_broken_is_not_used() {
 }
 
 #[test]
-fn a_client_that_cannot_tell_is_not_taken_to_have_a_broken_connection() {
-    /// Implements what is required and nothing more.
+fn a_client_that_cannot_detect_a_broken_connection_counts_as_connected() {
+    /// Implements only the required methods.
     struct Least;
 
     impl Connect for Least {
@@ -292,7 +293,7 @@ fn a_client_that_cannot_tell_is_not_taken_to_have_a_broken_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
+async fn an_error_reply_is_an_answer_and_keeps_the_connection() {
     let fake = Fake::default();
     let node = node(&fake);
     fake.fates([Fate::Error]);
@@ -301,8 +302,8 @@ async fn an_error_for_an_answer_is_the_answer_and_keeps_the_connection() {
     assert_eq!(fake.counts(), (1, 2));
 }
 
-/// How many connections are made in five seconds in which all commands have this reply, after one that `succeeds` or
-/// not.
+/// Counts the connections made within five seconds while all commands get this reply, after one that succeeds if
+/// `succeeds`.
 async fn connections(reply: &'static str, succeeds: bool) -> usize {
     let fake = Fake::default();
     let node = node(&fake);
@@ -318,13 +319,13 @@ async fn connections(reply: &'static str, succeeds: bool) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_may_be_the_wrong_one_is_left_at_most_once_a_second() {
+async fn a_connection_to_a_possibly_wrong_server_is_replaced_at_most_once_a_second() {
     for (reply, succeeds, connected) in [
-        // Left after 1000 to 1250 ms, and 250 ms later the next connection is made.
+        // It is abandoned after 1000 to 1250 ms, and the next connection is made 250 ms later.
         ("READONLY You can't write against a read only replica.", false, 4),
         ("MASTERDOWN Link with MASTER is down", false, 4),
         ("NOAUTH Authentication required.", true, 4),
-        // A password that was never given is no sign of another server.
+        // A password that was never accepted does not indicate another server.
         ("NOAUTH Authentication required.", false, 1),
         // After three seconds.
         ("LOADING Redis is loading the dataset in memory", true, 2),
@@ -349,7 +350,7 @@ impl WakeUps for Nothing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_ends_when_the_server_is_left_as_the_wrong_one() {
+async fn a_subscription_ends_when_its_server_is_abandoned_as_the_wrong_one() {
     let fake = Fake::default();
     let connection = Connection::new(fake.clone());
     let mut listening = connection.listen(async { Ok(Nothing) }).await.unwrap();
@@ -363,7 +364,7 @@ async fn a_subscription_ends_when_the_server_is_left_as_the_wrong_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_loads_its_data_for_a_moment_is_kept() {
+async fn a_connection_to_a_server_that_loads_its_data_briefly_is_kept() {
     let fake = Fake::default();
     let node = node(&fake);
     for _ in 0..4 {
@@ -397,7 +398,7 @@ async fn a_connection_is_new_until_the_first_one_was_made_or_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_answers_nothing_for_two_seconds_is_given_up() {
+async fn a_connection_that_answers_nothing_for_two_seconds_is_abandoned() {
     let fake = Fake::default();
     let node = node(&fake).with_response_timeout(ms(999));
     fake.fates([Fate::Silence; 3]);
@@ -413,7 +414,7 @@ async fn a_connection_that_answers_nothing_for_two_seconds_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_seconds_of_silence_are_enough() {
+async fn a_connection_is_abandoned_after_exactly_two_seconds_of_silence() {
     let fake = Fake::default();
     let node = node(&fake).with_response_timeout(ms(1_000));
     fake.fates([Fate::Silence; 2]);
@@ -438,8 +439,8 @@ async fn any_answer_ends_a_silence() {
     assert_eq!(fake.counts().0, 1);
 }
 
-/// Lets a first connection break under one command while another is still out on it; the second connection is there
-/// when that one ends.
+/// Breaks the first connection under one command while another is still in flight on it. The second connection exists
+/// when that command ends.
 async fn outlived(late: Fate, meanwhile: &[Fate]) -> (Fake, Node<Client>) {
     let fake = Fake::default();
     let node = node(&fake).with_response_timeout(ms(1_500));
@@ -455,20 +456,20 @@ async fn outlived(late: Fate, meanwhile: &[Fate]) -> (Fake, Node<Client>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_of_an_old_connection_does_not_concern_the_new_one() {
-    // Broken later than the new one was made: the command goes over the new one, which stays.
+async fn the_fate_of_an_old_connection_does_not_affect_the_new_one() {
+    // It breaks after the new one was made: the command is sent over the new one, which stays.
     let (fake, node) = outlived(Fate::BreakLate(ms(100)), &[Fate::Answer]).await;
     call(&node).await.unwrap();
     assert_eq!(fake.counts().0, 2, "broken");
 
-    // Silent: the new one's silence begins with its own commands.
+    // It is silent: the silence of the new one starts with its own commands.
     let (fake, node) = outlived(Fate::Silence, &[Fate::Answer]).await;
     fake.fates([Fate::Silence]);
     call(&node).await.unwrap_err();
     call(&node).await.unwrap();
     assert_eq!(fake.counts().0, 2, "silent");
 
-    // Answered after all: that is no answer of the new one.
+    // It answers after all, which is no answer of the new one.
     let (fake, node) = outlived(Fate::Late(ms(1_600)), &[Fate::Silence]).await;
     fake.fates([Fate::Silence]);
     call(&node).await.unwrap_err();
@@ -477,7 +478,7 @@ async fn what_comes_of_an_old_connection_does_not_concern_the_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_closed_when_nobody_holds_it_any_more() {
+async fn a_connection_is_closed_when_its_last_node_is_dropped() {
     let fake = Fake::default();
     let node = node(&fake);
     call(&node).await.unwrap();
@@ -506,7 +507,7 @@ fn a_connection_whose_runtime_has_ended_is_made_again() {
 }
 
 #[test]
-fn a_runtime_that_stands_still_while_it_connects_holds_up_no_second_command_of_another() {
+fn a_runtime_that_stalls_while_it_connects_delays_only_one_command_of_another_runtime() {
     let fake = Fake::default();
     let node = node(&fake);
     let [still, runs] = [false, true]
@@ -523,7 +524,7 @@ fn a_runtime_that_stands_still_while_it_connects_holds_up_no_second_command_of_a
 }
 
 #[test]
-fn a_runtime_that_ends_while_it_connects_is_no_failure_of_the_node() {
+fn a_runtime_that_ends_while_it_connects_does_not_count_as_a_failure_of_the_node() {
     let fake = Fake::default();
     fake.connects([None]);
     let node = node(&fake);
@@ -543,6 +544,6 @@ fn a_runtime_that_ends_while_it_connects_is_no_failure_of_the_node() {
 }
 
 #[test]
-fn debugging_shows_nothing_of_the_client() {
+fn the_debug_output_shows_nothing_of_the_client() {
     assert_eq!(format!("{:?}", Connection::new(Fake::default())), "Connection { .. }");
 }

@@ -1,4 +1,4 @@
-//! The protocol: every step that may follow in a world. What wins and what is issued, the crate decides.
+//! The protocol: every step that may follow in a world. The crate decides which rounds win and which tokens are issued.
 
 use std::{fmt, num::NonZeroUsize};
 
@@ -6,40 +6,40 @@ use redlock_core::algorithm::{self, Decision, Fence, Fencing, Quorum, Raised, Vo
 
 use super::world::{Answer, N, Node, Phase, World, Wrong, name};
 
-/// The protocol for R rounds, and what happens in it.
+/// The protocol for R rounds, and what may happen in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Protocol<const R: usize> {
-    /// The counters that nodes may have in the beginning.
+    /// The counters that nodes may start with.
     counters: Vec<[u8; N]>,
-    /// The token of a holder from before the beginning, whose keys may still be anywhere.
+    /// The token of an earlier holder, whose keys may still be anywhere.
     past: Option<u8>,
     /// How often an acquire sets its key for the second time.
     repeats: u8,
-    /// Whether answers may come late. Otherwise that to a raise comes at once or never, and a grant before the round is
-    /// won or never.
+    /// Whether answers may come late. Otherwise the answer to a raise comes at once or never, and a grant comes before
+    /// the round is won or never.
     late: bool,
-    /// Whether what a round has sent may arrive after it is over.
+    /// Whether messages of a round may arrive after it is over.
     stragglers: bool,
     extends: Option<Extend>,
     losses: u8,
     departure: Option<Departure>,
 }
 
-/// What an extend does to a counter that the node has lost. One that is there it sets to the token if it is lower.
+/// The effect of an extend on a counter that the node has lost. It raises an existing counter to the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extend {
     /// Nothing.
     LeavesLost,
-    /// It starts anew, as for a grant.
+    /// It starts the counter again, as a grant would.
     Seeds,
 }
 
-/// A rule or an assumption that is given up.
+/// A rule or an assumption that is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// A raise sets the counter and confirms, whoever's key is there.
+    /// A raise sets the counter and confirms, whatever key the node has.
     RaiseWithoutComparing,
-    /// A raise sets a greater counter back, and confirms.
+    /// A raise lowers a greater counter, and confirms.
     RaiseLowers,
     /// A raise leaves a greater counter alone, and confirms.
     RaiseConfirmsTheHigher,
@@ -47,11 +47,11 @@ pub(crate) enum Departure {
     RaiseRestoresTheLost,
     /// An extend sets a counter that the node has lost to the token.
     ExtendRestoresTheLost,
-    /// A counter that was lost starts from one.
+    /// A lost counter starts from one.
     CountsFromOne,
-    /// A node restarts with the counter that it had a grant before.
+    /// A node restarts with the counter that it had one grant earlier.
     ComesBackWithOldCounter,
-    /// A key is set without counting on, if it was set for the same round before.
+    /// A key is set without incrementing the counter if it was set for the same round before.
     SetsAgainWithoutCounting,
 }
 
@@ -89,12 +89,12 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// A holder has this token from before, and its keys may still be there. A quorum has its counter, at least.
+    /// An earlier holder has this token, and its keys may still exist. At least a quorum has its counter.
     pub(crate) fn after(self, token: u8) -> Self {
         Self { past: Some(token), ..self }
     }
 
-    /// Acquires are sent again. One that finds its own key is told its counter, and so often one finds it gone.
+    /// Acquires are sent again. One that finds its own key gets its counter, and one finds it gone at most this often.
     pub(crate) fn with_repeats(self, repeats: u8) -> Self {
         Self { repeats, ..self }
     }
@@ -104,23 +104,23 @@ impl<const R: usize> Protocol<R> {
         Self { late: false, ..self }
     }
 
-    /// What a round has sent arrives before it is over, or never. Only the past holder extends.
+    /// A round's messages arrive before it is over, or never. Only the earlier holder extends.
     pub(crate) fn without_stragglers(self) -> Self {
         Self { stragglers: false, ..self }
     }
 
-    /// Holders extend, for ever.
+    /// Holders extend, forever.
     pub(crate) fn with_extends(self, extend: Extend) -> Self {
         Self { extends: Some(extend), ..self }
     }
 
-    /// So often the first node loses its counter, alone or with all that it has. Any node may come first: begin with the
-    /// counters in another order.
+    /// The first node loses its counter this often, alone or with all its data. To make another node the first, start
+    /// with the counters in another order.
     pub(crate) fn with_losses(self, losses: u8) -> Self {
         Self { losses, ..self }
     }
 
-    /// Without one of the rules or assumptions.
+    /// Drops one of the rules or assumptions.
     pub(crate) fn but(self, departure: Departure) -> Self {
         Self { departure: Some(departure), ..self }
     }
@@ -129,7 +129,7 @@ impl<const R: usize> Protocol<R> {
         self.departure == Some(departure)
     }
 
-    /// The worlds that it may begin with.
+    /// Returns the worlds that a search starts from.
     pub(crate) fn beginnings(&self) -> impl Iterator<Item = World<R>> {
         self.counters.iter().map(|counters| World {
             issued: self.past.unwrap_or_default(),
@@ -140,7 +140,7 @@ impl<const R: usize> Protocol<R> {
         })
     }
 
-    /// Takes every step that is possible.
+    /// Takes every possible step.
     pub(crate) fn steps(&self, world: &World<R>, mut take: impl FnMut(Step, World<R>)) {
         let mut take = |step, mut world| {
             self.settle(&mut world);
@@ -161,8 +161,8 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// Forgets the raises of rounds that are over which can do nothing any more: the counter is as high, or the key is
-    /// gone for good. Then worlds are alike that differ in nothing else.
+    /// Removes the raises of finished rounds that cannot do anything anymore, because the counter is at least as high
+    /// or the key is gone for good. Worlds that differ in nothing else become equal.
     fn settle(&self, world: &mut World<R>) {
         if self.departure.is_some() || self.repeats > 0 {
             return;
@@ -179,7 +179,7 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// What a round does by itself or on the grants that it may have heard.
+    /// Takes the steps of a round, on its own or on the grants that it may have received.
     fn decisions(&self, world: &World<R>, round: usize, take: &mut impl FnMut(Step, World<R>)) {
         match &world.rounds[round].phase {
             Phase::Idle => {
@@ -216,7 +216,7 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// Does what follows from what the round knows.
+    /// Applies what follows from the answers that the round has.
     fn decide(&self, world: &mut World<R>, round: usize, mut fencing: Fencing) {
         loop {
             match fencing.decision() {
@@ -251,7 +251,7 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// Nothing that is answered from now on is of any interest. What was sent may still arrive.
+    /// Ends the round: answers do not matter from now on. Messages that were sent may still arrive.
     fn over(&self, world: &mut World<R>, round: usize, phase: Phase) {
         let round = &mut world.rounds[round];
         (round.phase, round.floor) = (phase, 0);
@@ -263,12 +263,12 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// What the round has sent does at a node: late, or for the second time, as well.
+    /// Takes the steps of the round's messages at a node, including late and repeated ones.
     fn arrivals(&self, world: &World<R>, round: usize, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Node { key, counter } = world.nodes[node];
         let sent = world.rounds[round].sent[node];
-        // A refusal changes nothing, and the round need not hear of it: it is as a request that is lost. Whoever has
-        // the key, it may expire at this moment.
+        // A refusal changes nothing, and the round need not receive it: it is like a lost request. Any key may expire
+        // at this moment, whatever round has it.
         let granted = |counter: u8, repeats: u8| {
             let mut world = world.clone();
             world.set(node, Some(round), Some(counter));
@@ -315,9 +315,9 @@ impl<const R: usize> Protocol<R> {
             },
             Some(_) => (candidate, Raised::Confirmed),
             None if is_mine && self.departs(Departure::RaiseRestoresTheLost) => (candidate, Raised::Confirmed),
-            // Without a counter, there is nothing to rely on.
+            // Without a counter, nothing can be confirmed.
             None => {
-                // It changes nothing at the node, so when it is heard does not matter.
+                // The answer changes nothing at the node, so it does not matter when it is received.
                 self.hear(
                     world,
                     round,
@@ -347,7 +347,7 @@ impl<const R: usize> Protocol<R> {
         take(Step::Raise(round, node, candidate), world);
     }
 
-    /// What the round hears of nodes after it has won.
+    /// Takes the steps of answers that the round receives after it has won.
     fn answers(&self, world: &World<R>, round: usize, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Phase::Won(fencing) = &world.rounds[round].phase else { return };
         let sent = world.rounds[round].sent[node];
@@ -363,7 +363,7 @@ impl<const R: usize> Protocol<R> {
             let answer = higher.map_or(Raised::Confirmed, |counter| Raised::Higher(counter.into()));
             self.hear(world, round, node, candidate, answer, Step::HearRaised(round, node), take);
         }
-        // Where the key is not the round's, the answer may as well be that.
+        // If the key is not the round's, the answer may be that as well.
         if sent.raises != 0 && world.nodes[node].key == Some(round) {
             let candidate = (u32::BITS - 1 - sent.raises.leading_zeros()) as u8;
             self.hear(world, round, node, candidate, Raised::Failed, Step::RaiseFails(round, node), take);
@@ -382,7 +382,7 @@ impl<const R: usize> Protocol<R> {
         take: &mut impl FnMut(Step, World<R>),
     ) {
         let Phase::Won(fencing) = &world.rounds[round].phase else { return };
-        // One answer is heard for each time that the node was asked.
+        // Each request has one answer.
         if world.rounds[round].sent[node].raised == Answer::Heard {
             return;
         }
@@ -394,8 +394,8 @@ impl<const R: usize> Protocol<R> {
         take(step, world);
     }
 
-    /// An extend that arrives, at any time after the token was issued. It heals a key that is gone, as any key may be at
-    /// this moment.
+    /// Takes the step of an extend that arrives, at any time after the token was issued. It heals a key that is gone,
+    /// and any key may be gone at this moment.
     fn extend(&self, world: &World<R>, round: usize, token: u8, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Some(extend) = self.extends else { return };
         let counter = match (world.nodes[node].counter, extend) {
@@ -409,7 +409,7 @@ impl<const R: usize> Protocol<R> {
         take(Step::Extend(round, node), world);
     }
 
-    /// What happens to a node.
+    /// Takes the steps in which something happens to a node.
     fn mishaps(&self, world: &World<R>, node: usize, take: &mut impl FnMut(Step, World<R>)) {
         let Node { key, counter } = world.nodes[node];
         let (0, Some(counter), Some(left)) = (node, counter, world.losses.checked_sub(1)) else { return };
@@ -419,13 +419,13 @@ impl<const R: usize> Protocol<R> {
             world.set(node, None, Some(counter - 1));
             take(Step::ComeBack(node), world);
         } else {
-            // With the key or without: its holder can do nothing to it without the counter, except to set it again.
+            // With or without its key: without the counter, its holder can only set the key again.
             world.set(node, key, None);
             take(Step::Lose(node), world);
         }
     }
 
-    /// With what a counter starts that is not there: the node's clock.
+    /// The value with which a missing counter starts: the node's clock.
     fn seed(&self, world: &World<R>) -> u8 {
         if self.departs(Departure::CountsFromOne) { 1 } else { world.time }
     }
@@ -442,7 +442,7 @@ fn quorum() -> Quorum {
     Quorum::of(NonZeroUsize::new(N).expect("some nodes"))
 }
 
-/// As in `2 rounds, 1 repeat, without RaiseLowers`.
+/// For example `2 rounds, 1 repeat, without RaiseLowers`.
 impl<const R: usize> fmt::Display for Protocol<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{R} rounds")?;

@@ -1,4 +1,4 @@
-//! The search: every world that can be reached, the nearest first.
+//! The search: visits every reachable world, the nearest first.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -11,23 +11,24 @@ use super::{
     world::World,
 };
 
-/// What a search has found.
+/// The result of a search.
 pub(crate) struct Found<const R: usize> {
     /// How many different worlds were reached, and by how many steps that changed something.
     pub(crate) states: usize,
     pub(crate) steps: usize,
-    /// The shortest way to a world that was wanted, if there is one.
+    /// The shortest way to a wanted world, if there is one.
     pub(crate) way: Option<Way<R>>,
 }
 
-/// A beginning, and the steps from it, each with the world after it.
+/// A starting world and the steps from it, each with the world after it.
 pub(crate) struct Way<const R: usize>(Vec<(Option<Step>, World<R>)>);
 
 impl<const R: usize> Protocol<R> {
-    /// Looks for the nearest world that is `wanted`, in all that can be reached.
+    /// Searches all reachable worlds for the nearest one that is `wanted`.
     pub(crate) fn search(&self, mut wanted: impl FnMut(&World<R>) -> bool) -> Found<R> {
         let mut seen = HashSet::<u128, BuildHasherDefault<Low>>::default();
-        // The worlds to go on from. Of those behind, only the ways are kept: the step, and the number before.
+        // The worlds still to visit. For those already visited, only the way is kept: the step, and the number of the
+        // world before.
         let mut open: VecDeque<World<R>> = self.beginnings().collect();
         let beginnings: Vec<_> = open.iter().cloned().collect();
         let mut reached: Vec<Option<(Step, u32)>> = vec![None; open.len()];
@@ -54,7 +55,7 @@ impl<const R: usize> Protocol<R> {
         Found { states: reached.len(), steps, way }
     }
 
-    /// Takes the steps to the last world again.
+    /// Repeats the steps to the last world.
     fn way_to_last(&self, beginnings: &[World<R>], reached: &[Option<(Step, u32)>]) -> Way<R> {
         let (mut taken, mut at) = (Vec::new(), reached.len() - 1);
         while let Some((step, before)) = reached[at] {
@@ -85,7 +86,7 @@ impl<const R: usize> fmt::Display for Way<R> {
     }
 }
 
-/// The low half of a number that is a hash already.
+/// The low half of a number that is already a hash.
 #[derive(Default)]
 struct Low(u64);
 

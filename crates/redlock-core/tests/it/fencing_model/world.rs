@@ -1,4 +1,4 @@
-//! The world at one moment: what each node keeps, and what each round has asked, heard and been issued.
+//! The world at one moment: the key and counter of each node, and the messages, answers and token of each round.
 
 use std::{
     fmt,
@@ -7,35 +7,35 @@ use std::{
 
 use redlock_core::algorithm::Fencing;
 
-/// How many nodes there are.
+/// The number of nodes.
 pub(crate) const N: usize = 3;
 
-/// R rounds. Two rounds of one client are two rounds of which the second starts after the first is over, so it takes no
-/// clients.
+/// R rounds. There are no clients: two rounds of one client are two rounds, of which the second starts after the first
+/// is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct World<const R: usize> {
     pub(crate) nodes: [Node; N],
     pub(crate) rounds: [Round; R],
-    /// The greatest token that was issued.
+    /// The greatest token issued so far.
     pub(crate) issued: u8,
-    /// Above every counter that a node has ever had. It is what a clock tells.
+    /// A number above every counter that a node has ever had, like the time of a clock.
     pub(crate) time: u8,
     /// How many losses of counters are still to come.
     pub(crate) losses: u8,
-    /// How often an acquire will still set its key for the second time.
+    /// How often an acquire may still set its key for the second time.
     pub(crate) repeats: u8,
     pub(crate) wrong: Option<Wrong>,
 }
 
-/// A node: whose key is there, and the counter beside it.
+/// A node: the round whose key it has, and the counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
-    /// The number of the round. R is the holder from before the beginning.
+    /// The number of the round. R is the earlier holder.
     pub(crate) key: Option<usize>,
     pub(crate) counter: Option<u8>,
 }
 
-/// One round of a client, under a token of its own.
+/// One round of a client, with its own token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Round {
     pub(crate) phase: Phase,
@@ -48,23 +48,23 @@ pub(crate) struct Round {
 pub(crate) enum Phase {
     /// It has not started.
     Idle,
-    /// It has asked all nodes for the lock.
+    /// It has sent acquires to all nodes.
     Asking,
     /// It has won, and waits for its token.
     Won(Fencing),
     /// It has its token.
     Issued(u8),
-    /// It will have none.
+    /// It will not get one.
     Lost,
 }
 
-/// What a round has sent to one node, and what was answered and not heard.
+/// The messages that a round has sent to one node, and the answers that it has not received yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// Whether the acquire was carried out.
     pub(crate) acquired: bool,
     pub(crate) grant: Answer<u8>,
-    /// The candidates that it was asked to be raised to, one bit each.
+    /// The candidates of the raises that were sent, one bit each.
     pub(crate) raises: u32,
     /// The candidate, and the counter if that was higher.
     pub(crate) raised: Answer<(u8, Option<u8>)>,
@@ -74,19 +74,19 @@ pub(crate) struct Sent {
 pub(crate) enum Answer<T> {
     #[default]
     None,
-    /// It was given. Whether it is late or lost shows when it is heard.
+    /// The node has answered. The answer counts as late or lost until the round receives it.
     Given(T),
     Heard,
 }
 
 impl Phase {
-    /// Whether nothing that is answered is of any interest any more.
+    /// Whether answers do not matter anymore.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Issued(_) | Self::Lost)
     }
 }
 
-/// What must not be.
+/// A violation of the promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wrong {
     /// A token was issued twice.
@@ -96,7 +96,7 @@ pub(crate) enum Wrong {
 }
 
 impl<const R: usize> World<R> {
-    /// Nobody has asked for anything yet. Nodes have these counters.
+    /// No request has been sent yet, and nodes have these counters.
     pub(crate) fn with_counters(counters: [u8; N]) -> Self {
         Self {
             nodes: counters.map(|counter| Node { key: None, counter: Some(counter) }),
@@ -109,8 +109,8 @@ impl<const R: usize> World<R> {
         }
     }
 
-    /// Whose key is on the node, if that makes a difference: any key may expire at any moment, so one with which its
-    /// round can do nothing more is as good as none.
+    /// The round whose key the node has, if that makes a difference. Any key may expire at any moment, so a key with
+    /// which its round cannot do anything anymore counts as none.
     fn key(&self, node: usize) -> Option<usize> {
         let makes_a_difference = |key: &usize| {
             let round = self.rounds.get(*key);
@@ -120,8 +120,8 @@ impl<const R: usize> World<R> {
         self.nodes[node].key.filter(makes_a_difference)
     }
 
-    /// One number for all worlds that differ only in the names of rounds: they have the same future. Two worlds with
-    /// the same one of 2^128 numbers by chance are not to be expected.
+    /// The same number for all worlds that differ only in the names of rounds, because they have the same future. With
+    /// 2^128 numbers, two different worlds practically never have the same one.
     pub(crate) fn code(&self) -> u128 {
         let mut order: [(u128, usize); R] = std::array::from_fn(|round| {
             let mut code = Code::default();
@@ -141,7 +141,7 @@ impl<const R: usize> World<R> {
             code.write_u64(round as u64);
             code.write_u64((round >> 64) as u64);
         }
-        // What can matter no more is no difference.
+        // A number that cannot matter anymore makes no difference.
         let issued = if self.rounds.iter().any(|round| round.phase == Phase::Idle) { self.issued } else { 0 };
         let may_lose = self.losses > 0 || self.nodes.iter().any(|node| node.counter.is_none());
         (issued, if may_lose { self.time } else { 0 }, self.losses, self.repeats, self.wrong).hash(&mut code);
@@ -167,7 +167,7 @@ impl Hash for Sent {
     }
 }
 
-/// A hash that takes little time in a debug build either.
+/// A hash that is fast even in a debug build.
 #[derive(Default)]
 struct Code(u128);
 
@@ -202,7 +202,7 @@ impl Hasher for Code {
     }
 }
 
-/// As in `A:7  -:7  B:8     A issued 7; B won`: the nodes' keys and counters, and the rounds.
+/// For example `A:7  -:7  B:8     A issued 7; B won`: the nodes' keys and counters, and the rounds.
 impl<const R: usize> fmt::Display for World<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {
@@ -226,7 +226,7 @@ impl<const R: usize> fmt::Display for World<R> {
     }
 }
 
-/// Rounds are A, B, C, and P is the past one.
+/// Rounds are A, B, C, and P is the earlier holder.
 pub(crate) fn name<const R: usize>(round: usize) -> char {
     if round == R { 'P' } else { (b'A' + round as u8).into() }
 }

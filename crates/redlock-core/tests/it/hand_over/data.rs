@@ -1,4 +1,4 @@
-//! A lock that travels as data.
+//! A lock that is transferred as data.
 
 use redlock_core::{LockParts, Release};
 use redlock_mock::MockNode;
@@ -6,7 +6,7 @@ use redlock_mock::MockNode;
 use crate::support::{ms, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_travels_as_data_and_is_checked_when_it_arrives() {
+async fn a_lock_is_transferred_as_data_and_validated_on_arrival() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
     let lock = here.acquire(["b\n\u{8ba2}", "a"], ms(10_500)).await.unwrap();

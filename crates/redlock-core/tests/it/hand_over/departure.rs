@@ -1,4 +1,4 @@
-//! A lock that leaves its process: nothing of the process touches it any more.
+//! A lock that leaves its process: nothing in the process touches it anymore.
 
 use std::{task::Poll, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{NODE_TIMEOUT, TTL, copy, parts};
 use crate::support::{drop_after, keys, ms, poll_once, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn the_handle_is_told_and_nobody_extends_the_lock_meanwhile() {
+async fn a_transferred_lock_reports_its_transfer_and_is_no_longer_extended() {
     let nodes = MockNode::fleet(3);
     let here = redlock(&nodes);
     let kept = AcquireOptions::new(TTL).auto_extend(AutoExtend::default());
@@ -33,7 +33,7 @@ async fn the_handle_is_told_and_nobody_extends_the_lock_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_lost_is_not_handed_over() {
+async fn a_lost_lock_is_not_transferred() {
     let nodes = MockNode::fleet(3);
     let here = redlock(&nodes);
     let lock = here.acquire("r", TTL).await.unwrap();
@@ -54,8 +54,8 @@ async fn a_lock_that_is_lost_is_not_handed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_the_first_process_sets_a_key_that_the_second_released() {
-    // An acquire that is late on one node, and extends that are on their way on all.
+async fn the_first_process_sets_no_key_that_the_second_released() {
+    // An acquire that is late on one node, and extends that are in flight to all.
     for after in (2_900..=3_500).step_by(10) {
         let nodes = MockNode::fleet(3);
         let slow: Vec<_> = nodes.iter().map(|node| node.clone().with_latency(ms(60))).collect();
@@ -86,12 +86,12 @@ async fn nothing_of_the_first_process_sets_a_key_that_the_second_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_behind_a_slow_request_is_not_sent_after_the_hand_over() {
+async fn an_extend_behind_a_slow_request_is_not_sent_after_the_transfer() {
     let mut nodes = MockNode::fleet(3);
     nodes[2] = nodes[2].clone().with_latency(ms(150));
     let here = redlock(&nodes);
     let mut lock = here.acquire("r", TTL).await.unwrap();
-    // On the far node it waits for the acquire, which is still on its way.
+    // On the slow node the extend waits for the acquire, which is still in flight.
     lock.extend(2 * TTL).await.unwrap();
     let start = Instant::now();
     let _parts = lock.into_parts().await.unwrap();
@@ -101,7 +101,7 @@ async fn what_waits_behind_a_slow_request_is_not_sent_after_the_hand_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_node_holds_the_hand_over_up_for_no_longer_than_the_node_timeout() {
+async fn a_hung_node_delays_the_transfer_for_no_longer_than_the_node_timeout() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
     nodes[2].hang();
@@ -110,7 +110,7 @@ async fn a_hung_node_holds_the_hand_over_up_for_no_longer_than_the_node_timeout(
     let parts = lock.into_parts().await.unwrap();
     assert_eq!(start.elapsed(), NODE_TIMEOUT);
     assert_eq!(there.resume(parts).await.unwrap().release().await.unwrap(), Release::Released);
-    // The acquire that waited in the node is before the release that waits there.
+    // The acquire that waited in the node comes before the release that waits there.
     nodes[2].resume();
     there.close().await.unwrap();
     here.close().await.unwrap();
@@ -118,7 +118,7 @@ async fn a_hung_node_holds_the_hand_over_up_for_no_longer_than_the_node_timeout(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hand_over_dropped_at_any_poll_gives_the_lock_back() {
+async fn a_transfer_dropped_at_any_poll_releases_the_lock() {
     for polls in 0.. {
         let nodes = MockNode::fleet(5);
         let here = redlock(&nodes);
@@ -140,7 +140,7 @@ async fn a_hand_over_dropped_at_any_poll_gives_the_lock_back() {
 }
 
 #[test]
-fn outside_a_runtime_resuming_is_an_error_and_handing_over_does_not_wait() {
+fn outside_a_runtime_resume_is_an_error_and_into_parts_does_not_wait() {
     let nodes = MockNode::fleet(3);
     nodes[2].hang();
     let redlock = Redlock::new(nodes.clone()).unwrap();
@@ -157,7 +157,7 @@ fn outside_a_runtime_resuming_is_an_error_and_handing_over_does_not_wait() {
 }
 
 #[test]
-fn on_a_runtime_without_timers_both_panic_and_nothing_is_lost() {
+fn on_a_runtime_without_timers_resume_and_into_parts_panic_and_no_key_is_left() {
     let nodes = MockNode::fleet(3);
     let redlock = Redlock::new(nodes.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -179,7 +179,7 @@ fn on_a_runtime_without_timers_both_panic_and_nothing_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_is_printed_gives_the_lock_away() {
+async fn no_printed_value_reveals_the_token() {
     let nodes = MockNode::fleet(3);
     let parts = parts(&nodes).await;
     let secret = parts.token().as_str().get(..9).unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! A lock that is not resumed: it is lost or expired, or nobody knows.
+//! Locks that cannot be resumed: they are lost or expired, or their state is unknown.
 
 use redlock_core::{Redlock, Release, ResumeError, TtlError, testing::TokioClock};
 use redlock_mock::{Memory, MockNode};
@@ -31,7 +31,7 @@ async fn a_node_that_lost_one_of_the_keys_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_lock_is_told_lost() {
+async fn resuming_an_expired_lock_reports_it_lost() {
     let nodes = MockNode::fleet(3);
     let parts = parts(&nodes).await;
     sleep(TTL + ms(1)).await;
@@ -45,7 +45,7 @@ async fn an_expired_lock_is_told_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_of_which_nothing_is_left_is_told_expired() {
+async fn resuming_a_lock_without_remaining_validity_reports_it_expired() {
     let nodes = MockNode::fleet(3);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
     sleep(TTL - ms(2)).await;
@@ -58,7 +58,7 @@ async fn a_lock_of_which_nothing_is_left_is_told_expired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_another_holds_is_lost_and_another_keeps_it() {
+async fn a_lock_that_another_holder_has_is_lost_and_not_released() {
     let nodes = MockNode::fleet(3);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
     sleep(TTL + ms(1)).await;
@@ -72,7 +72,7 @@ async fn a_lock_that_another_holds_is_lost_and_another_keeps_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_half_of_the_nodes_forgot_is_lost_and_given_back_on_the_others() {
+async fn a_lock_that_half_of_the_nodes_forgot_is_lost_and_released_on_the_others() {
     let nodes = MockNode::fleet(4);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
@@ -84,7 +84,7 @@ async fn a_lock_that_half_of_the_nodes_forgot_is_lost_and_given_back_on_the_othe
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_too_few_answers_nothing_is_released_and_it_can_be_resumed_again() {
+async fn with_too_few_answers_nothing_is_released_and_the_lock_can_be_resumed_again() {
     let nodes = MockNode::fleet(3);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
     nodes[0].hang();
@@ -104,7 +104,7 @@ async fn with_too_few_answers_nothing_is_released_and_it_can_be_resumed_again() 
     assert_eq!((nodes[0].peek("r").is_some(), nodes[2].peek("r").is_some()), (true, true));
     let lock = there.resume(parts).await.unwrap();
     assert!(lock.check().is_ok());
-    // Also the node that was not heard of is given its release.
+    // The node that did not answer is sent a release too.
     nodes[1].start(Memory::Kept);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
@@ -112,7 +112,7 @@ async fn with_too_few_answers_nothing_is_released_and_it_can_be_resumed_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_resumed_here_is_given_back_to_the_caller_before_anything_is_sent() {
+async fn parts_that_cannot_be_resumed_here_are_returned_before_anything_is_sent() {
     let nodes = MockNode::fleet(3);
     let parts = parts(&nodes).await;
     let token = *parts.token();

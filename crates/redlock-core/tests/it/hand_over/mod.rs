@@ -1,4 +1,4 @@
-//! Locks that are transferred to another process: each `Redlock` here stands for a process of its own.
+//! Locks that are transferred to another process. Each `Redlock` here represents one process.
 
 mod resume;
 mod lost;
@@ -14,10 +14,10 @@ use redlock_mock::MockNode;
 use crate::support::redlock;
 
 const TTL: Duration = Duration::from_secs(10);
-/// The default node timeout at this ttl.
+/// The default node timeout for this TTL.
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A lock on its way, of a process that has ended all its work.
+/// Returns a lock in transfer, from a process that has finished all its work.
 async fn parts(nodes: &[MockNode]) -> LockParts {
     let here = redlock(nodes);
     let parts = here.acquire("r", TTL).await.unwrap().into_parts().await.unwrap();

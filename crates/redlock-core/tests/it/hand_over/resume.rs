@@ -1,4 +1,4 @@
-//! A lock that is resumed: how long it is valid, and what the nodes have to hold.
+//! A lock that is resumed: how long it is valid, and what the nodes must hold.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{TTL, copy, parts};
 use crate::support::{drop_after, keys, ms, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_goes_on_in_another_process() {
+async fn a_lock_continues_in_another_process() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
     let lock = here.acquire("r", TTL).await.unwrap();
@@ -27,7 +27,7 @@ async fn a_lock_goes_on_in_another_process() {
 
     let mut lock = there.resume(parts).await.unwrap();
     assert_eq!((lock.resource(), *lock.token()), ("r", token));
-    // The seven seconds that are left, less one percent of them and 2 ms.
+    // The remaining seven seconds, minus one percent of them and 2 ms.
     assert_eq!(lock.validity(), ms(6_928));
     assert!(here.try_acquire("r", TTL).await.unwrap().is_none());
     lock.extend(TTL).await.unwrap();
@@ -38,11 +38,11 @@ async fn a_lock_goes_on_in_another_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_resources_go_on_as_one() {
+async fn several_resources_are_resumed_as_one_lock() {
     let nodes = MockNode::fleet(3);
     let names: Vec<_> = (0..100).map(|number| format!("r{number:02}")).collect();
     let parts = redlock(&nodes).acquire(&names, TTL).await.unwrap().into_parts().await.unwrap();
-    // Of each node counts the key that ends first.
+    // Of each node, the key that expires first counts.
     nodes[0].set("r07", parts.token().as_str(), Some(ms(4_000)));
     nodes[1].set("r42", parts.token().as_str(), Some(ms(3_000)));
     let there = redlock(&nodes);
@@ -61,7 +61,7 @@ async fn the_validity_counts_from_before_the_first_byte() {
     let start = Instant::now();
     let lock = redlock(&far).resume(parts).await.unwrap();
     assert_eq!(start.elapsed(), ms(30));
-    // The nodes told 9.97 s.
+    // The nodes reported 9.97 s.
     assert_eq!(lock.validity(), ms(9_970).mul_f64(0.99) - ms(2) - ms(30));
     sleep(lock.validity() - ms(1)).await;
     assert!(lock.check().is_ok());
@@ -71,9 +71,9 @@ async fn the_validity_counts_from_before_the_first_byte() {
 }
 
 proptest! {
-    /// Of each node: for how long it holds the lock, by how many millionths its clock runs fast, how far away it is.
+    /// For each node: how long it holds the lock, by how many millionths its clock is fast, and its latency.
     #[test]
-    fn to_the_end_of_its_validity_a_quorum_holds_it_whatever_nodes_hold_and_however_their_clocks_run(
+    fn a_quorum_holds_a_resumed_lock_until_its_validity_ends_for_any_keys_and_clocks(
         held in prop::collection::vec((prop::option::of(0_u64..20_000), -10_000..=10_000_i32, 0_u64..60), 1..6),
     ) {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minority_may_have_forgotten_it_and_gets_it_again() {
+async fn a_minority_may_have_forgotten_the_lock_and_is_healed() {
     let nodes = MockNode::fleet(5);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
@@ -141,7 +141,7 @@ async fn a_node_that_missed_the_last_extend_does_not_shorten_the_lock() {
     let nodes = MockNode::fleet(3);
     let parts = parts(&nodes).await;
     nodes[0].set("r", parts.token().as_str(), Some(ms(500)));
-    // It is the first to answer, and the last to answer tells the most.
+    // It is the first to answer, and the last one to answer reports the longest time.
     let latencies = [ms(0), ms(10), ms(20)];
     let far: Vec<_> = nodes.iter().zip(latencies).map(|(node, latency)| node.clone().with_latency(latency)).collect();
     let lock = redlock(&far).resume(parts).await.unwrap();
@@ -156,7 +156,7 @@ async fn beyond_the_promise_a_lock_that_is_resumed_twice_has_two_handles() {
     let one = first.resume(copy(&parts)).await.unwrap();
     let mut other = second.resume(parts).await.unwrap();
     assert!(one.check().is_ok() && other.check().is_ok());
-    // What one gives back, the other loses.
+    // The release by one handle makes the other lose the lock.
     assert_eq!(one.release().await.unwrap(), Release::Released);
     first.close().await.unwrap();
     let error = other.extend(TTL).await.unwrap_err();
@@ -165,10 +165,10 @@ async fn beyond_the_promise_a_lock_that_is_resumed_twice_has_two_handles() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resumed_lock_is_kept_and_its_lifetime_counts_from_there() {
+async fn a_resumed_lock_is_extended_and_its_lifetime_counts_from_the_resume() {
     let nodes = MockNode::fleet(3);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
-    // Later than the first extend would be after an acquire.
+    // Later than the first extend after an acquire would be.
     sleep(TTL - ms(200)).await;
     let start = Instant::now();
     let mut lock = there.resume(parts).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_resume_dropped_at_any_poll_changes_nothing() {
         let parts = parts(&nodes).await;
         let far: Vec<_> = (1..).zip(&nodes).map(|(i, node)| node.clone().with_latency(ms(i * 10))).collect();
         let there = redlock(&far);
-        // Not enough for a slow node not to be waited for.
+        // Less than half of the validity is left, so slow nodes are awaited too.
         sleep(ms(6_000)).await;
         let resumed = drop_after(polls, there.resume(copy(&parts))).await;
         if let Some(lock) = resumed {
@@ -201,10 +201,10 @@ async fn a_resume_dropped_at_any_poll_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_dropped_after_it_was_resumed_is_given_back_everywhere() {
+async fn a_resumed_lock_that_is_dropped_is_released_everywhere() {
     let nodes = MockNode::fleet(3);
     let (there, parts) = (redlock(&nodes), parts(&nodes).await);
-    // A request of this process was never seen by this node.
+    // This node never receives the request with which this process resumes the lock.
     nodes[2].inject(Fault::LoseRequest);
     drop(there.resume(parts).await.unwrap());
     there.close().await.unwrap();
@@ -212,7 +212,7 @@ async fn a_lock_that_is_dropped_after_it_was_resumed_is_given_back_everywhere() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_can_be_spawned() {
+async fn the_futures_of_into_parts_and_resume_can_be_spawned() {
     let nodes = MockNode::fleet(3);
     let (here, there) = (redlock(&nodes), redlock(&nodes));
     let parts = tokio::spawn(async move { here.acquire("r", TTL).await.unwrap().into_parts().await });

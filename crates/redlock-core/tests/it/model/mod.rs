@@ -2,47 +2,49 @@
 //!
 //! The search visits **every** world that a few clients can reach, in any number of rounds, and checks that
 //!
-//! * two clients never rely on the lock at the same time, and a lock that is extended was not another's meanwhile
+//! * two clients never rely on the lock at the same time, and while a client extended its lock, no other client held it
 //!   ([`World::is_broken`]);
-//! * nothing blocks the lock for ever: after a ttl in which no message arrives it is free again, and a round that gets
+//! * nothing blocks the lock forever: after a TTL in which no message arrives it is free again, and a round that gets
 //!   no more answers is decided.
 //!
-//! Then it gives up one rule or assumption at a time ([`Departure`]), and has to find the shortest way to a broken
-//! lock. `cargo test -p redlock-core --test it -- model:: --nocapture` prints them, step by step.
+//! Then it drops one rule or assumption at a time ([`Departure`]), and must find the shortest way to a broken lock.
+//! `cargo test -p redlock-core --test it -- model:: --nocapture` prints these ways, step by step.
 //!
-//! # What is modelled
+//! # What is modeled
 //!
-//! * **Nodes**: a key and the rest of its life; acquire, extend and release as `LockNode` has them.
+//! * **Nodes**: a key and its remaining time; acquire, extend and release as `LockNode` defines them.
 //! * **Messages**: each arrives at its node at any later time, in any order, any number of times, or never: late, lost,
-//!   overtaken and sent again. That the driver releases on a node only after the acquire there has ended is *not*
-//!   assumed: exclusion does not rest on it. An acquire that comes after its release only leaves a key until its
-//!   ttl ends.
-//! * **Answers**: heard, late or lost. They change nothing before the client decides, so it decides at any time, on any
-//!   part of the answers that were given.
-//! * **Clients**: a fresh token for each round, which may be lost or cancelled at any time. Holders stay to the very
+//!   overtaken and sent again. The driver releases on a node only after the acquire there has ended, but the model does
+//!   *not* assume that: exclusion does not depend on it. An acquire that arrives after its release only leaves a key
+//!   until its TTL ends.
+//! * **Answers**: received, late or lost. They change nothing before the client decides, so it decides at any time, on
+//!   any part of the answers that were sent.
+//! * **Clients**: a new token for each round, which may be lost or cancelled at any time. Holders stay until the very
 //!   end of their validity, or release before. They may extend.
-//! * **Time**: ticks, and any number of steps between two of them. A node's fast clock is a key that lives shorter.
-//! * **Decisions**: `Quorum`, `Round`, `Decision`, `Drift` and `Ttl` of the crate, so that a mistake in them is found.
+//! * **Time**: ticks, and any number of steps between two of them. A fast clock of a node is a key that lives shorter.
+//! * **Decisions**: `Quorum`, `Round`, `Decision`, `Drift` and `Ttl` of the crate, so that the search finds a mistake
+//!   in them.
 //!
 //! # What is left out
 //!
-//! Retry, pauses and timeouts: a round may start, and end, at any time. Why a round was lost: its token is given back
-//! in any case. Other resources: they share nothing. The driver's code: the workspace's `tests/simulation.rs` has it.
+//! Retries, pauses and timeouts: a round may start and end at any time. Why a round was lost: its token is released in
+//! any case. Other resources: they share nothing. The driver's code: `redlock-simulation` tests it.
 //!
 //! # How large it is
 //!
-//! All rounds that are over are alike: their messages may arrive for ever. So they need no names, and there are
-//! finitely many worlds for any number of rounds. Worlds that differ only in names of nodes and clients count as one.
+//! All finished rounds are alike, because their messages may arrive forever. So they need no names, and there are
+//! finitely many worlds for any number of rounds. Worlds that differ only in the names of nodes and clients count as
+//! one.
 //!
-//! | nodes | clients | ttl, drift | holders extend | worlds | seconds, debug | release |
+//! | nodes | clients | TTL, drift | holders extend | worlds | seconds, debug | release |
 //! |---|---|---|---|---|---|---|
 //! | 3 | 2 | 3, 1 | yes | 651,768 | 7 | 1 |
 //! | 3 | 3 | 2, 0 | no | 431,866 | 5 | 0.6 |
 //! | 4 | 2 | 2, 0 | no | 133,299 | 1.3 | 0.2 |
-//! | 3 | 2 | 3, 1 | no, but nodes restart empty and stay away for a ttl | 189,392 | 1.6 | 0.2 |
+//! | 3 | 2 | 3, 1 | no, but nodes restart empty and stay away for a TTL | 189,392 | 1.6 | 0.2 |
 //!
 //! Tried once, and too slow for every day: 3 nodes with 3 clients (3, 1: 1,253,153 worlds) and 5 nodes with 2 clients
-//! (2, 0: 914,610; 3, 1: 4,477,086). Nothing is broken there either.
+//! (2, 0: 914,610; 3, 1: 4,477,086). They find nothing broken either.
 
 #![expect(clippy::print_stdout, reason = "the shortest way to two holders is worth reading")]
 
@@ -78,7 +80,7 @@ fn a_node_without_memory_is_harmless_after_a_ttl_away() {
 }
 
 #[test]
-fn the_lock_is_won_and_extended_and_passed_on_without_a_release() {
+fn the_lock_is_won_and_extended_and_reacquired_without_a_release() {
     let protocol = Protocol::<3, 2>::with_fast_clocks(3, 1).with_extends();
     let way = |wanted: &dyn Fn(Step, &World<3, 2>) -> bool| protocol.search(wanted).way.expect("a way");
     way(&|step, world| matches!(step, Step::Win(..)) && world.keys(Owner::Client(0)) == 2);
@@ -87,7 +89,7 @@ fn the_lock_is_won_and_extended_and_passed_on_without_a_release() {
 }
 
 #[test]
-fn an_acquire_that_arrives_after_its_release_blocks_the_lock_for_a_ttl_at_most() {
+fn an_acquire_that_arrives_after_its_release_blocks_the_lock_for_one_ttl_at_most() {
     let protocol = Protocol::<3, 2>::with_exact_clocks(2);
     let late = |step, world: &World<3, 2>| matches!(step, Step::OldAcquire(_)) && world.keys(Owner::Old) == 3;
     let blocked = protocol.search(late).way.expect("late acquires take all nodes");
@@ -96,7 +98,7 @@ fn an_acquire_that_arrives_after_its_release_blocks_the_lock_for_a_ttl_at_most()
 }
 
 #[test]
-fn one_vote_fewer_is_too_few() {
+fn one_vote_fewer_than_a_quorum_is_too_few() {
     breaks(&Protocol::with_exact_clocks(2).but(Departure::QuorumMinusOne));
 }
 
@@ -106,17 +108,17 @@ fn validity_that_counts_from_the_answer_is_too_long() {
 }
 
 #[test]
-fn a_fast_node_needs_the_drift() {
+fn without_drift_a_fast_node_grants_a_second_lock() {
     breaks(&Protocol::with_fast_clocks(3, 1).but(Departure::NoDrift));
 }
 
 #[test]
-fn a_release_that_does_not_compare_deletes_the_key_of_another() {
+fn a_release_that_does_not_compare_deletes_the_key_of_another_client() {
     breaks(&Protocol::with_exact_clocks(2).but(Departure::ReleaseWithoutComparing));
 }
 
 #[test]
-fn an_extend_that_does_not_compare_takes_the_key_of_another() {
+fn an_extend_that_does_not_compare_takes_the_key_of_another_client() {
     breaks(&Protocol::with_fast_clocks(3, 1).with_extends().but(Departure::ExtendWithoutComparing));
 }
 
@@ -132,7 +134,7 @@ fn one_token_for_all_rounds_lets_an_earlier_release_delete_the_key_of_a_later_ro
 }
 
 #[test]
-fn a_holder_that_is_paused_past_its_validity_is_not_alone() {
+fn a_holder_that_is_paused_beyond_its_validity_overlaps_with_another() {
     breaks(&Protocol::with_exact_clocks(2).but(Departure::HolderPauses));
 }
 
@@ -146,7 +148,7 @@ fn a_node_whose_clock_jumps_grants_a_second_lock() {
     breaks(&Protocol::with_exact_clocks(2).but(Departure::ClockJumps));
 }
 
-/// Visits all worlds: in none is the lock broken, and none blocks it for ever.
+/// Visits all worlds, and checks that none breaks the lock or blocks it forever.
 fn excludes<const N: usize, const C: usize>(protocol: &Protocol<N, C>) {
     let found = protocol.search(|_, world| world.is_broken() || !protocol.after_silence(*world).is_free());
     println!("{protocol}: {} worlds, {} steps between them", found.states, found.steps);

@@ -1,4 +1,5 @@
-//! The protocol: every step that may follow in a world. What wins and how long it is valid, the crate decides.
+//! The protocol: every step that may follow in a world. The crate decides which rounds win and how long locks are
+//! valid.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
@@ -14,17 +15,17 @@ use super::{
 pub(crate) struct Protocol<const N: usize, const C: usize> {
     ttl: Ttl,
     drift: Drift,
-    /// How many ticks of true time a key may live. On a node whose clock is fast that is less than the ttl.
+    /// How many ticks of true time a key may live. On a node with a fast clock, that is less than the TTL.
     lives: RangeInclusive<u8>,
     extends: bool,
     departure: Option<Departure>,
     verdicts: Verdicts,
 }
 
-/// A rule or an assumption that is given up.
+/// A rule or an assumption that is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// Nothing is deducted for drift.
+    /// No drift is deducted.
     NoDrift,
     /// Validity counts from the answer, instead of from before the first byte is sent.
     ValidityFromTheAnswer,
@@ -34,15 +35,15 @@ pub(crate) enum Departure {
     ReleaseWithoutComparing,
     /// An extend sets the key, whatever it holds.
     ExtendWithoutComparing,
-    /// An extend counts, also when its answers come after the validity.
+    /// An extend counts even if its answers come after the validity.
     ExtendTooLate,
     /// A client has one token for all its rounds.
     OneTokenForAllRounds,
-    /// A holder that is paused goes on after its validity.
+    /// A holder that is paused continues after its validity.
     HolderPauses,
     /// A node restarts without its memory.
     NodeForgets,
-    /// A node restarts without its memory, and is kept away for a ttl.
+    /// A node restarts without its memory, and stays away for a TTL.
     NodeForgetsAndStaysAway,
     /// A node's clock jumps ahead.
     ClockJumps,
@@ -71,12 +72,12 @@ pub(crate) enum Step {
 const TICK: Duration = Duration::from_secs(1);
 
 impl<const N: usize, const C: usize> Protocol<N, C> {
-    /// With a ttl of so many ticks, and clocks that all run alike.
+    /// With a TTL of this many ticks, and clocks that all run at the same rate.
     pub(crate) fn with_exact_clocks(ttl: u8) -> Self {
         Self::with_fast_clocks(ttl, 0)
     }
 
-    /// With a ttl of so many ticks, of which `drift` are deducted, and clocks of nodes that may count the ttl in so
+    /// With a TTL of this many ticks, of which `drift` are deducted, and nodes whose clocks may count the TTL in that
     /// much less time.
     pub(crate) fn with_fast_clocks(ttl: u8, drift: u8) -> Self {
         assert!(ttl <= LONGEST);
@@ -95,7 +96,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         Self { extends: true, ..self }
     }
 
-    /// Without one of the rules or assumptions.
+    /// Drops one of the rules or assumptions.
     pub(crate) fn but(self, departure: Departure) -> Self {
         let departed = Self { departure: Some(departure), ..self };
         match departure {
@@ -105,7 +106,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// Takes every step that is possible.
+    /// Takes every possible step.
     pub(crate) fn steps(&self, world: &World<N, C>, mut take: impl FnMut(Step, World<N, C>)) {
         take(Step::Tick, self.tick(*world));
         for client in 0..C {
@@ -118,12 +119,12 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// A tick passes for everybody: keys and validities run out.
+    /// Advances all keys and validities by one tick.
     pub(crate) fn tick(&self, mut world: World<N, C>) -> World<N, C> {
         for node in &mut world.nodes {
             node.key = node.key.and_then(Key::older);
         }
-        // Once all validity is gone, it does not matter any more for how long.
+        // Once all validity is over, its exact age does not matter anymore.
         let oldest = ticks(self.drift.validity(self.ttl, Duration::ZERO));
         let older = |age: u8| (age + 1).min(oldest);
         for client in 0..C {
@@ -143,7 +144,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         world
     }
 
-    /// What a client does next, by itself or on the answers that it may have heard.
+    /// Takes the next steps of a client, on its own or on the answers that it may have received.
     fn decisions(&self, world: &World<N, C>, client: usize, take: &mut impl FnMut(Step, World<N, C>)) {
         match world.clients[client].phase {
             Phase::Idle => take(Step::Start(client), world.with(client, Phase::Asking { age: 0 })),
@@ -152,7 +153,8 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
                 if let Some(granted) = self.won(world, client, validity) {
                     take(Step::Win(client, granted), self.holds(world, client, ticks(validity)));
                 }
-                // Too many refused, failed or were silent, it took too long, or the caller went away: all the same.
+                // Too many nodes refused, failed or were silent, it took too long, or the caller is gone: the step is
+                // the same.
                 take(Step::GiveUp(client), self.over(*world, client));
             }
             Phase::Holding { left } => {
@@ -176,13 +178,13 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// What the messages under the client's present token do at a node: late, or for the second time, as well.
+    /// Takes the steps of the messages with the client's current token at a node, including late and repeated ones.
     fn arrivals(&self, world: &World<N, C>, client: usize, node: usize, take: &mut impl FnMut(Step, World<N, C>)) {
         let phase = world.clients[client].phase;
         let key = world.nodes[node].key;
         let mine = world.nodes[node].has_key_of(Owner::Client(client));
-        // A client that could hear of a grant does not hear of a refusal of the same request, sent again: that could
-        // only make it give up, and that it may do anyway.
+        // A client that could receive a grant does not receive a refusal of the same request, sent again. That could
+        // only make it give up, which it may do anyway.
         let answered = |key, awaits, answer| {
             let mut world = world.with_key(node, key);
             let before = &mut world.nodes[node].answers[client];
@@ -204,7 +206,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
             }
         }
 
-        // A holder's earlier extend may be late. (That it has sent one is not remembered.)
+        // An earlier extend of the holder may be late. (The model does not remember whether it has sent one.)
         let awaits = matches!(phase, Phase::Extending { .. });
         if awaits || self.extends && matches!(phase, Phase::Holding { .. }) {
             if key.is_none() || mine || self.departs(Departure::ExtendWithoutComparing) {
@@ -221,7 +223,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// What the messages of rounds that are over do at a node.
+    /// Takes the steps of the messages of finished rounds at a node.
     fn old_arrivals(&self, world: &World<N, C>, node: usize, take: &mut impl FnMut(Step, World<N, C>)) {
         if !world.past {
             return;
@@ -242,7 +244,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// What the assumptions exclude.
+    /// Takes the steps that the assumptions exclude.
     fn mishaps(&self, world: &World<N, C>, node: usize, take: &mut impl FnMut(Step, World<N, C>)) {
         let Node { key: Some(key), .. } = world.nodes[node] else { return };
         let away = Key { owner: Owner::Away, left: ticks(self.ttl.trusted()) };
@@ -254,14 +256,14 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         }
     }
 
-    /// With how many grants the client's round or extend can be won now, when so much validity is left.
+    /// Returns with how many grants the client's round or extend can be won now, if this much validity is left.
     fn won(&self, world: &World<N, C>, client: usize, validity: Duration) -> Option<usize> {
         let answers = |answer| world.answers(client, answer);
         let granted = self.verdicts.won(answers(Answer::Granted), answers(Answer::Refused))?;
         (Decision::Won.with(validity) == Decision::Won).then_some(granted)
     }
 
-    /// The client relies on the lock from here on.
+    /// Makes the client rely on the lock from here on.
     fn holds(&self, world: &World<N, C>, client: usize, left: u8) -> World<N, C> {
         let mut world = world.with(client, Phase::Holding { left });
         for other in (0..C).filter(|other| *other != client) {
@@ -271,7 +273,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         world
     }
 
-    /// The client's token is over: lost, cancelled, given back or expired. From here on its release may arrive.
+    /// Ends the client's token: lost, cancelled, released or expired. From here on its release may arrive.
     fn over(&self, world: World<N, C>, client: usize) -> World<N, C> {
         let mut world = world.with(client, Phase::Idle);
         world.clients[client].overtaken = false;
@@ -288,13 +290,13 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         world
     }
 
-    /// What is left of the validity when so much time has passed since before the first byte was sent.
+    /// Returns what is left of the validity at this age, which counts from before the first byte was sent.
     fn validity(&self, age: u8) -> Duration {
         let age = if self.departs(Departure::ValidityFromTheAnswer) { 0 } else { age };
         self.drift.validity(self.ttl, TICK * age.into())
     }
 
-    /// The keys that a node may set, the longest-lived first.
+    /// Returns the keys that a node may set, the longest-lived first.
     fn keys(&self, owner: Owner) -> impl Iterator<Item = Key> + use<N, C> {
         self.lives.clone().rev().map(move |left| Key { owner, left })
     }
@@ -303,7 +305,7 @@ impl<const N: usize, const C: usize> Protocol<N, C> {
         self.departure == Some(departure)
     }
 
-    /// The world after a ttl in which no message arrives. Whoever still waits for answers gives up.
+    /// Returns the world after a TTL in which no message arrives. Clients that still wait for answers give up.
     pub(crate) fn after_silence(&self, mut world: World<N, C>) -> World<N, C> {
         for _ in 0..ticks(self.ttl.trusted()) {
             world = self.tick(world);
@@ -328,12 +330,12 @@ impl<const N: usize, const C: usize> fmt::Display for Protocol<N, C> {
 }
 
 impl Key {
-    /// The key a tick later, if it is still there.
+    /// Returns the key one tick later, if it still exists.
     fn older(self) -> Option<Self> {
         (self.left > 1).then(|| Self { left: self.left - 1, ..self })
     }
 
-    /// This key, or the one before it if that was its owner's and lives longer.
+    /// Returns this key, or the one before it if that has the same owner and lives longer.
     fn raised(self, before: Option<Self>) -> Self {
         before.filter(|before| before.owner == self.owner && before.left > self.left).unwrap_or(self)
     }

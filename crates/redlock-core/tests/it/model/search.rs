@@ -1,4 +1,4 @@
-//! The search: every world that can be reached, the nearest first.
+//! The search: visits every reachable world, the nearest first.
 
 use std::{
     collections::HashSet,
@@ -11,12 +11,12 @@ use super::{
     world::World,
 };
 
-/// What a search has found.
+/// The result of a search.
 pub(crate) struct Found<const N: usize, const C: usize> {
     /// How many different worlds were reached, and by how many steps that changed something.
     pub(crate) states: usize,
     pub(crate) steps: usize,
-    /// The shortest way to a world that was wanted, if there is one.
+    /// The shortest way to a wanted world, if there is one.
     pub(crate) way: Option<Way<N, C>>,
 }
 
@@ -24,11 +24,11 @@ pub(crate) struct Found<const N: usize, const C: usize> {
 pub(crate) struct Way<const N: usize, const C: usize>(Vec<(Step, World<N, C>)>);
 
 impl<const N: usize, const C: usize> Protocol<N, C> {
-    /// Looks for the nearest world that is `wanted`, in all that can be reached.
+    /// Searches all reachable worlds for the nearest one that is `wanted`.
     pub(crate) fn search(&self, mut wanted: impl FnMut(Step, &World<N, C>) -> bool) -> Found<N, C> {
         let mut seen = HashSet::<_, BuildHasherDefault<Mix>>::default();
         seen.insert(World::<N, C>::NEW.code());
-        // Each with the step to it and the number of the world before.
+        // Each with the step that leads to it and the number of the world before.
         let mut reached = vec![(World::NEW, Step::Tick, 0)];
         let (mut steps, mut next, mut found) = (0, 0, false);
         while let Some(&(before, ..)) = reached.get(next) {
@@ -64,7 +64,7 @@ impl<const N: usize, const C: usize> Way<N, C> {
         Self(way)
     }
 
-    /// The world it leads to.
+    /// Returns the world that it leads to.
     pub(crate) fn end(&self) -> World<N, C> {
         self.0.last().map_or(World::NEW, |(_, world)| *world)
     }
@@ -79,7 +79,7 @@ impl<const N: usize, const C: usize> fmt::Display for Way<N, C> {
     }
 }
 
-/// A hash of one number that takes no time in a debug build either.
+/// A hash of one number that is fast even in a debug build.
 #[derive(Default)]
 struct Mix(u64);
 

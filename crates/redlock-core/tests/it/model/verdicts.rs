@@ -1,4 +1,4 @@
-//! What the crate's own [`Round`] says on every possible count of votes, asked once.
+//! The decisions of the crate's own [`Round`] on every possible count of votes, computed once.
 
 use std::num::NonZeroUsize;
 
@@ -6,13 +6,13 @@ use redlock_core::algorithm::{Decision, Quorum, Round, Vote};
 
 /// For each number of nodes that granted and that refused: with how many of these grants a round can be won.
 ///
-/// A client may have heard any of the answers when it decides; a node that it has not heard may count as failed, or not
-/// be counted yet.
+/// A client may have received any of the answers when it decides. A node whose answer it has not received may count as
+/// failed, or not count yet.
 #[derive(Debug)]
 pub(crate) struct Verdicts(Vec<Vec<Option<usize>>>);
 
 impl Verdicts {
-    /// The verdicts on votes of so many nodes, with a quorum that may be of another number.
+    /// Computes the decisions for the votes of `nodes` nodes, with the quorum of a possibly different number.
     pub(crate) fn of(nodes: usize, quorum_of: usize) -> Self {
         let quorum = Quorum::of(NonZeroUsize::new(quorum_of).expect("some nodes"));
         let wins = |granted, refused| {
@@ -24,13 +24,13 @@ impl Verdicts {
         Self((0..=nodes).map(|granted| (0..=nodes).map(|refused| fewest(granted, refused)).collect()).collect())
     }
 
-    /// With how many grants a round can be won when so many nodes have granted and refused.
+    /// Returns with how many grants a round can be won if this many nodes have granted and refused.
     pub(crate) fn won(&self, granted: usize, refused: usize) -> Option<usize> {
         self.0[granted][refused]
     }
 }
 
-/// What the round says on these votes of granted, refused and failed: at once, or when it waits no longer.
+/// Returns the decision of a round on these counts of granted, refused and failed: at once, or when it stops waiting.
 fn decides(quorum: Quorum, votes: [usize; 3]) -> Decision {
     let mut round = Round::new(quorum);
     for (vote, count) in [Vote::Granted, Vote::Refused, Vote::Failed].into_iter().zip(votes) {

@@ -1,48 +1,49 @@
-//! The world at one moment: what each node keeps and has answered, and what each client does.
+//! The world at one moment: the key and answers of each node, and what each client does.
 
 use std::fmt;
 
 /// N nodes and C clients.
 ///
-/// Messages are not part of it: what a round has sent may arrive at any later moment, any number of times, or never.
-/// Hence a round that is over needs no name any more. Its messages may arrive for ever, like those of every other round
-/// that is over, and the keys that it may have left are [`Owner::Old`].
+/// Messages are not part of it: those of a round may arrive at any later moment, any number of times, or never. So a
+/// finished round needs no name. Its messages may arrive forever, like those of every other finished round, and the
+/// keys that it may have left are [`Owner::Old`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct World<const N: usize, const C: usize> {
     pub(crate) clients: [Client; C],
     pub(crate) nodes: [Node<C>; N],
-    /// Whether any round is over, so that there are messages of such rounds.
+    /// Whether any round is finished, so that messages of such rounds exist.
     pub(crate) past: bool,
 }
 
-/// A client, with its present token.
+/// A client, with its current token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client {
     pub(crate) phase: Phase,
-    /// Whether another has held the lock since this one's validity ended, while its extend is still out.
+    /// Whether another client has held the lock since the validity of this one ended, while its extend is still in
+    /// flight.
     pub(crate) overtaken: bool,
-    /// Whether its token was released before: never, where each round has a token of its own.
+    /// Whether its token was released before. This never happens if each round has its own token.
     pub(crate) reused: bool,
 }
 
-/// What a client does. All times are in ticks.
+/// The activity of a client. All times are in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing; or it waits for its next round.
+    /// Nothing, or it waits for its next round.
     Idle,
-    /// It has asked all nodes for the lock, `age` ago.
+    /// It has sent acquires to all nodes, `age` ticks ago.
     Asking { age: u8 },
-    /// It relies on the lock: so much is `left` of the validity.
+    /// It relies on the lock, with this much validity `left`.
     Holding { left: u8 },
-    /// It has asked all nodes for more, `age` ago, and relies on the lock while something is `left`.
+    /// It has sent extends to all nodes, `age` ticks ago, and relies on the lock while some validity is `left`.
     Extending { left: u8, age: u8 },
 }
 
-/// A node: its key, and its answer to the request that each client has out.
+/// A node: its key, and its answer to the current request of each client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Node<const C: usize> {
     pub(crate) key: Option<Key>,
-    /// Whether an answer is heard, late or lost shows when the client decides.
+    /// Whether an answer is received, late or lost shows when the client decides.
     pub(crate) answers: [Answer; C],
 }
 
@@ -56,11 +57,11 @@ pub(crate) struct Key {
 /// Whose token a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The present one of this client.
+    /// The current token of this client.
     Client(usize),
-    /// That of a round that is over.
+    /// The token of a finished round.
     Old,
-    /// Nobody's, there is no key: the node is kept away for so long.
+    /// No token: there is no key, and the node stays away for this long.
     Away,
 }
 
@@ -71,7 +72,7 @@ pub(crate) enum Answer {
     Refused,
 }
 
-/// No time is longer.
+/// The longest time that is modeled.
 pub(crate) const LONGEST: u8 = 3;
 
 impl<const N: usize, const C: usize> World<N, C> {
@@ -81,45 +82,47 @@ impl<const N: usize, const C: usize> World<N, C> {
         past: false,
     };
 
-    /// Whether two rely on the lock at this moment, or one has extended a lock that another has held meanwhile.
+    /// Whether two clients rely on the lock at this moment, or one has extended a lock that another client has held
+    /// meanwhile.
     pub(crate) fn is_broken(&self) -> bool {
         let mut holders = self.clients.iter().filter(|client| client.is_holder());
         holders.clone().count() > 1 || holders.any(|client| client.overtaken)
     }
 
-    /// Whether nobody does anything and no node has a key.
+    /// Whether no client does anything and no node has a key.
     pub(crate) fn is_free(&self) -> bool {
         self.clients.iter().all(|client| client.phase == Phase::Idle)
             && self.nodes.iter().all(|node| node.key.is_none())
     }
 
-    /// How many nodes have a key of this owner.
+    /// Counts the nodes that have a key of this owner.
     pub(crate) fn keys(&self, owner: Owner) -> usize {
         self.nodes.iter().filter(|node| node.has_key_of(owner)).count()
     }
 
-    /// How many nodes have answered this to the client.
+    /// Counts the nodes that have given the client this answer.
     pub(crate) fn answers(&self, client: usize, answer: Answer) -> usize {
         self.nodes.iter().filter(|node| node.answers[client] == answer).count()
     }
 
-    /// This world, with the client in a phase in which it has no answers yet.
+    /// Returns this world with the client in a phase in which it has no answers yet.
     pub(crate) fn with(mut self, client: usize, phase: Phase) -> Self {
         self.clients[client].phase = phase;
         self.nodes.iter_mut().for_each(|node| node.answers[client] = Answer::None);
         self
     }
 
-    /// This world, with another key on the node.
+    /// Returns this world with another key on the node.
     pub(crate) fn with_key(mut self, node: usize, key: Option<Key>) -> Self {
         self.nodes[node].key = key;
         self
     }
 
-    /// One number for all worlds that differ only in the names of nodes and clients: they have the same future.
+    /// The same number for all worlds that differ only in the names of nodes and clients, because they have the same
+    /// future.
     ///
-    /// Clients that look alike to one who knows no names of nodes keep their order, so that a few such worlds have
-    /// more than one number. That costs a little time.
+    /// Clients that look alike without the names of nodes keep their order, so a few such worlds have more than one
+    /// number. That costs a little time.
     pub(crate) fn code(&self) -> u64 {
         let mut order: [_; C] = std::array::from_fn(|client| (self.look(client), client));
         order.sort_unstable();
@@ -144,7 +147,7 @@ impl<const N: usize, const C: usize> World<N, C> {
         columns.iter().fold(clients * 2 + u64::from(self.past), |code, column| code * column_codes + column)
     }
 
-    /// What of a client does not depend on the names of nodes.
+    /// A number for what does not depend on the names of nodes in the state of a client.
     fn look(&self, client: usize) -> u64 {
         let mut counted = 0;
         for node in &self.nodes {
@@ -187,7 +190,8 @@ impl Client {
     }
 }
 
-/// As in `A:2   A:1   -     A HOLDS for 1, B asks since 0`: the nodes' keys with what is left of them, and the clients.
+/// For example `A:2   A:1   -     A HOLDS for 1, B asks since 0`: the nodes' keys with their remaining time, and the
+/// clients.
 impl<const N: usize, const C: usize> fmt::Display for World<N, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {

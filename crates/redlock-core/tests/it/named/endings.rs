@@ -1,4 +1,4 @@
-//! Locks that expire, are lost or follow their work.
+//! Named locks that expire, are lost, or are extended while their work runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 use super::{TTL, fleet, holding, kept};
 
 with_every_registry! {
-    an_expired_lock_is_told_and_takes_no_time,
+    unlocking_an_expired_lock_reports_it_and_takes_no_time,
     an_expired_lock_is_replaced_by_the_next_of_its_holder,
-    a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now,
-    a_lock_that_others_took_is_told_not_held,
-    a_lock_follows_its_work_until_it_is_unlocked,
+    unlock_reports_a_lost_lock_even_if_another_holder_has_the_name_now,
+    unlocking_a_lock_that_another_holder_took_returns_not_held,
+    an_auto_extended_lock_lasts_until_it_is_unlocked,
 }
 
-async fn an_expired_lock_is_told_and_takes_no_time(registry: Arc<dyn Registry>) {
+async fn unlocking_an_expired_lock_reports_it_and_takes_no_time(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     let validity = named.lock("r", TTL).await.unwrap();
     sleep(validity).await;
@@ -34,7 +34,7 @@ async fn an_expired_lock_is_told_and_takes_no_time(registry: Arc<dyn Registry>) 
     // Timers count in milliseconds.
     assert!((3_000..=3_002).contains(&ago.as_millis()), "{ago:?}");
     assert!(error.to_string().contains("the lock had ended 3s before"), "{error}");
-    // Once.
+    // Only the first unlock reports it.
     assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
 }
 
@@ -47,12 +47,12 @@ async fn an_expired_lock_is_replaced_by_the_next_of_its_holder(registry: Arc<dyn
     }
     named.lock("r", TTL).await.unwrap();
     assert_eq!(named.unlock("r").await.unwrap(), Release::Released);
-    // What came before is forgotten.
+    // The earlier locks are forgotten.
     assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
     assert_eq!(named.count(), 0);
 }
 
-async fn a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now(registry: Arc<dyn Registry>) {
+async fn unlock_reports_a_lost_lock_even_if_another_holder_has_the_name_now(registry: Arc<dyn Registry>) {
     let (_, named) = fleet(registry);
     let (ours, theirs) = (named.with_owner("ours"), named.with_owner("theirs"));
     for _ in 0..3 {
@@ -67,13 +67,13 @@ async fn a_holder_is_told_of_its_loss_also_when_another_holds_the_name_now(regis
     }
 }
 
-async fn a_lock_that_others_took_is_told_not_held(registry: Arc<dyn Registry>) {
+async fn unlocking_a_lock_that_another_holder_took_returns_not_held(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     named.lock("r", TTL).await.unwrap();
     nodes.iter().for_each(|node| node.set("r", "another", None));
     assert_eq!(named.unlock("r").await.unwrap(), Release::NotHeld);
 
-    // Also when an extend has found that out before.
+    // Also if an extend has found that out before.
     named.lock("s", kept(20 * TTL)).await.unwrap();
     nodes.iter().for_each(|node| node.set("s", "another", None));
     sleep(TTL).await;
@@ -82,7 +82,7 @@ async fn a_lock_that_others_took_is_told_not_held(registry: Arc<dyn Registry>) {
     assert_eq!((holding(&nodes, "r"), holding(&nodes, "s")), (3, 3));
 }
 
-async fn a_lock_follows_its_work_until_it_is_unlocked(registry: Arc<dyn Registry>) {
+async fn an_auto_extended_lock_lasts_until_it_is_unlocked(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     named.lock("r", kept(20 * TTL)).await.unwrap();
     for _ in 0..15 {
@@ -93,7 +93,7 @@ async fn a_lock_follows_its_work_until_it_is_unlocked(registry: Arc<dyn Registry
     let requests = nodes[0].requests();
     sleep(2 * TTL).await;
     assert_eq!((nodes[0].requests(), holding(&nodes, "r")), (requests, 0));
-    // And no longer than its longest lifetime.
+    // And it lives no longer than its maximum lifetime.
     let start = Instant::now();
     named.lock("r", kept(3 * TTL)).await.unwrap();
     sleep(4 * TTL).await;

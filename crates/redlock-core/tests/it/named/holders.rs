@@ -1,4 +1,4 @@
-//! Whose a lock is: only its holder unlocks it.
+//! Holders of named locks: only the holder of a lock unlocks it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,18 +12,18 @@ use super::{TTL, fleet, holding, redlock};
 
 with_every_registry! {
     a_name_is_locked_and_unlocked,
-    a_name_that_is_not_locked_is_told,
-    a_name_that_cannot_be_locked_is_told,
+    unlocking_a_name_that_is_not_locked_is_an_error,
+    locking_an_invalid_name_is_an_error,
     another_task_cannot_unlock,
     outside_of_tasks_the_thread_is_the_holder,
     a_newer_lock_of_another_task_is_never_deleted,
-    an_unlock_that_takes_long_leaves_the_next_lock_alone,
-    two_tasks_share_a_lock_by_a_label,
+    a_slow_unlock_does_not_affect_the_next_lock,
+    two_tasks_share_a_lock_by_an_owner_label,
     no_lock_is_reentrant,
-    names_are_locks_like_all_others,
+    named_locks_and_other_locks_exclude_each_other,
 }
 
-/// Runs as a task of its own.
+/// Runs the work in its own task.
 async fn elsewhere<F: Future<Output: Send> + Send + 'static>(
     named: &NamedLocks,
     work: impl FnOnce(NamedLocks) -> F,
@@ -44,7 +44,7 @@ async fn a_name_is_locked_and_unlocked(registry: Arc<dyn Registry>) {
     assert_eq!((named.validity("r"), named.count(), holding(&nodes, "r")), (Duration::ZERO, 0, 0));
 }
 
-async fn a_name_that_is_not_locked_is_told(registry: Arc<dyn Registry>) {
+async fn unlocking_a_name_that_is_not_locked_is_an_error(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     let error = named.unlock("r").await.unwrap_err();
     assert!(matches!(&error, UnlockError::NotLocked { name } if name.as_str() == "r"), "{error}");
@@ -59,7 +59,7 @@ async fn a_name_that_is_not_locked_is_told(registry: Arc<dyn Registry>) {
     assert_eq!(nodes[0].requests(), requests);
 }
 
-async fn a_name_that_cannot_be_locked_is_told(registry: Arc<dyn Registry>) {
+async fn locking_an_invalid_name_is_an_error(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     assert!(matches!(named.lock("", TTL).await, Err(AcquireError::Resource(ResourceError::Empty))));
     assert!(matches!(named.unlock("").await, Err(UnlockError::Resource(ResourceError::Empty))));
@@ -108,7 +108,7 @@ async fn a_newer_lock_of_another_task_is_never_deleted(registry: Arc<dyn Registr
 
     let error = named.unlock("r").await.unwrap_err();
     assert!(matches!(error, UnlockError::Expired { .. }), "{error}");
-    // Nothing is left to expire, and somebody holds it.
+    // The expired lock is forgotten, and another holder has the name.
     assert!(matches!(named.unlock("r").await, Err(UnlockError::HeldByAnother { .. })));
     assert!(matches!(unlocked_elsewhere(&named, "r").await, Err(UnlockError::HeldByAnother { .. })));
     sleep(TTL / 2).await;
@@ -117,7 +117,7 @@ async fn a_newer_lock_of_another_task_is_never_deleted(registry: Arc<dyn Registr
     assert_eq!(newer.unlock("r").await.unwrap(), Release::Released);
 }
 
-async fn an_unlock_that_takes_long_leaves_the_next_lock_alone(registry: Arc<dyn Registry>) {
+async fn a_slow_unlock_does_not_affect_the_next_lock(registry: Arc<dyn Registry>) {
     let latency = Duration::from_millis(40);
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(latency)).collect();
     let named = NamedLocks::new(&redlock(&nodes), registry).with_owner("all");
@@ -127,7 +127,7 @@ async fn an_unlock_that_takes_long_leaves_the_next_lock_alone(registry: Arc<dyn 
         async move { named.unlock("r").await }
     });
     sleep(latency / 2).await;
-    // It has not returned when the next one locks, whose requests are not answered before it.
+    // It has not returned when the next holder locks, and that one's requests are answered after it.
     assert!(!unlocks.is_finished());
     named.lock("r", TTL).await.unwrap();
     assert_eq!(unlocks.await.unwrap().unwrap(), Release::Released);
@@ -136,7 +136,7 @@ async fn an_unlock_that_takes_long_leaves_the_next_lock_alone(registry: Arc<dyn 
     assert_eq!(named.unlock("r").await.unwrap(), Release::Released);
 }
 
-async fn two_tasks_share_a_lock_by_a_label(registry: Arc<dyn Registry>) {
+async fn two_tasks_share_a_lock_by_an_owner_label(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     elsewhere(&named, |named| async move { named.with_owner("order 7").lock("r", TTL).await.unwrap() }).await;
     assert!(matches!(named.unlock("r").await, Err(UnlockError::HeldByAnother { .. })));
@@ -152,11 +152,11 @@ async fn no_lock_is_reentrant(registry: Arc<dyn Registry>) {
     let once = AcquireOptions::new(TTL).retry(Retry::never());
     assert!(named.lock("r", once.clone()).await.unwrap_err().is_contended());
     assert!(named.with_owner("another").lock("r", once).await.unwrap_err().is_contended());
-    // What failed has changed nothing.
+    // The failed calls have changed nothing.
     assert_eq!((named.count(), named.unlock("r").await.unwrap()), (1, Release::Released));
 }
 
-async fn names_are_locks_like_all_others(registry: Arc<dyn Registry>) {
+async fn named_locks_and_other_locks_exclude_each_other(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     let redlock = redlock(&nodes);
     named.lock("r", TTL).await.unwrap();
@@ -168,7 +168,7 @@ async fn names_are_locks_like_all_others(registry: Arc<dyn Registry>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_call_to_named_has_locks_of_its_own() {
+async fn each_call_to_named_has_its_own_locks() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let named = redlock.named();

@@ -1,6 +1,6 @@
-//! Locks by name: whose they are, and that no unlock and no registry ever touches another's.
+//! Locks by name: who holds them, and that no unlock and no registry ever touches the lock of another holder.
 
-/// Each promise is kept with every registry.
+/// Tests each promise with every registry.
 macro_rules! with_every_registry {
     ($($promise:ident,)+) => {
         mod with_a_map {

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{TTL, fleet, holding, kept};
 
-/// On threads of their own, so that calls meet in the registry and in its books.
+/// On several threads, so that calls meet in the registry and in its records.
 async fn many_tasks_at_once_unlock_only_their_own(registry: Arc<dyn Registry>) {
     let nodes = MockNode::fleet(3);
     let pauses = Retry::default().unlimited().fixed(Duration::from_millis(1));
@@ -23,7 +23,7 @@ async fn many_tasks_at_once_unlock_only_their_own(registry: Arc<dyn Registry>) {
         tasks.spawn(async move {
             for round in 0..50 {
                 let name = format!("r{}", (task + round) % 4);
-                // Now and then there is nothing to unlock.
+                // First, it unlocks a name that it does not hold.
                 let error = named.unlock(&name).await.unwrap_err();
                 assert!(matches!(error, UnlockError::NotLocked { .. } | UnlockError::HeldByAnother { .. }), "{error}");
                 named.lock(&name, 100 * TTL).await.unwrap();
@@ -44,7 +44,7 @@ async fn many_tasks_at_once_unlock_only_their_own_in_a_map() {
     many_tasks_at_once_unlock_only_their_own(Arc::new(MapRegistry::default().collect_every(Duration::ZERO))).await;
 }
 
-/// A registry that drops all it has when it is told to.
+/// A registry that drops all its entries on request.
 #[derive(Debug, Default)]
 struct Forgetful(MapRegistry);
 
@@ -79,13 +79,13 @@ fn forgetful() -> (Vec<MockNode>, NamedLocks, Arc<Forgetful>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evicted_lock_stays_held_until_its_ttl_ends_and_is_told() {
+async fn an_evicted_lock_stays_held_until_its_ttl_ends_and_is_reported() {
     let (nodes, named, registry) = forgetful();
     let validity = named.lock("r", TTL).await.unwrap();
     let requests = nodes[0].requests();
     sleep(TTL / 2).await;
     registry.forget();
-    // Its holder relies on what it was told.
+    // The holder still relies on the validity that `lock` returned.
     assert_eq!(named.validity("r"), validity - TTL / 2);
     assert_eq!(named.with_owner("another").validity("r"), Duration::ZERO);
     let once = AcquireOptions::new(TTL).retry(Retry::never());
@@ -94,7 +94,7 @@ async fn an_evicted_lock_stays_held_until_its_ttl_ends_and_is_told() {
     let UnlockError::Evicted { left, .. } = error else { panic!("{error}") };
     assert_eq!(left, validity - TTL / 2);
     assert!(error.to_string().contains("the registry has dropped it"), "{error}");
-    // Once. Nothing but the refused acquire and its release was sent.
+    // Only the first unlock reports it. Only the refused acquire and its release were sent.
     assert!(matches!(named.unlock("r").await, Err(UnlockError::NotLocked { .. })));
     sleep(TTL / 4).await;
     assert_eq!((nodes[0].requests(), holding(&nodes, "r")), (requests + 2, 3));
@@ -104,7 +104,7 @@ async fn an_evicted_lock_stays_held_until_its_ttl_ends_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evicted_lock_is_not_extended_any_more() {
+async fn an_evicted_lock_is_no_longer_extended() {
     let (nodes, named, registry) = forgetful();
     named.lock("r", kept(20 * TTL)).await.unwrap();
     sleep(5 * TTL).await;
@@ -121,7 +121,7 @@ async fn an_evicted_lock_is_not_extended_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_ended_before_the_registry_dropped_it_is_told_expired() {
+async fn a_lock_that_ended_before_it_was_evicted_is_reported_as_expired() {
     let (nodes, named, registry) = forgetful();
     named.lock("r", TTL).await.unwrap();
     named.lock("s", kept(20 * TTL)).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_lock_that_ended_before_the_registry_dropped_it_is_told_expired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_says_what_it_is_and_not_how_to_unlock_it() {
+async fn an_entry_prints_its_name_and_caller_and_not_its_token() {
     let (nodes, named, registry) = forgetful();
     named.with_owner("order 7").lock("r", TTL).await.unwrap();
     let token = String::from_utf8(nodes[0].peek("r").unwrap()).unwrap();
@@ -165,7 +165,7 @@ async fn thousands_of_evicted_locks_are_reported_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_map_collects_what_has_expired_and_nothing_else() {
+async fn a_map_collects_expired_locks_and_nothing_else() {
     let (_, named) = fleet(Arc::new(MapRegistry::default()));
     for number in 0..100 {
         named.lock(format!("r{number}"), TTL).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_map_collects_what_has_expired_and_nothing_else() {
     sleep(Duration::from_millis(1)).await;
     assert!(matches!(named.unlock("none").await, Err(UnlockError::NotLocked { .. })));
     assert_eq!(named.count(), 2);
-    // With the call that takes them it is told, and so it is later.
+    // The call that collects them reports it, and so do later ones.
     for number in 0..100 {
         assert!(matches!(named.unlock(format!("r{number}")).await, Err(UnlockError::Expired { ago: Some(_), .. })));
     }
@@ -188,7 +188,7 @@ async fn a_map_collects_what_has_expired_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_map_collects_as_often_as_it_is_told() {
+async fn a_map_collects_as_often_as_configured() {
     for (registry, kept_after) in [
         (MapRegistry::default().collect_every(Duration::ZERO), [1, 1, 1]),
         (MapRegistry::default().collect_every(5 * TTL), [1, 2, 1]),
@@ -232,12 +232,12 @@ mod bounded {
         let (evicted, released) = outcomes.split_at(500 - most);
         assert!(evicted.iter().all(|outcome| matches!(outcome, Err(UnlockError::Evicted { .. }))));
         assert!(released.iter().all(|outcome| matches!(outcome, Ok(Release::Released))));
-        // All of them are still held.
+        // All of these are still held.
         assert_eq!(nodes[0].resources().len(), evicted.len());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_bytes_of_names_count() {
+    async fn the_bytes_of_names_count_toward_the_bound() {
         let (_, named) = fleet(Arc::new(BoundedRegistry::new(100 * 1024)));
         for number in 0..5 {
             named.lock(format!("{number:017000}"), TTL).await.unwrap();
@@ -253,9 +253,9 @@ mod bounded {
         many_tasks_at_once_unlock_only_their_own(Arc::new(BoundedRegistry::new(1024 * 1024))).await;
     }
 
-    /// Its cache has the machine's clock, and so has this test.
+    /// Its cache uses the machine's clock, and so does this test.
     #[tokio::test]
-    async fn what_has_expired_makes_room_by_itself_and_is_told() {
+    async fn expired_locks_make_room_by_themselves_and_are_reported() {
         let redlock = Redlock::new(MockNode::fleet(3)).unwrap();
         let named = NamedLocks::new(&redlock, BoundedRegistry::new(1024 * 1024));
         let ttl = Duration::from_millis(300);
@@ -266,7 +266,7 @@ mod bounded {
         let auto_extend = AutoExtend::default().max_lifetime(100 * TTL);
         named.lock("kept", AcquireOptions::new(TTL).auto_extend(auto_extend)).await.unwrap();
         let start = Instant::now();
-        // These are replaced, each by one with an expiry of its own.
+        // These are replaced, each by one with its own expiry.
         let patient = |ttl| AcquireOptions::new(ttl).timeout(3 * TTL);
         named.lock("renewed", patient(100 * TTL)).await.unwrap();
         named.lock("again", patient(ttl)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Locks that are released one by one, all at once, or by calls that are dropped.
+//! Named locks that are released one by one, all at once, or by calls that are dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use super::{TTL, fleet, holding, kept, redlock};
 use crate::support::drop_after;
 
 with_every_registry! {
-    a_lock_that_is_dropped_half_way_leaves_no_entry_and_no_key,
-    an_unlock_that_is_dropped_half_way_goes_on,
-    an_unlock_that_too_few_nodes_answer_is_told_unknown,
-    release_all_gives_all_back_and_tells_of_each,
-    release_all_is_bounded_and_one_lock_does_not_wait_for_another,
-    release_all_that_is_dropped_half_way_goes_on,
-    a_registry_that_is_dropped_gives_nothing_back_and_extends_nothing,
+    a_lock_call_that_is_dropped_halfway_leaves_no_entry_and_no_key,
+    an_unlock_that_is_dropped_halfway_continues,
+    an_unlock_that_too_few_nodes_answer_has_an_unknown_outcome,
+    release_all_releases_every_lock_and_reports_each_outcome,
+    release_all_runs_a_bounded_number_of_releases_at_once,
+    release_all_that_is_dropped_halfway_continues,
+    a_registry_that_is_dropped_releases_nothing_and_extends_nothing,
 }
 
-async fn a_lock_that_is_dropped_half_way_leaves_no_entry_and_no_key(registry: Arc<dyn Registry>) {
+async fn a_lock_call_that_is_dropped_halfway_leaves_no_entry_and_no_key(registry: Arc<dyn Registry>) {
     let nodes: Vec<_> =
         (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(Duration::from_millis(3 * n))).collect();
     let redlock = redlock(&nodes);
@@ -41,7 +41,7 @@ async fn a_lock_that_is_dropped_half_way_leaves_no_entry_and_no_key(registry: Ar
     assert!(dropped > 1);
 }
 
-async fn an_unlock_that_is_dropped_half_way_goes_on(registry: Arc<dyn Registry>) {
+async fn an_unlock_that_is_dropped_halfway_continues(registry: Arc<dyn Registry>) {
     let nodes: Vec<_> =
         (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(Duration::from_millis(3 * n))).collect();
     let redlock = redlock(&nodes);
@@ -59,7 +59,7 @@ async fn an_unlock_that_is_dropped_half_way_goes_on(registry: Arc<dyn Registry>)
     }
 }
 
-async fn an_unlock_that_too_few_nodes_answer_is_told_unknown(registry: Arc<dyn Registry>) {
+async fn an_unlock_that_too_few_nodes_answer_has_an_unknown_outcome(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     named.lock("r", TTL).await.unwrap();
     nodes[0].stop();
@@ -70,7 +70,7 @@ async fn an_unlock_that_too_few_nodes_answer_is_told_unknown(registry: Arc<dyn R
     assert_eq!(named.count(), 0);
 }
 
-async fn release_all_gives_all_back_and_tells_of_each(registry: Arc<dyn Registry>) {
+async fn release_all_releases_every_lock_and_reports_each_outcome(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     for (number, name) in ["d", "a", "c", "b"].into_iter().enumerate() {
         let ttl = if name == "c" { TTL / 10 } else { TTL };
@@ -94,13 +94,13 @@ async fn release_all_gives_all_back_and_tells_of_each(registry: Arc<dyn Registry
     assert!(nodes.iter().all(|node| node.resources() == ["b"]));
     assert!(named.release_all().await.is_empty());
     assert!(matches!(named.unlock("e").await, Err(UnlockError::NotLocked { .. })));
-    // It can be used on.
+    // It can still be used.
     named.lock("a", TTL).await.unwrap();
     nodes[..2].iter().for_each(MockNode::stop);
     assert!(named.release_all().await[0].1.is_err());
 }
 
-async fn release_all_is_bounded_and_one_lock_does_not_wait_for_another(registry: Arc<dyn Registry>) {
+async fn release_all_runs_a_bounded_number_of_releases_at_once(registry: Arc<dyn Registry>) {
     let latency = Duration::from_millis(10);
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(latency)).collect();
     let named = NamedLocks::new(&redlock(&nodes), registry);
@@ -109,12 +109,12 @@ async fn release_all_is_bounded_and_one_lock_does_not_wait_for_another(registry:
     }
     let start = Instant::now();
     assert_eq!(named.release_all().await.len(), 600);
-    // Three times 256, less a few: each that is done makes room for one.
+    // Three times 256, less a few: each release that ends makes room for another.
     assert_eq!(start.elapsed(), 3 * latency);
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
 
-async fn release_all_that_is_dropped_half_way_goes_on(registry: Arc<dyn Registry>) {
+async fn release_all_that_is_dropped_halfway_continues(registry: Arc<dyn Registry>) {
     let latency = Duration::from_millis(10);
     let nodes: Vec<_> = (0..3).map(|n| MockNode::new(format!("{n}")).with_latency(latency)).collect();
     let redlock = redlock(&nodes);
@@ -127,7 +127,7 @@ async fn release_all_that_is_dropped_half_way_goes_on(registry: Arc<dyn Registry
     assert!(nodes.iter().all(|node| node.resources().is_empty()));
 }
 
-async fn a_registry_that_is_dropped_gives_nothing_back_and_extends_nothing(registry: Arc<dyn Registry>) {
+async fn a_registry_that_is_dropped_releases_nothing_and_extends_nothing(registry: Arc<dyn Registry>) {
     let (nodes, named) = fleet(registry);
     for number in 0..200 {
         named.lock(format!("r{number}"), kept(100 * TTL)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Clocks that no machine should have.
+//! Clocks that behave in unusual ways.
 
 use std::{
     sync::{

@@ -20,7 +20,7 @@ use tracing::{
 /// answer is "never". [`Keeper`]s, which stay registered, prevent that.
 pub(crate) fn capture(subscriber: impl Into<Dispatch>) -> DefaultGuard {
     static KEEPERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
-    // At the level `OFF` no callsite is reached. So the first one, while it is the only one, is never asked.
+    // At the level `OFF` no callsite is reached. So the first keeper is never queried while it is the only one.
     KEEPERS.get_or_init(|| [LevelFilter::OFF, LevelFilter::TRACE].map(|level| Dispatch::new(Keeper(level))));
     tracing::dispatcher::set_default(&subscriber.into())
 }

@@ -23,7 +23,7 @@ pub(crate) fn builder(nodes: &[MockNode]) -> RedlockBuilder {
     Redlock::builder().nodes(nodes.iter().cloned())
 }
 
-/// Makes a `Redlock` with the default settings. Each one stands for a process of its own.
+/// Makes a `Redlock` with the default settings. Each one represents one process.
 pub(crate) fn redlock(nodes: &[MockNode]) -> Redlock {
     builder(nodes).build().unwrap()
 }

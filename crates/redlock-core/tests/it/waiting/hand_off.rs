@@ -10,7 +10,7 @@ use super::{TTL, patient, waits, with_latencies};
 use crate::support::{ms, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn fencing_tokens_grow_from_each_holder_to_the_next_of_its_process() {
+async fn fencing_tokens_increase_with_each_hand_off_within_a_process() {
     let nodes = MockNode::fleet(3);
     let redlock = Arc::new(redlock(&nodes));
     let first = redlock.acquire("r", AcquireOptions::new(TTL).fencing(true)).await.unwrap();
@@ -32,7 +32,7 @@ async fn fencing_tokens_grow_from_each_holder_to_the_next_of_its_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_successor_that_is_not_polled_does_not_hold_up_the_release() {
+async fn a_successor_that_is_not_polled_does_not_delay_the_release() {
     let nodes = with_latencies(&MockNode::fleet(3), [5; 3]);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -40,14 +40,14 @@ async fn a_successor_that_is_not_polled_does_not_hold_up_the_release() {
     assert!(tokio::time::timeout(ms(300), &mut successor).await.is_err());
     let released = tokio::spawn(lock.release());
     tokio::task::yield_now().await;
-    // It takes its turn and asks, and then something else is more important.
+    // It gets its turn and sends its requests, and then it is not polled for a while.
     assert!(tokio::time::timeout(Duration::ZERO, &mut successor).await.is_err());
     assert_eq!(released.await.unwrap().unwrap(), Release::Released);
     let _ = successor.await.unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_went_on_is_told_released_though_nobody_heard_the_answers() {
+async fn a_handed_off_lock_is_reported_released_even_if_answers_are_lost() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_response_timeout(ms(30))).collect();
     let nodes = with_latencies(&nodes, [1; 3]);
     let redlock = redlock(&nodes);
@@ -60,7 +60,7 @@ async fn a_lock_that_went_on_is_told_released_though_nobody_heard_the_answers() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hand_off_whose_requests_were_sent_twice_is_unknown_and_no_loss() {
+async fn a_hand_off_whose_requests_were_sent_twice_is_unknown_and_not_lost() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let waiting = std::sync::Mutex::new(None);
@@ -83,11 +83,11 @@ async fn a_hand_off_whose_requests_were_sent_twice_is_unknown_and_no_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_node_holds_up_the_next_of_the_process_only_once_and_shortly() {
+async fn a_hung_node_delays_hand_offs_only_at_first_and_briefly() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // The one that would tell who comes first.
+    // The node that would notify the next waiter.
     nodes[0].hang();
     let mut waits = Vec::new();
     for _ in 0..10 {
@@ -103,7 +103,7 @@ async fn a_hung_node_holds_up_the_next_of_the_process_only_once_and_shortly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_another_took_is_told_gone_though_the_next_of_the_process_waits() {
+async fn releasing_a_lock_that_another_holder_took_returns_not_held_even_if_a_successor_waits() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
@@ -115,8 +115,8 @@ async fn a_lock_that_another_took_is_told_gone_though_the_next_of_the_process_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_goes_on_within_its_process_was_released_however_slow_the_nodes_are() {
-    // So short that the node timeout is not much longer than the nodes take.
+async fn a_handed_off_lock_is_reported_released_however_slow_the_nodes_are() {
+    // The TTL is so short that the node timeout is hardly longer than the latency.
     let ttl = ms(3000);
     for latency in (24..40).map(ms) {
         let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(latency)).collect();
@@ -128,7 +128,7 @@ async fn a_lock_that_goes_on_within_its_process_was_released_however_slow_the_no
                 async move { redlock.acquire("r", ttl).await.map(drop) }
             });
             sleep(ms(300)).await;
-            // It may give up waiting for the next one's request, and then comes behind it.
+            // The release may stop waiting until its successor's request has ended, and then follows that request.
             assert_eq!(lock.release().await.unwrap(), Release::Released, "{latency:?}");
             next.await.unwrap().unwrap();
             sleep(ms(500)).await;

@@ -1,4 +1,4 @@
-//! Waiting for a lock: in the wait queue, notified by the holder, and by polling where nobody notifies.
+//! Waiting for a lock: in the wait queue, notified by the holder, and by polling without notifications.
 
 mod several;
 mod wake_ups;
@@ -23,15 +23,15 @@ use tokio::{
 use crate::support::ms;
 
 const TTL: Duration = Duration::from_secs(10);
-/// Longer than whatever is not told to anybody.
+/// The pause between polls, much longer than a notified waiter waits.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Polls so rarely that only who is woken is on time.
+/// Polls so rarely that only a notified waiter is on time.
 fn patient() -> AcquireOptions {
     AcquireOptions::new(TTL).retry(Retry::timeout(Duration::from_secs(60)).fixed(PAUSE).jitter(Duration::ZERO))
 }
 
-/// A call that waits, and when it had the lock.
+/// Starts a call that waits. Returns its lock, and when it got it.
 fn waits(redlock: &Redlock) -> JoinHandle<(Lock, Instant)> {
     let redlock = redlock.clone();
     tokio::spawn(async move {
@@ -40,7 +40,7 @@ fn waits(redlock: &Redlock) -> JoinHandle<(Lock, Instant)> {
     })
 }
 
-/// Calls that wait, in this order.
+/// Starts calls that wait, in this order.
 async fn wait_in_order(redlocks: &[&Redlock]) -> Vec<JoinHandle<(Lock, Instant)>> {
     let mut waiting = Vec::new();
     for redlock in redlocks {
@@ -50,7 +50,7 @@ async fn wait_in_order(redlocks: &[&Redlock]) -> Vec<JoinHandle<(Lock, Instant)>
     waiting
 }
 
-/// Counts how often a `Redlock` asks the first node for a lock: its rounds.
+/// Counts how often a `Redlock` requests a lock from the first node: its rounds.
 #[derive(Debug, Clone, Default)]
 struct Rounds(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-//! The wait queue: who is next, and who leaves it.
+//! The wait queue: the order of waiters, and how they leave it.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use super::{PAUSE, Rounds, TTL, patient, requests, wait_in_order, waits, with_la
 use crate::support::{builder, ms, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn waiters_of_several_processes_have_the_lock_in_the_order_in_which_they_came() {
+async fn waiters_of_several_processes_get_the_lock_in_the_order_of_arrival() {
     let nodes = MockNode::fleet(3);
     let processes: Vec<_> = (0..5).map(|_| redlock(&nodes)).collect();
     let mut lock = processes[0].acquire("r", TTL).await.unwrap();
@@ -33,12 +33,12 @@ async fn waiters_of_several_processes_have_the_lock_in_the_order_in_which_they_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_of_one_process_follow_each_other_in_order_and_one_of_them_asks() {
+async fn waiters_of_one_process_get_the_lock_in_order_and_only_one_sends_requests() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     let waiting = wait_in_order(&[&redlock; 4]).await;
-    // The first of them asks, and gives back what it has not got: its own process has the lock, and will tell.
+    // The first one sends a round and its release: its own process has the lock and will notify it.
     assert_eq!(requests(&nodes), nodes.len() * (1 + 2));
     for next in waiting {
         let before = requests(&nodes);
@@ -76,7 +76,7 @@ async fn other_processes_have_their_turn_after_four_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_died_is_passed_over() {
+async fn a_waiter_that_died_is_skipped() {
     let nodes = MockNode::fleet(3);
     let processes: Vec<_> = (0..3).map(|_| redlock(&nodes)).collect();
     let lock = processes[0].acquire("r", TTL).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_waiter_that_died_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_gave_up_passes_its_turn_on() {
+async fn a_waiter_that_gave_up_does_not_delay_the_next() {
     let nodes = MockNode::fleet(3);
     let [first, second, third] = [(); 3].map(|()| redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_waiter_that_gave_up_passes_its_turn_on() {
     sleep(ms(20)).await;
     let waiting = waits(&third);
     assert!(matches!(gives_up.await.unwrap(), Err(AcquireError::TimedOut(_))));
-    // What it had asked last is given back.
+    // Its last requests are released.
     sleep(ms(20)).await;
     let released = Instant::now();
     let _ = lock.release().await.unwrap();
@@ -117,7 +117,7 @@ async fn a_waiter_that_gave_up_passes_its_turn_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_of_the_process_takes_the_place_of_one_that_is_cancelled() {
+async fn a_cancelled_waiter_is_replaced_by_the_next_of_its_process() {
     let nodes = MockNode::fleet(3);
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -131,13 +131,13 @@ async fn the_next_of_the_process_takes_the_place_of_one_that_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sleeps_at_the_head_of_the_line_keeps_nobody_from_a_free_lock() {
+async fn an_unpolled_waiter_at_the_head_of_the_queue_does_not_block_a_free_lock() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let lock = theirs.acquire("r", TTL).await.unwrap();
     let sleeps = ours.acquire("r", patient());
     tokio::pin!(sleeps);
-    // Polled until it waits, and no more.
+    // It is polled until it waits, and then no more.
     assert!(tokio::time::timeout(ms(20), &mut sleeps).await.is_err());
     let waiting = waits(&ours);
     sleep(ms(20)).await;
@@ -149,8 +149,8 @@ async fn who_sleeps_at_the_head_of_the_line_keeps_nobody_from_a_free_lock() {
     drop(sleeps.await.unwrap());
 }
 
-/// A process takes the lock over and over, a millisecond from the nodes or so, and another waits for it. How often the
-/// first had it meanwhile.
+/// Counts how often one process acquires the lock again and again, at about a millisecond from the nodes, while another
+/// process waits for it.
 async fn passed_by(near: [u64; 3], far: [u64; 3]) -> u32 {
     let nodes = MockNode::fleet(3);
     let (greedy, waiter) = (redlock(&with_latencies(&nodes, near)), redlock(&with_latencies(&nodes, far)));
@@ -172,7 +172,7 @@ async fn passed_by(near: [u64; 3], far: [u64; 3]) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_at_once_stands_behind_those_who_wait_farther_away() {
+async fn a_process_that_reacquires_at_once_does_not_starve_a_waiter_farther_away() {
     for near in [[1, 1, 1], [5, 1, 1], [1, 5, 5]] {
         let passed_by = passed_by(near, [8, 8, 8]).await;
         assert!(passed_by <= 6, "{passed_by} times, {near:?}");
@@ -180,12 +180,12 @@ async fn who_comes_back_at_once_stands_behind_those_who_wait_farther_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
+async fn a_majority_that_is_down_is_queried_no_more_often_than_the_policy_allows() {
     let nodes = with_latencies(&MockNode::fleet(3), [1; 3]);
     let (in_first, in_second) = (Rounds::default(), Rounds::default());
     let [first, second] =
         [&in_first, &in_second].map(|rounds| builder(&nodes).observer(rounds.clone()).build().unwrap());
-    // Both can be woken, and have waited a short time ago.
+    // Both can be notified, and have waited a short time ago.
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
     sleep(ms(100)).await;
@@ -195,17 +195,17 @@ async fn a_majority_that_is_down_is_asked_no_more_often_than_the_policy_says() {
     let policy = AcquireOptions::new(TTL).retry(Retry::attempts(4).fixed(ms(300)).jitter(Duration::ZERO));
     let before = [in_first.count(), in_second.count()];
     let (one, other) = tokio::join!(first.acquire("r", policy.clone()), second.acquire("r", policy));
-    // The last answers of the node that is left.
+    // The last answers of the remaining node arrive.
     sleep(ms(10)).await;
     for (acquired, made) in [(one, in_first.count() - before[0]), (other, in_second.count() - before[1])] {
         assert!(acquired.is_err(), "two of three nodes are down");
-        // One of an attempt, and what another process' round cost it on the node that is left.
+        // One round per attempt, and those that a round of the other process cost it on the remaining node.
         assert!((4..=8).contains(&made), "{made} rounds");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_gave_up_are_forgotten() {
+async fn waiters_that_gave_up_are_forgotten() {
     let nodes = MockNode::fleet(3);
     let holder = redlock(&nodes);
     let lock = holder.acquire("r", Duration::from_secs(4 * 3600)).await.unwrap();
@@ -240,7 +240,7 @@ async fn processes_that_waited_in_vain_leave_the_waiters_of_every_node() {
 async fn a_call_that_is_cancelled_leaves_the_waiters_of_every_node() {
     let nodes = with_latencies(&MockNode::fleet(3), [1; 3]);
     let lock = redlock(&nodes).acquire("r", Duration::from_secs(3600)).await.unwrap();
-    // At any time: within a round, while the round is given back, and in a pause.
+    // At any time: within a round, while the round is released, and in a pause.
     for cancelled in (0..40).map(|step| PAUSE + ms(step / 4)).chain([ms(100)]) {
         let waiter = redlock(&nodes);
         let call = waiter.acquire("r", AcquireOptions::new(TTL).retry(Retry::default().unlimited().fixed(PAUSE)));
@@ -253,7 +253,7 @@ async fn a_call_that_is_cancelled_leaves_the_waiters_of_every_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_wins_after_polling_leaves_the_waiters_of_every_node() {
+async fn a_call_that_wins_after_polling_leaves_the_waiters_of_every_node() {
     let nodes = MockNode::fleet(3);
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -266,13 +266,13 @@ async fn who_wins_after_polling_leaves_the_waiters_of_every_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_of_a_node_that_goes_back_blocks_no_waiter() {
+async fn a_node_whose_clock_goes_back_blocks_no_waiter() {
     let nodes = MockNode::fleet(3);
     let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
     let lock = first.acquire("r", TTL).await.unwrap();
     let dies = waits(&second);
     sleep(ms(20)).await;
-    // It is notified, and gone before it can ask. Then the clock goes back by a day.
+    // It is notified, and gone before it can try. Then the clock goes back by a day.
     dies.abort();
     nodes[0].set_waiter("r", "notified", -(1_800_000_000_000_000));
     nodes[0].jump_clock(-86_400_000);
@@ -286,14 +286,14 @@ async fn a_clock_of_a_node_that_goes_back_blocks_no_waiter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_came_before_the_clock_went_back_is_still_the_first() {
+async fn a_waiter_that_arrived_before_the_clock_went_back_is_still_the_first() {
     let nodes = MockNode::fleet(3);
     let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
     let lock = first.acquire("r", Duration::from_secs(60)).await.unwrap();
     let early = waits(&second);
     sleep(ms(20)).await;
     nodes.iter().for_each(|node| node.jump_clock(-3_600_000));
-    // Its next look.
+    // It polls.
     sleep(PAUSE).await;
     let late = waits(&third);
     sleep(ms(20)).await;
@@ -305,7 +305,7 @@ async fn a_waiter_that_came_before_the_clock_went_back_is_still_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_split_vote_beside_a_node_that_hangs_is_released_at_once() {
+async fn a_split_vote_next_to_a_hung_node_is_released_at_once() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     nodes[0].hang();
@@ -319,7 +319,7 @@ async fn a_split_vote_beside_a_node_that_hangs_is_released_at_once() {
     let _ = rival.release().await.unwrap();
     let (lock, _) = waiting.await.unwrap();
     let _ = lock.release().await.unwrap();
-    // A call that asks only once waits for the node all the same.
+    // A call with a single attempt waits for the node anyway.
     let _rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
     let start = Instant::now();
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());

@@ -17,7 +17,7 @@ use crate::support::{builder, ms, redlock};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Two processes, in each of which four tasks for each name acquire, hold and release it without a pause.
+/// Starts two processes, in each of which four tasks per name acquire, hold and release it without a pause.
 fn queued_single_locks(nodes: &[MockNode]) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for name in NAMES {
@@ -105,7 +105,7 @@ async fn a_task_that_holds_one_of_the_names_and_waits_for_another_gets_it() {
         let forever = AcquireOptions::new(TTL).retry(Retry::default().unlimited());
         ours.acquire(NAMES, forever).await.map(|_| ())
     });
-    // It has reserved the first name by then and waits for the second.
+    // By then it has reserved the first name and waits for the second.
     sleep(ms(1_000)).await;
     let begun = Instant::now();
     let first = theirs.acquire("a", patient()).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_name_that_is_released_during_the_first_pause_is_locked_at_once() {
     assert!(acquired - released < ms(100), "{:?}", acquired - released);
 }
 
-/// Notes what happens to locks.
+/// Records the events of locks.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
 
@@ -164,7 +164,7 @@ impl Observer for Heard {
 }
 
 #[tokio::test(start_paused = true)]
-async fn observers_hear_of_the_lock_and_not_of_the_reservations() {
+async fn observers_receive_events_of_the_lock_and_not_of_reservations() {
     let nodes = nodes();
     let heard = Heard::default();
     let ours = builder(&nodes).observer(heard.clone()).fencing(true).build().unwrap();

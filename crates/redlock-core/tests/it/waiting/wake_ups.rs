@@ -1,4 +1,4 @@
-//! Who is notified of a release, and what happens to those who are not.
+//! Which waiters a release notifies, and what happens to those that are not notified.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use super::{PAUSE, Rounds, TTL, patient, requests, wait_in_order, waits, with_la
 use crate::support::{builder, ms, redlock};
 
 #[tokio::test(start_paused = true)]
-async fn a_release_wakes_a_waiter_of_another_process() {
+async fn a_release_notifies_a_waiter_of_another_process() {
     let nodes = MockNode::fleet(3);
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -38,7 +38,7 @@ async fn a_release_wakes_a_waiter_of_another_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_can_be_woken_only_after_a_while_is_woken_all_the_same() {
+async fn a_waiter_whose_subscription_takes_long_is_notified() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(80))).collect();
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -52,7 +52,7 @@ async fn who_can_be_woken_only_after_a_while_is_woken_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_dropped_wakes_a_waiter_too() {
+async fn dropping_a_lock_notifies_a_waiter() {
     let nodes = MockNode::fleet(3);
     let (first, second) = (redlock(&nodes), redlock(&nodes));
     let lock = first.acquire("r", TTL).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_lock_that_is_dropped_wakes_a_waiter_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_minority_may_be_down_and_waiters_are_woken_all_the_same() {
+async fn waiters_are_notified_while_any_minority_is_down() {
     for down in 0..3 {
         let nodes = MockNode::fleet(3);
         let (first, second) = (redlock(&nodes), redlock(&nodes));
@@ -79,7 +79,7 @@ async fn any_minority_may_be_down_and_waiters_are_woken_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_dies_while_they_wait_costs_a_pause_at_most() {
+async fn a_node_that_dies_during_the_wait_costs_one_pause_at_most() {
     for down in 0..3 {
         let nodes = MockNode::fleet(3);
         let (first, second) = (redlock(&nodes), redlock(&nodes));
@@ -95,7 +95,7 @@ async fn a_node_that_dies_while_they_wait_costs_a_pause_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_never_gives_it_back_is_waited_for_until_its_ttl_ends() {
+async fn waiters_wait_for_a_crashed_holder_until_its_ttl_ends() {
     let nodes = MockNode::fleet(3);
     nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(700))));
     let (first, second) = (redlock(&nodes), redlock(&nodes));
@@ -109,7 +109,7 @@ async fn a_holder_that_never_gives_it_back_is_waited_for_until_its_ttl_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_listened_to_before_somebody_waits_nor_after_the_end() {
+async fn a_redlock_listens_only_from_the_first_waiting_call_until_close() {
     let nodes = MockNode::fleet(3);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (first, second) = (redlock(&nodes), redlock(&nodes));
@@ -128,7 +128,7 @@ async fn nobody_is_listened_to_before_somebody_waits_nor_after_the_end() {
     assert_eq!(tasks(), 0);
 }
 
-/// Rounds of a waiter while others hold the lock on these nodes.
+/// Counts the rounds of a waiter while another holder has the lock on these nodes.
 async fn rounds_while_held_on(held: &[usize]) -> usize {
     let nodes = MockNode::fleet(3);
     held.iter().filter_map(|node| nodes.get(*node)).for_each(|node| node.set("r", "other", None));
@@ -141,13 +141,13 @@ async fn rounds_while_held_on(held: &[usize]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_granted_where_it_is_to_be_woken_asks_once_more() {
+async fn a_waiter_that_the_notifying_node_granted_tries_once_more() {
     let in_line = rounds_while_held_on(&[0, 1, 2]).await;
     assert_eq!(rounds_while_held_on(&[1, 2]).await, in_line + 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_has_expired_beside_its_holder_hides_no_release() {
+async fn an_expired_lock_of_the_same_process_hides_no_release() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let expired = redlock.acquire("r", ms(200)).await.unwrap();
@@ -163,14 +163,14 @@ async fn a_lock_that_has_expired_beside_its_holder_hides_no_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_has_expired_and_is_not_dropped_makes_nobody_deaf() {
+async fn an_expired_lock_that_is_not_dropped_does_not_prevent_notifications() {
     let nodes = MockNode::fleet(3);
     let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
     let expired = ours.acquire("r", ms(100)).await.unwrap();
     sleep(ms(200)).await;
     let lock = theirs.acquire("r", Duration::from_secs(3600)).await.unwrap();
     let waiting = waits(&ours);
-    // One pause teaches it.
+    // The poll after one pause shows that another process has the lock.
     sleep(PAUSE + ms(100)).await;
     let released = Instant::now();
     let _ = lock.release().await.unwrap();
@@ -179,13 +179,13 @@ async fn a_lock_that_has_expired_and_is_not_dropped_makes_nobody_deaf() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_within_a_pause_sleeps_past_no_ttl() {
+async fn a_waiter_refused_within_a_pause_does_not_sleep_beyond_the_holders_ttl() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let lock = redlock.acquire("r", TTL).await.unwrap();
     let waiting = waits(&redlock);
     sleep(ms(100)).await;
-    // Another has it when its own process gives it back, and is gone.
+    // When its own process releases the lock, another holder has it, and has crashed.
     nodes.iter().for_each(|node| node.set("r", "crashed", Some(ms(300))));
     drop(lock);
     let dropped = Instant::now();
@@ -193,7 +193,7 @@ async fn who_is_refused_within_a_pause_sleeps_past_no_ttl() {
     assert!(taken - dropped < ms(400), "{:?}", taken - dropped);
 }
 
-/// A node on which nobody may listen, until the permissions are corrected.
+/// A node that refuses subscriptions until the permissions are corrected.
 #[derive(Debug)]
 struct Forbidden(MockNode, Arc<AtomicBool>);
 
@@ -243,7 +243,7 @@ async fn a_waiter_is_notified_again_a_minute_after_the_permissions_were_correcte
     }
 }
 
-/// A node on which nobody can listen.
+/// A node without subscriptions.
 #[derive(Debug)]
 struct Deaf(MockNode);
 
@@ -267,7 +267,7 @@ impl LockNode for Deaf {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
+async fn a_release_of_several_keys_notifies_the_waiters_of_each() {
     let deaf = MockNode::fleet(3).into_iter().map(Deaf);
     let deaf = Redlock::builder().nodes(deaf).clock(TokioClock::default()).build().unwrap();
     for redlock in [redlock(&MockNode::fleet(3)), deaf] {
@@ -287,14 +287,15 @@ async fn who_waits_for_one_of_several_keys_is_told_when_all_are_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
+async fn a_notified_waiter_that_leaves_passes_the_wake_up_on() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
     let [first, second, third] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
     let lock = first.acquire("r", TTL).await.unwrap();
     let mut waiting = wait_in_order(&[&second, &third]).await;
     sleep(ms(200)).await;
     let _ = lock.release().await.unwrap();
-    // Before the second, which is woken, another has it on a quorum; it wakes nobody when it goes.
+    // Before the second process, which is notified, another holder gets the lock on a quorum. That one notifies nobody
+    // when it is gone.
     nodes[..2].iter().for_each(|node| node.set("r", "another", None));
     sleep(ms(300)).await;
     nodes.iter().for_each(|node| node.remove("r"));
@@ -306,7 +307,7 @@ async fn who_was_woken_for_nothing_and_leaves_passes_that_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_messages_costs_a_waiter_few_rounds_and_no_tasks() {
-    // Also where the others refuse before the node that notifies has answered.
+    // Also if the others refuse before the node that notifies has answered.
     for latencies in [[0, 0, 0], [2, 0, 0], [10, 1, 1]] {
         let nodes = with_latencies(&MockNode::fleet(3), latencies);
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
