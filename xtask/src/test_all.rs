@@ -227,6 +227,12 @@ fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
         }),
     ];
     if thorough {
+        steps.push(compute("alerts", |session| {
+            let mut promtool = Command::new(Shelf::of_processes(session.workspace).promtool()?);
+            let folder = session.workspace.root.join("crates/redlock-redis-rs/examples/observability");
+            run_command(promtool.args(["check", "config", "prometheus.yml"]).current_dir(folder))?;
+            Ok("configuration and rules of Prometheus".to_owned().into())
+        }));
         steps.push(compute("surroundings", |session| {
             Ok(surroundings::run_built(session.workspace, session.built()?)?.into())
         }));
@@ -309,7 +315,8 @@ fn left_out(selection: &Selection) -> &'static str {
      - 200,000 histories instead of 20,000:  cargo xtask simulate --histories 200000\n\
      - a soak of 2 minutes instead of 24 s:  cargo xtask soak --minutes 2\n\
      - the fixed sample of mutants:          cargo xtask mutants --sample\n\
-     - the quick tests in odd surroundings:  cargo xtask surroundings\n\n"
+     - the quick tests in odd surroundings:  cargo xtask surroundings\n\
+     - the alerts for Prometheus:            promtool check config prometheus.yml, in examples/observability\n\n"
 }
 
 const SIMULATION: &str = "redlock-simulation";

@@ -64,23 +64,40 @@ impl Shelf {
         if let Some(named) = env::var_os("REDLOCK_TEST_FAKETIME").filter(|named| !named.is_empty()) {
             return Ok(named.into());
         }
-        const NAME: &str = "libfaketimeMT.so.1";
-        let folder = self.folder.join("libfaketime");
-        let library = folder.join(NAME);
-        if library.is_file() {
-            return Ok(library);
+        let find = |unpacked: &Path| {
+            let folders = fs::read_dir(unpacked.join("usr/lib")).ok()?.flatten();
+            let mut files = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+            files.find(|file| file.is_file())
+        };
+        self.debian_file("libfaketime", find).context("getting libfaketime; or name your own in REDLOCK_TEST_FAKETIME")
+    }
+
+    /// Returns Prometheus's promtool, which checks its configuration and rules: the one on `PATH`, or Debian's.
+    pub(crate) fn promtool(&self) -> Result<PathBuf> {
+        let on_path = PathBuf::from("promtool");
+        if output(Command::new(&on_path).arg("--version")).is_ok() {
+            return Ok(on_path);
         }
-        println!("unpacking libfaketime from Debian bookworm");
+        let find = |unpacked: &Path| Some(unpacked.join("usr/bin/promtool")).filter(|file| file.is_file());
+        self.debian_file("prometheus", find).context("getting promtool; or put it on PATH")
+    }
+
+    /// Returns a file of a Debian package, which is unpacked once.
+    fn debian_file(&self, package: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf> {
+        let folder = self.folder.join(package);
+        if let Some(kept) = fs::read_dir(&folder).ok().and_then(|mut files| files.next()?.ok()) {
+            return Ok(kept.path());
+        }
+        println!("unpacking {package} from Debian bookworm");
         let work = self.work_folder()?;
-        let unpacked = debian::unpack(&self.folder, &work.path, "bookworm", &["libfaketime".to_owned()])
-            .context("getting libfaketime; or name your own in REDLOCK_TEST_FAKETIME")?;
-        let folders = fs::read_dir(unpacked.join("usr/lib"))?.flatten().map(|entry| entry.path().join("faketime"));
-        let found = folders.map(|folder| folder.join(NAME)).find(|file| file.is_file());
+        let unpacked = debian::unpack(&self.folder, &work.path, "bookworm", &[package.to_owned()])?;
+        let found = find(&unpacked).with_context(|| format!("the package {package} has an unknown layout"))?;
+        let name = found.file_name().context("a file has a name")?;
         let made = work.path.join("made");
         fs::create_dir(&made)?;
-        fs::copy(found.context("the package libfaketime has an unknown layout")?, made.join(NAME))?;
-        fs::rename(&made, &folder).with_context(|| format!("moving libfaketime to {}", folder.display()))?;
-        Ok(library)
+        fs::copy(&found, made.join(name))?;
+        fs::rename(&made, &folder).with_context(|| format!("moving {package} to {}", folder.display()))?;
+        Ok(folder.join(name))
     }
 
     fn image(&self, engine: &Engine, flavour: &Flavour) -> Result<String> {

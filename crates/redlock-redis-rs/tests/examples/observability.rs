@@ -87,6 +87,43 @@ fn the_dashboard_queries_only_documented_metrics_and_shows_all_of_them() {
     assert_eq!(unseen, [""; 0], "in no panel");
 }
 
+/// The expressions of `alerts.yml`, without comments and line breaks.
+fn alerts() -> Vec<String> {
+    let (mut expressions, mut is_in_one) = (Vec::<String>::new(), false);
+    for line in read("alerts.yml").lines().map(str::trim) {
+        match line.strip_prefix("expr: ") {
+            Some(expression) => {
+                expressions.push(expression.trim_start_matches("|-").to_owned());
+                is_in_one = expression == "|-";
+            }
+            None if is_in_one && !["for:", "labels:"].iter().any(|key| line.starts_with(key)) => {
+                let expression = expressions.last_mut().unwrap();
+                if !expression.is_empty() {
+                    expression.push(' ');
+                }
+                expression.push_str(line);
+            }
+            None => is_in_one = false,
+        }
+    }
+    expressions
+}
+
+#[test]
+fn the_alerts_ask_for_what_is_documented_and_are_those_of_the_guide() {
+    let readme = read("README.md");
+    let in_code = in_code(&readme);
+    let alerts = alerts();
+    assert_eq!(alerts.len(), 9, "{alerts:#?}");
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../redlock-core/src/guide/operation.md");
+    let guide = fs::read_to_string(guide).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for alert in alerts {
+        let unknown: Vec<_> = names(&alert).into_iter().filter(|name| !in_code.contains(name.as_str())).collect();
+        assert_eq!(unknown, [""; 0], "not in the README");
+        assert!(guide.contains(&alert), "not in the guide: {alert}");
+    }
+}
+
 #[test]
 fn each_panel_has_a_description_and_uses_the_chosen_data_source() {
     let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
@@ -105,6 +142,7 @@ fn the_files_are_valid_yaml_and_the_files_they_mount_exist() {
     let files = [
         "docker-compose.yml",
         "prometheus.yml",
+        "alerts.yml",
         "provisioning/datasources/prometheus.yml",
         "provisioning/dashboards/redlock.yml",
     ];
@@ -117,7 +155,7 @@ fn the_files_are_valid_yaml_and_the_files_they_mount_exist() {
     let compose = read("docker-compose.yml");
     let mounted: Vec<_> =
         compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
-    assert_eq!(mounted.len(), 3, "{mounted:?}");
+    assert_eq!(mounted.len(), 4, "{mounted:?}");
     for file in mounted {
         assert!(folder().join(file).exists(), "{file} is mounted and not there");
     }
