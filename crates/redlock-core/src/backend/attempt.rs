@@ -78,14 +78,20 @@ impl<C: Connect> Attempt<C> {
         self.0.borrow().is_none()
     }
 
-    /// Returns whether a new command has to start a new attempt.
-    pub(super) fn is_gone(&self) -> bool {
+    /// Returns whether there is no connection and none will come of this attempt.
+    pub(super) fn has_failed(&self) -> bool {
         let is_closed = self.0.has_changed().is_err();
         match &*self.0.borrow() {
             Some(Ok(connection)) => is_closed || C::is_broken(connection),
-            Some(Err((_, next))) => Instant::now() >= *next,
+            Some(Err(_)) => true,
             None => is_closed,
         }
+    }
+
+    /// Returns whether a new command has to start a new attempt.
+    pub(super) fn is_gone(&self) -> bool {
+        let next = self.0.borrow().as_ref().and_then(|outcome| outcome.as_ref().err()).map(|(_, next)| *next);
+        next.map_or_else(|| self.has_failed(), |next| Instant::now() >= next)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -15,7 +15,7 @@ use super::{
     connect::ClientAt,
     in_flight::InFlight,
     slot_answers::SlotAnswers,
-    slot_map::{Member, SlotMap},
+    slot_map::{Member, MemberIds, SlotMap},
 };
 use crate::{
     names::hash_slot,
@@ -28,11 +28,15 @@ const REDIRECTS: usize = 4;
 /// Minimum time between two queries of the members about their slots.
 const ASKED_AGAIN: Duration = Duration::from_millis(250);
 
-/// Maximum number of members queried at the same time. The first good answer counts, so a hung member delays nothing.
+/// Maximum number of members queried at the same time. The first good answer counts, so a hung member delays only the
+/// first query of a process, by [`TOGETHER`].
 const AT_ONCE: usize = 8;
 
 /// How long after the first answer of a cluster the answers of the other members in the URL are still compared with it.
 const TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long a map of a member that may not know better is held back for a better one.
+const BETTER: Duration = Duration::from_millis(250);
 
 /// Connections to the members of one Redis Cluster. Each one is made when it is first needed.
 ///
@@ -53,6 +57,8 @@ pub struct Cluster<C: Connect> {
 struct Known<C: Connect> {
     members: HashMap<Member, Arc<Linked<C>>>,
     slots: Option<SlotMap>,
+    /// The members of the cluster. The map may be that of another cluster, which is used while no known member answers.
+    ids: Option<MemberIds>,
     /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and unaware of a failover.
     down: Option<Member>,
     /// Whether the slots may have moved since the map was read.
@@ -76,7 +82,8 @@ impl<C: Connect> Cluster<C> {
         by_name: bool,
         client: impl Fn(&str, u16) -> C + Send + Sync + 'static,
     ) -> Self {
-        let known = Known { members: HashMap::new(), slots: None, down: None, is_doubtful: false, asked: None };
+        let known =
+            Known { members: HashMap::new(), slots: None, ids: None, down: None, is_doubtful: false, asked: None };
         Self {
             seeds: seeds.into_iter().map(|(host, port)| Member { host, port }).collect(),
             client: Box::new(client),
@@ -273,8 +280,12 @@ impl<C: Connect> Cluster<C> {
                     let slots = SlotMap::read(&nodes, &member.host, self.by_name);
                     let known = self.known();
                     let is_down = known.down.as_ref() == Some(&member);
-                    if let Err(error) = answers.count(member, slots, known.slots.as_ref(), is_down) {
-                        return Err(error.never_sent());
+                    let counted = answers.count(member, slots, known.ids.as_ref(), is_down);
+                    drop(known);
+                    if let Err(error) = counted {
+                        answers = SlotAnswers::default();
+                        answers.failed(error);
+                        break;
                     }
                 }
                 Some(Err(error)) => answers.failed(error),
@@ -285,24 +296,24 @@ impl<C: Connect> Cluster<C> {
                     break;
                 }
                 until.get_or_insert_with(|| Instant::now() + TOGETHER);
+            } else if answers.are_useful() {
+                until.get_or_insert_with(|| Instant::now() + BETTER);
             }
         }
-        match answers.best() {
-            Ok(slots) => self.learn(slots),
-            Err(error) => {
-                self.known().asked = Some(Instant::now());
-                return Err(error.never_sent());
-            }
-        }
+        self.known().asked = Some(Instant::now());
+        let (slots, is_of_another) = answers.best().map_err(NodeError::never_sent)?;
+        self.learn(slots, is_of_another);
         Ok(())
     }
 
-    fn learn(&self, slots: SlotMap) {
+    fn learn(&self, slots: SlotMap, is_of_another: bool) {
         let mut known = self.known();
+        if !is_of_another {
+            known.ids = Some(slots.ids().clone());
+        }
         let stays = |one: &Member| self.seeds.contains(one) || slots.owners().contains(one);
         known.members.retain(|one, _| stays(one));
-        (known.slots, known.is_doubtful, known.asked) = (Some(slots), false, Some(Instant::now()));
-        known.down = None;
+        (known.slots, known.is_doubtful, known.down) = (Some(slots), false, None);
     }
 
     /// Notes an error of a member that may have been replaced by another one.

@@ -2,21 +2,21 @@
 
 use std::{
     fmt,
+    future::pending,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tokio::{
     select,
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{Answered, Call, Connect, Failure, NodeUrl, attempt::Attempt};
+use super::{Answered, Call, Connect, Failure, NodeUrl, attempt::Attempt, until_left::UntilLeft};
 use crate::node::{NodeError, NodeErrorKind, WakeUps, WrongServer};
 
 /// How long a connection may leave every command unanswered before it is given up.
@@ -34,6 +34,9 @@ const JITTER: Duration = Duration::from_millis(250);
 
 /// How long a server may load its data before it counts as the wrong one. After a restart it is the right one.
 const LOADS: Duration = Duration::from_secs(3);
+
+/// How soon a command that was sent over an idle connection is sent again at the earliest.
+const OVERTAKEN_AFTER: Duration = Duration::from_millis(20);
 
 /// Why a connection yielded no answer.
 enum Unanswered {
@@ -60,10 +63,11 @@ pub struct Connection<C: Connect> {
 
 struct Current<C: Connect> {
     attempt: Attempt<C>,
-    /// When the last answered command was sent, or when the connection was started.
+    /// When the last answer arrived, or when the connection was started.
     answered: Instant,
-    /// A second connection, from when the first was idle for too long until the first answers again.
-    successor: Option<Attempt<C>>,
+    /// A second connection, from when the first was idle for too long until the first answers again. The commands that
+    /// may use it keep it open.
+    successor: Weak<Successor<C>>,
     /// When the first of the commands was sent that have timed out since the last answer.
     silent_since: Option<Instant>,
     /// Since when the server has answered only that it is loading its data.
@@ -73,16 +77,21 @@ struct Current<C: Connect> {
     stays: Duration,
 }
 
+/// A second connection, which takes the place of one that was idle if that does not answer.
+struct Successor<C: Connect> {
+    attempt: Attempt<C>,
+    begun: Instant,
+}
+
 impl<C: Connect> Current<C> {
-    fn new(attempt: Attempt<C>) -> Self {
-        let now = Instant::now();
+    fn new(attempt: Attempt<C>, begun: Instant) -> Self {
         Self {
             attempt,
-            answered: now,
-            successor: None,
+            answered: begun,
+            successor: Weak::new(),
             silent_since: None,
             loading_since: None,
-            made: now,
+            made: begun,
             stays: RESOLVED_AGAIN + jitter(),
         }
     }
@@ -188,7 +197,7 @@ impl<C: Connect> Connection<C> {
     ) -> Result<Box<dyn WakeUps>, NodeError> {
         // Before `opening` connects: the server may be given up meanwhile.
         let left = self.left.subscribe();
-        Ok(Box::new(UntilLeft { wake_ups: opening.await?, left }))
+        Ok(Box::new(UntilLeft::new(opening.await?, left)))
     }
 
     /// Returns the answer, and whether the command was sent twice. Ends within the sum of both timeouts.
@@ -230,22 +239,23 @@ impl<C: Connect> Connection<C> {
         F: Future<Output = Result<A, Failure>>,
     {
         let (mut attempt, successor) = self.attempt(started, connect_timeout);
+        let successor = successor.as_deref();
         let (error, sent) = match attempt.connection(connect_timeout).await {
             Some(Ok(connection)) => {
                 let sent = Instant::now();
                 let reply = match successor {
                     None => run(connection).await,
                     // Rare, and boxed so that all other commands stay small.
-                    Some(successor) => Box::pin(before(run(connection), successor)).await,
+                    Some(successor) => Box::pin(self.race(run(connection), &attempt, successor)).await,
                 };
                 match reply {
                     Ok(reply) => {
                         self.has_succeeded.store(true, Ordering::Relaxed);
-                        self.answered(&attempt, sent, None);
+                        self.answered(&attempt, None);
                         return Ok(reply);
                     }
                     Err(Failure::Answered(error)) => {
-                        self.answered(&attempt, sent, error.wrong_server());
+                        self.answered(&attempt, error.wrong_server());
                         return Err(Unanswered::Failed(error));
                     }
                     Err(Failure::Silent(error)) => {
@@ -257,43 +267,82 @@ impl<C: Connect> Connection<C> {
             }
             Some(Err(error)) => {
                 if attempt.is_unsettled() {
-                    self.give_up(&attempt);
+                    self.give_up(&attempt, None);
                 }
                 return Err(Unanswered::Failed(error.never_sent()));
             }
             None => (NodeError::new(NodeErrorKind::Unreachable, "the runtime of the connection is gone"), false),
         };
-        self.give_up(&attempt);
+        self.give_up(&attempt, successor);
         Err(Unanswered::Gone { error, sent })
     }
 
     /// Returns the connection in use, or a new one. If nothing has been answered over it for the idle limit, also
     /// returns a successor, which all commands share until the connection in use answers.
-    fn attempt(&self, now: Instant, connect_timeout: Duration) -> (Attempt<C>, Option<Attempt<C>>) {
+    fn attempt(&self, now: Instant, connect_timeout: Duration) -> (Attempt<C>, Option<Arc<Successor<C>>>) {
         let start = || Attempt::start(&self.client, connect_timeout, &self.has_tried);
         let mut current = self.current();
         match &mut *current {
             Some(used) if !used.attempt.is_gone() => {
                 let is_idle = |limit| now.saturating_duration_since(used.answered) >= limit;
-                if used.successor.is_none() && !used.attempt.is_unsettled() && self.idle_limit.is_some_and(is_idle) {
-                    used.successor = Some(start());
+                if used.attempt.is_unsettled() || !self.idle_limit.is_some_and(is_idle) {
+                    return (used.attempt.clone(), None);
                 }
-                (used.attempt.clone(), used.successor.clone())
+                let successor = used.successor.upgrade().filter(|successor| !successor.attempt.is_gone());
+                let successor = successor.unwrap_or_else(|| Arc::new(Successor { attempt: start(), begun: now }));
+                used.successor = Arc::downgrade(&successor);
+                (used.attempt.clone(), Some(successor))
             }
             _ => {
                 let attempt = start();
-                *current = Some(Current::new(attempt.clone()));
+                *current = Some(Current::new(attempt.clone(), now));
                 (attempt, None)
             }
         }
     }
 
+    /// Returns the answer, unless the successor of the connection takes its place first: the network path may have
+    /// forgotten a connection that was idle for long, without reporting it.
+    async fn race<A>(
+        &self,
+        answer: impl Future<Output = Result<A, Failure>>,
+        attempt: &Attempt<C>,
+        successor: &Successor<C>,
+    ) -> Result<A, Failure> {
+        let overtaken = async {
+            let mut connecting = successor.attempt.clone();
+            connecting.connected().await;
+            // A path that works is not slower for a command than for a connect, which takes two round trips or more.
+            // Sending a command twice is a last resort: the answer to a second release may be unknown.
+            sleep((2 * successor.begun.elapsed()).max(OVERTAKEN_AFTER)).await;
+            if !self.is_succeeded(attempt, successor) {
+                pending().await
+            }
+        };
+        select! {
+            biased;
+            answer = answer => answer,
+            () = overtaken => {
+                let text = "no answer over a connection that had been idle";
+                Err(Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, text)))
+            }
+        }
+    }
+
+    /// Returns whether the successor may take the place of the connection, or has done so: no command has been answered
+    /// over the connection meanwhile.
+    fn is_succeeded(&self, attempt: &Attempt<C>, successor: &Successor<C>) -> bool {
+        self.current().as_ref().is_some_and(|current| match current.attempt.is(attempt) {
+            true => current.successor.as_ptr() == std::ptr::from_ref(successor),
+            false => current.attempt.is(&successor.attempt),
+        })
+    }
+
     /// Notes an answer, and gives up the connection if the server may be the `wrong` one.
-    fn answered(&self, attempt: &Attempt<C>, sent: Instant, wrong: Option<WrongServer>) {
+    fn answered(&self, attempt: &Attempt<C>, wrong: Option<WrongServer>) {
         let mut current = self.current();
         let Some(answering) = current.as_mut().filter(|current| current.attempt.is(attempt)) else { return };
-        answering.answered = answering.answered.max(sent);
-        (answering.silent_since, answering.successor) = (None, None);
+        (answering.answered, answering.silent_since, answering.successor) = (Instant::now(), None, Weak::new());
         let is_wrong = match wrong {
             Some(WrongServer::Replica) => true,
             Some(WrongServer::Password) => self.has_succeeded.load(Ordering::Relaxed),
@@ -318,51 +367,18 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Gives up a broken connection, unless another command has already replaced it. If it has a successor, that takes
-    /// its place.
-    fn give_up(&self, attempt: &Attempt<C>) {
+    /// Gives up a broken connection, unless another command has already replaced it. A successor takes its place, unless
+    /// that has failed, too.
+    fn give_up(&self, attempt: &Attempt<C>, successor: Option<&Successor<C>>) {
         let mut current = self.current();
-        if let Some(broken) = current.take_if(|current| current.attempt.is(attempt)) {
-            *current = broken.successor.map(Current::new);
+        if current.take_if(|current| current.attempt.is(attempt)).is_some() {
+            let successor = successor.filter(|successor| !successor.attempt.has_failed());
+            *current = successor.map(|Successor { attempt, begun }| Current::new(attempt.clone(), *begun));
         }
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Current<C>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wake-ups from a server, until it may be the wrong one.
-struct UntilLeft<W> {
-    wake_ups: W,
-    left: watch::Receiver<()>,
-}
-
-#[async_trait]
-impl<W: WakeUps> WakeUps for UntilLeft<W> {
-    async fn next(&mut self) -> Option<Vec<u8>> {
-        select! {
-            biased;
-            // An error means only that the node is gone, not that its server is the wrong one.
-            Ok(()) = self.left.changed() => None,
-            message = self.wake_ups.next() => message,
-        }
-    }
-}
-
-/// Returns the answer, unless the successor of the connection is made first: the network path may have forgotten a
-/// connection that was idle for long, without reporting it.
-async fn before<C: Connect, A>(
-    answer: impl Future<Output = Result<A, Failure>>,
-    mut successor: Attempt<C>,
-) -> Result<A, Failure> {
-    select! {
-        biased;
-        answer = answer => answer,
-        () = successor.connected() => {
-            let text = "no answer over a connection that had been idle";
-            Err(Failure::Broken(NodeError::new(NodeErrorKind::Unreachable, text)))
-        }
     }
 }
 

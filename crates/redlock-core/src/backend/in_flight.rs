@@ -13,6 +13,12 @@ use crate::node::{NodeError, NodeErrorKind};
 /// grow until memory runs out. The fleet has such a bound only for a whole node.
 const MOST: usize = 64;
 
+/// How many requests a member must leave unanswered in a row until only [`PROBES`] are sent to it.
+const BURST: usize = 16;
+
+/// How many requests may be out to a member that has left a burst unanswered.
+const PROBES: usize = 4;
+
 /// Time without any answer after which a member counts as silent.
 const SILENT: Duration = Duration::from_millis(500);
 
@@ -24,9 +30,9 @@ struct State {
     /// When the member last answered. Without a request in flight, it has nothing to answer, so the next request resets
     /// this.
     heard: Instant,
-    /// Whether the member has left a request unanswered while it was silent. Until it answers again, only one request
-    /// at a time is sent to it: another burst would only wait.
-    is_silent: bool,
+    /// How many requests the member has left unanswered in a row while it was silent. After a burst of them, another
+    /// burst would only wait.
+    unanswered: usize,
 }
 
 /// A request that is in flight until it is dropped.
@@ -34,7 +40,7 @@ pub(super) struct Request<'a>(&'a InFlight);
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { count: 0, heard: Instant::now(), is_silent: false }))
+        Self(Mutex::new(State { count: 0, heard: Instant::now(), unanswered: 0 }))
     }
 
     /// Counts one more request.
@@ -47,8 +53,9 @@ impl InFlight {
         if state.count == 0 {
             state.heard = Instant::now();
         }
-        let most = if state.is_silent { 1 } else { MOST };
-        if state.count >= most && (state.is_silent || state.heard.elapsed() >= SILENT) {
+        let is_silent = state.unanswered >= BURST;
+        let most = if is_silent { PROBES } else { MOST };
+        if state.count >= most && (is_silent || state.heard.elapsed() >= SILENT) {
             let text = format!("{} earlier requests to this member of the cluster are still unanswered", state.count);
             return Err(NodeError::new(NodeErrorKind::Timeout, text).never_sent());
         }
@@ -68,9 +75,9 @@ impl Request<'_> {
             |error: &NodeError| matches!(error.kind(), NodeErrorKind::Timeout | NodeErrorKind::Unreachable);
         let mut state = self.0.state();
         if answer.as_ref().is_err_and(is_silence) {
-            state.is_silent |= state.heard.elapsed() >= SILENT;
+            state.unanswered += usize::from(state.heard.elapsed() >= SILENT);
         } else {
-            (state.heard, state.is_silent) = (Instant::now(), false);
+            (state.heard, state.unanswered) = (Instant::now(), 0);
         }
         drop(state);
         answer
@@ -108,22 +115,27 @@ mod tests {
         assert_eq!(all.len(), MOST + 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_member_that_left_all_requests_unanswered_gets_one_at_a_time_until_it_answers() {
-        let in_flight = InFlight::new();
-        let burst: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
+    /// Lets these requests wait for half a second, and then fail.
+    async fn unanswered(requests: Vec<Request<'_>>) {
         tokio::time::advance(SILENT).await;
-        for request in burst {
+        for request in requests {
             request.end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_leaves_a_burst_unanswered_gets_few_requests_until_it_answers() {
+        let in_flight = InFlight::new();
+        let enter = |count| (0..count).map(|_| in_flight.enter().unwrap()).collect::<Vec<_>>();
+        // One request that times out says little.
+        unanswered(enter(1)).await;
+        unanswered(enter(MOST)).await;
         for _ in 0..2 {
-            let probe = in_flight.enter().unwrap();
+            let probes = enter(PROBES);
             assert!(in_flight.enter().is_err());
-            tokio::time::advance(SILENT).await;
-            probe.end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
+            unanswered(probes).await;
         }
         in_flight.enter().unwrap().end(Ok(())).unwrap();
-        let burst: Vec<_> = (0..MOST).map(|_| in_flight.enter().unwrap()).collect();
-        assert_eq!(burst.len(), MOST);
+        assert_eq!(enter(MOST).len(), MOST);
     }
 }

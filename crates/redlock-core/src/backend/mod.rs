@@ -12,6 +12,7 @@ mod node_url;
 mod node;
 mod connect;
 mod attempt;
+mod until_left;
 mod connection;
 mod in_flight;
 mod cluster;

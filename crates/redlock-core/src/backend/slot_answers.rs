@@ -1,6 +1,6 @@
 //! Compares what the members of a Redis Cluster answer about its hash slots, and selects the answer that counts.
 
-use super::slot_map::{Member, SlotMap};
+use super::slot_map::{Member, MemberIds, SlotMap};
 use crate::node::{NodeError, NodeErrorKind};
 
 /// The answers so far: the first of each kind, with the member that sent it.
@@ -9,22 +9,27 @@ pub(super) struct SlotAnswers {
     good: Option<(Member, SlotMap)>,
     /// From a member that does not see most of the others, and may be unaware of a failover.
     cut_off: Option<(Member, SlotMap)>,
-    /// From a member that knows none of the members that were known before.
+    /// From a member of another cluster than the one that is known.
     stranger: Option<(Member, SlotMap)>,
     failure: Option<NodeError>,
 }
 
 impl SlotAnswers {
-    /// Returns whether there is an answer that no other can improve on.
+    /// Returns whether there is a map that no other can improve on.
     pub(super) fn are_enough(&self) -> bool {
         self.good.is_some()
+    }
+
+    /// Returns whether there is any map.
+    pub(super) fn are_useful(&self) -> bool {
+        self.good.is_some() || self.cut_off.is_some() || self.stranger.is_some()
     }
 
     pub(super) fn failed(&mut self, error: NodeError) {
         self.failure.get_or_insert(error);
     }
 
-    /// Counts the answer of a member. `known` is the map so far. `is_down` means that the member has answered
+    /// Counts the answer of a member. `known` are the members of the cluster so far. `is_down` means that the member has answered
     /// `CLUSTERDOWN`.
     ///
     /// # Errors
@@ -34,7 +39,7 @@ impl SlotAnswers {
         &mut self,
         member: Member,
         slots: SlotMap,
-        known: Option<&SlotMap>,
+        known: Option<&MemberIds>,
         is_down: bool,
     ) -> Result<(), NodeError> {
         let Member { host, port } = &member;
@@ -44,11 +49,11 @@ impl SlotAnswers {
             self.failed(NodeError::new(NodeErrorKind::Other, text));
             return Ok(());
         }
-        let place = if known.is_some_and(|known| !known.shares_member(&slots)) {
+        let place = if known.is_some_and(|known| !known.are_of_the_cluster(slots.ids())) {
             &mut self.stranger
         } else {
             let mut others = self.good.iter().chain(&self.cut_off);
-            if let Some((other, _)) = others.find(|(_, other)| !other.shares_member(&slots)) {
+            if let Some((other, _)) = others.find(|(_, other)| !other.ids().are_of_the_cluster(slots.ids())) {
                 let text = format!(
                     "{}:{} and {host}:{port} are members of two clusters: name the members of one",
                     other.host, other.port
@@ -61,14 +66,17 @@ impl SlotAnswers {
         Ok(())
     }
 
-    /// Returns the answer that counts, or why there is none.
-    pub(super) fn best(self) -> Result<SlotMap, NodeError> {
+    /// Returns the map that counts and whether it is that of another cluster, or why there is none.
+    pub(super) fn best(self) -> Result<(SlotMap, bool), NodeError> {
         if let Some((_, slots)) = self.good.or(self.cut_off) {
-            return Ok(slots);
+            if let Some((Member { host, port }, _)) = self.stranger {
+                tracing::warn!(host, port, "ignored: it is a member of another cluster");
+            }
+            return Ok((slots, false));
         }
         if let Some((Member { host, port }, slots)) = self.stranger {
-            tracing::warn!(host, port, "the cluster has been replaced: no member that was known before answers");
-            return Ok(slots);
+            tracing::warn!(host, port, "used although it is a member of another cluster: no known member answers");
+            return Ok((slots, true));
         }
         let nobody = || NodeError::new(NodeErrorKind::Unreachable, "no member of the cluster is known");
         Err(self.failure.unwrap_or_else(nobody))
@@ -90,12 +98,12 @@ mod tests {
 
     /// Returns the number of owners in the answer that counts.
     fn best(answers: SlotAnswers) -> usize {
-        answers.best().unwrap().owners().len()
+        answers.best().unwrap().0.owners().len()
     }
 
     #[test]
     fn the_map_of_a_member_that_sees_the_others_takes_precedence_over_all_other_answers() {
-        let (known, mut answers) = (map(&["a", "b"], "master"), SlotAnswers::default());
+        let (known, mut answers) = (map(&["a", "b"], "master").ids().clone(), SlotAnswers::default());
         answers.count(member(1), map(&["x"], "master"), Some(&known), false).unwrap();
         answers.count(member(2), map(&["a", "b"], "master,fail"), Some(&known), false).unwrap();
         answers.count(member(3), map(&["a", "b"], "master"), Some(&known), true).unwrap();
@@ -107,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_cluster_that_shares_no_member_counts_only_if_no_known_member_answers() {
-        let known = map(&["a"], "master");
+        let known = map(&["a"], "master").ids().clone();
         for (last, owners) in [(None, 2), (Some("master,fail"), 1), (Some("master"), 1)] {
             let mut answers = SlotAnswers::default();
             answers.count(member(1), map(&["x", "y"], "master"), Some(&known), false).unwrap();

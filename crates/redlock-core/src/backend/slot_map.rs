@@ -30,8 +30,37 @@ pub(super) struct SlotMap {
     names: HashMap<Member, Member>,
     /// How many owners do not answer the queried member.
     failing: usize,
-    /// The IDs of all members, including those without slots.
-    ids: HashSet<Box<str>>,
+    ids: MemberIds,
+}
+
+/// The IDs of the members of a cluster, including those without slots.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MemberIds {
+    all: HashSet<Box<str>>,
+    /// Those that do not answer the queried member, and may be members no longer.
+    failing: HashSet<Box<str>>,
+}
+
+impl MemberIds {
+    fn add(&mut self, id: &str, flags: &str) {
+        // Until a member has introduced itself, its ID is random.
+        if flags.contains("handshake") {
+            return;
+        }
+        self.all.insert(id.into());
+        if flags.contains("fail") || flags.contains("noaddr") {
+            self.failing.insert(id.into());
+        }
+    }
+
+    /// Returns whether the cluster that was known by these IDs can be the one with the `present` IDs: of the smaller of
+    /// both, at least half of the members are the same. One in common is not enough, because a member that moves to
+    /// another cluster may keep its ID.
+    pub(super) fn are_of_the_cluster(&self, present: &Self) -> bool {
+        let answering = || present.all.difference(&present.failing);
+        let common = answering().filter(|id| self.all.contains(*id)).count();
+        common > 0 && common * 2 >= self.all.len().min(answering().count())
+    }
 }
 
 impl SlotMap {
@@ -44,15 +73,12 @@ impl SlotMap {
             slots: vec![NOBODY; SLOTS].into(),
             names: HashMap::new(),
             failing: 0,
-            ids: HashSet::new(),
+            ids: MemberIds::default(),
         };
         for line in nodes.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             let [id, address, flags, _, _, _, _, _, slots @ ..] = words.as_slice() else { continue };
-            // Until a member has introduced itself, its ID is random.
-            if !flags.contains("handshake") {
-                map.ids.insert((*id).into());
-            }
+            map.ids.add(id, flags);
             let Some(member) = member(address, asked, by_name).filter(|_| !flags.contains("noaddr")) else { continue };
             if by_name && let Some(numeric) = self::member(address, asked, false).filter(|numeric| *numeric != member) {
                 map.names.insert(numeric, member.clone());
@@ -81,9 +107,8 @@ impl SlotMap {
         self.names.get(address)
     }
 
-    /// Returns whether both maps can belong to one cluster: they name a member that has the same ID in both.
-    pub(super) fn shares_member(&self, other: &Self) -> bool {
-        !self.ids.is_disjoint(&other.ids)
+    pub(super) fn ids(&self) -> &MemberIds {
+        &self.ids
     }
 
     /// Returns whether the queried member sees only a minority of the owners: the others may have elected new ones.
@@ -186,15 +211,30 @@ mod tests {
     }
 
     #[test]
-    fn maps_of_one_cluster_share_the_id_of_a_member() {
-        let map = |ids: &[&str]| {
-            let line = |id: &&str| format!("{id} 10.0.0.1:1@1 master - 0 0 1 connected 0\n");
-            SlotMap::read(&ids.iter().map(line).collect::<String>(), "", false)
+    fn a_cluster_is_known_by_at_least_half_of_its_members() {
+        let ids = |members: &[&str]| {
+            let line = |member: &&str| {
+                let (id, flags) = member.split_once(' ').unwrap_or((member, "master"));
+                format!("{id} 10.0.0.1:1@1 {flags} - 0 0 1 connected 0\n")
+            };
+            SlotMap::read(&members.iter().map(line).collect::<String>(), "", false).ids().clone()
         };
-        assert!(map(&["a", "b"]).shares_member(&map(&["b", "c"])));
-        assert!(!map(&["a", "b"]).shares_member(&map(&["c"])));
-        let handshake = SlotMap::read("a 10.0.0.1:1@1 handshake - 0 0 1 connected\n", "", false);
-        assert!(!map(&["a"]).shares_member(&handshake));
+        let known = ids(&["a", "b", "c"]);
+        for (present, is_the_same) in [
+            (&["a", "b", "c"][..], true),
+            (&["a", "c", "b master,fail"], true),
+            (&["a", "b", "c", "d", "e", "f", "g", "h"], true),
+            (&["b"], true),
+            (&["b", "c fail?", "a master,fail"], true),
+            // The third has moved to another cluster, and kept its ID.
+            (&["c", "x", "y"], false),
+            (&["x"], false),
+            (&["x", "a master,fail", "b noaddr"], false),
+            (&["a handshake"], false),
+        ] {
+            assert_eq!(known.are_of_the_cluster(&ids(present)), is_the_same, "{present:?}");
+        }
+        assert!(ids(&["a fail?", "b fail?", "c"]).are_of_the_cluster(&ids(&["a", "b", "c master,fail"])));
     }
 
     #[test]

@@ -338,7 +338,7 @@ async fn an_address_that_another_cluster_has_taken_over_is_not_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_that_was_replaced_entirely_is_followed() {
+async fn another_cluster_is_used_only_while_no_known_member_answers() {
     let network = Network::default();
     let node = cluster(&network);
     call(&node, FOO).await.unwrap();
@@ -349,6 +349,14 @@ async fn a_cluster_that_was_replaced_entirely_is_followed() {
     sleep(ms(300)).await;
     call(&node, BAR).await.unwrap();
     assert_eq!(network.sent().last().unwrap(), "script to 2");
+    // The cluster that was known is preferred once it answers again.
+    network.put(2, Server::Breaks);
+    call(&node, BAR).await.unwrap_err();
+    network.member(2, "", OTHER);
+    network.member(1, "", PROMOTED);
+    sleep(ms(300)).await;
+    call(&node, BAR).await.unwrap();
+    assert_eq!(network.sent().last().unwrap(), "script to 1");
 }
 
 /// The second server is cut off from the others and still takes itself for a primary.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use redlock_core::backend::{Connection, Node};
+use redlock_core::{
+    NodeErrorKind,
+    backend::{Connection, Node},
+};
 use tokio::time::{Instant, sleep};
 
 use super::{Client, Fake, Fate, call, node};
@@ -17,7 +20,7 @@ async fn idle(fake: &Fake) -> Node<Client> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_over_a_silently_dropped_idle_connection_is_sent_again_at_once() {
+async fn a_command_over_a_silently_dropped_idle_connection_is_sent_again_soon() {
     let fake = Fake::default();
     fake.connects([Some((ms(0), true)), Some((ms(3), true))]);
     let node = idle(&fake).await;
@@ -26,7 +29,7 @@ async fn a_command_over_a_silently_dropped_idle_connection_is_sent_again_at_once
     // All three calls share one new connection.
     let calls = tokio::join!(call(&node), call(&node), call(&node));
     assert_eq!(calls, (Ok(true), Ok(true), Ok(true)));
-    assert_eq!((started.elapsed(), fake.counts()), (ms(3), (2, 7)));
+    assert_eq!((started.elapsed(), fake.counts()), (ms(23), (2, 7)));
     assert_eq!(call(&node).await, Ok(false));
     // The task of the old connection ends when it runs the next time.
     sleep(ms(1)).await;
@@ -80,4 +83,44 @@ async fn an_idle_connection_that_breaks_is_replaced_by_the_one_being_made() {
     let node = idle(&fake).await;
     fake.fates([Fate::Break]);
     assert_eq!((call(&node).await, fake.counts()), (Ok(true), (2, 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_answers_keeps_the_connection_for_those_that_still_wait() {
+    let fake = Fake::default();
+    fake.connects([Some((ms(0), true)), Some((ms(3), true))]);
+    let node = idle(&fake).await;
+    fake.fates([Fate::Late(ms(90)), Fate::Late(ms(10))]);
+    assert_eq!(tokio::join!(call(&node), call(&node)), (Ok(false), Ok(false)));
+    sleep(ms(1)).await;
+    assert_eq!((fake.counts(), fake.open().len()), ((2, 3), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_that_no_command_waits_for_is_closed() {
+    let fake = Fake::default();
+    fake.connects([Some((ms(0), true)), Some((ms(3), true)), Some((ms(3), true))]);
+    let node = idle(&fake).await;
+    fake.fates([Fate::Silence]);
+    tokio::time::timeout(ms(5), call(&node)).await.unwrap_err();
+    sleep(ms(1)).await;
+    assert_eq!((fake.counts(), fake.open().len()), ((2, 2), 1));
+    // The next command starts another one, which comes too late.
+    assert_eq!((call(&node).await, fake.counts()), (Ok(false), (3, 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_that_failed_is_tried_again_for_the_next_command() {
+    let fake = Fake::default();
+    fake.connects([Some((ms(0), true)), Some((ms(1), false)), Some((ms(3), true))]);
+    let node = idle(&fake).await;
+    fake.fates([Fate::Silence, Fate::Silence]);
+    let first = async { call(&node).await };
+    let second = async {
+        sleep(ms(20)).await;
+        call(&node).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second), (Err(NodeErrorKind::Timeout), Ok(true)));
+    assert_eq!(fake.counts(), (3, 4));
 }
