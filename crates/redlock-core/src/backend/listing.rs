@@ -75,7 +75,7 @@ impl<C: RedisClient> Node<C> {
 
     /// The key, if a lock is there. Of a value no more is read than a token can be long, and one byte to tell that it is longer.
     async fn lock_at(&self, member: Option<&Member>, key: String) -> Result<Look, NodeError> {
-        if Resource::new(&key).is_err() {
+        if !may_be_lock(&key) {
             return Ok(Look::Other);
         }
         match self.ask_member(member, &["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
@@ -111,6 +111,11 @@ enum Look {
     Moved,
 }
 
+/// Whether a lock can have this key: not the counters and queues beside locks, which are not read.
+fn may_be_lock(key: &str) -> bool {
+    Resource::new(key).is_ok_and(|key| !key.is_reserved())
+}
+
 /// A pattern for this text and no other.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
@@ -126,6 +131,15 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_and_queues_are_not_read() {
+        let resource = Resource::new("lock:{a}").unwrap();
+        for beside in [resource.counter().ok(), resource.waiters()] {
+            assert!(!may_be_lock(beside.unwrap().as_str()));
+        }
+        assert!(may_be_lock("lock:{a}") && may_be_lock("fence") && !may_be_lock(""));
+    }
 
     #[test]
     fn a_prefix_is_no_pattern() {
