@@ -8,6 +8,7 @@ mod run;
 mod usage;
 mod race;
 mod at_least;
+mod cron;
 mod loss;
 mod signals;
 mod stalled;
