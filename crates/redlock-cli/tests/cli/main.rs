@@ -24,3 +24,4 @@ mod doctor;
 mod status;
 mod hold;
 mod pages;
+mod packaging;
