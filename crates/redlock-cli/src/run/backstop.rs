@@ -1,4 +1,4 @@
-//! A second process that ends the command should redlock itself be killed, or stand still for too long.
+//! A second process that ends the command if redlock itself is killed, or stops for too long.
 
 use std::{
     env, fs, io,
@@ -70,7 +70,7 @@ impl Backstop {
         self.say(&format!("{what} {}\n", command.pid().as_raw_nonzero())).await;
     }
 
-    /// Tells it that the command may run for this time from now.
+    /// Allows the command to run for this time from now.
     pub(super) async fn allow(&mut self, time: Duration) {
         let until = clock() + time;
         // What has hardly changed is not said again: a process that is stopped does not read for a long time.
@@ -85,7 +85,7 @@ impl Backstop {
         Pid::from_raw(i32::try_from(self.process.id()?).ok()?)
     }
 
-    /// Tells it that the command has ended.
+    /// Reports that the command has ended.
     pub(super) async fn done(mut self) {
         self.say("done\n").await;
         let Self { mut process, words, .. } = self;
@@ -103,7 +103,7 @@ impl Backstop {
     }
 }
 
-/// What the other process does.
+/// Runs the other process.
 pub(crate) fn run() -> Exit {
     // What ends redlock must not end this one before: it ends when its standard input does.
     let _deaf = Signals::listen();
@@ -164,7 +164,7 @@ fn watch(mut next: impl FnMut(Duration) -> Said, clock: impl Fn() -> Duration) -
     }
 }
 
-/// What the other process has said.
+/// A word of the other process, or that there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
     Word(Word),
@@ -205,7 +205,7 @@ impl Inbox {
     }
 }
 
-/// What one process tells the other.
+/// The words of one process to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
     Guard(Victim),
