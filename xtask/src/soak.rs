@@ -5,20 +5,20 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use crate::{
     built::Built,
     command::{run as run_command, status},
     leftovers,
-    servers::{Environment, Plan, Shelf},
+    servers::{Environment, Shelf},
     workspace::Workspace,
 };
 
 /// `cargo xtask soak`: on the servers on which `test-all` runs all tests. The arguments go to the soak.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     let wants_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
-    let servers = if wants_help { Environment::default() } else { servers(workspace)? };
+    let servers = if wants_help { Environment::default() } else { Shelf::default_servers(workspace)? };
     let built = Built::all(workspace)?;
     let status = status(&mut command(workspace, &built, &servers, args)?)?;
     // A run that was killed could not clean up after itself.
@@ -46,18 +46,4 @@ fn command(workspace: &Workspace, built: &Built, servers: &Environment, args: &[
     // Before the arguments, which may override it.
     command.arg("--out").arg(workspace.target.join("soak")).args(args).envs(servers.iter());
     Ok(command)
-}
-
-fn servers(workspace: &Workspace) -> Result<Environment> {
-    match Plan::from_env(&[])? {
-        Plan::Set(named) => {
-            named.check()?;
-            Ok(Environment::default())
-        }
-        Plan::Flavours(flavours) => {
-            let flavour = flavours.first().context("no servers are known")?;
-            let obtained = Shelf::open(workspace).obtain(flavour);
-            Ok(obtained.with_context(|| format!("getting {}", flavour.name))?.environment())
-        }
-    }
 }

@@ -20,7 +20,7 @@ use crate::{
     built::{Built, Program},
     command::{cargo_behind, run as run_command, set_prefix},
     conformance::{self, Backend},
-    deny, fast, interrupt, leftovers, mutants,
+    deny, dist, fast, interrupt, leftovers, mutants,
     report::{Done, Report, Tally, announced},
     servers::{Environment, FLAVOURS, Flavour, Plan, Shelf},
     soak, surroundings, tidy,
@@ -236,6 +236,9 @@ fn steps<'a>(selection: &'a Selection, plan: Plan) -> Vec<Step<'a>> {
         steps.push(compute("surroundings", |session| {
             Ok(surroundings::run_built(session.workspace, session.built()?)?.into())
         }));
+        steps.push(compute("packages", |session| {
+            dist::run_built(session.workspace, session.built()?, session.default_servers()?)
+        }));
     }
     steps.extend(on_servers(thorough, backends, plan));
     steps
@@ -316,7 +319,8 @@ fn left_out(selection: &Selection) -> &'static str {
      - a soak of 2 minutes instead of 24 s:  cargo xtask soak --minutes 2\n\
      - the fixed sample of mutants:          cargo xtask mutants --sample\n\
      - the quick tests in odd surroundings:  cargo xtask surroundings\n\
-     - the alerts for Prometheus:            promtool check config prometheus.yml, in examples/observability\n\n"
+     - the alerts for Prometheus:            promtool check config prometheus.yml, in examples/observability\n\
+     - the packages, installed and run:      cargo xtask dist --check\n\n"
 }
 
 const SIMULATION: &str = "redlock-simulation";

@@ -38,7 +38,7 @@ impl Config {
         let mut file = File::open(path).map_err(cannot)?;
         let data = file.metadata().map_err(cannot)?;
         // Another user could name other nodes, and run the command on all hosts at the same time.
-        if data.is_file() && data.permissions().mode() & 0o002 != 0 {
+        if data.is_file() && data.permissions().mode() & 0o022 != 0 {
             return Err(ConfigError::Writable { path: path.to_owned() });
         }
         let mut text = String::new();
@@ -87,7 +87,7 @@ fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D:
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}: {error}", .path.display())]
     Read { path: PathBuf, error: io::Error },
-    #[error("all users can write the configuration file {}: chmod o-w it", .path.display())]
+    #[error("other users can write the configuration file {}: chmod go-w it", .path.display())]
     Writable { path: PathBuf },
     #[error("the configuration file {}: {what}", .path.display())]
     Malformed { path: PathBuf, what: String },

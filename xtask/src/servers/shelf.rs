@@ -12,7 +12,7 @@ use super::{
     debian,
     engine::Engine,
     flavour::{Flavour, Recipe},
-    plan::Obtained,
+    plan::{Environment, Obtained, Plan},
     tree::Tree,
 };
 use crate::{command::output, workspace::Workspace};
@@ -32,6 +32,21 @@ impl Shelf {
             println!("no container engine answers: the servers will be processes");
         }
         Self { folder: workspace.target.join("servers"), engine }
+    }
+
+    /// The servers that all tests run on, as the environment says.
+    pub(crate) fn default_servers(workspace: &Workspace) -> Result<Environment> {
+        match Plan::from_env(&[])? {
+            Plan::Set(named) => {
+                named.check()?;
+                Ok(Environment::default())
+            }
+            Plan::Flavours(flavours) => {
+                let flavour = flavours.first().context("no servers are known")?;
+                let obtained = Self::open(workspace).obtain(flavour);
+                Ok(obtained.with_context(|| format!("getting {}", flavour.name))?.environment())
+            }
+        }
     }
 
     /// Whether the environment says as what servers run.

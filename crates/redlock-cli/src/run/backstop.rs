@@ -1,9 +1,10 @@
-//! A second process that ends the command should redlock itself be killed, or stand still for too long.
+//! A second process that ends the command if redlock itself is killed, or stops for too long.
 
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
     time::Duration,
 };
 
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The longest wait without a look at the clock, for which suspended time counts.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How often a command that is about to start is looked for, every 10 ms.
+const STARTING: u32 = 100;
+
 /// The change of a deadline below which it is the same.
 const SAME: Duration = Duration::from_millis(10);
 
@@ -54,13 +58,19 @@ impl Backstop {
         Ok(Self { process, words, until: Duration::ZERO })
     }
 
-    /// Tells it what to kill.
+    /// Announces a command that is about to start with this token in its environment. This process may die before it
+    /// can name the command.
+    pub(super) async fn expect(&mut self, token: &str) {
+        self.say(&format!("token {token}\n")).await;
+    }
+
+    /// Names the command, for the other process to kill it.
     pub(super) async fn guard(&mut self, command: &Command) {
         let what = if command.leads() { "group" } else { "process" };
         self.say(&format!("{what} {}\n", command.pid().as_raw_nonzero())).await;
     }
 
-    /// Tells it that the command may run for this time from now.
+    /// Allows the command to run for this time from now.
     pub(super) async fn allow(&mut self, time: Duration) {
         let until = clock() + time;
         // What has hardly changed is not said again: a process that is stopped does not read for a long time.
@@ -75,7 +85,7 @@ impl Backstop {
         Pid::from_raw(i32::try_from(self.process.id()?).ok()?)
     }
 
-    /// Tells it that the command has ended.
+    /// Reports that the command has ended.
     pub(super) async fn done(mut self) {
         self.say("done\n").await;
         let Self { mut process, words, .. } = self;
@@ -93,7 +103,7 @@ impl Backstop {
     }
 }
 
-/// What the other process does.
+/// Runs the other process.
 pub(crate) fn run() -> Exit {
     // What ends redlock must not end this one before: it ends when its standard input does.
     let _deaf = Signals::listen();
@@ -102,6 +112,7 @@ pub(crate) fn run() -> Exit {
     let mut inbox = Inbox { bytes: Vec::new() };
     if let Some(victim) = watch(|patience| inbox.next(patience), clock) {
         match victim {
+            Victim::Started(token) => started(&token),
             Victim::Group(leader) => {
                 let _ = kill_process_group(leader, Signal::KILL);
                 if has_left(leader) {
@@ -114,6 +125,28 @@ pub(crate) fn run() -> Exit {
         }
     }
     Exit::SUCCESS
+}
+
+/// Kills the command that has this token in its environment. It may be about to start.
+fn started(token: &str) {
+    let variable = format!("REDLOCK_TOKEN={token}");
+    let has_it = |process: &PathBuf| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|there| there == variable.as_bytes())
+    };
+    let mut killed = false;
+    for _ in 0..STARTING {
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path()).filter(has_it) {
+            let name = process.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(pid) = name.parse().ok().and_then(Pid::from_raw) {
+                killed |= kill_process(pid, Signal::KILL).is_ok();
+            }
+        }
+        if killed {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// What is to be killed, if anything is, once it is. `next` is what the other process says within a time.
@@ -131,8 +164,8 @@ fn watch(mut next: impl FnMut(Duration) -> Said, clock: impl Fn() -> Duration) -
     }
 }
 
-/// What the other process has said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A word of the other process, or that there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
     Word(Word),
     /// Nothing in the time.
@@ -172,8 +205,8 @@ impl Inbox {
     }
 }
 
-/// What one process tells the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The words of one process to the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
     Guard(Victim),
     /// By the clock that both read.
@@ -181,8 +214,10 @@ enum Word {
     Done,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Victim {
+    /// Not known yet: whatever has this token in its environment.
+    Started(String),
     Group(Pid),
     Process(Pid),
 }
@@ -192,6 +227,7 @@ impl Word {
         let pid = |digits: &str| Pid::from_raw(digits.parse().ok().filter(|pid| *pid > 1)?);
         match word.split_once(' ') {
             Some(("group", digits)) => Some(Self::Guard(Victim::Group(pid(digits)?))),
+            Some(("token", token)) if !token.is_empty() => Some(Self::Guard(Victim::Started(token.to_owned()))),
             Some(("process", digits)) => Some(Self::Guard(Victim::Process(pid(digits)?))),
             Some(("until", digits)) => Some(Self::Until(Duration::from_nanos(digits.parse().ok()?))),
             None if word == "done" => Some(Self::Done),
@@ -261,8 +297,25 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_has_started_without_a_name_is_found_by_its_token() {
+        let token = format!("test-{}", std::process::id());
+        assert_eq!(watched(&[&format!("token {token}")], 0), Some(Victim::Started(token.clone())));
+        assert_eq!(watched(&[&format!("token {token}"), "group 7"], 0), Some(Victim::Group(pid(7))));
+        let sleeping = |token: &str| {
+            let mut sleep = std::process::Command::new("sleep");
+            sleep.arg("60").env("REDLOCK_TOKEN", token).spawn().unwrap()
+        };
+        let (mut command, mut other) = (sleeping(&token), sleeping(&format!("{token}-of-another")));
+        started(&token);
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&command.wait().unwrap()), Some(9));
+        assert_eq!(other.try_wait().unwrap(), None);
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
     fn no_word_names_everybody() {
-        for word in ["group 0", "group 1", "group -1", "process -7", "group", "until x", "done 1", ""] {
+        for word in ["group 0", "group 1", "group -1", "process -7", "group", "token ", "until x", "done 1", ""] {
             assert_eq!(Word::read(word), None, "{word}");
         }
     }

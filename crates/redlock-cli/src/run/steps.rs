@@ -172,12 +172,24 @@ async fn run_command(
         let exit = Exit::of_signal(signal.as_raw());
         return Err(Failure { exit, what: what.to_owned(), quiet: true });
     }
+    if let Some(backstop) = &mut backstop {
+        backstop.expect(lock.token().as_str()).await;
+    }
     ready(lock, deadlines)?;
     let started = Command::start(&args.command, &environment, !args.foreground);
-    if let (Some(backstop), Ok(command)) = (&mut backstop, &started) {
-        backstop.guard(command).await;
-    }
-    let mut command = started?;
+    let mut command = match (started, &mut backstop) {
+        (Ok(command), Some(backstop)) => {
+            backstop.guard(&command).await;
+            command
+        }
+        (Ok(command), None) => command,
+        (Err(failure), _) => {
+            if let Some(backstop) = backstop {
+                backstop.done().await;
+            }
+            return Err(failure);
+        }
+    };
     // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says.
     // The lifetime counts from the start of the round that acquired the lock.
     let early = args.take.ttl / 10;

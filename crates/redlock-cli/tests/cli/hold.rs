@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::stage::{Stage, finished, outcome, send};
+use crate::stage::{Stage, finished, outcome, program, send};
 
 /// A command that has the token in its environment.
 fn with_token(stage: &Stage, token: &str, args: &[&str]) -> Command {
@@ -56,7 +56,7 @@ async fn the_script_of_the_help_works_as_it_is() {
         redlock extend deploy --ttl 5m || exit
         redlock status deploy
         redlock release deploy";
-    let redlock = std::path::Path::new(env!("CARGO_BIN_EXE_redlock"));
+    let redlock = std::path::PathBuf::from(program());
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).env("REDLOCK_NODES", stage.nodes()).env("FOLDER", redlock.parent().unwrap());
     let output = shell.output().await.unwrap();

@@ -5,13 +5,13 @@ use std::process::Stdio;
 use redlock_tests::lab::eventually;
 use tokio::process::{Child, Command};
 
-use crate::stage::{Stage, children, finished, outcome, send_to, until_handled};
+use crate::stage::{Stage, children, finished, outcome, program, send_to, until_handled};
 
 /// The program as the first process of a new PID namespace.
 fn as_init(stage: &Stage, arguments: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
     unshare.args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    unshare.args(["env", "--default-signal", env!("CARGO_BIN_EXE_redlock")]).args(arguments);
+    unshare.args(["env", "--default-signal", &program()]).args(arguments);
     unshare.env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));
     unshare.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     unshare
@@ -79,7 +79,7 @@ async fn a_process_that_left_the_group_and_still_runs_is_reported() {
 #[tokio::test]
 async fn processes_of_the_shell_that_became_redlock_are_not_the_command_s() {
     let stage = Stage::new(3).await;
-    let redlock = env!("CARGO_BIN_EXE_redlock");
+    let redlock = program();
     let script = format!("sleep 60 >&- 2>&- & echo $! > pid; exec {redlock} run a --node-timeout 500ms -- true");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));

@@ -1,6 +1,6 @@
 //! Help, completions and the manual.
 
-use crate::stage::{bare, outcome};
+use crate::stage::{bare, outcome, program};
 
 #[tokio::test]
 async fn completions_are_there_for_every_shell() {
@@ -11,7 +11,7 @@ async fn completions_are_there_for_every_shell() {
             assert!(script.stdout.contains(word), "{shell} does not know {word}");
         }
     }
-    let script = format!("eval \"$({} completions bash)\"", env!("CARGO_BIN_EXE_redlock"));
+    let script = format!("eval \"$({} completions bash)\"", program());
     let syntax = tokio::process::Command::new("bash").args(["-c", &script]).output().await.unwrap();
     assert!(syntax.status.success(), "{syntax:?}");
 }

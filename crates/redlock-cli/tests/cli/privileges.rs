@@ -10,7 +10,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::stage::{Stage, finished, send_to, state};
+use crate::stage::{Stage, finished, program, send_to, state};
 
 /// The user and the group of nobody.
 const NOBODY: u32 = 65534;
@@ -39,7 +39,7 @@ fn as_nobody(stage: &Stage, ttl: &str, command: &[&str]) -> Command {
     chown(stage.file("."), None, Some(NOBODY)).unwrap();
     fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o770)).unwrap();
     let mut redlock = Command::new("setpriv");
-    redlock.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_redlock")]);
+    redlock.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", &program()]);
     redlock.args(["run", "a", "--ttl", ttl, "--node-timeout", "250ms", "--"]).args(command);
     redlock.env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));
     redlock.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use redlock_tests::lab::eventually;
 use tokio::process::Child;
 
-use crate::stage::{Stage, backstop_of, beat, beating, finished, now, outcome, send, send_to, state};
+use crate::stage::{Stage, backstop_of, beat, beating, children, finished, now, outcome, send, send_to, state};
 
 /// A command that does not listen to SIGTERM, and nor does what it has started.
 fn deaf() -> String {
@@ -105,6 +105,28 @@ async fn a_redlock_that_is_killed_takes_the_command_with_it() {
             let _ = std::fs::remove_file(stage.file(file));
         }
     }
+}
+
+#[tokio::test]
+async fn a_redlock_that_is_killed_as_its_command_starts_takes_the_command_with_it() {
+    let stage = Stage::new(3).await;
+    let mut commands = Vec::new();
+    for number in 0..40 {
+        let mut redlock = stage.run(&format!("a{number}"), &[], &["sleep", "60"]).spawn().unwrap();
+        // As soon as there is a second child: the first one is the second process of redlock.
+        let begun = loop {
+            let begun = children(redlock.id().unwrap());
+            if begun.len() > 1 || redlock.try_wait().unwrap().is_some() {
+                break begun;
+            }
+            std::hint::spin_loop();
+        };
+        redlock.kill().await.unwrap();
+        commands.extend(begun);
+    }
+    assert!(commands.len() >= 80, "{commands:?}");
+    let run = |pid: &u32| state(&pid.to_string()).is_some();
+    assert!(eventually(async || !commands.iter().any(run)).await, "a command lives on");
 }
 
 #[tokio::test]

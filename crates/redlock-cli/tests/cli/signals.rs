@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redlock_tests::lab::eventually;
 
-use crate::stage::{Stage, backstop_of, finished, outcome, send, send_to, state};
+use crate::stage::{Stage, backstop_of, finished, outcome, program, send, send_to, state};
 
 #[tokio::test]
 async fn signals_go_on_to_the_command_and_its_answer_is_redlock_s() {
@@ -54,7 +54,7 @@ async fn a_signal_while_it_waits_ends_redlock_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_signal_that_was_ignored_at_the_start_stays_so() {
     let stage = Stage::new(3).await;
-    let redlock = env!("CARGO_BIN_EXE_redlock");
+    let redlock = program();
     let script = format!("trap '' HUP; exec {redlock} run a -- sh -c 'echo > ready; sleep 1; exit 9'");
     let mut shell = tokio::process::Command::new("sh");
     shell.args(["-c", &script]).env("REDLOCK_NODES", stage.nodes()).current_dir(stage.file("."));

@@ -154,10 +154,15 @@ impl Stage {
     }
 }
 
+/// The program of these tests: the one that cargo has built with them, or the one that a package has installed.
+pub(crate) fn program() -> String {
+    std::env::var("REDLOCK_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_redlock").to_owned())
+}
+
 /// The program, with nothing of its caller's: no signal is ignored, and the environment holds only what commands need.
 pub(crate) fn bare<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new("env");
-    command.args(["--default-signal", env!("CARGO_BIN_EXE_redlock")]);
+    command.args(["--default-signal", &program()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/");
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command

@@ -14,7 +14,7 @@ use std::{
 use redlock_tests::lab::eventually;
 use tokio::{process::Command, time::Instant};
 
-use crate::stage::{Stage, beat, finished, now, outcome, send, until_handled};
+use crate::stage::{Stage, beat, finished, now, outcome, program, send, until_handled};
 
 const TERM: u32 = 15;
 
@@ -101,7 +101,7 @@ async fn a_name_server_that_hangs_does_not_delay_the_end() {
     let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(&hosts);
-    command.args([env!("CARGO_BIN_EXE_redlock"), "run", "a", "--node-timeout", "500ms", "--", "echo", "ran"]);
+    command.args([&*program(), "run", "a", "--node-timeout", "500ms", "--", "echo", "ran"]);
     command.env("REDLOCK_NODES", format!("{},redis://hangs.test:6379", stage.nodes()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let told = outcome(command).await;

@@ -8,7 +8,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::stage::{Stage, finished, outcome, send};
+use crate::stage::{Stage, finished, outcome, program, send};
 
 #[tokio::test]
 async fn a_holder_is_told_with_its_label_its_time_and_its_nodes_and_no_token() {
@@ -163,7 +163,7 @@ async fn a_watch_tells_each_change_once() {
 #[tokio::test]
 async fn a_watch_on_a_terminal_shows_several_locks_the_latest_changes_and_how_to_quit() {
     let stage = Stage::new(3).await;
-    let line = format!("exec {} watch a b --every 100ms", env!("CARGO_BIN_EXE_redlock"));
+    let line = format!("exec {} watch a b --every 100ms", program());
     let mut terminal = Command::new("env");
     terminal.args(["--default-signal", "script", "-qfec", &line]).arg(stage.file("screen"));
     terminal.env("REDLOCK_NODES", stage.nodes()).env("SHELL", "/bin/sh");

@@ -4,7 +4,7 @@ use std::{fs, process::Stdio, time::Duration};
 
 use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
 
-use crate::stage::{Outcome, Stage, finished};
+use crate::stage::{Outcome, Stage, finished, program};
 
 /// The program at a terminal, with a script as its command; what is typed, each word when the script has written that file.
 async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
@@ -15,7 +15,7 @@ async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &st
 async fn from(stage: &Stage, input: &str, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     fs::write(stage.file("job.sh"), script).unwrap();
     // A shell that stays in between gets what the keyboard sends too, and ends as if the program had been ended by it.
-    let line = format!("exec {} {run} -- sh job.sh < {input}", env!("CARGO_BIN_EXE_redlock"));
+    let line = format!("exec {} {run} -- sh job.sh < {input}", program());
     let mut terminal = Command::new("env");
     terminal
         .args(["--default-signal", "script", "-qec", &line, "/dev/null"])

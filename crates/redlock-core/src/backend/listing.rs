@@ -76,7 +76,7 @@ impl<C: RedisClient> Node<C> {
     /// Returns the key if it holds a lock. Reads at most one byte more than the longest token: enough to detect a
     /// longer value.
     async fn lock_at(&self, member: Option<&Member>, key: String) -> Result<Look, NodeError> {
-        if Resource::new(&key).is_err() {
+        if !may_be_lock(&key) {
             return Ok(Look::Other);
         }
         match self.ask_member(member, &["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
@@ -112,6 +112,11 @@ enum Look {
     Moved,
 }
 
+/// Whether a lock can have this key: not the counters and queues beside locks, which are not read.
+fn may_be_lock(key: &str) -> bool {
+    Resource::new(key).is_ok_and(|key| !key.is_reserved())
+}
+
 /// Returns a pattern that matches this text and no other.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
@@ -127,6 +132,15 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_and_queues_are_not_read() {
+        let resource = Resource::new("lock:{a}").unwrap();
+        for beside in [resource.counter().ok(), resource.waiters()] {
+            assert!(!may_be_lock(beside.unwrap().as_str()));
+        }
+        assert!(may_be_lock("lock:{a}") && may_be_lock("fence") && !may_be_lock(""));
+    }
 
     #[test]
     fn a_prefix_is_matched_literally() {

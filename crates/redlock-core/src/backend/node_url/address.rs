@@ -110,16 +110,17 @@ impl Kind {
 
 /// The hosts of a URL. The library that parses URLs knows only one of them.
 pub(super) struct Hosts<'a> {
-    /// The URL with the first host only.
+    /// The URL with the first host only, and without the zone of its address.
     pub(super) first_only: Cow<'a, str>,
     /// Whether there are several hosts although the scheme allows only one.
     pub(super) are_unexpected: bool,
+    zone: Option<&'a str>,
     others: Vec<&'a str>,
 }
 
 impl<'a> Hosts<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        let unsplit = |are_unexpected| Self { first_only: text.into(), are_unexpected, others: Vec::new() };
+        let unsplit = |are_unexpected| Self { first_only: text.into(), are_unexpected, zone: None, others: Vec::new() };
         let Some((scheme, rest)) = text.split_once("://") else { return unsplit(false) };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
@@ -127,14 +128,26 @@ impl<'a> Hosts<'a> {
         let mut hosts = hosts.split(',');
         let first = hosts.next().unwrap_or_default();
         let others: Vec<_> = hosts.collect();
-        if others.is_empty() {
+        let (first, zone) = without_zone(first);
+        if others.is_empty() && zone.is_none() {
             return unsplit(false);
         }
-        if Kind::of(&scheme.trim().to_ascii_lowercase()).1 == Kind::Server {
+        if !others.is_empty() && Kind::of(&scheme.trim().to_ascii_lowercase()).1 == Kind::Server {
             return unsplit(true);
         }
-        Self { first_only: format!("{scheme}://{login}{first}{behind}").into(), are_unexpected: false, others }
+        Self { first_only: format!("{scheme}://{login}{first}{behind}").into(), are_unexpected: false, zone, others }
     }
+}
+
+/// A host without the zone of its IPv6 address, which the library that reads URLs rejects, and the zone: `eth0` of
+/// `[fe80::1%25eth0]`, or of `[fe80::1%eth0]`.
+fn without_zone(host: &str) -> (Cow<'_, str>, Option<&str>) {
+    let split = |host| {
+        let (address, behind) = str::strip_prefix(host, "[")?.split_once(']')?;
+        let (address, zone) = address.split_once('%')?;
+        Some((format!("[{address}]{behind}").into(), Some(zone.strip_prefix("25").unwrap_or(zone))))
+    };
+    split(host).unwrap_or((host.into(), None))
 }
 
 /// Returns the address, and the text of the database number.
@@ -153,9 +166,12 @@ pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddres
     if hosts.are_unexpected {
         return Err(Why::Hosts);
     }
+    if tls && (hosts.zone.is_some() || hosts.others.iter().any(|host| without_zone(host).1.is_some())) {
+        return Err(Why::ZoneOfTls);
+    }
     match kind {
         Kind::Server => {
-            let (host, port) = host(url, 6379)?;
+            let (host, port) = host(url, hosts.zone, 6379)?;
             Ok((NodeAddress::Tcp { host, port, tls }, path))
         }
         Kind::Sentinels => {
@@ -170,13 +186,14 @@ pub(super) fn address<'u>(url: &'u Url, hosts: &Hosts<'_>) -> Result<(NodeAddres
 
 /// Returns all hosts, each once.
 fn all(url: &Url, hosts: &Hosts<'_>, port: u16) -> Result<Vec<(String, u16)>, Why> {
-    let mut all = vec![host(url, port)?];
+    let mut all = vec![host(url, hosts.zone, port)?];
     for other in &hosts.others {
         if other.is_empty() {
             return Err(Why::NoHost);
         }
+        let (other, zone) = without_zone(other);
         let other = Url::parse(&format!("redis://{other}")).map_err(|error| Why::Malformed(error.to_string()))?;
-        let other = host(&other, port)?;
+        let other = host(&other, zone, port)?;
         if !all.contains(&other) {
             all.push(other);
         }
@@ -184,12 +201,19 @@ fn all(url: &Url, hosts: &Hosts<'_>, port: u16) -> Result<Vec<(String, u16)>, Wh
     Ok(all)
 }
 
-fn host(url: &Url, port: u16) -> Result<(String, u16), Why> {
+fn host(url: &Url, zone: Option<&str>, port: u16) -> Result<(String, u16), Why> {
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Why::NoHost)?;
     if host.contains('%') {
         return Err(Why::HostEncoded);
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let mut host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    if let Some(zone) = zone {
+        let is_interface = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if zone.is_empty() || !zone.bytes().all(is_interface) {
+            return Err(Why::Zone);
+        }
+        host = format!("{host}%{zone}");
+    }
     Ok((host, url.port().unwrap_or(port)))
 }
 
@@ -239,6 +263,28 @@ mod tests {
 
     fn hosts(hosts: &[(&str, u16)]) -> Vec<(String, u16)> {
         hosts.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect()
+    }
+
+    #[test]
+    fn an_address_of_one_link_has_the_zone_of_its_interface() {
+        for url in ["redis://:p@[FE80::1%25Eth0]:7/2", "redis://[fe80::1%Eth0]:7"] {
+            let node = parse(url);
+            assert_eq!(node.address, NodeAddress::Tcp { host: "fe80::1%Eth0".to_owned(), port: 7, tls: false });
+            assert_eq!(node.name(), "[fe80::1%Eth0]:7");
+        }
+        let members = hosts(&[("fe80::1%2", 6379), ("fe80::2%eth0", 7)]);
+        let cluster = parse("redis-cluster://[fe80::1%252],[fe80::2%25eth0]:7");
+        assert_eq!(cluster.address, NodeAddress::Cluster { members, tls: false });
+        let error = |url| NodeUrl::parse(url).unwrap_err().to_string();
+        for url in ["redis://[fe80::1%25]", "redis://[fe80::1%25a%2Fb]", "redis-cluster://a,[fe80::1%]"] {
+            assert!(error(url).contains("write it as `[fe80::1%25eth0]`"), "{}", error(url));
+        }
+        for url in ["rediss://[fe80::1%25eth0]", "rediss-cluster://a,[fe80::1%25eth0]"] {
+            assert!(error(url).contains("no certificate names a zone"), "{}", error(url));
+        }
+        // Two zones are two servers.
+        assert!(NodeUrl::parse_all(["redis://[fe80::1%25a]", "redis://[fe80::1%25b]"]).is_ok());
+        assert!(NodeUrl::parse_all(["redis://[fe80::1%25a]", "redis://[fe80::1%a]"]).is_err());
     }
 
     #[test]

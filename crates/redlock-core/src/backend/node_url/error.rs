@@ -70,6 +70,10 @@ pub(super) enum Why {
     Encoding,
     #[error("the host is percent-encoded: write `@` after user and password as it is")]
     HostEncoded,
+    #[error("the zone of the IPv6 address is not the name of an interface: write it as `[fe80::1%25eth0]`")]
+    Zone,
+    #[error("TLS needs an address without a zone, since no certificate names a zone: use a host name")]
+    ZoneOfTls,
     #[error("there is no host or path")]
     NoHost,
     #[error("the same server is given twice; one server must not vote twice")]
