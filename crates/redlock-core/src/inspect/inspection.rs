@@ -211,7 +211,7 @@ impl fmt::Display for KeyState {
 }
 
 /// A holder and for how long.
-struct Remaining<'a>(&'a Holder);
+pub(super) struct Remaining<'a>(pub(super) &'a Holder);
 
 impl fmt::Display for Remaining<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

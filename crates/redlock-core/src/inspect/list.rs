@@ -81,21 +81,28 @@ impl Redlock {
         let patience = limit.saturating_add(Duration::from_secs(1));
         let answers = Exchange::new(requests, patience, patience, LATE_LIMIT).all().await;
 
-        let (mut names, mut failed, mut is_cut) = (BTreeSet::new(), Vec::new(), false);
+        let (mut names, mut semaphores) = (BTreeSet::new(), BTreeSet::new());
+        let (mut failed, mut is_cut) = (Vec::new(), false);
         for (member, answer) in fleet.members.iter().zip(answers) {
             match answer.unwrap_or_else(|| Err(NodeError::no_answer(patience))) {
                 Ok(ListAnswer { keys, is_complete }) => {
                     is_cut |= !is_complete;
                     let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
-                    // The prefix itself may be a key of another program without prefix.
-                    names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
+                    for name in names_of_keys {
+                        // The prefix itself may be a key of another program without prefix.
+                        let Ok(resource) = Resource::new(name) else { continue };
+                        match resource.semaphore() {
+                            Some(semaphore) => semaphores.insert(semaphore.to_owned()),
+                            None => names.insert(name.to_owned()),
+                        };
+                    }
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),
             }
         }
         // A lock that a quorum holds is on at least one node that has answered, unless too many have failed.
         let is_complete = !is_cut && failed.len() < fleet.quorum.needed();
-        Ok(Listing { names, failed, is_complete })
+        Ok(Listing { names, semaphores, failed, is_complete })
     }
 }
 
@@ -103,6 +110,7 @@ impl Redlock {
 #[derive(Debug)]
 pub struct Listing {
     names: BTreeSet<String>,
+    semaphores: BTreeSet<String>,
     failed: Vec<(String, NodeError)>,
     is_complete: bool,
 }
@@ -111,6 +119,13 @@ impl Listing {
     /// The names of all locks that at least one node holds, in their order. Not each is held by a quorum.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
+    }
+
+    /// The names of all semaphores of whose permits at least one node holds one, in their order. With a
+    /// [key prefix](crate::RedlockBuilder::key_prefix) without hash tag there are none, since their keys begin with a
+    /// brace: [inspect](Redlock::inspect_permits) those by name.
+    pub fn semaphores(&self) -> impl Iterator<Item = &str> {
+        self.semaphores.iter().map(String::as_str)
     }
 
     /// The nodes that did not tell, and why.

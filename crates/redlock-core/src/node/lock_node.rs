@@ -91,12 +91,17 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted and does not stay is taken
     /// out. A node that keeps no waiters leaves the queue aside.
+    ///
+    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if somebody holds one of
+    /// another number of permits. It keeps the number for longer than the slot that it grants, and lists free slots if the
+    /// slot is held.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them
     /// holds another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing) it raises the counters to the
     /// token that was issued, and never lowers one. A counter that would be more than 100 years ahead of the node's
-    /// clock is an error.
+    /// clock is an error. With [permits](ExtendRequest::permits) it refuses if somebody holds one of another number of
+    /// permits, and keeps the number for longer than the slot.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
     /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that waits no more is
