@@ -5,11 +5,15 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
+use crate::permits::PermitHolding;
+
 /// What the processes believe and do. Times are true ones, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Every lock that was taken.
     pub holdings: Vec<Holding>,
+    /// Every permit that was acquired.
+    pub permits: Vec<PermitHolding>,
     /// Every call to acquire.
     pub calls: Vec<Call>,
     /// What was done under a lock, right after a look at it.

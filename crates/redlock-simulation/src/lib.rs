@@ -1,7 +1,7 @@
 //! The real driver on simulated fleets: random histories of faults in virtual time, judged by what must never happen.
 //!
 //! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
-//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by eight [`Oracle`]s. [`Search`] plays many
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and judges it by nine [`Oracle`]s. [`Search`] plays many
 //! cases, each made from one number, and shrinks the first that is judged guilty.
 
 mod case;
@@ -13,6 +13,7 @@ mod judge;
 mod ledger;
 mod waits;
 mod orphans;
+mod permits;
 mod violation;
 mod panics;
 mod sabotage;
@@ -26,6 +27,7 @@ pub use self::{
     case::{Case, End, Hold, Retry},
     ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap, Sighting},
     orphans::Orphan,
+    permits::{Crowd, PermitHolding},
     play::{Played, play},
     sabotage::Sabotage,
     scope::Scope,

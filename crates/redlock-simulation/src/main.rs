@@ -59,6 +59,8 @@ enum Beyond {
     StaleCounters,
     /// Processes are paused between the look at their lock and the act.
     Pauses,
+    /// A counting semaphore instead of slots: each node grants as long as it counts fewer holders than permits.
+    CountedSemaphore,
 }
 
 /// A part of what is promised.
@@ -78,6 +80,8 @@ enum Only {
     Waiting,
     /// Nodes hang or are cut off for seconds: no key stays that nobody owns.
     Orphans,
+    /// Any fault, while processes acquire permits: never more holders than permits, never two of one slot.
+    Permits,
 }
 
 /// What is saved of a guilty history.
@@ -98,6 +102,7 @@ impl From<Beyond> for Scope {
             Beyond::ClockJumps => Self::ClockJumps,
             Beyond::StaleCounters => Self::StaleCounters,
             Beyond::Pauses => Self::Pauses,
+            Beyond::CountedSemaphore => Self::CountedSemaphore,
         }
     }
 }
@@ -112,6 +117,7 @@ impl From<Only> for Scope {
             Only::Guarded => Self::Guarded,
             Only::Waiting => Self::Waiting,
             Only::Orphans => Self::Orphans,
+            Only::Permits => Self::Permits,
         }
     }
 }
@@ -126,14 +132,16 @@ fn main() -> Result<ExitCode> {
 
 fn search(args: &Args) -> Result<ExitCode> {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() * 1_000_000;
+    let scope = args.beyond.map(Scope::from).or(args.only.map(Scope::from));
     let search = Search {
-        scope: args.beyond.map(Scope::from).or(args.only.map(Scope::from)),
+        scope,
         seed: args.seed.unwrap_or_else(now),
         cases: args.histories,
-        sabotage: Sabotage::None,
+        sabotage: scope.map_or(Sabotage::None, Scope::sabotage),
         // Beyond the promise keys may stay and answers be wrong: it is two holders, or two tokens, that are looked for.
         oracle: args.beyond.map(|beyond| match beyond {
             Beyond::StaleCounters => Oracle::Fencing,
+            Beyond::CountedSemaphore => Oracle::Permits,
             Beyond::Restarts | Beyond::ClockJumps | Beyond::Pauses => Oracle::MutualExclusion,
         }),
     };
@@ -206,7 +214,7 @@ fn replay(file: &Path, out: &Path) -> Result<ExitCode> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let saved = serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     let Saved { seed, scope, oracle, case } = saved;
-    let played: Played = play(&case, scope, Sabotage::None);
+    let played: Played = play(&case, scope, scope.sabotage());
     let asked = |violation: &&Violation| oracle.is_none_or(|oracle| violation.oracle == oracle);
     let Some(violation) = played.violations.iter().find(asked).cloned() else {
         println!("{case}\nnothing found");

@@ -28,7 +28,7 @@ use crate::{
 pub struct Search {
     /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
     /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
-    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`]; all others are [`Scope::Promised`].
+    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth [`Scope::Permits`]; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,
@@ -126,6 +126,7 @@ impl Search {
             2 | 10 => Scope::Fenced,
             3 => Scope::Waiting,
             5 => Scope::Orphans,
+            7 => Scope::Permits,
             6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })
@@ -165,7 +166,7 @@ impl Tally {
     fn count(&self, case: &Case, played: &Played) {
         let add = |counter: &AtomicU64, number: usize| counter.fetch_add(number as u64, Ordering::Relaxed);
         add(&self.cases, 1);
-        add(&self.locks, played.ledger.holdings.len());
+        add(&self.locks, played.ledger.holdings.len() + played.ledger.permits.len());
         add(&self.requests, played.records.len());
         add(&self.events, case.history.events.len());
     }
