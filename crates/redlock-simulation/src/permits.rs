@@ -1,4 +1,5 @@
-//! What a process does with a permit, and an oracle: there are never more holders than permits, and never two of one slot.
+//! What a process does with a permit, and an oracle: there are never more holders than permits, and never two of one
+//! slot.
 
 use std::{fmt, pin::pin, time::Duration};
 

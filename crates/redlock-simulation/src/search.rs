@@ -26,9 +26,10 @@ use crate::{
 /// Many cases, one after the other, on all cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
-    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
-    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth [`Scope::Permits`]; all others are [`Scope::Promised`].
+    /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress;
+    /// every eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every
+    /// sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth [`Scope::Permits`]; all others
+    /// are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,

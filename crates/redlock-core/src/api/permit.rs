@@ -28,8 +28,9 @@ impl Permit {
         Self { lock: held.into(), slot }
     }
 
-    /// The slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore have the
-    /// same slot, so it serves as a small number that nobody else has: for example the worker number of an ID generator.
+    /// The slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore have
+    /// the same slot, so it serves as a small number that nobody else has: for example the worker number of an ID
+    /// generator.
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot
@@ -47,9 +48,9 @@ impl Permit {
         self.lock.token()
     }
 
-    /// The fencing token of the slot, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than all earlier
-    /// tokens of the same slot. Tokens of different slots say nothing about each other: let the storage keep the greatest
-    /// token of each slot.
+    /// The fencing token of the slot, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than all
+    /// earlier tokens of the same slot. Tokens of different slots say nothing about each other: let the storage keep
+    /// the greatest token of each slot.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.lock.fencing_token()

@@ -21,7 +21,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/acquire.lua")
     ),
-    sha1: "54c22d94eab7041faa9e48cba6067d91dd4889db",
+    sha1: "69c2018feee4cb6721382797b104a7fd8ad42fe9",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -32,9 +32,9 @@ pub const EXTEND: Script = Script {
     sha1: "32ba105826bebe181c92544c5aa46e61b42ea1a6",
 };
 
-/// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and `ARGV`
-/// is that of [`ACQUIRE`] with the number of permits and an offset in front of the channel. Answers as [`ACQUIRE`] does,
-/// or which slots are free: see [`SlotHeld::from_script`].
+/// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and
+/// `ARGV` is that of [`ACQUIRE`] with the number of permits and an offset in front of the channel. Answers as
+/// [`ACQUIRE`] does, or which slots are free: see [`SlotHeld::from_script`].
 pub const PERMIT: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -45,7 +45,7 @@ pub const PERMIT: Script = Script {
         "end\n",
         include_str!("script/permit.lua")
     ),
-    sha1: "f06f1b66520afbb628fe88579beb6e3d6c1a49b9",
+    sha1: "0399baa0209230569093c443dd0ec31daf8571cd",
 };
 
 /// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
@@ -71,7 +71,7 @@ pub const RELEASE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "d534f0575698ef3d88d4d659478ad654c0539668",
+    sha1: "e39e7cb18a7362e17059c9aa1436cb91eced4664",
 };
 
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.

@@ -172,9 +172,9 @@ pub enum ResourceError {
         /// The key's length in bytes.
         len: usize,
     },
-    /// The key is that of a fencing counter, of the restart guard, of waiters or of permits: names that end in `:fence`,
-    /// `:redlock:waiters` or `:redlock:permits`, and names with a brace that end in `:permits` or `:permit:` and a
-    /// number.
+    /// The key is that of a fencing counter, of the restart guard, of waiters or of permits: names that end in
+    /// `:fence`, `:redlock:waiters` or `:redlock:permits`, and names with a brace that end in `:permits` or `:permit:`
+    /// and a number.
     #[error(
         "the key {key:?} is used for a fencing counter, the restart guard, waiters or permits: choose another name"
     )]

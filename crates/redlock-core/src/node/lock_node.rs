@@ -92,9 +92,9 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted and does not stay is taken
     /// out. A node that keeps no waiters leaves the queue aside.
     ///
-    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if somebody holds one of
-    /// another number of permits. It keeps the number for longer than the slot that it grants, and lists free slots if the
-    /// slot is held.
+    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if somebody holds
+    /// one of another number of permits. It keeps the number for longer than the slot that it grants, and lists free
+    /// slots if the slot is held.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the ttl, and never lowers it, and sets those again that are absent, if none of them

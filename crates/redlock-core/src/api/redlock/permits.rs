@@ -16,8 +16,8 @@ impl Redlock {
     /// Acquires one of `permits` permits of the semaphore `name`, waiting while others hold all of them.
     ///
     /// A permit is a lock on one of the slots 0 to `permits - 1`, so everything that holds for a [`Lock`](crate::Lock)
-    /// holds for it: see the page on [permits](crate::guide::permits). All callers must use the same number. If a slot is
-    /// held, the call asks for another one that is free. Waiters share one queue.
+    /// holds for it: see the page on [permits](crate::guide::permits). All callers must use the same number. If a slot
+    /// is held, the call asks for another one that is free. Waiters share one queue.
     ///
     /// ```
     /// use std::time::Duration;
@@ -61,8 +61,8 @@ impl Redlock {
         self.permit_call(name.as_ref(), permits, options.into())?.run().await.map(Permit::new)
     }
 
-    /// Acquires a permit if one is free now, without waiting. Returns `None` if others hold all of them, or have got all
-    /// that were free at the same moment.
+    /// Acquires a permit if one is free now, without waiting. Returns `None` if others hold all of them, or have got
+    /// all that were free at the same moment.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl Redlock {
         }
     }
 
-    /// Runs `work` with a permit: acquires it, extends it automatically while the work runs, and releases it in any case.
-    /// What [`Redlock::using`] does with a lock.
+    /// Runs `work` with a permit: acquires it, extends it automatically while the work runs, and releases it in any
+    /// case. What [`Redlock::using`] does with a lock.
     ///
     /// # Errors
     ///

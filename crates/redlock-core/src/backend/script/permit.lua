@@ -2,8 +2,9 @@
 -- KEYS: as of ACQUIRE for one resource, and the number of permits behind them. ARGV: 1 to 7 as of ACQUIRE, 8 how many
 -- permits there are, 9 where to begin to look for free slots, 10 the channel.
 -- Answers as ACQUIRE does; or { -8, 0, the other number of permits }; or if the slot is held an array of a text and
--- whether all free slots are in it (1: yes). The text: the shortest remaining ttl in ms of the slots that it looked at one
--- by one (negative: none), TIME in us, and up to 64 free slots. It looks at each slot once, or twice behind the first 256.
+-- whether all free slots are in it (1: yes). The text: the shortest remaining ttl in ms of the slots that it looked at
+-- one by one (negative: none), TIME in us, and up to 64 free slots. It looks at each slot once, or twice behind the
+-- first 256.
 local count, permits = KEYS[#KEYS], tonumber(ARGV[8])
 local others, kept = other(count, ARGV[8])
 if others ~= 0 then return type(others) == 'table' and others or { -8, 0, others } end

@@ -3,8 +3,8 @@
 -- negative: the time by which it is expected to ask. That is at most 100 ms ahead. A later time was not set by this script, or
 -- the clock went back since: such a waiter must not block the others. Waiters that are gone or late are removed, however many
 -- they are: each of them costs one step once. Nothing here may fail an operation: notifications are hints.
--- The message is the key; for a semaphore the name of its wait queue. Several of its slots may be free, so waiters that are on
--- their way are passed over.
+-- The message is the key; for a semaphore the name of its wait queue. Several of its slots may be free, so waiters that
+-- are on their way are passed over.
 local function wake(waiters, now, asking)
   -- Most often the first waiter is alive.
   local from, most, within, key = 0, 0, 100000, string.sub(waiters, 1, -17)
