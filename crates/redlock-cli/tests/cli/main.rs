@@ -21,5 +21,6 @@ mod tls;
 mod demo;
 mod doctor;
 mod status;
+mod permits;
 mod hold;
 mod pages;
