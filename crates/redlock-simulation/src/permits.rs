@@ -42,15 +42,14 @@ pub enum Crowd {
     /// More holders than permits.
     TooMany(Vec<PermitHolding>),
     /// Two holders of one slot.
-    OneSlot(PermitHolding, PermitHolding),
+    OneSlot(Vec<PermitHolding>),
 }
 
 impl Crowd {
     /// All of them.
-    pub fn holders(&self) -> Vec<PermitHolding> {
+    pub fn holders(&self) -> &[PermitHolding] {
         match self {
-            Self::TooMany(holders) => holders.clone(),
-            Self::OneSlot(first, second) => vec![*first, *second],
+            Self::TooMany(holders) | Self::OneSlot(holders) => holders,
         }
     }
 
@@ -78,7 +77,7 @@ impl Ledger {
                 crowds.push(Crowd::TooMany(others.iter().copied().chain([*last]).collect()));
             }
             let same = others.into_iter().filter(|other| other.slot == last.slot);
-            crowds.extend(same.map(|other| Crowd::OneSlot(other, *last)));
+            crowds.extend(same.map(|other| Crowd::OneSlot(vec![other, *last])));
         }
         crowds
     }
@@ -86,14 +85,14 @@ impl Ledger {
 
 impl fmt::Display for Crowd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.holders().first();
         match self {
             Self::TooMany(holders) => {
-                let permits = holders.first().map_or(0, |holder| holder.permits);
-                write!(f, "{} processes hold {permits} permits", holders.len())?;
-                holders.iter().try_for_each(|holder| write!(f, "; {holder}"))
+                write!(f, "{} processes hold {} permits", holders.len(), first.map_or(0, |first| first.permits))?;
             }
-            Self::OneSlot(first, second) => write!(f, "two processes hold slot {}: {first}; {second}", first.slot),
+            Self::OneSlot(_) => write!(f, "two processes hold slot {}", first.map_or(0, |first| first.slot))?,
         }
+        self.holders().iter().try_for_each(|holder| write!(f, "; {holder}"))
     }
 }
 
