@@ -94,8 +94,8 @@ impl Waiters {
         line.put(score, channel);
     }
 
-    /// Wakes the first in the line who listens. Whether one is on its way; not if the first is `asking` itself. Passes
-    /// over those who are on their way to a semaphore, since several of its slots may be free.
+    /// Notifies the first waiter that listens. Returns whether one is on its way; not if the first is `asking` itself.
+    /// Passes over waiters for a semaphore that are on their way, since several of its slots may be free.
     pub(crate) fn wake(&mut self, line: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
         let key = line.strip_suffix(":redlock:waiters").unwrap_or(line);
         let is_semaphore = key.ends_with(":redlock:permits");

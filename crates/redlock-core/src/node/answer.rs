@@ -63,7 +63,7 @@ pub enum AcquireAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SlotHeld {
-    /// The shortest remaining ttl of all slots that were looked at, if one of them expires.
+    /// The shortest remaining TTL of the slots that were looked at, if one of them expires.
     pub remaining: Option<Duration>,
     /// Slots that are free: those that come first from [`PermitSlots::offset`](crate::backend::PermitSlots::offset) on,
     /// and of these [`LISTED`](crate::backend::PermitSlots::LISTED) at most.

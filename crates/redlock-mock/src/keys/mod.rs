@@ -126,8 +126,8 @@ impl Keys {
         Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Puts who is refused among the waiters, and takes out who is granted and does not stay. Whether who asks has to
-    /// yield.
+    /// Puts a refused caller among the waiters, and takes out one that is granted and does not stay. Returns whether the
+    /// caller has to yield.
     fn stand_in_line(&mut self, queue: &Enqueue, standing: &Standing<'_>, now: Instant) -> bool {
         let (line, channel, micros) = (queue.waiters.as_str(), &*queue.channel, self.micros(now));
         let is_held = matches!(standing, Standing::Held { .. });
