@@ -106,6 +106,26 @@ async fn every_member_is_reached(servers: &[Server], node: impl LockNode + Clone
     assert_eq!(guarded.try_acquire("foo", TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
 }
 
+async fn permits_are_in_one_slot(redlock: &Redlock) {
+    for name in ["workers", "{tenant}:workers", "a}b"] {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(redlock.try_acquire_permit(name, 3, TTL).await.unwrap().unwrap());
+        }
+        assert!(redlock.try_acquire_permit(name, 3, TTL).await.unwrap().is_none());
+        let error = redlock.try_acquire_permit(name, 2, TTL).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Permits(_)), "{error}");
+        held[0].extend(2 * TTL).await.unwrap();
+        assert_eq!(redlock.inspect_permits(name).await.unwrap().holders().count(), 3);
+        for permit in held {
+            assert_eq!(permit.release().await.unwrap(), Release::Released);
+        }
+    }
+    // The braces of this name take the hash tag away.
+    let error = redlock.try_acquire_permit("}x", 3, TTL).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Slots(_)), "{error}");
+}
+
 /// Checks that a listing finds all of many names.
 async fn every_lock_is_listed(redlock: &Redlock) {
     let names: BTreeSet<_> = (0..24).map(|number| format!("listed-{number}")).collect();
@@ -129,6 +149,7 @@ async fn locks(server: &Server, node: impl LockNode + Clone) {
         assert_eq!(redlock.try_acquire(name, TTL).await.unwrap().unwrap().release().await.unwrap(), Release::Released);
     }
     takes_many(&redlock, ["{7}:from", "{7}:to"]).await;
+    permits_are_in_one_slot(&builder().fencing(true).build().unwrap()).await;
 
     let error = redlock.try_acquire(["foo", "bar"], TTL).await.unwrap_err();
     let AcquireError::Slots(slots) = &error else { panic!("{error}") };

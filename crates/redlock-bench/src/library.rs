@@ -8,6 +8,9 @@ use clap::ValueEnum;
 /// The TTL of all locks. No lock of a bench comes near its end unless it is left behind.
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 
+/// How many permits there are where a permit is measured.
+pub(crate) const PERMITS: u32 = 16;
+
 /// How a library is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Tuning {
@@ -19,6 +22,8 @@ pub(crate) enum Tuning {
     Patient,
     /// Its defaults, and a fencing token with each lock.
     Fenced,
+    /// Its defaults, and one of [`PERMITS`] permits instead of a lock.
+    Permit,
 }
 
 /// A library, or the bare commands, over some nodes. Clones share it.

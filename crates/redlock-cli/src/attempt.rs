@@ -25,42 +25,71 @@ const TIES: Duration = Duration::from_secs(3);
 /// After this time, a message says what is waited for.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Acquires the lock. `quiet` leaves out the message about the holder that is waited for.
+/// A lock, and its slot if it is a permit.
+type Taken = (Lock, Option<u32>);
+
+/// Acquires the lock, or one of `permits`. `quiet` leaves out the message about the holder that is waited for.
 pub(crate) async fn take(
     redlock: &Redlock,
     name: &str,
+    permits: Option<u32>,
     args: &TakeArgs,
     options: AcquireOptions,
     quiet: bool,
     say: &Say,
-) -> Result<Lock, Failure> {
+) -> Result<Taken, Failure> {
     let options = options.fencing(args.fencing);
     let taken = match args.wait {
-        _ if args.once => take_if_free(redlock, name, options).await,
+        _ if args.once => take_if_free(redlock, name, permits, options).await,
         // A round needs time. What is meant is a round that does not wait.
-        Some(Duration::ZERO) => take_if_free(redlock, name, options).await,
+        Some(Duration::ZERO) => take_if_free(redlock, name, permits, options).await,
         wait => {
             let options = match wait {
                 Some(wait) => options.timeout(wait),
                 None => options.retry(Retry::default().unlimited()),
             };
-            let mut taken = pin!(redlock.acquire(name, options));
+            let mut taken = pin!(acquire(redlock, name, permits, options));
             select! {
                 biased;
                 taken = &mut taken => taken,
-                () = say_what_is_waited_for(redlock, name, quiet, say) => taken.await,
+                () = say_what_is_waited_for(redlock, name, permits, quiet, say) => taken.await,
             }
         }
     };
     match taken {
-        Ok(lock) => Ok(lock),
-        Err(error) => Err(not_taken(redlock, name, error, say).await),
+        Ok(taken) => Ok(taken),
+        Err(error) => Err(not_taken(redlock, name, permits, error, say).await),
     }
 }
 
-async fn say_what_is_waited_for(redlock: &Redlock, name: &str, quiet: bool, say: &Say) {
+async fn acquire(
+    redlock: &Redlock,
+    name: &str,
+    permits: Option<u32>,
+    options: AcquireOptions,
+) -> Result<Taken, AcquireError> {
+    let Some(permits) = permits else { return Ok((redlock.acquire(name, options).await?, None)) };
+    let permit = redlock.acquire_permit(name, permits, options).await?;
+    let slot = permit.slot();
+    Ok((permit.into(), Some(slot)))
+}
+
+/// `5 of 5 permits of "reports" are held`, if none is free.
+async fn permits_held(redlock: &Redlock, name: &str) -> Option<String> {
+    let inspection = redlock.inspect_permits(name).await.ok()?;
+    let is_full = inspection.permits() > 0 && inspection.holders().count() == inspection.slots().len();
+    is_full.then(|| inspection.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+async fn say_what_is_waited_for(redlock: &Redlock, name: &str, permits: Option<u32>, quiet: bool, say: &Say) {
     sleep(SILENCE).await;
     if quiet {
+        return;
+    }
+    if permits.is_some() {
+        if let Some(held) = permits_held(redlock, name).await {
+            say.notable("waiting", &format!("waiting: {held}"), json!({ "resource": name, "owner": null }));
+        }
         return;
     }
     let Ok(inspection) = redlock.inspect(name).await else { return };
@@ -85,11 +114,14 @@ fn held_by(inspection: &Inspection) -> Option<String> {
 }
 
 /// Why the lock was not acquired: who holds it, if another holder does.
-async fn not_taken(redlock: &Redlock, name: &str, error: AcquireError, say: &Say) -> Failure {
+async fn not_taken(redlock: &Redlock, name: &str, permits: Option<u32>, error: AcquireError, say: &Say) -> Failure {
     if !error.is_contended() {
         return error.into();
     }
-    let held_by = redlock.inspect(name).await.ok().as_ref().and_then(held_by);
+    let held_by = match permits {
+        None => redlock.inspect(name).await.ok().as_ref().and_then(held_by),
+        Some(_) => permits_held(redlock, name).await,
+    };
     let what = match held_by {
         Some(held_by) if say.is_verbose() => format!("{held_by}; {}", chain(&error)),
         Some(held_by) => held_by,
@@ -100,11 +132,21 @@ async fn not_taken(redlock: &Redlock, name: &str, error: AcquireError, say: &Say
 
 /// Acquires the lock unless another holder has it. If several callers ask at the same moment, each may get some of the
 /// nodes: then nobody has the lock, and they ask again. So they do if nodes are slow to answer.
-async fn take_if_free(redlock: &Redlock, name: &str, options: AcquireOptions) -> Result<Lock, AcquireError> {
+async fn take_if_free(
+    redlock: &Redlock,
+    name: &str,
+    permits: Option<u32>,
+    options: AcquireOptions,
+) -> Result<Taken, AcquireError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
-        match redlock.acquire(name, options.clone().retry(Retry::never())).await {
+        match acquire(redlock, name, permits, options.clone().retry(Retry::never())).await {
+            Err(error) if started.elapsed() < TIES && error.is_contended() && permits.is_some() => {
+                if permits_held(redlock, name).await.is_some() {
+                    return Err(error);
+                }
+            }
             Err(error) if started.elapsed() < TIES && error.is_contended() => match redlock.inspect(name).await {
                 Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
                 // Others tie, or have just given up; or too few nodes answer.

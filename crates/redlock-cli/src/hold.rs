@@ -33,7 +33,7 @@ async fn acquire_with(redlock: &Redlock, args: &AcquireArgs, say: &Say) -> Resul
         biased;
         // What was set on nodes by then is released.
         signal = signals.next() => return Ok(Exit::of_signal(signal.as_raw())),
-        taken = take(redlock, &args.name, &args.take, AcquireOptions::new(args.take.ttl), false, say) => taken?,
+        taken = take(redlock, &args.name, None, &args.take, AcquireOptions::new(args.take.ttl), false, say) => taken?.0,
     };
     let (token, fencing_token) = (*lock.token(), lock.fencing_token());
     let printing = say.try_result(

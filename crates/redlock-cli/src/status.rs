@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use redlock_core::{Finding, Holder, Inspection, KeyState, Listing, Redlock};
+use redlock_core::{Finding, Holder, InspectError, Inspection, KeyState, Listing, PermitsInspection, Redlock};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,16 +27,23 @@ pub(crate) async fn run(args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
 }
 
 async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
-    let locks = inspect(redlock, args.name.clone()).await?;
+    let mut locks = inspect(redlock, args.name.clone()).await?;
+    let permits = inspect_permits(redlock, args.name.iter().map(String::as_str)).await?;
+    let has_permits = |lock: &Inspection| permits.iter().any(|permits| permits.resource() == lock.resource());
     let exit = match () {
         () if locks.iter().any(is_unknown) => Exit::UNREACHABLE,
-        () if locks.iter().all(|lock| matches!(lock.finding(), Finding::Held(_))) => Exit::SUCCESS,
+        () if locks.iter().all(|lock| matches!(lock.finding(), Finding::Held(_)) || has_permits(lock)) => Exit::SUCCESS,
         () => NOT_HELD,
     };
+    // A semaphore is no free lock.
+    locks.retain(|lock| *lock.finding() != Finding::Free || !has_permits(lock));
     if !args.quiet {
         let paint = Paint::of(&io::stdout());
-        let lines = || locks.iter().map(|lock| text(lock, paint)).collect::<Vec<_>>().join("\n");
-        say.result(lines, || report(&locks, None)).await?;
+        let lines = || {
+            let locks = locks.iter().map(|lock| text(lock, paint));
+            locks.chain(permits.iter().map(|permits| permits_text(permits, paint))).collect::<Vec<_>>().join("\n")
+        };
+        say.result(lines, || report(&locks, &permits, None)).await?;
     }
     Ok(exit)
 }
@@ -44,24 +51,28 @@ async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, 
 async fn all(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Failure> {
     let listing = redlock.list_within(args.list_timeout).await?;
     let mut locks = inspect(redlock, listing.names().map(str::to_owned).collect()).await?;
+    let permits = inspect_permits(redlock, listing.semaphores()).await?;
     // Those were released meanwhile.
     locks.retain(|lock| *lock.finding() != Finding::Free);
     if !args.quiet {
         let paint = Paint::of(&io::stdout());
         let lines = || {
             let mut lines = match () {
-                () if locks.is_empty() && listing.is_complete() => vec!["no locks are held".to_owned()],
+                () if locks.is_empty() && permits.is_empty() && listing.is_complete() => {
+                    vec!["no locks are held".to_owned()]
+                }
                 () if locks.is_empty() => Vec::new(),
                 () if say.is_verbose() => locks.iter().map(|lock| text(lock, paint)).collect(),
                 () => rows(&locks),
             };
+            lines.extend(permits.iter().map(|permits| permits_text(permits, paint)));
             lines.extend(listing.failed().map(|(node, error)| format!("{node} failed: {}", chain(error))));
             if !listing.is_complete() {
                 lines.push(paint.bad(&incomplete(&listing)));
             }
             lines.join("\n")
         };
-        say.result(lines, || report(&locks, Some(&listing))).await?;
+        say.result(lines, || report(&locks, &permits, Some(&listing))).await?;
     }
     let is_known = listing.is_complete() && !locks.iter().any(is_unknown);
     Ok(if is_known { Exit::SUCCESS } else { Exit::UNREACHABLE })
@@ -94,6 +105,32 @@ pub(crate) async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec
         }
     }
     Ok(looked)
+}
+
+/// Looks at the permits of these semaphores. Those of which nobody holds one are left out.
+async fn inspect_permits(
+    redlock: &Redlock,
+    names: impl Iterator<Item = &str>,
+) -> Result<Vec<PermitsInspection>, Failure> {
+    let mut looked = Vec::new();
+    for name in names {
+        match redlock.inspect_permits(name).await {
+            Ok(permits) if permits.holders().next().is_some() || permits.unknown() > 0 => looked.push(permits),
+            // The same is said of the lock, whose name may be too long for permits.
+            Ok(_) | Err(InspectError::TooFewAnswers(_) | InspectError::Resource(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(looked)
+}
+
+/// The first line, on the whole, stands out; one for each holder follows.
+fn permits_text(permits: &PermitsInspection, paint: Paint) -> String {
+    let table = permits.to_string();
+    match table.split_once('\n') {
+        Some((whole, holders)) => format!("{}\n{holders}", paint.bold(whole)),
+        None => paint.bold(&table),
+    }
 }
 
 /// Locks, each on one line, below a head.
@@ -136,11 +173,22 @@ fn agreeing(lock: &Inspection) -> usize {
 }
 
 /// All of it for programs.
-fn report(locks: &[Inspection], listing: Option<&Listing>) -> Value {
+fn report(locks: &[Inspection], permits: &[PermitsInspection], listing: Option<&Listing>) -> Value {
     let failed = listing.into_iter().flat_map(Listing::failed);
     json!({
         "complete": listing.is_none_or(Listing::is_complete),
         "locks": locks.iter().map(data).collect::<Vec<_>>(),
+        "permits": permits.iter().map(|permits| {
+            json!({
+                "resource": permits.resource(),
+                "permits": permits.permits(),
+                "held": permits.holders().count(),
+                "unknown": permits.unknown(),
+                "holders": permits.holders().map(|(slot, holder)| {
+                    json!({ "slot": slot, "owner": holder.owner(), "remaining_ms": holder.remaining().map(millis) })
+                }).collect::<Vec<_>>(),
+            })
+        }).collect::<Vec<_>>(),
         "failed": failed.map(|(node, error)| json!({ "node": node, "error": chain(error) })).collect::<Vec<_>>(),
     })
 }

@@ -31,6 +31,7 @@
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
 //! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
 //! * [`Redlock::lead`]: leader election.
+//! * [`Redlock::acquire_permit`]: at most K holders at the same time, each with a number of its own.
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
 //! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
 //!   another process.
@@ -104,17 +105,19 @@ pub use self::{
         AutoExtend, AutoExtendError, Drift, DriftError, FencingToken, Finding, NodeFinding, NodeFindingKind,
         NodeTimeout, Retry, RoundFailure, Severity, Ttl, TtlError,
     },
-    api::{AcquireOptions, BuildError, Lock, OnLoss, Redlock, RedlockBuilder, Release, UsingError, UsingOptions},
+    api::{
+        AcquireOptions, BuildError, Lock, OnLoss, Permit, Redlock, RedlockBuilder, Release, UsingError, UsingOptions,
+    },
     backend::{FromEnvError, NodeUrlError},
     doctor::{InitializeError, NodesError, NodesReport},
-    inspect::{Holder, InspectError, Inspection, KeyState, Listing, NodeKeyState},
+    inspect::{Holder, InspectError, Inspection, KeyState, Listing, NodeKeyState, PermitsInspection},
     named::{NamedLocks, UnlockError},
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{LockNode, NodeError, NodeErrorKind},
     report::{
         AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,
-        NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes,
-        WithinAsync,
+        NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, PermitsError, ReleaseError, ResumeError,
+        Votes, WithinAsync,
     },
 };
 

@@ -96,15 +96,23 @@ impl Waiters {
         line.put(score, channel);
     }
 
-    /// Wakes the first in the line who listens. Whether one is on its way; not if the first is `asking` itself.
-    pub(crate) fn wake(&mut self, line: &str, key: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
+    /// Notifies the first waiter that listens. Returns whether one is on its way; not if the first is `asking` itself.
+    /// Passes over waiters for a semaphore that are on their way, since several of its slots may be free.
+    pub(crate) fn wake(&mut self, line: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
+        let key = line.strip_suffix(":redlock:waiters").unwrap_or(line);
+        let is_semaphore = key.ends_with(":redlock:permits");
+        let mut passed = 0;
         let now_micros = i64::try_from(micros).unwrap_or(i64::MAX);
         let Some(line) = self.lines.get_mut(line).filter(|line| line.expires >= now) else { return false };
-        while let Some((score, channel)) = line.waiters.first().cloned() {
+        while let Some((score, channel)) = line.waiters.iter().nth(passed).cloned() {
             if asking == Some(&channel) {
-                return false;
+                return passed > 0;
             }
             if (-(now_micros + Self::ASKS_WITHIN)..-now_micros).contains(&score) {
+                if is_semaphore {
+                    passed += 1;
+                    continue;
+                }
                 return true;
             }
             line.remove(&channel);
@@ -113,7 +121,7 @@ impl Waiters {
                 return true;
             }
         }
-        false
+        passed > 0
     }
 
     /// Publishes a message. Whether anybody listens.

@@ -18,6 +18,9 @@ pub struct Case {
     /// Whether locks get fencing tokens.
     #[serde(default)]
     pub fencing: bool,
+    /// How many permits there are, if the processes acquire permits instead of locks.
+    #[serde(default)]
+    pub permits: Option<u32>,
     /// The holds of each process, one after the other.
     pub programs: Vec<Vec<Hold>>,
 }
@@ -121,6 +124,9 @@ impl fmt::Display for Case {
         write!(f, "{}", self.history)?;
         if self.fencing {
             writeln!(f, "locks have fencing tokens")?;
+        }
+        if let Some(permits) = self.permits {
+            writeln!(f, "each lock is one of {permits} permits")?;
         }
         for (process, holds) in self.programs.iter().enumerate() {
             writeln!(f, "process-{}", process + 1)?;

@@ -5,11 +5,15 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
+use crate::permits::PermitHolding;
+
 /// The beliefs and acts of the processes. Times are true times, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Every lock that was acquired.
     pub holdings: Vec<Holding>,
+    /// Every permit that was acquired.
+    pub permits: Vec<PermitHolding>,
     /// Every call to acquire.
     pub calls: Vec<Call>,
     /// Every act under a lock, right after a check of it.

@@ -2,7 +2,7 @@
 //! happen.
 //!
 //! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
-//! driver of `redlock-core` on the nodes of `redlock-mock`, and checks it with eight [`Oracle`]s. [`Search`] plays many
+//! driver of `redlock-core` on the nodes of `redlock-mock`, and checks it with nine [`Oracle`]s. [`Search`] plays many
 //! cases, each made from one number, and shrinks the first one that breaks a promise.
 
 mod case;
@@ -14,6 +14,7 @@ mod judge;
 mod ledger;
 mod waits;
 mod orphans;
+mod permits;
 mod violation;
 mod panics;
 mod sabotage;
@@ -27,6 +28,7 @@ pub use self::{
     case::{Case, End, Hold, Retry},
     ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap, Sighting},
     orphans::Orphan,
+    permits::{Crowd, PermitHolding},
     play::{Played, play},
     sabotage::Sabotage,
     scope::Scope,

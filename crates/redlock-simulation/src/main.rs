@@ -60,6 +60,8 @@ enum Beyond {
     StaleCounters,
     /// Processes are paused between the check of their lock and the act.
     Pauses,
+    /// A counting semaphore instead of slots: each node grants as long as it counts fewer holders than permits.
+    CountedSemaphore,
 }
 
 /// A part of the promises.
@@ -79,6 +81,8 @@ enum Only {
     Waiting,
     /// Nodes hang or are cut off for seconds: no key remains without an owner.
     Orphans,
+    /// Any fault, while processes acquire permits: never more holders than permits, never two of one slot.
+    Permits,
 }
 
 /// A history that breaks a promise, as it is saved.
@@ -99,6 +103,7 @@ impl From<Beyond> for Scope {
             Beyond::ClockJumps => Self::ClockJumps,
             Beyond::StaleCounters => Self::StaleCounters,
             Beyond::Pauses => Self::Pauses,
+            Beyond::CountedSemaphore => Self::CountedSemaphore,
         }
     }
 }
@@ -113,6 +118,7 @@ impl From<Only> for Scope {
             Only::Guarded => Self::Guarded,
             Only::Waiting => Self::Waiting,
             Only::Orphans => Self::Orphans,
+            Only::Permits => Self::Permits,
         }
     }
 }
@@ -127,14 +133,16 @@ fn main() -> Result<ExitCode> {
 
 fn search(args: &Args) -> Result<ExitCode> {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() * 1_000_000;
+    let scope = args.beyond.map(Scope::from).or(args.only.map(Scope::from));
     let search = Search {
-        scope: args.beyond.map(Scope::from).or(args.only.map(Scope::from)),
+        scope,
         seed: args.seed.unwrap_or_else(now),
         cases: args.histories,
-        sabotage: Sabotage::None,
+        sabotage: scope.map_or(Sabotage::None, Scope::sabotage),
         // Beyond the promises, keys may remain and answers may be wrong: look for two holders, or for two equal tokens.
         oracle: args.beyond.map(|beyond| match beyond {
             Beyond::StaleCounters => Oracle::Fencing,
+            Beyond::CountedSemaphore => Oracle::Permits,
             Beyond::Restarts | Beyond::ClockJumps | Beyond::Pauses => Oracle::MutualExclusion,
         }),
     };
@@ -207,7 +215,7 @@ fn replay(file: &Path, out: &Path) -> Result<ExitCode> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let saved = serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     let Saved { seed, scope, oracle, case } = saved;
-    let played: Played = play(&case, scope, Sabotage::None);
+    let played: Played = play(&case, scope, scope.sabotage());
     let asked = |violation: &&Violation| oracle.is_none_or(|oracle| violation.oracle == oracle);
     let Some(violation) = played.violations.iter().find(asked).cloned() else {
         println!("{case}\nnothing found");

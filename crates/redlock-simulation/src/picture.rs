@@ -8,6 +8,7 @@ use redlock_mock::{Event, Memory, Operation, Record, What};
 use crate::{
     case::Case,
     ledger::{Outcome, Overlap},
+    permits::Crowd,
     play::Played,
     search::Found,
     timeline::{Lane, MarkKind, SpanKind, Timeline},
@@ -20,6 +21,7 @@ impl Found {
         let Self { case, played, .. } = self;
         let ends = played.ledger.calls.iter().map(|call| call.to);
         let ends = ends.chain(played.ledger.holdings.iter().map(|holding| holding.until));
+        let ends = ends.chain(played.ledger.permits.iter().map(|holding| holding.until));
         let orphans = played.ledger.orphans(&played.records);
         let ends = ends.chain(orphans.iter().map(|orphan| orphan.seen.until));
         let length = ends.max().unwrap_or_default() + Duration::from_millis(50);
@@ -106,6 +108,19 @@ fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duratio
     }
     for holding in played.ledger.holdings.iter().filter(|holding| holding.process == process) {
         lane = lane.span(SpanKind::Held(holding.resource), holding.from, holding.until, holding.to_string());
+    }
+    for holding in played.ledger.permits.iter().filter(|holding| holding.process == process) {
+        lane = lane.span(SpanKind::Held(holding.semaphore), holding.from, holding.until, holding.to_string());
+    }
+    // One that is too many may have the slot of another besides.
+    let crowds = played.ledger.crowds();
+    let is_too_many = |crowd: &&Crowd| matches!(crowd, Crowd::TooMany(_));
+    let too_many = crowds.iter().any(|crowd| is_too_many(&crowd));
+    for crowd in crowds.iter().filter(|crowd| !too_many || is_too_many(crowd)) {
+        if crowd.holders().iter().any(|holding| holding.process == process) {
+            let (from, until) = crowd.time();
+            lane = lane.span(SpanKind::Violation, from, until, crowd.to_string());
+        }
     }
     for Event { at, what } in &case.history.events {
         if let What::Pause { process: paused, millis, .. } = what
@@ -196,8 +211,12 @@ mod tests {
             down(150, 1, 2_000, Memory::Lost),
             down(600, 0, 50, Memory::LastSecondLost),
         ];
-        let case =
-            Case { history: History { nodes: 2, processes: 0, seed: 0, events }, fencing: false, programs: Vec::new() };
+        let case = Case {
+            history: History { nodes: 2, processes: 0, seed: 0, events },
+            fencing: false,
+            permits: None,
+            programs: Vec::new(),
+        };
         let at = Duration::from_millis;
         assert_eq!(restarts(&case, 0), [(at(650), Memory::Lost), (at(901), Memory::Kept)]);
         assert_eq!(restarts(&case, 1), [(at(2_150), Memory::Lost)]);

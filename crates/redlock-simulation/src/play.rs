@@ -12,6 +12,7 @@ use crate::{
     ledger::{Call, Ledger, Outcome},
     orphans::Watch,
     panics,
+    permits::Crowd,
     sabotage::Sabotage,
     scope::Scope,
     stage::Stage,
@@ -92,6 +93,12 @@ impl Stage {
         for overlap in overlaps {
             self.violation(Oracle::MutualExclusion, overlap.to_string());
         }
+        let mut crowds = self.ledger().crowds();
+        // Nodes that count holders keep no slots apart.
+        crowds.retain(|crowd| self.scope != Scope::CountedSemaphore || matches!(crowd, Crowd::TooMany(_)));
+        for crowd in crowds {
+            self.violation(Oracle::Permits, crowd.to_string());
+        }
         // In other scopes, counters may begin again below their last value.
         let disorders = if self.scope.keeps_counters() { self.ledger().disorders() } else { Vec::new() };
         for disorder in disorders {
@@ -150,7 +157,10 @@ impl Stage {
         };
         let alone = self.fleet.processes().len() == 1;
         for hold in holds {
-            self.hold(process, &redlock, hold).await;
+            match self.permits {
+                None => self.hold(process, &redlock, hold).await,
+                Some(permits) => self.hold_permit(process, &redlock, hold, permits).await,
+            }
             if alone && self.scope == Scope::Healthy {
                 // The keys that it released must not be in the way of its own next lock.
                 let _ = redlock.close().await;
@@ -237,6 +247,9 @@ impl Stage {
                 Ok(None) => self.violation(Oracle::Progress, "nobody is there, and yet it is held"),
                 Err(error) => self.violation(Oracle::Progress, format!("nobody is there, and yet: {error}")),
             }
+        }
+        if let Some(permits) = self.permits {
+            self.all_permits_are_free(&late, permits).await;
         }
         if late.close().await.is_err() || !self.fleet.nodes().iter().all(|node| Self::locks_on(node).is_empty()) {
             self.violation(Oracle::NoResidue, "a clean release has left a key");

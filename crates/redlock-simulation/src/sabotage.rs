@@ -1,17 +1,18 @@
 //! Deliberately broken variants, to show that each invariant checker can find something.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use redlock_core::{
-    Drift, LockNode, NodeError, RedlockBuilder, Resource, Token, Ttl,
+    Drift, LockNode, NodeError, RedlockBuilder, Resource, Resources, Token, Ttl,
     backend::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, FencingCounters, ListenRequest, OpenAnswer,
-        OpenRequest, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeUps,
+        OpenRequest, PermitSlots, RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed,
+        WakeUps,
     },
 };
 use redlock_mock::{MockNode, Process};
@@ -69,6 +70,9 @@ pub enum Sabotage {
     GrantsOutOfTurn,
     /// A release that failed on a node counts as done, and is never sent there again.
     ForgetsFailedReleases,
+    /// A node grants permits as long as there are fewer holders than permits, whichever slot is asked for: a counting
+    /// semaphore.
+    CountsHolders,
 }
 
 impl Sabotage {
@@ -114,15 +118,38 @@ struct Saboteur {
     sabotage: Sabotage,
     /// The tokens whose release has failed.
     forgotten: Mutex<HashSet<Token>>,
+    /// The key under which a node that counts holders keeps each of them.
+    counted: Mutex<HashMap<Token, Resource>>,
 }
 
 impl Saboteur {
     fn new(node: MockNode, sabotage: Sabotage) -> Self {
-        Self { node, sabotage, forgotten: Mutex::default() }
+        Self { node, sabotage, forgotten: Mutex::default(), counted: Mutex::default() }
     }
 
     fn forgotten(&self) -> MutexGuard<'_, HashSet<Token>> {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of any slot that is free on this node, in place of the one that is asked for; or that of this token.
+    fn count(&self, keys: &Resources, token: &Token, permits: Option<&PermitSlots>) -> Resources {
+        let Some(permits) = permits.filter(|_| self.sabotage == Sabotage::CountsHolders) else { return keys.clone() };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = counted.get(token) {
+            return key.into();
+        }
+        let slot = |number| Resource::new(format!("{}:{number}", permits.count.as_str().trim_end_matches('s'))).ok();
+        let is_free = |key: &Resource| self.node.peek(key.as_str()).is_none();
+        let free = (0..permits.permits).filter_map(slot).find(is_free);
+        let Some(key) = free else { return keys.clone() };
+        counted.insert(*token, key.clone());
+        key.into()
+    }
+
+    /// The key under which the token is counted, if it is.
+    fn counted(&self, keys: &Resources, token: &Token) -> Resources {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.get(token).map_or_else(|| keys.clone(), Resources::from)
     }
 
     fn counts(&self, counters: &FencingCounters) -> bool {
@@ -160,6 +187,7 @@ impl LockNode for Saboteur {
             _ => {}
         }
         let mut request = request.clone();
+        request.keys = self.count(&request.keys, &request.token, request.permits.as_ref());
         request.guard = request.guard.and_then(|guard| self.guard(&guard));
         if self.sabotage == Sabotage::GrantsOutOfTurn {
             request.queue = request.queue.map(|queue| queue.yielding(false));
@@ -199,6 +227,11 @@ impl LockNode for Saboteur {
                 }
                 self.node.extend(request).await
             }
+            Sabotage::CountsHolders => {
+                let mut request = request.clone();
+                request.keys = self.counted(&request.keys, &request.token);
+                self.node.extend(&request).await
+            }
             _ => self.node.extend(request).await,
         }
     }
@@ -215,6 +248,7 @@ impl LockNode for Saboteur {
             _ => {}
         }
         let mut request = request.clone();
+        request.keys = self.counted(&request.keys, &request.token);
         request.wake = request.wake.filter(|_| self.sabotage != Sabotage::WakesNobody);
         match (self.sabotage, self.node.release(&request).await) {
             (Sabotage::DeniesRelease, Ok(_)) => Ok(ReleaseAnswer::NotHeld),

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use redlock_mock::{Assumptions, Cut, Event, History, Memory, Weather, What};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, End, Hold, NODE_TIMEOUT, Retry};
+use crate::{
+    case::{Case, End, Hold, NODE_TIMEOUT, Retry},
+    sabotage::Sabotage,
+};
 
 /// Which of the assumptions hold on which safety depends, and what else is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,11 @@ pub enum Scope {
     /// Nodes hang for seconds, one after the other or several at once, or are cut off, so that processes abandon their
     /// connections, while locks with long TTLs are acquired: no key remains without an owner.
     Orphans,
+    /// Any fault that the library promises for, while processes acquire permits of one semaphore.
+    Permits,
+    /// Beyond: each node counts the holders of a semaphore, and grants as long as there are fewer than permits. Nothing
+    /// but delays happens to the fleet.
+    CountedSemaphore,
     /// Beyond: nodes forget keys when they restart.
     Restarts,
     /// Beyond: nodes forget the last second when they restart, and with it the last values of their fencing counters.
@@ -54,6 +62,7 @@ impl Scope {
             Self::RollingRestarts => return rolling_restarts().boxed(),
             Self::Waiting => return queues().boxed(),
             Self::Orphans => return outages().boxed(),
+            Self::CountedSemaphore => return crowds().boxed(),
             _ => {}
         }
         let kept = Assumptions::default();
@@ -61,9 +70,13 @@ impl Scope {
         let restarts = Assumptions { memory_is_kept: false, ..kept };
         let histories = |assumptions: Assumptions| assumptions.histories(1..=5, 1..=PROCESSES);
         let histories = match self {
-            Self::Promised | Self::Pauses | Self::RollingRestarts | Self::Waiting | Self::Orphans => {
-                histories(kept).boxed()
-            }
+            Self::Promised
+            | Self::Pauses
+            | Self::RollingRestarts
+            | Self::Waiting
+            | Self::Orphans
+            | Self::Permits
+            | Self::CountedSemaphore => histories(kept).boxed(),
             Self::Healthy => histories(Assumptions { a_majority_is_healthy: true, ..kept }).boxed(),
             Self::Restarts | Self::StaleCounters => histories(restarts).boxed(),
             Self::Guarded => forgetful(histories(restarts)).boxed(),
@@ -75,19 +88,28 @@ impl Scope {
         };
         let fencing = match self {
             Self::Fenced | Self::StaleCounters => Just(true).boxed(),
-            Self::Promised | Self::Healthy | Self::Guarded => prop::bool::weighted(0.25).boxed(),
+            Self::Promised | Self::Healthy | Self::Guarded | Self::Permits => prop::bool::weighted(0.25).boxed(),
             _ => Just(false).boxed(),
         };
         let program = prop::collection::vec(self.hold(), 1..5);
         let programs = prop::collection::vec(program, PROCESSES);
-        let cases = (histories, fencing, programs).prop_map(|(history, fencing, mut programs)| {
+        let permits = match self {
+            Self::Permits => (1..=3_u32).prop_map(Some).boxed(),
+            _ => Just(None).boxed(),
+        };
+        let cases = (histories, fencing, permits, programs).prop_map(|(history, fencing, permits, mut programs)| {
             programs.truncate(history.processes);
-            Case { history, fencing, programs }
+            Case { history, fencing, permits, programs }
         });
         match self {
             Self::Fenced => prop_oneof![2 => cases, 1 => duels()].boxed(),
             _ => cases.boxed(),
         }
+    }
+
+    /// What is broken in this scope: nothing, unless the scope is about a protocol that this library does not use.
+    pub fn sabotage(self) -> Sabotage {
+        if self == Self::CountedSemaphore { Sabotage::CountsHolders } else { Sabotage::None }
     }
 
     /// Whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above all
@@ -212,7 +234,12 @@ fn duels() -> impl Strategy<Value = Case> {
                 Event { at, what }
             });
             let events = at_once.chain(jumps).collect();
-            Case { history: History { nodes, processes: programs.len(), seed, events }, fencing: true, programs }
+            Case {
+                history: History { nodes, processes: programs.len(), seed, events },
+                fencing: true,
+                permits: None,
+                programs,
+            }
         },
     )
 }
@@ -238,7 +265,7 @@ fn queues() -> impl Strategy<Value = Case> {
     (prop_oneof![3 => Just(3_usize), 1 => 1..=5_usize], any::<u64>(), weather, prop::bool::weighted(0.25), programs)
         .prop_map(|(nodes, seed, weather, fencing, programs)| {
             let history = History { nodes, processes: programs.len(), seed, events: vec![weather] };
-            Case { history, fencing, programs }
+            Case { history, fencing, permits: None, programs }
         })
 }
 
@@ -302,9 +329,34 @@ fn outages() -> impl Strategy<Value = Case> {
             let outages = outage.into_iter().chain(another.into_iter().flatten());
             let events = [weather].into_iter().chain(outages.filter(|event| exists(&event.what, nodes)));
             let history = History { nodes, processes: programs.len(), seed, events: events.collect() };
-            Case { history, fencing: false, programs }
+            Case { history, fencing: false, permits: None, programs }
         },
     )
+}
+
+/// Three want one of two permits at the same time.
+fn crowds() -> impl Strategy<Value = Case> {
+    const PROCESSES: usize = 3;
+    let way = || (0..3_u16, 1..20_u16).prop_map(|(least, more)| (least, least + more));
+    let weather = (way(), way()).prop_map(|(request, answer)| {
+        let weather = Weather { request, answer, lost_requests: 0, lost_answers: 0, duplicates: 0 };
+        Event { at: 0, what: What::Weather { process: None, node: None, weather } }
+    });
+    let hold = (20..200_u64).prop_map(|after| Hold {
+        resource: 0,
+        with: None,
+        ttl: 1_000,
+        retry: Retry::Attempts(1, 1),
+        patience: None,
+        extends: Vec::new(),
+        kept: None,
+        end: End::After(after),
+    });
+    let programs = prop::collection::vec(prop::collection::vec(hold, 1..2), PROCESSES);
+    (any::<u64>(), weather, programs).prop_map(|(seed, weather, programs)| {
+        let history = History { nodes: 3, processes: PROCESSES, seed, events: vec![weather] };
+        Case { history, fencing: false, permits: Some(2), programs }
+    })
 }
 
 /// Whether it happens to an existing node.
@@ -347,7 +399,7 @@ fn rolling_restarts() -> impl Strategy<Value = Case> {
                 }]
             };
             let programs = (0..processes).map(program).collect();
-            Case { history: History { nodes, processes, seed, events }, fencing, programs }
+            Case { history: History { nodes, processes, seed, events }, fencing, permits: None, programs }
         },
     )
 }

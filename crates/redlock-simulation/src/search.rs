@@ -26,9 +26,10 @@ use crate::{
 /// Many cases, one after the other, on all cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress; every
-    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
-    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`]; all others are [`Scope::Promised`].
+    /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress;
+    /// every eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every
+    /// sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth [`Scope::Permits`]; all others
+    /// are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. Each next case has the next number.
     pub seed: u64,
@@ -126,6 +127,7 @@ impl Search {
             2 | 10 => Scope::Fenced,
             3 => Scope::Waiting,
             5 => Scope::Orphans,
+            7 => Scope::Permits,
             6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })
@@ -165,7 +167,7 @@ impl Tally {
     fn count(&self, case: &Case, played: &Played) {
         let add = |counter: &AtomicU64, number: usize| counter.fetch_add(number as u64, Ordering::Relaxed);
         add(&self.cases, 1);
-        add(&self.locks, played.ledger.holdings.len());
+        add(&self.locks, played.ledger.holdings.len() + played.ledger.permits.len());
         add(&self.requests, played.records.len());
         add(&self.events, case.history.events.len());
     }

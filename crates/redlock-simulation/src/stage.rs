@@ -23,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) sabotage: Sabotage,
     /// Whether locks get fencing tokens.
     pub(crate) fencing: bool,
+    /// How many permits there are, if the processes acquire permits.
+    pub(crate) permits: Option<u32>,
     pub(crate) longest_ttl: Duration,
     /// Whether a node's clock ever jumps.
     pub(crate) clocks_jump: bool,
@@ -54,6 +56,7 @@ impl Stage {
             scope,
             sabotage,
             fencing: case.fencing,
+            permits: case.permits,
             longest_ttl: case.longest_ttl(),
             clocks_jump: case.history.events.iter().any(|event| matches!(event.what, What::ClockJump { .. })),
             calm: case

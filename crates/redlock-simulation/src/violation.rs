@@ -24,11 +24,13 @@ pub enum Oracle {
     Waiting,
     /// No key stays on a node that answers for longer than 2 s after its token was released or dropped.
     Orphans,
+    /// There are never more holders than permits, and never two of one slot.
+    Permits,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MutualExclusion,
         Self::NoResidue,
         Self::Progress,
@@ -37,6 +39,7 @@ impl Oracle {
         Self::Fencing,
         Self::Waiting,
         Self::Orphans,
+        Self::Permits,
     ];
 }
 
@@ -51,6 +54,7 @@ impl fmt::Display for Oracle {
             Self::Fencing => "fencing",
             Self::Waiting => "waiting",
             Self::Orphans => "no orphans",
+            Self::Permits => "permits",
         })
     }
 }

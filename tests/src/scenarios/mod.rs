@@ -15,6 +15,7 @@ mod inspect;
 mod list;
 mod many;
 mod named;
+mod permits;
 mod quorum;
 mod release;
 mod restart;
@@ -165,6 +166,24 @@ scenarios! { EVERYWHERE, false:
         unlocking_an_expired_lock_is_an_error,
         release_all_leaves_nothing_behind,
     }
+    permits {
+        there_are_as_many_holders_as_permits,
+        the_only_free_slot_is_found,
+        a_release_notifies_a_waiter_of_another_process,
+        many_tasks_of_many_processes_share_few_permits,
+        another_number_of_permits_is_refused_while_one_is_held,
+        a_permit_is_extended_and_restored_with_its_number,
+        a_permit_whose_slot_another_took_is_told_gone,
+        a_cancelled_call_leaves_no_slot_behind,
+        a_minority_that_hangs_costs_no_permit,
+        a_slot_counts_its_fencing_tokens,
+        permits_and_the_restart_guard_go_together,
+        an_inspection_names_the_holders_of_permits,
+        work_with_a_permit_knows_its_slot,
+        a_node_lists_the_slots_that_are_free,
+        a_node_restores_no_slot_beside_another_number_of_permits,
+        permits_that_no_semaphore_can_have_are_refused,
+    }
     quorum {
         every_subset_of_stopped_nodes_is_decided,
         every_subset_of_hung_nodes_is_decided,
@@ -253,6 +272,9 @@ scenarios! { ON_SERVERS, true:
     }
     inspect {
         a_huge_value_is_neither_fetched_nor_compared,
+    }
+    permits {
+        a_user_may_use_permits_with_no_more_than_the_guide_says,
     }
     waiting {
         a_user_without_permission_to_notify_polls,

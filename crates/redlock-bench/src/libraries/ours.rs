@@ -5,7 +5,7 @@ use std::{marker::PhantomData, time::Duration};
 use anyhow::Result;
 use redlock_core::{AcquireOptions, Lock, Redlock, Retry};
 
-use crate::library::{Library, TTL, Tuning};
+use crate::library::{Library, PERMITS, TTL, Tuning};
 
 /// A backend crate.
 pub(crate) trait Backend: Send + Sync + 'static {
@@ -31,12 +31,19 @@ impl Backend for Fred {
 pub(crate) struct Ours<B> {
     redlock: Redlock,
     options: AcquireOptions,
+    /// Whether it takes permits instead of locks.
+    permits: bool,
     backend: PhantomData<B>,
 }
 
 impl<B> Clone for Ours<B> {
     fn clone(&self) -> Self {
-        Self { redlock: self.redlock.clone(), options: self.options.clone(), backend: PhantomData }
+        Self {
+            redlock: self.redlock.clone(),
+            options: self.options.clone(),
+            permits: self.permits,
+            backend: PhantomData,
+        }
     }
 }
 
@@ -44,11 +51,16 @@ impl<B: Backend> Library for Ours<B> {
     type Held = Lock;
 
     async fn open(urls: &[String], tuning: Tuning) -> Result<Self> {
-        Ok(Self { redlock: B::redlock(urls)?, options: options(tuning), backend: PhantomData })
+        let permits = tuning == Tuning::Permit;
+        Ok(Self { redlock: B::redlock(urls)?, options: options(tuning), permits, backend: PhantomData })
     }
 
     async fn acquire(&self, name: &str) -> Result<Lock, String> {
-        self.redlock.acquire(name, self.options.clone()).await.map_err(|error| error.to_string())
+        let acquired = match self.permits {
+            true => self.redlock.acquire_permit(name, PERMITS, self.options.clone()).await.map(Lock::from),
+            false => self.redlock.acquire(name, self.options.clone()).await,
+        };
+        acquired.map_err(|error| error.to_string())
     }
 
     async fn release(&self, held: Lock) -> Result<(), String> {
@@ -66,7 +78,7 @@ pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
     const MINUTE: Duration = Duration::from_secs(60);
     let options = AcquireOptions::new(TTL);
     match tuning {
-        Tuning::Defaults => options,
+        Tuning::Defaults | Tuning::Permit => options,
         Tuning::Impatient => {
             let (pause, jitter) = (Duration::from_millis(3), Duration::from_millis(2));
             options.retry(Retry::timeout(MINUTE).fixed(pause).jitter(jitter))

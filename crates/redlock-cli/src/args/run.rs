@@ -15,9 +15,8 @@ use super::{FleetArgs, parse};
 /// time.
 ///
 /// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release
-/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended) and,
-/// with
-/// --fencing, REDLOCK_FENCING_TOKEN.
+/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended),
+/// with --fencing REDLOCK_FENCING_TOKEN, and with --permits REDLOCK_SLOT.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArgs {
@@ -26,6 +25,14 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) take: TakeArgs,
+
+    /// Run the command in up to this many places at the same time: get one of N permits instead of the lock.
+    /// [default: one lock]
+    ///
+    /// Everybody who uses this name must use the same number, 1 to 4096. The command's environment then contains
+    /// REDLOCK_SLOT, a number from 0 to N-1 that no other holder has.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) permits: Option<u32>,
 
     /// Hold the lock until this time after it was acquired, even if the command ends sooner. [default: 0s]
     ///
@@ -132,6 +139,7 @@ Examples:
   redlock run migrate --wait 10m -- ./migrate up
   redlock run nightly --try --at-least 50s -E 0 -q -- /usr/local/bin/report     in the crontab of five hosts
   redlock run import --fencing -- sh -c 'load --fence \"$REDLOCK_FENCING_TOKEN\"'
+  redlock run reports --permits 5 -- ./report
   redlock run shell --foreground -- bash
 
 Exit codes:
@@ -176,7 +184,7 @@ mod tests {
         assert_eq!((args.name.as_str(), args.command.as_slice()), ("a", &["true".into()][..]));
         assert_eq!((args.take.ttl, args.take.wait), (Duration::from_secs(30), None));
         assert!(!args.take.once && !args.take.fencing && !args.foreground && !args.quiet && args.take.owner.is_none());
-        assert_eq!((args.at_least, args.max_lifetime, args.grace), (None, None, None));
+        assert_eq!((args.at_least, args.max_lifetime, args.grace, args.permits), (None, None, None, None));
         assert_eq!((args.on_loss, args.conflict_exit_code), (OnLoss::Kill, 120));
     }
 
@@ -195,6 +203,7 @@ mod tests {
         assert_eq!((args.grace, args.on_loss), (Some(Duration::from_secs(3)), OnLoss::Warn));
         assert_eq!(args.conflict_exit_code, 0);
         assert_eq!(parse("a --wait 1s -- true").unwrap().take.wait, Some(Duration::from_secs(1)));
+        assert_eq!(parse("a --permits 5 -- true").unwrap().permits, Some(5));
     }
 
     #[test]
@@ -213,6 +222,8 @@ mod tests {
         assert_eq!(parse("a --no-such-option true").unwrap_err(), ErrorKind::UnknownArgument);
         assert_eq!(parse("--try --wait 1s a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
         assert_eq!(parse("--ttl 30 a -- true").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parse("--permits 0 a -- true").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parse("--permits 4097 a -- true").unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parse("-E 256 a -- true").unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parse("--on-loss pray a -- true").unwrap_err(), ErrorKind::InvalidValue);
     }

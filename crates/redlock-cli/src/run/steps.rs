@@ -71,7 +71,7 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
     let taking = async {
         sleep(random(args.jitter.unwrap_or_default())).await;
         let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
-        take(&redlock, &args.name, &args.take, options, args.quiet, say).await
+        take(&redlock, &args.name, args.permits, &args.take, options, args.quiet, say).await
     };
     let began = Instant::now();
     let taken = select! {
@@ -83,8 +83,8 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
         }
         taken = taking => taken,
     };
-    let mut lock = match taken {
-        Ok(lock) => lock,
+    let (mut lock, slot) = match taken {
+        Ok(taken) => taken,
         Err(error) => {
             close(&redlock, args.fleet.close_timeout, say).await;
             if error.exit == Exit::HELD {
@@ -106,12 +106,13 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
             "resource": args.name,
             "valid_ms": millis(lock.validity()),
             "fencing_token": lock.fencing_token().map(FencingToken::get),
+            "slot": slot,
             "waited_ms": millis(began.elapsed()),
         }),
     );
 
     // 2. The command.
-    let ending = run_command(args, deadlines, acquired, &mut lock, &mut signals, say).await;
+    let ending = run_command(args, deadlines, acquired, (&mut lock, slot), &mut signals, say).await;
 
     // 3. The lock is released, at the earliest when `--at-least` is over.
     let ending = match ending {
@@ -148,7 +149,7 @@ async fn run_command(
     args: &RunArgs,
     deadlines: Deadlines,
     acquired: Instant,
-    lock: &mut Lock,
+    (lock, slot): (&mut Lock, Option<u32>),
     signals: &mut Signals,
     say: &Say,
 ) -> Result<Ending, Failure> {
@@ -159,6 +160,7 @@ async fn run_command(
         ("REDLOCK_VALID_UNTIL", valid_until(lock)),
         // Not that of a lock around this one.
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
+        ("REDLOCK_SLOT", slot.map(|slot| slot.to_string())),
     ];
     let mut known = orphans::adopt();
     let mut backstop = backstop(args, say);

@@ -22,6 +22,7 @@ mod tls;
 mod demo;
 mod doctor;
 mod status;
+mod permits;
 mod hold;
 mod pages;
 mod packaging;

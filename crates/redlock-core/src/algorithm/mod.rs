@@ -15,6 +15,7 @@ mod drift;
 mod node_timeout;
 mod retry;
 mod waiting;
+mod slot_choice;
 mod auto_extend;
 mod finding;
 mod resumption;
@@ -25,7 +26,6 @@ mod node_facts;
 mod node_finding;
 mod node_account;
 
-pub(crate) use self::readable::Readable;
 pub use self::{
     auto_extend::{AutoExtend, AutoExtendError, Schedule, Upkeep},
     clock_watch::{ClockWatch, Jump, Reading},
@@ -43,5 +43,9 @@ pub use self::{
     round::{Decision, Round, RoundFailure, Vote},
     ttl::{Ttl, TtlError},
     waiting::{Asking, Cause, Notified, Succession},
+};
+pub(crate) use self::{
+    readable::Readable,
+    slot_choice::{NodeSlots, SlotRange},
 };
 pub use crate::names::hash_slot;

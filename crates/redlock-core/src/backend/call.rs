@@ -7,8 +7,8 @@ use crate::{
     algorithm::FencingToken,
     names::{Resource, Token},
     node::{
-        AcquireRequest, ExtendRequest, InspectRequest, NodeError, NodeErrorKind, OpenRequest, RaiseRequest,
-        ReleaseRequest, RestartGuard,
+        AcquireRequest, ExtendRequest, InspectRequest, NodeError, NodeErrorKind, OpenRequest, PermitSlots,
+        RaiseRequest, ReleaseRequest, RestartGuard,
     },
 };
 
@@ -21,8 +21,10 @@ pub struct Call<'a> {
     counters: &'a [Resource],
     marker: Option<&'a Resource>,
     waiters: &'a [Resource],
+    /// The key of the number of permits.
+    permits: Option<&'a Resource>,
     token: Option<&'a Token>,
-    numbers: [u64; 6],
+    numbers: [u64; 8],
     count: usize,
     text: Option<&'a str>,
     predecessors: &'a [Token],
@@ -40,11 +42,11 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn acquire(request: &'a AcquireRequest) -> Self {
-        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, wants_clock: _ } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, wants_clock: _, permits } = request;
         let ttl = ttl.sent_millis();
         let call = Self::new(script::ACQUIRE, keys.as_slice(), Some(token));
         let is_waiting = queue.is_some() || !predecessors.is_empty();
-        if fencing.is_none() && guard.is_none() && !is_waiting {
+        if fencing.is_none() && guard.is_none() && !is_waiting && permits.is_none() {
             return call.with([ttl]);
         }
         let retention = fencing.as_ref().map_or(0, |counters| millis(counters.retention));
@@ -55,32 +57,44 @@ impl<'a> Call<'a> {
             marker: guard.as_ref().map(|guard| &guard.marker),
             ..call.with(numbers)
         };
-        if !is_waiting {
+        if !is_waiting && permits.is_none() {
             return call;
         }
         let [ttl, resources, retention, longest] = numbers;
         let yields = queue.as_ref().is_some_and(|queue| queue.yields);
         let stays = queue.as_ref().is_some_and(|queue| queue.stays);
         let channel = queue.as_ref().map_or("", |queue| &queue.channel);
-        Self {
+        let numbers = [ttl, resources, retention, longest, yields.into(), stays.into()];
+        let call = Self {
             waiters: queue.as_ref().map_or(&[], |queue| slice::from_ref(&queue.waiters)),
             text: Some(channel),
             predecessors,
-            ..call.with([ttl, resources, retention, longest, yields.into(), stays.into()])
-        }
+            ..call.with(numbers)
+        };
+        let Some(PermitSlots { count, permits, offset }) = permits else { return call };
+        let [ttl, resources, retention, longest, yields, stays] = numbers;
+        let numbers = [ttl, resources, retention, longest, yields, stays, (*permits).into(), (*offset).into()];
+        // No permit is handed off, so there are no predecessors.
+        Self { script: Some(script::PERMIT), permits: Some(count), predecessors: &[], ..call.with(numbers) }
     }
 
     pub(super) fn extend(request: &'a ExtendRequest) -> Self {
-        let ExtendRequest { keys, token, ttl, fencing } = request;
+        let ExtendRequest { keys, token, ttl, fencing, permits } = request;
         let ttl = ttl.sent_millis();
         let call = Self::new(script::EXTEND, keys.as_slice(), Some(token));
-        match fencing {
-            None => call.with([ttl]),
-            Some((counters, fence)) => Self {
-                counters: counters.keys.as_slice(),
-                ..call.with([ttl, keys.len() as u64, millis(counters.retention).max(ttl), fence.get()])
-            },
+        if fencing.is_none() && permits.is_none() {
+            return call.with([ttl]);
         }
+        let (counters, retention, fence) = match fencing {
+            None => (&[][..], 0, 0),
+            Some((counters, fence)) => (counters.keys.as_slice(), millis(counters.retention).max(ttl), fence.get()),
+        };
+        let numbers = [ttl, keys.len() as u64, retention, fence];
+        let call = Self { counters, ..call.with(numbers) };
+        let Some(PermitSlots { count, permits, .. }) = permits else { return call };
+        let [ttl, resources, retention, fence] = numbers;
+        let call = call.with([ttl, resources, retention, fence, (*permits).into()]);
+        Self { script: Some(script::PERMIT_EXTEND), permits: Some(count), ..call }
     }
 
     pub(super) fn release(request: &'a ReleaseRequest) -> Self {
@@ -122,8 +136,9 @@ impl<'a> Call<'a> {
             counters: &[],
             marker: None,
             waiters: &[],
+            permits: None,
             token,
-            numbers: [0; 6],
+            numbers: [0; 8],
             count: 0,
             text: None,
             predecessors: &[],
@@ -160,13 +175,14 @@ impl<'a> Call<'a> {
 
     /// All its keys.
     pub fn keys(&self) -> impl Iterator<Item = &'a Resource> + use<'a> {
-        self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters)
+        self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters).chain(self.permits)
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.resources.len() + self.counters.len() + usize::from(self.marker.is_some()) + self.waiters.len()
+        let single = usize::from(self.marker.is_some()) + usize::from(self.permits.is_some());
+        self.resources.len() + self.counters.len() + self.waiters.len() + single
     }
 
     /// Its first argument, if it takes one.

@@ -39,7 +39,7 @@ pub use crate::{
     algorithm::NodeFacts,
     node::{
         AcquireAnswer, AcquireRequest, DescribeRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters,
-        InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, OpenAnswer, OpenRequest, RaiseAnswer,
-        RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeNext, WakeUps,
+        InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, OpenAnswer, OpenRequest, PermitSlots,
+        RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, SlotHeld, Timed, WakeNext, WakeUps,
     },
 };

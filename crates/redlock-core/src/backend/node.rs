@@ -21,7 +21,7 @@ use crate::{
     node::{
         AcquireAnswer, AcquireRequest, DescribeRequest, ExtendAnswer, ExtendRequest, InspectAnswer, InspectRequest,
         ListAnswer, ListRequest, ListenRequest, LockNode, NodeError, NodeErrorKind, OpenAnswer, OpenRequest,
-        RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, Timed, WakeUps,
+        RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, SlotHeld, Timed, WakeUps,
     },
 };
 
@@ -215,6 +215,10 @@ impl<C: RedisClient> Node<C> {
 
     async fn acquire_by_script(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
         let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request)).await?;
+        if let (Some(_), Reply::Holder(text, is_complete)) = (&request.permits, &reply) {
+            let (held, clock) = SlotHeld::from_script(text, *is_complete)?;
+            return Ok(Timed { answer: AcquireAnswer::SlotHeld(held), clock, sent_again });
+        }
         let [verdict, clock, detail] = reply.integers()?;
         Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock), sent_again })
     }

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use crate::node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, ReleaseAnswer};
+use crate::node::{
+    AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, ReleaseAnswer, SlotHeld,
+};
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
@@ -19,7 +21,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/acquire.lua")
     ),
-    sha1: "9ff290fa6e69491d9c7a10142752a84f6c3229ee",
+    sha1: "69c2018feee4cb6721382797b104a7fd8ad42fe9",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -28,6 +30,36 @@ pub const ACQUIRE: Script = Script {
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
     sha1: "32ba105826bebe181c92544c5aa46e61b42ea1a6",
+};
+
+/// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and
+/// `ARGV` is that of [`ACQUIRE`] with the number of permits and an offset in front of the channel. Answers as
+/// [`ACQUIRE`] does, or which slots are free: see [`SlotHeld::from_script`].
+pub const PERMIT: Script = Script {
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/wake.lua"),
+        include_str!("script/permits.lua"),
+        "local function acquire(KEYS, ARGV)\n",
+        include_str!("script/acquire.lua"),
+        "end\n",
+        include_str!("script/permit.lua")
+    ),
+    sha1: "0399baa0209230569093c443dd0ec31daf8571cd",
+};
+
+/// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
+/// `ARGV` is all of that of [`EXTEND`] with the number of permits behind it.
+pub const PERMIT_EXTEND: Script = Script {
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/permits.lua"),
+        "local function extend(KEYS, ARGV)\n",
+        include_str!("script/extend.lua"),
+        "end\n",
+        include_str!("script/permit_extend.lua")
+    ),
+    sha1: "1b2b5f6dd1e2b340bc0a01c751bd5e213798c2e8",
 };
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
@@ -39,7 +71,7 @@ pub const RELEASE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "3e210966f72024fea48772cab96a0416a254f56e",
+    sha1: "e39e7cb18a7362e17059c9aa1436cb91eced4664",
 };
 
 /// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
@@ -93,6 +125,8 @@ const QUARANTINED: i64 = -5;
 const QUEUED: i64 = -6;
 /// The keys hold our token, and were the predecessor's until now.
 const OURS_FROM_PREDECESSOR: i64 = -7;
+/// The semaphore has another number of permits.
+const OTHER_PERMITS: i64 = -8;
 /// A key is not ours.
 const NOT_OURS: i64 = -2;
 
@@ -107,9 +141,27 @@ impl AcquireAnswer {
             OURS => Self::counted(detail),
             OURS_FROM_PREDECESSOR => Self::from_script(OURS, counter).following(),
             QUEUED => Self::Queued,
+            OTHER_PERMITS => Self::other_permits(u32::try_from(detail).unwrap_or_default()),
             QUARANTINED => Self::quarantined(Duration::from_millis(detail)),
             pttl => Self::held(remaining(pttl)),
         }
+    }
+}
+
+impl SlotHeld {
+    /// Reads what [`PERMIT`] answered if the slot is held, and what the node's clock read.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is none that the script can give.
+    pub fn from_script(text: &[u8], is_complete: i64) -> Result<(Self, Option<Duration>), NodeError> {
+        let parsed = || {
+            let mut words = str::from_utf8(text).ok()?.split_ascii_whitespace();
+            let (pttl, micros) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            let free: Vec<_> = words.map(|slot| slot.parse().ok()).collect::<Option<_>>()?;
+            Some((Self::new(remaining(pttl), free, is_complete == 1), clock(micros)))
+        };
+        parsed().ok_or_else(|| NodeError::new(NodeErrorKind::Other, "unexpected answer to an acquire of a permit"))
     }
 }
 
@@ -200,7 +252,7 @@ mod tests {
 
     #[test]
     fn each_hash_is_its_scripts() {
-        for script in [ACQUIRE, EXTEND, RELEASE, INSPECT, RAISE, OPEN] {
+        for script in [ACQUIRE, PERMIT, EXTEND, PERMIT_EXTEND, RELEASE, INSPECT, RAISE, OPEN] {
             let sha1 = sha1_smol::Sha1::from(script.source()).digest().to_string();
             assert_eq!(script.sha1(), sha1, "{}", script.source());
         }
@@ -219,6 +271,18 @@ mod tests {
         for pttl in [-2, -1, 0, 1, 3, 4, i64::MAX] {
             assert_eq!(AcquireAnswer::from_script(pttl, 0), AcquireAnswer::held(remaining(pttl)));
             assert_eq!(ExtendAnswer::from_script(pttl), ExtendAnswer::held(remaining(pttl)));
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_held_comes_with_those_that_are_free() {
+        let read = |text: &str, is_complete| SlotHeld::from_script(text.as_bytes(), is_complete);
+        let millis = Duration::from_millis;
+        assert_eq!(read("7 5000 3 0", 1).unwrap(), (SlotHeld::new(Some(millis(7)), vec![3, 0], true), Some(millis(5))));
+        assert_eq!(read("-1 0 ", 0).unwrap(), (SlotHeld::new(None, vec![], false), None));
+        assert_eq!(AcquireAnswer::from_script(-8, 16), AcquireAnswer::other_permits(16));
+        for text in ["", "7", "7 x", "7 5 -1", "\u{e9}"] {
+            assert!(read(text, 1).is_err(), "{text}");
         }
     }
 

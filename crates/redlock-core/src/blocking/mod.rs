@@ -33,9 +33,10 @@
 //! [`Redlock`](crate::Redlock).
 
 mod lock;
+mod permit;
 mod redlock;
 mod named;
 mod worker;
 mod running;
 
-pub use self::{lock::Lock, named::NamedLocks, redlock::Redlock};
+pub use self::{lock::Lock, named::NamedLocks, permit::Permit, redlock::Redlock};

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{
     lock::Lock,
     named::NamedLocks,
+    permit::Permit,
     worker::{Worker, block_on},
 };
 use crate::{
     api::{AcquireOptions, BuildError, UsingError, UsingOptions},
     doctor::{InitializeError, NodesError, NodesReport},
-    inspect::{InspectError, Inspection, Listing},
+    inspect::{InspectError, Inspection, Listing, PermitsInspection},
     named::{MapRegistry, Registry},
     names::{ResourceError, Resources},
     node::LockNode,
@@ -94,7 +95,51 @@ impl Redlock {
         self.acquire(resources, options.kept()).map_err(UsingError::Acquire)?.cover(options.at_least, work)
     }
 
-    /// Opens a new fleet that has a restart guard: see [`crate::Redlock::initialize`].
+    /// Opens a new fleet that has a restart guard: see [`crate::Redlock::acquire_permit`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn acquire_permit(
+        &self,
+        name: impl AsRef<str>,
+        permits: u32,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Permit, AcquireError> {
+        let permit = self.worker.wait(self.redlock.acquire_permit(name, permits, options)).ok_or(WithinAsync)??;
+        Ok(self.permit(permit))
+    }
+
+    /// As [`crate::Redlock::try_acquire_permit`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn try_acquire_permit(
+        &self,
+        name: impl AsRef<str>,
+        permits: u32,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Option<Permit>, AcquireError> {
+        let permit = self.worker.wait(self.redlock.try_acquire_permit(name, permits, options)).ok_or(WithinAsync)??;
+        Ok(permit.map(|permit| self.permit(permit)))
+    }
+
+    fn permit(&self, permit: crate::Permit) -> Permit {
+        let slot = permit.slot();
+        Permit::new(Lock::new(permit.into(), self.worker.clone()), slot)
+    }
+
+    /// As [`crate::Redlock::inspect_permits`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`InspectError::WithinAsync`].
+    pub fn inspect_permits(&self, name: impl AsRef<str>) -> Result<PermitsInspection, InspectError> {
+        self.worker.wait(self.redlock.inspect_permits(name)).ok_or(WithinAsync)?
+    }
+
+    /// As [`crate::Redlock::initialize`].
     ///
     /// # Errors
     ///

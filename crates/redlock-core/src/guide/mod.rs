@@ -13,6 +13,7 @@
 //! | [`fencing`] | Why can a lock alone not stop a paused holder, and what does the storage have to do? |
 //! | [`failures`] | What do you see when something fails, and what should you do? What does a message mean? |
 //! | [`waiting`] | How do callers wait for a lock, and what can you tune? |
+//! | [`permits`] | How do you let at most K callers work at the same time, each with a number? |
 //! | [`testing`] | How do you test your own code, without Redis and in virtual time? |
 //! | [`operation`] | What should you watch in production, and when should you be alerted? |
 //! | [`migrating`] | How do you migrate from another library, while old and new processes run side by side? |
@@ -63,6 +64,10 @@ pub mod failures {
 
 pub mod waiting {
     #![doc = include_str!("waiting.md")]
+}
+
+pub mod permits {
+    #![doc = include_str!("permits.md")]
 }
 
 pub mod testing {

@@ -213,7 +213,7 @@ impl fmt::Display for KeyState {
 }
 
 /// Prints a holder and for how long it holds the key.
-struct Remaining<'a>(&'a Holder);
+pub(super) struct Remaining<'a>(pub(super) &'a Holder);
 
 impl fmt::Display for Remaining<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

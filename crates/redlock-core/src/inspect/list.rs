@@ -81,21 +81,28 @@ impl Redlock {
         let patience = limit.saturating_add(Duration::from_secs(1));
         let answers = Exchange::new(requests, patience, patience, LATE_LIMIT).all().await;
 
-        let (mut names, mut failed, mut is_cut) = (BTreeSet::new(), Vec::new(), false);
+        let (mut names, mut semaphores) = (BTreeSet::new(), BTreeSet::new());
+        let (mut failed, mut is_cut) = (Vec::new(), false);
         for (member, answer) in fleet.members.iter().zip(answers) {
             match answer.unwrap_or_else(|| Err(NodeError::no_answer(patience))) {
                 Ok(ListAnswer { keys, is_complete }) => {
                     is_cut |= !is_complete;
                     let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
-                    // The prefix itself may be a key of another program that uses no prefix.
-                    names.extend(names_of_keys.filter(|name| Resource::new(name).is_ok()).map(str::to_owned));
+                    for name in names_of_keys {
+                        // The prefix itself may be a key of another program that uses no prefix.
+                        let Ok(resource) = Resource::new(name) else { continue };
+                        match resource.semaphore() {
+                            Some(semaphore) => semaphores.insert(semaphore.to_owned()),
+                            None => names.insert(name.to_owned()),
+                        };
+                    }
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),
             }
         }
         // A lock that a quorum holds is on at least one node that has answered, unless too many have failed.
         let is_complete = !is_cut && failed.len() < fleet.quorum.needed();
-        Ok(Listing { names, failed, is_complete })
+        Ok(Listing { names, semaphores, failed, is_complete })
     }
 }
 
@@ -103,6 +110,7 @@ impl Redlock {
 #[derive(Debug)]
 pub struct Listing {
     names: BTreeSet<String>,
+    semaphores: BTreeSet<String>,
     failed: Vec<(String, NodeError)>,
     is_complete: bool,
 }
@@ -113,7 +121,14 @@ impl Listing {
         self.names.iter().map(String::as_str)
     }
 
-    /// Returns the nodes that failed, and why.
+    /// Returns the names of all semaphores of whose permits at least one node holds one, in their order. With a
+    /// [key prefix](crate::RedlockBuilder::key_prefix) without hash tag there are none, since their keys begin with a
+    /// brace: [inspect](Redlock::inspect_permits) those by name.
+    pub fn semaphores(&self) -> impl Iterator<Item = &str> {
+        self.semaphores.iter().map(String::as_str)
+    }
+
+    /// The nodes that failed, and why.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
         self.failed.iter().map(|(node, error)| (node.as_str(), error))
     }

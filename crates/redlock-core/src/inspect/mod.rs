@@ -1,6 +1,7 @@
 //! Shows who holds a lock, and which locks are held at all.
 
 mod one_lock;
+mod permits;
 mod inspection;
 mod holder;
 mod list;
@@ -10,4 +11,5 @@ pub use self::{
     inspection::{Inspection, KeyState, NodeKeyState},
     list::Listing,
     one_lock::InspectError,
+    permits::PermitsInspection,
 };

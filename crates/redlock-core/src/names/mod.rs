@@ -2,6 +2,7 @@
 
 mod resource;
 mod resources;
+mod permit_keys;
 mod slots_error;
 mod hash_slot;
 mod token;
@@ -15,4 +16,4 @@ pub use self::{
     slots_error::SlotsError,
     token::Token,
 };
-pub(crate) use self::{hash_slot::hash_tag, resource::Named};
+pub(crate) use self::{hash_slot::hash_tag, permit_keys::PermitKeys, resource::Named};

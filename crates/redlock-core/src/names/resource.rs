@@ -25,6 +25,12 @@ impl Resource {
     /// The text after the name in the key of its wait queue.
     const WAITERS: &str = ":redlock:waiters";
 
+    /// What is behind the name in the key that holds the number of permits, in front of the number of a slot, and in
+    /// the name of the wait queue for all slots.
+    pub(super) const PERMITS: &str = ":permits";
+    pub(super) const PERMIT: &str = ":permit:";
+    pub(super) const PERMIT_QUEUE: &str = ":redlock:permits";
+
     /// Creates a resource from a name.
     ///
     /// # Errors
@@ -69,10 +75,28 @@ impl Resource {
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Returns whether the library may use this key itself, for the wait queue or the fencing counter of another name.
-    /// A lock with that name would block the other one.
+    /// Whether this is the wait queue of a semaphore, which several can hold at the same time.
+    pub(crate) fn is_permit_queue(&self) -> bool {
+        self.0.ends_with(Self::PERMIT_QUEUE)
+    }
+
+    /// Returns whether the library may use this key itself, for the wait queue, the fencing counter or the permits of
+    /// another name. A lock with that name would block the other one.
     pub(crate) fn is_reserved(&self) -> bool {
-        self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE)
+        self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE) || self.is_permit_queue() || self.is_permit()
+    }
+
+    /// Whether this is the key of a slot or of the number of permits. All of them have braces.
+    fn is_permit(&self) -> bool {
+        self.0.contains('{') && self.0.ends_with(Self::PERMITS) || self.semaphore().is_some()
+    }
+
+    /// The name of the semaphore, if this is the key of one of its slots.
+    pub(crate) fn semaphore(&self) -> Option<&str> {
+        let is_slot = |slot: &str| !slot.is_empty() && slot.bytes().all(|digit| digit.is_ascii_digit());
+        let (tagged, _) = self.0.rsplit_once(Self::PERMIT).filter(|(_, slot)| is_slot(slot))?;
+        let name = tagged.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        name.filter(|name| hash_tag(name).is_none()).or_else(|| tagged.contains('{').then_some(tagged))
     }
 
     /// Returns the name.
@@ -144,9 +168,18 @@ pub enum ResourceError {
         /// The key's length in bytes.
         len: usize,
     },
-    /// The key is reserved for a fencing counter, the restart guard, or a wait queue: names that end in `:fence` or
-    /// `:redlock:waiters`.
-    #[error("the key {key:?} is used for a fencing counter, the restart guard or waiters: choose another name")]
+    /// The key leaves no room for the keys of its permits.
+    #[error("the key of the resource has {len} bytes, which leaves no room for its permits: shorten the name")]
+    PermitsTooLong {
+        /// The key's length in bytes.
+        len: usize,
+    },
+    /// The key is reserved for a fencing counter, the restart guard, a wait queue or permits: names that end in
+    /// `:fence`, `:redlock:waiters` or `:redlock:permits`, and names with a brace that end in `:permits`, or in
+    /// `:permit:` and a number.
+    #[error(
+        "the key {key:?} is used for a fencing counter, the restart guard, waiters or permits: choose another name"
+    )]
     Reserved {
         /// The key.
         key: String,

@@ -43,6 +43,14 @@ pub enum AcquireAnswer {
     },
     /// The key is free, but another waiter comes first. This one stands behind it now.
     Queued,
+    /// The slot of a semaphore is held by another token.
+    SlotHeld(SlotHeld),
+    /// The semaphore has another number of permits on this node, and somebody holds one.
+    #[non_exhaustive]
+    OtherPermits {
+        /// That number.
+        permits: u32,
+    },
     /// The node was started a short time ago, and may have forgotten locks. It grants none yet.
     #[non_exhaustive]
     Quarantined {
@@ -51,7 +59,34 @@ pub enum AcquireAnswer {
     },
 }
 
+/// A slot that is held, and what the node knows of the others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SlotHeld {
+    /// The shortest remaining TTL of the slots that were looked at, if one of them expires.
+    pub remaining: Option<Duration>,
+    /// Slots that are free: those that come first from [`PermitSlots::offset`](crate::backend::PermitSlots::offset) on,
+    /// and of these [`LISTED`](crate::backend::PermitSlots::LISTED) at most.
+    pub free: Vec<u32>,
+    /// Whether these are all that are free.
+    pub is_complete: bool,
+}
+
+impl SlotHeld {
+    /// A slot that is held, and these that are free.
+    #[must_use]
+    pub fn new(remaining: Option<Duration>, free: Vec<u32>, is_complete: bool) -> Self {
+        Self { remaining, free, is_complete }
+    }
+}
+
 impl AcquireAnswer {
+    /// The semaphore has another number of permits.
+    #[must_use]
+    pub fn other_permits(permits: u32) -> Self {
+        Self::OtherPermits { permits }
+    }
+
     /// The keys hold the token now.
     #[must_use]
     pub fn granted() -> Self {

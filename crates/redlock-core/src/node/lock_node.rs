@@ -92,12 +92,17 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), a caller that is refused is added to the waiters, and a caller that is granted
     /// and does not stay is removed. A node without wait queues ignores the queue.
+    ///
+    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if somebody holds
+    /// one of another number of permits. It keeps the number for longer than the slot that it grants, and lists free
+    /// slots if the slot is held.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the TTL, never lowers it, and sets absent keys again, if none of the keys holds
     /// another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing), it raises the counters to the
     /// issued token, and never lowers one. A counter that would be more than 100 years ahead of the node's clock is an
-    /// error.
+    /// error. With [permits](ExtendRequest::permits) it refuses if somebody holds one of another number of
+    /// permits, and keeps the number for longer than the slot.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
     /// Deletes the keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that no longer waits is

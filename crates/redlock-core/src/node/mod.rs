@@ -12,7 +12,9 @@ mod clock;
 mod entropy;
 
 pub use self::{
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    answer::{
+        AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, SlotHeld, Timed,
+    },
     clock::{Clock, SystemClock, TokioClock},
     entropy::{Entropy, EntropyError, OsEntropy},
     lock_node::{LockNode, WakeUps},
@@ -20,7 +22,7 @@ pub use self::{
     node_error_kind::NodeErrorKind,
     request::{
         AcquireRequest, DescribeRequest, Enqueue, ExtendRequest, FencingCounters, InspectRequest, ListRequest,
-        ListenRequest, OpenRequest, RaiseRequest, ReleaseRequest, RestartGuard, WakeNext,
+        ListenRequest, OpenRequest, PermitSlots, RaiseRequest, ReleaseRequest, RestartGuard, WakeNext,
     },
 };
 pub(crate) use self::{lock_node::LATE_LIMIT, node_error::WrongServer, redirect::Redirect, verdict::Verdict};

@@ -114,6 +114,34 @@ impl WakeNext {
     }
 }
 
+/// The semaphore of a permit, whose slot is the only key of the request.
+///
+/// The other slots have the same key but for the number at its end. Slots whose number is not below `permits` do not
+/// exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PermitSlots {
+    /// The key of the number of permits. It holds that number for as long as any slot is held, and longer. The keys of
+    /// the slots are this key without the `s` at its end, a colon, and their number.
+    pub count: Resource,
+    /// How many permits there are: 1 to 4,096. If the node holds another number, and one of that many slots is held, it
+    /// refuses.
+    pub permits: u32,
+    /// Where the node begins to look for free slots, if the slot is held. It goes on from 0 after the last one.
+    pub offset: u32,
+}
+
+impl PermitSlots {
+    /// How many free slots a node lists at most.
+    pub const LISTED: usize = 64;
+
+    /// A semaphore whose number of permits is at the key `count`.
+    #[must_use]
+    pub fn new(count: Resource, permits: u32, offset: u32) -> Self {
+        Self { count, permits, offset }
+    }
+}
+
 /// Asks a node to set the keys, all or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -136,6 +164,8 @@ pub struct AcquireRequest {
     /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
     /// shorter way. [`AcquireRequest::new`] says that it is.
     pub wants_clock: bool,
+    /// The semaphore, if the key is one of its slots.
+    pub permits: Option<PermitSlots>,
 }
 
 impl AcquireRequest {
@@ -151,14 +181,16 @@ impl AcquireRequest {
             queue: None,
             predecessors: Arc::default(),
             wants_clock: true,
+            permits: None,
         }
     }
 
     /// Whether a free key need only be set: nothing is counted, told or handed over, and nobody comes first.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        let Self { keys, fencing, guard, queue, predecessors, wants_clock, .. } = self;
-        let has_options = fencing.is_some() || guard.is_some() || !predecessors.is_empty() || *wants_clock;
+        let Self { keys, fencing, guard, queue, predecessors, wants_clock, permits, .. } = self;
+        let has_options =
+            fencing.is_some() || guard.is_some() || !predecessors.is_empty() || *wants_clock || permits.is_some();
         keys.len() == 1 && !has_options && !queue.as_ref().is_some_and(|queue| queue.yields)
     }
 }
@@ -175,13 +207,15 @@ pub struct ExtendRequest {
     pub ttl: Ttl,
     /// The counters of the lock and the fencing token that it was issued, if it was.
     pub fencing: Option<(FencingCounters, FencingToken)>,
+    /// The semaphore, if the key is one of its slots. Its number of permits is kept as long as the key.
+    pub permits: Option<PermitSlots>,
 }
 
 impl ExtendRequest {
     /// A request to renew `keys`, held by `token`, for `ttl`.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
-        Self { keys: keys.into(), token, ttl, fencing: None }
+        Self { keys: keys.into(), token, ttl, fencing: None, permits: None }
     }
 }
 

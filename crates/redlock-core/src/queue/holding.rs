@@ -12,17 +12,25 @@ pub(crate) struct Holding<O> {
     key: Resource,
     number: u64,
     is_releasing: bool,
+    /// The slot, if the key is the wait queue of a semaphore.
+    slot: Option<u32>,
 }
 
 impl<O> Holding<O> {
     /// The holding of a lock that the queues know as the holder of this number.
     pub(super) fn new(queues: &Arc<LocalQueues<O>>, key: &Resource, number: u64) -> Self {
-        Self { queues: Arc::clone(queues), key: key.clone(), number, is_releasing: false }
+        Self { queues: Arc::clone(queues), key: key.clone(), number, is_releasing: false, slot: None }
     }
 
     /// The holding of a lock that was acquired without a ticket.
     pub(crate) fn at_once(queues: &Arc<LocalQueues<O>>, key: &Resource, now: Duration) -> Self {
         Self::new(queues, key, queues.hold(key, now))
+    }
+
+    /// The same for a slot of a semaphore.
+    pub(crate) fn of_slot(mut self, slot: Option<u32>) -> Self {
+        self.slot = slot;
+        self
     }
 
     /// Call when the release of the lock begins.
@@ -36,6 +44,6 @@ impl<O> Holding<O> {
 
 impl<O> Drop for Holding<O> {
     fn drop(&mut self) {
-        self.queues.released(&self.key, self.number, self.is_releasing);
+        self.queues.released(&self.key, self.number, self.is_releasing, self.slot);
     }
 }

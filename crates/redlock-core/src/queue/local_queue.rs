@@ -28,6 +28,8 @@ pub(super) struct LocalQueue<O> {
     pub(super) succession: Succession,
     /// Until when the key counts as contended, on the fleet's clock.
     pub(super) contended_until: Duration,
+    /// How many slots of a semaphore are known to be free. `None`: some may be. Unused for a lock.
+    pub(super) free: Option<usize>,
     /// When a ticket took a permit last, or when the first ticket arrived, on the fleet's clock.
     pub(super) asked: Duration,
 }
@@ -43,6 +45,7 @@ impl<O> Default for LocalQueue<O> {
             joined: BTreeSet::new(),
             succession: Succession::default(),
             contended_until: Duration::ZERO,
+            free: None,
             asked: Duration::ZERO,
         }
     }

@@ -22,7 +22,8 @@ pub(crate) struct LocalQueues<O> {
 
 impl<O> Default for LocalQueues<O> {
     fn default() -> Self {
-        let map = Map { queues: HashMap::new(), sweep_at: Default::default(), passed_on: Default::default() };
+        let (queues, freed) = (HashMap::new(), HashMap::new());
+        let map = Map { queues, freed, sweep_at: Default::default(), passed_on: Default::default() };
         Self { queues: Mutex::new(map) }
     }
 }
@@ -30,6 +31,8 @@ impl<O> Default for LocalQueues<O> {
 #[derive(Debug)]
 struct Map<O> {
     queues: HashMap<Resource, LocalQueue<O>>,
+    /// The slots of semaphores that this process has released last, by wait queue. They are likely free.
+    freed: HashMap<Resource, Vec<u32>>,
     /// When unused queues are removed: at this number of queues, or at this time.
     sweep_at: (usize, Duration),
     /// How many messages without a local waiter were passed on, and since when that is counted.
@@ -56,7 +59,8 @@ impl<O> LocalQueues<O> {
         if queue.waiters.len() == 1 {
             queue.asked = now;
         }
-        (queue.arrived, queue.waiters.len() == 1 && queue.releasing == 0)
+        // The slot that is being released need not be the only one that is free.
+        (queue.arrived, queue.waiters.len() == 1 && (queue.releasing == 0 || key.is_permit_queue()))
     }
 
     /// Takes the permit of this ticket, if it has one. Otherwise `notify` is notified later.
@@ -131,14 +135,29 @@ impl<O> LocalQueues<O> {
 
     /// Removes a ticket that has won the lock. Its call holds the key until the holding is dropped. Returns the number
     /// of the holder.
-    pub(super) fn won(&self, key: &Resource, number: u64, follows: bool) -> u64 {
+    pub(super) fn won(&self, key: &Resource, number: u64, cause: Cause) -> u64 {
         let mut map = self.map();
         let queue = map.queues.entry(key.clone()).or_default();
         queue.waiters.remove(&number);
-        if !follows {
+        if cause != Cause::Follows {
             queue.succession.begins();
         }
+        if key.is_permit_queue() {
+            queue.free = queue.free.map(|free| free.saturating_sub(1));
+            // The next one asks if another slot may be free. It also asks to join the wait queue of the node that has
+            // notified this process, which has left that queue.
+            if (queue.free != Some(0) || cause == Cause::Woken)
+                && let Some(next) = queue.waiters.values_mut().next()
+            {
+                next.grant(Permit::Arrived);
+            }
+        }
         queue.hold()
+    }
+
+    /// A slot of the semaphore with this wait queue that is likely free. It is returned once.
+    pub(crate) fn freed_slot(&self, key: &Resource) -> Option<u32> {
+        self.map().freed.get_mut(key)?.pop()
     }
 
     /// Adds a holder that has won the lock without a ticket. Returns its number.
@@ -154,13 +173,17 @@ impl<O> LocalQueues<O> {
     }
 
     /// Removes a holder that has released the lock or lost it. Notifies the first waiter.
-    pub(super) fn released(&self, key: &Resource, holder: u64, was_releasing: bool) {
+    pub(super) fn released(&self, key: &Resource, holder: u64, was_releasing: bool, slot: Option<u32>) {
         let mut map = self.map();
+        if let Some(slot) = slot {
+            map.freed(key, slot);
+        }
         if let Some(queue) = map.queues.get_mut(key) {
             queue.holders = queue.holders.saturating_sub(1);
             queue.releasing = queue.releasing.saturating_sub(usize::from(was_releasing));
-            // Holders before the last have lost the lock, although they may not know.
-            if (queue.holders == 0 || queue.last == holder)
+            queue.free = queue.free.map(|free| free + 1);
+            // Holders before the last have lost the lock, although they may not know. Not those of a semaphore.
+            if (queue.holders == 0 || queue.last == holder || slot.is_some())
                 && let Some(first) = queue.waiters.values_mut().next()
             {
                 first.grant(Permit::Arrived);
@@ -213,7 +236,10 @@ impl<O> LocalQueues<O> {
     /// `surely`, a holder of this process does not count.
     pub(crate) fn contended(&self, key: &Resource, surely: bool, now: Duration) -> bool {
         let mut map = self.map();
+        // The holders in this process may keep their slots for longer than those of other processes.
+        let surely = surely || key.is_permit_queue();
         let Some(queue) = map.queues.get_mut(key).filter(|queue| surely || queue.holders == 0) else { return false };
+        queue.free = Some(0);
         queue.contended_until = now + Self::CONTENDED_FOR;
         true
     }
@@ -233,7 +259,8 @@ impl<O> LocalQueues<O> {
     /// Gives the first ticket a permit, since this process has left the wait queue on the node that notifies it. The
     /// ticket may have begun to wait meanwhile.
     pub(crate) fn left_node(&self, key: &Resource) {
-        if let Some(queue) = self.map().queues.get_mut(key).filter(|queue| queue.holders == 0)
+        let is_free = |queue: &&mut LocalQueue<O>| queue.holders == 0 || key.is_permit_queue();
+        if let Some(queue) = self.map().queues.get_mut(key).filter(is_free)
             && let Some(first) = queue.waiters.values_mut().next()
         {
             first.grant(Permit::Arrived);
@@ -261,6 +288,19 @@ impl<O> Map<O> {
         }
         self.passed_on.0 += 1;
         self.passed_on.0 <= most
+    }
+
+    /// Remembers a slot that was released, of so many semaphores.
+    fn freed(&mut self, key: &Resource, slot: u32) {
+        const SLOTS: usize = 64;
+        if self.freed.len() >= LocalQueues::<O>::FEW && !self.freed.contains_key(key) {
+            self.freed.clear();
+        }
+        let slots = self.freed.entry(key.clone()).or_default();
+        if slots.len() >= SLOTS {
+            slots.remove(0);
+        }
+        slots.push(slot);
     }
 
     /// The queue for this key. Removes unused queues first.

@@ -76,7 +76,7 @@ impl<'a, N: Nodes> Ticket<'a, N> {
     /// Call when the lock is won.
     pub(crate) fn won(mut self, cause: Cause) -> Holding<N::Offer> {
         self.is_over = true;
-        let holder = self.nodes.queues().won(&self.key, self.number, cause == Cause::Follows);
+        let holder = self.nodes.queues().won(&self.key, self.number, cause);
         Holding::new(self.nodes.queues(), &self.key, holder)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::votes::Votes;
+use super::{permits_error::PermitsError, votes::Votes};
 use crate::{
     algorithm::{AutoExtendError, Readable, RoundFailure, TtlError},
     names::{ResourceError, Resources, SlotsError},
@@ -32,6 +32,9 @@ pub enum AcquireError {
     /// A node is a Redis Cluster, which sets keys in one step only if they share a hash slot. Nothing was sent.
     #[error(transparent)]
     Slots(#[from] Box<SlotsError>),
+    /// A semaphore cannot have this number of permits, or has another one.
+    #[error(transparent)]
+    Permits(#[from] PermitsError),
     /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),

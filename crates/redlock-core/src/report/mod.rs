@@ -6,6 +6,7 @@ mod lock_lost;
 mod close_error;
 mod resume_error;
 mod lock_parts;
+mod permits_error;
 
 mod event;
 mod observer;
@@ -24,6 +25,7 @@ pub use self::{
     lock_lost::LockLost,
     lock_parts::{LockParts, LockPartsError},
     observer::Observer,
+    permits_error::PermitsError,
     resume_error::ResumeError,
     votes::{NodeAnswer, NodeVote, Votes},
 };

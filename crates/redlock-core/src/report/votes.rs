@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     algorithm::{Quorum, Readable, Vote},
-    node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, RaiseAnswer, ReleaseAnswer},
+    node::{AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, RaiseAnswer, ReleaseAnswer, SlotHeld},
 };
 
 /// The answers of all nodes in one round.
@@ -37,6 +37,11 @@ pub enum NodeAnswer {
     Held {
         /// How long the key still exists, if the node reported it.
         remaining: Option<Duration>,
+    },
+    /// The semaphore has another number of permits on the node, and somebody holds one. It counts as a refusal.
+    OtherPermits {
+        /// That number.
+        permits: u32,
     },
     /// The key is free, and another waiter comes first.
     Queued,
@@ -107,6 +112,15 @@ impl Votes {
         self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
     }
 
+    /// Returns the number of permits of the semaphore, if a quorum reports another one than was requested.
+    pub(crate) fn other_permits(&self) -> Option<u32> {
+        let others = self.nodes.iter().filter_map(|node| match node.answer {
+            NodeAnswer::OtherPermits { permits } => Some(permits),
+            _ => None,
+        });
+        others.clone().next().filter(|_| others.count() >= self.needed())
+    }
+
     /// Returns what an operator can do about the first failed node for which there is advice.
     fn advice(&self) -> Option<&'static str> {
         self.nodes.iter().find_map(|node| match &node.answer {
@@ -132,6 +146,7 @@ impl fmt::Display for Votes {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
                 NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
+                NodeAnswer::OtherPermits { permits } => write!(f, "has {permits} permits, not the number asked for")?,
                 NodeAnswer::Queued => f.write_str("free, but another waits for longer")?,
                 NodeAnswer::Quarantined { remaining } => {
                     write!(f, "in quarantine after a restart ({} left)", Readable(*remaining))?;
@@ -160,7 +175,9 @@ impl NodeAnswer {
         match self {
             Self::Granted => Vote::Granted,
             Self::Restored => Vote::Restored,
-            Self::Held { .. } | Self::Queued | Self::NotHeld | Self::Beyond { .. } => Vote::Refused,
+            Self::Held { .. } | Self::OtherPermits { .. } | Self::Queued | Self::NotHeld | Self::Beyond { .. } => {
+                Vote::Refused
+            }
             Self::Quarantined { .. }
             | Self::Failed(_)
             | Self::Silent { .. }
@@ -176,6 +193,8 @@ impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
         match answer {
             Ok(AcquireAnswer::Granted { .. }) => Self::Granted,
             Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Ok(AcquireAnswer::SlotHeld(SlotHeld { remaining, .. })) => Self::Held { remaining },
+            Ok(AcquireAnswer::OtherPermits { permits }) => Self::OtherPermits { permits },
             Ok(AcquireAnswer::Queued) => Self::Queued,
             Ok(AcquireAnswer::Quarantined { remaining }) => Self::Quarantined { remaining },
             Err(error) => Self::Failed(error),

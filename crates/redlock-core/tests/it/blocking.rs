@@ -80,6 +80,22 @@ fn lost_waits_until_the_lock_is_lost() {
 }
 
 #[test]
+fn a_permit_is_held_without_async() {
+    let (nodes, redlock) = fleet();
+    let mut one = redlock.acquire_permit("s", 2, TTL).unwrap();
+    let two = redlock.try_acquire_permit("s", 2, TTL).unwrap().unwrap();
+    assert_eq!(one.slot() + two.slot(), 1);
+    assert!(redlock.try_acquire_permit("s", 2, TTL).unwrap().is_none());
+    assert_eq!(redlock.inspect_permits("s").unwrap().holders().count(), 2);
+    assert!(one.lock().extend(2 * TTL).is_ok() && one.lock().check().is_ok());
+    for permit in [one, two] {
+        assert_eq!(permit.release().unwrap(), Release::Released);
+    }
+    redlock.close().unwrap();
+    assert!(nodes.iter().all(|node| node.resources() == ["{s}:permits"]));
+}
+
+#[test]
 fn within_async_code_every_call_is_an_error_and_nothing_panics() {
     let (nodes, redlock) = fleet();
     let held: Vec<Lock> = ["a", "b"].map(|name| redlock.acquire(name, TTL).unwrap()).into();

@@ -23,6 +23,7 @@ mod auto_extend;
 mod hand_over;
 mod lead;
 mod named;
+mod permits;
 #[cfg(feature = "blocking")]
 mod blocking;
 

@@ -2,6 +2,7 @@
 
 mod counters;
 mod guard;
+mod permits;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -85,7 +86,12 @@ impl Keys {
     const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
-        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, .. } = request;
+        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, permits, .. } = request;
+        if let Some(permits) = permits
+            && let Some(other) = self.other_permits(permits, now)?
+        {
+            return Ok(AcquireAnswer::other_permits(other));
+        }
         let since = guard.as_ref().map(|guard| self.guarded_since(guard, now)).transpose()?.unwrap_or(0);
         if let Some(guard) = guard {
             let left = (since + guard.longest.sent_millis() * 1000).saturating_sub(self.micros(now));
@@ -97,13 +103,14 @@ impl Keys {
         // By the plain command, which knows nothing of waiters.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
         if let Some(queue) = queue.as_ref().filter(|_| !is_set)
-            && let Some(refusal) = self.stand_in_line(queue, keys.first(), &standing, now)
+            && self.stand_in_line(queue, &standing, now)
         {
-            return Ok(refusal);
+            return Ok(AcquireAnswer::Queued);
         }
-        let (absent, follows) = match standing {
-            Standing::Free { absent, follows } => (absent, follows),
-            Standing::Held { remaining } => return Ok(AcquireAnswer::held(remaining)),
+        let (absent, follows) = match (standing, permits) {
+            (Standing::Free { absent, follows }, _) => (absent, follows),
+            (Standing::Held { remaining }, None) => return Ok(AcquireAnswer::held(remaining)),
+            (Standing::Held { remaining }, Some(permits)) => return Ok(self.slot_held(permits, remaining, now)),
         };
         let counter = match fencing {
             None => None,
@@ -112,30 +119,24 @@ impl Keys {
         for key in absent {
             self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
         }
+        if let Some(permits) = permits {
+            self.keep_permits(permits, *ttl, now)?;
+        }
         let granted = counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted);
         Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Puts who is refused among the waiters, and takes out who is granted and does not stay. Refuses who has to yield.
-    fn stand_in_line(
-        &mut self,
-        queue: &Enqueue,
-        key: &Resource,
-        standing: &Standing<'_>,
-        now: Instant,
-    ) -> Option<AcquireAnswer> {
+    /// Puts a refused caller among the waiters, and takes out one that is granted and does not stay. Returns whether the
+    /// caller has to yield.
+    fn stand_in_line(&mut self, queue: &Enqueue, standing: &Standing<'_>, now: Instant) -> bool {
         let (line, channel, micros) = (queue.waiters.as_str(), &*queue.channel, self.micros(now));
-        let refusal = match standing {
-            Standing::Held { remaining } => Some(AcquireAnswer::held(*remaining)),
-            Standing::Free { .. } => (queue.yields
-                && self.waiters.wake(line, key.as_str(), Some(channel), now, micros))
-            .then_some(AcquireAnswer::Queued),
-        };
-        match refusal.is_some() || queue.stays {
+        let is_held = matches!(standing, Standing::Held { .. });
+        let yields = !is_held && queue.yields && self.waiters.wake(line, Some(channel), now, micros);
+        match is_held || yields || queue.stays {
             true => self.waiters.join(line, channel, queue.yields, now, micros),
             false => self.waiters.leave(line, channel),
         }
-        refusal
+        yields
     }
 
     /// Returns what the node's clock reads, since 1970.
@@ -151,7 +152,12 @@ impl Keys {
     }
 
     pub(crate) fn extend(&mut self, request: &ExtendRequest, now: Instant) -> Result<ExtendAnswer, NodeError> {
-        let ExtendRequest { keys, token, ttl, fencing, .. } = request;
+        let ExtendRequest { keys, token, ttl, fencing, permits, .. } = request;
+        if let Some(permits) = permits
+            && self.other_permits(permits, now)?.is_some()
+        {
+            return Ok(ExtendAnswer::held(None));
+        }
         let absent = match self.standing(keys, token, &[], now)? {
             Standing::Free { absent, .. } => absent,
             Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
@@ -170,6 +176,9 @@ impl Keys {
             if !self.string(key, now)?.is_some_and(|held| held.outlasts(*ttl)) {
                 self.set(key, token.as_bytes(), Some(expiry(*ttl)), now);
             }
+        }
+        if let Some(permits) = permits {
+            self.keep_permits(permits, *ttl, now)?;
         }
         Ok(if absent.is_empty() { ExtendAnswer::Extended } else { ExtendAnswer::Healed })
     }
@@ -203,7 +212,7 @@ impl Keys {
     fn wake(&mut self, line: &str, key: &str, now: Instant) -> bool {
         // Also if another holds the key: that may be a waiter that lost the others to us.
         let micros = self.micros(now);
-        self.string(key, now).is_ok() && self.waiters.wake(line, key, None, now, micros)
+        self.string(key, now).is_ok() && self.waiters.wake(line, None, now, micros)
     }
 
     pub(crate) fn inspect(&self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
@@ -309,6 +318,17 @@ impl Keys {
                 Standing::Held { remaining: all.and_then(|all| all.into_iter().max()) }
             }
         })
+    }
+
+    /// Whether there is such a key, of whichever type.
+    fn lives(&self, resource: &str, now: Instant) -> bool {
+        self.keys.get(resource).is_some_and(|key| key.lives(now))
+    }
+
+    /// How long a key still lives, of whichever type.
+    fn remaining(&self, resource: &str, now: Instant) -> Option<Duration> {
+        let expires = self.keys.get(resource).filter(|key| key.lives(now))?.expires?;
+        Some(whole_millis(expires - now))
     }
 
     /// A key's value and remaining ttl; an error if it is not a string.

@@ -9,6 +9,7 @@ mod http;
 mod axum_handler;
 mod cron_job;
 mod leader;
+mod worker_numbers;
 mod graceful_shutdown;
 mod observability;
 mod nodes;

@@ -120,6 +120,22 @@ fn no_orphans_finds_a_failed_release_that_is_forgotten() {
     assert!(!found.played.ledger.orphans(&found.played.records).is_empty(), "{found}");
 }
 
+#[test]
+fn permits_finds_nodes_that_count_holders_and_nodes_that_take_slots_over() {
+    finds(Oracle::Permits, Scope::Permits, Sabotage::CountsHolders);
+    finds(Oracle::Permits, Scope::Permits, Sabotage::TakesOver);
+}
+
+/// The reason why a permit is a slot: three hold two permits, without any fault.
+#[test]
+fn beyond_the_promise_a_counted_semaphore_has_three_holders_of_two_permits() {
+    let scope = Scope::CountedSemaphore;
+    let found = finds(Oracle::Permits, scope, scope.sabotage());
+    let too_many = |violation: &Violation| violation.what.contains("3 processes hold 2 permits");
+    assert!(found.played.violations.iter().any(too_many), "{found}");
+    assert!(found.picture().to_svg().contains("3 processes hold 2 permits"));
+}
+
 /// A counter that comes back with an older value does not begin again with the clock.
 #[test]
 fn beyond_the_promise_counters_with_an_older_value_issue_a_token_twice() {

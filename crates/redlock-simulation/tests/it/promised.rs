@@ -29,6 +29,11 @@ fn each_waiter_is_notified_and_served_in_its_turn() {
     finds_nothing(Scope::Waiting);
 }
 
+#[test]
+fn there_are_never_more_holders_than_permits_and_never_two_of_one_slot() {
+    finds_nothing(Scope::Permits);
+}
+
 fn finds_nothing(scope: Scope) {
     let tally = Tally::default();
     let search = Search { scope: Some(scope), seed: 1, cases: 1_000, sabotage: Sabotage::None, oracle: None };
@@ -50,6 +55,7 @@ fn one_number_makes_one_history_to_the_last_message() {
         (6, Scope::Guarded),
         (7, Scope::Waiting),
         (8, Scope::Orphans),
+        (9, Scope::Permits),
     ] {
         let (first, second) = (case(scope, seed), case(scope, seed));
         assert_eq!(first, second);

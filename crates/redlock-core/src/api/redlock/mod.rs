@@ -2,6 +2,7 @@
 
 pub(super) mod builder;
 mod lead;
+mod permits;
 pub(super) mod using;
 
 use std::{sync::Arc, time::Duration};

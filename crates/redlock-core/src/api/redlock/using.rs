@@ -27,7 +27,7 @@ use crate::{
 #[must_use]
 pub struct UsingOptions {
     acquire: AcquireOptions,
-    on_loss: OnLoss,
+    pub(super) on_loss: OnLoss,
     pub(crate) at_least: Duration,
 }
 
@@ -159,19 +159,21 @@ impl Redlock {
     ) -> Result<T, E> {
         let options = options.into();
         let lock = self.acquire(resources, options.kept()).await.map_err(UsingError::Acquire)?;
-        cover(lock, options.on_loss, options.at_least, work).await
+        let (lost, at_least) = (lock.lost(), options.at_least);
+        cover(lock, lost, options.on_loss, work, async |lock: Lock| lock.settle_after(at_least).await).await
     }
 }
 
-/// Runs `work`, and releases the lock.
-async fn cover<T, E: From<UsingError>>(
-    lock: Lock,
+/// Runs `work`, and releases the lock or the permit by `settle`.
+pub(super) async fn cover<L, T, E: From<UsingError>>(
+    lock: L,
+    lost: impl Future<Output = LockLost>,
     on_loss: OnLoss,
-    at_least: Duration,
-    work: impl AsyncFnOnce(&Lock) -> Result<T, E>,
+    work: impl AsyncFnOnce(&L) -> Result<T, E>,
+    settle: impl AsyncFnOnce(L) -> Result<(), LockLost>,
 ) -> Result<T, E> {
     let worked = {
-        let mut lost = pin!(lock.lost());
+        let mut lost = pin!(lost);
         let mut work = pin!(work(&lock));
         select! {
             // Check for a loss first: the work must not take one more step without its lock.
@@ -183,7 +185,7 @@ async fn cover<T, E: From<UsingError>>(
             worked = &mut work => worked,
         }
     };
-    let settled = lock.settle_after(at_least).await;
+    let settled = settle(lock).await;
     both(worked, settled)
 }
 

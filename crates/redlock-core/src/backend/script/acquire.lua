@@ -66,7 +66,7 @@ for i = 1, resources do
   end
 end
 if waiters then
-  if not refused and ARGV[6] == '1' and wake(waiters, KEYS[1], now, channel) then refused = -6 end
+  if not refused and ARGV[6] == '1' and wake(waiters, now, channel) then refused = -6 end
   if not refused and ARGV[7] ~= '1' then
     redis.pcall('ZREM', waiters, channel)
   else

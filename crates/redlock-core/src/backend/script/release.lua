@@ -23,6 +23,6 @@ for i = 1, resources do
     waiters = nil
   end
   -- Also where another holds the key: it may be one who waits, and lost the others to us.
-  if waiters and not failure and (ARGV[3] ~= '1' or not held) and wake(waiters, key) then woken = true end
+  if waiters and not failure and (ARGV[3] ~= '1' or not held) and wake(waiters) then woken = true end
 end
 return failed or released + (woken and 2 or 0)

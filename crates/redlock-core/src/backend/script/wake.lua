@@ -3,12 +3,15 @@
 -- negative: the time by which it is expected to ask. That is at most 100 ms ahead. A later time was not set by this script, or
 -- the clock went back since: such a waiter must not block the others. Waiters that are gone or late are removed, however many
 -- they are: each of them costs one step once. Nothing here may fail an operation: notifications are hints.
-local function wake(waiters, key, now, asking)
+-- The message is the key; for a semaphore the name of its wait queue. Several of its slots may be free, so waiters that
+-- are on their way are passed over.
+local function wake(waiters, now, asking)
   -- Most often the first waiter is alive.
-  local last, within = 0, 100000
+  local from, most, within, key = 0, 0, 100000, string.sub(waiters, 1, -17)
+  local is_semaphore = string.sub(key, -16) == ':redlock:permits'
   while true do
-    local first = redis.pcall('ZRANGE', waiters, 0, last, 'WITHSCORES')
-    if first['err'] or not first[1] or first[1] == asking then return false end
+    local first = redis.pcall('ZRANGE', waiters, from, from + most, 'WITHSCORES')
+    if first['err'] or not first[1] or first[1] == asking then return from > 0 end
     if not now or now == 0 then
       local time = redis.pcall('TIME')
       if time['err'] then return false end
@@ -17,23 +20,26 @@ local function wake(waiters, key, now, asking)
     local gone, found = {}, nil
     for i = 1, #first, 2 do
       local score = tonumber(first[i + 1])
+      local is_on_its_way = score < 0 and -score > now and -score <= now + within
       if first[i] == asking then
-        found = false
-      elseif score < 0 then
-        if -score > now and -score <= now + within then found = true end
+        found = from > 0
+      elseif is_on_its_way and is_semaphore then
+        from = from + 1
+      elseif is_on_its_way then
+        found = true
       else
-        local heard = redis.pcall('PUBLISH', first[i], key)
+        local heard = score >= 0 and redis.pcall('PUBLISH', first[i], key)
         if type(heard) == 'number' and heard > 0 then
           redis.pcall('ZADD', waiters, 'XX', string.format('%.0f', -(now + within)), first[i])
           found = true
+        else
+          gone[#gone + 1] = first[i]
         end
       end
       if found ~= nil then break end
-      gone[#gone + 1] = first[i]
     end
     if #gone > 0 and redis.pcall('ZREM', waiters, unpack(gone)) ~= #gone then return false end
     if found ~= nil then return found end
-    last = 99
+    most = 99
   end
 end
-

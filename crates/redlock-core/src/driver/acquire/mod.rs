@@ -4,6 +4,7 @@ mod lost_round;
 mod reservations;
 mod round;
 mod reserve;
+mod semaphore;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use tracing::{Instrument, field};
 use self::{
     lost_round::{Failure, LostRound},
     reservations::Reservations,
+    semaphore::Semaphore,
 };
 use super::{
     fleet::{Fleet, Terms},
@@ -25,10 +27,10 @@ use super::{
 };
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Next, Notified, Retry, RoundFailure, Schedule, Stop},
-    names::Resources,
+    names::{PermitKeys, Resource, Resources},
     node::FencingCounters,
     queue::{Permit, Ticket, subscribe},
-    report::{AcquireError, Attempts, Event, NotAcquired},
+    report::{AcquireError, Attempts, Event, NotAcquired, PermitsError},
 };
 
 /// One call to acquire.
@@ -48,6 +50,8 @@ pub(crate) struct Acquire<'a> {
     reserve: Option<Schedule>,
     /// Whether this call reserves one name for a call that waits for several.
     is_reservation: bool,
+    /// The semaphore, if the call acquires a permit. Its wait queue is the only key then, and each round has its slot.
+    semaphore: Option<Semaphore>,
     /// When the call was made, on the fleet's clock.
     called: Duration,
 }
@@ -102,6 +106,41 @@ impl<'a> Acquire<'a> {
             retry,
             auto_extend,
             is_reservation: false,
+            semaphore: None,
+            called: fleet.clock.now(),
+        })
+    }
+
+    /// Checks the arguments of a call for one of so many permits. Sends nothing yet.
+    pub(crate) fn permit(
+        fleet: &'a Arc<Fleet>,
+        resource: Resource,
+        permits: u32,
+        ttl: Duration,
+        retry: Retry,
+        auto_extend: Option<AutoExtend>,
+        fencing: Option<bool>,
+    ) -> Result<Self, AcquireError> {
+        PermitsError::check(permits)?;
+        let resources = Resources::from(resource);
+        let keys = PermitKeys::new(fleet.keys(&resources)?.first(), permits)?;
+        let slot = Resources::from(keys.slot(0)?);
+        let counters = fencing.unwrap_or(fleet.fencing).then(|| fleet.counters(&slot, ttl)).transpose()?;
+        fleet.check_permit_slots(&resources, &slot, keys.count(), counters.as_ref())?;
+        let terms = fleet.terms(ttl)?;
+        let auto_extend = auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
+        Ok(Self {
+            fleet,
+            reserve: None,
+            resources,
+            keys: Resources::from(keys.queue()),
+            counters,
+            terms,
+            runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
+            retry,
+            auto_extend,
+            is_reservation: false,
+            semaphore: Some(Semaphore { keys, permits }),
             called: fleet.clock.now(),
         })
     }

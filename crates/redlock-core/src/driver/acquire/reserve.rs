@@ -37,6 +37,7 @@ impl Acquire<'_> {
                 auto_extend: self.reserve,
                 reserve: None,
                 is_reservation: true,
+                semaphore: None,
                 called: self.called,
             };
             match reservation.ask_until_won(attempts, failure, None).await? {

@@ -10,18 +10,36 @@ use crate::{
         exchange::{Exchange, SHORTLY},
         fleet::Fleet,
         held::Held,
-        lease::Lease,
+        lease::{Lease, slot::Slot},
         node_lane::Offer,
         tally::Tally,
     },
+    names::Resources,
+    node::FencingCounters,
     queue::{Holding, Permit, Queueing, Ticket, subscribe},
-    report::AcquireError,
+    report::{AcquireError, PermitsError},
 };
 
 impl Acquire<'_> {
-    /// Runs one round: the steps of the Redis page.
+    /// Runs one round, or several for a permit.
     pub(super) async fn round(
         &self,
+        permit: Permit<Offer>,
+        is_last: bool,
+        ticket: &mut Option<Ticket<'_, Fleet>>,
+        failure: &mut Option<Failure>,
+    ) -> Result<Result<Held, LostRound>, AcquireError> {
+        match &self.semaphore {
+            None => self.round_for(None, permit, is_last, ticket, failure).await,
+            // Boxed, so that a call for a lock does not carry the space for it.
+            Some(semaphore) => Box::pin(self.rounds_for_slots(semaphore, permit, is_last, ticket, failure)).await,
+        }
+    }
+
+    /// Runs one round, for this slot if the call acquires a permit: the steps of the Redis page.
+    pub(super) async fn round_for(
+        &self,
+        slot: Option<Slot>,
         permit: Permit<Offer>,
         is_last: bool,
         ticket: &mut Option<Ticket<'_, Fleet>>,
@@ -37,9 +55,20 @@ impl Acquire<'_> {
         let token = self.fleet.new_token()?;
 
         // 2. Send to all nodes at once. From here on the lease is released on all of them, unless the round is won.
-        let (resources, keys, counters) = (self.resources.clone(), self.keys.clone(), self.counters.clone());
+        let resources = self.resources.clone();
+        let (keys, counters) = match (&self.semaphore, &slot) {
+            (Some(semaphore), Some(slot)) => {
+                let key = Resources::from(semaphore.keys.slot(slot.number)?);
+                let counters = self.counters.as_ref();
+                let counters = counters.map(|counters| Ok(FencingCounters::new(key.counters()?, counters.retention)));
+                (key, counters.transpose().map_err(AcquireError::Resource)?)
+            }
+            _ => (self.keys.clone(), self.counters.clone()),
+        };
         let lease = Lease::new(self.fleet, &self.runtime, resources, keys, token, counters, &self.terms);
         let lease = if self.is_reservation { lease.into_reservation() } else { lease };
+        let number = slot.as_ref().map(|slot| slot.number);
+        let lease = slot.into_iter().fold(lease, Lease::for_slot);
         let queueing = ticket.as_ref().and_then(|ticket| ticket.queueing(permit.cause()));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, queueing)
@@ -90,7 +119,7 @@ impl Acquire<'_> {
         //    on all nodes.
         match decision.with(left()) {
             Decision::Won => {
-                lease.hold(self.holding(permit.cause(), ticket));
+                lease.hold(self.holding(permit.cause(), ticket, number));
                 Ok(Ok(Held::new(lease, self.terms, started, self.auto_extend)))
             }
             Decision::Lost(lost) => {
@@ -99,6 +128,10 @@ impl Acquire<'_> {
                 let queued_on = queueing.and_then(|queueing| queueing.notified_by());
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));
                 let votes = Box::new(tally.close(verb, self.fleet.names()));
+                if let (Some(semaphore), Some(found)) = (&self.semaphore, votes.other_permits()) {
+                    let (resource, asked) = (self.resources.first().clone(), semaphore.permits);
+                    return Err(PermitsError::Different { resource, asked, found }.into());
+                }
                 tracing::debug!(why = ?lost, %votes, "round lost");
                 // A round that was cut short says less about the failure than an earlier complete one.
                 if !is_cut || failure.is_none() {
@@ -110,11 +143,17 @@ impl Acquire<'_> {
     }
 
     /// Notifies the waiters of this process when the lock is released.
-    fn holding(&self, cause: Cause, ticket: &mut Option<Ticket<'_, Fleet>>) -> Option<Holding<Offer>> {
-        match ticket.take() {
-            Some(ticket) => Some(ticket.won(cause)),
-            None if self.keys.len() > 1 => None,
-            None => Some(Holding::at_once(&self.fleet.queues, self.keys.first(), self.fleet.clock.now())),
-        }
+    fn holding(
+        &self,
+        cause: Cause,
+        ticket: &mut Option<Ticket<'_, Fleet>>,
+        slot: Option<u32>,
+    ) -> Option<Holding<Offer>> {
+        let holding = match ticket.take() {
+            Some(ticket) => ticket.won(cause),
+            None if self.keys.len() > 1 => return None,
+            None => Holding::at_once(&self.fleet.queues, self.keys.first(), self.fleet.clock.now()),
+        };
+        Some(holding.of_slot(slot))
     }
 }

@@ -16,7 +16,7 @@ use std::{
 use super::{auto_extend::Keeper, background::Background, member::Member, node_lane::Offer, tally::Tally};
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, Drift, NodeTimeout, Quorum, Retry, Schedule, Ttl, TtlError},
-    names::{Owner, ResourceError, Resources, SlotsError, Token},
+    names::{Owner, Resource, ResourceError, Resources, SlotsError, Token},
     node::{Clock, Entropy, EntropyError, FencingCounters, RestartGuard},
     queue::{LocalQueues, Subscriptions},
     report::Observers,
@@ -107,6 +107,20 @@ impl Fleet {
         let Some(cluster) = self.members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
         let counters = counters.into_iter().flat_map(|counters| &counters.keys);
         SlotsError::check(cluster.node.name(), resources, keys, counters.chain(marker))
+    }
+
+    /// [`Self::check_slots`] for a semaphore: one of its slots, and the number of its permits.
+    pub(crate) fn check_permit_slots(
+        &self,
+        resources: &Resources,
+        slot: &Resources,
+        count: &Resource,
+        counters: Option<&FencingCounters>,
+    ) -> Result<(), Box<SlotsError>> {
+        let Some(cluster) = self.members.iter().find(|member| member.node.is_cluster()) else { return Ok(()) };
+        let beside = self.guard.as_ref().map(|guard| &guard.marker).into_iter().chain([count]);
+        let counters = counters.into_iter().flat_map(|counters| &counters.keys);
+        SlotsError::check(cluster.node.name(), resources, slot, counters.chain(beside))
     }
 
     /// The node that notifies the first waiter after a release: the first node that does not fail, so that only one

@@ -7,6 +7,7 @@ mod fence;
 mod release_on_nodes;
 pub(crate) mod hold;
 mod keeping;
+pub(crate) mod slot;
 pub(crate) mod phase;
 mod release;
 
@@ -21,7 +22,10 @@ use std::{
 
 use tokio::{runtime::Handle, sync::MutexGuard, time::timeout};
 
-use self::phase::{Notify, Phase};
+use self::{
+    phase::{Notify, Phase},
+    slot::Slot,
+};
 use super::{
     atomic_state::AtomicState,
     exchange::{Request, Requests},
@@ -73,6 +77,8 @@ pub(crate) struct LeaseState {
     phase: AtomicState<Phase>,
     /// Whether the lease only reserves a name for a call that waits for several. Observers are not notified of it.
     pub(crate) is_reservation: bool,
+    /// The slot of a semaphore that is the only key, if this is a permit.
+    slot: Option<Slot>,
     /// The keys that count as held in this process. Their local waiters are notified when the holder is dropped.
     holding: StdMutex<Vec<Holding<Offer>>>,
 }
@@ -104,6 +110,7 @@ impl Lease {
             counted: AtomicU64::new(0),
             phase: AtomicState::default(),
             is_reservation: false,
+            slot: None,
             holding: StdMutex::default(),
         });
         Self(shared)
@@ -113,6 +120,14 @@ impl Lease {
     pub(crate) fn into_reservation(mut self) -> Self {
         if let Some(lease) = Arc::get_mut(&mut self.0) {
             lease.is_reservation = true;
+        }
+        self
+    }
+
+    /// Makes the lease one for a slot of a semaphore. Has no effect once the state is shared.
+    pub(crate) fn for_slot(mut self, slot: Slot) -> Self {
+        if let Some(lease) = Arc::get_mut(&mut self.0) {
+            lease.slot = Some(slot);
         }
         self
     }
@@ -200,6 +215,16 @@ impl LeaseState {
     fn end_holding(&self) {
         let holding = mem::take(&mut *self.holding());
         drop(holding);
+    }
+
+    /// The slot of a semaphore, if this is a permit.
+    pub(crate) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+
+    /// What the wait queues call the keys: all slots of a semaphore have one queue.
+    fn queue_keys(&self) -> &Resources {
+        self.slot.as_ref().map_or(&self.keys, |slot| &slot.queue)
     }
 
     /// Notifies the observers of the fleet, unless this is a reservation.

@@ -49,7 +49,9 @@ impl Lease {
         // A quarantined node must not grant a lock that it may have forgotten. A node whose clock is watched has to
         // return its time, which it does not in a hand-off.
         let Fleet { guard, distrust, .. } = &*lease.fleet;
-        let may_follow = lease.keys.len() == 1 && guard.is_none() && distrust.is_none();
+        // The next waiter for a permit may ask for another slot.
+        let is_permit = lease.slot.is_some();
+        let may_follow = lease.keys.len() == 1 && !is_permit && guard.is_none() && distrust.is_none();
         if !may_follow || lease.holding().is_empty() || lease.check().is_err() {
             return;
         }
@@ -173,7 +175,8 @@ impl LeaseState {
         self.holding().iter_mut().for_each(Holding::begin_release);
         let notifier = self.fleet.notifier(None).filter(|_| notify != Notify::Nobody);
         let passes_on = notify == Notify::Other;
-        let leaves_anyway = passes_on || !self.holding().is_empty();
+        // Those of this process that wait for another slot keep their place.
+        let leaves_anyway = passes_on || self.slot.is_none() && !self.holding().is_empty();
         self.requests(|lease, member| {
             let owes = Owes { lease: Arc::clone(&lease), member, is_settled: false };
             Box::pin(async move {
@@ -201,10 +204,11 @@ impl LeaseState {
                 let wakes = wakes && request.wake.is_some();
                 if let (Ok(answer), true) = (&answer, wakes) {
                     let (notified, now) = (answer.has_woken(), lease.fleet.clock.now());
-                    lease.keys.iter().for_each(|key| lease.fleet.queues.released_on_node(key, notified, now));
+                    let keys = lease.queue_keys();
+                    keys.iter().for_each(|key| lease.fleet.queues.released_on_node(key, notified, now));
                 }
                 if wakes && !passes_on {
-                    lease.keys.iter().for_each(|key| lease.fleet.queues.left_node(key));
+                    lease.queue_keys().iter().for_each(|key| lease.fleet.queues.left_node(key));
                 }
                 if answer.is_err() && notifier == Some(member) {
                     lease.wake_elsewhere(member).await;
@@ -241,11 +245,12 @@ impl LeaseState {
     /// Returns what a release does with the wait queue on a node. It notifies the first waiter if this is the node that
     /// does so. This process leaves the queue if it has joined it, and has had its permit or does not wait any more.
     fn wake(&self, member: usize, wakes: bool, leaves_anyway: bool) -> Option<WakeNext> {
-        let waiters = || self.keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
+        let keys = self.queue_keys();
+        let waiters = || keys.iter().map(Resource::waiters).collect::<Option<Vec<_>>>();
         // Calls for several keys join no wait queue.
         let leaves = || {
             let anyway = wakes && leaves_anyway;
-            self.keys.len() == 1 && self.fleet.queues.leaves_node(self.keys.first(), member, anyway)
+            keys.len() == 1 && self.fleet.queues.leaves_node(keys.first(), member, anyway)
         };
         let leaving = self.fleet.subscriptions.own_channel().filter(|_| leaves()).cloned();
         match (wakes, leaving) {
@@ -261,7 +266,7 @@ impl LeaseState {
         // After the release that is sent there.
         yield_now().await;
         let _order = self.at(next).1.enter().await;
-        for key in &self.keys {
+        for key in self.queue_keys() {
             // If this fails, the waiter asks when its pause is over.
             let _ = notify_first(&*self.fleet, next, key.clone()).await;
         }

@@ -65,8 +65,9 @@ impl Lease {
                 request.fencing.clone_from(&lease.counters);
                 request.guard.clone_from(&lease.fleet.guard);
                 (request.queue, request.predecessors) = (queue, taken_over);
+                request.permits = lease.slot.as_ref().map(|slot| slot.permits.clone());
                 if request.queue.is_some() {
-                    lease.fleet.queues.joins(lease.keys.first(), number);
+                    lease.fleet.queues.joins(lease.queue_keys().first(), number);
                 }
                 let now = lease.fleet.clock.now();
                 request.wants_clock = is_likely_held || lease.fleet.distrust.is_some() || member.clock_is_due(now);
@@ -87,9 +88,14 @@ impl Lease {
                         AcquireAnswer::Granted { .. } if sent_again => TakenOver::Perhaps,
                         AcquireAnswer::Granted { .. }
                         | AcquireAnswer::Held { .. }
+                        | AcquireAnswer::SlotHeld(_)
+                        | AcquireAnswer::OtherPermits { .. }
                         | AcquireAnswer::Queued
                         | AcquireAnswer::Quarantined { .. } => TakenOver::No,
                     });
+                }
+                if let Some(slot) = &lease.slot {
+                    slot.learn(number, &answer);
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
                     lane.ownership.grant();
@@ -147,6 +153,7 @@ impl LeaseState {
                 let setting = lane.sets();
                 let mut request = ExtendRequest::new(lease.keys.clone(), lease.token, ttl);
                 request.fencing = lease.counters.clone().zip(lease.fence.get().copied());
+                request.permits = lease.slot.as_ref().map(|slot| slot.permits.clone());
                 let answer = lease.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;
                 setting.answered(&answer);
                 let Timed { answer, .. } = answer?;

@@ -1,0 +1,150 @@
+//! One of the permits of a semaphore, which a caller holds.
+
+use std::{fmt, time::Duration};
+
+use super::lock::{Lock, Release};
+use crate::{
+    algorithm::{AutoExtend, AutoExtendError, FencingToken},
+    driver::Held,
+    names::Token,
+    report::{ExtendError, LockLost, PermitsError, ReleaseError},
+};
+
+/// One of the permits of a semaphore: a [`Lock`] on one of its slots.
+///
+/// Release it with [`Permit::release`]. If it is dropped, it is released in the background, as a [`Lock`] is.
+#[must_use = "a permit that is dropped is released at once"]
+pub struct Permit {
+    lock: Lock,
+    slot: u32,
+}
+
+impl Permit {
+    /// The greatest number of permits of a semaphore.
+    pub const MAX: u32 = PermitsError::MAX;
+
+    pub(crate) fn new(held: Held) -> Self {
+        let slot = held.shared().slot().map_or(0, |slot| slot.number);
+        Self { lock: held.into(), slot }
+    }
+
+    /// The slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore have
+    /// the same slot, so it serves as a small number that nobody else has: for example the worker number of an ID
+    /// generator.
+    #[must_use]
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The name of the semaphore.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        self.lock.resource()
+    }
+
+    /// The value of the slot's key on the nodes. Anybody who knows it can release the permit.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        self.lock.token()
+    }
+
+    /// The fencing token of the slot, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than all
+    /// earlier tokens of the same slot. Tokens of different slots say nothing about each other: let the storage keep
+    /// the greatest token of each slot.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.lock.fencing_token()
+    }
+
+    /// How long you may rely on the permit from now: see [`Lock::validity`].
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        self.lock.validity()
+    }
+
+    /// How long you may rely on the permit from now, for `permit.check()?` right before a side effect. Asks no node.
+    ///
+    /// # Errors
+    ///
+    /// Why the permit is lost.
+    pub fn check(&self) -> Result<Duration, LockLost> {
+        self.lock.check()
+    }
+
+    /// Waits until the permit is lost: see [`Lock::lost`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lock::lost`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::lost`].
+    pub fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
+        self.lock.lost()
+    }
+
+    /// Extends the permit: see [`Lock::extend`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::extend`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lock::extend`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::extend`].
+    pub async fn extend(&mut self, ttl: Duration) -> Result<Duration, ExtendError> {
+        self.lock.extend(ttl).await
+    }
+
+    /// Extends the permit automatically from now on: see [`Lock::auto_extend`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::auto_extend`].
+    pub fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
+        self.lock.auto_extend(options)
+    }
+
+    /// Stops extending the permit automatically.
+    pub fn stop_auto_extend(&mut self) {
+        self.lock.stop_auto_extend();
+    }
+
+    /// Releases the permit on all nodes, and notifies the first waiter. Reports whether it was still held: see
+    /// [`Lock::release`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::release`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lock::release`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::release`].
+    pub async fn release(self) -> Result<Release, ReleaseError> {
+        self.lock.release().await
+    }
+}
+
+/// The lock on the slot of the permit, for code that takes locks.
+///
+/// Its [parts](Lock::into_parts) cannot be resumed: they name the semaphore and not the slot.
+impl From<Permit> for Lock {
+    fn from(permit: Permit) -> Self {
+        permit.lock
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("slot", &self.slot).field("lock", &self.lock).finish()
+    }
+}

@@ -1,0 +1,45 @@
+//! The held permit for code without async.
+
+use std::fmt;
+
+use super::lock::Lock;
+use crate::{api::Release, report::ReleaseError};
+
+/// [`redlock_core::Permit`](crate::Permit) for code without async: a [`Lock`] on a slot.
+#[must_use = "a permit that is dropped is released at once"]
+pub struct Permit {
+    lock: Lock,
+    slot: u32,
+}
+
+impl Permit {
+    pub(super) fn new(lock: Lock, slot: u32) -> Self {
+        Self { lock, slot }
+    }
+
+    /// As [`crate::Permit::slot`].
+    #[must_use]
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// The lock on the slot, to check and to extend. Its [parts](Lock::into_parts) cannot be resumed.
+    pub fn lock(&mut self) -> &mut Lock {
+        &mut self.lock
+    }
+
+    /// As [`crate::Permit::release`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::release`].
+    pub fn release(self) -> Result<Release, ReleaseError> {
+        self.lock.release()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("slot", &self.slot).field("lock", &self.lock).finish()
+    }
+}

@@ -1,0 +1,46 @@
+//! A number of permits that a semaphore cannot have.
+
+use crate::names::{Named, Resource};
+
+/// A number of permits that a semaphore cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PermitsError {
+    /// There are no permits. Nothing was sent.
+    #[error("a semaphore needs at least one permit")]
+    Zero,
+    /// There are more permits than [`Permit::MAX`](crate::Permit::MAX). Nothing was sent.
+    #[error("{permits} permits are too many: a semaphore has at most {}", Self::MAX)]
+    TooMany {
+        /// How many.
+        permits: u32,
+    },
+    /// A quorum of the nodes has another number of permits for this name, and somebody holds one of them.
+    #[error(
+        "the permits of {name} are {found}, not {asked}: all callers must use the same number; \
+         it can change once nobody holds a permit",
+        name = Named(.resource)
+    )]
+    Different {
+        /// The name of the semaphore.
+        resource: Resource,
+        /// The number that was asked for.
+        asked: u32,
+        /// The number that is in use.
+        found: u32,
+    },
+}
+
+impl PermitsError {
+    /// The greatest number of permits. A node looks at all slots in one step, and serves nobody else meanwhile.
+    pub(crate) const MAX: u32 = 4096;
+
+    /// Fails if no semaphore can have this many permits.
+    pub(crate) fn check(permits: u32) -> Result<(), Self> {
+        match permits {
+            0 => Err(Self::Zero),
+            1..=Self::MAX => Ok(()),
+            permits => Err(Self::TooMany { permits }),
+        }
+    }
+}
