@@ -112,9 +112,9 @@ pub use self::{
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{LockNode, NodeError, NodeErrorKind},
     report::{
-        AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,
-        NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError, ResumeError, Votes,
-        WithinAsync,
+        AcquireError, Attempts, CloseError, DowngradeError, Ending, Event, ExtendError, LockLost, LockParts,
+        LockPartsError, NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, ReleaseError,
+        ResumeError, Votes, WithinAsync,
     },
 };
 

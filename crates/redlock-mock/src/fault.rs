@@ -17,7 +17,7 @@ pub enum Fault {
     LoseAnswer,
     /// The request arrives so much later, and is carried out then, whether or not its caller still waits. Delayed
     /// beyond the response timeout it may arrive after requests that were sent after it, as over a connection that was
-    /// made anew.
+    /// made again.
     DelayRequest(Duration),
     /// The request is carried out at once, the answer arrives so much later.
     DelayAnswer(Duration),

@@ -28,7 +28,7 @@ impl Link {
         self.network().journey(self.process, self.node)
     }
 
-    /// Waits while answers are cut off, for ever if they are lost.
+    /// Waits while answers are cut off, forever if they are lost.
     pub(crate) async fn answer_arrives(&self) {
         match self.arrival() {
             None => std::future::pending().await,

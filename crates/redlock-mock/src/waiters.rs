@@ -51,7 +51,7 @@ impl Waiters {
     /// What a connection buffers for one who listens.
     const BUFFERED: usize = 1024;
 
-    /// Puts a waiter that was refused into the line, or keeps its place. Who was woken and comes too late is the first again.
+    /// Adds a waiter that was refused, or keeps its place. One that was notified and comes too late is the first again.
     ///
     /// Who does not yield, since it polls, takes those out who came an hour ago.
     pub(crate) fn join(&mut self, line: &str, channel: &str, yields: bool, now: Instant, micros: u64) {
@@ -94,24 +94,40 @@ impl Waiters {
         line.put(score, channel);
     }
 
-    /// Wakes the first in the line who listens. Whether one is on its way; not if the first is `asking` itself.
+    /// Notifies the first in the queue that listens. Whether one is on its way; not if the first is `asking` itself.
     pub(crate) fn wake(&mut self, line: &str, key: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
         let now_micros = i64::try_from(micros).unwrap_or(i64::MAX);
         let Some(line) = self.lines.get_mut(line).filter(|line| line.expires >= now) else { return false };
+        let reads = asking.is_some_and(|asking| asking.ends_with(SHARED));
         while let Some((score, channel)) = line.waiters.first().cloned() {
-            if asking == Some(&channel) {
+            if asking == Some(&channel) || reads && channel.ends_with(SHARED) {
                 return false;
             }
             if (-(now_micros + Self::ASKS_WITHIN)..-now_micros).contains(&score) {
                 return true;
             }
             line.remove(&channel);
-            if score >= 0 && publish(&mut self.channels, &channel, key) {
-                line.put(-(now_micros + Self::ASKS_WITHIN), &channel);
+            if score >= 0 && publish(&mut self.channels, process(&channel), key) {
+                let until = -(now_micros + Self::ASKS_WITHIN);
+                line.put(until, &channel);
+                if channel.ends_with(SHARED) {
+                    let waiting = line.waiters.iter().filter(|(score, _)| *score >= 0).take(100);
+                    let readers = waiting.map(|(_, waiter)| waiter).take_while(|waiter| waiter.ends_with(SHARED));
+                    for reader in readers.cloned().collect::<Vec<_>>() {
+                        publish(&mut self.channels, process(&reader), key);
+                        line.put(until, &reader);
+                    }
+                }
                 return true;
             }
         }
         false
+    }
+
+    /// Whether the first in the queue is a reader.
+    pub(crate) fn is_shared_first(&self, line: &str, now: Instant) -> bool {
+        let line = self.lines.get(line).filter(|line| line.expires >= now);
+        line.and_then(|line| line.waiters.first()).is_some_and(|(_, waiter)| waiter.ends_with(SHARED))
     }
 
     /// Publishes a message. Whether anybody listens.
@@ -141,6 +157,14 @@ impl Waiters {
         let waiters = self.lines.get(line).into_iter().flat_map(|line| &line.waiters);
         waiters.map(|(_, channel)| channel.clone()).collect()
     }
+}
+
+/// What follows the channel of a reader.
+const SHARED: &str = ":shared";
+
+/// The channel of a waiter.
+fn process(waiter: &str) -> &str {
+    waiter.strip_suffix(SHARED).unwrap_or(waiter)
 }
 
 /// Whether anybody listens.

@@ -30,17 +30,23 @@ pub struct Hold {
     /// Another that is locked together with it.
     #[serde(default)]
     pub with: Option<usize>,
-    /// The ttl.
+    /// The TTL.
     pub ttl: u64,
     /// How a lost round is retried.
     pub retry: Retry,
     /// After how long the call is dropped, if ever.
     pub patience: Option<u64>,
-    /// When the lock is extended, and to which ttl: each after so many hundredths of the validity that is left then.
+    /// When the lock is extended, and to which TTL: each after so many hundredths of the validity that is left then.
     pub extends: Vec<(u64, u64)>,
-    /// Whether it is extended automatically, and for how long beyond its ttl at most.
+    /// Whether it is extended automatically, and for how long beyond its TTL at most.
     #[serde(default)]
     pub kept: Option<u64>,
+    /// Whether readers share it.
+    #[serde(default)]
+    pub shared: bool,
+    /// After how many hundredths of the validity that is left, behind all extends, a writer becomes a reader, if it does.
+    #[serde(default)]
+    pub downgrades: Option<u64>,
     /// How it ends.
     pub end: End,
 }
@@ -84,7 +90,7 @@ impl Retry {
 }
 
 impl Case {
-    /// The longest ttl in use.
+    /// The longest TTL in use.
     pub fn longest_ttl(&self) -> Duration {
         let ttls = self.programs.iter().flatten().flat_map(|hold| {
             let extended = hold.extends.iter().map(|(_, ttl)| *ttl);
@@ -103,6 +109,7 @@ impl Hold {
     /// What the driver is asked for.
     pub fn options(&self) -> AcquireOptions {
         let options = AcquireOptions::new(Duration::from_millis(self.ttl)).retry(self.retry.policy());
+        let options = if self.shared { options.shared() } else { options };
         match self.lifetime() {
             Some(lifetime) => options.auto_extend(AutoExtend::default().max_lifetime(lifetime)),
             None => options,
@@ -131,8 +138,8 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, with, ttl, retry, patience, extends, kept, end } = self;
-        write!(f, "locks r{resource}")?;
+        let Self { resource, with, ttl, retry, patience, extends, kept, shared, downgrades, end } = self;
+        write!(f, "{} r{resource}", if *shared { "shares" } else { "locks" })?;
         if let Some(with) = with {
             write!(f, " and r{with} at once")?;
         }
@@ -150,6 +157,9 @@ impl fmt::Display for Hold {
         }
         if let Some(kept) = kept {
             write!(f, ", keeps it for {kept} ms more")?;
+        }
+        if let Some(after) = downgrades.filter(|_| !shared) {
+            write!(f, ", shares it after {after} % of what is left")?;
         }
         match end {
             End::Last => f.write_str(", releases at the last moment"),

@@ -12,7 +12,7 @@ use redlock_core::{
     algorithm::{Quorum, Vote},
     testing::Clock as _,
 };
-use redlock_mock::{MockNode, Operation, Process, Record};
+use redlock_mock::{Operation, Process, Record};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +30,7 @@ impl Stage {
 
     /// Whether nodes keep what they are told, so that the judges may ask them.
     fn nodes_remember(&self) -> bool {
-        matches!(self.scope, Scope::Promised | Scope::Healthy | Scope::Pauses)
+        matches!(self.scope, Scope::Promised | Scope::Shared | Scope::Healthy | Scope::Pauses)
     }
 
     fn dishonest(&self, what: impl Into<String>) {
@@ -327,14 +327,13 @@ pub(crate) fn released_honestly(
     });
 }
 
-/// How long the driver lets a request stay out, before it is released all the same.
+/// How long the driver lets a request stay out, before it is released anyway.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// When a process has closed, every node that may hold one of its tokens was asked to release it, after all else; and
 /// what arrived in this order has left nothing.
 pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
-    let keys = |node: &MockNode| -> Vec<_> { node.resources().iter().map(|resource| node.peek(resource)).collect() };
-    let held: Vec<_> = stage.fleet.nodes().iter().map(keys).collect();
+    let held: Vec<_> = stage.fleet.nodes().iter().map(Stage::tokens_on).collect();
     stage.fleet.records(|records| {
         let mut tokens = HashMap::<_, Vec<_>>::new();
         for record in records.iter().filter(|record| record.process == process) {
@@ -368,8 +367,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
                 other.carried_out.len() == other.copies
                     && (answered || other.carried_out.iter().all(|at| released.is_some_and(|then| at < then)))
             };
-            let held =
-                held.get(node).is_some_and(|keys| keys.iter().any(|key| key.as_deref() == Some(token.as_bytes())));
+            let held = held.get(node).is_some_and(|keys| keys.iter().any(|key| key == token.as_bytes()));
             if stage.nodes_remember() && !release.carried_out.is_empty() && held && others.iter().all(in_order) {
                 stage.violation(Oracle::NoResidue, format!("node-{node_name} holds what process-{process} released"));
             }

@@ -66,6 +66,8 @@ enum Beyond {
 enum Only {
     /// Any fault, but nodes keep their keys and clocks drift within the allowance.
     Promised,
+    /// Readers among the writers, and writers that become readers.
+    Shared,
     /// A majority is healthy besides: there is progress.
     Healthy,
     /// Every node restarts and forgets, one after the other; locks that are kept outlive that.
@@ -106,6 +108,7 @@ impl From<Only> for Scope {
     fn from(only: Only) -> Self {
         match only {
             Only::Promised => Self::Promised,
+            Only::Shared => Self::Shared,
             Only::Healthy => Self::Healthy,
             Only::RollingRestarts => Self::RollingRestarts,
             Only::Fenced => Self::Fenced,

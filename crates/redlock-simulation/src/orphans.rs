@@ -1,5 +1,5 @@
 //! Orphans: keys of a token that its process has released or dropped, on a node that answers. Nobody owns them, and until
-//! the ttl is over nobody else can take them.
+//! the TTL is over nobody else can take them.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -134,7 +134,7 @@ mod tests {
     fn orphans(holdings: &[(u64, u64)], seen: &[(u64, u64)]) -> Vec<Duration> {
         let holding = |(from, until): &(u64, u64)| {
             let (from, until) = (ms(*from), ms(*until));
-            Holding { process: 0, resource: 0, token: token(), from, until }
+            Holding { process: 0, resource: 0, token: token(), is_shared: false, from, until }
         };
         let sighting = |(from, until): &(u64, u64)| {
             let (from, until) = (ms(*from), ms(*until));

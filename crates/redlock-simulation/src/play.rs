@@ -47,7 +47,7 @@ pub fn play(case: &Case, scope: Scope, sabotage: Sabotage) -> Played {
 }
 
 impl Stage {
-    /// Longer than any delay, and added to the longest ttl.
+    /// Longer than any delay, and added to the longest TTL.
     const ALL_OVER: Duration = Duration::from_secs(20);
 
     /// For how long a process lives on when all is over that befalls the fleet, and looks after what it left behind.

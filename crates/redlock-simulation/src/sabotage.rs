@@ -21,7 +21,7 @@ use redlock_mock::{MockNode, Process};
 pub enum Sabotage {
     /// Nothing.
     None,
-    /// Nothing is kept of the ttl for clocks that drift.
+    /// Nothing is kept of the TTL for clocks that drift.
     NoDriftAllowance,
     /// Processes go on for a fifth longer than their lock is valid.
     HoldsTooLong,
@@ -29,6 +29,12 @@ pub enum Sabotage {
     ReleasesOthers,
     /// A node's acquire takes the key, whoever holds it.
     TakesOver,
+    /// A node's acquire takes the key for a writer although readers share it.
+    WritesBesideReaders,
+    /// A node's acquire takes the key for a reader although a writer holds it.
+    ReadsBesideWriters,
+    /// A node that downgrades a writer forgets who the writer is, and lets any reader in.
+    DowngradesOthers,
     /// A node says that it has granted, and has not.
     GrantsNothing,
     /// A node says that it has extended, and has not.
@@ -59,7 +65,7 @@ pub enum Sabotage {
     CountsFromNothing,
     /// ... or when a lock is extended.
     HealsFromNothing,
-    /// The restart guard waits for half of the longest ttl.
+    /// The restart guard waits for half of the longest TTL.
     HalfQuarantine,
     /// The restart guard looks for a marker, and not of which run it is.
     AnyMarker,
@@ -95,7 +101,7 @@ impl Sabotage {
         if self == Self::HoldsTooLong { validity + validity / 5 } else { validity }
     }
 
-    /// How long the quarantine of nodes is that forget locks of this ttl.
+    /// How long the quarantine of nodes is that forget locks of this TTL.
     pub(crate) fn quarantine(self, longest_ttl: Duration) -> Duration {
         if self == Self::HalfQuarantine { longest_ttl / 2 } else { longest_ttl }
     }
@@ -156,6 +162,16 @@ impl LockNode for Saboteur {
         match self.sabotage {
             Sabotage::GrantsNothing => return Ok(AcquireAnswer::granted().into()),
             Sabotage::TakesOver => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
+            Sabotage::WritesBesideReaders if !request.shared => request.keys.iter().for_each(|key| {
+                if !self.node.readers(key.as_str()).is_empty() {
+                    self.node.remove(key.as_str());
+                }
+            }),
+            Sabotage::ReadsBesideWriters if request.shared => request.keys.iter().for_each(|key| {
+                if self.node.peek(key.as_str()).is_some() {
+                    self.node.remove(key.as_str());
+                }
+            }),
             Sabotage::LeavesTasks => drop(tokio::spawn(std::future::pending::<()>())),
             _ => {}
         }
@@ -191,6 +207,12 @@ impl LockNode for Saboteur {
             Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended.into()),
             Sabotage::NeverHeals if request.keys.iter().any(|key| self.node.peek(key.as_str()).is_none()) => {
                 Ok(ExtendAnswer::held(None).into())
+            }
+            Sabotage::DowngradesOthers if request.shared => {
+                request.keys.iter().map(Resource::as_str).filter(|key| self.node.peek(key).is_some()).for_each(|key| {
+                    self.node.remove(key);
+                });
+                self.node.extend(request).await
             }
             Sabotage::HealsFromNothing => {
                 let fencing = request.fencing.as_ref();

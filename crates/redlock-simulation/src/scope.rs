@@ -13,6 +13,8 @@ use crate::case::{Case, End, Hold, NODE_TIMEOUT, Retry};
 pub enum Scope {
     /// All that the library promises for: any fault, but nodes keep their keys and clocks drift within the allowance.
     Promised,
+    /// The same, with readers among the writers, and writers that become readers.
+    Shared,
     /// A majority of the nodes is healthy besides: now there is progress, too.
     Healthy,
     /// One node after the other restarts, and forgets all keys; locks that are kept must outlive that. Each process has a
@@ -33,7 +35,7 @@ pub enum Scope {
     /// waits is woken, long before its pause is over.
     Waiting,
     /// Nodes hang for seconds, one after the other or several at once, or are cut off, so that processes give their
-    /// connections up, while locks with long ttls are taken: no key stays that nobody owns.
+    /// connections up, while locks with long TTLs are taken: no key stays that nobody owns.
     Orphans,
     /// Beyond: nodes forget keys when they restart.
     Restarts,
@@ -60,7 +62,7 @@ impl Scope {
         let restarts = Assumptions { memory_is_kept: false, ..kept };
         let histories = |assumptions: Assumptions| assumptions.histories(1..=5, 1..=PROCESSES);
         let histories = match self {
-            Self::Promised | Self::Pauses | Self::RollingRestarts | Self::Waiting | Self::Orphans => {
+            Self::Promised | Self::Shared | Self::Pauses | Self::RollingRestarts | Self::Waiting | Self::Orphans => {
                 histories(kept).boxed()
             }
             Self::Healthy => histories(Assumptions { a_majority_is_healthy: true, ..kept }).boxed(),
@@ -77,7 +79,10 @@ impl Scope {
             Self::Promised | Self::Healthy | Self::Guarded => prop::bool::weighted(0.25).boxed(),
             _ => Just(false).boxed(),
         };
-        let program = prop::collection::vec(self.hold(), 1..5);
+        let program = match self {
+            Self::Shared => prop::collection::vec(readers(self.hold()), 1..5).boxed(),
+            _ => prop::collection::vec(self.hold(), 1..5).boxed(),
+        };
         let programs = prop::collection::vec(program, PROCESSES);
         let cases = (histories, fencing, programs).prop_map(|(history, fencing, mut programs)| {
             programs.truncate(history.processes);
@@ -122,10 +127,18 @@ impl Scope {
                 patience,
                 extends,
                 kept,
+                shared: false,
+                downgrades: None,
                 end,
             },
         )
     }
+}
+
+/// Some are readers, and some of the writers become readers.
+fn readers(holds: impl Strategy<Value = Hold>) -> impl Strategy<Value = Hold> {
+    (holds, prop::bool::weighted(0.5), prop::option::weighted(0.5, 0..101_u64))
+        .prop_map(|(hold, shared, downgrades)| Hold { shared, downgrades, ..hold })
 }
 
 /// Nodes forget again and again.
@@ -196,6 +209,8 @@ fn duels() -> impl Strategy<Value = Case> {
         patience: None,
         extends: Vec::new(),
         kept: None,
+        shared: false,
+        downgrades: None,
         end: End::After(after),
     });
     let programs = prop::collection::vec(prop::collection::vec(hold, 1..6), 2..=4);
@@ -229,6 +244,8 @@ fn queues() -> impl Strategy<Value = Case> {
         patience,
         extends: Vec::new(),
         kept: None,
+        shared: false,
+        downgrades: None,
         end: End::After(after),
     });
     let programs = prop::collection::vec(prop::collection::vec(hold, 2..8), 2..=4);
@@ -289,6 +306,8 @@ fn outages() -> impl Strategy<Value = Case> {
             patience,
             extends,
             kept,
+            shared: false,
+            downgrades: None,
             end: End::After(after),
         },
     );
@@ -340,6 +359,8 @@ fn rolling_restarts() -> impl Strategy<Value = Case> {
                     patience: None,
                     extends: Vec::new(),
                     kept: Some(at),
+                    shared: false,
+                    downgrades: None,
                     end: End::After(at),
                 }]
             };

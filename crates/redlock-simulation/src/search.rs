@@ -28,7 +28,8 @@ use crate::{
 pub struct Search {
     /// Which assumptions are kept. By default every fourth case has a healthy majority, and is judged on progress; every
     /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every sixteenth
-    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`]; all others are [`Scope::Promised`].
+    /// [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every eighth [`Scope::Shared`]; all others are
+    /// [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. The next has the next.
     pub seed: u64,
@@ -126,6 +127,7 @@ impl Search {
             2 | 10 => Scope::Fenced,
             3 => Scope::Waiting,
             5 => Scope::Orphans,
+            7 | 15 => Scope::Shared,
             6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })

@@ -99,11 +99,22 @@ impl Stage {
 
     /// On how many nodes all its keys hold the lock's token.
     pub(crate) fn holding(&self, lock: &Lock) -> usize {
-        let token = lock.token().as_bytes();
+        let token = lock.token();
+        let reads = |node: &MockNode, key: &str| node.readers(key).iter().any(|(reader, _)| reader == token.as_str());
         let holds = |node: &&MockNode| {
-            lock.resources().iter().all(|resource| node.peek(resource.as_str()).as_deref() == Some(token))
+            let keys = lock.resources().iter().map(redlock_core::Resource::as_str);
+            keys.into_iter().all(|key| {
+                // A reader that was a writer still is one where a node missed the downgrade.
+                node.peek(key).as_deref() == Some(token.as_bytes()) || lock.is_shared() && reads(node, key)
+            })
         };
         self.fleet.nodes().iter().filter(holds).count()
+    }
+
+    /// What the keys of a node hold, readers among it.
+    pub(crate) fn tokens_on(node: &MockNode) -> Vec<Vec<u8>> {
+        let readers = |key: &String| node.readers(key).into_iter().map(|(token, _)| token.into_bytes());
+        node.resources().iter().flat_map(|key| readers(key).chain(node.peek(key))).collect()
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {

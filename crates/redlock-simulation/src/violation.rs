@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Oracle {
     /// Two processes never believe in one lock at the same time.
     MutualExclusion,
-    /// After the last ttl no key is left, and nothing of a token on a node that has released it.
+    /// After the last TTL no key is left, and nothing of a token on a node that has released it.
     NoResidue,
     /// With a healthy majority an uncontended acquire succeeds in the first round, a contended one in the end.
     Progress,

@@ -42,7 +42,7 @@ async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
     node.release(&ReleaseRequest::new(resource(), token(number))).await.unwrap()
 }
 
-/// Whether a remaining ttl is that of a key set a moment ago.
+/// Whether a remaining TTL is that of a key set a moment ago.
 fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
     remaining.is_some_and(|remaining| remaining <= ttl && remaining > ttl.mul_f64(0.8))
 }

@@ -27,6 +27,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) take: TakeArgs,
 
+    /// Share the lock with other readers: many commands run at the same time with --shared, and none without it beside
+    /// them, as with `flock -s`. [default: an exclusive lock]
+    #[arg(short = 's', long, conflicts_with = "fencing")]
+    pub(crate) shared: bool,
+
     /// Hold the lock until this time after it was acquired, even if the command ends sooner. [default: 0s]
     ///
     /// For a cron job on several hosts: without it, a short job would end on one host before the clock of another host

@@ -20,6 +20,7 @@ pub struct AcquireOptions {
     pub(crate) ttl: Duration,
     pub(crate) auto_extend: Option<AutoExtend>,
     pub(crate) fencing: Option<bool>,
+    pub(crate) is_shared: bool,
     retry: Option<Retry>,
     timeout: Option<Duration>,
 }
@@ -27,7 +28,7 @@ pub struct AcquireOptions {
 impl AcquireOptions {
     /// Takes the lock for this ttl: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, auto_extend: None, fencing: None, retry: None, timeout: None }
+        Self { ttl, auto_extend: None, fencing: None, is_shared: false, retry: None, timeout: None }
     }
 
     /// Retries so instead of as the [builder](crate::RedlockBuilder::retry) says.
@@ -55,6 +56,14 @@ impl AcquireOptions {
     /// [builder](crate::RedlockBuilder::fencing) says.
     pub fn fencing(self, fencing: bool) -> Self {
         Self { fencing: Some(fencing), ..self }
+    }
+
+    /// Asks for a shared lock, which many readers may hold at the same time, and no writer beside them. Default: an
+    /// exclusive lock. See [when to use which](crate::guide::shared_locks).
+    ///
+    /// It has no fencing token: where the builder requires one, add [`fencing(false)`](Self::fencing).
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 
     /// The same, with these values where nothing else was asked for.

@@ -39,6 +39,6 @@ pub use crate::{
     node::{
         AcquireAnswer, AcquireRequest, DescribeRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters,
         InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, OpenAnswer, OpenRequest, RaiseAnswer,
-        RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeNext, WakeUps,
+        RaiseRequest, Reader, ReleaseAnswer, ReleaseRequest, RestartGuard, Timed, WakeNext, WakeUps,
     },
 };

@@ -208,7 +208,8 @@ impl<C: RedisClient> Node<C> {
     }
 
     async fn acquire_by_script(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request)).await?;
+        let intents = request.intents(self.is_cluster());
+        let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request, &intents)).await?;
         let [verdict, clock, detail] = reply.integers()?;
         Ok(Timed { answer: AcquireAnswer::from_script(verdict, detail), clock: script::clock(clock), sent_again })
     }
@@ -320,6 +321,7 @@ impl<C: RedisClient> LockNode for Node<C> {
         match self.call(&Call::inspect(request)).await?.reply {
             Reply::Nothing => Ok(InspectAnswer::Absent),
             Reply::Holder(token, pttl) => Ok(InspectAnswer::held(token, script::remaining(pttl))),
+            Reply::Readers(lines, pttl, count) => Ok(InspectAnswer::from_script(&lines, pttl, count)),
             other => Err(other.unexpected()),
         }
     }

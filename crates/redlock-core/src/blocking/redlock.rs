@@ -73,6 +73,32 @@ impl Redlock {
         Ok(lock.map(|lock| Lock::new(lock, self.worker.clone())))
     }
 
+    /// As [`crate::Redlock::acquire_shared`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Lock, AcquireError> {
+        self.acquire(resources, options.into().shared())
+    }
+
+    /// As [`crate::Redlock::try_acquire_shared`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn try_acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Option<Lock>, AcquireError> {
+        self.try_acquire(resources, options.into().shared())
+    }
+
     /// As [`crate::Redlock::using`], but for the loss: work that waits for nothing cannot be dropped half-way, whatever
     /// [`OnLoss`](crate::OnLoss) says. It learns of the loss from [`Lock::check`], right before a side effect.
     ///

@@ -25,6 +25,9 @@ impl Resource {
     /// What is behind the name in the key of those who wait for it.
     const WAITERS: &str = ":redlock:waiters";
 
+    /// What is behind the name in the key of a writer's intent, which keeps new readers out.
+    const INTENT: &str = ":redlock:writer";
+
     /// Takes a name.
     ///
     /// # Errors
@@ -50,10 +53,7 @@ impl Resource {
     /// The key of the fencing counter beside this key, in the same hash slot of a Redis Cluster, wherever there can be one.
     pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
         // Two keys that differ in the braces alone share a counter, which is no harm: it only ever counts up.
-        let counter = match hash_tag(&self.0) {
-            Some(_) => [&self.0, Self::FENCE].concat(),
-            None => ["{", &self.0, "}", Self::FENCE].concat(),
-        };
+        let counter = self.in_its_slot(Self::FENCE);
         if counter.len() > Self::MAX_LEN {
             return Err(ResourceError::CounterTooLong { len: self.0.len() });
         }
@@ -67,10 +67,25 @@ impl Resource {
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Whether the library may use this key itself, for the waiters or the fencing counter of another name. A lock with
-    /// that name would block the other one.
+    /// The key of a writer's intent beside this key, if there is room for it: on a cluster in the same hash slot, elsewhere
+    /// with the same beginning, so that a user who may touch the one may touch the other.
+    pub(crate) fn intent(&self, is_cluster: bool) -> Option<Self> {
+        let intent = if is_cluster { self.in_its_slot(Self::INTENT) } else { [&self.0, Self::INTENT].concat() };
+        (intent.len() <= Self::MAX_LEN).then(|| Self(intent.into()))
+    }
+
+    /// A key with this behind the name, in the same hash slot of a Redis Cluster, wherever there can be one.
+    fn in_its_slot(&self, suffix: &str) -> String {
+        match hash_tag(&self.0) {
+            Some(_) => [&self.0, suffix].concat(),
+            None => ["{", &self.0, "}", suffix].concat(),
+        }
+    }
+
+    /// Whether the library may use this key itself, for the waiters, a writer's intent or the fencing counter of another
+    /// name. A lock with that name would block the other one.
     pub(crate) fn is_reserved(&self) -> bool {
-        self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE)
+        [Self::WAITERS, Self::INTENT, Self::FENCE].iter().any(|suffix| self.0.ends_with(suffix))
     }
 
     /// The name.
@@ -143,7 +158,7 @@ pub enum ResourceError {
         len: usize,
     },
     /// The key is that of a fencing counter, of the restart guard, or of those who wait for a lock: names that end in
-    /// `:fence` or `:redlock:waiters`.
+    /// `:fence`, `:redlock:waiters` or `:redlock:writer`.
     #[error("the key {key:?} is used for a fencing counter, the restart guard or waiters: choose another name")]
     Reserved {
         /// The key.

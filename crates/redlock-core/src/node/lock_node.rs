@@ -88,6 +88,11 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// With [fencing](AcquireRequest::fencing) it counts each grant, in the same step. With a [guard](AcquireRequest::guard)
     /// it grants nothing for a while after each start of the server, which may have forgotten locks.
     ///
+    /// With [`shared`](AcquireRequest::shared) it adds the token to the readers of each key instead, if no writer holds one
+    /// of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while a writer's
+    /// [intent](AcquireRequest::intent) is there. A key expires with its last reader. A writer is refused while there are
+    /// readers.
+    ///
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), who is refused is put among the waiters, and who is granted and does not stay is taken
     /// out. A node that keeps no waiters leaves the queue aside.
@@ -97,9 +102,13 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// holds another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing) it raises the counters to the
     /// token that was issued, and never lowers one. A counter that would be more than 100 years ahead of the node's
     /// clock is an error.
+    ///
+    /// With [`shared`](ExtendRequest::shared) it does so for a reader, and makes a reader of the token where it is a
+    /// writer's.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
-    /// Deletes those keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that waits no more is
+    /// Deletes those keys that hold the token, and takes it out of the readers of a key; the last reader deletes the key.
+    /// With [`wake`](ReleaseRequest::wake), a process that waits no more is
     /// taken out of the waiters of each key, and the first waiter that listens is woken, of some requests only if the
     /// key was free before. The [answer](ReleaseAnswer::waking) tells whether there is one.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;

@@ -12,7 +12,9 @@ mod clock;
 mod entropy;
 
 pub use self::{
-    answer::{AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, Timed},
+    answer::{
+        AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, Reader, ReleaseAnswer, Timed,
+    },
     clock::{Clock, SystemClock, TokioClock},
     entropy::{Entropy, EntropyError, OsEntropy},
     lock_node::{LockNode, WakeUps},

@@ -32,6 +32,9 @@ pub enum AcquireError {
     /// A node is a Redis Cluster, which sets keys in one step only if they share a hash slot. Nothing was sent.
     #[error(transparent)]
     Slots(#[from] Box<SlotsError>),
+    /// A shared lock has no fencing token, and one is required: by the options, or by the builder. Nothing was sent.
+    #[error("a shared lock has no fencing token, and fencing is on: ask for it with `AcquireOptions::fencing(false)`")]
+    SharedFencing,
     /// The ttl cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),

@@ -175,7 +175,7 @@ impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<AcquireAnswer, NodeError>) -> Self {
         match answer {
             Ok(AcquireAnswer::Granted { .. }) => Self::Granted,
-            Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Ok(AcquireAnswer::Held { remaining, .. }) => Self::Held { remaining },
             Ok(AcquireAnswer::Queued) => Self::Queued,
             Ok(AcquireAnswer::Quarantined { remaining }) => Self::Quarantined { remaining },
             Err(error) => Self::Failed(error),

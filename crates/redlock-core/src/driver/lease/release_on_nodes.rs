@@ -49,7 +49,7 @@ impl Lease {
         // A quarantined node must not grant a lock that it may have forgotten. A node whose clock is watched has to
         // return its time, which it does not in a hand-off.
         let Fleet { guard, distrust, .. } = &*lease.fleet;
-        let may_follow = lease.keys.len() == 1 && guard.is_none() && distrust.is_none();
+        let may_follow = lease.keys.len() == 1 && guard.is_none() && distrust.is_none() && !lease.is_shared();
         if !may_follow || lease.holding().is_empty() || lease.check().is_err() {
             return;
         }
