@@ -9,6 +9,7 @@ mod http;
 mod axum_handler;
 mod cron_job;
 mod leader;
+mod shared_report;
 mod graceful_shutdown;
 mod observability;
 mod nodes;
