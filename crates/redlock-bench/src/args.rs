@@ -80,4 +80,7 @@ pub(crate) enum Workload {
     /// 1 to 9 nodes.
     #[value(name = "W10")]
     Nodes,
+    /// Shared locks beside exclusive ones; 16 readers and 2 writers.
+    #[value(name = "W11")]
+    Shared,
 }

@@ -90,6 +90,7 @@ impl fmt::Display for Contender {
             Tuning::Defaults | Tuning::Patient => Ok(()),
             Tuning::Impatient => f.write_str(", 3 ms"),
             Tuning::Fenced => f.write_str(", fenced"),
+            Tuning::Shared => f.write_str(", shared"),
         }
     }
 }

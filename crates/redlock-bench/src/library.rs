@@ -19,6 +19,8 @@ pub(crate) enum Tuning {
     Patient,
     /// Its defaults, and a fencing token with each lock.
     Fenced,
+    /// Its defaults, and shared locks.
+    Shared,
 }
 
 /// A library, or the bare commands, over some nodes. Clones share it.

@@ -73,5 +73,6 @@ pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
         }
         Tuning::Patient => options.timeout(MINUTE),
         Tuning::Fenced => options.fencing(true),
+        Tuning::Shared => options.shared(),
     }
 }

@@ -9,6 +9,7 @@ mod count;
 mod kept;
 mod fencing;
 mod nodes;
+mod shared;
 
 mod instructions;
 mod meter;
@@ -46,6 +47,7 @@ impl Workload {
             Self::Kept => kept::planned(quick),
             Self::Fencing => fencing::planned(quick),
             Self::Nodes => nodes::planned(quick),
+            Self::Shared => shared::planned(quick),
         }
     }
 
@@ -61,6 +63,7 @@ impl Workload {
             Self::Kept => kept::play(run).await,
             Self::Fencing => fencing::play(run).await,
             Self::Nodes => nodes::play(run).await,
+            Self::Shared => shared::play(run).await,
         }
     }
 }
