@@ -103,3 +103,48 @@ async fn a_plain_set_nx_px_and_this_library_exclude_each_other() {
         }
     }
 }
+
+/// Acquires two shared locks, and waits until no request is in flight.
+async fn readers(ours: &Redlock) -> [redlock_core::Lock; 2] {
+    let readers = [ours.acquire_shared("r", TTL).await.unwrap(), ours.acquire_shared("r", TTL).await.unwrap()];
+    ours.close().await.unwrap();
+    readers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_refused_while_readers_hold_and_readers_while_others_hold() {
+    const MILLIS: usize = 30_000;
+    let (servers, ours) = fleet().await;
+    let all = urls(&servers);
+    let mut rslock = rslock::LockManager::new(all.clone());
+    rslock.set_retry(1, Duration::ZERO);
+    let redlock = redlock_crates_io::RedLock::new(all.iter().map(String::as_str).collect());
+    let set = ["SET", "r", "plain", "NX", "PX", "30000"];
+    for ours in &ours {
+        let readers = readers(ours).await;
+        assert!(rslock.lock("r", TTL).await.is_err());
+        assert!(tokio::task::block_in_place(|| redlock.lock(b"r", MILLIS)).unwrap().is_none());
+        for server in &servers {
+            assert!(server.command(&set).await.unwrap().is_nil());
+        }
+        for reader in readers {
+            assert_eq!(reader.release().await.unwrap(), Release::Released);
+        }
+        ours.close().await.unwrap();
+
+        let theirs = rslock.lock("r", TTL).await.unwrap();
+        assert!(ours.try_acquire_shared("r", TTL).await.unwrap().is_none());
+        rslock.unlock(&theirs).await;
+        let theirs = tokio::task::block_in_place(|| redlock.lock(b"r", MILLIS)).unwrap().unwrap();
+        assert!(ours.try_acquire_shared("r", TTL).await.unwrap().is_none());
+        tokio::task::block_in_place(|| redlock.unlock(&theirs));
+        for server in &servers {
+            assert_eq!(server.command(&set).await.unwrap().text().as_deref(), Some("OK"));
+        }
+        assert!(ours.try_acquire_shared("r", TTL).await.unwrap().is_none());
+        ours.close().await.unwrap();
+        for server in &servers {
+            server.command(&["DEL", "r"]).await.unwrap();
+        }
+    }
+}

@@ -218,6 +218,34 @@ impl Lab {
         }
     }
 
+    /// Returns the readers that share a key, in the order in which they expire.
+    pub async fn readers(&self, index: usize, resource: &str) -> Vec<String> {
+        match &self.sites[index] {
+            Site::Memory(node) => node.readers(resource).into_iter().rev().map(|(token, _)| token).collect(),
+            Site::Server(server) => match server.command(&["ZRANGE", resource, "0", "-1"]).await {
+                Ok(Reply::Array(readers)) => readers.iter().filter_map(Reply::text).collect(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// Sets a key to a sorted set of members that expire after an hour, like another program.
+    pub async fn set_members(&self, index: usize, resource: &str, members: &[&str]) {
+        const HOUR: Duration = Duration::from_secs(3600);
+        match &self.sites[index] {
+            Site::Memory(node) => {
+                node.set_members(resource, &members.iter().map(|member| (*member, HOUR)).collect::<Vec<_>>());
+            }
+            Site::Server(server) => {
+                let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+                for member in members {
+                    let ends = (now + HOUR).as_micros().to_string();
+                    server.command(&["ZADD", resource, &ends, member]).await.unwrap();
+                }
+            }
+        }
+    }
+
     /// Deletes a key directly.
     pub async fn remove(&self, index: usize, resource: &str) {
         match &self.sites[index] {

@@ -16,7 +16,7 @@ use crate::child::ChildArgs;
 #[derive(Debug, Parser)]
 #[command(name = "redlock-bench", bin_name = "cargo xtask bench")]
 pub(crate) struct Args {
-    /// Run fewer and shorter rounds: about two minutes instead of eleven. Good for a first look.
+    /// Run fewer and shorter rounds: about two minutes instead of twelve. Good for a first look.
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -83,4 +83,7 @@ pub(crate) enum Workload {
     /// A permit beside a lock, and 64 tasks that share 16 permits.
     #[value(name = "W11")]
     Permits,
+    /// Shared locks compared with exclusive ones; 16 readers and 2 writers.
+    #[value(name = "W12")]
+    Shared,
 }

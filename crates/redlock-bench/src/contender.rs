@@ -91,6 +91,7 @@ impl fmt::Display for Contender {
             Tuning::Impatient => f.write_str(", 3 ms"),
             Tuning::Fenced => f.write_str(", fenced"),
             Tuning::Permit => f.write_str(", permit"),
+            Tuning::Shared => f.write_str(", shared"),
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Tuning {
     Fenced,
     /// Its defaults, and one of [`PERMITS`] permits instead of a lock.
     Permit,
+    /// Its defaults, and shared locks.
+    Shared,
 }
 
 /// A library, or the bare commands, over some nodes. Clones share it.

@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, chain},
     say::Say,
-    status::{label, readable},
+    status::{count, label, readable},
 };
 
 /// For how long callers ask again that tie with others, or whose nodes do not answer.
@@ -106,8 +106,12 @@ async fn say_what_is_waited_for(redlock: &Redlock, name: &str, permits: Option<u
     say.notable("waiting", &text, data);
 }
 
-/// `lock "deploy" is held by web-3:4711 (29 s left)`.
+/// `lock "deploy" is held by web-3:4711 (29 s left)`, or shared by its readers.
 fn held_by(inspection: &Inspection) -> Option<String> {
+    if let Finding::Shared { readers, remaining } = inspection.finding() {
+        let (readers, left) = (count(*readers), readable(*remaining));
+        return Some(format!("lock {:?} is shared by {readers} ({left} left)", inspection.resource()));
+    }
     let holder = inspection.holder()?;
     let left = holder.remaining().map_or("no expiry".to_owned(), |left| format!("{} left", readable(left)));
     Some(format!("lock {:?} is held by {} ({left})", inspection.resource(), label(holder)))
@@ -148,7 +152,9 @@ async fn take_if_free(
                 }
             }
             Err(error) if started.elapsed() < TIES && error.is_contended() => match redlock.inspect(name).await {
-                Ok(inspection) if matches!(inspection.finding(), Finding::Held(_)) => return Err(error),
+                Ok(inspection) if matches!(inspection.finding(), Finding::Held(_) | Finding::Shared { .. }) => {
+                    return Err(error);
+                }
                 // Others tie, or have just given up; or too few nodes answer.
                 Ok(_) => {}
                 Err(_) => return Err(error),

@@ -30,9 +30,10 @@ async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, 
     let mut locks = inspect(redlock, args.name.clone()).await?;
     let permits = inspect_permits(redlock, args.name.iter().map(String::as_str)).await?;
     let has_permits = |lock: &Inspection| permits.iter().any(|permits| permits.resource() == lock.resource());
+    let is_held = |lock: &Inspection| matches!(lock.finding(), Finding::Held(_) | Finding::Shared { .. });
     let exit = match () {
         () if locks.iter().any(is_unknown) => Exit::UNREACHABLE,
-        () if locks.iter().all(|lock| matches!(lock.finding(), Finding::Held(_)) || has_permits(lock)) => Exit::SUCCESS,
+        () if locks.iter().all(|lock| is_held(lock) || has_permits(lock)) => Exit::SUCCESS,
         () => NOT_HELD,
     };
     // A semaphore is no free lock.
@@ -142,6 +143,7 @@ pub(crate) fn rows(locks: &[Inspection]) -> Vec<String> {
 fn row(lock: &Inspection) -> [String; 4] {
     let (holder, left) = match lock.finding() {
         Finding::Held(holder) => (label(holder), holder.remaining().map_or("no expiry".to_owned(), readable)),
+        Finding::Shared { readers, remaining } => (count(*readers), readable(*remaining)),
         Finding::Free => ("free".to_owned(), "-".to_owned()),
         Finding::Split => ("nobody: no quorum".to_owned(), "-".to_owned()),
         Finding::Unknown => ("unknown".to_owned(), "-".to_owned()),
@@ -153,6 +155,11 @@ fn row(lock: &Inspection) -> [String; 4] {
 /// Who this is, as people call it.
 pub(crate) fn label(holder: &Holder) -> String {
     holder.owner().map_or_else(|| holder.to_string(), str::to_owned)
+}
+
+/// The number of readers, as text.
+pub(crate) fn count(readers: usize) -> String {
+    format!("{readers} {}", if readers == 1 { "reader" } else { "readers" })
 }
 
 /// A time as people read it: `29 s`, `4 min`.
@@ -167,6 +174,9 @@ pub(crate) fn readable(time: Duration) -> String {
 
 /// On how many nodes the holder holds the lock.
 fn agreeing(lock: &Inspection) -> usize {
+    if lock.readers() > 0 {
+        return lock.nodes().iter().filter(|view| matches!(view.state, KeyState::Shared { .. })).count();
+    }
     let Some(holder) = lock.holder() else { return 0 };
     let is_there = |state: &KeyState| matches!(state, KeyState::Held(there) if there.value() == holder.value());
     lock.nodes().iter().filter(|view| is_there(&view.state)).count()
@@ -198,7 +208,7 @@ pub(crate) fn text(inspection: &Inspection, paint: Paint) -> String {
     let table = inspection.to_string();
     let (whole, nodes) = table.split_once('\n').unwrap_or((&table, ""));
     let whole = match inspection.finding() {
-        Finding::Held(_) => paint.bold(whole),
+        Finding::Held(_) | Finding::Shared { .. } => paint.bold(whole),
         Finding::Free => paint.good(whole),
         Finding::Split | Finding::Unknown => paint.bad(whole),
     };
@@ -212,16 +222,26 @@ pub(crate) fn data(inspection: &Inspection) -> Value {
         "resource": inspection.resource(),
         "state": match finding {
             Finding::Held(_) => "held",
+            Finding::Shared { .. } => "shared",
             Finding::Free => "free",
             Finding::Split => "split",
             Finding::Unknown => "unknown",
         },
         "owner": inspection.holder().and_then(Holder::owner),
-        "remaining_ms": inspection.holder().and_then(Holder::remaining).map(millis),
+        "readers": inspection.readers(),
+        "remaining_ms": match finding {
+            Finding::Shared { remaining, .. } => Some(millis(*remaining)),
+            _ => inspection.holder().and_then(Holder::remaining).map(millis),
+        },
         "agreeing": agreeing(inspection),
         "needed": inspection.needed(),
         "nodes": inspection.nodes().iter().map(|view| {
+            let readers = match &view.state {
+                KeyState::Shared { readers, .. } => readers.as_slice(),
+                _ => &[],
+            };
             let (state, holder, error) = match &view.state {
+                KeyState::Shared { .. } => ("shared", None, None),
                 KeyState::Absent => ("absent", None, None),
                 KeyState::Held(holder) => ("held", Some(holder), None),
                 KeyState::Failed(error) => ("failed", None, Some(chain(error))),
@@ -235,6 +255,10 @@ pub(crate) fn data(inspection: &Inspection) -> Value {
                 "state": state,
                 "owner": holder.and_then(Holder::owner),
                 "remaining_ms": holder.and_then(Holder::remaining).map(millis),
+                "readers": readers.iter().map(|reader| json!({
+                    "owner": reader.owner(),
+                    "remaining_ms": reader.remaining().map(millis),
+                })).collect::<Vec<_>>(),
                 "error": error,
             })
         }).collect::<Vec<_>>(),

@@ -17,7 +17,7 @@ use crate::{
     paint::Paint,
     run::Signals,
     say::{Say, print, printed},
-    status::{self, label},
+    status::{self, count, label},
 };
 
 /// The shortest time between two looks.
@@ -127,6 +127,7 @@ fn is_news(last: &mut HashMap<String, String>, lock: &Inspection, now: String) -
 fn holder(lock: &Inspection) -> String {
     match lock.finding() {
         Finding::Held(holder) => format!("held by {}", label(holder)),
+        Finding::Shared { readers, .. } => format!("shared by {}", count(*readers)),
         Finding::Free => "free".to_owned(),
         Finding::Split => "held by nobody: no quorum".to_owned(),
         Finding::Unknown => "unknown: too few nodes answer".to_owned(),

@@ -115,9 +115,9 @@ pub use self::{
     names::{Owner, OwnerError, Resource, ResourceError, Resources, SlotsError, Token},
     node::{LockNode, NodeError, NodeErrorKind},
     report::{
-        AcquireError, Attempts, CloseError, Ending, Event, ExtendError, LockLost, LockParts, LockPartsError,
-        NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, PermitsError, ReleaseError, ResumeError,
-        Votes, WithinAsync,
+        AcquireError, Attempts, CloseError, DowngradeError, Ending, Event, ExtendError, LockLost, LockParts,
+        LockPartsError, NodeAnswer, NodeOutcome, NodeRequest, NodeVote, NotAcquired, Observer, PermitsError,
+        ReleaseError, ResumeError, Votes, WithinAsync,
     },
 };
 

@@ -313,6 +313,10 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
         ref ok if ok.is_ok() => Ok(Reply::Done),
         other => match integers(&other) {
             Some(integers) => Ok(Reply::Integers(integers)),
+            None if matches!(&other, Value::Array(values) if values.len() == 3) => {
+                let readers = other.convert();
+                readers.map(|(lines, pttl, count)| Reply::Readers(lines, pttl, count)).map_err(|_| unexpected())
+            }
             None => other.convert().map(|(token, pttl)| Reply::Holder(token, pttl)).map_err(|_| unexpected()),
         },
     }

@@ -29,7 +29,7 @@ impl LockNode for MockNode {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let entry = self.note(Operation::Acquire, &request.keys, &request.token);
+        let entry = self.note(Operation::Acquire, &request.keys, &request.token, request.shared);
         let request = request.clone();
         let vote = |timed: &Timed<AcquireAnswer>, _| match timed.answer {
             AcquireAnswer::Granted { .. } => Vote::Granted,
@@ -39,7 +39,8 @@ impl LockNode for MockNode {
         let acquire = move |keys: &mut Keys, now| {
             let answer = timed(keys.acquire(&request, now)?, keys, now);
             // Like the script, which does not query the time then.
-            let is_timeless = !request.predecessors.is_empty()
+            let is_timeless = !request.shared
+                && !request.predecessors.is_empty()
                 && request.queue.is_none()
                 && request.fencing.is_none()
                 && request.guard.is_none();
@@ -50,7 +51,7 @@ impl LockNode for MockNode {
     }
 
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
-        let entry = self.note(Operation::Extend, &request.keys, &request.token);
+        let entry = self.note(Operation::Extend, &request.keys, &request.token, request.shared);
         let request = request.clone();
         let vote = |timed: &Timed<ExtendAnswer>, _| match timed.answer {
             ExtendAnswer::Extended => Vote::Granted,
@@ -63,7 +64,7 @@ impl LockNode for MockNode {
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let entry = self.note(Operation::Release, &request.keys, &request.token);
+        let entry = self.note(Operation::Release, &request.keys, &request.token, false);
         let request = request.clone();
         let vote = |answer: &ReleaseAnswer, sent_again| match answer {
             answer if answer.is_released() => Vote::Granted,
@@ -83,9 +84,8 @@ impl LockNode for MockNode {
 
     async fn inspect(&self, request: &InspectRequest) -> Result<InspectAnswer, NodeError> {
         let request = request.clone();
-        self.request(None, move |keys, now| keys.inspect(request.resource.as_str(), now), |_, _| Vote::Granted)
-            .await
-            .map(first)
+        let look = move |keys: &mut Keys, now| keys.inspect(request.resource.as_str(), request.token.as_ref(), now);
+        self.request(None, look, |_, _| Vote::Granted).await.map(first)
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListAnswer, NodeError> {
@@ -100,7 +100,7 @@ impl LockNode for MockNode {
     }
 
     async fn raise(&self, request: &RaiseRequest) -> Result<RaiseAnswer, NodeError> {
-        let entry = self.note(Operation::Raise, &request.keys, &request.token);
+        let entry = self.note(Operation::Raise, &request.keys, &request.token, false);
         let request = request.clone();
         let vote = |answer: &RaiseAnswer, _| match answer {
             RaiseAnswer::Confirmed => Vote::Granted,

@@ -188,6 +188,29 @@ impl MockNode {
         self.with_keys(|keys, now| keys.set_list(resource, now));
     }
 
+    /// Sets a key to a sorted set of members, each for that time; of readers, if they are tokens.
+    pub fn set_members(&self, resource: &str, members: &[(&str, Duration)]) {
+        self.with_keys(|keys, now| {
+            let time = keys.time(now);
+            let ends = |ttl: &Duration| (time + *ttl).as_micros() as u64;
+            let members = members.iter().map(|(member, ttl)| (member.as_bytes().to_vec(), ends(ttl))).collect();
+            keys.share(resource, members, now);
+        });
+    }
+
+    /// The readers that share the key, as an observer inside the server sees it: their tokens, and what is left of each
+    /// TTL. Those first that stay longest.
+    #[must_use]
+    pub fn readers(&self, resource: &str) -> Vec<(String, Duration)> {
+        match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
+            Ok(InspectAnswer::Shared { readers, .. }) => readers
+                .into_iter()
+                .map(|reader| (String::from_utf8_lossy(&reader.token).into_owned(), reader.remaining))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Deletes a key, whoever holds it.
     pub fn remove(&self, resource: &str) {
         self.with_keys(|keys, now| keys.remove(resource, now));
@@ -196,7 +219,7 @@ impl MockNode {
     /// Returns what the key holds, as an observer inside the server sees it: no request, no fault.
     #[must_use]
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
-        match self.with_keys(|keys, now| keys.inspect(resource, now)) {
+        match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
             Ok(InspectAnswer::Held { token, .. }) => Some(token),
             _ => None,
         }
@@ -205,8 +228,8 @@ impl MockNode {
     /// Returns how long the key still lives, if it exists and expires at all.
     #[must_use]
     pub fn remaining(&self, resource: &str) -> Option<Duration> {
-        match self.with_keys(|keys, now| keys.inspect(resource, now)) {
-            Ok(InspectAnswer::Held { remaining, .. }) => remaining,
+        match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
+            Ok(InspectAnswer::Held { remaining, .. } | InspectAnswer::Shared { remaining, .. }) => remaining,
             _ => None,
         }
     }

@@ -22,6 +22,8 @@ pub struct Record {
     pub keys: Resources,
     /// The token.
     pub token: Token,
+    /// Whether an acquire or an extend is that of a reader.
+    pub is_shared: bool,
     /// When it was sent.
     pub sent: Duration,
     /// How many copies of it were on their way: none if it was lost, two if the network doubled it. Copies are lost if
@@ -70,10 +72,11 @@ impl Log {
         &self,
         process: usize,
         node: usize,
-        (operation, keys, token): (Operation, Resources, Token),
+        (operation, keys, token, is_shared): (Operation, Resources, Token, bool),
     ) -> Entry {
         let (sent, copies, carried_out) = (self.start.elapsed(), 0, Vec::new());
-        let record = Record { process, node, operation, keys, token, sent, copies, carried_out, learned: None };
+        let record =
+            Record { process, node, operation, keys, token, is_shared, sent, copies, carried_out, learned: None };
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.push(record);
         Entry { log: self.clone(), place: records.len() - 1 }

@@ -24,9 +24,9 @@ use crate::{
 
 impl MockNode {
     /// Notes that a request is sent, for the records of the fleet.
-    pub(crate) fn note(&self, operation: Operation, keys: &Resources, token: &Token) -> Option<Entry> {
+    pub(crate) fn note(&self, operation: Operation, keys: &Resources, token: &Token, is_shared: bool) -> Option<Entry> {
         let link = self.link.as_ref()?;
-        Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token)))
+        Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token, is_shared)))
     }
 
     /// Sends a request and waits for its answer. Also returns whether it was sent twice, which `vote` gets too.

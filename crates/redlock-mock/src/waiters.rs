@@ -103,10 +103,14 @@ impl Waiters {
         let is_semaphore = key.ends_with(":redlock:permits");
         let mut passed = 0;
         let now_micros = i64::try_from(micros).unwrap_or(i64::MAX);
+        let reads = asking.is_some_and(|asking| asking.ends_with(SHARED));
         let Some(line) = self.lines.get_mut(line).filter(|line| line.expires >= now) else { return false };
         while let Some((score, channel)) = line.waiters.iter().nth(passed).cloned() {
             if asking == Some(&channel) {
                 return passed > 0;
+            }
+            if reads && channel.ends_with(SHARED) {
+                return false;
             }
             if (-(now_micros + Self::ASKS_WITHIN)..-now_micros).contains(&score) {
                 if is_semaphore {
@@ -116,12 +120,27 @@ impl Waiters {
                 return true;
             }
             line.remove(&channel);
-            if score >= 0 && publish(&mut self.channels, &channel, key) {
-                line.put(-(now_micros + Self::ASKS_WITHIN), &channel);
+            if score >= 0 && publish(&mut self.channels, process(&channel), key) {
+                let until = -(now_micros + Self::ASKS_WITHIN);
+                line.put(until, &channel);
+                if channel.ends_with(SHARED) {
+                    let waiting = line.waiters.iter().filter(|(score, _)| *score >= 0).take(100);
+                    let readers = waiting.map(|(_, waiter)| waiter).take_while(|waiter| waiter.ends_with(SHARED));
+                    for reader in readers.cloned().collect::<Vec<_>>() {
+                        publish(&mut self.channels, process(&reader), key);
+                        line.put(until, &reader);
+                    }
+                }
                 return true;
             }
         }
         passed > 0
+    }
+
+    /// Whether the first in the queue is a reader.
+    pub(crate) fn is_shared_first(&self, line: &str, now: Instant) -> bool {
+        let line = self.lines.get(line).filter(|line| line.expires >= now);
+        line.and_then(|line| line.waiters.first()).is_some_and(|(_, waiter)| waiter.ends_with(SHARED))
     }
 
     /// Publishes a message. Whether anybody listens.
@@ -151,6 +170,14 @@ impl Waiters {
         let waiters = self.lines.get(line).into_iter().flat_map(|line| &line.waiters);
         waiters.map(|(_, channel)| channel.clone()).collect()
     }
+}
+
+/// The text after the channel of a reader.
+const SHARED: &str = ":shared";
+
+/// Returns the channel of a waiter.
+fn process(waiter: &str) -> &str {
+    waiter.strip_suffix(SHARED).unwrap_or(waiter)
 }
 
 /// Returns whether anybody listens.

@@ -305,6 +305,10 @@ pub(crate) fn read(value: Value) -> Result<Reply, NodeError> {
         Value::Int(integer) => Ok(Reply::Integer(integer)),
         other => match integers(&other) {
             Some(integers) => Ok(Reply::Integers(integers)),
+            None if other.as_sequence().is_some_and(|values| values.len() == 3) => {
+                let readers = redis::from_redis_value(other);
+                readers.map(|(lines, pttl, count)| Reply::Readers(lines, pttl, count)).map_err(|_| unexpected())
+            }
             None => {
                 redis::from_redis_value(other).map(|(token, pttl)| Reply::Holder(token, pttl)).map_err(|_| unexpected())
             }

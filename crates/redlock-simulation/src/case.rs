@@ -45,6 +45,13 @@ pub struct Hold {
     /// Whether it is extended automatically, and for how long beyond its TTL at most.
     #[serde(default)]
     pub kept: Option<u64>,
+    /// Whether it is a shared lock.
+    #[serde(default)]
+    pub shared: bool,
+    /// When a writer becomes a reader, after all extends, if ever: a share of the validity that is left then, in
+    /// hundredths.
+    #[serde(default)]
+    pub downgrades: Option<u64>,
     /// How it ends.
     pub end: End,
 }
@@ -107,6 +114,7 @@ impl Hold {
     /// Returns the options for the driver.
     pub fn options(&self) -> AcquireOptions {
         let options = AcquireOptions::new(Duration::from_millis(self.ttl)).retry(self.retry.policy());
+        let options = if self.shared { options.shared() } else { options };
         match self.lifetime() {
             Some(lifetime) => options.auto_extend(AutoExtend::default().max_lifetime(lifetime)),
             None => options,
@@ -138,8 +146,8 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, with, ttl, retry, patience, extends, kept, end } = self;
-        write!(f, "locks r{resource}")?;
+        let Self { resource, with, ttl, retry, patience, extends, kept, shared, downgrades, end } = self;
+        write!(f, "{} r{resource}", if *shared { "shares" } else { "locks" })?;
         if let Some(with) = with {
             write!(f, " and r{with} at once")?;
         }
@@ -157,6 +165,9 @@ impl fmt::Display for Hold {
         }
         if let Some(kept) = kept {
             write!(f, ", keeps it for {kept} ms more")?;
+        }
+        if let Some(after) = downgrades.filter(|_| !shared) {
+            write!(f, ", shares it after {after} % of what is left")?;
         }
         match end {
             End::Last => f.write_str(", releases at the last moment"),

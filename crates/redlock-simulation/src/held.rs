@@ -24,11 +24,15 @@ impl Stage {
         judge::held_honestly(self, &lock, "acquired");
         judge::in_the_first_round(self, process.number(), since);
         let acquired = self.fleet.elapsed();
-        let places = self.begins_to_believe(process, &lock, &hold);
+        let mut places = self.begins_to_believe(process, &lock, &hold);
         for (after, ttl) in &hold.extends {
             sleep(lock.validity() * *after as u32 / 100).await;
             self.extend(process, &mut lock, Duration::from_millis(*ttl), &hold).await;
             self.believes(process, &lock, &places);
+        }
+        if let Some(after) = hold.downgrades.filter(|_| !hold.shared) {
+            sleep(lock.validity() * after as u32 / 100).await;
+            places = self.downgrade(process, &mut lock, &hold, places).await;
         }
         match hold.end {
             End::Last | End::Dropped => self.hold_on(process, &lock, &hold, acquired, &places, None).await,
@@ -127,15 +131,33 @@ impl Stage {
         }
     }
 
+    /// Makes the lock shared. Whatever the outcome, the process is a reader from the start of the call. Returns the
+    /// positions in the ledger.
+    async fn downgrade(&self, process: &Process, lock: &mut Lock, hold: &Hold, places: Range<usize>) -> Range<usize> {
+        self.believes_no_longer(&places);
+        if lock.check().is_err() {
+            return places;
+        }
+        let from = self.fleet.elapsed();
+        let reads = Hold { shared: true, ..hold.clone() };
+        let places = self.begins_to_believe(process, lock, &reads);
+        if process.cancellable(lock.downgrade()).await.is_some_and(|downgraded| downgraded.is_ok()) {
+            judge::held_honestly(self, lock, "downgraded");
+        }
+        self.in_time(process, from, NODE_TIMEOUT, "a downgrade");
+        self.believes(process, lock, &places);
+        places
+    }
+
     /// Records that the process believes in its lock from now on, until the validity ends. Returns the positions in the
     /// ledger.
     fn begins_to_believe(&self, process: &Process, lock: &Lock, hold: &Hold) -> Range<usize> {
         let from = self.fleet.elapsed();
         let until = from + self.believed(process, lock);
-        let (process, token) = (process.number(), *lock.token());
+        let (process, token, is_shared) = (process.number(), *lock.token(), hold.shared);
         let mut ledger = self.ledger();
         let first = ledger.holdings.len();
-        let holding = |resource| Holding { process, resource, token, from, until };
+        let holding = |resource| Holding { process, resource, token, is_shared, from, until };
         ledger.holdings.extend(hold.resources().into_iter().map(holding));
         first..ledger.holdings.len()
     }

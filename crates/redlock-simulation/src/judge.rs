@@ -12,7 +12,7 @@ use redlock_core::{
     algorithm::{Quorum, Vote},
     testing::Clock as _,
 };
-use redlock_mock::{MockNode, Operation, Process, Record};
+use redlock_mock::{Operation, Process, Record};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +30,7 @@ impl Stage {
 
     /// Whether nodes keep their keys, so that the checks may read them.
     fn nodes_remember(&self) -> bool {
-        matches!(self.scope, Scope::Promised | Scope::Healthy | Scope::Pauses)
+        matches!(self.scope, Scope::Promised | Scope::Shared | Scope::Healthy | Scope::Pauses)
     }
 
     fn dishonest(&self, what: impl Into<String>) {
@@ -333,8 +333,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 /// Checks that a process that has closed has sent a release to every node that may hold one of its tokens, after all
 /// else, and that requests that arrived in this order have left nothing.
 pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
-    let keys = |node: &MockNode| -> Vec<_> { node.resources().iter().map(|resource| node.peek(resource)).collect() };
-    let held: Vec<_> = stage.fleet.nodes().iter().map(keys).collect();
+    let held: Vec<_> = stage.fleet.nodes().iter().map(Stage::tokens_on).collect();
     stage.fleet.records(|records| {
         let mut tokens = HashMap::<_, Vec<_>>::new();
         for record in records.iter().filter(|record| record.process == process) {
@@ -367,8 +366,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
                 other.carried_out.len() == other.copies
                     && (answered || other.carried_out.iter().all(|at| released.is_some_and(|then| at < then)))
             };
-            let held =
-                held.get(node).is_some_and(|keys| keys.iter().any(|key| key.as_deref() == Some(token.as_bytes())));
+            let held = held.get(node).is_some_and(|keys| keys.iter().any(|key| key == token.as_bytes()));
             if stage.nodes_remember() && !release.carried_out.is_empty() && held && others.iter().all(in_order) {
                 stage.violation(Oracle::NoResidue, format!("node-{node_name} holds what process-{process} released"));
             }

@@ -61,6 +61,8 @@ pub struct Holding {
     pub resource: usize,
     /// Its token.
     pub token: Token,
+    /// Whether it shares the lock with other readers.
+    pub is_shared: bool,
     /// Since when the process believes.
     pub from: Duration,
     /// Until when it believes.
@@ -131,23 +133,27 @@ pub enum Overlap {
 }
 
 impl Ledger {
-    /// Returns every overlap between two processes.
+    /// Returns every overlap between two processes, at least one of which is a writer.
     #[must_use]
     pub fn overlaps(&self) -> Vec<Overlap> {
         let mut holdings: Vec<_> = self.holdings.iter().filter(|holding| holding.from < holding.until).collect();
         holdings.sort_by_key(|holding| (holding.resource, holding.from));
         let mut overlaps = Vec::new();
-        let mut longest: Option<&Holding> = None;
+        // The writer and the reader whose validity ends last so far.
+        let mut longest: [Option<&Holding>; 2] = [None; 2];
         for holding in holdings {
-            if let Some(before) = longest.filter(|before| before.resource == holding.resource) {
-                if before.until > holding.from {
-                    overlaps.push(Overlap::Holders(*before, *holding));
-                }
-                if before.until >= holding.until {
-                    continue;
-                }
+            longest = longest.map(|before| before.filter(|before| before.resource == holding.resource));
+            let [writer, reader] = longest;
+            let in_the_way = [writer, reader.filter(|_| !holding.is_shared)];
+            let overlapping = in_the_way.into_iter().flatten().filter(|before| before.until > holding.from);
+            overlaps.extend(
+                overlapping.max_by_key(|before| before.until).map(|before| Overlap::Holders(*before, *holding)),
+            );
+            let [writer, reader] = &mut longest;
+            let of_its_kind = if holding.is_shared { reader } else { writer };
+            if of_its_kind.is_none_or(|before| before.until < holding.until) {
+                *of_its_kind = Some(holding);
             }
-            longest = Some(holding);
         }
         for act in &self.acts {
             let others = self.holdings.iter().filter(|holding| {
@@ -207,7 +213,8 @@ impl fmt::Display for Overlap {
 
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process-{} holds it from {:?} to {:?}", self.process + 1, self.from, self.until)
+        let verb = if self.is_shared { "shares" } else { "holds" };
+        write!(f, "process-{} {verb} it from {:?} to {:?}", self.process + 1, self.from, self.until)
     }
 }
 
@@ -217,7 +224,7 @@ mod tests {
 
     fn holding(process: usize, from: u64, until: u64) -> Holding {
         let (from, until) = (Duration::from_millis(from), Duration::from_millis(until));
-        Holding { process, resource: 0, token: Token::from_bytes([0; 20]), from, until }
+        Holding { process, resource: 0, token: Token::from_bytes([0; 20]), is_shared: false, from, until }
     }
 
     fn overlaps(holdings: &[Holding]) -> usize {
@@ -237,6 +244,17 @@ mod tests {
         assert_eq!(overlaps(&[holding(0, 0, 100), holding(1, 1, 2), holding(2, 50, 60)]), 2);
         // Also of one process: a lock is not reentrant.
         assert_eq!(overlaps(&[holding(0, 0, 10), holding(0, 3, 4)]), 1);
+    }
+
+    #[test]
+    fn readers_may_overlap_each_other_but_no_writer() {
+        let reader = |process, from, until| Holding { is_shared: true, ..holding(process, from, until) };
+        assert_eq!(overlaps(&[reader(0, 0, 10), reader(1, 5, 15), holding(2, 15, 20)]), 0);
+        assert_eq!(overlaps(&[reader(0, 0, 10), holding(1, 9, 20)]), 1);
+        assert_eq!(overlaps(&[holding(0, 0, 10), reader(1, 9, 20), reader(2, 9, 30)]), 2);
+        // A short reader after a long one, and a writer after both.
+        assert_eq!(overlaps(&[reader(0, 0, 100), reader(1, 1, 2), holding(2, 50, 60)]), 1);
+        assert_eq!(overlaps(&[holding(0, 0, 100), reader(1, 1, 2), reader(2, 50, 60), holding(3, 55, 57)]), 3);
     }
 
     #[test]

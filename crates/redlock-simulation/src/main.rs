@@ -69,6 +69,8 @@ enum Beyond {
 enum Only {
     /// Any fault, but nodes keep their keys and clocks drift within the allowance.
     Promised,
+    /// The same, with readers among the writers, and writers that become readers.
+    Shared,
     /// In addition, a majority is healthy: there is progress.
     Healthy,
     /// Every node restarts and forgets, one after the other; locks with auto-extend survive that.
@@ -112,6 +114,7 @@ impl From<Only> for Scope {
     fn from(only: Only) -> Self {
         match only {
             Only::Promised => Self::Promised,
+            Only::Shared => Self::Shared,
             Only::Healthy => Self::Healthy,
             Only::RollingRestarts => Self::RollingRestarts,
             Only::Fenced => Self::Fenced,

@@ -135,7 +135,7 @@ mod tests {
     fn orphans(holdings: &[(u64, u64)], seen: &[(u64, u64)]) -> Vec<Duration> {
         let holding = |(from, until): &(u64, u64)| {
             let (from, until) = (ms(*from), ms(*until));
-            Holding { process: 0, resource: 0, token: token(), from, until }
+            Holding { process: 0, resource: 0, token: token(), is_shared: false, from, until }
         };
         let sighting = |(from, until): &(u64, u64)| {
             let (from, until) = (ms(*from), ms(*until));

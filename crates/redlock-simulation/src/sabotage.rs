@@ -30,6 +30,12 @@ pub enum Sabotage {
     ReleasesOthers,
     /// An acquire on a node takes the key, whatever token it holds.
     TakesOver,
+    /// A node grants a key to a writer although readers share it.
+    WritesBesideReaders,
+    /// A node grants a key to a reader although a writer holds it.
+    ReadsBesideWriters,
+    /// A node that downgrades a lock does not check who the writer is: any reader gets the key.
+    DowngradesOthers,
     /// A node answers that it has granted, and has not.
     GrantsNothing,
     /// A node answers that it has extended, and has not.
@@ -183,6 +189,16 @@ impl LockNode for Saboteur {
         match self.sabotage {
             Sabotage::GrantsNothing => return Ok(AcquireAnswer::granted().into()),
             Sabotage::TakesOver => request.keys.iter().for_each(|key| self.node.remove(key.as_str())),
+            Sabotage::WritesBesideReaders if !request.shared => request.keys.iter().for_each(|key| {
+                if !self.node.readers(key.as_str()).is_empty() {
+                    self.node.remove(key.as_str());
+                }
+            }),
+            Sabotage::ReadsBesideWriters if request.shared => request.keys.iter().for_each(|key| {
+                if self.node.peek(key.as_str()).is_some() {
+                    self.node.remove(key.as_str());
+                }
+            }),
             Sabotage::LeavesTasks => drop(tokio::spawn(std::future::pending::<()>())),
             _ => {}
         }
@@ -219,6 +235,12 @@ impl LockNode for Saboteur {
             Sabotage::ExtendsNothing => Ok(ExtendAnswer::Extended.into()),
             Sabotage::NeverHeals if request.keys.iter().any(|key| self.node.peek(key.as_str()).is_none()) => {
                 Ok(ExtendAnswer::held(None).into())
+            }
+            Sabotage::DowngradesOthers if request.shared => {
+                request.keys.iter().map(Resource::as_str).filter(|key| self.node.peek(key).is_some()).for_each(|key| {
+                    self.node.remove(key);
+                });
+                self.node.extend(request).await
             }
             Sabotage::HealsFromNothing => {
                 let fencing = request.fencing.as_ref();

@@ -17,7 +17,9 @@ pub enum Scope {
     /// All conditions for which the library gives its promises: any fault, but nodes keep their keys and clocks drift
     /// within the allowance.
     Promised,
-    /// In addition, a majority of the nodes is healthy: now there is progress, too.
+    /// The same, with readers among the writers, and writers that become readers.
+    Shared,
+    /// As [`Scope::Promised`], and a majority of the nodes is healthy: now there is progress, too.
     Healthy,
     /// One node after the other restarts and forgets all keys; locks with auto-extend must survive that. Each process
     /// has its own resource, and a node has the time for an extend before the next one restarts.
@@ -71,6 +73,7 @@ impl Scope {
         let histories = |assumptions: Assumptions| assumptions.histories(1..=5, 1..=PROCESSES);
         let histories = match self {
             Self::Promised
+            | Self::Shared
             | Self::Pauses
             | Self::RollingRestarts
             | Self::Waiting
@@ -91,7 +94,10 @@ impl Scope {
             Self::Promised | Self::Healthy | Self::Guarded | Self::Permits => prop::bool::weighted(0.25).boxed(),
             _ => Just(false).boxed(),
         };
-        let program = prop::collection::vec(self.hold(), 1..5);
+        let program = match self {
+            Self::Shared => prop::collection::vec(readers(self.hold()), 1..5).boxed(),
+            _ => prop::collection::vec(self.hold(), 1..5).boxed(),
+        };
         let programs = prop::collection::vec(program, PROCESSES);
         let permits = match self {
             Self::Permits => (1..=3_u32).prop_map(Some).boxed(),
@@ -146,10 +152,18 @@ impl Scope {
                 patience,
                 extends,
                 kept,
+                shared: false,
+                downgrades: None,
                 end,
             },
         )
     }
+}
+
+/// Makes some of the holds shared, and some of the others exclusive at first and shared later.
+fn readers(holds: impl Strategy<Value = Hold>) -> impl Strategy<Value = Hold> {
+    (holds, prop::bool::weighted(0.5), prop::option::weighted(0.5, 0..101_u64))
+        .prop_map(|(hold, shared, downgrades)| Hold { shared, downgrades, ..hold })
 }
 
 /// Makes nodes forget again and again.
@@ -221,6 +235,8 @@ fn duels() -> impl Strategy<Value = Case> {
         patience: None,
         extends: Vec::new(),
         kept: None,
+        shared: false,
+        downgrades: None,
         end: End::After(after),
     });
     let programs = prop::collection::vec(prop::collection::vec(hold, 1..6), 2..=4);
@@ -259,6 +275,8 @@ fn queues() -> impl Strategy<Value = Case> {
         patience,
         extends: Vec::new(),
         kept: None,
+        shared: false,
+        downgrades: None,
         end: End::After(after),
     });
     let programs = prop::collection::vec(prop::collection::vec(hold, 2..8), 2..=4);
@@ -319,6 +337,8 @@ fn outages() -> impl Strategy<Value = Case> {
             patience,
             extends,
             kept,
+            shared: false,
+            downgrades: None,
             end: End::After(after),
         },
     );
@@ -350,6 +370,8 @@ fn crowds() -> impl Strategy<Value = Case> {
         patience: None,
         extends: Vec::new(),
         kept: None,
+        shared: false,
+        downgrades: None,
         end: End::After(after),
     });
     let programs = prop::collection::vec(prop::collection::vec(hold, 1..2), PROCESSES);
@@ -395,6 +417,8 @@ fn rolling_restarts() -> impl Strategy<Value = Case> {
                     patience: None,
                     extends: Vec::new(),
                     kept: Some(at),
+                    shared: false,
+                    downgrades: None,
                     end: End::After(at),
                 }]
             };

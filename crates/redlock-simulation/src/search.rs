@@ -27,9 +27,9 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress;
-    /// every eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every sixteenth a rolling restart, every
-    /// sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth [`Scope::Permits`]; all others
-    /// are [`Scope::Promised`].
+    /// every eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every eighth [`Scope::Shared`], every
+    /// sixteenth a rolling restart, every sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every
+    /// sixteenth [`Scope::Permits`]; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. Each next case has the next number.
     pub seed: u64,
@@ -128,6 +128,7 @@ impl Search {
             3 => Scope::Waiting,
             5 => Scope::Orphans,
             7 => Scope::Permits,
+            11 | 15 => Scope::Shared,
             6 | 14 => Scope::Guarded,
             _ => Scope::Promised,
         })

@@ -103,11 +103,22 @@ impl Stage {
 
     /// Returns on how many nodes all its keys hold the lock's token.
     pub(crate) fn holding(&self, lock: &Lock) -> usize {
-        let token = lock.token().as_bytes();
+        let token = lock.token();
+        let reads = |node: &MockNode, key: &str| node.readers(key).iter().any(|(reader, _)| reader == token.as_str());
         let holds = |node: &&MockNode| {
-            lock.resources().iter().all(|resource| node.peek(resource.as_str()).as_deref() == Some(token))
+            let keys = lock.resources().iter().map(redlock_core::Resource::as_str);
+            keys.into_iter().all(|key| {
+                // On a node that missed the downgrade, the key of a reader is still that of a writer.
+                node.peek(key).as_deref() == Some(token.as_bytes()) || lock.is_shared() && reads(node, key)
+            })
         };
         self.fleet.nodes().iter().filter(holds).count()
+    }
+
+    /// Returns the tokens of all holders on a node, including those of readers.
+    pub(crate) fn tokens_on(node: &MockNode) -> Vec<Vec<u8>> {
+        let readers = |key: &String| node.readers(key).into_iter().map(|(token, _)| token.into_bytes());
+        node.resources().iter().flat_map(|key| readers(key).chain(node.peek(key))).collect()
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {

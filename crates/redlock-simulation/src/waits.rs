@@ -87,7 +87,14 @@ mod tests {
     }
 
     fn holding(process: usize, from: u64, until: u64) -> Holding {
-        Holding { process, resource: 0, token: Token::from_bytes([0; 20]), from: ms(from), until: ms(until) }
+        Holding {
+            process,
+            resource: 0,
+            token: Token::from_bytes([0; 20]),
+            is_shared: false,
+            from: ms(from),
+            until: ms(until),
+        }
     }
 
     fn wait(calls: &[Call], holdings: &[Holding]) -> (Duration, usize) {

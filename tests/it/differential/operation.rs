@@ -15,11 +15,15 @@ pub(super) enum Operation {
         /// granted.
         waiter: Option<(u8, bool, bool)>,
         predecessors: Vec<u8>,
+        /// Whether it is a reader, or a writer that leaves an intent.
+        shared: bool,
+        intent: bool,
     },
     Extend {
         keys: Vec<u8>,
         token: u8,
         ttl: Duration,
+        shared: bool,
         fencing: Option<(Duration, Number)>,
     },
     Raise {
@@ -60,6 +64,12 @@ pub(super) enum Operation {
     SetList {
         place: Place,
     },
+    /// Sets a lock's key to a sorted set of these readers, or of members that are not tokens.
+    SetMembers {
+        key: u8,
+        readers: Vec<u8>,
+        others: bool,
+    },
     Remove {
         place: Place,
     },
@@ -70,17 +80,21 @@ pub(super) enum Operation {
 pub(super) enum Place {
     Lock(u8),
     Counter(u8),
+    Intent(u8),
     Marker,
 }
 
 impl Place {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Lock(0),
         Self::Lock(1),
         Self::Lock(2),
         Self::Counter(0),
         Self::Counter(1),
         Self::Counter(2),
+        Self::Intent(0),
+        Self::Intent(1),
+        Self::Intent(2),
         Self::Marker,
     ];
 
@@ -88,6 +102,7 @@ impl Place {
         match self {
             Self::Lock(key) => format!("differential:{key}"),
             Self::Counter(key) => format!("{{differential:{key}}}:fence"),
+            Self::Intent(key) => format!("differential:{key}:redlock:writer"),
             Self::Marker => "redlock:restart-guard".to_owned(),
         }
     }
@@ -160,7 +175,7 @@ pub(super) fn number() -> impl Strategy<Value = Number> {
 
 pub(super) fn content(place: Place) -> BoxedStrategy<Content> {
     match place {
-        Place::Lock(_) => Just(Content::Text("another")).boxed(),
+        Place::Lock(_) | Place::Intent(_) => Just(Content::Text("another")).boxed(),
         Place::Counter(_) => prop_oneof![
             4 => number().prop_map(Content::Number),
             1 => prop::sample::select(vec!["garbage", "", "-1", "+1", "1.5", "1e3", " 1", "1 ", "0x1"]).prop_map(Content::Text),
@@ -200,6 +215,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         prop::option::weighted(0.3, longest.clone()),
         waiter,
         prop::option::weighted(0.3, [0..3_u8, 0..3_u8, 0..3_u8]),
+        (any::<bool>(), any::<bool>()),
     );
     let wake = prop::option::of((prop::option::weighted(0.3, 0..3_u8), any::<bool>()));
     let score = prop_oneof![
@@ -209,15 +225,20 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         6 => (holder.clone(), ttl.clone(), options)
-            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessors))| {
+            .prop_map(|((keys, token), ttl, (retention, longest, waiter, predecessors, (shared, intent)))| {
                 // A request for several keys does not join a wait queue.
                 let waiter = waiter.filter(|_| keys.len() == 1);
                 // One for each key, or none.
                 let predecessors = predecessors.iter().flatten().copied().take(keys.len()).collect();
-                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessors }
+                let retention = retention.filter(|_| !shared);
+                let intent = intent && !shared && keys.len() == 1;
+                Operation::Acquire { keys, token, ttl, retention, longest, waiter, predecessors, shared, intent }
             }),
-        5 => (holder.clone(), ttl.clone(), prop::option::of((retention.clone(), number())))
-            .prop_map(|((keys, token), ttl, fencing)| Operation::Extend { keys, token, ttl, fencing }),
+        5 => (holder.clone(), ttl.clone(), prop::option::of((retention.clone(), number())), any::<bool>())
+            .prop_map(|((keys, token), ttl, fencing, shared)| {
+                let fencing = fencing.filter(|_| !shared);
+                Operation::Extend { keys, token, ttl, shared, fencing }
+            }),
         4 => (holder.clone(), retention, number())
             .prop_map(|((keys, token), retention, candidate)| Operation::Raise { keys, token, retention, candidate }),
         4 => (holder, wake).prop_map(|((keys, token), wake)| Operation::Release { keys, token, wake }),
@@ -228,6 +249,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_flat_map(move |place| (content(place), prop::option::of(some_minutes())).prop_map(move |both| (place, both)))
             .prop_map(|(place, (content, ttl))| Operation::Set { place, content, ttl }),
         1 => place().prop_map(|place| Operation::SetList { place }),
+        1 => (0..3_u8, prop::sample::subsequence(vec![0, 1, 2], 1..=3), prop::bool::weighted(0.2))
+            .prop_map(|(key, readers, others)| Operation::SetMembers { key, readers, others }),
         2 => place().prop_map(|place| Operation::Remove { place }),
     ]
 }

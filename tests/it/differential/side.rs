@@ -10,6 +10,13 @@ pub(super) enum Answer {
     Counted(Number, bool),
     Held {
         minutes: Option<u64>,
+        shared: bool,
+    },
+    /// The readers, sorted, and the remaining TTL of each of them.
+    Shared {
+        readers: Vec<(String, Option<u64>)>,
+        count: usize,
+        minutes: Option<u64>,
     },
     Quarantined {
         minutes: Option<u64>,
@@ -84,7 +91,17 @@ impl<'a> Side<'a> {
     pub(super) async fn carry_out(&self, operation: &Operation) -> Answer {
         let node = self.node;
         let answer = match operation {
-            Operation::Acquire { keys, token: holder, ttl, retention, longest, waiter, predecessors } => {
+            Operation::Acquire {
+                keys,
+                token: holder,
+                ttl,
+                retention,
+                longest,
+                waiter,
+                predecessors,
+                shared,
+                intent,
+            } => {
                 let mut request =
                     AcquireRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
                 request.fencing = retention.map(|retention| counters(keys, retention));
@@ -93,11 +110,14 @@ impl<'a> Side<'a> {
                 request.queue = process.map(|((process, yields, stays), key)| {
                     Enqueue::new(line(*key), channel(*process)).yielding(*yields).staying(*stays)
                 });
+                (request.shared, request.intent) = (*shared, intent.then_some(10 * MINUTE));
                 request.predecessors = predecessors.iter().map(|number| token(*number)).collect();
                 // Half of the time, because a plain command must do the same as the script.
                 request.wants_clock = ttl.as_secs() % 120 == 0;
                 node.acquire(&request).await.map(|timed| match timed.answer {
-                    AcquireAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
+                    AcquireAnswer::Held { remaining, shared, .. } => {
+                        Answer::Held { minutes: minutes(remaining), shared }
+                    }
                     AcquireAnswer::Quarantined { remaining, .. } => {
                         Answer::Quarantined { minutes: minutes(Some(remaining)) }
                     }
@@ -107,15 +127,16 @@ impl<'a> Side<'a> {
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
-            Operation::Extend { keys, token: holder, ttl, fencing } => {
+            Operation::Extend { keys, token: holder, ttl, shared, fencing } => {
                 let mut request =
                     ExtendRequest::new(resources(keys, Place::Lock), token(*holder), Ttl::new(*ttl).unwrap());
+                request.shared = *shared;
                 request.fencing = fencing.map(|(retention, number)| {
                     let fence = self.number(number).clamp(1, FencingToken::MAX.get());
                     (counters(keys, retention), FencingToken::new(fence).unwrap())
                 });
                 node.extend(&request).await.map(|timed| match timed.answer {
-                    ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining) },
+                    ExtendAnswer::Held { remaining, .. } => Answer::Held { minutes: minutes(remaining), shared: false },
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
@@ -150,6 +171,18 @@ impl<'a> Side<'a> {
             }
             Operation::Inspect { place } => {
                 node.inspect(&InspectRequest::new(place.key())).await.map(|answer| match answer {
+                    InspectAnswer::Shared { readers, count, remaining, .. } => {
+                        let mut readers: Vec<_> = readers
+                            .iter()
+                            .map(|reader| {
+                                let text = String::from_utf8(reader.token.clone()).unwrap();
+                                (text, minutes(Some(reader.remaining)))
+                            })
+                            .collect();
+                        // Ends that are meant to be equal differ by microseconds.
+                        readers.sort_unstable();
+                        Answer::Shared { readers, count, minutes: minutes(remaining) }
+                    }
                     InspectAnswer::Held { token: value, remaining, .. } => {
                         Answer::Value { text: self.read(*place, &value), minutes: minutes(remaining) }
                     }
@@ -166,6 +199,11 @@ impl<'a> Side<'a> {
             Operation::SetList { place } => {
                 self.remove(&place.key()).await;
                 self.set_list(&place.key()).await;
+                Ok(Answer::Nothing)
+            }
+            Operation::SetMembers { key, readers, others } => {
+                self.remove(&Place::Lock(*key).key()).await;
+                self.set_members(*key, readers, *others).await;
                 Ok(Answer::Nothing)
             }
             Operation::Remove { place } => {
@@ -272,6 +310,33 @@ impl<'a> Side<'a> {
         match &self.behind {
             Behind::Mock(mock) => mock.set_list(key.as_str()),
             Behind::Server(server) => server.command(&["RPUSH", key.as_str(), "x"]).await.map(drop).unwrap(),
+        }
+    }
+
+    /// Sets a sorted set. The first member expires after two minutes, the next one after four, and so on.
+    async fn set_members(&self, key: u8, readers: &[u8], others: bool) {
+        let name = Place::Lock(key).name();
+        let members: Vec<_> = readers
+            .iter()
+            .zip(1..)
+            .map(|(number, place)| {
+                let member = if others { format!("job {number}") } else { token(*number).as_str().to_owned() };
+                (member, place * 2 * MINUTE)
+            })
+            .collect();
+        match &self.behind {
+            Behind::Mock(mock) => {
+                let members: Vec<_> = members.iter().map(|(member, ttl)| (member.as_str(), *ttl)).collect();
+                mock.set_members(&name, &members);
+            }
+            Behind::Server(server) => {
+                let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+                for (member, ttl) in members {
+                    let ends = now + ttl;
+                    server.command(&["ZADD", &name, &ends.as_micros().to_string(), &member]).await.unwrap();
+                    server.command(&["PEXPIREAT", &name, &ends.as_millis().to_string()]).await.unwrap();
+                }
+            }
         }
     }
 

@@ -19,6 +19,7 @@ mod permits;
 mod quorum;
 mod release;
 mod restart;
+mod shared;
 mod waiting;
 mod work;
 
@@ -233,6 +234,25 @@ scenarios! { EVERYWHERE, false:
         nodes_that_hang_one_after_the_other_never_cost_the_quorum,
         requests_in_the_socket_of_a_hung_node_are_released_again,
     }
+    shared {
+        an_absent_key_gets_a_reader_and_expires_with_it,
+        a_writers_key_refuses_readers_but_its_own,
+        readers_join_readers_and_the_key_expires_with_the_last,
+        a_writer_is_refused_by_readers_for_as_long_as_the_last,
+        an_extend_of_a_reader_never_shortens_and_sets_a_lost_reader_again,
+        a_release_takes_one_reader_out_and_the_last_one_deletes_the_key,
+        a_downgrade_makes_a_reader_of_its_own_writer_and_keeps_the_ttl,
+        a_sorted_set_of_something_else_is_an_error_and_stays,
+        readers_that_have_ended_are_removed,
+        many_keys_are_shared_all_or_none,
+        an_intent_of_a_writer_keeps_new_readers_out,
+        readers_are_told_and_one_is_asked_for,
+        readers_and_writers_exclude_each_other,
+        a_writer_that_waits_comes_before_readers_that_come_later,
+        a_lock_is_downgraded_while_readers_wait,
+        a_shared_lock_is_extended_resumed_listed_and_inspected,
+        readers_never_see_a_write_and_writers_never_a_reader,
+    }
     bad_input {
         a_ttl_of_zero_is_rejected,
         a_ttl_over_the_limit_is_rejected,
@@ -282,6 +302,11 @@ scenarios! { ON_SERVERS, true:
         waiters_with_impossible_scores_block_nobody,
         a_flood_of_messages_costs_a_waiter_few_rounds,
         unread_messages_do_not_pile_up,
+    }
+    shared {
+        a_user_without_the_time_is_told_for_shared_locks_only,
+        a_user_may_share_with_no_more_than_the_guide_says,
+        a_replica_grants_no_reader_that_was_copied_to_it,
     }
     list {
         locks_are_found_among_many_other_keys,

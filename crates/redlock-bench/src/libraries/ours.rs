@@ -85,5 +85,6 @@ pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
         }
         Tuning::Patient => options.timeout(MINUTE),
         Tuning::Fenced => options.fencing(true),
+        Tuning::Shared => options.shared(),
     }
 }

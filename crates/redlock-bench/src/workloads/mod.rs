@@ -10,6 +10,7 @@ mod kept;
 mod fencing;
 mod nodes;
 mod permits;
+mod shared;
 
 mod instructions;
 mod meter;
@@ -48,6 +49,7 @@ impl Workload {
             Self::Fencing => fencing::planned(quick),
             Self::Nodes => nodes::planned(quick),
             Self::Permits => permits::planned(quick),
+            Self::Shared => shared::planned(quick),
         }
     }
 
@@ -64,6 +66,7 @@ impl Workload {
             Self::Fencing => fencing::play(run).await,
             Self::Nodes => nodes::play(run).await,
             Self::Permits => permits::play(run).await,
+            Self::Shared => shared::play(run).await,
         }
     }
 }

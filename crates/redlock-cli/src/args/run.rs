@@ -26,6 +26,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) take: TakeArgs,
 
+    /// Share the lock with other readers: any number of commands run at the same time with --shared, and none without
+    /// it next to them, like `flock -s`. [default: an exclusive lock]
+    #[arg(short = 's', long, conflicts_with_all = ["fencing", "permits"])]
+    pub(crate) shared: bool,
+
     /// Run the command in up to this many places at the same time: get one of N permits instead of the lock.
     /// [default: one lock]
     ///
@@ -140,6 +145,7 @@ Examples:
   redlock run nightly --try --at-least 50s -E 0 -q -- /usr/local/bin/report     in the crontab of five hosts
   redlock run import --fencing -- sh -c 'load --fence \"$REDLOCK_FENCING_TOKEN\"'
   redlock run reports --permits 5 -- ./report
+  redlock run report --shared -- ./read-report
   redlock run shell --foreground -- bash
 
 Exit codes:
@@ -184,6 +190,7 @@ mod tests {
         assert_eq!((args.name.as_str(), args.command.as_slice()), ("a", &["true".into()][..]));
         assert_eq!((args.take.ttl, args.take.wait), (Duration::from_secs(30), None));
         assert!(!args.take.once && !args.take.fencing && !args.foreground && !args.quiet && args.take.owner.is_none());
+        assert!(!args.shared);
         assert_eq!((args.at_least, args.max_lifetime, args.grace, args.permits), (None, None, None, None));
         assert_eq!((args.on_loss, args.conflict_exit_code), (OnLoss::Kill, 120));
     }
@@ -204,6 +211,7 @@ mod tests {
         assert_eq!(args.conflict_exit_code, 0);
         assert_eq!(parse("a --wait 1s -- true").unwrap().take.wait, Some(Duration::from_secs(1)));
         assert_eq!(parse("a --permits 5 -- true").unwrap().permits, Some(5));
+        assert!(parse("a --shared -- true").unwrap().shared && parse("-s a -- true").unwrap().shared);
     }
 
     #[test]
@@ -222,6 +230,8 @@ mod tests {
         assert_eq!(parse("a --no-such-option true").unwrap_err(), ErrorKind::UnknownArgument);
         assert_eq!(parse("--try --wait 1s a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
         assert_eq!(parse("--ttl 30 a -- true").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(parse("--shared --permits 5 a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
+        assert_eq!(parse("--shared --fencing a -- true").unwrap_err(), ErrorKind::ArgumentConflict);
         assert_eq!(parse("--permits 0 a -- true").unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parse("--permits 4097 a -- true").unwrap_err(), ErrorKind::ValueValidation);
         assert_eq!(parse("-E 256 a -- true").unwrap_err(), ErrorKind::ValueValidation);

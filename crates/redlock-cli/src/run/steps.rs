@@ -71,6 +71,7 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
     let taking = async {
         sleep(random(args.jitter.unwrap_or_default())).await;
         let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
+        let options = if args.shared { options.shared() } else { options };
         take(&redlock, &args.name, args.permits, &args.take, options, args.quiet, say).await
     };
     let began = Instant::now();

@@ -16,6 +16,8 @@ pub enum KeyView<'a> {
         /// How long the node still holds it. `None`: forever.
         remaining: Option<Duration>,
     },
+    /// The tokens of readers who share the lock, and for how long the node still holds it for each.
+    Shared(&'a [(&'a [u8], Duration)]),
     /// The node did not answer, or answered with an error.
     Unknown,
 }
@@ -25,6 +27,13 @@ pub enum KeyView<'a> {
 pub enum Finding<H> {
     /// A quorum of the nodes holds the same token: it is locked.
     Held(H),
+    /// Readers share it: a quorum of the nodes holds the token of each of them.
+    Shared {
+        /// How many readers a quorum holds, as far as the nodes list them.
+        readers: usize,
+        /// How long a quorum still holds one of them.
+        remaining: Duration,
+    },
     /// Nobody holds it, whatever the nodes hold that did not answer.
     Free,
     /// Nobody holds it, and nobody can acquire it now: the nodes without a token are too few for a quorum, and no
@@ -40,7 +49,7 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
     #[must_use]
     pub fn of(quorum: Quorum, seen: impl IntoIterator<Item = KeyView<'a>>) -> Self {
         let (mut absent, mut holding) = (0, 0);
-        let mut holders = BTreeMap::<_, Vec<_>>::new();
+        let (mut holders, mut sharing) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for seen in seen {
             match seen {
                 KeyView::Absent => absent += 1,
@@ -48,12 +57,20 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
                     holding += 1;
                     holders.entry(by).or_default().push(remaining.unwrap_or(Duration::MAX));
                 }
+                KeyView::Shared(readers) => {
+                    holding += 1;
+                    readers.iter().for_each(|(by, remaining)| sharing.entry(by).or_default().push(*remaining));
+                }
                 KeyView::Unknown => {}
             }
         }
-        let most = holders.values().map(Vec::len).max().unwrap_or(0);
+        let most = holders.values().chain(sharing.values()).map(Vec::len).max().unwrap_or(0);
         let unknown = quorum.nodes().saturating_sub(absent + holding);
         let held = holders.into_iter().find_map(|(by, remaining)| Some((by, quorum.holds_for(remaining)?)));
+        let shared: Vec<_> = sharing.into_values().filter_map(|remaining| quorum.holds_for(remaining)).collect();
+        if let Some(remaining) = shared.iter().max() {
+            return Self::Shared { readers: shared.len(), remaining: *remaining };
+        }
         match held {
             Some((by, remaining)) => Self::Held((by, (remaining < Duration::MAX).then_some(remaining))),
             // Nodes that did not answer may hold the token of other nodes, or another one.
@@ -69,6 +86,7 @@ impl<H> Finding<H> {
     pub fn map<T>(self, holder: impl FnOnce(H) -> T) -> Finding<T> {
         match self {
             Self::Held(by) => Finding::Held(holder(by)),
+            Self::Shared { readers, remaining } => Finding::Shared { readers, remaining },
             Self::Free => Finding::Free,
             Self::Split => Finding::Split,
             Self::Unknown => Finding::Unknown,
@@ -79,7 +97,7 @@ impl<H> Finding<H> {
     #[must_use]
     pub fn is_locked(&self) -> Option<bool> {
         match self {
-            Self::Held(_) => Some(true),
+            Self::Held(_) | Self::Shared { .. } => Some(true),
             Self::Free | Self::Split => Some(false),
             Self::Unknown => None,
         }

@@ -159,24 +159,37 @@ impl Retry {
         }
     }
 
+    /// Returns the longest pause that may follow this attempt.
+    #[must_use]
+    pub fn longest_pause(&self, attempt: u32) -> Duration {
+        self.backoff.pause(attempt).saturating_add(self.jitter)
+    }
+
     /// Returns the time until the last round before a timeout has to begin.
     fn spare(&self, timeout: Duration, elapsed: Duration) -> Duration {
         (timeout - Self::LAST_ROUND.min(timeout / 2)).saturating_sub(elapsed)
     }
 
     fn pause(&self, attempt: u32, random: u64) -> Duration {
-        let pause = match &self.backoff {
-            Backoff::Fixed(pause) => *pause,
-            Backoff::Exponential { first, longest } => {
-                let factor = 2_u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-                first.saturating_mul(factor).min(*longest)
-            }
-            Backoff::Custom(pause) => pause(attempt),
-        };
+        let pause = self.backoff.pause(attempt);
         // From `pause - jitter` to `pause + jitter`, evenly.
         let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
         let shift = Duration::from_nanos(random % (2 * jitter + 1));
         pause.saturating_add(shift).saturating_sub(Duration::from_nanos(jitter))
+    }
+}
+
+impl Backoff {
+    /// The pause after this attempt, without jitter.
+    fn pause(&self, attempt: u32) -> Duration {
+        match self {
+            Self::Fixed(pause) => *pause,
+            Self::Exponential { first, longest } => {
+                let factor = 2_u32.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+                first.saturating_mul(factor).min(*longest)
+            }
+            Self::Custom(pause) => pause(attempt),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
     driver::Held,
     names::{Resources, Token},
-    report::{ExtendError, LockLost, LockParts, ReleaseError},
+    report::{DowngradeError, ExtendError, LockLost, LockParts, ReleaseError},
 };
 
 /// A held lock. You may rely on it for as long as [`Lock::validity`] says.
@@ -61,6 +61,12 @@ impl Lock {
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.held.fencing_token()
+    }
+
+    /// Returns whether this is a shared lock: acquired as one, or downgraded.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.held.is_shared()
     }
 
     /// Returns how long you may rely on the lock from now: `ttl - time since the acquire began - drift`, where an
@@ -155,6 +161,45 @@ impl Lock {
     /// Stops the automatic extends: the lock ends with its validity, unless [`Lock::extend`] is called.
     pub fn stop_auto_extend(&mut self) {
         self.held.stop_auto_extend();
+    }
+
+    /// Makes this exclusive lock a shared one, without a gap: readers may join from then on, and no writer comes between.
+    /// Its validity and its token stay as they are; it has no fencing token any more.
+    ///
+    /// From the start of the call on, the lock is shared, whatever comes of it: do not write any more. There is no way
+    /// back: two readers that wait to become the only writer would wait for each other forever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
+    /// let TTL = Duration::from_secs(10);
+    /// let mut lock = redlock.acquire("report", TTL).await?;
+    /// // rewrite the report
+    /// lock.downgrade().await?;
+    /// // read it, together with others
+    /// assert!(lock.is_shared() && redlock.try_acquire_shared("report", TTL).await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DowngradeError`]: the lock is lost, or was shared already. Or too few nodes confirmed: then it is a valid shared lock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the lock is shared, and the requests that are out are finished in the background.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers (`enable_time`).
+    pub async fn downgrade(&mut self) -> Result<(), DowngradeError> {
+        self.held.downgrade().await
     }
 
     /// Releases the lock on all nodes, and returns whether it was still held. Returns as soon as the answers decide

@@ -20,6 +20,7 @@ pub struct AcquireOptions {
     pub(crate) ttl: Duration,
     pub(crate) auto_extend: Option<AutoExtend>,
     pub(crate) fencing: Option<bool>,
+    pub(crate) is_shared: bool,
     retry: Option<Retry>,
     timeout: Option<Duration>,
 }
@@ -27,7 +28,7 @@ pub struct AcquireOptions {
 impl AcquireOptions {
     /// Acquires the lock with this TTL: 1 ms to 7 days, and longer than the node timeout.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, auto_extend: None, fencing: None, retry: None, timeout: None }
+        Self { ttl, auto_extend: None, fencing: None, is_shared: false, retry: None, timeout: None }
     }
 
     /// Sets the retry policy of this call, in place of the [builder's](crate::RedlockBuilder::retry).
@@ -54,6 +55,14 @@ impl AcquireOptions {
     /// [builder](crate::RedlockBuilder::fencing).
     pub fn fencing(self, fencing: bool) -> Self {
         Self { fencing: Some(fencing), ..self }
+    }
+
+    /// Asks for a shared lock, which many readers may hold at the same time, and no writer beside them. Default: an
+    /// exclusive lock. See [when to use which](crate::guide::shared_locks).
+    ///
+    /// It has no fencing token: where the builder requires one, add [`fencing(false)`](Self::fencing).
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 
     /// Fills in these values where the options set none.

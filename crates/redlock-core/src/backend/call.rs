@@ -23,8 +23,9 @@ pub struct Call<'a> {
     waiters: &'a [Resource],
     /// The key of the number of permits.
     permits: Option<&'a Resource>,
+    intents: &'a [Resource],
     token: Option<&'a Token>,
-    numbers: [u64; 8],
+    numbers: [u64; 9],
     count: usize,
     text: Option<&'a str>,
     predecessors: &'a [Token],
@@ -41,11 +42,25 @@ impl<'a> Call<'a> {
         Some(set.with([request.ttl.sent_millis()]))
     }
 
-    pub(super) fn acquire(request: &'a AcquireRequest) -> Self {
-        let AcquireRequest { keys, token, ttl, fencing, guard, queue, predecessors, wants_clock: _, permits } = request;
+    /// With the keys of its intents.
+    pub(super) fn acquire(request: &'a AcquireRequest, intents: &'a [Resource]) -> Self {
+        let AcquireRequest {
+            keys,
+            token,
+            ttl,
+            shared,
+            fencing,
+            guard,
+            queue,
+            predecessors,
+            intent,
+            wants_clock: _,
+            permits,
+        } = request;
         let ttl = ttl.sent_millis();
-        let call = Self::new(script::ACQUIRE, keys.as_slice(), Some(token));
-        let is_waiting = queue.is_some() || !predecessors.is_empty();
+        let script = if *shared { script::ACQUIRE_SHARED } else { script::ACQUIRE };
+        let call = Self::new(script, keys.as_slice(), Some(token));
+        let is_waiting = queue.is_some() || !predecessors.is_empty() || !intents.is_empty();
         if fencing.is_none() && guard.is_none() && !is_waiting && permits.is_none() {
             return call.with([ttl]);
         }
@@ -63,25 +78,29 @@ impl<'a> Call<'a> {
         let [ttl, resources, retention, longest] = numbers;
         let yields = queue.as_ref().is_some_and(|queue| queue.yields);
         let stays = queue.as_ref().is_some_and(|queue| queue.stays);
+        let intent = if intents.is_empty() { 0 } else { millis(intent.unwrap_or_default()) };
         let channel = queue.as_ref().map_or("", |queue| &queue.channel);
-        let numbers = [ttl, resources, retention, longest, yields.into(), stays.into()];
+        let numbers = [ttl, resources, retention, longest, yields.into(), stays.into(), intent];
         let call = Self {
             waiters: queue.as_ref().map_or(&[], |queue| slice::from_ref(&queue.waiters)),
+            intents,
             text: Some(channel),
             predecessors,
             ..call.with(numbers)
         };
         let Some(PermitSlots { count, permits, offset }) = permits else { return call };
-        let [ttl, resources, retention, longest, yields, stays] = numbers;
-        let numbers = [ttl, resources, retention, longest, yields, stays, (*permits).into(), (*offset).into()];
+        let [ttl, resources, retention, longest, yields, stays, intent] = numbers;
+        let numbers = [ttl, resources, retention, longest, yields, stays, intent, (*permits).into(), (*offset).into()];
         // No permit is handed off, so there are no predecessors.
         Self { script: Some(script::PERMIT), permits: Some(count), predecessors: &[], ..call.with(numbers) }
     }
 
     pub(super) fn extend(request: &'a ExtendRequest) -> Self {
-        let ExtendRequest { keys, token, ttl, fencing, permits } = request;
+        let ExtendRequest { keys, token, ttl, shared, fencing, permits } = request;
         let ttl = ttl.sent_millis();
-        let call = Self::new(script::EXTEND, keys.as_slice(), Some(token));
+        let script = if *shared { script::EXTEND_SHARED } else { script::EXTEND };
+        let call = Self::new(script, keys.as_slice(), Some(token));
+        let fencing = fencing.as_ref().filter(|_| !shared);
         if fencing.is_none() && permits.is_none() {
             return call.with([ttl]);
         }
@@ -111,7 +130,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn inspect(request: &'a InspectRequest) -> Self {
-        Self::new(script::INSPECT, slice::from_ref(&request.resource), None)
+        Self::new(script::INSPECT, slice::from_ref(&request.resource), request.token.as_ref())
     }
 
     pub(super) fn raise(request: &'a RaiseRequest) -> Self {
@@ -137,8 +156,9 @@ impl<'a> Call<'a> {
             marker: None,
             waiters: &[],
             permits: None,
+            intents: &[],
             token,
-            numbers: [0; 8],
+            numbers: [0; 9],
             count: 0,
             text: None,
             predecessors: &[],
@@ -150,14 +170,17 @@ impl<'a> Call<'a> {
         Self { count: N, ..self }
     }
 
-    /// Whether waiters are among its keys.
+    /// Whether waiters are among its keys, or intents of writers.
     pub(super) fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty()
+        !self.waiters.is_empty() || !self.intents.is_empty()
     }
 
-    /// The same without waiters: nobody is put among them, and nobody is woken.
+    /// The same without waiters and intents: nobody is put among them, nobody is notified, and nobody comes first.
     pub(super) fn without_waiters(self) -> Self {
-        Self { waiters: &[], text: self.text.map(|_| ""), ..self }
+        let mut call = Self { waiters: &[], intents: &[], text: self.text.map(|_| ""), ..self };
+        let [.., intent] = &mut call.numbers;
+        *intent = 0;
+        call
     }
 
     /// The script. None: it is `SET key token NX PX number`, with the only key, the token and the only number.
@@ -175,14 +198,15 @@ impl<'a> Call<'a> {
 
     /// All its keys.
     pub fn keys(&self) -> impl Iterator<Item = &'a Resource> + use<'a> {
-        self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters).chain(self.permits)
+        let keys = self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters);
+        keys.chain(self.intents).chain(self.permits)
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn key_count(&self) -> usize {
         let single = usize::from(self.marker.is_some()) + usize::from(self.permits.is_some());
-        self.resources.len() + self.counters.len() + self.waiters.len() + single
+        self.resources.len() + self.counters.len() + self.waiters.len() + self.intents.len() + single
     }
 
     /// Its first argument, if it takes one.
@@ -226,6 +250,8 @@ pub enum Reply {
     Integers([i64; 3]),
     /// An array of bytes and an integer: a key's value and its `PTTL`.
     Holder(Vec<u8>, i64),
+    /// An array of bytes and two integers: some readers of a shared key, its `PTTL`, and how many readers there are.
+    Readers(Vec<u8>, i64, i64),
 }
 
 impl Reply {
@@ -258,6 +284,7 @@ impl Reply {
     pub fn unexpected(&self) -> NodeError {
         let what = match self {
             Self::Holder(value, pttl) => format!("a value of {} bytes and {pttl}", value.len()),
+            Self::Readers(_, _, count) => format!("{count} readers"),
             other => format!("{other:?}"),
         };
         NodeError::new(NodeErrorKind::Other, format!("unexpected answer {what}"))

@@ -40,16 +40,26 @@ impl<C: RedisClient> Node<C> {
         Ok(ListAnswer::new(listing.locks.into_iter().collect(), is_complete && !listing.has_moved))
     }
 
-    /// Scans one server. Returns whether all of its keys were read.
+    /// Scans one server: strings, and the sorted sets of shared locks. Returns whether all of its keys were read.
     async fn scan(&self, member: Option<&Member>, listing: &mut Listing<'_>) -> Result<bool, NodeError> {
+        let are_strings_done = self.scan_type(member, listing, "string").await?;
+        Ok(are_strings_done && self.scan_type(member, listing, "zset").await?)
+    }
+
+    async fn scan_type(
+        &self,
+        member: Option<&Member>,
+        listing: &mut Listing<'_>,
+        of_type: &str,
+    ) -> Result<bool, NodeError> {
         let pattern = format!("{}*", literal(&listing.request.prefix));
         let mut cursor = "0".to_owned();
         loop {
-            let step = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", "string"];
+            let step = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", of_type];
             let mut told = self.ask_member(member, &step).await?.into_iter();
             let none = || NodeError::new(NodeErrorKind::Other, "unexpected answer: no cursor");
             let next = told.next().ok_or_else(none)?;
-            let mut looks = stream::iter(told.map(|key| self.lock_at(member, key))).buffer_unordered(AT_ONCE);
+            let mut looks = stream::iter(told.map(|key| self.lock_at(member, key, of_type))).buffer_unordered(AT_ONCE);
             while let Some(look) = looks.next().await {
                 match look? {
                     Look::Lock(key) => {
@@ -75,15 +85,20 @@ impl<C: RedisClient> Node<C> {
 
     /// Returns the key if it holds a lock. Reads at most one byte more than the longest token: enough to detect a
     /// longer value.
-    async fn lock_at(&self, member: Option<&Member>, key: String) -> Result<Look, NodeError> {
+    async fn lock_at(&self, member: Option<&Member>, key: String, of_type: &str) -> Result<Look, NodeError> {
         if !may_be_lock(&key) {
             return Ok(Look::Other);
         }
-        match self.ask_member(member, &["GETRANGE", &key, "0", &Token::MAX_LEN.to_string()]).await {
+        let most = Token::MAX_LEN.to_string();
+        // Of a sorted set the last member, which is a token if it is a shared lock.
+        let look = if of_type == "zset" { ["ZRANGE", &key, "-1", "-1"] } else { ["GETRANGE", &key, "0", &most] };
+        match self.ask_member(member, &look).await {
             Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
             Ok(_) => Ok(Look::Other),
             // Overwritten since the scan with something that is no lock.
             Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
+            // Who may not run the command hears of no shared locks.
+            Err(error) if of_type == "zset" && error.kind() == NodeErrorKind::Permission => Ok(Look::Other),
             Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
         }

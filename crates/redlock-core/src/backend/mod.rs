@@ -40,6 +40,7 @@ pub use crate::{
     node::{
         AcquireAnswer, AcquireRequest, DescribeRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters,
         InspectAnswer, InspectRequest, ListAnswer, ListRequest, ListenRequest, OpenAnswer, OpenRequest, PermitSlots,
-        RaiseAnswer, RaiseRequest, ReleaseAnswer, ReleaseRequest, RestartGuard, SlotHeld, Timed, WakeNext, WakeUps,
+        RaiseAnswer, RaiseRequest, Reader, ReleaseAnswer, ReleaseRequest, RestartGuard, SlotHeld, Timed, WakeNext,
+        WakeUps,
     },
 };

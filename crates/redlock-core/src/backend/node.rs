@@ -214,7 +214,8 @@ impl<C: RedisClient> Node<C> {
     }
 
     async fn acquire_by_script(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
-        let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request)).await?;
+        let intents = request.intents(self.is_cluster());
+        let Answered { reply, sent_again } = self.call_waiting(&mut Call::acquire(request, &intents)).await?;
         if let (Some(_), Reply::Holder(text, is_complete)) = (&request.permits, &reply) {
             let (held, clock) = SlotHeld::from_script(text, *is_complete)?;
             return Ok(Timed { answer: AcquireAnswer::SlotHeld(held), clock, sent_again });
@@ -331,6 +332,7 @@ impl<C: RedisClient> LockNode for Node<C> {
         match self.call(&Call::inspect(request)).await?.reply {
             Reply::Nothing => Ok(InspectAnswer::Absent),
             Reply::Holder(token, pttl) => Ok(InspectAnswer::held(token, script::remaining(pttl))),
+            Reply::Readers(lines, pttl, count) => Ok(InspectAnswer::from_script(&lines, pttl, count)),
             other => Err(other.unexpected()),
         }
     }

@@ -7,21 +7,49 @@
 use std::time::Duration;
 
 use crate::node::{
-    AcquireAnswer, ExtendAnswer, NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, ReleaseAnswer, SlotHeld,
+    AcquireAnswer, ExtendAnswer, InspectAnswer, NodeError, NodeErrorKind, OpenAnswer, RaiseAnswer, Reader,
+    ReleaseAnswer, SlotHeld,
 };
 
 /// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
 /// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
 /// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the
 /// first keys' predecessors. Answers an array of a verdict, the node's `TIME` in microseconds (0 if there is a
-/// predecessor and no other option), and the counter or the rest of the quarantine in milliseconds.
+/// predecessor and no other option), and the counter, the rest of the quarantine in milliseconds, or 1 where readers hold.
 pub const ACQUIRE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
         include_str!("script/wake.lua"),
-        include_str!("script/acquire.lua")
+        include_str!("script/prepare.lua"),
+        include_str!("script/acquire.lua"),
+        include_str!("script/wait.lua"),
+        include_str!("script/grant.lua")
     ),
-    sha1: "69c2018feee4cb6721382797b104a7fd8ad42fe9",
+    sha1: "5dab6fe6fb24583ea264a5a65318ba22d2d23c50",
+};
+
+/// Adds a reader to all keys or to none: the same arguments and answers, without fencing.
+pub const ACQUIRE_SHARED: Script = Script {
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/readers.lua"),
+        include_str!("script/wake.lua"),
+        include_str!("script/prepare.lua"),
+        include_str!("script/acquire_shared.lua"),
+        include_str!("script/wait.lua"),
+        include_str!("script/grant_shared.lua")
+    ),
+    sha1: "595524acc1bad0263f19086926ccc91915525e76",
+};
+
+/// Prolongs a reader on all keys or on none, as [`EXTEND`] without fencing. A writer of this token becomes a reader.
+pub const EXTEND_SHARED: Script = Script {
+    source: concat!(
+        include_str!("script/read.lua"),
+        include_str!("script/readers.lua"),
+        include_str!("script/extend_shared.lua")
+    ),
+    sha1: "875d975f6e584bfb0d4c0c0fc89c20a484373e6c",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -29,7 +57,7 @@ pub const ACQUIRE: Script = Script {
 /// node's `TIME` in microseconds.
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
-    sha1: "32ba105826bebe181c92544c5aa46e61b42ea1a6",
+    sha1: "4107ae724205c812445bc20a1e1e646775420eb0",
 };
 
 /// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and
@@ -41,11 +69,14 @@ pub const PERMIT: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/permits.lua"),
         "local function acquire(KEYS, ARGV)\n",
+        include_str!("script/prepare.lua"),
         include_str!("script/acquire.lua"),
+        include_str!("script/wait.lua"),
+        include_str!("script/grant.lua"),
         "end\n",
         include_str!("script/permit.lua")
     ),
-    sha1: "0399baa0209230569093c443dd0ec31daf8571cd",
+    sha1: "9b87c45060bd6cf2d052f6ad12373e5509213d13",
 };
 
 /// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
@@ -59,7 +90,7 @@ pub const PERMIT_EXTEND: Script = Script {
         "end\n",
         include_str!("script/permit_extend.lua")
     ),
-    sha1: "1b2b5f6dd1e2b340bc0a01c751bd5e213798c2e8",
+    sha1: "0562e62e1486a9f8544edf319ffade5c7e001ef5",
 };
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
@@ -71,27 +102,28 @@ pub const RELEASE: Script = Script {
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "e39e7cb18a7362e17059c9aa1436cb91eced4664",
+    sha1: "b37316cd0321c89cb57cc3887e33e3958f8766a4",
 };
 
-/// Looks at one key: no `ARGV`. Answers nil, or an array of the value (bytes) and the `PTTL`.
+/// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of the value
+/// (bytes) and the `PTTL`; of a shared key, instead of the value a line for each reader, and also how many there are.
 pub const INSPECT: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
-    sha1: "75ac75399e46f3ad6b1f8486f42254d74645b1f8",
+    sha1: "d76ecfdbe35dd33344b80164607fa9e86c1c9045",
 };
 
 /// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
 /// milliseconds and the candidate. Answers an integer.
 pub const RAISE: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
-    sha1: "b900910d70478189b7f88b81d137a01591c6f48d",
+    sha1: "f68d20129ff4e83ceb6bc18f903c17d5df9bea12",
 };
 
 /// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
 /// without that it only asks. Answers an array of the run (bytes) and an integer.
 pub const OPEN: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/open.lua")),
-    sha1: "5b7f1f11f9e9ac089ef75caf8cb5f44fb361ce00",
+    sha1: "b6a7a66d322f679e5a85077976108b2f81621e88",
 };
 
 /// A Lua script and its hash.
@@ -143,7 +175,8 @@ impl AcquireAnswer {
             QUEUED => Self::Queued,
             OTHER_PERMITS => Self::other_permits(u32::try_from(detail).unwrap_or_default()),
             QUARANTINED => Self::quarantined(Duration::from_millis(detail)),
-            pttl => Self::held(remaining(pttl)),
+            pttl if detail == 0 => Self::held(remaining(pttl)),
+            pttl => Self::held(remaining(pttl)).by_readers(),
         }
     }
 }
@@ -234,6 +267,20 @@ impl ReleaseAnswer {
     }
 }
 
+impl InspectAnswer {
+    /// Reads what [`INSPECT`] answered of a shared key.
+    #[must_use]
+    pub fn from_script(lines: &[u8], pttl: i64, count: i64) -> Self {
+        let reader = |line: &[u8]| {
+            let (left, token) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
+            let left = str::from_utf8(left).ok()?.parse().ok()?;
+            Some(Reader { token: token.trim_ascii_start().to_owned(), remaining: Duration::from_millis(left) })
+        };
+        let readers = lines.split(|byte| *byte == b'\n').filter_map(reader).collect();
+        Self::shared(readers, usize::try_from(count).unwrap_or_default(), remaining(pttl))
+    }
+}
+
 /// What the clock of a node read, in microseconds since 1970: nothing where it may not be asked.
 #[must_use]
 pub fn clock(micros: i64) -> Option<Duration> {
@@ -252,7 +299,9 @@ mod tests {
 
     #[test]
     fn each_hash_is_its_scripts() {
-        for script in [ACQUIRE, PERMIT, EXTEND, PERMIT_EXTEND, RELEASE, INSPECT, RAISE, OPEN] {
+        let scripts =
+            [ACQUIRE, ACQUIRE_SHARED, PERMIT, EXTEND, EXTEND_SHARED, PERMIT_EXTEND, RELEASE, INSPECT, RAISE, OPEN];
+        for script in scripts {
             let sha1 = sha1_smol::Sha1::from(script.source()).digest().to_string();
             assert_eq!(script.sha1(), sha1, "{}", script.source());
         }

@@ -7,7 +7,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
     api::{Release, UsingError, both},
     names::{Resources, Token},
-    report::{ExtendError, LockLost, LockParts, ReleaseError, WithinAsync},
+    report::{DowngradeError, ExtendError, LockLost, LockParts, ReleaseError, WithinAsync},
 };
 
 /// [`redlock_core::Lock`](crate::Lock) for code without async.
@@ -44,7 +44,22 @@ impl Lock {
         self.lock.token()
     }
 
-    /// Returns how long you may rely on the lock from now: see [`crate::Lock::validity`].
+    /// Returns how long you may rely on the lock from now: see [`crate::Lock::is_shared`].
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.lock.is_shared()
+    }
+
+    /// As [`crate::Lock::downgrade`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`DowngradeError::WithinAsync`].
+    pub fn downgrade(&mut self) -> Result<(), DowngradeError> {
+        self.worker.wait(self.lock.downgrade()).ok_or(WithinAsync)?
+    }
+
+    /// As [`crate::Lock::validity`].
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.lock.validity()

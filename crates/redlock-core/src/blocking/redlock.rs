@@ -74,7 +74,33 @@ impl Redlock {
         Ok(lock.map(|lock| Lock::new(lock, self.worker.clone())))
     }
 
-    /// Runs `work` under the lock: see [`crate::Redlock::using`]. After a loss it differs: work without await points
+    /// Runs `work` under the lock: see [`crate::Redlock::acquire_shared`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Lock, AcquireError> {
+        self.acquire(resources, options.into().shared())
+    }
+
+    /// As [`crate::Redlock::try_acquire_shared`].
+    ///
+    /// # Errors
+    ///
+    /// As there; and [`AcquireError::WithinAsync`].
+    pub fn try_acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Option<Lock>, AcquireError> {
+        self.try_acquire(resources, options.into().shared())
+    }
+
+    /// As [`crate::Redlock::using`]. After a loss it differs: work without await points
     /// cannot be dropped halfway, whatever [`OnLoss`](crate::OnLoss) says. The work learns of the loss from
     /// [`Lock::check`], right before a side effect.
     ///

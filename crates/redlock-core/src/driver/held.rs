@@ -10,7 +10,7 @@ use super::{
 use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken, Schedule},
     names::{Resources, Token},
-    report::{Ending, ExtendError, LockLost, LockParts, ReleaseError},
+    report::{DowngradeError, Ending, ExtendError, LockLost, LockParts, ReleaseError},
 };
 
 /// A held lock. If it is dropped, it is released in the background.
@@ -57,7 +57,17 @@ impl Held {
 
     /// Returns the fencing token, if the lock has one.
     pub(crate) fn fencing_token(&self) -> Option<FencingToken> {
-        self.shared().fence.get().copied()
+        self.shared().fence.get().copied().filter(|_| !self.is_shared())
+    }
+
+    /// Whether readers share the lock.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared().is_shared()
+    }
+
+    /// Makes an exclusive lock a shared one.
+    pub(crate) async fn downgrade(&self) -> Result<(), DowngradeError> {
+        self.shared().downgrade().await
     }
 
     /// Returns the validity that is left, or why the lock is lost.
@@ -101,6 +111,7 @@ impl Held {
     pub(crate) async fn into_parts(self) -> Result<LockParts, LockLost> {
         let shared = self.lease.shared();
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
+        let parts = if shared.is_shared() { parts.shared() } else { parts };
         drop(self.watch);
         self.lease.transfer().await?;
         if let Some(hold) = self.hold {

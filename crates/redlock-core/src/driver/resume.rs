@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     algorithm::{Resumed, Resumption},
-    names::{Resources, Token},
+    names::Resources,
     node::LATE_LIMIT,
     report::{Event, LockParts, ResumeError},
 };
@@ -45,7 +45,7 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
     let took = || fleet.clock.now().saturating_sub(started);
 
     // 2. Send to all nodes at once.
-    let mut answers = ask_for(fleet, &keys, parts.token(), &terms);
+    let mut answers = ask_for(fleet, &keys, &parts, &terms);
 
     // 3. Count what the nodes hold until it decides.
     let mut resumption = Resumption::new(fleet.quorum, fleet.drift, terms.ttl);
@@ -76,6 +76,7 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
     let lease = || {
         let (resources, token) = (parts.resources().clone(), *parts.token());
         Lease::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)
+            .into_shared(parts.is_shared())
     };
     let error = match found {
         Resumed::Valid { validity } => {
@@ -102,12 +103,12 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
 ///
 /// One key after the other is enough. A key that holds the token when it is read holds it for as long as the node says,
 /// since only a process that has the token could shorten that.
-fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, token: &Token, terms: &Terms) -> Exchange<TokenState> {
+fn ask_for(fleet: &Arc<Fleet>, keys: &Resources, parts: &LockParts, terms: &Terms) -> Exchange<TokenState> {
     let requests = Requests::new(fleet, |member| {
-        let (fleet, keys, token) = (Arc::clone(fleet), keys.clone(), *token);
+        let (fleet, keys, token, is_shared) = (Arc::clone(fleet), keys.clone(), *parts.token(), parts.is_shared());
         Box::pin(async move {
-            let looks = keys.iter().map(|key| fleet.look(member, key));
-            TokenState::of(join_all(looks).await, &token)
+            let looks = keys.iter().map(|key| fleet.look(member, key, Some(token).filter(|_| is_shared)));
+            TokenState::of(join_all(looks).await, &token, is_shared)
         })
     });
     let patience = fleet.patience(terms.node_timeout, terms.first_answer_within());

@@ -28,7 +28,13 @@ pub(crate) enum TokenState {
 
 impl TokenState {
     /// Combines the states of the keys. A key that certainly does not hold the token outweighs one that is unknown.
-    pub(crate) fn of(keys: Vec<Result<InspectAnswer, NodeError>>, ours: &Token) -> Result<Self, NodeError> {
+    ///
+    /// A reader's token also counts where it is still a writer's, because the node missed the downgrade.
+    pub(crate) fn of(
+        keys: Vec<Result<InspectAnswer, NodeError>>,
+        ours: &Token,
+        is_shared: bool,
+    ) -> Result<Self, NodeError> {
         let lifetime = |remaining: &Option<Duration>| remaining.unwrap_or(Duration::MAX);
         let (mut held, mut others, mut absent, mut unknown) = (None, None, false, Ok(()));
         for key in keys {
@@ -39,6 +45,14 @@ impl TokenState {
                 }
                 Ok(InspectAnswer::Held { remaining, .. }) => {
                     others = others.into_iter().chain([remaining]).max_by_key(lifetime);
+                }
+                Ok(InspectAnswer::Shared { readers, remaining, .. }) => {
+                    match readers.iter().find(|reader| is_shared && reader.token == ours.as_bytes()) {
+                        Some(reader) => {
+                            held = held.into_iter().chain([Some(reader.remaining)]).min_by_key(lifetime);
+                        }
+                        None => others = others.into_iter().chain([remaining]).max_by_key(lifetime),
+                    }
                 }
                 Err(error) => unknown = Err(error),
             }
@@ -77,7 +91,7 @@ impl From<Result<TokenState, NodeError>> for NodeAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::NodeErrorKind;
+    use crate::node::{NodeErrorKind, Reader};
 
     const fn secs(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))
@@ -89,7 +103,7 @@ mod tests {
             Some((digit, remaining)) => InspectAnswer::held(Token::from_bytes([*digit; 20]).as_bytes(), *remaining),
             None => InspectAnswer::Absent,
         };
-        TokenState::of(keys.iter().map(|one| Ok(key(one))).collect(), &Token::from_bytes([1; 20])).unwrap()
+        TokenState::of(keys.iter().map(|one| Ok(key(one))).collect(), &Token::from_bytes([1; 20]), false).unwrap()
     }
 
     #[test]
@@ -108,12 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_held_among_readers_and_where_it_is_a_writer_still_and_a_writer_is_not_among_readers() {
+        let (ours, other) = (Token::from_bytes([1; 20]), Token::from_bytes([2; 20]));
+        let shared = |tokens: &[&Token]| {
+            let reader =
+                |token: &&Token| Reader { token: token.as_bytes().to_owned(), remaining: Duration::from_secs(9) };
+            Ok(InspectAnswer::shared(tokens.iter().map(reader).collect(), tokens.len(), secs(30)))
+        };
+        let of = |key, is_shared| TokenState::of(vec![key], &ours, is_shared).unwrap();
+        assert_eq!(of(shared(&[&other, &ours]), true), TokenState::It { remaining: secs(9) });
+        assert_eq!(of(shared(&[&other, &ours]), false), TokenState::Another { remaining: secs(30) });
+        assert_eq!(of(shared(&[&other]), true), TokenState::Another { remaining: secs(30) });
+        assert_eq!(of(Ok(InspectAnswer::held(ours.as_bytes(), secs(5))), true), TokenState::It { remaining: secs(5) });
+    }
+
+    #[test]
     fn an_unknown_key_leaves_its_node_unknown_unless_another_key_decides() {
         let failed = || Err(NodeError::from(NodeErrorKind::Timeout));
         let ours = Token::from_bytes([1; 20]);
         let held = || Ok(InspectAnswer::held(ours.as_bytes(), secs(9)));
-        assert!(TokenState::of(vec![held(), failed()], &ours).is_err());
-        assert!(TokenState::of(vec![failed(), failed()], &ours).is_err());
-        assert_eq!(TokenState::of(vec![failed(), Ok(InspectAnswer::Absent)], &ours).unwrap(), TokenState::Nothing);
+        assert!(TokenState::of(vec![held(), failed()], &ours, false).is_err());
+        assert!(TokenState::of(vec![failed(), failed()], &ours, false).is_err());
+        assert_eq!(
+            TokenState::of(vec![failed(), Ok(InspectAnswer::Absent)], &ours, false).unwrap(),
+            TokenState::Nothing
+        );
     }
 }

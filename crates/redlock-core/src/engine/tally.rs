@@ -125,7 +125,7 @@ impl Tally {
     /// decided: after the longest of them.
     pub(crate) fn free_after(&self) -> Option<Duration> {
         let heard = self.heard.iter().flatten().filter_map(|heard| match &heard.answer {
-            Some(Ok(Answer::Acquire(AcquireAnswer::Held { remaining }))) => *remaining,
+            Some(Ok(Answer::Acquire(AcquireAnswer::Held { remaining, .. }))) => *remaining,
             _ => None,
         });
         match self.round.decision() {

@@ -11,6 +11,7 @@
 //! | [`servers`] | Which Redis servers work, what permissions do they need, and how do you check them? |
 //! | [`persistence`] | What does a node forget when it restarts, and how do you make that harmless? |
 //! | [`fencing`] | Why can a lock alone not stop a paused holder, and what does the storage have to do? |
+//! | [`shared_locks`] | When do you need a shared lock, and what does it promise? |
 //! | [`failures`] | What do you see when something fails, and what should you do? What does a message mean? |
 //! | [`waiting`] | How do callers wait for a lock, and what can you tune? |
 //! | [`permits`] | How do you let at most K callers work at the same time, each with a number? |
@@ -56,6 +57,10 @@ pub mod persistence {
 
 pub mod fencing {
     #![doc = include_str!("fencing.md")]
+}
+
+pub mod shared_locks {
+    #![doc = include_str!("shared_locks.md")]
 }
 
 pub mod failures {

@@ -7,7 +7,7 @@ use crate::{
     algorithm::{Finding, KeyView, Quorum, Readable},
     driver::Fleet,
     names::{Named, Resource},
-    node::{InspectAnswer, NodeError, NodeErrorKind},
+    node::{InspectAnswer, NodeError, NodeErrorKind, Reader},
 };
 
 /// The state of the nodes under one name, when [`Redlock::inspect`](crate::Redlock::inspect) queried them.
@@ -50,6 +50,13 @@ pub enum KeyState {
     Absent,
     /// The key is there.
     Held(Holder),
+    /// Readers share it.
+    Shared {
+        /// Some of the readers, those that stay longest first: at most 100.
+        readers: Vec<Holder>,
+        /// How many there are.
+        count: usize,
+    },
     /// The node answered with an error, or the request could not be sent.
     Failed(NodeError),
     /// The node did not answer in time.
@@ -74,13 +81,20 @@ impl Inspection {
             Some(Ok(InspectAnswer::Held { token, remaining })) => {
                 KeyState::Held(Holder::new(token, remaining.map(|remaining| remaining.saturating_sub(took))))
             }
+            Some(Ok(InspectAnswer::Shared { readers, count, .. })) => {
+                let left = |reader: &Reader| Some(reader.remaining.saturating_sub(took));
+                let readers = readers.into_iter().map(|reader| Holder::new(&*reader.token, left(&reader))).collect();
+                KeyState::Shared { readers, count }
+            }
             Some(Err(error)) => KeyState::Failed(error),
             None => KeyState::Silent { after: node_timeout },
         };
         let view = |(name, answer)| NodeKeyState { node: name, state: state(answer) };
         let names = fleet.names().map(str::to_owned);
         let nodes: Vec<_> = names.zip(answers).map(view).collect();
-        let found = Finding::of(fleet.quorum, nodes.iter().map(|node| node.state.seen()));
+        let sharing: Vec<_> = nodes.iter().map(|node| node.state.sharing()).collect();
+        let seen = nodes.iter().zip(&sharing).map(|(node, sharing)| node.state.seen(sharing));
+        let found = Finding::of(fleet.quorum, seen);
         let finding = found.map(|(value, remaining)| Holder::new(value, remaining));
         Self { resource, quorum: fleet.quorum, nodes, finding }
     }
@@ -119,7 +133,18 @@ impl Inspection {
         }
     }
 
-    /// Returns whether a quorum of the nodes holds the same token. `None` if too few nodes answered to decide.
+    /// Returns how many readers share the lock on a quorum of the nodes: 0 if it is not shared. Of more than 100 on one node, at
+    /// least those.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        match self.finding {
+            Finding::Shared { readers, .. } => readers,
+            _ => 0,
+        }
+    }
+
+    /// Returns whether a quorum of the nodes holds the same token, or readers share the lock on a quorum. `None` if too
+    /// few nodes answered to decide.
     #[must_use]
     pub fn is_locked(&self) -> Option<bool> {
         self.finding.is_locked()
@@ -130,11 +155,16 @@ impl Inspection {
         let silent = |node: &&NodeKeyState| matches!(node.state, KeyState::Failed(_) | KeyState::Silent { .. });
         let answered = nodes - self.nodes.iter().filter(silent).count();
         let holders = || self.nodes.iter().filter_map(|node| node.state.holder());
-        let holding = holders().count();
+        let sharing = self.nodes.iter().filter(|node| matches!(node.state, KeyState::Shared { .. })).count();
+        let holding = holders().count() + sharing;
         match &self.finding {
             Finding::Held(holder) => {
                 let agree = holders().filter(|on_node| on_node.value() == holder.value()).count();
                 write!(f, "{name} is held by {}: on {agree} of {nodes} nodes, {needed} needed", Remaining(holder))
+            }
+            Finding::Shared { readers, remaining } => {
+                let (readers, left) = (Count(*readers), Readable(*remaining));
+                write!(f, "{name} is shared by {readers} ({left} left): on {sharing} of {nodes} nodes, {needed} needed")
             }
             Finding::Free => write!(f, "{name} is free: {answered} of {nodes} nodes answered, {holding} with a token"),
             Finding::Split => {
@@ -151,7 +181,7 @@ impl Inspection {
         self.nodes.iter().find_map(|node| match &node.state {
             KeyState::Failed(error) => error.kind().advice(),
             KeyState::Silent { .. } => NodeErrorKind::Timeout.advice(),
-            KeyState::Absent | KeyState::Held(_) => None,
+            KeyState::Absent | KeyState::Held(_) | KeyState::Shared { .. } => None,
         })
     }
 }
@@ -166,8 +196,18 @@ impl KeyState {
         }
     }
 
-    fn seen(&self) -> KeyView<'_> {
+    /// The readers that share the key on this node: their tokens, and for how long each of them still does.
+    fn sharing(&self) -> Vec<(&[u8], Duration)> {
+        let readers = match self {
+            Self::Shared { readers, .. } => readers.as_slice(),
+            _ => &[],
+        };
+        readers.iter().map(|reader| (reader.value(), reader.remaining().unwrap_or_default())).collect()
+    }
+
+    fn seen<'a>(&'a self, sharing: &'a [(&'a [u8], Duration)]) -> KeyView<'a> {
         match self {
+            Self::Shared { .. } => KeyView::Shared(sharing),
             Self::Absent => KeyView::Absent,
             Self::Held(holder) => KeyView::Held { by: holder.value(), remaining: holder.remaining() },
             Self::Failed(_) | Self::Silent { .. } => KeyView::Unknown,
@@ -206,9 +246,27 @@ impl fmt::Display for KeyState {
         match self {
             Self::Absent => f.write_str("absent"),
             Self::Held(holder) => Remaining(holder).fmt(f),
+            Self::Shared { readers, count } => {
+                /// How many are shown.
+                const SHOWN: usize = 5;
+                write!(f, "{}", Count(*count))?;
+                for (number, reader) in readers.iter().take(SHOWN).enumerate() {
+                    write!(f, "{} {}", if number == 0 { ":" } else { "," }, Remaining(reader))?;
+                }
+                if *count > SHOWN { f.write_str(", ...") } else { Ok(()) }
+            }
             Self::Failed(error) => write!(f, "failed ({})", error.chain()),
             Self::Silent { after } => write!(f, "did not answer within {}", Readable(*after)),
         }
+    }
+}
+
+/// How many readers there are, in words.
+struct Count(usize);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "reader" } else { "readers" })
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use super::inspection::{Inspection, OnOneLine};
 use crate::{
+    algorithm::Finding,
     api::Redlock,
     driver::{Exchange, Requests},
     names::{Resource, ResourceError, Resources},
@@ -65,7 +66,7 @@ impl Redlock {
         // 2. Send to all nodes at once.
         let requests = Requests::new(fleet, |member| {
             let (fleet, key) = (Arc::clone(fleet), keys.first().clone());
-            Box::pin(async move { fleet.look(member, &key).await })
+            Box::pin(async move { fleet.look(member, &key, None).await })
         });
         let patience = fleet.patience(node_timeout, LATE_LIMIT);
 
@@ -117,7 +118,11 @@ impl Redlock {
         if inspection.is_locked().is_none() {
             return Err(InspectError::TooFewAnswers(Box::new(inspection)));
         }
-        Ok(inspection.holder().map(|holder| holder.remaining().unwrap_or(Duration::MAX)))
+        Ok(match inspection.finding() {
+            Finding::Held(holder) => Some(holder.remaining().unwrap_or(Duration::MAX)),
+            Finding::Shared { remaining, .. } => Some(*remaining),
+            Finding::Free | Finding::Split | Finding::Unknown => None,
+        })
     }
 }
 

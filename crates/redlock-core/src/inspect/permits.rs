@@ -143,7 +143,7 @@ async fn look_at(fleet: &Arc<Fleet>, keys: Arc<[Resource]>) -> (Vec<Option<Looks
             let looks = (0..keys.len()).filter_map(|key| Some(keys.get(key)?.clone()));
             let looks = looks.map(|key| {
                 let fleet = Arc::clone(&fleet);
-                async move { fleet.look(member, &key).await }
+                async move { fleet.look(member, &key, None).await }
             });
             Ok(stream::iter(looks).buffered(AT_ONCE).collect::<Looks>().await)
         })

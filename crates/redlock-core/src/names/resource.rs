@@ -31,6 +31,9 @@ impl Resource {
     pub(super) const PERMIT: &str = ":permit:";
     pub(super) const PERMIT_QUEUE: &str = ":redlock:permits";
 
+    /// The text after the name in the key of a writer's intent, which keeps new readers out.
+    const INTENT: &str = ":redlock:writer";
+
     /// Creates a resource from a name.
     ///
     /// # Errors
@@ -57,10 +60,7 @@ impl Resource {
     /// possible.
     pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
         // Two keys that differ only in the braces share a counter, which does no harm: it only ever counts up.
-        let counter = match hash_tag(&self.0) {
-            Some(_) => [&self.0, Self::FENCE].concat(),
-            None => ["{", &self.0, "}", Self::FENCE].concat(),
-        };
+        let counter = self.in_its_slot(Self::FENCE);
         if counter.len() > Self::MAX_LEN {
             return Err(ResourceError::CounterTooLong { len: self.0.len() });
         }
@@ -75,15 +75,31 @@ impl Resource {
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
+    /// Returns the key of a writer's intent beside this key, if there is room for it. On a cluster it is in the same hash
+    /// slot. Elsewhere it begins like the key, so that a user who may access the key may access the intent.
+    pub(crate) fn intent(&self, is_cluster: bool) -> Option<Self> {
+        let intent = if is_cluster { self.in_its_slot(Self::INTENT) } else { [&self.0, Self::INTENT].concat() };
+        (intent.len() <= Self::MAX_LEN).then(|| Self(intent.into()))
+    }
+
+    /// Returns a key with this suffix, in the same hash slot of a Redis Cluster if that is possible.
+    fn in_its_slot(&self, suffix: &str) -> String {
+        match hash_tag(&self.0) {
+            Some(_) => [&self.0, suffix].concat(),
+            None => ["{", &self.0, "}", suffix].concat(),
+        }
+    }
+
     /// Whether this is the wait queue of a semaphore, which several can hold at the same time.
     pub(crate) fn is_permit_queue(&self) -> bool {
         self.0.ends_with(Self::PERMIT_QUEUE)
     }
 
-    /// Returns whether the library may use this key itself, for the wait queue, the fencing counter or the permits of
-    /// another name. A lock with that name would block the other one.
+    /// Returns whether the library may use this key itself, for the wait queue, a writer's intent, the fencing counter or
+    /// the permits of another name. A lock with that name would block the other one.
     pub(crate) fn is_reserved(&self) -> bool {
-        self.0.ends_with(Self::WAITERS) || self.0.ends_with(Self::FENCE) || self.is_permit_queue() || self.is_permit()
+        let suffixes = [Self::WAITERS, Self::INTENT, Self::FENCE, Self::PERMIT_QUEUE];
+        suffixes.iter().any(|suffix| self.0.ends_with(suffix)) || self.is_permit()
     }
 
     /// Whether this is the key of a slot or of the number of permits. All of them have braces.
@@ -175,7 +191,7 @@ pub enum ResourceError {
         len: usize,
     },
     /// The key is reserved for a fencing counter, the restart guard, a wait queue or permits: names that end in
-    /// `:fence`, `:redlock:waiters` or `:redlock:permits`, and names with a brace that end in `:permits`, or in
+    /// `:fence`, `:redlock:waiters`, `:redlock:writer` or `:redlock:permits`, and names with a brace that end in `:permits`, or in
     /// `:permit:` and a number.
     #[error(
         "the key {key:?} is used for a fencing counter, the restart guard, waiters or permits: choose another name"

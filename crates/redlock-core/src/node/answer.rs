@@ -40,6 +40,8 @@ pub enum AcquireAnswer {
     Held {
         /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
         remaining: Option<Duration>,
+        /// Whether readers share a key, so that a writer may leave its [intent](crate::backend::AcquireRequest::intent).
+        shared: bool,
     },
     /// The key is free, but another waiter comes first. This one stands behind it now.
     Queued,
@@ -117,7 +119,16 @@ impl AcquireAnswer {
     /// Another token holds a key, for so long at most.
     #[must_use]
     pub fn held(remaining: Option<Duration>) -> Self {
-        Self::Held { remaining }
+        Self::Held { remaining, shared: false }
+    }
+
+    /// The same, by readers.
+    #[must_use]
+    pub fn by_readers(self) -> Self {
+        match self {
+            Self::Held { remaining, .. } => Self::Held { remaining, shared: true },
+            other => other,
+        }
     }
 }
 
@@ -243,9 +254,37 @@ pub enum InspectAnswer {
         /// How long the key still lives, if it expires at all.
         remaining: Option<Duration>,
     },
+    /// Readers share the key.
+    #[non_exhaustive]
+    Shared {
+        /// Some of them, at most [`InspectAnswer::READERS`] and the one that was requested, which comes first.
+        readers: Vec<Reader>,
+        /// How many there are.
+        count: usize,
+        /// How long the key still lives: as long as the last reader.
+        remaining: Option<Duration>,
+    },
+}
+
+/// One of those who share a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Its token.
+    pub token: Vec<u8>,
+    /// How long the node still holds the key for it.
+    pub remaining: Duration,
 }
 
 impl InspectAnswer {
+    /// How many readers of one key are reported: those that stay longest.
+    pub const READERS: usize = 100;
+
+    /// So many readers share the key, these among them.
+    #[must_use]
+    pub fn shared(readers: Vec<Reader>, count: usize, remaining: Option<Duration>) -> Self {
+        Self::Shared { readers, count, remaining }
+    }
+
     /// The key holds this value, for so long at most.
     #[must_use]
     pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {

@@ -89,6 +89,11 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// [guard](AcquireRequest::guard), it grants nothing for a while after each start of the server, which may have
     /// forgotten locks.
     ///
+    /// With [`shared`](AcquireRequest::shared) it adds the token to the readers of each key instead, if no writer holds one
+    /// of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while a writer's
+    /// [intent](AcquireRequest::intent) is there. A key expires with its last reader. A writer is refused while there are
+    /// readers.
+    ///
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), a caller that is refused is added to the waiters, and a caller that is granted
     /// and does not stay is removed. A node without wait queues ignores the queue.
@@ -103,9 +108,13 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// issued token, and never lowers one. A counter that would be more than 100 years ahead of the node's clock is an
     /// error. With [permits](ExtendRequest::permits) it refuses if somebody holds one of another number of
     /// permits, and keeps the number for longer than the slot.
+    ///
+    /// With [`shared`](ExtendRequest::shared) it does so for a reader, and makes a reader of the token where it is a
+    /// writer's.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
-    /// Deletes the keys that hold the token. With [`wake`](ReleaseRequest::wake), a process that no longer waits is
+    /// Deletes the keys that hold the token, and takes it out of the readers of a key; the last reader deletes the key.
+    /// With [`wake`](ReleaseRequest::wake), a process that no longer waits is
     /// removed from the waiters of each key, and the first waiter that listens is notified; for some requests, only if
     /// the key was free before. The [answer](ReleaseAnswer::waking) reports whether there is one.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;

@@ -13,7 +13,8 @@ mod entropy;
 
 pub use self::{
     answer::{
-        AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, ReleaseAnswer, SlotHeld, Timed,
+        AcquireAnswer, ExtendAnswer, InspectAnswer, ListAnswer, OpenAnswer, RaiseAnswer, Reader, ReleaseAnswer,
+        SlotHeld, Timed,
     },
     clock::{Clock, SystemClock, TokioClock},
     entropy::{Entropy, EntropyError, OsEntropy},

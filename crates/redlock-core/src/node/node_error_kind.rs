@@ -59,7 +59,8 @@ impl NodeErrorKind {
             Self::Authentication => Some("check the user and the password in the node's URL"),
             Self::Permission => Some(
                 "allow the user EVAL, EVALSHA, SET, GETRANGE, DEL and PTTL on the locks' keys, TIME, INCR, DECR and PEXPIRE for fencing, TIME and INFO for \
-                 the restart guard, and SELECT if a database is given",
+                 the restart guard, TIME, EXISTS, ZADD, ZCOUNT, ZRANGE, ZREM, ZREMRANGEBYSCORE, ZSCORE and PEXPIREAT for \
+                 shared locks, and SELECT if a database is given",
             ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
             Self::ReadOnly => {

@@ -152,6 +152,8 @@ pub struct AcquireRequest {
     pub token: Token,
     /// The keys' expiry.
     pub ttl: Ttl,
+    /// Whether it asks for a reader, who shares the keys with other readers. Not counted by fencing.
+    pub shared: bool,
     /// The counters that count the grant, if fencing is on.
     pub fencing: Option<FencingCounters>,
     /// The restart guard, if it is on.
@@ -161,6 +163,9 @@ pub struct AcquireRequest {
     /// For the first keys, in their order, a token that counts as absent: that of a holder that leaves the key to this
     /// one. Usually empty.
     pub predecessors: Arc<[Token]>,
+    /// How long a writer that readers refuse keeps new readers out, since it asks again by then; for one key only. None:
+    /// it does not. A writer that is granted takes its intent back.
+    pub intent: Option<Duration>,
     /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
     /// shorter way. [`AcquireRequest::new`] says that it is.
     pub wants_clock: bool,
@@ -176,10 +181,12 @@ impl AcquireRequest {
             keys: keys.into(),
             token,
             ttl,
+            shared: false,
             fencing: None,
             guard: None,
             queue: None,
             predecessors: Arc::default(),
+            intent: None,
             wants_clock: true,
             permits: None,
         }
@@ -188,10 +195,19 @@ impl AcquireRequest {
     /// Whether a free key need only be set: nothing is counted, told or handed over, and nobody comes first.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        let Self { keys, fencing, guard, queue, predecessors, wants_clock, permits, .. } = self;
-        let has_options =
-            fencing.is_some() || guard.is_some() || !predecessors.is_empty() || *wants_clock || permits.is_some();
+        let Self { keys, shared, fencing, guard, queue, predecessors, wants_clock, permits, .. } = self;
+        let is_more = *shared || *wants_clock || !predecessors.is_empty();
+        let has_options = is_more || fencing.is_some() || guard.is_some() || permits.is_some();
         keys.len() == 1 && !has_options && !queue.as_ref().is_some_and(|queue| queue.yields)
+    }
+
+    /// The keys of the intents, in the order of the keys: those that keep this reader out, or where this writer leaves its
+    /// own. Empty if there are none, or there is no room for one. On a cluster they have to be in the slot of their keys.
+    #[must_use]
+    pub fn intents(&self, is_cluster: bool) -> Vec<Resource> {
+        let is_wanted = self.shared || self.intent.is_some() && self.keys.len() == 1;
+        let keys = self.keys.iter().filter(|_| is_wanted);
+        keys.map(|key| key.intent(is_cluster)).collect::<Option<_>>().unwrap_or_default()
     }
 }
 
@@ -205,7 +221,9 @@ pub struct ExtendRequest {
     pub token: Token,
     /// The keys' new expiry.
     pub ttl: Ttl,
-    /// The counters of the lock and the fencing token that it was issued, if it was.
+    /// Whether the token is a reader's. Keys that hold it as a writer's become the reader's then, for at least as long.
+    pub shared: bool,
+    /// The counters of the lock and the fencing token that it was issued, if it was. Not for a reader.
     pub fencing: Option<(FencingCounters, FencingToken)>,
     /// The semaphore, if the key is one of its slots. Its number of permits is kept as long as the key.
     pub permits: Option<PermitSlots>,
@@ -215,11 +233,11 @@ impl ExtendRequest {
     /// A request to renew `keys`, held by `token`, for `ttl`.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token, ttl: Ttl) -> Self {
-        Self { keys: keys.into(), token, ttl, fencing: None, permits: None }
+        Self { keys: keys.into(), token, ttl, shared: false, fencing: None, permits: None }
     }
 }
 
-/// Asks a node to delete the keys.
+/// Asks a node to delete the keys, or to take a reader out of them: whatever the token is there.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReleaseRequest {
@@ -261,13 +279,15 @@ impl ListenRequest {
 pub struct InspectRequest {
     /// The key.
     pub resource: Resource,
+    /// A token that is reported first, if it is one of many readers'.
+    pub token: Option<Token>,
 }
 
 impl InspectRequest {
     /// A request to look at `resource`.
     #[must_use]
     pub fn new(resource: Resource) -> Self {
-        Self { resource }
+        Self { resource, token: None }
     }
 }
 

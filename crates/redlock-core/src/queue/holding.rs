@@ -23,8 +23,8 @@ impl<O> Holding<O> {
     }
 
     /// The holding of a lock that was acquired without a ticket.
-    pub(crate) fn at_once(queues: &Arc<LocalQueues<O>>, key: &Resource, now: Duration) -> Self {
-        Self::new(queues, key, queues.hold(key, now))
+    pub(crate) fn at_once(queues: &Arc<LocalQueues<O>>, key: &Resource, is_shared: bool, now: Duration) -> Self {
+        Self::new(queues, key, queues.hold(key, is_shared, now))
     }
 
     /// The same for a slot of a semaphore.

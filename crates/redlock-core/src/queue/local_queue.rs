@@ -16,7 +16,9 @@ use crate::algorithm::{Cause, Succession};
 pub(super) struct LocalQueue<O> {
     /// How many locks of this process have the key, including locks whose validity is over.
     pub(super) holders: usize,
-    /// The number of the last holder, the only one that may still be valid.
+    /// How many holders there were.
+    pub(super) held: u64,
+    /// The number of the last exclusive holder, the only one of them that may still be valid.
     pub(super) last: u64,
     /// How many of them are being released. The answers will say whether other processes come first.
     pub(super) releasing: usize,
@@ -38,6 +40,7 @@ impl<O> Default for LocalQueue<O> {
     fn default() -> Self {
         Self {
             holders: 0,
+            held: 0,
             last: 0,
             releasing: 0,
             waiters: BTreeMap::new(),
@@ -56,10 +59,30 @@ impl<O> LocalQueue<O> {
         now < self.contended_until
     }
 
-    pub(super) fn hold(&mut self) -> u64 {
+    pub(super) fn hold(&mut self, is_shared: bool) -> u64 {
         self.holders += 1;
-        self.last += 1;
-        self.last
+        self.held += 1;
+        if !is_shared {
+            self.last = self.held;
+        }
+        self.held
+    }
+
+    /// Gives the first call a permit. If it is a reader, all readers behind it get one, up to the next writer.
+    pub(super) fn grant_first(&mut self, permit: Permit<O>) {
+        let mut waiters = self.waiters.values_mut();
+        let Some(first) = waiters.next() else { return };
+        first.grant(permit);
+        if first.is_shared {
+            waiters.take_while(|waiter| waiter.is_shared).for_each(|reader| reader.grant(Permit::Arrived));
+        }
+    }
+
+    /// Gives the readers that come before all writers a permit.
+    pub(super) fn grant_readers(&mut self) {
+        if self.waiters.values().next().is_some_and(|first| first.is_shared) {
+            self.grant_first(Permit::Arrived);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,6 +97,8 @@ impl<O> LocalQueue<O> {
 /// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiter<O> {
+    /// Whether it asks for a shared lock.
+    pub(super) is_shared: bool,
     /// The permit that it has not taken yet.
     pub(super) permit: Option<Permit<O>>,
     /// Notifies it of a permit. `None` while it does not wait.

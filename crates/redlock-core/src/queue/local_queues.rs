@@ -51,16 +51,19 @@ impl<O> LocalQueues<O> {
 
     /// Takes a ticket at the end of the queue. Returns its number, and whether it has a permit at once: if it is the
     /// first, and no release is about to say whether another process comes first.
-    pub(super) fn join(&self, key: &Resource, now: Duration) -> (u64, bool) {
+    ///
+    /// Readers behind no writer ask at once, since they do not wait for each other.
+    pub(super) fn join(&self, key: &Resource, is_shared: bool, now: Duration) -> (u64, bool) {
         let mut map = self.map();
         let queue = map.queue(key, now);
         queue.arrived += 1;
-        queue.waiters.insert(queue.arrived, Waiter { permit: None, notify: None });
+        queue.waiters.insert(queue.arrived, Waiter { is_shared, permit: None, notify: None });
         if queue.waiters.len() == 1 {
             queue.asked = now;
         }
+        let is_first = queue.waiters.len() == 1 || queue.waiters.values().all(|waiter| waiter.is_shared);
         // The slot that is being released need not be the only one that is free.
-        (queue.arrived, queue.waiters.len() == 1 && (queue.releasing == 0 || key.is_permit_queue()))
+        (queue.arrived, is_first && (queue.releasing == 0 || key.is_permit_queue()))
     }
 
     /// Takes the permit of this ticket, if it has one. Otherwise `notify` is notified later.
@@ -104,9 +107,9 @@ impl<O> LocalQueues<O> {
         let mut left = queue.waiters.remove(&number);
         let permit = left.as_mut().and_then(|waiter| waiter.permit.take());
         let cause = permit.as_ref().map(Permit::cause).or(unused);
-        if was_first && let Some(next) = queue.waiters.values_mut().next() {
+        if was_first {
             // Even if the ticket has no permit: it may have been about to ask.
-            next.grant(if cause == Some(Cause::Woken) { Permit::Woken } else { Permit::Arrived });
+            queue.grant_first(if cause == Some(Cause::Woken) { Permit::Woken } else { Permit::Arrived });
         }
         let to_leave = if queue.waiters.is_empty() { queue.joined.iter().copied().collect() } else { Vec::new() };
         map.forget(key);
@@ -135,7 +138,7 @@ impl<O> LocalQueues<O> {
 
     /// Removes a ticket that has won the lock. Its call holds the key until the holding is dropped. Returns the number
     /// of the holder.
-    pub(super) fn won(&self, key: &Resource, number: u64, cause: Cause) -> u64 {
+    pub(super) fn won(&self, key: &Resource, number: u64, cause: Cause, is_shared: bool) -> u64 {
         let mut map = self.map();
         let queue = map.queues.entry(key.clone()).or_default();
         queue.waiters.remove(&number);
@@ -146,13 +149,14 @@ impl<O> LocalQueues<O> {
             queue.free = queue.free.map(|free| free.saturating_sub(1));
             // The next one asks if another slot may be free. It also asks to join the wait queue of the node that has
             // notified this process, which has left that queue.
-            if (queue.free != Some(0) || cause == Cause::Woken)
-                && let Some(next) = queue.waiters.values_mut().next()
-            {
-                next.grant(Permit::Arrived);
+            if queue.free != Some(0) || cause == Cause::Woken {
+                queue.grant_first(Permit::Arrived);
             }
         }
-        queue.hold()
+        if is_shared {
+            queue.grant_readers();
+        }
+        queue.hold(is_shared)
     }
 
     /// A slot of the semaphore with this wait queue that is likely free. It is returned once.
@@ -161,8 +165,15 @@ impl<O> LocalQueues<O> {
     }
 
     /// Adds a holder that has won the lock without a ticket. Returns its number.
-    pub(super) fn hold(&self, key: &Resource, now: Duration) -> u64 {
-        self.map().queue(key, now).hold()
+    pub(super) fn hold(&self, key: &Resource, is_shared: bool, now: Duration) -> u64 {
+        self.map().queue(key, now).hold(is_shared)
+    }
+
+    /// Notifies the readers that come first: a lock of this process is a shared one now.
+    pub(crate) fn shared(&self, key: &Resource) {
+        if let Some(queue) = self.map().queues.get_mut(key) {
+            queue.grant_readers();
+        }
     }
 
     /// Records that a lock is being released. Calls that arrive now are notified when it is released.
@@ -182,11 +193,10 @@ impl<O> LocalQueues<O> {
             queue.holders = queue.holders.saturating_sub(1);
             queue.releasing = queue.releasing.saturating_sub(usize::from(was_releasing));
             queue.free = queue.free.map(|free| free + 1);
-            // Holders before the last have lost the lock, although they may not know. Not those of a semaphore.
-            if (queue.holders == 0 || queue.last == holder || slot.is_some())
-                && let Some(first) = queue.waiters.values_mut().next()
-            {
-                first.grant(Permit::Arrived);
+            // Exclusive holders before the last have lost the lock, although they may not know. Not those of a
+            // semaphore.
+            if queue.holders == 0 || queue.last == holder || slot.is_some() {
+                queue.grant_first(Permit::Arrived);
             }
         }
         map.forget(key);
@@ -199,8 +209,8 @@ impl<O> LocalQueues<O> {
     /// may be correct although this process has left the queue: an earlier request to join may have arrived later.
     pub(super) fn notified(&self, key: &str, now: Duration) -> bool {
         let mut map = self.map();
-        if let Some(first) = map.queues.get_mut(key).and_then(|queue| queue.waiters.values_mut().next()) {
-            first.grant(Permit::Woken);
+        if let Some(queue) = map.queues.get_mut(key).filter(|queue| !queue.waiters.is_empty()) {
+            queue.grant_first(Permit::Woken);
             return false;
         }
         map.passes_on(now)
@@ -223,8 +233,8 @@ impl<O> LocalQueues<O> {
         let mut map = self.map();
         let queue = map.queues.get_mut(key)?;
         let first = queue.waiters.values_mut().next()?;
-        // A ticket that does not wait is asking the nodes already.
-        if first.notify.is_none() || first.permit.is_some() || !queue.succession.goes_on() {
+        // A ticket that does not wait is asking the nodes already, and a reader asks beside others.
+        if first.is_shared || first.notify.is_none() || first.permit.is_some() || !queue.succession.goes_on() {
             return None;
         }
         let (predecessor, asked) = Predecessor::new(offer());
@@ -260,10 +270,8 @@ impl<O> LocalQueues<O> {
     /// ticket may have begun to wait meanwhile.
     pub(crate) fn left_node(&self, key: &Resource) {
         let is_free = |queue: &&mut LocalQueue<O>| queue.holders == 0 || key.is_permit_queue();
-        if let Some(queue) = self.map().queues.get_mut(key).filter(is_free)
-            && let Some(first) = queue.waiters.values_mut().next()
-        {
-            first.grant(Permit::Arrived);
+        if let Some(queue) = self.map().queues.get_mut(key).filter(is_free) {
+            queue.grant_first(Permit::Arrived);
         }
     }
 
@@ -338,7 +346,7 @@ mod tests {
 
     /// Takes a lock without waiting, and releases it. Another process waits for it, and is notified.
     fn hold_and_release(queues: &Arc<LocalQueues<()>>, number: u32, now: Duration) {
-        let holding = Holding::at_once(queues, &key(number), now);
+        let holding = Holding::at_once(queues, &key(number), false, now);
         queues.released_on_node(&key(number), true, now);
         drop(holding);
     }
@@ -357,7 +365,8 @@ mod tests {
     #[test]
     fn queues_are_removed_after_a_peak_too() {
         let queues = Arc::new(LocalQueues::<()>::default());
-        let all: Vec<_> = (0..10_000).map(|number| Holding::at_once(&queues, &key(number), Duration::ZERO)).collect();
+        let all: Vec<_> =
+            (0..10_000).map(|number| Holding::at_once(&queues, &key(number), false, Duration::ZERO)).collect();
         (0..10_000).for_each(|number| queues.released_on_node(&key(number), true, Duration::ZERO));
         drop(all);
         hold_and_release(&queues, 10_001, 2 * LocalQueues::<()>::SWEPT_EVERY);
@@ -373,7 +382,7 @@ mod tests {
     fn a_message_without_a_waiter_is_passed_on_but_not_without_bound() {
         let queues = LocalQueues::<()>::default();
         let now = Duration::ZERO;
-        let (number, _) = queues.join(&key(1), now);
+        let (number, _) = queues.join(&key(1), false, now);
         let permit = |queues: &LocalQueues<()>| queues.permit(&key(1), number, &Arc::default(), now).is_some();
         assert_eq!((queues.notified("r1", now), permit(&queues)), (false, true));
         queues.joins(&key(1), 0);

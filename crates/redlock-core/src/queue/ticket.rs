@@ -14,6 +14,8 @@ pub(crate) struct Ticket<'a, N: Nodes> {
     runtime: &'a Handle,
     key: Resource,
     number: u64,
+    /// Whether the call asks for a shared lock.
+    is_shared: bool,
     /// Why the call got its last permit, until it has used it.
     taken: Option<Cause>,
     notify: Option<Arc<Notify>>,
@@ -22,9 +24,15 @@ pub(crate) struct Ticket<'a, N: Nodes> {
 
 impl<'a, N: Nodes> Ticket<'a, N> {
     /// Takes a ticket at the end of the queue. Returns its permit too if no call waits before it.
-    pub(crate) fn take(nodes: &'a Arc<N>, runtime: &'a Handle, key: &Resource) -> (Self, Option<Permit<N::Offer>>) {
-        let (number, is_first) = nodes.queues().join(key, nodes.now());
-        let ticket = Self { nodes, runtime, key: key.clone(), number, taken: None, notify: None, is_over: false };
+    pub(crate) fn take(
+        nodes: &'a Arc<N>,
+        runtime: &'a Handle,
+        key: &Resource,
+        is_shared: bool,
+    ) -> (Self, Option<Permit<N::Offer>>) {
+        let (number, is_first) = nodes.queues().join(key, is_shared, nodes.now());
+        let key = key.clone();
+        let ticket = Self { nodes, runtime, key, number, is_shared, taken: None, notify: None, is_over: false };
         (ticket, is_first.then_some(Permit::Arrived))
     }
 
@@ -76,7 +84,7 @@ impl<'a, N: Nodes> Ticket<'a, N> {
     /// Call when the lock is won.
     pub(crate) fn won(mut self, cause: Cause) -> Holding<N::Offer> {
         self.is_over = true;
-        let holder = self.nodes.queues().won(&self.key, self.number, cause);
+        let holder = self.nodes.queues().won(&self.key, self.number, cause, self.is_shared);
         Holding::new(self.nodes.queues(), &self.key, holder)
     }
 

@@ -35,6 +35,9 @@ pub enum AcquireError {
     /// A semaphore cannot have this number of permits, or has another one.
     #[error(transparent)]
     Permits(#[from] PermitsError),
+    /// A shared lock has no fencing token, and one is required: by the options, or by the builder. Nothing was sent.
+    #[error("a shared lock has no fencing token, and fencing is on: ask for it with `AcquireOptions::fencing(false)`")]
+    SharedFencing,
     /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),

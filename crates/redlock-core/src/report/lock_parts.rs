@@ -17,7 +17,7 @@ use crate::{
 /// takes the lock away from the other.
 ///
 /// With the feature `serde` it can be serialized, for example as
-/// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. For any
+/// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared lock has `"shared":true` as well. For any
 /// other format, send its parts one by one, and combine them with [`LockParts::new`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
@@ -26,6 +26,7 @@ pub struct LockParts {
     token: Token,
     ttl: Ttl,
     fencing_token: Option<FencingToken>,
+    is_shared: bool,
 }
 
 impl LockParts {
@@ -49,9 +50,14 @@ impl LockParts {
         Self { fencing_token: Some(fencing_token), ..self }
     }
 
+    /// Of a shared lock. Give it whenever the lock [is shared](crate::Lock::is_shared): otherwise it is not found.
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
+    }
+
     pub(crate) fn of(resources: Resources, token: Token, ttl: Ttl, fencing_token: Option<FencingToken>) -> Self {
         // In whole milliseconds, as it is sent.
-        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token }
+        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token, is_shared: false }
     }
 
     /// Returns what is locked.
@@ -76,6 +82,12 @@ impl LockParts {
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.fencing_token
+    }
+
+    /// Whether the lock is a shared one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     pub(crate) fn into_resources(self) -> Resources {
@@ -129,21 +141,24 @@ mod wire {
         ttl_ms: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fencing_token: Option<FencingToken>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
     }
 
     impl Serialize for LockParts {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let resources = self.resources.iter().map(Resource::as_str).collect();
             let (ttl_ms, fencing_token) = (self.ttl.sent_millis(), self.fencing_token);
-            Wire { resources, token: self.token.as_str(), ttl_ms, fencing_token }.serialize(serializer)
+            let shared = self.is_shared;
+            Wire { resources, token: self.token.as_str(), ttl_ms, fencing_token, shared }.serialize(serializer)
         }
     }
 
     impl<'de> Deserialize<'de> for LockParts {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let Wire { resources, token, ttl_ms, fencing_token } = Wire::<String>::deserialize(deserializer)?;
+            let Wire { resources, token, ttl_ms, fencing_token, shared } = Wire::<String>::deserialize(deserializer)?;
             let parts = LockParts::new(resources, &token, Duration::from_millis(ttl_ms)).map_err(D::Error::custom)?;
-            Ok(LockParts { fencing_token, ..parts })
+            Ok(LockParts { fencing_token, is_shared: shared, ..parts })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod votes;
 mod error;
+mod downgrade_error;
 mod lock_lost;
 mod close_error;
 mod resume_error;
@@ -20,6 +21,7 @@ pub use self::metrics::Metrics;
 pub(crate) use self::{address::address, observers::Observers};
 pub use self::{
     close_error::CloseError,
+    downgrade_error::DowngradeError,
     error::{AcquireError, Attempts, ExtendError, ReleaseError, WithinAsync},
     event::{Ending, Event, NodeOutcome, NodeRequest, NotAcquired},
     lock_lost::LockLost,

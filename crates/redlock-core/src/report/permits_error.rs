@@ -15,6 +15,9 @@ pub enum PermitsError {
         /// How many.
         permits: u32,
     },
+    /// The options ask for a shared lock. Nothing was sent.
+    #[error("a permit is not shared, its slot has one holder: leave out `AcquireOptions::shared`")]
+    Shared,
     /// A quorum of the nodes has another number of permits for this name, and somebody holds one of them.
     #[error(
         "the permits of {name} are {found}, not {asked}: all callers must use the same number; \

@@ -192,7 +192,7 @@ impl From<Result<AcquireAnswer, NodeError>> for NodeAnswer {
     fn from(answer: Result<AcquireAnswer, NodeError>) -> Self {
         match answer {
             Ok(AcquireAnswer::Granted { .. }) => Self::Granted,
-            Ok(AcquireAnswer::Held { remaining }) => Self::Held { remaining },
+            Ok(AcquireAnswer::Held { remaining, .. }) => Self::Held { remaining },
             Ok(AcquireAnswer::SlotHeld(SlotHeld { remaining, .. })) => Self::Held { remaining },
             Ok(AcquireAnswer::OtherPermits { permits }) => Self::OtherPermits { permits },
             Ok(AcquireAnswer::Queued) => Self::Queued,

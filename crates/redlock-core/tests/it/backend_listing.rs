@@ -46,16 +46,21 @@ impl RedisClient for Fake {
 
     async fn command(&self, words: &[&str], _: Duration, _: Duration) -> Result<Vec<String>, NodeError> {
         match *words {
-            ["SCAN", cursor, "MATCH", "*", ..] => {
+            ["SCAN", cursor, "MATCH", "*", .., "TYPE", of] => {
                 sleep(Duration::from_millis(100)).await;
                 self.scans.fetch_add(1, Ordering::Relaxed);
                 let from: usize = cursor.parse().unwrap();
                 let next = if from + 2 < self.keys.len() { from + 2 } else { usize::from(self.is_endless) };
-                let keys = self.keys.iter().skip(from).take(2).map(|(key, _)| (*key).to_owned());
+                let is_of = |key: &&str| key.starts_with("shared") == (of == "zset");
+                let keys = self.keys.iter().skip(from).take(2).map(|(key, _)| *key).filter(is_of).map(str::to_owned);
                 Ok([next.to_string()].into_iter().chain(keys).collect())
             }
             ["GETRANGE", key, "0", last] => {
                 assert!(last.parse::<usize>().unwrap() < 200, "values may be long");
+                let told = self.keys.iter().find(|(one, _)| *one == key).unwrap().1.clone();
+                told.map(|value| vec![value]).map_err(|(kind, why)| NodeError::new(kind, why))
+            }
+            ["ZRANGE", key, "-1", "-1"] => {
                 let told = self.keys.iter().find(|(one, _)| *one == key).unwrap().1.clone();
                 told.map(|value| vec![value]).map_err(|(kind, why)| NodeError::new(kind, why))
             }
@@ -81,9 +86,12 @@ async fn a_key_that_the_user_may_not_read_is_left_out() {
         ("lock", Ok(TOKEN.to_owned())),
         ("longer", Ok(TOKEN.repeat(3))),
         ("owned", Ok(format!("{TOKEN}:web-3"))),
+        ("shared", Ok(TOKEN.to_owned())),
+        ("shared:jobs", Ok("of another".to_owned())),
+        ("shared:secret", Err((NodeErrorKind::Permission, NO_COMMAND))),
     ];
     let listing = redlock(&Fake { keys, ..Fake::default() }).list().await.unwrap();
-    assert!(listing.is_complete() && listing.names().eq(["lock", "owned"]));
+    assert!(listing.is_complete() && listing.names().eq(["lock", "owned", "shared"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,16 @@ async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
     let mut following = acquire();
     following.predecessors = [Token::from_bytes([8; 20])].into();
     let _ = node.acquire(&following).await;
+    let mut shared = acquire();
+    shared.shared = true;
+    let _ = node.acquire(&shared).await;
+    (shared.shared, shared.intent) = (false, Some(ms(400)));
+    let _ = node.acquire(&shared).await;
+    (extend.shared, extend.fencing) = (true, None);
+    let _ = node.extend(&extend).await;
+    let mut look = inspect();
+    look.token = Some(Token::from_bytes(TOKEN));
+    let _ = node.inspect(&look).await;
     let mut waking = release();
     waking.wake = Some(WakeNext::new([waiters.clone()], None));
     let _ = node.release(&waking).await;
@@ -172,12 +182,23 @@ async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
         with(script::RAISE, &["r", "c"], Some(TOKEN), &[1, 5, 8]),
         with(script::OPEN, &["m"], None, &[7]),
         Sent { texts: vec!["run".to_owned()], ..with(script::OPEN, &["m"], None, &[7]) },
-        waits(&[2, 1, 0, 0, 1, 0]),
-        waits(&[2, 1, 0, 0, 0, 1]),
+        waits(&[2, 1, 0, 0, 1, 0, 0]),
+        waits(&[2, 1, 0, 0, 0, 1, 0]),
         Sent {
             texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
-            ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0])
+            ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 0])
         },
+        // Whoever reads looks for the intent of a writer, and whoever writes leaves one.
+        Sent {
+            texts: vec![String::new()],
+            ..with(script::ACQUIRE_SHARED, &["r", "r:redlock:writer"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 1])
+        },
+        Sent {
+            texts: vec![String::new()],
+            ..with(script::ACQUIRE, &["r", "r:redlock:writer"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 400])
+        },
+        with(script::EXTEND_SHARED, &["r"], Some(TOKEN), &[30]),
+        with(script::INSPECT, &["r"], Some(TOKEN), &[]),
         Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 0]) },
         Sent { texts: vec!["channel".to_owned()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 1]) },
     ];

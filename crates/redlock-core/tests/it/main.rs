@@ -19,6 +19,7 @@ mod cancel;
 mod owed;
 mod bounds;
 mod using;
+mod shared;
 mod auto_extend;
 mod hand_over;
 mod lead;

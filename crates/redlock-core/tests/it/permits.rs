@@ -10,8 +10,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, Event, ExtendError, LockLost, NodeRequest, Observer, Permit,
-    PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
+    AcquireError, AcquireOptions, AutoExtend, DowngradeError, Event, ExtendError, LockLost, NodeRequest, Observer,
+    Permit, PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep, timeout};
@@ -418,6 +418,19 @@ async fn a_lock_and_a_semaphore_of_one_name_are_independent() {
         let error = redlock.try_acquire(name, TTL).await.unwrap_err();
         assert!(matches!(&error, AcquireError::Resource(ResourceError::Reserved { key }) if key == name), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_never_shared() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let error = redlock.acquire_permit("s", 2, once(TTL).shared()).await.unwrap_err();
+    assert!(matches!(error, AcquireError::Permits(PermitsError::Shared)), "{error}");
+    let mut permit = take(&redlock, "s", 2).await.unwrap();
+    let error = permit.lock().downgrade().await.unwrap_err();
+    assert!(matches!(error, DowngradeError::Permit { .. }), "{error}");
+    assert!(!permit.lock().is_shared());
+    assert_eq!(permit.release().await.unwrap(), Release::Released);
 }
 
 #[tokio::test]

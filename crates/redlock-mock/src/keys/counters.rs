@@ -46,7 +46,9 @@ impl Keys {
     pub(crate) fn raise(&mut self, request: &RaiseRequest, now: Instant) -> Result<RaiseAnswer, NodeError> {
         let RaiseRequest { keys, token, counters, candidate, .. } = request;
         for key in keys.iter().map(Resource::as_str) {
-            if self.string(key, now)?.is_none_or(|held| held.value != token.as_bytes()) {
+            if self.readers(key, now).is_some()
+                || self.string(key, now)?.is_none_or(|held| held.value != token.as_bytes())
+            {
                 return Ok(RaiseAnswer::NotHeld);
             }
         }

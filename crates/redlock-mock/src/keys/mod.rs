@@ -3,14 +3,16 @@
 mod counters;
 mod guard;
 mod permits;
+mod readers;
+mod standing;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
 use redlock_core::{
-    NodeError, NodeErrorKind, Resource, Resources, Token, Ttl,
+    NodeError, NodeErrorKind, Resource, Token, Ttl,
     backend::{
         AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
         ReleaseAnswer, ReleaseRequest,
@@ -52,10 +54,14 @@ struct Key {
     expires: Option<Instant>,
 }
 
+/// Members and scores: of readers their tokens, and when their TTL ends, in microseconds of the node's clock.
+type Members = BTreeMap<Vec<u8>, u64>;
+
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     String(Vec<u8>),
     List,
+    Sorted(Members),
 }
 
 /// What a key of the right type holds.
@@ -74,8 +80,8 @@ impl Held<'_> {
 enum Standing<'k> {
     /// No other token holds one. These are absent or the predecessor's, the rest holds the token.
     Free { absent: Vec<&'k str>, follows: bool },
-    /// Another holds one at least, for so long at most.
-    Held { remaining: Option<Duration> },
+    /// Another holds one at least, for that time at most; readers one of them or not.
+    Held { remaining: Option<Duration>, by_readers: bool },
 }
 
 impl Keys {
@@ -99,18 +105,37 @@ impl Keys {
                 return Ok(AcquireAnswer::quarantined(Duration::from_millis(left.div_ceil(1000))));
             }
         }
+        if request.shared {
+            return self.acquire_shared(request, now);
+        }
+        let intents = request.intents(false);
         let standing = self.standing(keys, token, predecessors, now)?;
+        let refusal = match (&standing, permits) {
+            (Standing::Free { .. }, _) => None,
+            (Standing::Held { remaining, .. }, Some(permits)) => Some(self.slot_held(permits, *remaining, now)),
+            (Standing::Held { remaining, by_readers: true }, None) => {
+                Some(AcquireAnswer::held(*remaining).by_readers())
+            }
+            (Standing::Held { remaining, .. }, None) => Some(AcquireAnswer::held(*remaining)),
+        };
+        if let (Standing::Held { by_readers: true, remaining }, Some(lives)) = (&standing, request.intent) {
+            // It does not sleep past the last reader.
+            let longest = remaining.filter(|remaining| !remaining.is_zero()).map_or(lives, |remaining| 2 * remaining);
+            let lives = Duration::from_millis(lives.min(longest).as_millis().max(1) as u64);
+            intents.iter().for_each(|intent| self.set(intent.as_str(), b"writer", Some(lives), now));
+        }
         // By the plain command, which knows nothing of waiters.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
-        if let Some(queue) = queue.as_ref().filter(|_| !is_set)
-            && self.stand_in_line(queue, &standing, now)
-        {
-            return Ok(AcquireAnswer::Queued);
+        let refusal = match queue.as_ref().filter(|_| !is_set) {
+            Some(queue) => self.stand_in_line(queue, &queue.channel, refusal, now),
+            None => refusal,
+        };
+        if let Some(refusal) = refusal {
+            return Ok(refusal);
         }
-        let (absent, follows) = match (standing, permits) {
-            (Standing::Free { absent, follows }, _) => (absent, follows),
-            (Standing::Held { remaining }, None) => return Ok(AcquireAnswer::held(remaining)),
-            (Standing::Held { remaining }, Some(permits)) => return Ok(self.slot_held(permits, remaining, now)),
+        let (absent, follows) = match standing {
+            Standing::Free { absent, follows } => (absent, follows),
+            Standing::Held { remaining, .. } => return Ok(AcquireAnswer::held(remaining)),
         };
         let counter = match fencing {
             None => None,
@@ -122,21 +147,30 @@ impl Keys {
         if let Some(permits) = permits {
             self.keep_permits(permits, *ttl, now)?;
         }
+        for intent in intents.iter().filter(|_| !is_set) {
+            self.remove(intent.as_str(), now);
+        }
         let granted = counter.map_or_else(AcquireAnswer::granted, AcquireAnswer::counted);
         Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Puts a refused caller among the waiters, and takes out one that is granted and does not stay. Returns whether the
-    /// caller has to yield.
-    fn stand_in_line(&mut self, queue: &Enqueue, standing: &Standing<'_>, now: Instant) -> bool {
-        let (line, channel, micros) = (queue.waiters.as_str(), &*queue.channel, self.micros(now));
-        let is_held = matches!(standing, Standing::Held { .. });
-        let yields = !is_held && queue.yields && self.waiters.wake(line, Some(channel), now, micros);
-        match is_held || yields || queue.stays {
+    /// Puts a refused caller among the waiters, and removes one that is granted and does not stay. Refuses one that has to
+    /// yield.
+    fn stand_in_line(
+        &mut self,
+        queue: &Enqueue,
+        channel: &str,
+        refusal: Option<AcquireAnswer>,
+        now: Instant,
+    ) -> Option<AcquireAnswer> {
+        let (line, micros) = (queue.waiters.as_str(), self.micros(now));
+        let mut yields = || queue.yields && self.waiters.wake(line, Some(channel), now, micros);
+        let refusal = refusal.or_else(|| yields().then_some(AcquireAnswer::Queued));
+        match refusal.is_some() || queue.stays {
             true => self.waiters.join(line, channel, queue.yields, now, micros),
             false => self.waiters.leave(line, channel),
         }
-        yields
+        refusal
     }
 
     /// Returns what the node's clock reads, since 1970.
@@ -144,6 +178,14 @@ impl Keys {
         match now.checked_duration_since(self.epoch) {
             Some(since) => Self::EPOCH + since,
             None => Self::EPOCH.saturating_sub(self.epoch - now),
+        }
+    }
+
+    /// When the node's clock reads this.
+    fn at(&self, time: Duration) -> Instant {
+        match time.checked_sub(Self::EPOCH) {
+            Some(since) => self.epoch + since,
+            None => self.epoch - (Self::EPOCH - time),
         }
     }
 
@@ -158,9 +200,12 @@ impl Keys {
         {
             return Ok(ExtendAnswer::held(None));
         }
+        if request.shared {
+            return self.extend_shared(request, now);
+        }
         let absent = match self.standing(keys, token, &[], now)? {
             Standing::Free { absent, .. } => absent,
-            Standing::Held { remaining } => return Ok(ExtendAnswer::held(remaining)),
+            Standing::Held { remaining, .. } => return Ok(ExtendAnswer::held(remaining)),
         };
         if let Some((counters, fence)) = fencing {
             let begin = self.micros(now);
@@ -188,7 +233,16 @@ impl Keys {
         let mut answer = Ok(ReleaseAnswer::Released);
         let is_held = |key: &&str| !matches!(self.string(key, now), Ok(None));
         let held: Vec<_> = request.keys.iter().map(Resource::as_str).filter(is_held).collect();
+        let mut shared = Vec::new();
         for key in request.keys.iter().map(Resource::as_str) {
+            if self.readers(key, now).is_some() {
+                let (was_in, others) = self.leave(key, &request.token, now);
+                if !was_in {
+                    answer = answer.map(|_| ReleaseAnswer::NotHeld);
+                }
+                shared.extend(others.then_some(key));
+                continue;
+            }
             match self.string(key, now) {
                 Ok(Some(held)) if held.value == request.token.as_bytes() => self.put(key, None, now),
                 Ok(_) => answer = answer.map(|_| ReleaseAnswer::NotHeld),
@@ -200,8 +254,12 @@ impl Keys {
             for (key, line) in request.keys.iter().zip(&*wake.waiters) {
                 if let Some(leaving) = &wake.leaving {
                     self.waiters.leave(line.as_str(), leaving);
+                    self.waiters.leave(line.as_str(), &format!("{leaving}:shared"));
                 }
-                let may_wake = !wake.if_free || !held.contains(&key.as_str());
+                // While readers hold it, no writer is notified: the last of them will.
+                let is_free_for_first =
+                    !shared.contains(&key.as_str()) || self.waiters.is_shared_first(line.as_str(), now);
+                let may_wake = is_free_for_first && (!wake.if_free || !held.contains(&key.as_str()));
                 woken |= may_wake && self.wake(line.as_str(), key.as_str(), now);
             }
         }
@@ -212,10 +270,20 @@ impl Keys {
     fn wake(&mut self, line: &str, key: &str, now: Instant) -> bool {
         // Also if another holds the key: that may be a waiter that lost the others to us.
         let micros = self.micros(now);
-        self.string(key, now).is_ok() && self.waiters.wake(line, None, now, micros)
+        let is_lock = self.readers(key, now).is_some() || self.string(key, now).is_ok();
+        is_lock && self.waiters.wake(line, None, now, micros)
     }
 
-    pub(crate) fn inspect(&self, resource: &str, now: Instant) -> Result<InspectAnswer, NodeError> {
+    /// What a key holds, and if it is a set of readers, this one first.
+    pub(crate) fn inspect(
+        &self,
+        resource: &str,
+        token: Option<&Token>,
+        now: Instant,
+    ) -> Result<InspectAnswer, NodeError> {
+        if let Some(shared) = self.inspect_shared(resource, token, now) {
+            return Ok(shared);
+        }
         Ok(match self.string(resource, now)? {
             None => InspectAnswer::Absent,
             Some(held) => InspectAnswer::held(held.value, held.remaining),
@@ -227,7 +295,8 @@ impl Keys {
         let mut names = self.names(now);
         names.retain(|name| {
             let held = self.string(name, now).ok().flatten();
-            name.starts_with(prefix) && held.is_some_and(|held| Token::is_one(held.value))
+            let is_held = held.is_some_and(|held| Token::is_one(held.value)) || self.readers(name, now).is_some();
+            name.starts_with(prefix) && is_held
         });
         names
     }
@@ -288,59 +357,27 @@ impl Keys {
         names
     }
 
-    fn standing<'k>(
-        &self,
-        keys: &'k Resources,
-        token: &Token,
-        predecessors: &[Token],
-        now: Instant,
-    ) -> Result<Standing<'k>, NodeError> {
-        let (mut absent, mut others, mut follows) = (Vec::new(), Vec::new(), !predecessors.is_empty());
-        for (number, key) in keys.iter().map(Resource::as_str).enumerate() {
-            let held = self.string(key, now)?;
-            let predecessor = predecessors.get(number).map(Token::as_bytes);
-            let is_predecessors = held.as_ref().is_some_and(|held| predecessor == Some(held.value));
-            match held {
-                Some(held) if held.value == token.as_bytes() => follows = false,
-                Some(_) if is_predecessors => absent.push(key),
-                Some(held) => others.push(held.remaining),
-                None => {
-                    follows = false;
-                    absent.push(key);
-                }
-            }
-        }
-        Ok(match others.is_empty() {
-            true => Standing::Free { absent, follows },
-            // No expiry is the longest.
-            false => {
-                let all: Option<Vec<_>> = others.into_iter().collect();
-                Standing::Held { remaining: all.and_then(|all| all.into_iter().max()) }
-            }
-        })
-    }
-
-    /// Whether there is such a key, of whichever type.
+    /// Returns whether there is such a key, of whichever type.
     fn lives(&self, resource: &str, now: Instant) -> bool {
         self.keys.get(resource).is_some_and(|key| key.lives(now))
     }
 
-    /// How long a key still lives, of whichever type.
-    fn remaining(&self, resource: &str, now: Instant) -> Option<Duration> {
-        let expires = self.keys.get(resource).filter(|key| key.lives(now))?.expires?;
-        Some(whole_millis(expires - now))
-    }
-
-    /// A key's value and remaining ttl; an error if it is not a string.
+    /// A key's value and remaining TTL; an error if it is not a string.
     fn string(&self, resource: &str, now: Instant) -> Result<Option<Held<'_>>, NodeError> {
         match self.keys.get(resource).filter(|key| key.lives(now)) {
             None => Ok(None),
-            Some(Key { value: Value::List, .. }) => Err(NodeErrorKind::WrongType.into()),
+            Some(Key { value: Value::List | Value::Sorted(_), .. }) => Err(NodeErrorKind::WrongType.into()),
             Some(Key { value: Value::String(value), expires }) => {
                 Ok(Some(Held { value, remaining: expires.map(|expires| whole_millis(expires - now)) }))
             }
         }
     }
+}
+
+/// The longest of these; no expiry is longer than any.
+fn longest(remaining: Vec<Option<Duration>>) -> Option<Duration> {
+    let all: Option<Vec<_>> = remaining.into_iter().collect();
+    all.and_then(|all| all.into_iter().max())
 }
 
 /// Digits and nothing else. What is greater than all numbers is as good as the greatest.

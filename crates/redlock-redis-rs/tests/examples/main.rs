@@ -10,6 +10,7 @@ mod axum_handler;
 mod cron_job;
 mod leader;
 mod worker_numbers;
+mod shared_report;
 mod graceful_shutdown;
 mod observability;
 mod nodes;

@@ -31,6 +31,13 @@ fn mutual_exclusion_finds_nodes_that_release_or_take_the_locks_of_others() {
 }
 
 #[test]
+fn mutual_exclusion_finds_writers_beside_readers_and_readers_beside_writers() {
+    finds(Oracle::MutualExclusion, Scope::Shared, Sabotage::WritesBesideReaders);
+    finds(Oracle::MutualExclusion, Scope::Shared, Sabotage::ReadsBesideWriters);
+    finds(Oracle::MutualExclusion, Scope::Shared, Sabotage::DowngradesOthers);
+}
+
+#[test]
 fn honesty_finds_a_node_that_only_pretends_to_grant() {
     finds(Oracle::Honesty, Scope::Promised, Sabotage::GrantsNothing);
 }

@@ -20,6 +20,11 @@ fn fencing_tokens_order_holders_whatever_clocks_do_and_nodes_forget() {
 }
 
 #[test]
+fn no_writer_is_together_with_anybody_among_readers_and_downgrades() {
+    finds_nothing(Scope::Shared);
+}
+
+#[test]
 fn a_restart_guard_makes_up_for_nodes_that_forget_at_any_time() {
     finds_nothing(Scope::Guarded);
 }
@@ -56,6 +61,7 @@ fn one_number_makes_one_history_to_the_last_message() {
         (7, Scope::Waiting),
         (8, Scope::Orphans),
         (9, Scope::Permits),
+        (10, Scope::Shared),
     ] {
         let (first, second) = (case(scope, seed), case(scope, seed));
         assert_eq!(first, second);

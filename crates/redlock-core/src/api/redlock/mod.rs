@@ -132,6 +132,70 @@ impl Redlock {
         }
     }
 
+    /// Acquires a shared lock, waiting while a writer holds it: many readers may hold it at the same time, and no
+    /// [exclusive](Self::acquire) holder beside them. The same as [`AcquireOptions::shared`].
+    ///
+    /// A writer that waits comes before readers that ask later, so that it does not starve.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redlock_core::Redlock;
+    /// use redlock_mock::MockNode;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redlock = Redlock::new(MockNode::fleet(3))?;
+    /// let TTL = Duration::from_secs(10);
+    ///
+    /// let one = redlock.acquire_shared("report", TTL).await?;
+    /// let other = redlock.acquire_shared("report", TTL).await?;
+    /// assert!(redlock.try_acquire("report", TTL).await?.is_none()); // no writer beside readers
+    /// # let _ = (one.release().await?, other.release().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::acquire`], and [`AcquireError::SharedFencing`] if fencing is on. The user of a node needs the
+    /// [permissions](crate::guide::servers) for shared locks.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::acquire`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
+    pub async fn acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Lock, AcquireError> {
+        self.acquire(resources, options.into().shared()).await
+    }
+
+    /// Acquires a shared lock if no writer holds it or waits for it: one round, no retry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redlock::try_acquire`] and [`Redlock::acquire_shared`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Redlock::acquire`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Redlock::acquire`].
+    pub async fn try_acquire_shared(
+        &self,
+        resources: impl TryInto<Resources, Error: Into<ResourceError>>,
+        options: impl Into<AcquireOptions>,
+    ) -> Result<Option<Lock>, AcquireError> {
+        self.try_acquire(resources, options.into().shared()).await
+    }
+
     /// Resumes a lock that another process has [taken apart](Lock::into_parts), over the same nodes and with the same
     /// [key prefix](crate::RedlockBuilder::key_prefix).
     ///
@@ -242,8 +306,9 @@ impl Redlock {
 impl Redlock {
     /// Prepares one call to acquire, with these options.
     fn call(&self, resources: Resources, options: AcquireOptions) -> Result<Acquire<'_>, AcquireError> {
-        let (ttl, auto_extend, fencing) = (options.ttl, options.auto_extend, options.fencing);
-        Acquire::new(&self.fleet, resources, ttl, options.policy(&self.fleet.retry), auto_extend, fencing)
+        let AcquireOptions { ttl, auto_extend, fencing, is_shared, .. } = options;
+        let retry = options.policy(&self.fleet.retry);
+        Acquire::new(&self.fleet, resources, ttl, retry, auto_extend, fencing, is_shared)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     api::{lock::Lock, options::AcquireOptions, permit::Permit},
     driver::Acquire,
     names::Resource,
-    report::AcquireError,
+    report::{AcquireError, PermitsError},
 };
 
 impl Redlock {
@@ -118,6 +118,9 @@ impl Redlock {
 
     /// One call to acquire a permit, with these options.
     fn permit_call(&self, name: &str, permits: u32, options: AcquireOptions) -> Result<Acquire<'_>, AcquireError> {
+        if options.is_shared {
+            return Err(PermitsError::Shared.into());
+        }
         let (ttl, auto_extend, fencing) = (options.ttl, options.auto_extend, options.fencing);
         let (name, retry) = (Resource::new(name)?, options.policy(&self.fleet.retry));
         Acquire::permit(&self.fleet, name, permits, ttl, retry, auto_extend, fencing)

@@ -12,7 +12,7 @@ local now = time['err'] and 0 or time[1] * 1000000 + time[2]
 
 local refused = false
 for i = 1, resources do
-  local held = read(KEYS[i])
+  local held = read(KEYS[i], true)
   if type(held) == 'table' then return held end
   if held and held ~= ARGV[1] then
     local remaining = redis.call('PTTL', KEYS[i])

@@ -8,7 +8,7 @@ if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.pcall('TIME')
 if time['err'] then return time end
 for i = 1, ARGV[2] do
-  local held = read(KEYS[i])
+  local held = read(KEYS[i], true)
   if type(held) == 'table' then return held end
   if held ~= ARGV[1] then return -2 end
 end

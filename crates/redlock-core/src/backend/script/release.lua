@@ -1,14 +1,27 @@
--- Deletes the locks that are ours, and wakes the first who waits for each.
+-- Deletes the locks that are ours, a writer's or a reader's, and wakes the first who waits for each.
 -- KEYS: the resources, then their waiters. ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 whether to wake
 -- only those who wait for a key that was free before (1: yes), 4 the channel of a process that waits no more, or nothing.
 -- Answers 1 if all of them were ours, 0 if not; and 2 more if another waits and is on its way. One that cannot be deleted keeps none of the others.
 local released, failed, woken, resources = 1, false, false, tonumber(ARGV[2]) or #KEYS
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
-if redis.replicate_commands and resources < #KEYS then redis.replicate_commands() end
+if redis.replicate_commands then redis.replicate_commands() end
 for i = 1, resources do
   local key = KEYS[i]
-  local held = read(key)
-  local deleted = held == ARGV[1] and redis.pcall('DEL', key) or 0
+  local held, deleted, readers = read(key, true), 0, false
+  if held == ARGV[1] then
+    deleted = redis.pcall('DEL', key)
+  elseif held == true then
+    local time = redis.pcall('TIME')
+    if not time['err'] then
+      redis.pcall('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%.0f', time[1] * 1000000 + time[2]))
+    end
+    deleted = redis.pcall('ZREM', key, ARGV[1])
+    local last = redis.pcall('ZRANGE', key, -1, -1, 'WITHSCORES')
+    readers = last[2]
+    if readers and deleted == 1 then
+      redis.pcall('PEXPIREAT', key, string.format('%.0f', math.ceil(readers / 1000)))
+    end
+  end
   local failure = type(held) == 'table' and held or type(deleted) == 'table' and deleted
   if failure then
     failed = failure
@@ -17,9 +30,13 @@ for i = 1, resources do
   end
   local waiters = KEYS[resources + i]
   if waiters and ARGV[4] ~= '' then
-    redis.pcall('ZREM', waiters, ARGV[4])
+    redis.pcall('ZREM', waiters, ARGV[4], ARGV[4] .. ':shared')
   elseif waiters and redis.pcall('ZCARD', waiters) == 0 then
     -- Most often nobody waits: the cheapest question comes first.
+    waiters = nil
+  end
+  -- While readers hold it, no writer is woken: the last of them will.
+  if waiters and readers and not string.find(redis.pcall('ZRANGE', waiters, 0, 0)[1] or '', ':shared$') then
     waiters = nil
   end
   -- Also where another holds the key: it may be one who waits, and lost the others to us.

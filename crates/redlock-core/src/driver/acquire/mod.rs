@@ -1,6 +1,7 @@
 //! One call to acquire: rounds until one is won or the call ends.
 
 mod lost_round;
+mod intent;
 mod reservations;
 mod round;
 mod reserve;
@@ -15,6 +16,7 @@ use tokio::{
 use tracing::{Instrument, field};
 
 use self::{
+    intent::Intent,
     lost_round::{Failure, LostRound},
     reservations::Reservations,
     semaphore::Semaphore,
@@ -30,7 +32,7 @@ use crate::{
     names::{PermitKeys, Resource, Resources},
     node::FencingCounters,
     queue::{Permit, Ticket, subscribe},
-    report::{AcquireError, Attempts, Event, NotAcquired, PermitsError},
+    report::{AcquireError, Event, NotAcquired, PermitsError},
 };
 
 /// One call to acquire.
@@ -44,6 +46,9 @@ pub(crate) struct Acquire<'a> {
     counters: Option<FencingCounters>,
     terms: Terms,
     retry: Retry,
+    /// Whether it asks for a shared lock.
+    is_shared: bool,
+    intent: Intent,
     /// How the lock is extended while it is held.
     auto_extend: Option<Schedule>,
     /// How the reservations of single names are extended while the call waits for the other names, if it reserves any.
@@ -88,9 +93,13 @@ impl<'a> Acquire<'a> {
         retry: Retry,
         auto_extend: Option<AutoExtend>,
         fencing: Option<bool>,
+        is_shared: bool,
     ) -> Result<Self, AcquireError> {
         let keys = fleet.keys(&resources)?;
         let fencing = fencing.unwrap_or(fleet.fencing);
+        if fencing && is_shared {
+            return Err(AcquireError::SharedFencing);
+        }
         let counters = fencing.then(|| fleet.counters(&keys, ttl)).transpose()?;
         fleet.check_slots(&resources, &keys, counters.as_ref())?;
         let terms = fleet.terms(ttl)?;
@@ -104,6 +113,8 @@ impl<'a> Acquire<'a> {
             terms,
             runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
             retry,
+            is_shared,
+            intent: Intent::default(),
             auto_extend,
             is_reservation: false,
             semaphore: None,
@@ -138,6 +149,8 @@ impl<'a> Acquire<'a> {
             terms,
             runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
             retry,
+            is_shared: false,
+            intent: Intent::default(),
             auto_extend,
             is_reservation: false,
             semaphore: Some(Semaphore { keys, permits }),
@@ -210,6 +223,7 @@ impl<'a> Acquire<'a> {
         permit = if reservations.is_empty() { permit } else { Some(reservations.permit()) };
         let (mut is_last, mut hopeless_since) = (false, None);
         loop {
+            self.intent.begins(*attempts);
             let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
             if is_last && self.is_reservation {
                 return Ok(None);
@@ -274,7 +288,11 @@ impl<'a> Acquire<'a> {
                 return Ok(None);
             }
             match failure.take() {
-                Some(failure) => return Err(self.failed(*attempts, failure, stop)),
+                Some(failure) => {
+                    let elapsed = self.elapsed();
+                    let cut_off = self.retry.ends_after().is_some_and(|timeout| elapsed >= timeout);
+                    return Err(failure.error(self.resources.clone(), *attempts, elapsed, stop, cut_off));
+                }
                 // The timeout passed at once, for example after a suspension.
                 None => {
                     *attempts = attempts.saturating_add(1);
@@ -294,7 +312,7 @@ impl<'a> Acquire<'a> {
         if self.keys.len() > 1 || self.retry.is_once() {
             return (None, Some(Permit::Arrived));
         }
-        let (ticket, permit) = Ticket::take(self.fleet, &self.runtime, self.keys.first());
+        let (ticket, permit) = Ticket::take(self.fleet, &self.runtime, self.keys.first(), self.is_shared);
         (Some(ticket), permit)
     }
 
@@ -409,26 +427,5 @@ impl<'a> Acquire<'a> {
 
     fn elapsed(&self) -> Duration {
         self.fleet.clock.now().saturating_sub(self.called)
-    }
-
-    fn failed(&self, attempts: u32, failure: Failure, stop: Stop) -> AcquireError {
-        let Failure { lost, votes: last_round } = failure;
-        let elapsed = self.elapsed();
-        let tried = Box::new(Attempts {
-            resources: self.resources.clone(),
-            made: attempts,
-            elapsed,
-            failure: lost,
-            last_round,
-        });
-        // The timeout may also have cut off the last attempt.
-        let cut_off = self.retry.ends_after().is_some_and(|deadline| elapsed >= deadline);
-        match (stop, lost) {
-            (Stop::TimedOut, _) => AcquireError::TimedOut(tried),
-            (Stop::Attempts, _) if cut_off => AcquireError::TimedOut(tried),
-            (Stop::Attempts, RoundFailure::Contended) => AcquireError::Contended(tried),
-            (Stop::Attempts, RoundFailure::NoQuorum) => AcquireError::NoQuorum(tried),
-            (Stop::Attempts, RoundFailure::TooLate) => AcquireError::AcquiredTooLate(tried),
-        }
     }
 }

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::{
     Acquire,
+    intent::Intent,
     lost_round::Failure,
     reservations::{Reservations, longest_wait},
 };
@@ -34,6 +35,8 @@ impl Acquire<'_> {
                 counters: None,
                 terms: self.terms,
                 retry: self.retry.clone().with_timeout(until.min(self.retry.ends_after().unwrap_or(until))),
+                is_shared: self.is_shared,
+                intent: Intent::default(),
                 auto_extend: self.reserve,
                 reserve: None,
                 is_reservation: true,

@@ -69,9 +69,13 @@ impl Acquire<'_> {
         let lease = if self.is_reservation { lease.into_reservation() } else { lease };
         let number = slot.as_ref().map(|slot| slot.number);
         let lease = slot.into_iter().fold(lease, Lease::for_slot);
+        let lease = lease.into_shared(self.is_shared);
         let queueing = ticket.as_ref().and_then(|ticket| ticket.queueing(permit.cause()));
+        // A writer that asks again keeps new readers out until then, where readers refuse it.
+        let asks_again = !self.is_shared && !is_last && !self.retry.is_once() && self.keys.len() == 1;
+        let intent = asks_again.then(|| self.intent.lives(&self.retry));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
-            lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, queueing)
+            lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, (queueing, intent))
         };
 
         // 3. Count votes until they decide. Do not wait for a slow node after that: its request continues in the
@@ -82,9 +86,12 @@ impl Acquire<'_> {
             true => answers.decide(tally).await,
             false => answers.decide_or_give_way(tally).await,
         };
-        let mut decision = match queueing.as_ref().and_then(Queueing::asked_first) {
+        // A writer that readers refuse leaves its intent on all nodes.
+        let has_met_readers = self.intent.has_met_readers();
+        let asked_first = queueing.as_ref().filter(|_| !has_met_readers).and_then(Queueing::asked_first);
+        let mut decision = match asked_first {
             None => {
-                let is_likely_held = failure.is_some() && permit.cause() != Cause::Woken;
+                let is_likely_held = failure.is_some() && (permit.cause() != Cause::Woken || has_met_readers);
                 let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
                 decide(&mut tally, &mut answers).await
             }
@@ -124,6 +131,7 @@ impl Acquire<'_> {
             }
             Decision::Lost(lost) => {
                 ticket.iter_mut().for_each(Ticket::asked);
+                self.intent.lost(lease.shared().has_met_readers());
                 let (free_after, is_cut) = (tally.free_after(), tally.is_cut());
                 let queued_on = queueing.and_then(|queueing| queueing.notified_by());
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));
@@ -152,7 +160,10 @@ impl Acquire<'_> {
         let holding = match ticket.take() {
             Some(ticket) => ticket.won(cause),
             None if self.keys.len() > 1 => return None,
-            None => Holding::at_once(&self.fleet.queues, self.keys.first(), self.fleet.clock.now()),
+            None => {
+                let now = self.fleet.clock.now();
+                Holding::at_once(&self.fleet.queues, self.keys.first(), self.is_shared, now)
+            }
         };
         Some(holding.of_slot(slot))
     }

@@ -3,7 +3,7 @@
 use super::Fleet;
 use crate::{
     algorithm::NodeFacts,
-    names::{Resource, Resources},
+    names::{Resource, Resources, Token},
     node::{DescribeRequest, InspectAnswer, InspectRequest, ListAnswer, ListRequest, NodeError, NodeErrorKind},
     report::NodeRequest,
 };
@@ -13,15 +13,20 @@ use crate::{
 const PROBE: &str = "redlock:check_nodes";
 
 impl Fleet {
-    /// Asks one node for one key.
+    /// Asks one node for one key, and for this token if readers share it.
     ///
     /// The answer does not count as a failure of the node: a read-only replica can be inspected, and some backends
     /// cannot.
     #[expect(clippy::indexing_slicing, reason = "requests go over the members")]
-    pub(crate) async fn look(&self, member: usize, key: &Resource) -> Result<InspectAnswer, NodeError> {
+    pub(crate) async fn look(
+        &self,
+        member: usize,
+        key: &Resource,
+        token: Option<Token>,
+    ) -> Result<InspectAnswer, NodeError> {
         let member = &self.members[member];
         member.admit()?;
-        let request = InspectRequest::new(key.clone());
+        let request = InspectRequest { token, ..InspectRequest::new(key.clone()) };
         self.call(member, NodeRequest::Inspect, member.node.inspect(&request)).await
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 impl LeaseState {
     /// How late timers may be.
-    const TIMERS: Duration = Duration::from_millis(2);
+    pub(super) const TIMERS: Duration = Duration::from_millis(2);
 
     /// Extends the lock on all nodes. Returns the new validity.
     pub(crate) async fn extend(self: &Arc<Self>, ttl: Duration) -> Result<Duration, ExtendError> {
@@ -100,7 +100,7 @@ impl LeaseState {
     }
 
     /// Ends the lock, which a quorum of the nodes does not hold although `left` of its validity remained.
-    fn gone(&self, votes: &Arc<Votes>, left: Duration) {
+    pub(super) fn gone(&self, votes: &Arc<Votes>, left: Duration) {
         if !self.validity.end(End::Gone(Arc::clone(votes))) {
             return;
         }

@@ -3,6 +3,7 @@
 mod requests;
 mod checking;
 mod extend;
+mod downgrade;
 mod fence;
 mod release_on_nodes;
 pub(crate) mod hold;
@@ -15,7 +16,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -75,6 +76,10 @@ pub(crate) struct LeaseState {
     /// counts as a node that has held them all the time: the extend found a quorum of nodes that had not lost them.
     counted: AtomicU64,
     phase: AtomicState<Phase>,
+    /// Whether the token is a reader's: from the start, or since its downgrade began.
+    is_shared: AtomicBool,
+    /// Whether a node has refused the acquire because readers share a key there.
+    met_readers: AtomicBool,
     /// Whether the lease only reserves a name for a call that waits for several. Observers are not notified of it.
     pub(crate) is_reservation: bool,
     /// The slot of a semaphore that is the only key, if this is a permit.
@@ -109,6 +114,8 @@ impl Lease {
             extends: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             phase: AtomicState::default(),
+            is_shared: AtomicBool::new(false),
+            met_readers: AtomicBool::new(false),
             is_reservation: false,
             slot: None,
             holding: StdMutex::default(),
@@ -129,6 +136,12 @@ impl Lease {
         if let Some(lease) = Arc::get_mut(&mut self.0) {
             lease.slot = Some(slot);
         }
+        self
+    }
+
+    /// Makes the token a reader's. Call before the first request.
+    pub(crate) fn into_shared(self, is_shared: bool) -> Self {
+        self.0.is_shared.store(is_shared, Ordering::SeqCst);
         self
     }
 
@@ -241,6 +254,16 @@ impl LeaseState {
 
     fn holding(&self) -> StdMutexGuard<'_, Vec<Holding<Offer>>> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the token is a reader's.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::SeqCst)
+    }
+
+    /// Whether a node has refused the acquire because readers share a key there.
+    pub(crate) fn has_met_readers(&self) -> bool {
+        self.met_readers.load(Ordering::Relaxed)
     }
 
     /// Sets the fencing token.

@@ -51,7 +51,8 @@ impl Lease {
         let Fleet { guard, distrust, .. } = &*lease.fleet;
         // The next waiter for a permit may ask for another slot.
         let is_permit = lease.slot.is_some();
-        let may_follow = lease.keys.len() == 1 && !is_permit && guard.is_none() && distrust.is_none();
+        let may_follow =
+            lease.keys.len() == 1 && !is_permit && guard.is_none() && distrust.is_none() && !lease.is_shared();
         if !may_follow || lease.holding().is_empty() || lease.check().is_err() {
             return;
         }

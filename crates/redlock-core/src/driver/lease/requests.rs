@@ -29,6 +29,7 @@ impl Lease {
     ///
     /// If a predecessor hands the keys off, each acquire follows everything that the predecessor has sent to that node.
     /// With a queue, the call joins the wait queue on the node that notifies it, or on all nodes if it polls.
+    /// With an intent, it keeps new readers out for that time where readers refuse it.
     pub(crate) fn send_acquire(
         &self,
         among: &dyn Fn(usize) -> bool,
@@ -36,7 +37,7 @@ impl Lease {
         patience: Duration,
         is_likely_held: bool,
         permit: &Permit<Offer>,
-        queue: Option<&Queueing<'_, Fleet>>,
+        (queue, intent): (Option<&Queueing<'_, Fleet>>, Option<Duration>),
     ) -> Exchange<AcquireAnswer> {
         let ttl = terms.ttl;
         let (predecessor, taken_over) = match permit {
@@ -71,6 +72,9 @@ impl Lease {
                 }
                 let now = lease.fleet.clock.now();
                 request.wants_clock = is_likely_held || lease.fleet.distrust.is_some() || member.clock_is_due(now);
+                request.shared = lease.is_shared();
+                // A first round pays for an intent only where it is refused.
+                request.intent = intent.filter(|_| is_likely_held || request.is_plain());
                 let answer = lease.timed(member, NodeRequest::Acquire, member.node.acquire(&request)).await;
                 setting.answered(&answer);
                 // The task that delivers owed releases may have ended with its runtime.
@@ -96,6 +100,9 @@ impl Lease {
                 }
                 if let Some(slot) = &lease.slot {
                     slot.learn(number, &answer);
+                }
+                if let AcquireAnswer::Held { shared: true, .. } = answer {
+                    lease.met_readers.store(true, Ordering::Relaxed);
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
                     lane.ownership.grant();
@@ -152,6 +159,7 @@ impl LeaseState {
                 lease.still_wanted()?;
                 let setting = lane.sets();
                 let mut request = ExtendRequest::new(lease.keys.clone(), lease.token, ttl);
+                request.shared = lease.is_shared();
                 request.fencing = lease.counters.clone().zip(lease.fence.get().copied());
                 request.permits = lease.slot.as_ref().map(|slot| slot.permits.clone());
                 let answer = lease.timed(member, NodeRequest::Extend, member.node.extend(&request)).await;

@@ -1,0 +1,239 @@
+//! Readers and writers that wait for each other.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use redlock_core::{
+    AcquireOptions, Lock, LockNode, NodeError, Redlock, Release, Retry,
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, ReleaseAnswer, ReleaseRequest, Timed},
+    testing::Clock,
+};
+use redlock_mock::MockNode;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::TTL;
+use crate::support::{ms, redlock};
+
+/// Longer than whatever is not notified.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Polls so rarely that only a waiter that is notified is on time.
+fn patient() -> AcquireOptions {
+    AcquireOptions::new(TTL).retry(Retry::timeout(6 * PAUSE).fixed(PAUSE).jitter(Duration::ZERO))
+}
+
+fn waits(redlock: &Redlock, options: AcquireOptions) -> JoinHandle<(Lock, Instant)> {
+    let redlock = redlock.clone();
+    tokio::spawn(async move {
+        let lock = redlock.acquire("r", options).await.unwrap();
+        (lock, Instant::now())
+    })
+}
+
+/// A node that notifies nobody.
+#[derive(Debug, Clone)]
+struct Silent(MockNode);
+
+#[async_trait]
+impl LockNode for Silent {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.0.clock()
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError> {
+        self.0.acquire(request).await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError> {
+        self.0.extend(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
+        self.0.release(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_comes_behind_a_waiting_writer_waits_for_it() {
+    let nodes = MockNode::fleet(3);
+    let processes: Vec<_> = (0..4).map(|_| redlock(&nodes)).collect();
+    let first = processes[0].acquire_shared("r", TTL).await.unwrap();
+    let writer = waits(&processes[1], patient());
+    sleep(ms(100)).await;
+    assert!(processes[2].try_acquire_shared("r", TTL).await.unwrap().is_none(), "a writer waits");
+    let readers = [waits(&processes[2], patient().shared()), waits(&processes[3], patient().shared())];
+    sleep(ms(100)).await;
+    assert!(!writer.is_finished() && readers.iter().all(|reader| !reader.is_finished()));
+
+    let released = Instant::now();
+    assert_eq!(first.release().await.unwrap(), Release::Released);
+    let (writer, taken) = writer.await.unwrap();
+    assert_eq!(taken, released, "the writer is notified first");
+    sleep(ms(100)).await;
+    assert!(readers.iter().all(|reader| !reader.is_finished()));
+
+    let released = Instant::now();
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    for reader in readers {
+        let (reader, taken) = reader.await.unwrap();
+        assert_eq!(taken, released, "then all readers together");
+        assert!(reader.check().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_notifies_readers_up_to_the_next_writer() {
+    let nodes = MockNode::fleet(3);
+    let processes: Vec<_> = (0..6).map(|_| redlock(&nodes)).collect();
+    let writer = processes[0].acquire("r", TTL).await.unwrap();
+    let mut waiting = Vec::new();
+    for (process, is_shared) in processes[1..].iter().zip([true, true, false, true, true]) {
+        waiting.push(waits(process, if is_shared { patient().shared() } else { patient() }));
+        sleep(ms(50)).await;
+    }
+    let finished =
+        |waiting: &[JoinHandle<(Lock, Instant)>]| waiting.iter().map(JoinHandle::is_finished).collect::<Vec<_>>();
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    sleep(ms(100)).await;
+    assert_eq!(finished(&waiting), [true, true, false, false, false]);
+    for reader in waiting.drain(..2) {
+        assert_eq!(reader.await.unwrap().0.release().await.unwrap(), Release::Released);
+    }
+    sleep(ms(100)).await;
+    assert_eq!(finished(&waiting), [true, false, false]);
+    let writer = waiting.remove(0).await.unwrap().0;
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    sleep(ms(100)).await;
+    assert_eq!(finished(&waiting), [true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_one_process_do_not_wait_for_each_other_and_a_writer_there_comes_in_its_turn() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let first = redlock.acquire_shared("r", TTL).await.unwrap();
+    let together: Vec<_> = (0..8).map(|_| waits(&redlock, patient().shared())).collect();
+    let mut readers = Vec::new();
+    for reader in together {
+        let (reader, taken) = reader.await.unwrap();
+        assert_eq!(taken, Instant::now());
+        readers.push(reader);
+    }
+    let writer = waits(&redlock, patient());
+    sleep(ms(50)).await;
+    let behind = waits(&redlock, patient().shared());
+    sleep(ms(50)).await;
+    for reader in readers {
+        assert_eq!(reader.release().await.unwrap(), Release::Released);
+    }
+    sleep(ms(50)).await;
+    assert!(!writer.is_finished() && !behind.is_finished());
+    let released = Instant::now();
+    assert_eq!(first.release().await.unwrap(), Release::Released);
+    let (writer, taken) = writer.await.unwrap();
+    assert_eq!(taken, released);
+    assert!(!behind.is_finished());
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    assert!(behind.await.unwrap().0.check().is_ok());
+}
+
+/// Readers that come so often that there is always one, and a writer among them. How long the writer has waited.
+async fn a_writer_among_readers(processes: &[Redlock], writer: &Redlock) -> Duration {
+    let often = || AcquireOptions::new(TTL).retry(Retry::timeout(6 * TTL).fixed(ms(50)).jitter(ms(25)));
+    let read = Arc::new(AtomicUsize::new(0));
+    let readers: Vec<_> = processes
+        .iter()
+        .enumerate()
+        .map(|(number, process)| {
+            let (process, read) = (process.clone(), Arc::clone(&read));
+            tokio::spawn(async move {
+                sleep(ms(30 * number as u64)).await;
+                loop {
+                    let reader = process.acquire_shared("r", often()).await.unwrap();
+                    read.fetch_add(1, Ordering::SeqCst);
+                    sleep(ms(100)).await;
+                    let _ = reader.release().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    sleep(ms(1_000)).await;
+    assert!(read.load(Ordering::SeqCst) >= 20);
+    let asked = Instant::now();
+    let lock = writer.acquire("r", often()).await.unwrap();
+    let waited = asked.elapsed();
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+    let before = read.load(Ordering::SeqCst);
+    sleep(ms(1_000)).await;
+    assert!(read.load(Ordering::SeqCst) >= before + 20, "the readers go on");
+    readers.iter().for_each(JoinHandle::abort);
+    waited
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_does_not_starve_among_readers_that_are_notified() {
+    let nodes = MockNode::fleet(3);
+    let processes: Vec<_> = (0..4).map(|_| redlock(&nodes)).collect();
+    let waited = a_writer_among_readers(&processes[1..], &processes[0]).await;
+    assert!(waited <= ms(150), "it waited {waited:?} for readers that take 100 ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_does_not_starve_where_nobody_is_notified() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(Silent).collect();
+    let processes: Vec<_> = (0..4).map(|_| Redlock::new(nodes.clone()).unwrap()).collect();
+    let waited = a_writer_among_readers(&processes[1..], &processes[0]).await;
+    assert!(waited <= ms(300), "it waited {waited:?} for readers that take 100 ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_gave_up_keeps_readers_out_for_two_pauses_at_most() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let first = ours.acquire_shared("r", TTL).await.unwrap();
+    let brief = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(ms(100)).jitter(Duration::ZERO));
+    assert!(theirs.acquire("r", brief).await.unwrap_err().is_contended());
+    sleep(ms(201)).await;
+    assert!(theirs.try_acquire_shared("r", TTL).await.unwrap().is_some());
+    assert_eq!(first.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_of_a_writer_keeps_nobody_out() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let first = ours.acquire_shared("r", TTL).await.unwrap();
+    assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
+    assert!(theirs.try_acquire_shared("r", TTL).await.unwrap().is_some());
+    assert!(nodes.iter().all(|node| node.resources() == ["r"]));
+    drop(first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_wins_takes_its_intent_back() {
+    let nodes = MockNode::fleet(3);
+    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let reader = ours.acquire_shared("r", TTL).await.unwrap();
+    let writer = waits(&theirs, patient());
+    sleep(ms(100)).await;
+    assert!(nodes.iter().all(|node| node.resources().contains(&"r:redlock:writer".to_owned())));
+    assert_eq!(reader.release().await.unwrap(), Release::Released);
+    let (writer, _) = writer.await.unwrap();
+    sleep(ms(10)).await;
+    assert!(nodes.iter().all(|node| node.resources() == ["r"]));
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    assert!(ours.try_acquire_shared("r", TTL).await.unwrap().is_some());
+}
