@@ -5,8 +5,6 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{FencingToken, Token};
 
-use crate::permits::PermitHolding;
-
 /// The beliefs and acts of the processes. Times are true times, counted from the start of the fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -24,6 +22,25 @@ pub struct Ledger {
     pub sightings: Vec<Sighting>,
     /// The processes that have closed.
     pub closed: BTreeSet<usize>,
+}
+
+/// A permit that a process believes to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PermitHolding {
+    /// Which process.
+    pub process: usize,
+    /// Which semaphore.
+    pub semaphore: usize,
+    /// How many permits it has.
+    pub permits: u32,
+    /// The slot.
+    pub slot: u32,
+    /// Its token.
+    pub token: Token,
+    /// Since when the process knows.
+    pub from: Duration,
+    /// Until when it believes.
+    pub until: Duration,
 }
 
 /// A fencing token that a call to acquire has returned.

@@ -6,6 +6,7 @@
 //! cases, each made from one number, and shrinks the first one that breaks a promise.
 
 mod case;
+mod crowds;
 mod scope;
 mod play;
 mod stage;
@@ -26,9 +27,9 @@ pub mod timeline;
 
 pub use self::{
     case::{Case, End, Hold, Retry},
-    ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap, Sighting},
+    ledger::{Act, Call, Disorder, Holding, Issued, Ledger, Outcome, Overlap, PermitHolding, Sighting},
     orphans::Orphan,
-    permits::{Crowd, PermitHolding},
+    permits::Crowd,
     play::{Played, play},
     sabotage::Sabotage,
     scope::Scope,

@@ -3,7 +3,7 @@
 
 use std::{fmt, pin::pin, time::Duration};
 
-use redlock_core::{AcquireError, Permit, Redlock, Token};
+use redlock_core::{AcquireError, Permit, Redlock};
 use redlock_mock::Process;
 use tokio::{
     select,
@@ -12,29 +12,10 @@ use tokio::{
 
 use crate::{
     case::{End, Hold},
-    ledger::{Call, Ledger, Outcome},
+    ledger::{Call, Ledger, Outcome, PermitHolding},
     stage::Stage,
     violation::Oracle,
 };
-
-/// A permit that a process believes to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PermitHolding {
-    /// Which process.
-    pub process: usize,
-    /// Which semaphore.
-    pub semaphore: usize,
-    /// How many permits it has.
-    pub permits: u32,
-    /// The slot.
-    pub slot: u32,
-    /// Its token.
-    pub token: Token,
-    /// Since when the process knows.
-    pub from: Duration,
-    /// Until when it believes.
-    pub until: Duration,
-}
 
 /// Permits that must not be held at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +189,7 @@ mod tests {
 
     fn holding(process: usize, slot: u32, from: u64, until: u64) -> PermitHolding {
         let (from, until) = (Duration::from_millis(from), Duration::from_millis(until));
-        let token = Token::from_bytes([0; 20]);
+        let token = redlock_core::Token::from_bytes([0; 20]);
         PermitHolding { process, semaphore: 0, permits: 2, slot, token, from, until }
     }
 

@@ -142,7 +142,7 @@ impl Connect for Fake {
 
 /// Wraps both kinds of clients into a node, so that tests can make calls.
 enum Client {
-    Cluster(Cluster<Fake>),
+    Cluster(Box<Cluster<Fake>>),
     Service(Connection<BehindSentinels<Fake>>),
 }
 
@@ -173,7 +173,7 @@ async fn call(node: &Node<Client>, name: &str) -> Result<bool, NodeError> {
 
 impl From<Cluster<Fake>> for Client {
     fn from(cluster: Cluster<Fake>) -> Self {
-        Self::Cluster(cluster)
+        Self::Cluster(Box::new(cluster))
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, DowngradeError, Event, ExtendError, LockLost, NodeRequest, Observer,
-    Permit, PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
+    AcquireError, AcquireOptions, AutoExtend, DowngradeError, Event, ExtendError, Lock, LockLost, NodeRequest,
+    Observer, Permit, PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep, timeout};
@@ -426,11 +426,10 @@ async fn a_permit_is_never_shared() {
     let redlock = redlock(&nodes);
     let error = redlock.acquire_permit("s", 2, once(TTL).shared()).await.unwrap_err();
     assert!(matches!(error, AcquireError::Permits(PermitsError::Shared)), "{error}");
-    let mut permit = take(&redlock, "s", 2).await.unwrap();
-    let error = permit.lock().downgrade().await.unwrap_err();
-    assert!(matches!(error, DowngradeError::Permit { .. }), "{error}");
-    assert!(!permit.lock().is_shared());
-    assert_eq!(permit.release().await.unwrap(), Release::Released);
+    let mut lock = Lock::from(take(&redlock, "s", 2).await.unwrap());
+    let error = lock.downgrade().await.unwrap_err();
+    assert!(matches!(error, DowngradeError::Permit { .. }) && !lock.is_shared(), "{error}");
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
 #[tokio::test]

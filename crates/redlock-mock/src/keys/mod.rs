@@ -5,6 +5,7 @@ mod guard;
 mod permits;
 mod readers;
 mod standing;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -14,8 +15,8 @@ use std::{
 use redlock_core::{
     NodeError, NodeErrorKind, Resource, Token, Ttl,
     backend::{
-        AcquireAnswer, AcquireRequest, Enqueue, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer,
-        ReleaseAnswer, ReleaseRequest,
+        AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, FencingCounters, InspectAnswer, ReleaseAnswer,
+        ReleaseRequest,
     },
 };
 use tokio::time::Instant;
@@ -154,25 +155,6 @@ impl Keys {
         Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Puts a refused caller among the waiters, and removes one that is granted and does not stay. Refuses one that has to
-    /// yield.
-    fn stand_in_line(
-        &mut self,
-        queue: &Enqueue,
-        channel: &str,
-        refusal: Option<AcquireAnswer>,
-        now: Instant,
-    ) -> Option<AcquireAnswer> {
-        let (line, micros) = (queue.waiters.as_str(), self.micros(now));
-        let mut yields = || queue.yields && self.waiters.wake(line, Some(channel), now, micros);
-        let refusal = refusal.or_else(|| yields().then_some(AcquireAnswer::Queued));
-        match refusal.is_some() || queue.stays {
-            true => self.waiters.join(line, channel, queue.yields, now, micros),
-            false => self.waiters.leave(line, channel),
-        }
-        refusal
-    }
-
     /// Returns what the node's clock reads, since 1970.
     pub(crate) fn time(&self, now: Instant) -> Duration {
         match now.checked_duration_since(self.epoch) {
@@ -264,14 +246,6 @@ impl Keys {
             }
         }
         answer.map(|answer| answer.waking(woken))
-    }
-
-    /// Notifies the first waiter. Returns whether one is on its way.
-    fn wake(&mut self, line: &str, key: &str, now: Instant) -> bool {
-        // Also if another holds the key: that may be a waiter that lost the others to us.
-        let micros = self.micros(now);
-        let is_lock = self.readers(key, now).is_some() || self.string(key, now).is_ok();
-        is_lock && self.waiters.wake(line, None, now, micros)
     }
 
     /// What a key holds, and if it is a set of readers, this one first.

@@ -6,6 +6,7 @@ mod reservations;
 mod round;
 mod reserve;
 mod semaphore;
+mod permit;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -29,10 +30,10 @@ use super::{
 };
 use crate::{
     algorithm::{Asking, AutoExtend, Cause, Next, Notified, Retry, RoundFailure, Schedule, Stop},
-    names::{PermitKeys, Resource, Resources},
+    names::Resources,
     node::FencingCounters,
     queue::{Permit, Ticket, subscribe},
-    report::{AcquireError, Event, NotAcquired, PermitsError},
+    report::{AcquireError, Event, NotAcquired},
 };
 
 /// One call to acquire.
@@ -118,42 +119,6 @@ impl<'a> Acquire<'a> {
             auto_extend,
             is_reservation: false,
             semaphore: None,
-            called: fleet.clock.now(),
-        })
-    }
-
-    /// Checks the arguments of a call for one of so many permits. Sends nothing yet.
-    pub(crate) fn permit(
-        fleet: &'a Arc<Fleet>,
-        resource: Resource,
-        permits: u32,
-        ttl: Duration,
-        retry: Retry,
-        auto_extend: Option<AutoExtend>,
-        fencing: Option<bool>,
-    ) -> Result<Self, AcquireError> {
-        PermitsError::check(permits)?;
-        let resources = Resources::from(resource);
-        let keys = PermitKeys::new(fleet.keys(&resources)?.first(), permits)?;
-        let slot = Resources::from(keys.slot(0)?);
-        let counters = fencing.unwrap_or(fleet.fencing).then(|| fleet.counters(&slot, ttl)).transpose()?;
-        fleet.check_permit_slots(&resources, &slot, keys.count(), counters.as_ref())?;
-        let terms = fleet.terms(ttl)?;
-        let auto_extend = auto_extend.map(|options| fleet.schedule(options, &terms)).transpose()?;
-        Ok(Self {
-            fleet,
-            reserve: None,
-            resources,
-            keys: Resources::from(keys.queue()),
-            counters,
-            terms,
-            runtime: Handle::try_current().map_err(|_| AcquireError::NoRuntime)?,
-            retry,
-            is_shared: false,
-            intent: Intent::default(),
-            auto_extend,
-            is_reservation: false,
-            semaphore: Some(Semaphore { keys, permits }),
             called: fleet.clock.now(),
         })
     }
