@@ -32,6 +32,9 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// Which of the numbers of an acquire is how long an intent lives.
+    const INTENT: usize = 6;
+
     /// The plain command that says all there is to say of a free key. Of one that is not free it says nothing: not who
     /// holds it, nor for how long. And only a script sets several keys in one step, or tells the time with it.
     pub(super) fn set(request: &'a AcquireRequest) -> Option<Self> {
@@ -178,8 +181,10 @@ impl<'a> Call<'a> {
     /// The same without waiters and intents: nobody is put among them, nobody is notified, and nobody comes first.
     pub(super) fn without_waiters(self) -> Self {
         let mut call = Self { waiters: &[], intents: &[], text: self.text.map(|_| ""), ..self };
-        let [.., intent] = &mut call.numbers;
-        *intent = 0;
+        // Without their keys, an intent must not be taken for one of the keys before them.
+        if let Some(intent) = call.numbers.get_mut(Self::INTENT) {
+            *intent = 0;
+        }
         call
     }
 
@@ -298,4 +303,40 @@ pub struct Answered {
     pub reply: Reply,
     /// Whether the same was sent before, on a connection that broke.
     pub sent_again: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{algorithm::Ttl, node::Enqueue};
+
+    /// What a node gets for an acquire: the keys, and all arguments after the token.
+    fn sent(call: &Call<'_>) -> (Vec<String>, Vec<String>) {
+        let numbers = call.numbers().iter().map(u64::to_string);
+        let texts = call.texts().map(str::to_owned);
+        (call.keys().map(|key| key.as_str().to_owned()).collect(), numbers.chain(texts).collect())
+    }
+
+    #[test]
+    fn without_waiters_no_key_is_taken_for_an_intent_and_all_else_is_the_same() {
+        let resource = |name: &str| Resource::new(name).unwrap();
+        let mut request =
+            AcquireRequest::new(resource("r"), Token::from_bytes([1; 20]), Ttl::new(Duration::from_secs(9)).unwrap());
+        request.queue = Some(Enqueue::new(resource("r:redlock:waiters"), "channel".into()));
+        request.intent = Some(Duration::from_millis(700));
+        let intents = [resource("r:redlock:writer")];
+        let call = Call::acquire(&request, &intents);
+        let numbers = |intent: &str| ["9000", "1", "0", "0", "0", "0", intent].map(str::to_owned).to_vec();
+        let (keys, arguments) = sent(&call);
+        assert_eq!(keys, ["r", "r:redlock:waiters", "r:redlock:writer"]);
+        assert_eq!(arguments, [numbers("700"), vec!["channel".to_owned()]].concat());
+        let (keys, arguments) = sent(&call.without_waiters());
+        assert_eq!((keys, arguments), (vec!["r".to_owned()], [numbers("0"), vec![String::new()]].concat()));
+
+        request.permits = Some(PermitSlots::new(resource("{s}:permits"), 100, 97));
+        let (keys, arguments) = sent(&Call::acquire(&request, &[]).without_waiters());
+        assert_eq!(keys, ["r", "{s}:permits"]);
+        let permits = ["100", "97", ""].map(str::to_owned).to_vec();
+        assert_eq!(arguments, [numbers("0"), permits].concat());
+    }
 }

@@ -127,9 +127,9 @@ enum Look {
     Moved,
 }
 
-/// Whether a lock can have this key: not the counters and queues beside locks, which are not read.
+/// Whether a lock or a slot of a semaphore can have this key: not the counters and queues beside locks.
 fn may_be_lock(key: &str) -> bool {
-    Resource::new(key).is_ok_and(|key| !key.is_reserved())
+    Resource::new(key).is_ok_and(|key| !key.is_reserved() || key.semaphore().is_some())
 }
 
 /// Returns a pattern that matches this text and no other.

@@ -49,7 +49,7 @@ pub const EXTEND_SHARED: Script = Script {
         include_str!("script/readers.lua"),
         include_str!("script/extend_shared.lua")
     ),
-    sha1: "875d975f6e584bfb0d4c0c0fc89c20a484373e6c",
+    sha1: "93989e7ff690ef470bfd268e3222f6967fdcc361",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how

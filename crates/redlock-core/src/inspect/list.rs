@@ -87,14 +87,15 @@ impl Redlock {
             match answer.unwrap_or_else(|| Err(NodeError::no_answer(patience))) {
                 Ok(ListAnswer { keys, is_complete }) => {
                     is_cut |= !is_complete;
-                    let names_of_keys = keys.iter().filter_map(|key| key.strip_prefix(&*fleet.key_prefix));
-                    for name in names_of_keys {
+                    for key in &keys {
                         // The prefix itself may be a key of another program that uses no prefix.
-                        let Ok(resource) = Resource::new(name) else { continue };
-                        match resource.semaphore() {
-                            Some(semaphore) => semaphores.insert(semaphore.to_owned()),
-                            None => names.insert(name.to_owned()),
-                        };
+                        let is_name = |name: &&str| Resource::new(name).is_ok();
+                        let name = |key: &str| key.strip_prefix(&*fleet.key_prefix).filter(is_name).map(str::to_owned);
+                        let Ok(whole) = Resource::new(key) else { continue };
+                        match whole.semaphore() {
+                            Some(semaphore) => semaphores.extend(name(semaphore)),
+                            None => names.extend(name(key)),
+                        }
                     }
                 }
                 Err(error) => failed.push((member.node.name().to_owned(), error)),

@@ -197,6 +197,9 @@ impl<O> LocalQueues<O> {
             // semaphore.
             if queue.holders == 0 || queue.last == holder || slot.is_some() {
                 queue.grant_first(Permit::Arrived);
+            } else {
+                // Those that arrived during the release of another reader.
+                queue.grant_readers();
             }
         }
         map.forget(key);
@@ -210,6 +213,8 @@ impl<O> LocalQueues<O> {
     pub(super) fn notified(&self, key: &str, now: Duration) -> bool {
         let mut map = self.map();
         if let Some(queue) = map.queues.get_mut(key).filter(|queue| !queue.waiters.is_empty()) {
+            // Several slots may be free, of which only the first release has notified this process.
+            queue.free = None;
             queue.grant_first(Permit::Woken);
             return false;
         }

@@ -11,16 +11,17 @@ pub(crate) struct Queueing<'a, N> {
     nodes: &'a N,
     waiters: Resource,
     cause: Cause,
-    is_semaphore: bool,
+    /// Whether one call of this process at most can hold the key: neither a semaphore nor a shared lock.
+    is_single: bool,
     /// The node that notifies this process, if it was subscribed when the round began.
     notified_by: Option<usize>,
 }
 
 impl<'a, N: Nodes> Queueing<'a, N> {
     /// `None` if the name of the wait queue would be too long.
-    pub(super) fn new(nodes: &'a N, key: &Resource, cause: Cause) -> Option<Self> {
-        let (waiters, is_semaphore) = (key.waiters()?, key.is_permit_queue());
-        Some(Self { nodes, waiters, cause, is_semaphore, notified_by: nodes.notified_by() })
+    pub(super) fn new(nodes: &'a N, key: &Resource, cause: Cause, is_shared: bool) -> Option<Self> {
+        let (waiters, is_single) = (key.waiters()?, !is_shared && !key.is_permit_queue());
+        Some(Self { nodes, waiters, cause, is_single, notified_by: nodes.notified_by() })
     }
 
     /// The queue to join on this node, if it is subscribed to. A call joins the queue of the node that notifies it. A
@@ -29,8 +30,8 @@ impl<'a, N: Nodes> Queueing<'a, N> {
         let wakes = self.notified_by == Some(node);
         let channel = self.nodes.subscriptions().channel(node).filter(|_| wakes || self.cause == Cause::Due)?;
         let queue = Enqueue::new(self.waiters.clone(), Arc::clone(channel));
-        // A permit may be held for long while others of this process wait: they join the queue anew.
-        Some(queue.yielding(self.cause.yields()).staying(wakes && !self.is_semaphore))
+        // While a permit or a shared lock is held, others of this process may wait: they join the queue themselves.
+        Some(queue.yielding(self.cause.yields()).staying(wakes && self.is_single))
     }
 
     /// The node that notifies this process, if it is subscribed to it.

@@ -78,7 +78,7 @@ impl<'a, N: Nodes> Ticket<'a, N> {
     /// Where this call joins the wait queues of the nodes if it is refused. `None` if the lock is likely free for it.
     pub(crate) fn queueing(&self, cause: Cause) -> Option<Queueing<'a, N>> {
         let is_wanted = matches!(cause, Cause::Due | Cause::Woken) || self.comes_behind_others(cause);
-        is_wanted.then(|| Queueing::new(&**self.nodes, &self.key, cause)).flatten()
+        is_wanted.then(|| Queueing::new(&**self.nodes, &self.key, cause, self.is_shared)).flatten()
     }
 
     /// Call when the lock is won.

@@ -112,6 +112,13 @@ impl Votes {
         self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
     }
 
+    /// Returns whether nodes refused only because another waiter comes first, so nobody holds the lock as far as is
+    /// known.
+    pub(crate) fn are_for_another_waiter(&self) -> bool {
+        let any = |is_it: fn(&NodeAnswer) -> bool| self.nodes.iter().any(|node| is_it(&node.answer));
+        any(|answer| matches!(answer, NodeAnswer::Queued)) && !any(|answer| matches!(answer, NodeAnswer::Held { .. }))
+    }
+
     /// Returns the number of permits of the semaphore, if a quorum reports another one than was requested.
     pub(crate) fn other_permits(&self) -> Option<u32> {
         let others = self.nodes.iter().filter_map(|node| match node.answer {

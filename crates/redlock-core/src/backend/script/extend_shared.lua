@@ -33,10 +33,13 @@ for i = 1, #KEYS do
     -- Never shortens: an extend that was delayed must not undo a later one.
     ends = math.max(ends, tonumber(before or 0))
   elseif found[i] then
-    -- Before the key is deleted: whether the set that takes its place can be made. The error is that of the type.
-    local may = redis.pcall('ZADD', key, 'XX', '0', ARGV[1])
-    if type(may) == 'table' and not string.find(may['err'], 'WRONGTYPE', 1, true) then return may end
     ends = math.max(ends, now + redis.call('PTTL', key) * 1000)
+    -- Before the key is deleted: whether the set that takes its place can be made. The error is that of the type.
+    for _, may in ipairs({ redis.pcall('ZADD', key, 'XX', '0', ARGV[1]), redis.pcall('ZRANGE', key, 0, 0) }) do
+      if type(may) == 'table' and may['err'] and not string.find(may['err'], 'WRONGTYPE', 1, true) then return may end
+    end
+    local may = redis.pcall('PEXPIREAT', key, string.format('%.0f', math.ceil(ends / 1000)))
+    if type(may) == 'table' then return may end
     local deleted = redis.pcall('DEL', key)
     if type(deleted) == 'table' then return deleted end
   else

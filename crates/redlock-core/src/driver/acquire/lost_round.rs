@@ -45,6 +45,8 @@ pub(super) struct LostRound {
     pub(super) lease: Lease,
     /// After how long the TTLs of the present holders end.
     pub(super) free_after: Option<Duration>,
+    /// Whether the nodes refused only because another waiter comes first.
+    pub(super) is_free: bool,
     /// The node that notifies the caller, if it refused and can do so.
     pub(super) queued_on: Option<usize>,
     /// Why the round was started.

@@ -304,7 +304,8 @@ impl<'a> Acquire<'a> {
                 // A permit that did not win the lock goes to the next waiter. If the lock is held, its holder will
                 // notify that waiter.
                 let is_unused = match lost.cause {
-                    Cause::Woken => !is_contended,
+                    // Readers may be refused for a writer that waits, while nobody has the lock.
+                    Cause::Woken => !is_contended || lost.is_free,
                     Cause::Follows => true,
                     // Other callers that tried meanwhile were refused although nobody has the lock.
                     Cause::Arrived | Cause::Due => lost.lost == RoundFailure::TooLate,

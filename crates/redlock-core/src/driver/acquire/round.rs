@@ -72,7 +72,8 @@ impl Acquire<'_> {
         let lease = lease.into_shared(self.is_shared);
         let queueing = ticket.as_ref().and_then(|ticket| ticket.queueing(permit.cause()));
         // A writer that asks again keeps new readers out until then, where readers refuse it.
-        let asks_again = !self.is_shared && !is_last && !self.retry.is_once() && self.keys.len() == 1;
+        let is_writer = !self.is_shared && self.semaphore.is_none() && self.keys.len() == 1;
+        let asks_again = is_writer && !is_last && !self.retry.is_once();
         let intent = asks_again.then(|| self.intent.lives(&self.retry));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, (queueing, intent))
@@ -141,11 +142,12 @@ impl Acquire<'_> {
                     return Err(PermitsError::Different { resource, asked, found }.into());
                 }
                 tracing::debug!(why = ?lost, %votes, "round lost");
+                let is_free = votes.are_for_another_waiter();
                 // A round that was cut short says less about the failure than an earlier complete one.
                 if !is_cut || failure.is_none() {
                     *failure = Some(Failure { lost, votes });
                 }
-                Ok(Err(LostRound { lost, free_after, cause: permit.cause(), queued_on, lease }))
+                Ok(Err(LostRound { lost, free_after, is_free, cause: permit.cause(), queued_on, lease }))
             }
         }
     }

@@ -177,7 +177,9 @@ impl LeaseState {
         let notifier = self.fleet.notifier(None).filter(|_| notify != Notify::Nobody);
         let passes_on = notify == Notify::Other;
         // Those of this process that wait for another slot keep their place.
-        let leaves_anyway = passes_on || self.slot.is_none() && !self.holding().is_empty();
+        // So do those that wait while other readers of this process release.
+        let keeps_place = self.slot.is_some() || self.is_shared.load(Ordering::SeqCst);
+        let leaves_anyway = passes_on || !keeps_place && !self.holding().is_empty();
         self.requests(|lease, member| {
             let owes = Owes { lease: Arc::clone(&lease), member, is_settled: false };
             Box::pin(async move {

@@ -237,3 +237,34 @@ async fn a_writer_that_wins_takes_its_intent_back() {
     assert_eq!(writer.release().await.unwrap(), Release::Released);
     assert!(ours.try_acquire_shared("r", TTL).await.unwrap().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_arrives_while_another_of_its_process_releases_does_not_wait() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+    let redlock = redlock(&nodes);
+    let [one, _two] =
+        [redlock.acquire_shared("r", TTL).await.unwrap(), redlock.acquire_shared("r", TTL).await.unwrap()];
+    let begun = Instant::now();
+    let (released, three) = tokio::join!(one.release(), redlock.acquire_shared("r", patient()));
+    assert_eq!(released.unwrap(), Release::Released);
+    assert!(three.is_ok() && begun.elapsed() < ms(100), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notified_reader_that_an_intent_keeps_out_passes_the_wake_up_on_to_the_writer() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+    let [ours, theirs] = [redlock(&nodes), redlock(&nodes)];
+    // The writer of a process that holds a reader leaves its intent, and queues only after a pause.
+    let reader = ours.acquire_shared("r", TTL).await.unwrap();
+    let writer = waits(&ours, patient());
+    sleep(ms(100)).await;
+    let behind = waits(&theirs, patient().shared());
+    sleep(ms(200)).await;
+    let released = Instant::now();
+    let _ = reader.release().await.unwrap();
+    let (lock, taken) = writer.await.unwrap();
+    assert!(taken - released < ms(200), "{:?}", taken - released);
+    let _ = lock.release().await.unwrap();
+    let (lock, _) = behind.await.unwrap();
+    assert!(lock.is_shared());
+}
