@@ -167,10 +167,10 @@ enum Task {
 
     /// Build the packages of the command line into `target/dist`, with their checksums.
     ///
-    /// A Debian package (the program, its manual pages, completions, and examples for systemd, Kubernetes and Compose), and
-    /// an image of the static program. The first time, cargo-deb is built, which takes a minute or two. The image needs
-    /// Docker, and uses musl if its target is installed: `rustup target add x86_64-unknown-linux-musl`, and Debian's package
-    /// musl-tools.
+    /// A Debian package (the program, its manual pages, completions, and examples for systemd, Kubernetes and Compose),
+    /// and an image of the static program. The first time, cargo-deb is built, which takes a minute or two. The image
+    /// needs Docker, and uses musl if its target is installed: `rustup target add x86_64-unknown-linux-musl`, and
+    /// Debian's package musl-tools.
     Dist {
         #[command(flatten)]
         selection: dist::Selection,

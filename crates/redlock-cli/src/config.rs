@@ -48,7 +48,8 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
-            // Its own text would show the line, and what stands there instead of what is wanted: both may hold a password.
+            // Its own text would show the line, and what stands there instead of what is wanted: both may hold a
+            // password.
             let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let message = error.message().lines().next().unwrap_or_default();

@@ -33,8 +33,8 @@
 //! * [`Redlock::lead`]: leader election.
 //! * [`Redlock::acquire_permit`]: at most K holders at the same time, each with a number of its own.
 //! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
-//! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people; [`Lock::into_parts`], [`Redlock::resume`]: on in
-//!   another process.
+//! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people;
+//!   [`Lock::into_parts`], [`Redlock::resume`]: on in another process.
 //! * [`Redlock::check_nodes`]: what is wrong with the nodes themselves, or may be.
 //! * `blocking` (feature `blocking`): the same for code without async.
 //! * [`LockNode`]: what a backend implements.

@@ -13,11 +13,11 @@ use crate::clock::later;
 /// How a client's connection to a node behaves, for [`MockNode::with_connection`](crate::MockNode::with_connection) and
 /// [`Fleet::with_connections`](crate::Fleet::with_connections). By default it behaves as in the Redis backends.
 ///
-/// All requests of one client share a connection. While the node hangs, requests lie in the socket, and the node carries
-/// them out when it resumes. Once the client has given the connection up, the next request needs a new one. A node that
-/// hangs or is cut off accepts none: the request fails after the connect timeout, and never reaches the node. The node
-/// still carries out what lies in the socket of the old connection. So a release can be lost although the acquire before
-/// it takes effect.
+/// All requests of one client share a connection. While the node hangs, requests lie in the socket, and the node
+/// carries them out when it resumes. Once the client has given the connection up, the next request needs a new one. A
+/// node that hangs or is cut off accepts none: the request fails after the connect timeout, and never reaches the node.
+/// The node still carries out what lies in the socket of the old connection. So a release can be lost although the
+/// acquire before it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
     /// How long the node may leave every request unanswered before the client gives the connection up. It does so when

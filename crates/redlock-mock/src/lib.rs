@@ -76,8 +76,8 @@
 //! * A server that is stopped refuses; requests it had not carried out are lost. It starts with or without its
 //!   [`Memory`], or without the last second of it.
 //! * Clocks of nodes and processes that run fast or slow, and clocks of nodes that jump.
-//! * A network that delays, loses, doubles and reorders messages ([`Weather`]), and that is cut in one direction or both
-//!   ([`Cut`]).
+//! * A network that delays, loses, doubles and reorders messages ([`Weather`]), and that is cut in one direction or
+//!   both ([`Cut`]).
 //! * Processes that pause at any await point, and calls that are dropped at any.
 //! * A client that ends a request after a response timeout of one second ([`MockNode::with_response_timeout`]).
 //! * If a test requests it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a

@@ -7,8 +7,8 @@
 //! cargo run -p redlock-redis-rs --example worker_numbers
 //! ```
 //!
-//! The number is the slot of a permit. It is extended while the process runs, and checked before each ID. If it is lost,
-//! the process makes no more IDs until it has another number.
+//! The number is the slot of a permit. It is extended while the process runs, and checked before each ID. If it is
+//! lost, the process makes no more IDs until it has another number.
 
 use std::time::{Duration, SystemTime};
 
@@ -64,8 +64,8 @@ struct Ids {
 }
 
 impl Ids {
-    /// The last holder of the number may have made IDs until now, so this one starts in the next millisecond. The clocks
-    /// of the hosts must agree about that, within the time that it takes to acquire a permit.
+    /// The last holder of the number may have made IDs until now, so this one starts in the next millisecond. The
+    /// clocks of the hosts must agree about that, within the time that it takes to acquire a permit.
     fn new(permit: Permit) -> Self {
         Self { permit, last: (millis(), PER_MILLISECOND) }
     }

@@ -236,7 +236,8 @@ impl Word {
     }
 }
 
-/// A clock that all processes of this machine share, and that never jumps; suspended time counts where there is such a one.
+/// A clock that all processes of this machine share, and that never jumps; suspended time counts where there is such a
+/// one.
 fn clock() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;

@@ -67,7 +67,8 @@ async fn a_signal_that_was_ignored_at_the_start_stays_so() {
 #[tokio::test]
 async fn stopped_and_continued_in_time_all_goes_on() {
     let stage = Stage::new(3).await;
-    // In the background, since a shell that is stopped while it starts one in the foreground waits for that, and is no `T`.
+    // In the background, since a shell that is stopped while it starts one in the foreground waits for that, and is no
+    // `T`.
     let script = "sleep 2.5 & echo $$ > pid; wait; echo done";
     let child = stage.run_script("a", &[], script).spawn().unwrap();
     stage.until_written("pid").await;

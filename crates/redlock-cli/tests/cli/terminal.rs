@@ -6,7 +6,8 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
 
 use crate::stage::{Outcome, Stage, finished, program};
 
-/// The program at a terminal, with a script as its command; what is typed, each word when the script has written that file.
+/// The program at a terminal, with a script as its command; what is typed, each word when the script has written that
+/// file.
 async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     from(stage, "/dev/tty", run, script, typed).await
 }

@@ -163,8 +163,8 @@ impl Lock {
         self.held.stop_auto_extend();
     }
 
-    /// Makes this exclusive lock a shared one, without a gap: readers may join from then on, and no writer comes between.
-    /// Its validity and its token stay as they are; it has no fencing token any more.
+    /// Makes this exclusive lock a shared one, without a gap: readers may join from then on, and no writer comes
+    /// between. Its validity and its token stay as they are; it has no fencing token any more.
     ///
     /// From the start of the call on, the lock is shared, whatever comes of it: do not write any more. There is no way
     /// back: two readers that wait to become the only writer would wait for each other forever.
@@ -189,7 +189,8 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`DowngradeError`]: the lock is lost, or was shared already. Or too few nodes confirmed: then it is a valid shared lock.
+    /// [`DowngradeError`]: the lock is lost, or was shared already. Or too few nodes confirmed: then it is a valid
+    /// shared lock.
     ///
     /// # Cancel safety
     ///

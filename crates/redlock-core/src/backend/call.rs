@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or the
-/// plain command for a key that is likely to be free.
+/// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or
+/// the plain command for a key that is likely to be free.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     script: Option<Script>,
@@ -194,8 +194,8 @@ impl<'a> Call<'a> {
         self.script
     }
 
-    /// The resources, which stand first among the keys: one at least. A pool must run all calls for the same resources over
-    /// the same connection.
+    /// The resources, which stand first among the keys: one at least. A pool must run all calls for the same resources
+    /// over the same connection.
     #[must_use]
     pub fn resources(&self) -> &'a [Resource] {
         self.resources

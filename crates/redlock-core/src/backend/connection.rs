@@ -367,8 +367,8 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Gives up a broken connection, unless another command has already replaced it. A successor takes its place, unless
-    /// that has failed, too.
+    /// Gives up a broken connection, unless another command has already replaced it. A successor takes its place,
+    /// unless that has failed, too.
     fn give_up(&self, attempt: &Attempt<C>, successor: Option<&Successor<C>>) {
         let mut current = self.current();
         if current.take_if(|current| current.attempt.is(attempt)).is_some() {

@@ -11,11 +11,12 @@ use crate::node::{
     ReleaseAnswer, SlotHeld,
 };
 
-/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how many
-/// keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none. Waiting it
-/// also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the tokens of the
-/// first keys' predecessors. Answers an array of a verdict, the node's `TIME` in microseconds (0 if there is a
-/// predecessor and no other option), and the counter, the rest of the quarantine in milliseconds, or 1 where readers hold.
+/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how
+/// many keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none.
+/// Waiting it also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the
+/// tokens of the first keys' predecessors. Answers an array of a verdict, the node's `TIME` in microseconds (0 if there
+/// is a predecessor and no other option), and the counter, the rest of the quarantine in milliseconds, or 1 where
+/// readers hold.
 pub const ACQUIRE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -105,8 +106,9 @@ pub const RELEASE: Script = Script {
     sha1: "b37316cd0321c89cb57cc3887e33e3958f8766a4",
 };
 
-/// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of the value
-/// (bytes) and the `PTTL`; of a shared key, instead of the value a line for each reader, and also how many there are.
+/// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of
+/// the value (bytes) and the `PTTL`; of a shared key, instead of the value a line for each reader, and also how many
+/// there are.
 pub const INSPECT: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
     sha1: "d76ecfdbe35dd33344b80164607fa9e86c1c9045",
@@ -227,13 +229,13 @@ impl RaiseAnswer {
 }
 
 impl OpenAnswer {
-    /// Reads what [`OPEN`] answered; `asked` which run was meant, `sent_again` if it was sent before on a connection that
-    /// broke.
+    /// Reads what [`OPEN`] answered; `asked` which run was meant, `sent_again` if it was sent before on a connection
+    /// that broke.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give. And if there is a marker after the opening was sent again: the first
-    /// one may have planted it.
+    /// If the answer is none that the script can give. And if there is a marker after the opening was sent again: the
+    /// first one may have planted it.
     pub fn from_script(run: &[u8], answer: i64, asked: Option<&str>, sent_again: bool) -> Result<Self, NodeError> {
         match (answer, asked) {
             (1, None) => Ok(Self::New { run: String::from_utf8_lossy(run).into_owned() }),

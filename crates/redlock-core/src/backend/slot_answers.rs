@@ -29,8 +29,8 @@ impl SlotAnswers {
         self.failure.get_or_insert(error);
     }
 
-    /// Counts the answer of a member. `known` are the members of the cluster so far. `is_down` means that the member has answered
-    /// `CLUSTERDOWN`.
+    /// Counts the answer of a member. `known` are the members of the cluster so far. `is_down` means that the member
+    /// has answered `CLUSTERDOWN`.
     ///
     /// # Errors
     ///

@@ -147,7 +147,7 @@ impl Acquisition {
         let briefly = Some(self.briefly(now));
         let reserves = self.may_reserve && !self.is_last && lost == RoundFailure::Contended;
         if self.pause.is_some() {
-            self.await_release(cause, lost, free_after, now)
+            self.wait_for_release(cause, lost, free_after, now)
         } else if self.in_vain.is_some() {
             let then = Then::AskForReserved(free_after);
             self.enter(Stage::Releasing { cause, lost, then }, Do::AwaitRelease { until: briefly })
@@ -178,12 +178,18 @@ impl Acquisition {
         let due = now.checked_add(pause);
         self.pause = Some(Pause { due, asking: Asking::default(), notified: Notified::default() });
         match lost {
-            Some((cause, lost)) => self.await_release(cause, lost, free_after, now),
+            Some((cause, lost)) => self.wait_for_release(cause, lost, free_after, now),
             None => self.wait(Duration::ZERO, now),
         }
     }
 
-    fn await_release(&mut self, cause: Cause, lost: RoundFailure, free_after: Option<Duration>, now: Duration) -> Do {
+    fn wait_for_release(
+        &mut self,
+        cause: Cause,
+        lost: RoundFailure,
+        free_after: Option<Duration>,
+        now: Duration,
+    ) -> Do {
         let briefly = self.briefly(now);
         let due = self.pause.and_then(|pause| pause.due);
         let until = due.map(|due| due.max(briefly));

@@ -20,8 +20,8 @@
 //! | [`migrating`] | How do you migrate from another library, while old and new processes run side by side? |
 //! | [`comparison`] | How does Redlock compare with other libraries, and how fast is it? |
 //!
-//! Each example is a test. It compiles, and runs on the in-memory nodes of `redlock-mock` if it needs nodes. Examples in
-//! which time passes use virtual time, so they finish immediately: the page on [`testing`] explains how.
+//! Each example is a test. It compiles, and runs on the in-memory nodes of `redlock-mock` if it needs nodes. Examples
+//! in which time passes use virtual time, so they finish immediately: the page on [`testing`] explains how.
 
 pub mod recipes {
     #![doc = include_str!("recipes.md")]

@@ -133,8 +133,8 @@ impl Inspection {
         }
     }
 
-    /// Returns how many readers share the lock on a quorum of the nodes: 0 if it is not shared. Of more than 100 on one node, at
-    /// least those.
+    /// Returns how many readers share the lock on a quorum of the nodes: 0 if it is not shared. Of more than 100 on one
+    /// node, at least those.
     #[must_use]
     pub fn readers(&self) -> usize {
         match self.finding {

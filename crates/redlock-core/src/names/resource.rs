@@ -75,8 +75,8 @@ impl Resource {
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Returns the key of a writer's intent beside this key, if there is room for it. On a cluster it is in the same hash
-    /// slot. Elsewhere it begins like the key, so that a user who may access the key may access the intent.
+    /// Returns the key of a writer's intent beside this key, if there is room for it. On a cluster it is in the same
+    /// hash slot. Elsewhere it begins like the key, so that a user who may access the key may access the intent.
     pub(crate) fn intent(&self, is_cluster: bool) -> Option<Self> {
         let intent = if is_cluster { self.in_its_slot(Self::INTENT) } else { [&self.0, Self::INTENT].concat() };
         (intent.len() <= Self::MAX_LEN).then(|| Self(intent.into()))
@@ -95,8 +95,8 @@ impl Resource {
         self.0.ends_with(Self::PERMIT_QUEUE)
     }
 
-    /// Returns whether the library may use this key itself, for the wait queue, a writer's intent, the fencing counter or
-    /// the permits of another name. A lock with that name would block the other one.
+    /// Returns whether the library may use this key itself, for the wait queue, a writer's intent, the fencing counter
+    /// or the permits of another name. A lock with that name would block the other one.
     pub(crate) fn is_reserved(&self) -> bool {
         let suffixes = [Self::WAITERS, Self::INTENT, Self::FENCE, Self::PERMIT_QUEUE];
         suffixes.iter().any(|suffix| self.0.ends_with(suffix)) || self.is_permit()
@@ -191,8 +191,8 @@ pub enum ResourceError {
         len: usize,
     },
     /// The key is reserved for a fencing counter, the restart guard, a wait queue or permits: names that end in
-    /// `:fence`, `:redlock:waiters`, `:redlock:writer` or `:redlock:permits`, and names with a brace that end in `:permits`, or in
-    /// `:permit:` and a number.
+    /// `:fence`, `:redlock:waiters`, `:redlock:writer` or `:redlock:permits`, and names with a brace that end in
+    /// `:permits`, or in `:permit:` and a number.
     #[error(
         "the key {key:?} is used for a fencing counter, the restart guard, waiters or permits: choose another name"
     )]

@@ -40,7 +40,8 @@ pub enum AcquireAnswer {
     Held {
         /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
         remaining: Option<Duration>,
-        /// Whether readers share a key, so that a writer may leave its [intent](crate::backend::AcquireRequest::intent).
+        /// Whether readers share a key, so that a writer may leave its
+        /// [intent](crate::backend::AcquireRequest::intent).
         shared: bool,
     },
     /// The key is free, but another waiter comes first. This one stands behind it now.

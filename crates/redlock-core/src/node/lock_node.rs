@@ -89,10 +89,10 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// [guard](AcquireRequest::guard), it grants nothing for a while after each start of the server, which may have
     /// forgotten locks.
     ///
-    /// With [`shared`](AcquireRequest::shared) it adds the token to the readers of each key instead, if no writer holds one
-    /// of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while a writer's
-    /// [intent](AcquireRequest::intent) is there. A key expires with its last reader. A writer is refused while there are
-    /// readers.
+    /// With [`shared`](AcquireRequest::shared) it adds the token to the readers of each key instead, if no writer holds
+    /// one of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while a writer's
+    /// [intent](AcquireRequest::intent) is there. A key expires with its last reader. A writer is refused while there
+    /// are readers.
     ///
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), a caller that is refused is added to the waiters, and a caller that is granted

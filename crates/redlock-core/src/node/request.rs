@@ -15,7 +15,8 @@ use crate::{
 pub struct FencingCounters {
     /// Their keys. All of them are counted up together.
     pub keys: Resources,
-    /// For how long they are kept after the last use. One that is not there begins with the node's clock in microseconds.
+    /// For how long they are kept after the last use. One that is not there begins with the node's clock in
+    /// microseconds.
     pub retention: Duration,
 }
 
@@ -29,15 +30,16 @@ impl FencingCounters {
 
 /// The restart guard of a fleet.
 ///
-/// The marker holds which run of the server planted it, the longest ttl, and when the quarantine began. A node that finds
-/// none, or that of another run, plants a new one, whose quarantine takes the longest ttl from now on. Fencing counters of
-/// before that are taken for lost.
+/// The marker holds which run of the server planted it, the longest ttl, and when the quarantine began. A node that
+/// finds none, or that of another run, plants a new one, whose quarantine takes the longest ttl from now on. Fencing
+/// counters of before that are taken for lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestartGuard {
     /// The key of the marker.
     pub marker: Resource,
-    /// The longest ttl in use. A marker that holds another is an error of the kind [`NodeErrorKind::Guard`](crate::NodeErrorKind::Guard).
+    /// The longest ttl in use. A marker that holds another is an error of the kind
+    /// [`NodeErrorKind::Guard`](crate::NodeErrorKind::Guard).
     pub longest: Ttl,
 }
 
@@ -51,8 +53,8 @@ impl RestartGuard {
 
 /// The waiters of one key, and which of them asks.
 ///
-/// They stand in a sorted set beside the key, by the time at which they came. Whoever deletes the key wakes the first of
-/// them by a message on its channel. All of that are hints: safety never rests on them.
+/// They stand in a sorted set beside the key, by the time at which they came. Whoever deletes the key wakes the first
+/// of them by a message on its channel. All of that are hints: safety never rests on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Enqueue {
@@ -163,8 +165,8 @@ pub struct AcquireRequest {
     /// For the first keys, in their order, a token that counts as absent: that of a holder that leaves the key to this
     /// one. Usually empty.
     pub predecessors: Arc<[Token]>,
-    /// How long a writer that readers refuse keeps new readers out, since it asks again by then; for one key only. None:
-    /// it does not. A writer that is granted takes its intent back.
+    /// How long a writer that readers refuse keeps new readers out, since it asks again by then; for one key only.
+    /// None: it does not. A writer that is granted takes its intent back.
     pub intent: Option<Duration>,
     /// Whether the node is to tell its time with the answer. If not, and nothing else is asked for, a node may take a
     /// shorter way. [`AcquireRequest::new`] says that it is.
@@ -201,8 +203,9 @@ impl AcquireRequest {
         keys.len() == 1 && !has_options && !queue.as_ref().is_some_and(|queue| queue.yields)
     }
 
-    /// The keys of the intents, in the order of the keys: those that keep this reader out, or where this writer leaves its
-    /// own. Empty if there are none, or there is no room for one. On a cluster they have to be in the slot of their keys.
+    /// The keys of the intents, in the order of the keys: those that keep this reader out, or where this writer leaves
+    /// its own. Empty if there are none, or there is no room for one. On a cluster they have to be in the slot of their
+    /// keys.
     #[must_use]
     pub fn intents(&self, is_cluster: bool) -> Vec<Resource> {
         let is_wanted = self.shared || self.intent.is_some() && self.keys.len() == 1;

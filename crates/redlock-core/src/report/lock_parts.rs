@@ -17,8 +17,9 @@ use crate::{
 /// takes the lock away from the other.
 ///
 /// With the feature `serde` it can be serialized, for example as
-/// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared lock has `"shared":true` as well. For any
-/// other format, send its parts one by one, and combine them with [`LockParts::new`].
+/// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared
+/// lock has `"shared":true` as well. For any other format, send its parts one by one, and combine them with
+/// [`LockParts::new`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
 pub struct LockParts {

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::Keys;
 
 impl Keys {
-    /// Puts a refused caller among the waiters, and removes one that is granted and does not stay. Refuses one that has to
-    /// yield.
+    /// Puts a refused caller among the waiters, and removes one that is granted and does not stay. Refuses one that has
+    /// to yield.
     pub(super) fn stand_in_line(
         &mut self,
         queue: &Enqueue,

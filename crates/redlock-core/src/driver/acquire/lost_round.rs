@@ -16,8 +16,8 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The error of a call that ends with this failure, after so many attempts and so much time. `cut_off`: its deadline has
-    /// passed, and may have cut the last attempt off.
+    /// The error of a call that ends with this failure, after so many attempts and so much time. `cut_off`: its
+    /// deadline has passed, and may have cut the last attempt off.
     pub(super) fn error(
         self,
         resources: Resources,

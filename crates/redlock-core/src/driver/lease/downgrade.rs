@@ -34,8 +34,8 @@ impl LeaseState {
             return Err(DowngradeError::AlreadyShared { resources: self.resources.clone() });
         }
 
-        // 3. Send to all nodes at once, after all that was sent before. A node that has lost the keys sets them for as long
-        //    as the other nodes keep them. Nodes that miss it are reported by the next extend.
+        // 3. Send to all nodes at once, after all that was sent before. A node that has lost the keys sets them for as
+        //    long as the other nodes keep them. Nodes that miss it are reported by the next extend.
         let kept = self.validity.kept_for(started).clamp(Ttl::MIN, Ttl::MAX);
         let ttl = Ttl::new(kept).map_err(|_| DowngradeError::AlreadyShared { resources: self.resources.clone() })?;
         let terms = Terms { ttl, node_timeout: self.node_timeout, validity: left };

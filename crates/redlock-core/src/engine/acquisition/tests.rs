@@ -33,7 +33,7 @@ fn ask_last(cause: Cause) -> Option<Do> {
     Some(Do::Ask { cause, gives_way: false })
 }
 
-fn await_release(until: u64) -> Option<Do> {
+fn wait_for_release(until: u64) -> Option<Do> {
     Some(Do::AwaitRelease { until: Some(ms(until)) })
 }
 
@@ -57,7 +57,7 @@ fn a_call_whose_round_is_won_holds_the_lock() {
 fn a_lost_round_is_released_before_the_pause_and_the_last_one_is_reported() {
     let mut call = alone(Retry::attempts(2));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(110));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), wait_for_release(110));
     assert_eq!(call.step(RELEASED, ms(20), 0), pause(110));
     assert_eq!(call.step(Step::Due, ms(110), 0), ask_last(Cause::Due));
     let failed = Do::Fail { stop: Stop::Attempts, lost: RoundFailure::NoQuorum };
@@ -71,7 +71,7 @@ fn a_pause_ends_when_the_holders_have_expired() {
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
     let free_soon =
         Step::Lost { lost: RoundFailure::Contended, free_after: Some(ms(30)), is_cut: false, is_hopeless: false };
-    assert_eq!(call.step(free_soon, ms(10), 0), await_release(60), "nodes have 50 ms to release what was lost");
+    assert_eq!(call.step(free_soon, ms(10), 0), wait_for_release(60), "nodes have 50 ms to release what was lost");
     assert_eq!(call.step(RELEASED, ms(20), 0), pause(40));
 }
 
@@ -80,7 +80,7 @@ fn a_call_that_gets_its_turn_in_a_pause_asks_within_the_same_attempt() {
     let mut call = queued(Retry::attempts(2));
     assert_eq!(call.step(Step::Begin(None), ms(0), 0), await_turn(0, 100));
     assert_eq!(call.step(Step::Turn(Cause::Woken), ms(40), 0), ask(Cause::Woken));
-    assert_eq!(call.step(lost(RoundFailure::Contended), ms(50), 0), await_release(100));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(50), 0), wait_for_release(100));
     assert_eq!(call.step(RELEASED, ms(60), 0), await_turn(80, 100), "it rests after a notification in vain");
     assert_eq!((call.step(Step::Turn(Cause::Follows), ms(80), 0), call.attempts()), (ask(Cause::Follows), 1));
 }
@@ -139,7 +139,7 @@ fn a_call_that_nobody_will_notify_asks_once_more_and_three_times_at_most() {
 fn a_call_ends_at_its_deadline() {
     let mut call = alone(Retry::timeout(ms(120)));
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(70), "a last round fits in");
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), wait_for_release(70), "a last round fits in");
     call.step(RELEASED, ms(20), 0);
     let failed = Do::Fail { stop: Stop::TimedOut, lost: RoundFailure::Contended };
     assert_eq!(call.step(Step::Due, ms(130), 0), Some(failed));
@@ -205,11 +205,11 @@ fn a_call_for_several_names_reserves_them_and_asks_for_all_three_times() {
     let mut call = alone(Retry::attempts(3));
     (call.call.reserves, call.may_reserve) = (true, true);
     call.step(Step::Begin(Some(Cause::Arrived)), ms(0), 0);
-    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), await_release(60));
+    assert_eq!(call.step(lost(RoundFailure::Contended), ms(10), 0), wait_for_release(60));
     assert_eq!(call.step(RELEASED, ms(20), 0), Some(Do::Reserve));
     assert_eq!(call.step(Step::Reserved { any: true }, ms(30), 0), ask(Cause::Arrived));
     for _ in 0..2 {
-        assert_eq!(call.step(lost(RoundFailure::Contended), ms(40), 0), await_release(90));
+        assert_eq!(call.step(lost(RoundFailure::Contended), ms(40), 0), wait_for_release(90));
         assert_eq!(call.step(RELEASED, ms(50), 1_000_000), pause(51));
         assert_eq!(call.step(Step::Due, ms(51), 0), ask(Cause::Arrived));
     }

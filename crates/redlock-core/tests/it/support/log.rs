@@ -12,8 +12,8 @@ use tracing::{
     subscriber::{DefaultGuard, Interest},
 };
 
-/// Installs `subscriber` for this thread until the guard is dropped. It receives every event and span of the thread that
-/// it is interested in, even if a thread without a subscriber has reached them first.
+/// Installs `subscriber` for this thread until the guard is dropped. It receives every event and span of the thread
+/// that it is interested in, even if a thread without a subscriber has reached them first.
 ///
 /// While only one subscriber is registered, `tracing` asks the default subscriber *of the current thread* whether it is
 /// interested in a new callsite, and caches the answer for the whole process. On a thread without a subscriber the
