@@ -82,7 +82,6 @@ mod api;
 
 mod driver;
 
-#[cfg(test)]
 mod engine;
 mod queue;
 mod report;

@@ -1,29 +1,37 @@
-//! The decisions of one lock as plain state machines: events and the time in, commands out. Compiled in tests only, so far:
-//! the decisions that run are those of `driver/`.
+//! The decisions of one lock as plain state machines: events and the time in, commands out.
 //!
-//! * A [`Lease`](lease::Lease) is one token on all nodes, from its first request to its last late answer. It decides
-//!   whether the lock is acquired, extended, lost or released, and knows which node may hold the token.
-//! * A [`Line`](line::Line) is the queue of one node. Every request for the node passes through it, in order and in
-//!   batches. It delivers releases until the node has answered them or their keys have expired.
-//! * An [`Acquisition`](acquisition::Acquisition) is one call to acquire. It decides when to ask, and each of its
-//!   rounds is a lease. A [`Resuming`](resuming::Resuming) decides whether a lock of another process is resumed in this
-//!   one.
-//! * [`NodeHealth`](health::NodeHealth) is what all leases know of one node.
-//! * A driver feeds [events](event::Event) and executes [commands](command::Command). It decides nothing.
+//! * An [`Acquisition`](acquisition::Acquisition) is one call to acquire. It decides when to ask, how long to pause, and
+//!   when to give up. Each of its rounds is a lease.
+//! * A `Lease` is one token on all nodes, from its first request to its last late answer. It decides whether the lock
+//!   is acquired, extended, lost or released, and knows which node may hold the token.
+//! * A `Line` is the queue of one node. Every request for the node passes through it, in order and in batches. It
+//!   delivers releases until the node has answered them or their keys have expired.
 //!
-//! Time is an argument: a `Duration` on the clock of the fleet. The driver does not use these machines yet.
+//! Time is an argument: a `Duration` on the clock of the fleet. `driver/` does what the machines decide. It does not use
+//! `Lease` and `Line` yet, which are compiled only in tests.
 
+#[cfg(test)]
 mod name;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
 mod ask;
+#[cfg(test)]
 mod validity;
+#[cfg(test)]
 mod tally;
+#[cfg(test)]
 mod event;
+#[cfg(test)]
 mod command;
+#[cfg(test)]
 mod lease;
+#[cfg(test)]
 mod line;
-mod acquisition;
+pub(crate) mod acquisition;
+#[cfg(test)]
 mod resuming;
+#[cfg(test)]
 mod health;
 
 #[cfg(test)]

@@ -29,11 +29,15 @@ use super::{
     node_lane::Offer,
 };
 use crate::{
-    algorithm::{Asking, AutoExtend, Cause, Next, Notified, Retry, RoundFailure, Schedule, Stop},
+    algorithm::{AutoExtend, Cause, Retry, RoundFailure, Schedule, Stop},
+    engine::acquisition::{
+        Acquisition, Call,
+        step::{Do, Step},
+    },
     names::Resources,
     node::FencingCounters,
     queue::{Permit, Ticket, subscribe},
-    report::{AcquireError, Event, NotAcquired},
+    report::{AcquireError, Attempts, Event, NotAcquired, Votes},
 };
 
 /// One call to acquire.
@@ -79,13 +83,6 @@ impl Drop for ReportsCancel<'_> {
 }
 
 impl<'a> Acquire<'a> {
-    /// How long the call waits for the release of a lost round, even if its pause is shorter.
-    const RELEASE_WAIT: Duration = Duration::from_millis(50);
-
-    /// How long rounds may fail for a reason that no retry can cure before the call ends. Passwords and permissions
-    /// that are changed on one node after the other, or on a server before a client, are consistent again by then.
-    const HOPELESS: Duration = Duration::from_secs(1);
-
     /// Checks the arguments. Sends nothing yet.
     pub(crate) fn new(
         fleet: &'a Arc<Fleet>,
@@ -159,221 +156,155 @@ impl<'a> Acquire<'a> {
         self.fleet.observers.tell(&Event::NotAcquired { resources: &self.resources, attempts, waited, why });
     }
 
-    /// Makes attempts until one wins the lock. If a call for several names finds one of them locked, it waits for each
-    /// name in turn.
+    /// Runs the call until it has the lock or fails. Counts its attempts.
     async fn attempts(&self, attempts: &mut u32) -> Result<Held, AcquireError> {
-        *attempts = 1;
-        let (mut failure, mut reservations) = (None, None);
+        // Only a reservation gives up. A call that did would begin again.
         loop {
-            if let Some(lock) = self.ask_until_won(attempts, &mut failure, reservations.take()).await? {
+            let mut machine = self.machine(1, None);
+            if let Ok(lock) = self.steps(&mut machine, attempts).await? {
                 return Ok(lock);
             }
-            // Boxed, as below, so that a call for one name does not carry the space for it.
-            reservations = Some(Box::pin(self.reserve(attempts, &mut failure)).await?);
         }
     }
 
-    /// Makes attempts, each with rounds when the call has a permit. A call that waits behind others of this process
-    /// asks no node, but its attempts count anyway. `None` if the names have to be reserved now, or if this is a
-    /// reservation and no further attempt follows.
-    async fn ask_until_won(
+    /// The state machine of this call, which goes on from this attempt and failure.
+    fn machine(&self, attempt: u32, failure: Option<Failure>) -> Acquisition<Box<Votes>> {
+        let call = Call {
+            retry: self.retry.clone(),
+            called: self.called,
+            has_ticket: self.has_ticket(),
+            reserves: self.reserve.is_some(),
+            is_reservation: self.is_reservation,
+        };
+        Acquisition::new(call, attempt, failure)
+    }
+
+    /// Does what the state machine of the call says, step by step. Returns the lock, or the last failure if this is a
+    /// reservation that gives up.
+    async fn steps(
         &self,
+        machine: &mut Acquisition<Box<Votes>>,
         attempts: &mut u32,
-        failure: &mut Option<Failure>,
-        reservations: Option<Reservations>,
-    ) -> Result<Option<Held>, AcquireError> {
+    ) -> Result<Result<Held, Option<Failure>>, AcquireError> {
         let (mut ticket, mut permit) = self.ticket();
-        let mut may_reserve = reservations.is_none();
-        let mut reservations = reservations.unwrap_or_default();
-        permit = if reservations.is_empty() { permit } else { Some(reservations.permit()) };
-        let (mut is_last, mut hopeless_since) = (false, None);
+        let (mut won, mut lost, mut reserved) = (None, None, Reservations::default());
+        let mut step = Step::Begin(permit.as_ref().map(Permit::cause));
         loop {
+            let random = if step.needs_random() { self.fleet.random()? } else { 0 };
+            let Some(next) = machine.step(step, self.fleet.clock.now(), random) else { return Ok(Err(None)) };
+            *attempts = machine.attempts();
             self.intent.begins(*attempts);
-            let was_last = std::mem::replace(&mut is_last, self.is_last(*attempts));
-            if is_last && self.is_reservation {
-                return Ok(None);
-            }
-            // It never got a permit. A round of its own finds out why.
-            permit = permit.or_else(|| (is_last && !was_last).then_some(Permit::Due));
-            let mut lost = match permit.take() {
-                None => None,
-                Some(permit) => {
-                    // The last attempt does not let others come first.
-                    let may_yield = ticket.is_some() && permit.cause().yields();
-                    let permit = if may_yield && is_last { Permit::Due } else { permit };
-                    match self.round(permit, is_last, &mut ticket, failure).await? {
-                        Ok(lock) => return Ok(Some(reservations.taken_over_by(lock))),
-                        lost => lost.err(),
+            step = match next {
+                Do::Ask { cause, gives_way } => {
+                    let permit = permit.take().filter(|permit| permit.cause() == cause && reserved.is_empty());
+                    let permit = permit.unwrap_or_else(|| reserved.permit_for(cause));
+                    match self.round(permit, gives_way, machine.has_failed(), &mut ticket).await? {
+                        Ok(lock) => {
+                            won = Some(lock);
+                            Step::Won
+                        }
+                        Err((round, why)) => {
+                            lost = Some(round);
+                            Step::Lost(why)
+                        }
                     }
                 }
-            };
-            // If the configuration of the nodes makes a quorum impossible, the call ends after a second and does not
-            // use up its timeout.
-            if lost.is_some() {
-                let is_hopeless = failure.as_ref().is_some_and(|failure| failure.votes.are_hopeless());
-                hopeless_since = is_hopeless.then(|| hopeless_since.unwrap_or_else(|| self.elapsed()));
-            }
-            let is_hopeless = |since: Duration| self.elapsed().saturating_sub(since) >= Self::HOPELESS;
-            let ends = lost.is_some() && hopeless_since.is_some_and(is_hopeless);
-            let free_after = lost.as_ref().and_then(|lost| lost.free_after);
-            if let Some(lost) = lost.take_if(|_| !reservations.is_empty()) {
-                let is_contended = lost.lost == RoundFailure::Contended;
-                Box::pin(self.release_lost(lost)).await;
-                if let Some(again) = reservations.asks_again(is_contended, self.fleet.random()?) {
-                    sleep(again).await;
-                    permit = Some(reservations.permit());
-                    continue;
+                Do::Release { until, due, passes_on } => {
+                    let competes = ticket.is_some();
+                    let is_notified = self.release(lost.take(), until, passes_on, competes.then_some(due)).await;
+                    Step::Released { is_notified }
                 }
-                Box::pin(self.release_reservations(std::mem::take(&mut reservations))).await;
-            }
-            let is_contended = |lost: &mut LostRound| lost.lost == RoundFailure::Contended;
-            let reserves = may_reserve && !is_last && self.reserve.is_some();
-            if let Some(lost) = lost.take_if(|lost| reserves && is_contended(lost)) {
-                Box::pin(self.release_lost(lost)).await;
-                return Ok(None);
-            }
-            let next = match ends {
-                true => Next::Stop(Stop::Attempts),
-                false => self.retry.next(*attempts, self.elapsed(), free_after, self.fleet.random()?),
-            };
-            let stop = match next {
-                Next::Stop(stop) => stop,
-                Next::After(pause) => match self.pause(pause, lost, &mut ticket, failure).await? {
-                    Ok(lock) => return Ok(Some(lock)),
-                    Err(next) if !self.left().is_zero() => {
-                        *attempts = attempts.saturating_add(1);
-                        (permit, may_reserve) = (next, true);
-                        continue;
+                Do::Sleep { until } => {
+                    self.sleep_until(until).await;
+                    Step::Due
+                }
+                Do::AwaitPermit { not_before, until } => {
+                    if !self.left_until(Some(not_before)).is_zero() {
+                        self.sleep_until(Some(not_before)).await;
                     }
-                    Err(_) => Stop::TimedOut,
-                },
+                    if let Some(ticket) = &mut ticket {
+                        permit = ticket.permit(until).await;
+                    }
+                    permit.as_ref().map_or(Step::Due, |permit| Step::Permit(permit.cause()))
+                }
+                // Boxed, as below, so that a call for one name does not carry the space for it.
+                Do::Reserve { attempt, failure } => {
+                    let (locks, attempt, failure) = Box::pin(self.reserve(attempt, failure, attempts)).await?;
+                    reserved = locks;
+                    Step::Reserved { any: !reserved.is_empty(), attempt, failure }
+                }
+                Do::ReleaseReserved { until } => {
+                    Box::pin(self.release_reservations(std::mem::take(&mut reserved), until)).await;
+                    Step::Due
+                }
+                Do::Hold => return Ok(won.map(|lock| reserved.taken_over_by(lock)).ok_or(None)),
+                Do::GiveUp(failure) => return Ok(Err(failure)),
+                Do::Fail { stop, failure } => return Err(self.failed(stop, failure, *attempts)),
             };
-            // The call for several names reports the failure, if it is one.
-            if self.is_reservation {
-                return Ok(None);
-            }
-            match failure.take() {
-                Some(failure) => {
-                    let elapsed = self.elapsed();
-                    let cut_off = self.retry.ends_after().is_some_and(|timeout| elapsed >= timeout);
-                    return Err(failure.error(self.resources.clone(), *attempts, elapsed, stop, cut_off));
-                }
-                // The timeout passed at once, for example after a suspension.
-                None => {
-                    *attempts = attempts.saturating_add(1);
-                    permit = Some(Permit::Due);
-                }
-            }
         }
     }
 
-    fn is_last(&self, attempt: u32) -> bool {
-        let elapsed = self.retry.ends_after().map_or(Duration::ZERO, |_| self.elapsed());
-        self.retry.is_last(attempt, elapsed)
+    fn failed(&self, stop: Stop, failure: Failure, made: u32) -> AcquireError {
+        let (resources, elapsed) = (self.resources.clone(), self.elapsed());
+        let is_cut_off = self.retry.ends_after().is_some_and(|timeout| elapsed >= timeout);
+        let (why, last_round) = (failure.lost, failure.votes);
+        let tried = Box::new(Attempts { resources, made, elapsed, failure: why, last_round });
+        match (stop, why) {
+            (Stop::TimedOut, _) => AcquireError::TimedOut(tried),
+            // The timeout may have cut the last attempt off.
+            (Stop::Attempts, _) if is_cut_off => AcquireError::TimedOut(tried),
+            (Stop::Attempts, RoundFailure::Contended) => AcquireError::Contended(tried),
+            (Stop::Attempts, RoundFailure::NoQuorum) => AcquireError::NoQuorum(tried),
+            (Stop::Attempts, RoundFailure::TooLate) => AcquireError::AcquiredTooLate(tried),
+        }
+    }
+
+    /// Whether the call waits in the queue of its process.
+    fn has_ticket(&self) -> bool {
+        self.keys.len() == 1 && !self.retry.is_once()
     }
 
     /// The ticket of this call in the wait queue of its process, if it waits in one, and its permit, if it has one.
     fn ticket(&self) -> (Option<Ticket<'_, Fleet>>, Option<Permit<Offer>>) {
-        if self.keys.len() > 1 || self.retry.is_once() {
+        if !self.has_ticket() {
             return (None, Some(Permit::Arrived));
         }
         let (ticket, permit) = Ticket::take(self.fleet, &self.runtime, self.keys.first(), self.is_shared);
         (Some(ticket), permit)
     }
 
-    /// Pauses after an attempt. Uses each permit that arrives before the pause is over. Returns the lock, or the permit
-    /// with which the next attempt begins.
-    async fn pause(
+    /// Releases a lost round. A release that takes longer than `until` follows in the background. Returns whether a
+    /// node will notify the call, or `None` if no other process competes or the call does not wait in a queue.
+    /// `waits`: the end of its pause, if it does.
+    async fn release(
         &self,
-        pause: Duration,
-        mut lost: Option<LostRound>,
-        ticket: &mut Option<Ticket<'_, Fleet>>,
-        failure: &mut Option<Failure>,
-    ) -> Result<Result<Held, Option<Permit<Offer>>>, AcquireError> {
-        // On the fleet's clock. Tokio's timers only wait.
-        let mut due = self.fleet.clock.now().checked_add(pause);
-        let (mut asking, mut notified) = (Asking::default(), Notified::default());
-        // The pause before the next notification is taken, after one that did not win the lock.
-        let mut rest = Duration::ZERO;
-        loop {
-            let mut again = None;
-            if let Some(lost) = lost.take() {
-                let (lease, is_contended) = (Arc::clone(lost.lease.shared()), lost.lost == RoundFailure::Contended);
-                // A release that takes longer follows in the background.
-                let patience = self.left_until(due).max(Self::RELEASE_WAIT.min(self.left() / 2));
-                // A permit that did not win the lock goes to the next waiter. If the lock is held, its holder will
-                // notify that waiter.
-                let is_unused = match lost.cause {
-                    // Readers may be refused for a writer that waits, while nobody has the lock.
-                    Cause::Woken => !is_contended || lost.is_free,
-                    Cause::Follows => true,
-                    // Other callers that tried meanwhile were refused although nobody has the lock.
-                    Cause::Arrived | Cause::Due => lost.lost == RoundFailure::TooLate,
-                };
-                let notify = if is_unused { Notify::Other } else { Notify::Nobody };
-                // A holder that has crashed notifies nobody.
-                let free_at = lost.free_after.and_then(|free_after| self.fleet.clock.now().checked_add(free_after));
-                due = due.into_iter().chain(free_at).min();
-                let cause = lost.cause;
-                let _ = timeout(patience, lost.lease.release_promptly(notify)).await;
-                // A waiter for a lock of its own process is notified in this process. If that does not happen for a
-                // whole pause, the holder is gone.
-                let is_contended = is_contended && ticket.is_some();
-                if is_contended
-                    && self.fleet.queues.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now())
-                {
-                    let waits = match lost.queued_on {
-                        Some(node) => !lease.was_granted_by(node),
-                        // The call polls if no node can notify it.
-                        None => !subscribe(self.fleet, &self.runtime, self.left_until(due)).await,
-                    };
-                    again = asking.lost(waits, self.fleet.random()?);
-                }
-                if cause == Cause::Woken {
-                    rest = notified.in_vain();
-                }
-            }
-            let permit = match (ticket.as_mut(), again.filter(|again| *again < self.left_until(due))) {
-                (None, _) => {
-                    match due {
-                        Some(_) => sleep(self.left_until(due)).await,
-                        None => pending().await,
-                    }
-                    return Ok(Err(Some(Permit::Due)));
-                }
-                (Some(_), Some(again)) => {
-                    sleep(again).await;
-                    Permit::Arrived
-                }
-                (Some(ticket), None) => {
-                    let rest = std::mem::take(&mut rest).min(self.left_until(due));
-                    if !rest.is_zero() {
-                        sleep(rest).await;
-                    }
-                    match ticket.permit(due).await {
-                        Some(permit) if permit.cause() != Cause::Due => permit,
-                        due => return Ok(Err(due)),
-                    }
-                }
-            };
-            if self.left_until(due).is_zero() {
-                return Ok(Err(Some(permit)));
-            }
-            // Once in a pause, so that the rounds after notifications stay bounded.
-            if permit.cause() == Cause::Woken && notified == Notified::default() {
-                asking = Asking::default();
-            }
-            match self.round(permit, false, ticket, failure).await? {
-                Ok(lock) => return Ok(Ok(lock)),
-                round => lost = round.err(),
-            }
+        lost: Option<LostRound>,
+        until: Option<Duration>,
+        passes_on: bool,
+        waits: Option<Option<Duration>>,
+    ) -> Option<bool> {
+        let LostRound { lease, cause, is_contended, queued_on } = lost?;
+        let notify = if passes_on { Notify::Other } else { Notify::Nobody };
+        let state = Arc::clone(lease.shared());
+        let _ = timeout(self.left_until(until), lease.release_promptly(notify)).await;
+        // A waiter for a lock of its own process is notified in this process. If that does not happen for a whole
+        // pause, the holder is gone.
+        let due = waits.filter(|_| is_contended)?;
+        if !self.fleet.queues.contended(self.keys.first(), cause == Cause::Due, self.fleet.clock.now()) {
+            return None;
         }
+        Some(match queued_on {
+            Some(node) => !state.was_granted_by(node),
+            // The call polls if no node can notify it.
+            None => !subscribe(self.fleet, &self.runtime, self.left_until(due)).await,
+        })
     }
 
-    /// Releases a lost round for several names, so that the next round does not meet its token. A release that takes
-    /// too long follows in the background.
-    async fn release_lost(&self, lost: LostRound) {
-        let _ = timeout(Self::RELEASE_WAIT.min(self.left() / 2), lost.lease.release_promptly(Notify::Nobody)).await;
+    async fn sleep_until(&self, until: Option<Duration>) {
+        match until {
+            Some(_) => sleep(self.left_until(until)).await,
+            None => pending().await,
+        }
     }
 
     /// How long the round waits for a node, at most as long as the caller wants to wait.

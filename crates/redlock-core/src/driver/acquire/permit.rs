@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{
-    Acquire,
-    intent::Intent,
-    lost_round::{Failure, LostRound},
-    semaphore::Semaphore,
-};
+use super::{Acquire, intent::Intent, lost_round::Lost, semaphore::Semaphore};
 use crate::{
     algorithm::{AutoExtend, Cause, Retry},
     driver::{fleet::Fleet, held::Held, lease::phase::Notify, node_lane::Offer},
@@ -60,22 +55,33 @@ impl<'a> Acquire<'a> {
         &self,
         semaphore: &Semaphore,
         mut permit: Permit<Offer>,
-        is_last: bool,
+        gives_way: bool,
+        has_failed: bool,
         ticket: &mut Option<Ticket<'_, Fleet>>,
-        failure: &mut Option<Failure>,
-    ) -> Result<Result<Held, LostRound>, AcquireError> {
+    ) -> Result<Result<Held, Lost>, AcquireError> {
         let mut slot = semaphore.first(self.fleet)?;
         let mut rounds = 1;
+        let mut earlier = None;
         loop {
             let cause = permit.cause();
-            let lost = match self.round_for(Some(slot), permit, is_last, ticket, failure).await? {
-                Ok(held) => return Ok(Ok(held)),
-                Err(lost) => lost,
-            };
+            let (lost, mut why) =
+                match self.round_for(Some(slot), permit, gives_way, has_failed || rounds > 1, ticket).await? {
+                    Ok(held) => return Ok(Ok(held)),
+                    Err(lost) => lost,
+                };
+            // A round that was cut short says less about the failure than an earlier complete one.
+            if why.is_cut
+                && let Some(failure) = earlier.take()
+            {
+                (why.failure, why.is_cut) = (failure, false);
+            }
             let is_over = rounds == Semaphore::ROUNDS || self.left().is_zero();
-            let Some(next) = Semaphore::after(&lost, self.fleet)?.filter(|_| !is_over) else { return Ok(Err(lost)) };
+            let Some(next) = Semaphore::after(&lost, self.fleet)?.filter(|_| !is_over) else {
+                return Ok(Err((lost, why)));
+            };
             // The release is not waited for: the next round does not meet this token.
             drop(lost.lease.send_release(Notify::Nobody));
+            earlier = (!why.is_cut).then_some(why.failure);
             rounds += 1;
             slot = next;
             permit = match cause {

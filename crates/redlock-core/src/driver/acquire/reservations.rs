@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    algorithm::{AutoExtend, Retry, Schedule},
+    algorithm::{AutoExtend, Cause, Retry, Schedule},
     driver::{
         fleet::{Fleet, Terms},
         held::Held,
@@ -40,30 +40,26 @@ pub(super) fn schedule(fleet: &Fleet, keys: &Resources, terms: &Terms, retry: &R
 #[derive(Default)]
 pub(super) struct Reservations {
     pub(super) locks: Vec<Held>,
-    /// How many rounds for all names were lost.
-    lost_rounds: u32,
 }
 
 impl Reservations {
-    /// How many rounds for all names one attempt has, since several callers may have split the nodes among them.
-    const MOST: u32 = 3;
-
     pub(super) fn is_empty(&self) -> bool {
         self.locks.is_empty()
     }
 
-    /// Returns the permit for the round for all names. The reservations are not extended any more.
-    pub(super) fn permit(&mut self) -> Permit<Offer> {
+    /// Returns the permit for a round. If names are reserved, the round is for all of them, and the reservations are not
+    /// extended any more.
+    pub(super) fn permit_for(&mut self, cause: Cause) -> Permit<Offer> {
+        if self.is_empty() {
+            return match cause {
+                // A holder hands its lock off with a permit of its own.
+                Cause::Arrived | Cause::Follows => Permit::Arrived,
+                Cause::Woken => Permit::Woken,
+                Cause::Due => Permit::Due,
+            };
+        }
         self.locks.iter_mut().for_each(Held::close);
         Permit::Reserved(self.locks.iter().map(Held::token).copied().collect::<Arc<[_]>>())
-    }
-
-    /// Returns the pause before another round for all names after a lost one, if there is another.
-    pub(super) fn asks_again(&mut self, is_contended: bool, random: u64) -> Option<Duration> {
-        self.lost_rounds += 1;
-        let longest = Duration::from_millis(2) * self.lost_rounds;
-        (is_contended && self.lost_rounds < Self::MOST)
-            .then(|| Duration::from_nanos(random % longest.as_nanos() as u64))
     }
 
     /// Moves the local waiters of all reservations to this lock, which has won all names.

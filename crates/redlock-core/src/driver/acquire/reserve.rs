@@ -1,5 +1,7 @@
 //! Waits for several names: reserves each in turn, then locks all of them in one round.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
@@ -17,12 +19,14 @@ use crate::{
 
 impl Acquire<'_> {
     /// Reserves the names in their order, and waits in the queue of each. Returns the reservations that were made
-    /// before the last attempt, or before a name took too long.
+    /// before the last attempt, or before a name took too long, and the attempt and the failure with which the call
+    /// goes on.
     pub(super) async fn reserve(
         &self,
+        mut attempt: u32,
+        mut failure: Option<Failure>,
         attempts: &mut u32,
-        failure: &mut Option<Failure>,
-    ) -> Result<Reservations, AcquireError> {
+    ) -> Result<(Reservations, u32, Option<Failure>), AcquireError> {
         let mut reserved = Reservations::default();
         for (resource, key) in self.resources.iter().zip(&self.keys) {
             let one = |name: &Resource| Resources::from(name.clone());
@@ -43,17 +47,27 @@ impl Acquire<'_> {
                 semaphore: None,
                 called: self.called,
             };
-            match reservation.ask_until_won(attempts, failure, None).await? {
-                Some(lock) => reserved.locks.push(lock),
-                None => break,
+            let mut machine = reservation.machine(attempt, failure.take());
+            let lock = reservation.steps(&mut machine, attempts).await?;
+            attempt = machine.attempts();
+            match lock {
+                Ok(lock) => {
+                    reserved.locks.push(lock);
+                    failure = machine.into_failure();
+                }
+                Err(last) => {
+                    failure = last;
+                    break;
+                }
             }
         }
-        Ok(reserved)
+        Ok((reserved, attempt, failure))
     }
 
-    /// Releases reservations that are not needed any more, and notifies the next waiters of their names.
-    pub(super) async fn release_reservations(&self, reservations: Reservations) {
-        let patience = Self::RELEASE_WAIT.min(self.left() / 2);
-        let _ = timeout(patience, join_all(reservations.locks.into_iter().map(Held::release_reservation))).await;
+    /// Releases reservations that are not needed any more, and notifies the next waiters of their names. What takes
+    /// longer than `until` follows in the background.
+    pub(super) async fn release_reservations(&self, reservations: Reservations, until: Duration) {
+        let released = join_all(reservations.locks.into_iter().map(Held::release_reservation));
+        let _ = timeout(self.left_until(Some(until)), released).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Acquire,
-    lost_round::{Failure, LostRound},
+    lost_round::{Failure, Lost, LostRound},
 };
 use crate::{
     algorithm::{Cause, Decision, RoundFailure},
@@ -14,6 +14,7 @@ use crate::{
         node_lane::Offer,
         tally::Tally,
     },
+    engine::acquisition::step,
     names::Resources,
     node::FencingCounters,
     queue::{Holding, Permit, Queueing, Ticket, subscribe},
@@ -25,14 +26,14 @@ impl Acquire<'_> {
     pub(super) async fn round(
         &self,
         permit: Permit<Offer>,
-        is_last: bool,
+        gives_way: bool,
+        has_failed: bool,
         ticket: &mut Option<Ticket<'_, Fleet>>,
-        failure: &mut Option<Failure>,
-    ) -> Result<Result<Held, LostRound>, AcquireError> {
+    ) -> Result<Result<Held, Lost>, AcquireError> {
         match &self.semaphore {
-            None => self.round_for(None, permit, is_last, ticket, failure).await,
+            None => self.round_for(None, permit, gives_way, has_failed, ticket).await,
             // Boxed, so that a call for a lock does not carry the space for it.
-            Some(semaphore) => Box::pin(self.rounds_for_slots(semaphore, permit, is_last, ticket, failure)).await,
+            Some(semaphore) => Box::pin(self.rounds_for_slots(semaphore, permit, gives_way, has_failed, ticket)).await,
         }
     }
 
@@ -41,10 +42,10 @@ impl Acquire<'_> {
         &self,
         slot: Option<Slot>,
         permit: Permit<Offer>,
-        is_last: bool,
+        gives_way: bool,
+        has_failed: bool,
         ticket: &mut Option<Ticket<'_, Fleet>>,
-        failure: &mut Option<Failure>,
-    ) -> Result<Result<Held, LostRound>, AcquireError> {
+    ) -> Result<Result<Held, Lost>, AcquireError> {
         // 0. A call that waits behind others subscribes first, so that it is notified when its turn comes.
         if ticket.as_ref().is_some_and(|ticket| ticket.comes_behind_others(permit.cause())) {
             subscribe(self.fleet, &self.runtime, self.left()).await;
@@ -73,7 +74,7 @@ impl Acquire<'_> {
         let queueing = ticket.as_ref().and_then(|ticket| ticket.queueing(permit.cause()));
         // A writer that asks again keeps new readers out until then, where readers refuse it.
         let is_writer = !self.is_shared && self.semaphore.is_none() && self.keys.len() == 1;
-        let asks_again = is_writer && !is_last && !self.retry.is_once();
+        let asks_again = is_writer && gives_way && !self.retry.is_once();
         let intent = asks_again.then(|| self.intent.lives(&self.retry));
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, (queueing, intent))
@@ -82,17 +83,16 @@ impl Acquire<'_> {
         // 3. Count votes until they decide. Do not wait for a slow node after that: its request continues in the
         //    background, and later requests for this token on that node follow after it.
         let mut tally = self.fleet.tally();
-        // The last attempt does not give way.
-        let decide = async |tally: &mut Tally, answers: &mut Exchange<_>| match is_last {
-            true => answers.decide(tally).await,
-            false => answers.decide_or_give_way(tally).await,
+        let decide = async |tally: &mut Tally, answers: &mut Exchange<_>| match gives_way {
+            true => answers.decide_or_give_way(tally).await,
+            false => answers.decide(tally).await,
         };
         // A writer that readers refuse leaves its intent on all nodes.
         let has_met_readers = self.intent.has_met_readers();
         let asked_first = queueing.as_ref().filter(|_| !has_met_readers).and_then(Queueing::asked_first);
         let mut decision = match asked_first {
             None => {
-                let is_likely_held = failure.is_some() && (permit.cause() != Cause::Woken || has_met_readers);
+                let is_likely_held = has_failed && (permit.cause() != Cause::Woken || has_met_readers);
                 let mut answers = ask(&|_| true, self.patience(), is_likely_held, queueing.as_ref());
                 decide(&mut tally, &mut answers).await
             }
@@ -143,11 +143,10 @@ impl Acquire<'_> {
                 }
                 tracing::debug!(why = ?lost, %votes, "round lost");
                 let is_free = votes.are_for_another_waiter();
-                // A round that was cut short says less about the failure than an earlier complete one.
-                if !is_cut || failure.is_none() {
-                    *failure = Some(Failure { lost, votes });
-                }
-                Ok(Err(LostRound { lost, free_after, is_free, cause: permit.cause(), queued_on, lease }))
+                let (cause, is_contended) = (permit.cause(), lost == RoundFailure::Contended);
+                let failure = Failure { lost, is_hopeless: votes.are_hopeless(), votes };
+                let why = step::LostRound { failure, free_after, is_free, is_cut };
+                Ok(Err((LostRound { lease, cause, is_contended, queued_on }, why)))
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use super::lost_round::LostRound;
 use crate::{
-    algorithm::RoundFailure,
     driver::{fleet::Fleet, lease::slot::Slot},
     names::{PermitKeys, Resources},
     node::PermitSlots,
@@ -31,7 +30,7 @@ impl Semaphore {
 
     /// Another slot that may be free, after a round that was lost.
     pub(super) fn after(lost: &LostRound, fleet: &Fleet) -> Result<Option<Slot>, AcquireError> {
-        let Some(slot) = lost.lease.shared().slot().filter(|_| lost.lost == RoundFailure::Contended) else {
+        let Some(slot) = lost.lease.shared().slot().filter(|_| lost.is_contended) else {
             return Ok(None);
         };
         let another = slot.another(fleet.members.len(), fleet.quorum.needed(), fleet.random()?);

@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use crate::algorithm::{Asking, Cause, Notified, RoundFailure};
 
-/// The event for which the call waits.
+/// What the call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Beginning,
-    /// For the outcome of a round.
+    /// The outcome of a round.
     Asking(Cause),
-    /// For the nodes to release what a lost round took.
+    /// The release of a lost round.
     Releasing {
         cause: Cause,
         lost: RoundFailure,
         then: Then,
     },
-    /// For its turn, or the end of the pause.
+    /// A permit, or the end of the pause.
     Waiting,
-    /// For the end of the pause, which is the turn of a call that waits in no queue.
+    /// The end of the pause, with which a call that waits in no queue has its permit.
     Pausing,
-    /// For a short time. Then it asks once more.
+    /// The end of a short time. Then it asks once more.
     Resting(Cause),
-    /// For its names to be reserved.
+    /// The reservations of its names.
     Reserving,
-    /// For its names to be released. When they may be free is known.
+    /// The release of its reservations. When the names may be free is known.
     Unreserving(Option<Duration>),
     Over,
 }
@@ -42,7 +42,7 @@ pub(super) enum Then {
 /// The pause after an attempt. Rounds within it belong to the attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pause {
-    /// When it ends. None: never.
+    /// When it ends. `None`: never.
     pub(super) due: Option<Duration>,
     pub(super) asking: Asking,
     pub(super) notified: Notified,

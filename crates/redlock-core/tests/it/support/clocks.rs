@@ -30,14 +30,15 @@ impl Clock for Ticks {
     }
 }
 
-/// The clock of a process that is suspended for a minute while it sends a request, after the second reading.
+/// The clock of a process that is suspended for a minute while it sends a request: after the readings when the call is
+/// made, when it begins, and when its round begins.
 #[derive(Debug, Default)]
 pub(crate) struct SuspendedWhileSending(AtomicU32, TokioClock);
 
 impl Clock for SuspendedWhileSending {
     fn now(&self) -> Duration {
         let readings = self.0.fetch_add(1, Ordering::SeqCst);
-        self.1.now() + if readings < 2 { Duration::ZERO } else { Duration::from_secs(60) }
+        self.1.now() + if readings < 3 { Duration::ZERO } else { Duration::from_secs(60) }
     }
 }
 
