@@ -150,7 +150,7 @@ impl<C: RedisClient> Node<C> {
     ///
     /// # Errors
     ///
-    /// If a URL cannot be used, as in [`Node::open`], or two of them name the same server.
+    /// If a URL cannot be used (see [`Node::open`]), or two of them name the same server.
     pub fn open_all<U>(urls: impl IntoIterator<Item = U>) -> Result<Vec<Self>, NodeUrlError>
     where
         U: TryInto<NodeUrl>,
@@ -160,7 +160,7 @@ impl<C: RedisClient> Node<C> {
     }
 
     /// Creates the nodes of the fleet in the environment variable `REDLOCK_NODES`, which the command line uses too: a
-    /// list of URLs separated by commas or white space, as [`NodeUrl::from_env`] reads it.
+    /// list of URLs separated by commas or white space. See [`NodeUrl::from_env`].
     ///
     /// # Errors
     ///
