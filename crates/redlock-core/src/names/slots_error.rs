@@ -17,7 +17,8 @@ pub struct SlotsError {
 }
 
 impl SlotsError {
-    /// Fails if the keys are not all in one slot. `node` is a cluster, and sets the keys in `beside` in the same step.
+    /// Returns an error if the keys are not all in one slot. `node` is a cluster, and sets the keys in `beside` in the
+    /// same step.
     pub(crate) fn check<'k>(
         node: &str,
         resources: &Resources,
