@@ -1,4 +1,4 @@
-//! When a held lock is extended next, and by how much.
+//! Decides when a held lock is extended next, and by how much.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl AutoExtend {
         Self { period: Some(period), ..self }
     }
 
-    /// Sets how long the lock is extended at most, counted from the acquire, or from the
+    /// Sets the maximum time for which the lock is extended, counted from the acquire, or from the
     /// [resume](crate::Redlock::resume) in this process: work that hangs forever must not hold its lock forever. At
     /// least the TTL. The lock may end up to a tenth of a period sooner. `Duration::MAX`: for as long as it is held.
     /// Default: [`AutoExtend::MAX_LIFETIME`], one hour, or the TTL if that is longer.
@@ -91,7 +91,7 @@ pub struct Schedule {
 pub enum Upkeep {
     /// The next extend begins after this time.
     After(Duration),
-    /// No further extend is of use: the lock is lost, or its longest lifetime ends about when its validity does.
+    /// No further extend would help: the lock is lost, or its maximum lifetime ends about when its validity does.
     Over,
 }
 
@@ -135,7 +135,7 @@ impl Schedule {
         }
     }
 
-    /// Whether an extend to this TTL, which the lifetime has shortened, gives more than is left.
+    /// Returns whether an extend to this TTL, which the lifetime has shortened, results in more time than is left.
     fn is_worth_it(&self, ttl: Duration, left: Duration) -> bool {
         Ttl::new(ttl).is_ok_and(|ttl| {
             self.drift.validity(ttl, Duration::ZERO) > left.saturating_add(self.period / 10)
@@ -143,7 +143,7 @@ impl Schedule {
         })
     }
 
-    /// Fails if a lock of this age must not be extended any more.
+    /// Returns an error if a lock of this age must not be extended any more.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ pub enum AutoExtendError {
         /// The time that the TTL leaves after drift and a node timeout.
         longest: Duration,
     },
-    /// The longest lifetime is below the TTL, which the lock lives anyway.
+    /// The longest lifetime is shorter than the TTL, for which the lock lives anyway.
     #[error("the longest lifetime of {max_lifetime:?} is below the ttl of {ttl:?}: take a shorter ttl")]
     LifetimeTooShort {
         /// The longest lifetime.
@@ -204,7 +204,7 @@ pub enum AutoExtendError {
         age = Readable(*age)
     )]
     LifetimeOver {
-        /// How old the lock is.
+        /// The age of the lock.
         age: Duration,
         /// The longest lifetime.
         max_lifetime: Duration,

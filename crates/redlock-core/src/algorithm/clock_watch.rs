@@ -15,12 +15,12 @@ pub struct Reading {
     pub clock: Duration,
 }
 
-/// How far a node's clock has jumped at least.
+/// The minimum by which a node's clock has jumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jump {
-    /// Keys expire that much too early.
+    /// The node's clock moved forwards, so keys expire early by this time.
     Forwards(Duration),
-    /// Keys live that much too long.
+    /// The node's clock moved backwards, so keys expire late by this time.
     Backwards(Duration),
 }
 
@@ -56,8 +56,8 @@ impl ClockWatch {
 
     /// Takes a reading, and returns the jump since the last one, if there is one.
     ///
-    /// Only what is certain counts: a slow answer leaves open when the node read its clock. A clock that creeps within
-    /// the allowance has not jumped.
+    /// Only certain jumps count: after a slow answer it is unknown when the node read its clock. A clock that creeps
+    /// within the allowance has not jumped.
     pub fn read(&mut self, reading: Reading, drift: &Drift) -> Option<Jump> {
         let clock = nanos(reading.clock);
         let (sent, at) = (reading.sent.min(reading.received), reading.received);

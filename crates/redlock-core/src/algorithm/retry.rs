@@ -1,4 +1,4 @@
-//! Retry: whether and when another round follows a lost one.
+//! The retry policy: whether and when another round follows a lost one.
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -40,11 +40,11 @@ enum Backoff {
 pub enum Next {
     /// Another round, after this pause.
     After(Duration),
-    /// None.
+    /// No further round.
     Stop(Stop),
 }
 
-/// Why no round follows.
+/// The reason why no round follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// All attempts have been made.

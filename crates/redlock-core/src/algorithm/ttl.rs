@@ -76,12 +76,12 @@ pub enum TtlError {
         /// The TTL.
         ttl: Duration,
     },
-    /// The TTL is longer than the restart guard assumes: a node that restarts would not wait for it.
+    /// The TTL is longer than the restart guard assumes: a node that was restarted would not wait for it.
     #[error("the ttl of {ttl:?} is above {longest:?}, the longest that the restart guard was told of")]
     AboveGuard {
         /// The TTL.
         ttl: Duration,
-        /// The longest.
+        /// The longest TTL of the restart guard.
         longest: Duration,
     },
     /// The TTL does not outlast one slow answer: every round with a slow node in it could end without validity.

@@ -1,4 +1,4 @@
-//! Finds what is wrong with the nodes of a fleet, or may be.
+//! Finds actual and possible problems of the nodes of a fleet.
 
 #[cfg(test)]
 mod tests;
