@@ -42,7 +42,7 @@ impl Ledger {
         drop(before);
     }
 
-    /// Records that its holder has taken a lock out of the registry, to release it.
+    /// Records that its holder has removed a lock from the registry, to release it.
     pub(crate) fn taken(&self, key: &Key, lease: &Arc<LeaseState>) {
         let mut books = self.books();
         books.departures.take(key);
