@@ -188,7 +188,7 @@ async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
             texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
             ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 0])
         },
-        // Whoever reads looks for the intent of a writer, and whoever writes leaves one.
+        // A reader looks for the intent of a writer, and a writer leaves one.
         Sent {
             texts: vec![String::new()],
             ..with(script::ACQUIRE_SHARED, &["r", "r:redlock:writer"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 1])
