@@ -260,7 +260,7 @@ async fn of_many_keys_only_our_own_are_released() {
     assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::NotHeld);
     assert_eq!(node.resources(), ["a"]);
 
-    // A key that is no lock does not keep the others from being released, and is reported.
+    // A key that is not a lock does not keep the others from being released, and is reported.
     node.remove("a");
     acquire_many(&node).await.unwrap();
     node.set_list("b");
