@@ -1,4 +1,4 @@
-//! `redlock release --force`: a lock is taken from whoever holds it.
+//! `redlock release --force`: takes a lock away from its holder.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 
 use crate::{args::ReleaseArgs, close::closed, exit::Exit, failure::Failure, fleet::Fleet, say::Say};
 
-/// Shows who holds the lock, asks, and deletes that holder's keys. A lock that another holder acquires meanwhile stays.
+/// Shows who holds the lock, asks for confirmation, and deletes that holder's keys. A lock that another holder acquires
+/// meanwhile remains.
 pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
     let outcome = release_with(&redlock, args, say).await;
@@ -42,7 +43,7 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
                 Release::Released => {}
                 _ => say.event("gone", "it was gone by then", json!({ "resource": args.name })),
             },
-            // No quorum holds this one. What there is of it is deleted in the background, which `closed` waits for.
+            // No quorum holds this token. Its remaining keys are deleted in the background, which `closed` waits for.
             Err(ResumeError::Lost { .. } | ResumeError::Expired { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -51,7 +52,7 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
     Ok(Exit::SUCCESS)
 }
 
-/// The tokens on the nodes. Those of other libraries are left to these.
+/// Returns the tokens on the nodes. Locks of other libraries are left alone.
 fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
     let mut tokens = BTreeSet::new();
     for view in inspection.nodes() {
@@ -71,7 +72,7 @@ fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
     Ok(tokens)
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks the user at the terminal for confirmation.
 fn confirm(inspection: &Inspection) -> Result<(), Failure> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {

@@ -1,4 +1,5 @@
-//! `redlock acquire`, `extend` and `release`: a lock for scripts, which goes from one process to the next by its token.
+//! `redlock acquire`, `extend` and `release`: a lock for scripts, which is passed from one process to the next by its
+//! token.
 
 use std::{env, os::unix::process::parent_id, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
     say::Say,
 };
 
-/// The TTL of a lock that is released: it decides only how long nodes are waited for.
+/// The TTL of a lock that is released: it only determines how long to wait for nodes.
 const ANY_TTL: Duration = Duration::from_secs(30);
 
 /// Acquires a lock and prints its token.
@@ -31,7 +32,7 @@ async fn acquire_with(redlock: &Redlock, args: &AcquireArgs, say: &Say) -> Resul
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
     let lock = select! {
         biased;
-        // What was set on nodes by then is released.
+        // Keys that were set on nodes by then are released.
         signal = signals.next() => return Ok(Exit::of_signal(signal.as_raw())),
         taken = take(redlock, &args.name, None, &args.take, AcquireOptions::new(args.take.ttl), false, say) => taken?.0,
     };
@@ -86,7 +87,7 @@ async fn extend_with(redlock: &Redlock, parts: LockParts, args: &ExtendArgs, say
         || json!({ "resource": args.name, "ttl_ms": millis(args.ttl), "valid_ms": millis(validity) }),
     );
     if let Err(failure) = told.await {
-        // It is extended all the same.
+        // The lock is extended anyway.
         say.warning(&failure.what);
     }
     Ok(Exit::SUCCESS)
@@ -114,7 +115,7 @@ fn redlock(args: &FleetArgs, say: &Say) -> Result<Redlock, Failure> {
     Ok(Fleet::open(args, say)?.redlock()?)
 }
 
-/// The lock that the environment tells of.
+/// Returns the lock that the environment describes.
 fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
     let token = env::var("REDLOCK_TOKEN").unwrap_or_default();
     if token.is_empty() {
@@ -138,7 +139,7 @@ fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
     }
 }
 
-/// This host and the process that has called this one, which ends at once.
+/// Returns an owner label of this host and the caller's process, because this process ends immediately.
 fn the_caller() -> Owner {
     let this = Owner::this_process();
     let caller =

@@ -25,7 +25,7 @@ pub(crate) async fn manual(task: Option<&str>) -> Result<Exit, Failure> {
 
 fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
     let mut whole = Cli::command();
-    // So that options of the program are on every page, and pages are named `redlock-run`.
+    // This puts the options of the program on every page, and names pages like `redlock-run`.
     whole.build();
     let command = match task {
         None => whole,

@@ -1,4 +1,4 @@
-//! How single arguments are read.
+//! Parses single arguments.
 
 use std::time::Duration;
 
