@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::stage::{Stage, finished, outcome, program, send};
 
-/// A command that has the token in its environment.
+/// Returns a command that has the token in its environment.
 fn with_token(stage: &Stage, token: &str, args: &[&str]) -> Command {
     let mut command = stage.redlock(args);
     command.env("REDLOCK_TOKEN", token);
@@ -62,7 +62,7 @@ async fn the_script_of_the_help_works_as_it_is() {
     let output = shell.output().await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && printed.contains("\"deploy\" is held by"), "{output:?}");
-    // The label is the script's own, which is still there when `acquire` has ended.
+    // The label is that of the script's process, which still exists when `acquire` has ended.
     assert!(printed.contains(" of \""), "{printed}");
     assert_eq!(stage.holding("deploy").await, 0);
 }
@@ -136,7 +136,7 @@ async fn a_lock_is_taken_from_its_holder_only_by_force_and_after_a_question() {
     assert_eq!(forced.code, 0, "{}", forced.stderr);
     assert!(forced.stderr.contains("released \"a\" by force"), "{}", forced.stderr);
     assert_eq!(stage.holding("a").await, 0);
-    // There is nothing left to take.
+    // There is nothing left to release.
     assert_eq!(outcome(stage.redlock(["release", "a", "--force"])).await.code, 0);
 }
 

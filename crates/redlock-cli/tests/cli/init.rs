@@ -28,7 +28,7 @@ async fn first_process(unshare: &Child) -> u32 {
     redlock
 }
 
-/// Ten processes whose parents end before them; then counts the zombies until there are none, for some seconds.
+/// Ten processes whose parents end before them; then counts the zombies until there are none, for a few seconds.
 const ORPHANS: &str = "
     for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.1 &); done
     for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
