@@ -70,7 +70,7 @@ async fn is_distrusted(backend: Backend) {
 }
 
 async fn is_told(backend: Backend) {
-    // All tests log to it, and the names of the nodes tell them apart.
+    // All tests write to this log, and the names of the nodes distinguish them.
     let log = Log::of_this_process();
     let servers = servers(1).await;
     let name = backend.open(0, &servers[0].url()).name().to_owned();

@@ -20,7 +20,7 @@ pub enum Scope {
     Promised,
     /// The same, with readers among the writers, and writers that become readers.
     Shared,
-    /// As [`Scope::Promised`], and a majority of the nodes is healthy: now there is progress, too.
+    /// Like [`Scope::Promised`], and a majority of the nodes is healthy, so that there is progress, too.
     Healthy,
     /// One node after the other restarts and forgets all keys; locks with auto-extend must survive that. Each process
     /// has its own resource, and a node has the time for an extend before the next one restarts.
@@ -114,13 +114,14 @@ impl Scope {
         }
     }
 
-    /// What is broken in this scope: nothing, unless the scope is about a protocol that this library does not use.
+    /// Returns the part that is broken in this scope: none, unless the scope is about a protocol that this library does
+    /// not use.
     pub fn sabotage(self) -> Sabotage {
         if self == Self::CountedSemaphore { Sabotage::CountsHolders } else { Sabotage::None }
     }
 
-    /// Whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above all
-    /// others.
+    /// Returns whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above
+    /// all others.
     pub(crate) fn keeps_counters(self) -> bool {
         !matches!(self, Self::Guarded | Self::Restarts)
     }
@@ -328,7 +329,7 @@ fn outages() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Whether it happens to an existing node.
+/// Returns whether the event affects an existing node or process.
 fn exists(what: &What, nodes: usize) -> bool {
     match what {
         What::Hang { node, .. } => *node < nodes,

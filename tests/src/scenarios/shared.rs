@@ -62,7 +62,7 @@ async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
     node.release(&ReleaseRequest::new(key(), token(number))).await.unwrap()
 }
 
-/// Whether a remaining TTL is that of a key set a moment ago.
+/// Returns whether a remaining TTL is that of a key that was just set.
 fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
     remaining.is_some_and(|remaining| remaining <= ttl + Duration::from_millis(1) && remaining > ttl.mul_f64(0.8))
 }
