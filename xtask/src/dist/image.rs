@@ -1,4 +1,4 @@
-//! The image of the static program, and what it does with three servers as the Compose file says.
+//! The image of the static program, and its test with three servers as in the Compose file.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, thread, time::Duration};
 

@@ -21,7 +21,7 @@ use crate::support::ms;
 #[derive(Debug, Clone, Default)]
 struct Fake {
     name: String,
-    /// `None`: no connection is made in time, and no answer comes.
+    /// `None` means that no connection is made in time, and no answer arrives.
     answer: Option<Answered>,
     /// The error for every call that touches waiters.
     refuses_waiters: Option<(NodeErrorKind, &'static str)>,
@@ -30,7 +30,7 @@ struct Fake {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
-    /// `None`: the plain command.
+    /// `None` means the plain command.
     script: Option<&'static str>,
     keys: Vec<String>,
     token: Option<Token>,

@@ -44,7 +44,7 @@ async fn a_lost_or_shared_lock_is_not_downgraded() {
     let error = lock.downgrade().await.unwrap_err();
     assert!(matches!(error, DowngradeError::Lost(LockLost::Expired { .. })), "{error}");
 
-    // Another may have held it meanwhile.
+    // Another holder may have had it meanwhile.
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
     let error = lock.downgrade().await.unwrap_err();
@@ -117,14 +117,14 @@ async fn a_late_extend_of_the_writer_changes_nothing_for_readers() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // It lies in an old socket, and is carried out after the downgrade.
+    // It waits in an old socket, and is carried out after the downgrade.
     nodes[0].inject(Fault::SendAgain(ms(300)));
     lock.extend(TTL).await.unwrap();
     lock.downgrade().await.unwrap();
     let other = redlock.acquire_shared("r", TTL).await.unwrap();
     sleep(ms(500)).await;
     assert!(nodes.iter().all(|node| readers(node).len() == 2));
-    // Where the node had lost the keys meanwhile, the writer's token comes back, until the reader is released.
+    // If the node had lost the keys meanwhile, the writer's token comes back, until the reader is released.
     nodes[0].inject(Fault::None);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!(other.release().await.unwrap(), Release::Released);

@@ -1,4 +1,4 @@
-//! Readers beside each other, and never beside a writer.
+//! Readers share a lock with each other, and never with a writer.
 
 use redlock_core::{
     AcquireError, AcquireOptions, AutoExtend, Drift, Finding, LockLost, LockParts, Release, Resources, UsingError,
@@ -59,7 +59,7 @@ async fn an_extended_reader_outlives_its_ttl_and_the_loss_of_a_minority() {
     sleep(ms(2_000)).await;
     assert_eq!((reader.check().is_ok(), shared_on(&nodes, &reader)), (true, 3));
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
-    // A quorum that forgot it may have let a writer in.
+    // A quorum that has forgotten the reader may have let a writer in.
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
     assert!(matches!(reader.lost().await, LockLost::NotHeld { .. }));
 }
@@ -126,7 +126,7 @@ async fn a_jump_of_a_nodes_clock_ends_readers_there_early_and_no_others() {
     redlock.close().await.unwrap();
     reader.extend(TTL).await.unwrap();
     assert_eq!(shared_on(&nodes, &reader), 3);
-    // Backwards: it stays for longer than its TTL, until it is released.
+    // The clock jumps backwards: the reader stays for longer than its TTL, until it is released.
     nodes[1].jump_clock(-20_000);
     assert_eq!(reader.release().await.unwrap(), Release::Released);
     assert_eq!(keys(&nodes), [""; 0]);
@@ -178,7 +178,7 @@ async fn a_shared_lock_goes_on_in_another_process() {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!(other.release().await.unwrap(), Release::Released);
 
-    // Told as exclusive, it is not: other readers may be there.
+    // The parts say that the lock is exclusive, so it is not found: other readers may hold it.
     let parts = here.acquire_shared("r", TTL).await.unwrap().into_parts().await.unwrap();
     let exclusive = LockParts::new(["r"], parts.token().as_str(), parts.ttl()).unwrap();
     assert!(there.resume(exclusive).await.is_err());

@@ -88,7 +88,7 @@ async fn a_waiter_that_died_is_skipped() {
     let waiting = waits(&processes[2]);
     sleep(ms(20)).await;
     assert_eq!(nodes[0].waiters("r").len(), 2);
-    // With all that it holds, and its connections.
+    // With everything that it holds, and its connections.
     dies.abort();
     sleep(ms(20)).await;
     let released = Instant::now();
@@ -185,7 +185,7 @@ async fn a_majority_that_is_down_is_queried_no_more_often_than_the_policy_allows
     let (in_first, in_second) = (Rounds::default(), Rounds::default());
     let [first, second] =
         [&in_first, &in_second].map(|rounds| builder(&nodes).observer(rounds.clone()).build().unwrap());
-    // Both can be notified, and have waited a short time ago.
+    // Both can be notified, and have waited recently.
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
     sleep(ms(100)).await;
