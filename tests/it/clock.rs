@@ -21,7 +21,7 @@ const DISTRUST: Duration = Duration::from_secs(3);
 /// Starts three servers; the clocks of the first `with_clocks` can be set.
 async fn servers(with_clocks: usize) -> Vec<Server> {
     let servers = Servers::from_env().await.unwrap();
-    assert!(servers.can_fail(), "this test sets clocks and stops servers: {} does not let it", servers.describe());
+    assert!(servers.can_fail(), "this test sets clocks and stops servers: {} cannot do that", servers.describe());
     let mut all = servers.start(with_clocks, &ServerOptions::new().fake_clock()).await.unwrap();
     all.extend(servers.start(3 - with_clocks, &ServerOptions::new()).await.unwrap());
     all
@@ -59,7 +59,7 @@ async fn is_distrusted(backend: Backend) {
     servers[1].start().await.unwrap();
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
-    assert!(seen.elapsed() < DISTRUST, "this test was too slow to tell");
+    assert!(seen.elapsed() < DISTRUST, "this test was too slow to decide");
     servers[1].stop().await.unwrap();
 
     // The node counts again once every lock that the jump may have ended early has expired.

@@ -43,7 +43,7 @@ pub(super) async fn a_free_lock_is_reported_free(lab: &Lab) {
     assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Free, Some(false)), "{inspection}");
     assert!(!redlock.is_locked("r").await.unwrap());
     assert_eq!(redlock.remaining("r").await.unwrap(), None);
-    assert_eq!(lab.holding("r").await, 0, "looking sets nothing");
+    assert_eq!(lab.holding("r").await, 0, "an inspection sets nothing");
 }
 
 pub(super) async fn a_lock_is_held_for_as_long_as_a_quorum_holds_it(lab: &Lab) {

@@ -38,13 +38,13 @@ pub(super) async fn a_listing_names_all_locks_and_nothing_else(lab: &Lab) {
     let listing = redlock.list().await.unwrap();
     assert_eq!(listing.names().collect::<Vec<_>>(), ["a", "b c", "half", "ü\n"]);
     assert!(listing.is_complete() && listing.failed().next().is_none());
-    assert_eq!(names(&lab.redlock(3)).await.len(), 5, "without a prefix all are named by their keys");
+    assert_eq!(names(&lab.redlock(3)).await.len(), 5, "without a prefix, the names are the keys");
 
     for lock in held {
         let _ = lock.release().await.unwrap();
     }
     redlock.close().await.unwrap();
-    assert_eq!(names(&redlock).await, ["half"], "no counter is a lock");
+    assert_eq!(names(&redlock).await, ["half"], "counters are not listed as locks");
 }
 
 pub(super) async fn a_listing_is_incomplete_without_a_quorum_of_answers(lab: &Lab) {
@@ -78,7 +78,7 @@ pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
     let fill = "for i = 501, 20000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
     server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
     let listing = lab.redlock(1).list().await.unwrap();
-    assert!(!listing.is_complete() && listing.names().count() > 0, "more than a list may hold");
+    assert!(!listing.is_complete() && listing.names().count() > 0, "more than a listing may return");
 }
 
 pub(super) async fn a_listing_names_the_locks_that_its_user_may_read_or_reports_missing_permissions(lab: &Lab) {

@@ -101,7 +101,7 @@ async fn sound_nodes_are_listed_with_their_latency_and_exit_0() {
         let line = told.stdout.lines().find(|line| line.trim().starts_with(&name(server))).unwrap();
         assert!(line.contains("answers") && line.contains(" ms") && line.contains("primary"), "{line}");
     }
-    assert!(!told.stdout.contains('\x1b'), "colours in a pipe");
+    assert!(!told.stdout.contains('\x1b'), "there are colors in a pipe");
 
     let told = examined(&urls(&stage), &["--json"]).await;
     let report: Value = serde_json::from_str(&told.stdout).unwrap();

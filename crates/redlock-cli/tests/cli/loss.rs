@@ -99,7 +99,7 @@ async fn a_command_is_told_to_end_though_nobody_reads_what_redlock_says_of_it() 
     stage.until_held("a").await;
     let expiry = stage.cut_off("a", TTL).await;
     tokio::time::sleep(expiry.saturating_sub(now())).await;
-    assert!(!stage.read("told").is_empty(), "it was not told to end");
+    assert!(!stage.read("told").is_empty(), "it got no SIGTERM");
     assert!(beat(&stage.read("told")) < expiry);
     stage.reconnect().await;
     assert_eq!(finished(holder).await.code, 121);

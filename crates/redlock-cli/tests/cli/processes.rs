@@ -64,7 +64,7 @@ async fn a_command_that_goes_into_another_group_ends_with_its_lock_all_the_same(
         // The second process knows the command once redlock waits again.
         until_it_waits(&redlock).await;
         send(&redlock, signal);
-        assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it lives on");
+        assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it is still alive");
         drop(redlock);
         std::fs::remove_file(stage.file("pid")).unwrap();
     }
@@ -93,7 +93,7 @@ async fn a_redlock_that_is_killed_takes_the_command_with_it() {
         until_it_waits(&redlock).await;
         redlock.kill().await.unwrap();
         for file in killed {
-            assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} lives on");
+            assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} is alive");
         }
         // In the foreground, the command is responsible for its own children.
         let _ = std::process::Command::new("kill")
@@ -126,7 +126,7 @@ async fn a_redlock_that_is_killed_as_its_command_starts_takes_the_command_with_i
     }
     assert!(commands.len() >= 80, "{commands:?}");
     let run = |pid: &u32| state(&pid.to_string()).is_some();
-    assert!(eventually(async || !commands.iter().any(run)).await, "a command lives on");
+    assert!(eventually(async || !commands.iter().any(run)).await, "a command is still alive");
 }
 
 #[tokio::test]

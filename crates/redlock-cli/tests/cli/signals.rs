@@ -114,7 +114,7 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
         let outcome = finished(child).await;
         assert_eq!(outcome.code, 121, "{}", outcome.stderr);
         assert!(outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
-        assert_eq!(work(name), done, "{name} has worked on after its lock had ended");
+        assert_eq!(work(name), done, "{name} continued to work after its lock had ended");
         assert_eq!(state(&pid), None);
     }
 }

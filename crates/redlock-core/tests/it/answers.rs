@@ -62,7 +62,7 @@ async fn a_failed_extend_reports_the_answer_of_every_node() {
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
     assert_eq!(error.votes().unwrap().granted(), 0);
     let error = lock.extend(TTL).await.unwrap_err();
-    assert!(matches!(error, ExtendError::Expired { .. }) && error.votes().is_none(), "nobody was asked: {error}");
+    assert!(matches!(error, ExtendError::Expired { .. }) && error.votes().is_none(), "no node was queried: {error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,7 +213,7 @@ async fn a_call_goes_to_the_member_that_has_the_key() {
     let sent: Vec<_> = network.sent().into_iter().filter(|what| what.starts_with("script")).collect();
     assert_eq!(sent, ["script to 2", "script to 1", "script to 2"]);
     call(&node, BAR).await.unwrap();
-    assert_eq!(network.sent(), ["script to 1"], "the members are not asked again");
+    assert_eq!(network.sent(), ["script to 1"], "the members are not queried again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +223,7 @@ async fn a_slot_that_has_moved_is_followed_and_remembered() {
     call(&node, FOO).await.unwrap();
     network.sent();
     network.member(2, "MOVED 12182 h:1", NODES);
-    assert!(!call(&node, FOO).await.unwrap(), "it was not carried out before");
+    assert!(!call(&node, FOO).await.unwrap(), "the first copy was not carried out");
     assert_eq!(network.sent(), ["script to 2", "script to 1"]);
     call(&node, FOO).await.unwrap();
     assert_eq!(network.sent(), ["script to 1"]);

@@ -144,7 +144,7 @@ async fn a_node_that_does_not_answer_at_all_is_an_error() {
 async fn the_reason_why_scripts_do_not_run_is_reported() {
     let failure = async |kind, text| {
         let facts = Fake { script: Err((kind, text)), ..Fake::telling(INFO) }.facts().await.unwrap();
-        assert!(facts.run_id.is_some(), "the rest is told");
+        assert!(facts.run_id.is_some(), "the other facts are reported");
         facts.no_script
     };
     let denied = failure(NodeErrorKind::Permission, "this user has no permissions to run the 'evalsha' command").await;

@@ -273,7 +273,7 @@ async fn a_hung_node_owes_a_bounded_number_of_answers_to_inspections() {
         });
     }
     while let Some(locked) = tasks.join_next().await {
-        assert_eq!(locked.unwrap(), Some(false), "the others tell");
+        assert_eq!(locked.unwrap(), Some(false), "the other nodes decide");
     }
     // All 500 were sent before the first was overdue, and none was sent once 64 were.
     for _ in 0..500 {

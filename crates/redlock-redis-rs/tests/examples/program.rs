@@ -114,7 +114,7 @@ fn binary(name: &str) -> PathBuf {
         neither `--test` nor the name of a test";
     let profile = current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let binary = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));
-    assert!(binary.is_file(), "{} is not there; {build}", binary.display());
+    assert!(binary.is_file(), "{} does not exist; {build}", binary.display());
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(format!("{name}.rs"));
     let changed = |path: &PathBuf| path.metadata().unwrap().modified().unwrap();
     assert!(changed(&binary) >= changed(&source), "{} is older than its source; {build}", binary.display());

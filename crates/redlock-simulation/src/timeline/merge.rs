@@ -213,7 +213,7 @@ mod tests {
             .mark(MarkKind::Killed, at(2_001), "");
         let drawn = bars(&lane, &near);
         assert_eq!(drawn.iter().map(|bar| (bar.left, bar.right)).collect::<Vec<_>>(), [(0.0, 500.0)]);
-        assert!(drawn[0].detail.contains("600.0 ms"), "its true length is told: {drawn:?}");
+        assert!(drawn[0].detail.contains("600.0 ms"), "its true length is shown: {drawn:?}");
         assert_eq!(points(&lane, &near), []);
     }
 }

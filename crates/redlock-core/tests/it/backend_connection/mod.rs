@@ -235,7 +235,7 @@ async fn a_connection_that_breaks_is_made_again_once_and_the_script_is_sent_agai
     let fake = Fake::default();
     let node = node(&fake);
     fake.fates([Fate::Break]);
-    assert_eq!(call(&node).await, Ok(true), "and that is told");
+    assert_eq!(call(&node).await, Ok(true), "the answer reports that it was sent again");
     assert_eq!(fake.counts(), (2, 2));
     fake.fates([Fate::Break, Fate::Break]);
     assert_eq!(call(&node).await, Err(NodeErrorKind::Unreachable));

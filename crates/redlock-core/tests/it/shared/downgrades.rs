@@ -17,7 +17,7 @@ async fn a_writer_becomes_a_reader_without_a_gap() {
     let validity = lock.validity();
     lock.downgrade().await.unwrap();
     assert_eq!((lock.is_shared(), *lock.token(), lock.validity()), (true, token, validity));
-    assert!(nodes.iter().all(|node| node.remaining("r") == Some(ms(6_000))), "the ttl that was left");
+    assert!(nodes.iter().all(|node| node.remaining("r") == Some(ms(6_000))), "the remaining TTL");
     assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
     let other = theirs.acquire_shared("r", TTL).await.unwrap();
     lock.extend(TTL).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_node_that_missed_the_downgrade_is_told_by_the_next_extend_or_the_rele
         nodes[0].inject(Fault::LoseRequest);
         lock.downgrade().await.unwrap();
         sleep(ms(1_500)).await;
-        assert_eq!(nodes[0].peek("r").as_deref(), Some(lock.token().as_bytes()), "a writer still");
+        assert_eq!(nodes[0].peek("r").as_deref(), Some(lock.token().as_bytes()), "it is still a writer");
         // Two nodes are enough for another reader.
         let other = redlock.acquire_shared("r", TTL).await.unwrap();
         if ends == "extended" {

@@ -179,7 +179,7 @@ async fn a_writer_among_readers(processes: &[Redlock], writer: &Redlock) -> Dura
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let before = read.load(Ordering::SeqCst);
     sleep(ms(1_000)).await;
-    assert!(read.load(Ordering::SeqCst) >= before + 20, "the readers go on");
+    assert!(read.load(Ordering::SeqCst) >= before + 20, "the readers continue");
     readers.iter().for_each(JoinHandle::abort);
     waited
 }

@@ -40,7 +40,7 @@ async fn a_reader_whose_validity_ended_is_lost_and_its_place_is_free() {
     let long = redlock.acquire_shared("r", TTL).await.unwrap();
     assert!(matches!(short.lost().await, LockLost::Expired { .. }));
     sleep(ms(20)).await;
-    assert!(nodes.iter().all(|node| readers(node).len() == 1), "one is left");
+    assert!(nodes.iter().all(|node| readers(node).len() == 1), "one reader is left");
     assert_eq!(short.release().await.unwrap(), Release::NotHeld);
     assert_eq!(long.release().await.unwrap(), Release::Released);
     assert_eq!(keys(&nodes), [""; 0]);
@@ -193,7 +193,7 @@ async fn one_of_many_readers_is_resumed() {
     for _ in 0..150 {
         others.push(redlock.acquire_shared("r", 2 * TTL).await.unwrap());
     }
-    assert_eq!(redlock.inspect("r").await.unwrap().readers(), 100, "as many as are told");
+    assert_eq!(redlock.inspect("r").await.unwrap().readers(), 100, "the number of readers that are reported");
     let lock = redlock.resume(parts).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
@@ -262,7 +262,7 @@ async fn a_sorted_set_of_something_else_is_a_key_of_another_type() {
         let error = error.unwrap_err();
         assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
     }
-    assert!(nodes.iter().all(|node| node.remaining("r").is_none() && node.resources() == ["r"]), "it stays as it is");
+    assert!(nodes.iter().all(|node| node.remaining("r").is_none() && node.resources() == ["r"]), "it is unchanged");
 }
 
 #[tokio::test(start_paused = true)]

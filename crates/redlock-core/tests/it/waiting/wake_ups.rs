@@ -136,7 +136,7 @@ async fn rounds_while_held_on(held: &[usize]) -> usize {
     let redlock = builder(&nodes).observer(rounds.clone()).build().unwrap();
     let twice = Retry::attempts(2).fixed(ms(450)).jitter(Duration::ZERO);
     let error = redlock.acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
-    assert!(matches!(error, AcquireError::Contended(_)), "nobody has given it back: {error}");
+    assert!(matches!(error, AcquireError::Contended(_)), "nobody has released it: {error}");
     rounds.count()
 }
 
