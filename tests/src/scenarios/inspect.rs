@@ -121,7 +121,7 @@ pub(super) async fn with_too_few_answers_an_inspection_does_not_guess(lab: &Lab)
     assert!(matches!(error, InspectError::TooFewAnswers(_)), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("1 of 3 nodes answered, too few to tell") && text.contains("did not answer within"),
+        text.contains("1 of 3 nodes answered, too few to decide") && text.contains("did not answer within"),
         "{text}"
     );
     assert!(redlock.remaining("r").await.is_err());

@@ -129,7 +129,7 @@ async fn a_replica_is_an_error() {
     stage.servers[2].command(&["REPLICAOF", "127.0.0.1", &primary]).await.unwrap();
     let nodes = [name(&stage.servers[2])];
     let cause = format!("a replica of 127.0.0.1:{primary}");
-    let cure = "give a primary's address";
+    let cure = "use a primary's address";
     let planted = Planted { exit: 2, severity: "error", kind: "no_primary", nodes: &nodes, cause: &cause, cure };
     planted.is_found(&urls(&stage)).await;
 }

@@ -49,7 +49,7 @@ async fn a_comma_between_the_hosts_of_one_url_ends_no_url() {
     for (url, what) in [
         ("redis+sentinel://:hunter2@a,b", "there is no service"),
         ("redis+sentinel://:hunter2@/mymaster", "host"),
-        ("redis-clusters://:hunter2@a,b", "the scheme is none of"),
+        ("redis-clusters://:hunter2@a,b", "the scheme is not one of"),
     ] {
         let told = outcome(bare(["status", "a", "--nodes", url])).await;
         assert!(told.code == 125 && told.stderr.contains(what), "{url}: {told:?}");

@@ -171,7 +171,7 @@ fn less(pause: Duration, jitter: Duration, random: u64) -> Duration {
 #[non_exhaustive]
 pub enum AutoExtendError {
     /// The period is so short that the nodes would have little else to do.
-    #[error("the auto-extend period of {period:?} is below {shortest:?}: take a third of the ttl, the default")]
+    #[error("the auto-extend period of {period:?} is below {shortest:?}: use a third of the TTL, the default")]
     PeriodTooShort {
         /// The period.
         period: Duration,
@@ -180,8 +180,8 @@ pub enum AutoExtendError {
     },
     /// The period leaves no time for an extend before the validity ends.
     #[error(
-        "the auto-extend period of {period:?} is not below {longest}, the validity less a node timeout: take a third \
-         of the ttl, or a longer ttl",
+        "the auto-extend period of {period:?} is not below {longest}, the validity less a node timeout: use a third \
+         of the TTL, or a longer TTL",
         longest = Readable(*longest)
     )]
     PeriodTooLong {
@@ -191,7 +191,7 @@ pub enum AutoExtendError {
         longest: Duration,
     },
     /// The longest lifetime is shorter than the TTL, for which the lock lives anyway.
-    #[error("the longest lifetime of {max_lifetime:?} is below the ttl of {ttl:?}: take a shorter ttl")]
+    #[error("the longest lifetime of {max_lifetime:?} is below the TTL of {ttl:?}: use a shorter TTL")]
     LifetimeTooShort {
         /// The longest lifetime.
         max_lifetime: Duration,
@@ -210,7 +210,7 @@ pub enum AutoExtendError {
         max_lifetime: Duration,
     },
     /// The lock has ended and is not revived; [`Lock::check`](crate::Lock::check) returns why.
-    #[error("the lock has ended: it is not revived")]
+    #[error("the lock has ended and cannot be extended")]
     Ended,
 }
 

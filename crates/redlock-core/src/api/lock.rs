@@ -16,7 +16,7 @@ use crate::{
 /// Release it with [`Lock::release`]. A lock that is dropped is released in the background soon afterwards, on the
 /// runtime on which it was acquired or resumed, and nothing reports the outcome. If that runtime has ended or is no
 /// longer driven, the TTL ends the lock.
-#[must_use = "a lock that is dropped is given back at once"]
+#[must_use = "a lock that is dropped is released at once"]
 pub struct Lock {
     pub(crate) held: Held,
 }

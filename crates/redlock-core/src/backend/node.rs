@@ -260,7 +260,7 @@ impl<C: RedisClient> Node<C> {
                 if is_lasting {
                     *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     let (node, error) = (&*self.name, error.chain());
-                    tracing::debug!(node, %error, "waiters poll this node: it does not take their key");
+                    tracing::debug!(node, %error, "waiters poll this node: it refuses the key of their queue");
                 }
                 Ok(answered)
             }

@@ -15,7 +15,7 @@ use crate::{
 /// A lock that is dropped is released in the background, by the thread of its [`Redlock`](super::Redlock). So keep the
 /// `Redlock` for longer than the lock, and [close](super::Redlock::close) it at the end. Otherwise nodes may keep the
 /// lock until its TTL ends.
-#[must_use = "a lock that is dropped is given back at once"]
+#[must_use = "a lock that is dropped is released at once"]
 pub struct Lock {
     lock: crate::Lock,
     worker: Worker,

@@ -105,10 +105,10 @@ impl fmt::Display for OnOneLine<'_> {
 #[non_exhaustive]
 pub enum NodesError {
     /// A finding is too bad for the caller: see [`NodesReport::fail_on`].
-    #[error("the nodes are not as they should be: {}", OnOneLine(.0))]
+    #[error("the nodes have problems: {}", OnOneLine(.0))]
     Rejected(Box<NodesReport>),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call check_nodes from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call check_nodes from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

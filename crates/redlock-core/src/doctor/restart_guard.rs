@@ -124,7 +124,7 @@ pub enum InitializeError {
         node: String,
     },
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

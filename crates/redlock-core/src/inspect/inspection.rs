@@ -171,7 +171,7 @@ impl Inspection {
                 write!(f, "{name} is held by nobody: {holding} of {nodes} nodes hold tokens, no {needed} the same")
             }
             Finding::Unknown => {
-                write!(f, "unknown whether {name} is held: {answered} of {nodes} nodes answered, too few to tell")
+                write!(f, "unknown whether {name} is held: {answered} of {nodes} nodes answered, too few to decide")
             }
         }
     }

@@ -63,7 +63,7 @@ impl Ledger {
         drop(books);
         if was_valid {
             let resource = &lease.resources;
-            tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its ttl ends it");
+            tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its TTL ends it");
         }
     }
 

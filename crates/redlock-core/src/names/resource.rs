@@ -204,7 +204,7 @@ pub enum ResourceError {
     None,
     /// More names were given than [`Resources::MAX`](crate::Resources::MAX).
     #[error(
-        "more than {} resources cannot be locked together: lock a name that stands for all of them",
+        "more than {} resources cannot be locked together: lock one name that represents all of them",
         Resource::MAX_TOGETHER
     )]
     TooMany,

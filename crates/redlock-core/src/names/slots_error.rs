@@ -54,7 +54,7 @@ impl fmt::Display for SlotsError {
             0 => {}
             more => write!(f, "; and {more} more")?,
         }
-        f.write_str("; give their names a common hash tag, as in {tag}name, or all keys one by a key prefix, as {tag}:")
+        f.write_str("; give their names a common hash tag, as in {tag}name, or set a key prefix with one, as in {tag}:")
     }
 }
 

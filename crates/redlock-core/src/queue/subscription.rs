@@ -135,7 +135,7 @@ impl<N: Nodes> Subscription<N> {
                 Some(messages)
             }
             Err(error) => {
-                tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll this node: nobody wakes them");
+                tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll: no notifications");
                 if matches!(error.kind(), NodeErrorKind::Unsupported | NodeErrorKind::Permission) {
                     let _ = self.refused.set(error.kind());
                     self.becomes(&nodes, SubscriptionState::REFUSED);

@@ -16,7 +16,7 @@ pub enum CloseError {
         owed: Vec<(String, usize)>,
     },
     /// The call was not made on a Tokio runtime, so it cannot wait.
-    #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
+    #[error("there is no Tokio runtime here: call close from a task of a runtime with time enabled")]
     NoRuntime,
     /// A blocking call was made within async code.
     #[error(transparent)]

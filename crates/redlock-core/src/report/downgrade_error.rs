@@ -34,7 +34,7 @@ pub enum DowngradeError {
         votes: Arc<Votes>,
     },
     /// The call was not made on a Tokio runtime. Nothing was sent, and the lock is still exclusive.
-    #[error("there is no tokio runtime here: call downgrade from a task of a runtime")]
+    #[error("there is no Tokio runtime here: call downgrade from a task of a runtime")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

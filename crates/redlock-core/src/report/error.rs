@@ -22,7 +22,7 @@ pub enum AcquireError {
     NoQuorum(Box<Attempts>),
     /// A quorum granted the lock, but nothing of the validity was left by then: the TTL is too short for these nodes,
     /// or this process was suspended. All attempts have been made.
-    #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
+    #[error("could not lock {name}: nothing was left of the TTL when a quorum had granted; {0}", name = .0.resources)]
     AcquiredTooLate(Box<Attempts>),
     /// The timeout passed. [`Attempts::failure`] says why the lock could not be acquired before.
     #[error("could not lock {name}: timed out; {0}", name = .0.resources)]
@@ -37,7 +37,7 @@ pub enum AcquireError {
     #[error(transparent)]
     Permits(#[from] PermitsError),
     /// A shared lock has no fencing token, but the options or the builder require one. Nothing was sent.
-    #[error("a shared lock has no fencing token, and fencing is on: ask for it with `AcquireOptions::fencing(false)`")]
+    #[error("a shared lock has no fencing token, and fencing is on: add `AcquireOptions::fencing(false)`")]
     SharedFencing,
     /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
@@ -49,7 +49,7 @@ pub enum AcquireError {
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]
@@ -140,7 +140,7 @@ pub enum ExtendError {
     #[error(transparent)]
     Ttl(#[from] TtlError),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call extend from a task of a runtime")]
+    #[error("there is no Tokio runtime here: call extend from a task of a runtime")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]
@@ -165,7 +165,7 @@ impl ExtendError {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// Too few nodes answered to know. The release is still being sent to the others in the background.
-    #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", .resources)]
+    #[error("unknown whether the lock on {} was released; its TTL ends it; {votes}", .resources)]
     Unknown {
         /// The locked resources.
         resources: Resources,
@@ -173,7 +173,7 @@ pub enum ReleaseError {
         votes: Box<Votes>,
     },
     /// The call was not made on a Tokio runtime. The lock is released in the background, as if it were dropped.
-    #[error("there is no tokio runtime here: call release from a task of a runtime; the lock was dropped")]
+    #[error("there is no Tokio runtime here: call release from a task of a runtime; the lock was dropped")]
     NoRuntime,
     /// A blocking call was made within async code. The lock is released in the background, as if it were dropped.
     #[error(transparent)]

@@ -22,7 +22,7 @@ pub enum LockLost {
     },
     /// The lock was auto-extended up to its [maximum lifetime](crate::AutoExtend::max_lifetime), and then its validity
     /// ended.
-    #[error("the lock on {} is lost: it was kept for its longest lifetime; raise `max_lifetime`", .resources)]
+    #[error("the lock on {} is lost: its longest lifetime is over; raise `max_lifetime`", .resources)]
     LifetimeOver {
         /// The locked resources.
         resources: Resources,

@@ -121,7 +121,7 @@ pub enum LockPartsError {
     #[error(transparent)]
     Resource(#[from] ResourceError),
     /// The token was not made by this library.
-    #[error("the token is none that this library has made: take what `Token::as_str` gives, as it is")]
+    #[error("the token was not made by this library: pass the result of `Token::as_str` unchanged")]
     Token,
     /// The TTL cannot be that of a lock.
     #[error(transparent)]

@@ -85,7 +85,7 @@ impl Metrics {
         describe_gauge!(LOCKS_HELD, Unit::Count, "How many locks callers have now.");
         describe_gauge!(RELEASES_OWED, Unit::Count, "Releases that a node has not answered.");
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
-        describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
+        describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were released.");
         describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
         for reason in ["expired", "not_held", "lifetime_over"] {
             counter!(LOSSES, REASON => reason).increment(0);

@@ -16,7 +16,7 @@ pub enum PermitsError {
         permits: u32,
     },
     /// The options request a shared lock. Nothing was sent.
-    #[error("a permit is not shared, its slot has one holder: leave out `AcquireOptions::shared`")]
+    #[error("a permit cannot be shared, its slot has one holder: remove `AcquireOptions::shared`")]
     Shared,
     /// A quorum of the nodes has another number of permits for this name, and one of them is held.
     #[error(

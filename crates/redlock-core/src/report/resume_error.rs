@@ -64,7 +64,7 @@ pub enum ResumeError {
         reason: TtlError,
     },
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call resume from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call resume from a task of a runtime with time and io enabled")]
     NoRuntime {
         /// The lock, to be resumed again.
         parts: Box<LockParts>,

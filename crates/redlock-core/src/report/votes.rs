@@ -152,9 +152,9 @@ impl fmt::Display for Votes {
                 NodeAnswer::Held { remaining: Some(remaining) } => {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
-                NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
-                NodeAnswer::OtherPermits { permits } => write!(f, "has {permits} permits, not the number asked for")?,
-                NodeAnswer::Queued => f.write_str("free, but another waits for longer")?,
+                NodeAnswer::Held { remaining: None } => f.write_str("held by another (no known expiry)")?,
+                NodeAnswer::OtherPermits { permits } => write!(f, "has {permits} permits, not the requested number")?,
+                NodeAnswer::Queued => f.write_str("free, but another has waited longer")?,
                 NodeAnswer::Quarantined { remaining } => {
                     write!(f, "in quarantine after a restart ({} left)", Readable(*remaining))?;
                 }
@@ -163,10 +163,10 @@ impl fmt::Display for Votes {
                 NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
                 NodeAnswer::Silent { after } => write!(f, "did not answer within {}", Readable(*after))?,
                 NodeAnswer::CutShort { after } => {
-                    write!(f, "had not answered after {}, when the time was over", Readable(*after))?;
+                    write!(f, "had not answered after {}, when the time limit was reached", Readable(*after))?;
                 }
-                NodeAnswer::KnownToFail => f.write_str("is known to fail, and was not waited for")?,
-                NodeAnswer::NotAwaited => f.write_str("not waited for")?,
+                NodeAnswer::KnownToFail => f.write_str("is known to fail, so its answer was not awaited")?,
+                NodeAnswer::NotAwaited => f.write_str("not awaited")?,
             }
         }
         match self.advice() {

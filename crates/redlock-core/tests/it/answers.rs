@@ -55,7 +55,7 @@ async fn a_failed_extend_reports_the_answer_of_every_node() {
     let error = lock.extend(TTL).await.unwrap_err();
     let votes = error.votes().unwrap();
     assert_eq!(told(votes), [("node-1", "granted"), ("node-2", "held"), ("node-3", "failed")]);
-    assert!(error.to_string().contains("node-2 held by another (no expiry told)"), "{error}");
+    assert!(error.to_string().contains("node-2 held by another (no known expiry)"), "{error}");
 
     nodes[0].set("r", "another", None);
     let error = lock.extend(TTL).await.unwrap_err();

@@ -376,7 +376,7 @@ async fn a_url_sets_the_timeouts() {
 #[test]
 fn a_url_that_cannot_be_used_is_an_error() {
     let error = |url: &str| Node::<Fake>::open(url).unwrap_err().to_string();
-    assert!(error("http://a").contains("the scheme is none of"));
+    assert!(error("http://a").contains("the scheme is not one of"));
     assert!(error("redis://a/300").contains("no such database"));
     let twice = Node::<Fake>::open_all(["redis://a", "redis://a/1"]).unwrap_err().to_string();
     assert!(twice.contains("given twice"), "{twice}");

@@ -313,7 +313,7 @@ pub enum BuildError {
     },
     /// Two nodes are simulated with different [clocks](LockNode::clock), for example those of two processes of one
     /// fleet.
-    #[error("nodes {first} and {other} have different clocks: take nodes of one process, or set a clock")]
+    #[error("nodes {first} and {other} have different clocks: use nodes of one process, or set a clock")]
     DifferentClocks {
         /// The name of one of them.
         first: String,
@@ -325,7 +325,7 @@ pub enum BuildError {
     ZeroNodeTimeout,
     /// The node timeout is longer than any TTL.
     #[error(
-        "the node timeout of {node_timeout:?} is longer than any ttl, {:?} at most: no lock could be taken",
+        "the node timeout of {node_timeout:?} is longer than any TTL, which is at most {:?}: no lock could be acquired",
         Ttl::MAX
     )]
     NodeTimeoutTooLong {
@@ -333,26 +333,26 @@ pub enum BuildError {
         node_timeout: Duration,
     },
     /// The counters of fencing tokens cannot be kept for this long.
-    #[error("the fencing counters cannot be kept for {retention:?}: give 1 ms to a century, better days")]
+    #[error("the fencing counters cannot be kept for {retention:?}: use 1 ms to 100 years, better days")]
     FencingRetention {
         /// The requested retention.
         retention: Duration,
     },
     /// The longest TTL of the restart guard is not a valid TTL.
-    #[error("the restart guard's longest ttl cannot be used: {reason}")]
+    #[error("the restart guard's longest TTL cannot be used: {reason}")]
     RestartGuard {
         /// The reason.
         reason: TtlError,
     },
     /// The operating system did not start a thread for blocking calls.
-    #[error("the operating system gave no thread for blocking calls: {error}")]
+    #[error("the operating system did not start a thread for blocking calls: {error}")]
     NoThread {
         /// The message of the operating system.
         error: String,
     },
     /// The key prefix leaves no room for a name within [`Resource::MAX_LEN`].
     #[error(
-        "the key prefix has {len} bytes, but prefix and name may have {} together: give a shorter one",
+        "the key prefix has {len} bytes, but prefix and name may have {} together: use a shorter one",
         Resource::MAX_LEN
     )]
     KeyPrefixTooLong {
