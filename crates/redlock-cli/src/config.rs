@@ -75,7 +75,7 @@ pub(crate) fn is_open_to_all(path: &Path) -> bool {
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let time = humantime::parse_duration(&text);
-    time.map(Some).map_err(|_| D::Error::custom("no time: want a number with its unit, as \"30s\" or \"200ms\""))
+    time.map(Some).map_err(|_| D::Error::custom("not a time: use a number with a unit, for example \"200ms\""))
 }
 
 fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D::Error> {
@@ -120,7 +120,7 @@ mod tests {
             ("nodes = [\"redis://a\"]\nnods = [\"redis://:hunter2@a\"]\n", "line 2: ", "unknown field `nods`"),
             ("nodes = \"redis://:hunter2@a\"\n", "line 1: ", "expected a sequence"),
             ("\nnodes = [\"redis://:hunter2@a\"", "line 2: ", ""),
-            ("node_timeout = \"hunter2\"", "line 1: ", "want a number with its unit"),
+            ("node_timeout = \"hunter2\"", "line 1: ", "use a number with a unit"),
             ("owner = \"\"", "line 1: ", "label is empty"),
         ] {
             let error = Config::parse(text).unwrap_err();

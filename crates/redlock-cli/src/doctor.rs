@@ -120,7 +120,7 @@ fn role_name(role: &NodeRole) -> &'static str {
         NodeRole::Primary { .. } => "primary",
         NodeRole::Replica { .. } => "replica",
         NodeRole::Sentinel => "sentinel",
-        _ => "of a role that is not known here",
+        _ => "unknown role",
     }
 }
 

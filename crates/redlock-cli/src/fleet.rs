@@ -109,7 +109,7 @@ fn set(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|text| !text.is_empty())
 }
 
-#[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
+#[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is only one client"))]
 fn open(
     urls: Vec<NodeUrl>,
     tls: Option<&Tls>,

@@ -41,7 +41,7 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
         match redlock.resume(parts).await {
             Ok(lock) => match lock.release().await? {
                 Release::Released => {}
-                _ => say.event("gone", "it was gone by then", json!({ "resource": args.name })),
+                _ => say.event("gone", "it had already ended", json!({ "resource": args.name })),
             },
             // No quorum holds this token. Its remaining keys are deleted in the background, which `closed` waits for.
             Err(ResumeError::Lost { .. } | ResumeError::Expired { .. }) => {}
@@ -62,7 +62,7 @@ fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
             token.filter(|token| LockParts::new([inspection.resource()], token, Duration::from_secs(30)).is_ok());
         let foreign = || {
             let what = format!(
-                "{} holds {holder}, which no redlock has set: look whose it is, and delete the key by hand",
+                "{} holds {holder}, which this library has not set: find out whose it is, and delete the key by hand",
                 view.node
             );
             Failure::new(Exit::FAILED, what)
@@ -77,16 +77,16 @@ fn confirm(inspection: &Inspection) -> Result<(), Failure> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what =
-            "--force asks before it takes a lock from its holder, and there is no terminal to ask on: give --yes";
+            "--force asks before it takes a lock from its holder, and there is no terminal to ask on: pass --yes";
         return Err(Failure::new(Exit::FAILED, what));
     }
     let mut answer = String::new();
     let mut stderr = io::stderr().lock();
-    let question = "its holder goes on as if it had the lock, until its next extend. release it? [y/N] ";
+    let question = "its holder continues as if it had the lock, until its next extend. release it? [y/N] ";
     let asked = write!(stderr, "{inspection}\n{question}").and_then(|()| stderr.flush());
     asked.and_then(|()| stdin.lock().read_line(&mut answer)).map_err(|error| Failure::of(&error))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Exit::FAILED, "left as it is")),
+        _ => Err(Failure::new(Exit::FAILED, "left unchanged")),
     }
 }

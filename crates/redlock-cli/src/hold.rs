@@ -119,13 +119,13 @@ fn redlock(args: &FleetArgs, say: &Say) -> Result<Redlock, Failure> {
 fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
     let token = env::var("REDLOCK_TOKEN").unwrap_or_default();
     if token.is_empty() {
-        let what = "REDLOCK_TOKEN is not set: export what `redlock acquire` has printed";
+        let what = "REDLOCK_TOKEN is not set: export the output of `redlock acquire`";
         return Err(Failure::new(Exit::FAILED, what));
     }
     let token = token.lines().next().unwrap_or_default();
     let parts = LockParts::new([name], token, ttl).map_err(|error| match error {
         redlock_core::LockPartsError::Token => {
-            Failure::new(Exit::FAILED, "REDLOCK_TOKEN is no token: export what `redlock acquire` has printed, as it is")
+            Failure::new(Exit::FAILED, "REDLOCK_TOKEN is not a token: export the output of `redlock acquire` unchanged")
         }
         error => Failure::of(&error),
     })?;
@@ -133,7 +133,7 @@ fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
         None => Ok(parts),
         Some(number) => {
             let fencing_token = number.parse().ok().and_then(FencingToken::new);
-            let what = "REDLOCK_FENCING_TOKEN is no fencing token: export what `redlock acquire --fencing` has printed";
+            let what = "REDLOCK_FENCING_TOKEN is not a fencing token: export that of `redlock acquire --fencing`";
             Ok(parts.with_fencing_token(fencing_token.ok_or_else(|| Failure::new(Exit::FAILED, what))?))
         }
     }

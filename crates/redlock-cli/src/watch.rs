@@ -29,7 +29,7 @@ const HISTORY: usize = 8;
 /// Shows the locks until a signal comes, for example by Ctrl-C.
 pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     if args.every < SHORTEST {
-        let what = format!("--every {:?} would keep the nodes busy: give {SHORTEST:?} at least", args.every);
+        let what = format!("--every {:?} would keep the nodes busy: use at least {SHORTEST:?}", args.every);
         return Err(Failure::new(Exit::FAILED, what));
     }
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;

@@ -34,7 +34,7 @@ impl Counter {
 
     pub(crate) async fn read(&self) -> anyhow::Result<u64> {
         let text = tokio::fs::read_to_string(self.file()).await.context("cannot read the counter file")?;
-        text.parse().with_context(|| format!("the counter file holds {text:?}, which is no number"))
+        text.parse().with_context(|| format!("the counter file contains {text:?}, which is not a number"))
     }
 
     /// Adds 1 in the way that loses updates: writes of others between the read and the write are overwritten.

@@ -175,7 +175,7 @@ impl Report<'_> {
         let mut wrong = wrong.to_vec();
         match self.tally.not_held.get() {
             0 => {}
-            gone => wrong.push(format!("{gone} locks were not held any more when they were given back")),
+            gone => wrong.push(format!("{gone} locks were no longer held when they were released")),
         }
         if let Err(error) = &self.closed {
             wrong.push(error.to_string());

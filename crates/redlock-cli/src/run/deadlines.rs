@@ -83,12 +83,12 @@ impl Deadlines {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DeadlinesError {
     #[error(
-        "the ttl of {ttl:?} leaves no time to end the command before the validity ends: give {:?} at least",
+        "the TTL of {ttl:?} leaves no time to end the command before the validity ends: use at least {:?}",
         Deadlines::SHORTEST_TTL
     )]
     TtlTooShort { ttl: Duration },
     #[error(
-        "a grace of {grace:?} leaves no time for extends: at a ttl of {ttl:?} give {longest:?} at most, or a longer ttl"
+        "a grace of {grace:?} leaves no time for extends: at a TTL of {ttl:?} use at most {longest:?}, or a longer TTL"
     )]
     GraceTooLong { grace: Duration, ttl: Duration, longest: Duration },
 }
@@ -126,7 +126,7 @@ mod tests {
         assert!(Deadlines::new(ms(1_000), None).is_ok());
         assert!(Deadlines::new(ms(10_000), Some(ms(4_000))).is_ok());
         let error = Deadlines::new(ms(10_000), Some(ms(4_001))).unwrap_err();
-        assert!(error.to_string().ends_with("at a ttl of 10s give 4s at most, or a longer ttl"), "{error}");
+        assert!(error.to_string().ends_with("at a TTL of 10s use at most 4s, or a longer TTL"), "{error}");
     }
 
     proptest! {

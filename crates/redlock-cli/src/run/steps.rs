@@ -259,7 +259,7 @@ fn backstop(args: &RunArgs, say: &Say) -> Option<Backstop> {
     if args.on_loss == OnLoss::Warn {
         return None;
     }
-    let no_backstop = |error| say.warning(&format!("nothing ends the command should redlock be killed: {error}"));
+    let no_backstop = |error| say.warning(&format!("nothing ends the command if redlock is killed: {error}"));
     Backstop::start().map_err(no_backstop).ok()
 }
 
@@ -286,7 +286,7 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Cam
         Why::LifetimeOver => {
             say.notable(
                 "lifetime-over",
-                &format!("the command on {name:?} was ended: --max-lifetime was over; give a longer one, or none"),
+                &format!("the command on {name:?} was ended: --max-lifetime was over; use a longer one, or none"),
                 json!({ "resource": name, "exit_code": Exit::LIFETIME_OVER.0 }),
             );
             return Came::well(Exit::LIFETIME_OVER);
@@ -300,7 +300,7 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Cam
             };
             say.notable(
                 "lost",
-                &format!("the command on {name:?} was ended, since its lock could not be kept{why}{nodes}"),
+                &format!("the command on {name:?} was ended, because its lock could not be extended{why}{nodes}"),
                 json!({ "resource": name, "exit_code": Exit::LOST.0 }),
             );
             return Came::lost(Exit::LOST);

@@ -73,7 +73,7 @@ impl Supervision<'_> {
         loop {
             if !told_of_terminal && self.command.wants_terminal() {
                 told_of_terminal = true;
-                self.say.warning("the command is stopped, since it wants to use the terminal: give --foreground");
+                self.say.warning("the command is stopped, because it wants to use the terminal: use --foreground");
             }
             stage = self.advance(stage);
             if let Some(backstop) = &mut self.backstop {
@@ -123,7 +123,7 @@ impl Supervision<'_> {
                     Due::Kill => self.kill(self.why(None)),
                 },
                 Err(loss) if self.on_loss == OnLoss::Warn => {
-                    let what = format!("{}; the command goes on without it (--on-loss warn)", chain(&loss));
+                    let what = format!("{}; the command continues without it (--on-loss warn)", chain(&loss));
                     self.say.warning(&what);
                     Stage::Warned
                 }
@@ -166,7 +166,7 @@ impl Supervision<'_> {
     fn tell_to_end(&mut self, left: Duration) -> Stage {
         let why = self.why(None);
         let reason = match why {
-            Why::LifetimeOver => "is kept no longer: --max-lifetime is over",
+            Why::LifetimeOver => "is no longer extended: --max-lifetime is over",
             _ => "could not be extended",
         };
         let text =

@@ -199,5 +199,5 @@ async fn a_command_that_is_stopped_for_the_terminal_is_told_how_to_have_it() {
     let script = "(sleep 3; kill -CONT $$) & kill -TTIN $$; echo went on";
     let told = outcome(stage.run_script("a", &[], script)).await;
     assert_eq!((told.code, told.stdout.as_str()), (0, "went on\n"));
-    assert_eq!(told.stderr.matches("give --foreground").count(), 1, "{}", told.stderr);
+    assert_eq!(told.stderr.matches("use --foreground").count(), 1, "{}", told.stderr);
 }

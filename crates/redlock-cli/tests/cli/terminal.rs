@@ -73,6 +73,6 @@ async fn in_the_background_a_command_that_wants_the_terminal_can_be_interrupted_
     };
     let script = "echo > ready; read word < /dev/tty";
     let (told, ()) = tokio::join!(at_terminal(&stage, "run a", script, &[("stopped", "\x03")]), typing);
-    assert!(told.code == 130 && told.stdout.contains("give --foreground"), "{told:?}");
+    assert!(told.code == 130 && told.stdout.contains("use --foreground"), "{told:?}");
     assert_eq!(stage.holding("a").await, 0);
 }

@@ -89,12 +89,12 @@ impl Report {
         row("restarts", self.restarts.len().to_string(), format!("of {nodes}{}", healed.unwrap_or_default()));
         let undecided = match self.undecided {
             0 => String::new(),
-            times => format!("; {times} more were told that too few nodes answered"),
+            times => format!("; for {times} more, too few nodes answered"),
         };
         row("rivals refused", self.refused.to_string(), format!("times{undecided}"));
         let who = match (self.got, self.free_afterwards) {
             (Some(Got { rival, at, .. }), _) => format!("rival {rival}, after {}", readable(at)),
-            (None, Some(true)) => "but for one who asked after the job was done, and got it".to_owned(),
+            (None, Some(true)) => "except for one that tried after the job was done, and got it".to_owned(),
             (None, _) => String::new(),
         };
         row("rivals that got it", u8::from(self.got.is_some()).to_string(), who);
@@ -122,7 +122,7 @@ impl Report {
             wrong.push(lost.clone());
         }
         if self.free_afterwards == Some(false) {
-            wrong.push("no rival got the lock after the job had given it back".to_owned());
+            wrong.push("no rival got the lock after the job had released it".to_owned());
         }
         if self.interrupted || !wrong.is_empty() {
             return;
