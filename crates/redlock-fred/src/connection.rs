@@ -235,7 +235,7 @@ async fn asking(client: WithOptions<Client>, command: CustomCommand, args: Vec<V
     let mut answers = pipeline.try_all::<Value>().await.into_iter();
     // A user may lack the permission for `ASKING`. The answer to the command would then be a redirect.
     answers.next().transpose()?;
-    answers.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "no answer behind that to ASKING")))
+    answers.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "no answer after that to ASKING")))
 }
 
 async fn run_by<F>(

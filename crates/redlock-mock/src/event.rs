@@ -144,7 +144,7 @@ impl fmt::Display for What {
                 let memory = match memory {
                     Memory::Kept => "remembers all",
                     Memory::LastSecondLost => "has lost its last second",
-                    Memory::Lost => "has forgotten all",
+                    Memory::Lost => "has forgotten everything",
                 };
                 write!(f, "node-{} is down for {millis} ms, and {memory}", one(node))
             }
@@ -183,7 +183,7 @@ impl fmt::Display for What {
                 write!(f, "the clock of process-{} {} from now on", one(process), speed(ppm))
             }
             Self::Pause { process, polls, millis } => {
-                write!(f, "process-{} stands still for {millis} ms, {polls} polls later", one(process))
+                write!(f, "process-{} is paused for {millis} ms, {polls} polls later", one(process))
             }
             Self::Cancel { process, polls } => {
                 write!(f, "the call of process-{} is dropped, {polls} polls later", one(process))

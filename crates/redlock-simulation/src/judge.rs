@@ -285,7 +285,7 @@ pub(crate) fn told_honestly(
                 stage.violation(Oracle::Progress, format!("a rolling restart has cost a lock: {loss}"));
             }
         }
-        _ => stage.dishonest(format!("a lock that is held is said to be given back: {loss}")),
+        _ => stage.dishonest(format!("a lock that is held is reported as released: {loss}")),
     }
 }
 
@@ -348,7 +348,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
                 continue;
             }
             let Some(release) = releases.first() else {
-                let what = format!("process-{process} never released on node-{node_name} what it asked for");
+                let what = format!("process-{process} never released on node-{node_name} what it requested");
                 stage.violation(Oracle::NoResidue, what);
                 continue;
             };

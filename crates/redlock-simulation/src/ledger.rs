@@ -213,7 +213,7 @@ impl fmt::Display for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, resources, token, from, known, .. } = self;
         let process = process + 1;
-        write!(f, "{token} to process-{process} for {resources:?}, asked for at {from:?}, known at {known:?}")
+        write!(f, "{token} to process-{process} for {resources:?}, requested at {from:?}, known at {known:?}")
     }
 }
 

@@ -67,7 +67,7 @@ fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
         let (kind, label) = match memory {
             Memory::Kept => (MarkKind::Restarted, "remembers all"),
             Memory::LastSecondLost => (MarkKind::Forgot, "has lost its last second"),
-            Memory::Lost => (MarkKind::Forgot, "has forgotten all"),
+            Memory::Lost => (MarkKind::Forgot, "has forgotten everything"),
         };
         lane = lane.mark(kind, at, label);
     }

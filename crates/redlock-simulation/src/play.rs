@@ -225,7 +225,7 @@ impl Stage {
         for node in self.fleet.nodes() {
             node.clear_faults();
             if !clocks_jumped && !Self::locks_on(node).is_empty() {
-                let what = format!("keys outlived their ttl on {node:?}: {:?}", Self::locks_on(node));
+                let what = format!("keys outlived their TTL on {node:?}: {:?}", Self::locks_on(node));
                 self.violation(Oracle::NoResidue, what);
             }
         }
