@@ -84,7 +84,7 @@ impl From<redlock_core::BuildError> for Failure {
     }
 }
 
-/// An error and its causes, on one line.
+/// Formats an error and its causes on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -269,7 +269,7 @@ fn eval(name: &'static str, client: &Client, call: &Call<'_>) -> CustomCommand {
 }
 
 /// Returns how fred finds the member that owns the keys, all of which are in one slot. For a custom command, fred uses
-/// only an explicit slot: with any other rule it hashes the first argument, which is no key in the call of a script.
+/// only an explicit slot: with any other rule it hashes the first argument, which is not a key in the call of a script.
 fn slot(client: &Client, call: &Call<'_>) -> ClusterHash {
     match call.keys().next().filter(|_| client.is_clustered()) {
         Some(key) => ClusterHash::Custom(hash_slot(key.as_str())),

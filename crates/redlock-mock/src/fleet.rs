@@ -77,7 +77,7 @@ impl Fleet {
         Self { processes, ..self }
     }
 
-    /// Returns the nodes as an observer beside each of them sees them: no network in between, no pauses.
+    /// Returns the nodes as an observer next to each of them sees them: no network in between, no pauses.
     #[must_use]
     pub fn nodes(&self) -> &[MockNode] {
         &self.nodes

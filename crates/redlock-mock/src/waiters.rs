@@ -96,8 +96,8 @@ impl Waiters {
         line.put(score, channel);
     }
 
-    /// Notifies the first waiter that listens. Returns whether one is on its way; not if the first is `asking` itself.
-    /// Passes over waiters for a semaphore that are on their way, since several of its slots may be free.
+    /// Notifies the first waiter that listens. Returns whether a waiter is on its way; false if the first is `asking`
+    /// itself. Skips waiters for a semaphore that are on their way, because several of its slots may be free.
     pub(crate) fn wake(&mut self, line: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
         let key = line.strip_suffix(":redlock:waiters").unwrap_or(line);
         let is_semaphore = key.ends_with(":redlock:permits");

@@ -28,7 +28,7 @@ impl Stage {
         Quorum::of(self.fleet.nodes().len().try_into().unwrap_or(std::num::NonZeroUsize::MIN))
     }
 
-    /// Whether nodes keep their keys, so that the checks may read them.
+    /// Returns whether nodes keep their keys, so that the checks may read them.
     fn nodes_remember(&self) -> bool {
         matches!(self.scope, Scope::Promised | Scope::Shared | Scope::Healthy | Scope::Pauses)
     }

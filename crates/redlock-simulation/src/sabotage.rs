@@ -68,7 +68,7 @@ pub enum Sabotage {
     HealsFromNothing,
     /// The restart guard waits for half of the longest TTL.
     HalfQuarantine,
-    /// The restart guard looks for a marker, and not for the run that it names.
+    /// The restart guard checks only for a marker, and not for the run that it names.
     AnyMarker,
     /// A release on a node notifies nobody.
     WakesNobody,

@@ -198,8 +198,8 @@ fn down_until_clocks_are_beyond(mut history: History) -> History {
     history
 }
 
-/// Several processes want one lock again and again for a moment, and keys disappear at any time, also while tokens are
-/// agreed upon.
+/// Generates cases in which several processes want one lock again and again for a moment, and keys disappear at any
+/// time, even while nodes agree on tokens.
 fn duels() -> impl Strategy<Value = Case> {
     let way = || {
         prop_oneof![
@@ -262,7 +262,8 @@ fn duels() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Nodes hang or are cut off for seconds, one after the other or a majority at once, and connections are cut.
+/// Generates cases in which nodes hang or are cut off for seconds, one after the other or a majority at once, and
+/// connections are cut.
 fn outages() -> impl Strategy<Value = Case> {
     let lasts = || 1_000..8_000_u64;
     let begins = || 0..15_000_u64;
@@ -338,7 +339,8 @@ fn exists(what: &What, nodes: usize) -> bool {
     }
 }
 
-/// Every node restarts, one after the other and in any order, while locks with auto-extend are held.
+/// Generates cases in which every node restarts, one after the other and in any order, while locks with auto-extend are
+/// held.
 fn rolling_restarts() -> impl Strategy<Value = Case> {
     let order = (1..=2_usize).prop_map(|tolerated| (0..2 * tolerated + 1).collect::<Vec<_>>()).prop_shuffle();
     let downs = prop::collection::vec((0..500_u64, 0..300_u64), 5);
@@ -373,7 +375,8 @@ fn rolling_restarts() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Never without a pause: in virtual time a round may take no time at all, and then nothing would end the call.
+/// Generates retry policies, never without a pause: in virtual time a round may take no time at all, and then nothing
+/// would end the call.
 fn retry() -> impl Strategy<Value = Retry> {
     prop_oneof![
         3 => (1..20_u32, 1..80_u64).prop_map(|(attempts, pause)| Retry::Attempts(attempts, pause)),

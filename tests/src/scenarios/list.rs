@@ -28,7 +28,7 @@ pub(super) async fn a_listing_names_all_locks_and_nothing_else(lab: &Lab) {
         held.push(redlock.acquire(name, TTL).await.unwrap());
         lab.until_held_by(3, &format!("*[a]?:{name}")).await;
     }
-    // A key with another prefix, a value that is no token, and a key that is no string.
+    // A key with another prefix, a value that is not a token, and a key that is not a string.
     lab.set(0, "xax:elsewhere", TOKEN, None).await;
     lab.set(0, "*[a]?:number", "42", None).await;
     lab.set_list(1, "*[a]?:list").await;
@@ -89,7 +89,7 @@ pub(super) async fn a_listing_names_the_locks_that_its_user_may_read_or_reports_
         let node = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
         Redlock::builder().nodes([node]).build().unwrap().list().await.unwrap()
     };
-    // Keys that others have there: long ones, ones that are no text, and locks with another prefix.
+    // Keys of other programs: long ones, ones that are not text, and locks with another prefix.
     for fill in [
         "redis.call('SET', 'lock:long', string.rep(ARGV[1], 100000))",
         "redis.call('SET', 'lock:\\255\\0', ARGV[1])",

@@ -206,7 +206,7 @@ impl Container {
     }
 
     pub(super) async fn start(&self) -> Result<()> {
-        // For a running container, the engine answers "not modified", which is no error.
+        // For a running container, the engine answers "not modified", which is not an error.
         self.with_engine(|docker, id| async move { docker.start_container(&id, None::<StartContainerOptions>).await })
             .await
             .with_context(|| format!("starting container {}", self.id))

@@ -43,7 +43,7 @@ pub(super) fn no_cycles(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Whether this file is the root of a crate.
+/// Returns whether this file is the root of a crate.
 fn is_root(path: &str) -> bool {
     let in_crate = path.strip_prefix("crates/").and_then(|path| path.split_once('/')).map(|(_, path)| path);
     let path = in_crate.or_else(|| path.strip_prefix("xtask/")).unwrap_or_default();

@@ -80,8 +80,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) foreground: bool,
 
-    /// The exit code if another holder has the lock. Use 0 if that is no failure, for example in a cron job on several
-    /// hosts.
+    /// The exit code if another holder has the lock. Use 0 if that is not a failure, for example in a cron job on
+    /// several hosts.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 120)]
     pub(crate) conflict_exit_code: u8,
 

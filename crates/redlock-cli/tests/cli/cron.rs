@@ -61,7 +61,7 @@ async fn play(stage: &Stage, name: impl Fn(usize) -> String) -> Vec<Attempt> {
     attempts.join_all().await
 }
 
-/// The runs of each minute.
+/// Returns the number of runs of each minute.
 ///
 /// On a machine that stalls for a second, a host may start so late that its minute is over, and a job may end too late
 /// for the next one. That is not a fault of the lock, so this checks only for violations of the lock's guarantees.

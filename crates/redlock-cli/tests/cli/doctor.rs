@@ -12,7 +12,7 @@ const WRONG: &str = "wrongwrong";
 /// The options of a server that loses no writes.
 const SOUND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// Nodes without problems besides those that a test adds, and a user with a password on each.
+/// Starts nodes without problems besides those that a test adds, and a user with a password on each.
 async fn sound() -> Stage {
     with(&ServerOptions::new()).await
 }

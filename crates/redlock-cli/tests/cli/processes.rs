@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::stage::{Stage, backstop_of, beat, beating, children, finished, now, outcome, send, send_to, state};
 
-/// A command that ignores SIGTERM, with children that ignore it, too.
+/// Returns a command that ignores SIGTERM, with children that ignore it, too.
 fn deaf() -> String {
     format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"))
 }

@@ -4,7 +4,7 @@ use tokio::{process::Child, task::JoinSet};
 
 use crate::stage::{Stage, finished, outcome, send_to};
 
-/// A crontab's line, on one host.
+/// Runs a crontab's line on one host.
 fn cron(stage: &Stage, minute: &str, log: &str) -> Child {
     let script = format!("echo ran >> {minute}");
     // This many hosts at the same time make a machine slow, and late nodes are not part of this race.

@@ -68,7 +68,7 @@ impl Stage {
         );
     }
 
-    /// A new file for the standard error of the program.
+    /// Creates a file for the standard error of the program.
     pub(crate) fn log(&self, name: &str) -> fs::File {
         fs::File::create(self.file(name)).unwrap()
     }
@@ -92,7 +92,7 @@ impl Stage {
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
-    /// Like `run`, with a script of the shell.
+    /// Returns the same as `run`, with a script of the shell.
     pub(crate) fn run_script<'a>(&self, name: &'a str, options: &[&'a str], script: &'a str) -> Command {
         self.run(name, options, &["sh", "-c", script])
     }

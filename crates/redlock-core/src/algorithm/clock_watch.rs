@@ -50,7 +50,7 @@ struct Known {
 }
 
 impl ClockWatch {
-    /// A change up to this much is no jump, even if the allowance for drift is smaller. A thousandth of the elapsed
+    /// A change up to this much is not a jump, even if the allowance for drift is smaller. A thousandth of the elapsed
     /// time is added, which no working clock gains.
     const LEAST: Duration = Duration::from_millis(2);
 

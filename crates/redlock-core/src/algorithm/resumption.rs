@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(found(&[Gone, Gone, Unknown]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Gone, held(9_000)]), Resumed::Unknown);
         assert_eq!(found(&[Unknown; 3]), Resumed::Unknown);
-        // Half of an even number is no quorum, and neither is the other half.
+        // Half of an even number is not a quorum, and neither is the other half.
         assert_eq!(found(&[Gone, Gone, held(9_000), held(9_000)]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Unknown, held(9_000), held(9_000)]), Resumed::Unknown);
     }

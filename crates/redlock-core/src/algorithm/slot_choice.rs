@@ -66,7 +66,7 @@ mod tests {
         Some(NodeSlots { free: free.to_vec(), is_complete: false })
     }
 
-    /// All slots that may be chosen.
+    /// Returns all slots that may be chosen.
     fn choices(nodes: &[Option<NodeSlots>], quorum: usize) -> Vec<u32> {
         let range = SlotRange { permits: 1024, offset: 1000 };
         let mut choices: Vec<_> = (0..64).filter_map(|random| range.choose(nodes, quorum, random)).collect();

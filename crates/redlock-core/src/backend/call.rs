@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::{algorithm::Ttl, node::Enqueue};
 
-    /// The message that a node receives for an acquire: the keys, and all arguments after the token.
+    /// Returns what a node receives for an acquire: the keys, and all arguments after the token.
     fn sent(call: &Call<'_>) -> (Vec<String>, Vec<String>) {
         let numbers = call.numbers().iter().map(u64::to_string);
         let texts = call.texts().map(str::to_owned);

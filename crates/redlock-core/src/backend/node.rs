@@ -126,8 +126,8 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// When the node last refused the wait queue beside a key: the user may not access it, or the server is one member
-    /// of a cluster. Waiters then poll.
+    /// When the node last refused the wait queue of a key: the user may not access it, or the server is one member of a
+    /// cluster. Waiters then poll.
     waiters_refused: Arc<Mutex<Option<Instant>>>,
 }
 

@@ -26,8 +26,8 @@ pub struct NamedLocks {
 impl Redlock {
     /// Locks and unlocks by name, with a default [`MapRegistry`].
     ///
-    /// Each call returns one with locks of its own. They are left to their TTL when it and its clones are dropped: keep
-    /// it beside the `Redlock`.
+    /// Each call returns one with separate locks. They are left to their TTL when it and its clones are dropped: keep
+    /// it for as long as the `Redlock`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -66,9 +66,9 @@ impl Resource {
         Ok(Self(counter.into()))
     }
 
-    /// Returns the key of the wait queue of this key, if there is room for it. It is not in the same hash slot: there
-    /// is no wait queue on a Redis Cluster. It begins like the key, so that a user who may access the key may access
-    /// the queue.
+    /// Returns the key of the wait queue of this key, if there is room for it. It is not in the same hash slot, because
+    /// a Redis Cluster has no wait queues. It begins like the key, so that a user who may access the key may access the
+    /// queue.
     pub(crate) fn waiters(&self) -> Option<Self> {
         let has_room = self.0.len() + Self::WAITERS.len() <= Self::MAX_LEN;
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))

@@ -191,7 +191,7 @@ const PROMOTED: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master,
 const FOO: &str = "foo";
 const BAR: &str = "bar";
 
-/// A cluster of two primaries: the first has `bar`, the second has `foo`.
+/// Returns a cluster of two primaries: the first has `bar`, the second has `foo`.
 fn cluster(network: &Network) -> Node<Client> {
     assert!(hash_slot(BAR) < 8192 && hash_slot(FOO) >= 8192);
     network.member(1, "", NODES);
@@ -439,7 +439,7 @@ async fn a_server_that_is_no_member_is_reported_as_such() {
     assert_eq!(error.kind(), NodeErrorKind::Unreachable);
 }
 
-/// A service behind the sentinels 1 to 3, with the servers 11 and 12.
+/// Returns a service behind the sentinels 1 to 3, with the servers 11 and 12.
 fn service(network: &Network) -> Node<Client> {
     let sentinels = [1, 2, 3].map(|port| ("h".to_owned(), port));
     Node::new(BehindSentinels::new(sentinels, "locks", network.client(), network.client()))

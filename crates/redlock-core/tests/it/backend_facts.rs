@@ -159,7 +159,7 @@ async fn the_reason_why_scripts_do_not_run_is_reported() {
     }
     let unknown = failure(NodeErrorKind::Unsupported, "unknown command, cannot access a key").await.unwrap();
     assert!(!unknown.only_this_key);
-    // The script ran and found a key that is no lock.
+    // The script ran and found a key that is not a lock.
     assert_eq!(failure(NodeErrorKind::WrongType, "WRONGTYPE").await, None);
 }
 

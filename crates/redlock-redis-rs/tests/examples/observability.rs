@@ -87,7 +87,7 @@ fn the_dashboard_queries_only_documented_metrics_and_shows_all_of_them() {
     assert_eq!(unseen, [""; 0], "in no panel");
 }
 
-/// The expressions of `alerts.yml`, without comments and line breaks.
+/// Returns the expressions of `alerts.yml`, without comments and line breaks.
 fn alerts() -> Vec<String> {
     let (mut expressions, mut is_in_one) = (Vec::<String>::new(), false);
     for line in read("alerts.yml").lines().map(str::trim) {

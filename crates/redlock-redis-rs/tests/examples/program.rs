@@ -108,7 +108,7 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Returns where Cargo puts an example: beside the folder of the tests.
+/// Returns where Cargo puts an example: next to the folder of the tests.
 fn binary(name: &str) -> PathBuf {
     let build = "build it: `cargo build -p redlock-redis-rs --examples`; `cargo test` does so only if it is given \
         neither `--test` nor the name of a test";

@@ -31,7 +31,7 @@ pub(super) struct Point {
 
 /// Narrower spans are merged.
 const PIXEL: f64 = 1.0;
-/// How close marks of one kind may be: those of normal events make room for the others.
+/// Returns how close marks of one kind may be: those of normal events make room for the others.
 fn apart(kind: MarkKind) -> f64 {
     match kind {
         MarkKind::Acted | MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,

@@ -125,7 +125,7 @@ impl Fencing {
         }
     }
 
-    /// Stops waiting: every missing answer counts as failed. After that there is a decision, and it is no raise.
+    /// Stops waiting: every missing answer counts as failed. After that there is a decision, and it is not a raise.
     pub fn give_up(&mut self) {
         if self.is_decided() {
             return;

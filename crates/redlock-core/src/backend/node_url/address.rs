@@ -139,8 +139,8 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// A host without the zone of its IPv6 address, which the library that reads URLs rejects, and the zone: `eth0` of
-/// `[fe80::1%25eth0]`, or of `[fe80::1%eth0]`.
+/// Returns a host without the zone of its IPv6 address, which the library that parses URLs rejects, and the zone:
+/// `eth0` of `[fe80::1%25eth0]`, or of `[fe80::1%eth0]`.
 fn without_zone(host: &str) -> (Cow<'_, str>, Option<&str>) {
     let split = |host| {
         let (address, behind) = str::strip_prefix(host, "[")?.split_once(']')?;

@@ -469,7 +469,7 @@ async fn the_fate_of_an_old_connection_does_not_affect_the_new_one() {
     call(&node).await.unwrap();
     assert_eq!(fake.counts().0, 2, "silent");
 
-    // It answers after all, which is no answer of the new one.
+    // It answers after all, which is not an answer over the new one.
     let (fake, node) = outlived(Fate::Late(ms(1_600)), &[Fate::Silence]).await;
     fake.fates([Fate::Silence]);
     call(&node).await.unwrap_err();
