@@ -57,8 +57,7 @@ pub struct Cluster<C: Connect> {
 struct Known<C: Connect> {
     members: HashMap<Member, Arc<Linked<C>>>,
     slots: Option<SlotMap>,
-    /// The IDs of the members of the cluster. The map may be that of another cluster, which is used while no known
-    /// member answers.
+    /// The members' IDs. The map may be of another cluster, which is used while no known member answers.
     ids: Option<MemberIds>,
     /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and unaware of a failover.
     down: Option<Member>,
