@@ -35,8 +35,8 @@ pub(super) fn build(dist: &Dist<'_>) -> Result<Done> {
     Ok(format!("{archive}, {size} KiB").into())
 }
 
-/// Starts the archive's image with Compose: it checks the servers, runs a command under a lock, and ends by
-/// `docker stop`, as the first process of its container.
+/// Starts the archive's image with Compose: it checks the servers, runs a command under a lock, and ends by `docker
+/// stop`, as the first process of its container.
 pub(super) fn check(dist: &Dist<'_>, servers: &Environment) -> Result<Done> {
     let tools = [&["docker", "compose"][..], &["docker-compose"]];
     let Some(tool) = tools.into_iter().find(|tool| answers(&[*tool, &["version"]].concat())) else {

@@ -15,8 +15,8 @@ pub(crate) struct FleetArgs {
     /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the
     /// file.
     ///
-    /// `redis+sentinel://host,host,host/service` is a service behind Redis Sentinel, and `redis-cluster://host,host` a Redis
-    /// Cluster: each is one node. A comma between their hosts does not end the URL.
+    /// `redis+sentinel://host,host,host/service` is a service behind Redis Sentinel, and `redis-cluster://host,host` a
+    /// Redis Cluster: each is one node. A comma between their hosts does not end the URL.
     #[arg(long, value_name = "URL,URL,...")]
     pub(crate) nodes: Vec<String>,
 

@@ -15,8 +15,8 @@ use super::{FleetArgs, parse};
 /// time.
 ///
 /// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release
-/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended),
-/// with --fencing REDLOCK_FENCING_TOKEN, and with --permits REDLOCK_SLOT.
+/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended), with
+/// --fencing REDLOCK_FENCING_TOKEN, and with --permits REDLOCK_SLOT.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArgs {

@@ -24,8 +24,8 @@ pub enum DowngradeError {
         /// The name of the semaphore.
         resources: Resources,
     },
-    /// Too few nodes confirmed. The lock is shared anyway, until its validity ends; nodes that missed the
-    /// downgrade keep other readers out until the next extend.
+    /// Too few nodes confirmed. The lock is shared anyway, until its validity ends; nodes that missed the downgrade
+    /// keep other readers out until the next extend.
     #[error("the lock on {} is shared now, but too few nodes confirmed it: extend it soon; {votes}", .resources)]
     NoQuorum {
         /// The locked resources.
