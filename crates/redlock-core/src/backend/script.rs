@@ -99,7 +99,7 @@ pub const PERMIT_EXTEND: Script = Script {
 /// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters, it is followed by the number of
 /// resources among `KEYS`, whether to notify only the waiters for keys that were free before, and the channel of a
 /// process that no longer waits, which may be empty. Returns 1 if all keys held our token and 0 otherwise, plus 2 if a
-/// waiter was notified.
+/// waiter has been notified and is expected to request the lock.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),

@@ -116,7 +116,7 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// Deletes the keys that hold the token, and removes it from the readers of a key; the last reader deletes the key.
     /// With [`wake`](ReleaseRequest::wake), a process that no longer waits is removed from the wait queue of each key,
     /// and the first waiter that listens is notified; for some requests, only if the key was free before. The
-    /// [answer](ReleaseAnswer::waking) reports whether a waiter was notified.
+    /// [answer](ReleaseAnswer::waking) reports whether a waiter has been notified.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Subscribes to a channel, over a connection that all waiters of the process share. Returns once it is subscribed.
