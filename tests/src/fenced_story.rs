@@ -179,7 +179,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     let balance = account.look().await?;
     timeline.add(match BEFORE + FIRST + SECOND - balance {
         0 => format!("the account holds {balance}, as it should"),
-        lost => format!("the account holds {balance}: {lost} of holder 2 are lost, and nobody was told"),
+        lost => format!("the account holds {balance}: {lost} of holder 2 are lost, and nobody noticed"),
     });
     Ok(Ending { balance, refused, timeline })
 }

@@ -85,7 +85,7 @@ pub(super) async fn a_waiter_that_gets_the_lock_by_hand_off_holds_all_nodes(lab:
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = lock.token().as_str().to_owned();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody told it").unwrap().unwrap();
+    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody notified it").unwrap().unwrap();
     assert_ne!(lock.token().as_str(), before);
     for node in 0..3 {
         // The last node may still hold it for the previous holder.

@@ -38,7 +38,7 @@ pub(super) fn build(dist: &Dist<'_>) -> Result<Done> {
 /// Installs the package below a folder of its own, as root of a user namespace: nothing of this system changes.
 pub(super) fn check(dist: &Dist<'_>, built: &Built, servers: &Environment) -> Result<Done> {
     if output(Command::new("dpkg").arg("--version")).is_err() {
-        return Ok(Done::NotRun("this is no Debian: there is no dpkg".to_owned()));
+        return Ok(Done::NotRun("this is not Debian: there is no dpkg".to_owned()));
     }
     let root = dist.folder.join("root");
     for folder in ["info", "updates", "triggers"] {
