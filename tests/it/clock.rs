@@ -21,7 +21,7 @@ const DISTRUST: Duration = Duration::from_secs(3);
 /// Starts three servers; the clocks of the first `with_clocks` can be set.
 async fn servers(with_clocks: usize) -> Vec<Server> {
     let servers = Servers::from_env().await.unwrap();
-    assert!(servers.can_fail(), "this test sets clocks and stops servers: {} does not let it", servers.describe());
+    assert!(servers.can_fail(), "this test sets clocks and stops servers: {} cannot do that", servers.describe());
     let mut all = servers.start(with_clocks, &ServerOptions::new().fake_clock()).await.unwrap();
     all.extend(servers.start(3 - with_clocks, &ServerOptions::new()).await.unwrap());
     all
@@ -59,7 +59,7 @@ async fn is_distrusted(backend: Backend) {
     servers[1].start().await.unwrap();
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     redlock.close().await.unwrap();
-    assert!(seen.elapsed() < DISTRUST, "this test was too slow to tell");
+    assert!(seen.elapsed() < DISTRUST, "this test was too slow to decide");
     servers[1].stop().await.unwrap();
 
     // The node counts again once every lock that the jump may have ended early has expired.
@@ -70,7 +70,7 @@ async fn is_distrusted(backend: Backend) {
 }
 
 async fn is_told(backend: Backend) {
-    // All tests log to it, and the names of the nodes tell them apart.
+    // All tests write to this log, and the names of the nodes distinguish them.
     let log = Log::of_this_process();
     let servers = servers(1).await;
     let name = backend.open(0, &servers[0].url()).name().to_owned();

@@ -121,7 +121,7 @@ async fn permits_are_in_one_slot(redlock: &Redlock) {
             assert_eq!(permit.release().await.unwrap(), Release::Released);
         }
     }
-    // The braces of this name take the hash tag away.
+    // The braces of this name remove the hash tag.
     let error = redlock.try_acquire_permit("}x", 3, TTL).await.unwrap_err();
     assert!(matches!(error, AcquireError::Slots(_)), "{error}");
 }

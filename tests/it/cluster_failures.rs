@@ -74,7 +74,7 @@ async fn does_without_a_member<N: LockNode>(open: impl Fn(String) -> N) {
             }
             let error = redlock.try_acquire(names[0].as_str(), TTL).await.unwrap_err();
             assert!(!error.is_contended(), "{what}: {error}");
-            assert!(locks(redlock, &names[1]).await, "{what}: the member is no reason to leave the others");
+            assert!(locks(redlock, &names[1]).await, "{what}: the connections to the other members are kept");
         }
     };
     servers[0].pause().await.unwrap();

@@ -140,7 +140,7 @@ async fn the_fence_only_grows(mut handles: Vec<Arc<dyn FencedStore>>) {
                     Ok(()) => {
                         done += 1;
                         let stored = store.look().await.unwrap();
-                        assert!(stored.fence >= fence, "{} is stored after {fence} was", stored.fence);
+                        assert!(stored.fence >= fence, "{} is stored after {fence} was stored", stored.fence);
                         let written: u64 = stored.data.split(' ').next().unwrap().parse().unwrap_or(0);
                         assert!(written <= stored.fence, "{stored:?}");
                     }
@@ -159,5 +159,5 @@ async fn the_fence_only_grows(mut handles: Vec<Arc<dyn FencedStore>>) {
     watcher.await.unwrap();
     assert_eq!(watched.look().await.unwrap().fence, FENCES);
     let (done, refused) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-    assert!(done >= 8 && refused >= 8, "{done} done, {refused} refused: nothing was in another's way");
+    assert!(done >= 8 && refused >= 8, "{done} done, {refused} refused: no calls interfered with each other");
 }

@@ -92,7 +92,7 @@ async fn follows(first: Option<String>) {
         Ok(Some(lock)) => lock.release().await.is_ok_and(|release| release == Release::Released),
         Ok(None) | Err(_) => false,
     });
-    assert!(acquired.await, "the second sentinel is not asked");
+    assert!(acquired.await, "the second sentinel is not queried");
 
     primary.store(after.port(), Ordering::SeqCst);
     before.command(&["REPLICAOF", "127.0.0.1", &after.port().to_string()]).await.unwrap();
@@ -103,5 +103,5 @@ async fn follows(first: Option<String>) {
         }
         Ok(None) | Err(_) => false,
     });
-    assert!(followed.await, "the node stays with the server that is a replica now");
+    assert!(followed.await, "the node still uses the server that is a replica now");
 }

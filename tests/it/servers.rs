@@ -163,7 +163,7 @@ async fn a_clock_cannot_be_set_unless_the_server_was_started_for_that() -> Resul
 
 /// Returns by how many minutes the server's clock is ahead, as the server reports it.
 async fn ahead(server: &Server) -> Result<i64> {
-    let Reply::Array(time) = server.command(&["TIME"]).await? else { bail!("TIME tells no time") };
+    let Reply::Array(time) = server.command(&["TIME"]).await? else { bail!("TIME returns no time") };
     let told: f64 = time.first().and_then(Reply::text).context("no seconds")?.parse()?;
     let here = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(((told - here.as_secs_f64()) / MINUTE.as_secs_f64()).round() as i64)

@@ -126,7 +126,7 @@ impl Closed {
         Self { server, root, certificate, key }
     }
 
-    /// The URLs of the cluster and of its member by itself.
+    /// Returns the URLs of the cluster and of its member by itself.
     fn urls(&self) -> [String; 2] {
         let url = url(&self.server);
         [url.replace("rediss", "rediss-cluster"), url]

@@ -34,12 +34,12 @@ pub enum Account {
 }
 
 impl Account {
-    /// A plain key.
+    /// Creates an account in a plain key.
     pub fn plain(server: &Arc<Server>) -> Self {
         Self::Plain(server.clone())
     }
 
-    /// A hash with a fence.
+    /// Creates an account in a hash with a fence.
     pub fn fenced(server: &Arc<Server>) -> Self {
         Self::Fenced(RedisHash::new(server.clone(), format!("{RESOURCE}:fenced")))
     }
@@ -114,8 +114,8 @@ impl fmt::Display for Timeline {
     }
 }
 
-/// Two holders add to the account under one lock. The first one reads, is paused until the second has finished, and
-/// writes.
+/// Lets two holders add to the account under one lock. The first one reads, is paused until the second has finished,
+/// and writes.
 ///
 /// Each opens its own nodes, as another process would. Both send the fencing token of their lock with every read and
 /// write. Whether that helps depends on the account.
@@ -179,7 +179,7 @@ pub async fn tell(nodes: impl Fn() -> Vec<Arc<dyn LockNode>>, account: &Account)
     let balance = account.look().await?;
     timeline.add(match BEFORE + FIRST + SECOND - balance {
         0 => format!("the account holds {balance}, as it should"),
-        lost => format!("the account holds {balance}: {lost} of holder 2 are lost, and nobody was told"),
+        lost => format!("the account holds {balance}: {lost} of holder 2 are lost, and nobody noticed"),
     });
     Ok(Ending { balance, refused, timeline })
 }

@@ -9,7 +9,7 @@
 )]
 #![expect(
     clippy::print_stderr,
-    reason = "progress of a long pull is told on stderr, where the test runner shows it at once"
+    reason = "the progress of a long pull is printed on stderr, where the test runner shows it at once"
 )]
 
 pub mod backend;

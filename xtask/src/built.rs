@@ -101,7 +101,8 @@ impl Program {
         command
     }
 
-    /// The same, but it leaves the processor to tests beside it that wait for a TTL to pass.
+    /// Returns the same command, but with lower priority than tests that run at the same time and wait for a TTL to
+    /// pass.
     pub(crate) fn command_behind(&self) -> Command {
         behind(&self.command())
     }

@@ -39,7 +39,7 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// The same, but it leaves the processor to tests beside it that wait for a TTL to pass.
+/// Returns the same command, but with lower priority than tests that run at the same time and wait for a TTL to pass.
 pub(crate) fn cargo_behind(workspace: &Workspace) -> Command {
     let mut command = behind(&cargo(workspace));
     // If everything is compiled only once, incremental compilation is wasted.
@@ -49,7 +49,7 @@ pub(crate) fn cargo_behind(workspace: &Workspace) -> Command {
     command
 }
 
-/// The same program, but it leaves the processor to others.
+/// Returns the same program with lower priority.
 pub(crate) fn behind(program: &Command) -> Command {
     let mut command = Command::new("nice");
     command.args(["-n", "19"]).arg(program.get_program()).args(program.get_args());

@@ -58,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
     })
 }
 
-/// The same as one step of `test-all`, with the tests that are built already.
+/// Does the same as one step of `test-all`, with the tests that are built already.
 pub(crate) fn run_built(workspace: &Workspace, built: &Built, servers: &Environment) -> Result<Done> {
     let dist = Dist::new(workspace)?;
     let mut done = Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn run_built(workspace: &Workspace, built: &Built, servers: &Environm
 }
 
 impl<'a> Dist<'a> {
-    /// An empty folder: what an earlier version has left must not be taken for this one's.
+    /// Starts with an empty folder, so that files of an earlier version are not mistaken for those of this one.
     fn new(workspace: &'a Workspace) -> Result<Self> {
         let folder = workspace.target.join("dist");
         if folder.exists() {
@@ -92,7 +92,7 @@ impl<'a> Dist<'a> {
         Ok(Self { workspace, folder, version })
     }
 
-    /// The files from which packages are made.
+    /// Returns the files from which packages are made.
     fn packaging(&self) -> PathBuf {
         self.workspace.root.join("crates/redlock-cli/packaging")
     }

@@ -37,12 +37,12 @@ pub(crate) fn listen() -> Result<()> {
     Ok(())
 }
 
-/// Whether there was an interrupt.
+/// Returns whether there was an interrupt.
 pub(crate) fn is_set() -> bool {
     RECEIVED.load(Ordering::SeqCst) != 0
 }
 
-/// 128 plus the signal's number, as in a shell.
+/// Returns 128 plus the signal's number, as in a shell.
 pub(crate) fn exit_code() -> ExitCode {
     ExitCode::from(u8::try_from(128 + RECEIVED.load(Ordering::SeqCst)).unwrap_or(u8::MAX))
 }

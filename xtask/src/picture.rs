@@ -44,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     Ok(FILE.to_owned())
 }
 
-/// The command and what it printed, as SVG.
+/// Draws the command and its output as SVG.
 fn draw(printed: &str) -> String {
     let lines: Vec<_> = printed.trim_end().lines().collect();
     let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default().max(COMMAND.len());
@@ -70,7 +70,7 @@ fn draw(printed: &str) -> String {
     svg + "</svg>\n"
 }
 
-/// How the demo colors the line on a terminal.
+/// Returns the class for the color in which the demo prints the line on a terminal.
 fn class(line: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
     if line.starts_with("OK:") {

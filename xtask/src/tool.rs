@@ -63,7 +63,7 @@ impl Tool {
         Ok(())
     }
 
-    /// Whether the program exists, runs, and has this version.
+    /// Returns whether the program exists, runs, and has this version.
     fn is(&self, program: &Path) -> bool {
         let subcommand = self.name.trim_start_matches("cargo-");
         let version = output(Command::new(program).args([subcommand, "--version"]));

@@ -80,7 +80,7 @@ pub(crate) enum Workload {
     /// 1 to 9 nodes.
     #[value(name = "W10")]
     Nodes,
-    /// A permit beside a lock, and 64 tasks that share 16 permits.
+    /// A permit compared with a lock, and 64 tasks that share 16 permits.
     #[value(name = "W11")]
     Permits,
     /// Shared locks compared with exclusive ones; 16 readers and 2 writers.

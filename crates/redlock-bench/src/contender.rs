@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     FloorFred,
 }
 
-/// Which side a contender is on.
+/// The side of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Side {

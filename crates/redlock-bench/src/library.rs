@@ -8,15 +8,15 @@ use clap::ValueEnum;
 /// The TTL of all locks. No lock of a bench comes near its end unless it is left behind.
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 
-/// How many permits there are where a permit is measured.
+/// The number of permits in measurements of permits.
 pub(crate) const PERMITS: u32 = 16;
 
 /// How a library is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Tuning {
-    /// As its own constructor makes it.
+    /// The defaults of its own constructor.
     Defaults,
-    /// For a lock that many tasks want: asks again after about 3 ms, for a minute.
+    /// For a lock that many tasks want: retries after about 3 ms, for a minute.
     Impatient,
     /// Its defaults, and a timeout of a minute.
     Patient,

@@ -1,4 +1,4 @@
-//! How a lock is acquired: waiting for it, or only if it is free.
+//! Acquires a lock: waits for it, or acquires it only if it is free.
 
 use std::{
     pin::pin,
@@ -19,16 +19,16 @@ use crate::{
     status::{count, label, readable},
 };
 
-/// For how long callers ask again that tie with others, or whose nodes do not answer.
+/// How long callers retry that tie with others, or whose nodes do not answer.
 const TIES: Duration = Duration::from_secs(3);
 
-/// After this time, a message says what is waited for.
+/// After this time, a message reports the holder of the lock.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// A lock, and its slot if it is a permit.
 type Taken = (Lock, Option<u32>);
 
-/// Acquires the lock, or one of `permits`. `quiet` leaves out the message about the holder that is waited for.
+/// Acquires the lock, or one of `permits`. `quiet` omits the message about the current holder.
 pub(crate) async fn take(
     redlock: &Redlock,
     name: &str,
@@ -41,7 +41,7 @@ pub(crate) async fn take(
     let options = options.fencing(args.fencing);
     let taken = match args.wait {
         _ if args.once => take_if_free(redlock, name, permits, options).await,
-        // A round needs time. What is meant is a round that does not wait.
+        // A round takes time, so zero means a round that does not wait.
         Some(Duration::ZERO) => take_if_free(redlock, name, permits, options).await,
         wait => {
             let options = match wait {
@@ -74,7 +74,7 @@ async fn acquire(
     Ok((permit.into(), Some(slot)))
 }
 
-/// `5 of 5 permits of "reports" are held`, if none is free.
+/// Returns `5 of 5 permits of "reports" are held`, if none is free.
 async fn permits_held(redlock: &Redlock, name: &str) -> Option<String> {
     let inspection = redlock.inspect_permits(name).await.ok()?;
     let is_full = inspection.permits() > 0 && inspection.holders().count() == inspection.slots().len();
@@ -106,7 +106,7 @@ async fn say_what_is_waited_for(redlock: &Redlock, name: &str, permits: Option<u
     say.notable("waiting", &text, data);
 }
 
-/// `lock "deploy" is held by web-3:4711 (29 s left)`, or shared by its readers.
+/// Returns `lock "deploy" is held by web-3:4711 (29 s left)`, or the same for its readers.
 fn held_by(inspection: &Inspection) -> Option<String> {
     if let Finding::Shared { readers, remaining } = inspection.finding() {
         let (readers, left) = (count(*readers), readable(*remaining));
@@ -117,7 +117,7 @@ fn held_by(inspection: &Inspection) -> Option<String> {
     Some(format!("lock {:?} is held by {} ({left})", inspection.resource(), label(holder)))
 }
 
-/// Why the lock was not acquired: who holds it, if another holder does.
+/// Returns why the lock was not acquired: the holder, if another holder has it.
 async fn not_taken(redlock: &Redlock, name: &str, permits: Option<u32>, error: AcquireError, say: &Say) -> Failure {
     if !error.is_contended() {
         return error.into();
@@ -134,8 +134,8 @@ async fn not_taken(redlock: &Redlock, name: &str, permits: Option<u32>, error: A
     Failure::new(Exit::HELD, what)
 }
 
-/// Acquires the lock unless another holder has it. If several callers ask at the same moment, each may get some of the
-/// nodes: then nobody has the lock, and they ask again. So they do if nodes are slow to answer.
+/// Acquires the lock unless another holder has it. If several callers try at the same moment, each may get some of the
+/// nodes: then nobody has the lock, and they retry. They also retry if nodes are slow to answer.
 async fn take_if_free(
     redlock: &Redlock,
     name: &str,
@@ -176,15 +176,15 @@ fn has_silent_nodes(error: &AcquireError) -> bool {
     })
 }
 
-/// The pause and up to as much again: callers that tie must not meet again.
+/// Returns the pause plus up to as much again, so that callers that tie do not collide again.
 fn jittered(pause: Duration) -> Duration {
     pause + random(pause)
 }
 
-/// A random time up to `longest`.
+/// Returns a random time up to `longest`.
 pub(crate) fn random(longest: Duration) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
-    // The standard library's hasher has a random key of its own.
+    // The standard library's hasher has a random key.
     let random = RandomState::new().hash_one(0_u8) % 1024;
     longest.mul_f64(random as f64 / 1024.0)
 }

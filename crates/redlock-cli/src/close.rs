@@ -1,4 +1,4 @@
-//! The end of a `Redlock`: nodes that are late with what is released.
+//! Closes a `Redlock`, and waits for nodes that are late with releases.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{exit::Exit, failure::Failure, say::Say};
 
-/// Waits for nodes that are late with what was released, for `patience` at most, and reports what they have not
+/// Waits for nodes that are late with releases, for `patience` at most, and reports the releases that they have not
 /// confirmed.
 pub(crate) async fn close(redlock: &Redlock, patience: Duration, say: &Say) {
     if let Err(error) = redlock.close_within(patience).await {
@@ -15,7 +15,7 @@ pub(crate) async fn close(redlock: &Redlock, patience: Duration, say: &Say) {
     }
 }
 
-/// The same, after which there is this outcome.
+/// Closes it, and returns this outcome.
 pub(crate) async fn closed(
     redlock: &Redlock,
     patience: Duration,

@@ -12,13 +12,13 @@ use std::{
 use redlock_core::Owner;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// What a configuration file says. What is missing there has the default of the command line.
+/// The contents of a configuration file. Missing values have the defaults of the command line.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) nodes: Vec<String>,
     pub(crate) key_prefix: Option<String>,
-    /// The certificates for `rediss://` URLs, as the options of the command line with these names.
+    /// The certificates for `rediss://` URLs, like the options of the command line with these names.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(crate) struct Config {
     pub(crate) node_timeout: Option<Duration>,
     #[serde(deserialize_with = "label")]
     pub(crate) owner: Option<Owner>,
-    /// The longest ttl in use, where all use the nodes with the restart guard.
+    /// The longest TTL in use, if all programs use the nodes with the restart guard.
     #[serde(deserialize_with = "time")]
     pub(crate) restart_guard: Option<Duration>,
 }
@@ -48,8 +48,7 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
-            // Its own text would show the line, and what stands there instead of what is wanted: both may hold a
-            // password.
+            // Its own text would show the line and the unexpected value: both may contain a password.
             let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let message = error.message().lines().next().unwrap_or_default();
@@ -63,12 +62,12 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // URLs may hold passwords.
+        // URLs may contain passwords.
         f.debug_struct("Config").field("nodes", &self.nodes.len()).finish_non_exhaustive()
     }
 }
 
-/// Whether others than the owner and the group may read the file.
+/// Returns whether users other than the owner and the group may read the file.
 pub(crate) fn is_open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o004 != 0)
 }
@@ -76,14 +75,14 @@ pub(crate) fn is_open_to_all(path: &Path) -> bool {
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let time = humantime::parse_duration(&text);
-    time.map(Some).map_err(|_| D::Error::custom("no time: want a number with its unit, as \"30s\" or \"200ms\""))
+    time.map(Some).map_err(|_| D::Error::custom("not a time: use a number with a unit, for example \"200ms\""))
 }
 
 fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D::Error> {
     Owner::new(String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }
 
-/// A configuration file that cannot be used. It holds nothing of the file's text but the name of a key.
+/// A configuration file that cannot be used. The error contains nothing of the file's text except the name of a key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}: {error}", .path.display())]
@@ -121,7 +120,7 @@ mod tests {
             ("nodes = [\"redis://a\"]\nnods = [\"redis://:hunter2@a\"]\n", "line 2: ", "unknown field `nods`"),
             ("nodes = \"redis://:hunter2@a\"\n", "line 1: ", "expected a sequence"),
             ("\nnodes = [\"redis://:hunter2@a\"", "line 2: ", ""),
-            ("node_timeout = \"hunter2\"", "line 1: ", "want a number with its unit"),
+            ("node_timeout = \"hunter2\"", "line 1: ", "use a number with a unit"),
             ("owner = \"\"", "line 1: ", "label is empty"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -1,4 +1,4 @@
-//! `redlock doctor`: what is wrong with the nodes, and how fast they answer.
+//! `redlock doctor`: the problems of the nodes, and how fast they answer.
 
 use std::{
     io,
@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 use crate::{args::DoctorArgs, close::closed, exit::Exit, failure::Failure, fleet::Fleet, paint::Paint, say::Say};
 
-/// How often a node is asked for its latency, once it is connected. The quickest answer counts.
+/// The number of latency measurements of a node, once it is connected. The fastest answer counts.
 const ASKED: u32 = 3;
 
-/// The name that nobody locks.
+/// A name that nobody locks.
 const PROBE: &str = "redlock:doctor";
 
 /// Checks the nodes.
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &DoctorArgs, say: &Say) -> Result<Exit, Failure> {
     closed(&redlock, args.fleet.close_timeout, say, told.map(|()| exit)).await
 }
 
-/// How long each node takes to answer, in the order of the nodes; nothing of those that do not.
+/// Returns how long each node takes to answer, in the order of the nodes. `None` for nodes that do not.
 async fn latencies(fleet: &Fleet) -> Result<Vec<Option<Duration>>, Failure> {
     let probe = Resource::new(PROBE).map_err(|error| Failure::of(&error))?;
     let mut measured = JoinSet::new();
@@ -61,7 +61,7 @@ async fn latency(node: &dyn LockNode, request: &InspectRequest) -> Option<Durati
     for _ in 0..ASKED {
         let asked = Instant::now();
         match node.inspect(request).await {
-            // A node that says no has answered: its user may not touch this key, or it is not ready.
+            // A node that refuses has answered: its user may not access this key, or it is not ready.
             Err(error) if matches!(error.kind(), NodeErrorKind::Timeout | NodeErrorKind::Unreachable) => {
                 return quickest;
             }
@@ -101,13 +101,13 @@ fn text(report: &NodesReport, latencies: &[Option<Duration>], paint: Paint) -> S
 /// The longest bar.
 const BAR: usize = 10;
 
-/// A latency beside that of the slowest node.
+/// Draws a latency relative to that of the slowest node.
 fn bar(latency: Duration, slowest: Duration) -> String {
     let share = latency.as_secs_f64() / slowest.as_secs_f64().max(f64::MIN_POSITIVE);
     "#".repeat((share * BAR as f64).ceil() as usize)
 }
 
-/// What is worth a glance.
+/// Returns the most useful facts.
 fn about(facts: &NodeFacts) -> String {
     let version = facts.version.map(|version| version.to_string());
     let role = facts.role.as_ref().map(|role| role_name(role).to_owned());
@@ -120,7 +120,7 @@ fn role_name(role: &NodeRole) -> &'static str {
         NodeRole::Primary { .. } => "primary",
         NodeRole::Replica { .. } => "replica",
         NodeRole::Sentinel => "sentinel",
-        _ => "of a role that is not known here",
+        _ => "unknown role",
     }
 }
 
@@ -151,7 +151,7 @@ fn data(report: &NodesReport, latencies: &[Option<Duration>], exit: Exit) -> Val
     })
 }
 
-/// `SameServer` as `same_server`.
+/// Converts `SameServer` to `same_server`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for letter in name.chars() {

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 
-/// What this program ends with.
+/// The exit code of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
 
@@ -17,16 +17,16 @@ impl Exit {
     pub(crate) const UNREACHABLE: Self = Self(122);
     /// The lock was lost, and redlock was not permitted to end the command.
     pub(crate) const NOT_ENDED: Self = Self(123);
-    /// The longest lifetime was over; as of timeout(1).
+    /// The longest lifetime was over; the same code as timeout(1).
     pub(crate) const LIFETIME_OVER: Self = Self(124);
-    /// Bad usage, or this program itself failed; as of env(1), nice(1) and timeout(1), and so the next two.
+    /// Bad usage, or this program itself failed; the same code as env(1), nice(1) and timeout(1), like the next two.
     pub(crate) const FAILED: Self = Self(125);
-    /// The command is there and cannot be executed.
+    /// The command exists but cannot be executed.
     pub(crate) const CANNOT_EXECUTE: Self = Self(126);
-    /// The command is not there.
+    /// The command does not exist.
     pub(crate) const NOT_FOUND: Self = Self(127);
 
-    /// What a shell says of a process that a signal has ended.
+    /// Returns the exit code that a shell reports for a process that a signal has ended.
     pub(crate) fn of_signal(signal: i32) -> Self {
         u8::try_from(signal).ok().and_then(|signal| signal.checked_add(128)).map_or(Self::FAILED, Self)
     }

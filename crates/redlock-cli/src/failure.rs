@@ -1,4 +1,4 @@
-//! Why nothing came of it, and the exit code that says so.
+//! The failure of a task, with its exit code.
 
 use std::error::Error;
 
@@ -6,12 +6,12 @@ use redlock_core::{AcquireError, ExtendError, InspectError, NodesError, ReleaseE
 
 use crate::exit::Exit;
 
-/// Why nothing came of it.
+/// The failure of a task.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) what: String,
-    /// The exit code says it all.
+    /// Whether the exit code is enough, without a message.
     pub(crate) quiet: bool,
 }
 
@@ -20,7 +20,7 @@ impl Failure {
         Self { exit, what: what.into(), quiet: false }
     }
 
-    /// Of whatever else may fail here.
+    /// Converts any other error.
     pub(crate) fn of(error: &dyn Error) -> Self {
         Self::new(Exit::FAILED, chain(error))
     }
@@ -84,13 +84,13 @@ impl From<redlock_core::BuildError> for Failure {
     }
 }
 
-/// An error and its causes, on one line.
+/// Formats an error and its causes on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // A transparent error tells its cause itself.
+        // A transparent error already shows its cause.
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }

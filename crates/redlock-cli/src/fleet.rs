@@ -1,4 +1,4 @@
-//! The nodes: where they are named, and the `Redlock` over them.
+//! The nodes: where they are configured, and the `Redlock` over them.
 
 use std::{env, ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     tls::{Tls, TlsError, TlsFiles},
 };
 
-/// The nodes that were named.
+/// The configured nodes.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     nodes: Vec<Arc<dyn LockNode>>,
@@ -36,7 +36,7 @@ impl Fleet {
             match NodeUrl::from_env() {
                 Ok(urls) => (Ok(urls), Source::Environment),
                 Err(FromEnvError::Url(error)) => (Err(error), Source::Environment),
-                // A variable without a URL is a mistake: other nodes must not take its place.
+                // A variable without a URL is a mistake, so no other nodes must be used instead.
                 Err(FromEnvError::NotSet) if set("REDLOCK_NODES").is_some() => return Err(FleetError::NoNodes),
                 Err(FromEnvError::NotSet) => (NodeUrl::parse_all(config.nodes), Source::File),
                 Err(error) => return Err(error.into()),
@@ -71,22 +71,22 @@ impl Fleet {
         })
     }
 
-    /// The longest time for which the nodes keep a lock that nobody extends.
+    /// Returns the longest time for which the nodes keep a lock that nobody extends.
     pub(crate) fn longest_ttl(&self) -> Duration {
         self.restart_guard.unwrap_or(Ttl::MAX).min(Ttl::MAX)
     }
 
-    /// The nodes, for what is asked of each.
+    /// Returns the nodes, for requests to each of them.
     pub(crate) fn nodes(&self) -> &[Arc<dyn LockNode>] {
         &self.nodes
     }
 
-    /// The lock over them, for those who look only.
+    /// Returns a `Redlock` over the nodes that only inspects locks.
     pub(crate) fn redlock(&self) -> Result<Redlock, BuildError> {
         self.builder().build()
     }
 
-    /// The lock over them, for those who hold: they say who they are.
+    /// Returns a `Redlock` over the nodes that acquires locks, with an owner.
     pub(crate) fn holder(&self, owner: Option<Owner>, default: Owner) -> Result<Redlock, BuildError> {
         self.builder().owner(owner.or_else(|| self.owner.clone()).unwrap_or(default)).build()
     }
@@ -104,12 +104,12 @@ impl Fleet {
     }
 }
 
-/// A variable of the environment, if it is set to something.
+/// Returns an environment variable, if it is set and not empty.
 fn set(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|text| !text.is_empty())
 }
 
-#[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is one client only"))]
+#[cfg_attr(not(feature = "fred"), expect(unused_variables, reason = "there is only one client"))]
 fn open(
     urls: Vec<NodeUrl>,
     tls: Option<&Tls>,
@@ -135,7 +135,7 @@ fn shared(nodes: Vec<impl LockNode>) -> Vec<Arc<dyn LockNode>> {
     nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockNode>).collect()
 }
 
-/// Where the nodes are named.
+/// The place where the nodes are configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Argument,
@@ -153,7 +153,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The nodes cannot be used as they are named. No password is in it.
+/// The nodes cannot be used as configured. The error contains no password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FleetError {
     #[error(

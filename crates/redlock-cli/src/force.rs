@@ -1,4 +1,4 @@
-//! `redlock release --force`: a lock is taken from whoever holds it.
+//! `redlock release --force`: takes a lock away from its holder.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 
 use crate::{args::ReleaseArgs, close::closed, exit::Exit, failure::Failure, fleet::Fleet, say::Say};
 
-/// Shows who holds the lock, asks, and deletes that holder's keys. A lock that another holder acquires meanwhile stays.
+/// Shows who holds the lock, asks for confirmation, and deletes that holder's keys. A lock that another holder acquires
+/// meanwhile remains.
 pub(crate) async fn release(args: &ReleaseArgs, say: &Say) -> Result<Exit, Failure> {
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
     let outcome = release_with(&redlock, args, say).await;
@@ -40,9 +41,9 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
         match redlock.resume(parts).await {
             Ok(lock) => match lock.release().await? {
                 Release::Released => {}
-                _ => say.event("gone", "it was gone by then", json!({ "resource": args.name })),
+                _ => say.event("gone", "it had already ended", json!({ "resource": args.name })),
             },
-            // No quorum holds this one. What there is of it is deleted in the background, which `closed` waits for.
+            // No quorum holds this token. Its remaining keys are deleted in the background, which `closed` waits for.
             Err(ResumeError::Lost { .. } | ResumeError::Expired { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -51,7 +52,7 @@ async fn release_with(redlock: &Redlock, args: &ReleaseArgs, say: &Say) -> Resul
     Ok(Exit::SUCCESS)
 }
 
-/// The tokens on the nodes. Those of other libraries are left to these.
+/// Returns the tokens on the nodes. Locks of other libraries are left alone.
 fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
     let mut tokens = BTreeSet::new();
     for view in inspection.nodes() {
@@ -61,7 +62,7 @@ fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
             token.filter(|token| LockParts::new([inspection.resource()], token, Duration::from_secs(30)).is_ok());
         let foreign = || {
             let what = format!(
-                "{} holds {holder}, which no redlock has set: look whose it is, and delete the key by hand",
+                "{} holds {holder}, which this library has not set: find out whose it is, and delete the key by hand",
                 view.node
             );
             Failure::new(Exit::FAILED, what)
@@ -71,21 +72,21 @@ fn tokens(inspection: &Inspection) -> Result<BTreeSet<String>, Failure> {
     Ok(tokens)
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks the user at the terminal for confirmation.
 fn confirm(inspection: &Inspection) -> Result<(), Failure> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let what =
-            "--force asks before it takes a lock from its holder, and there is no terminal to ask on: give --yes";
+            "--force asks before it takes a lock from its holder, and there is no terminal to ask on: pass --yes";
         return Err(Failure::new(Exit::FAILED, what));
     }
     let mut answer = String::new();
     let mut stderr = io::stderr().lock();
-    let question = "its holder goes on as if it had the lock, until its next extend. release it? [y/N] ";
+    let question = "its holder continues as if it had the lock, until its next extend. release it? [y/N] ";
     let asked = write!(stderr, "{inspection}\n{question}").and_then(|()| stderr.flush());
     asked.and_then(|()| stdin.lock().read_line(&mut answer)).map_err(|error| Failure::of(&error))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Exit::FAILED, "left as it is")),
+        _ => Err(Failure::new(Exit::FAILED, "left unchanged")),
     }
 }

@@ -1,4 +1,5 @@
-//! `redlock acquire`, `extend` and `release`: a lock for scripts, which goes from one process to the next by its token.
+//! `redlock acquire`, `extend` and `release`: a lock for scripts, which is passed from one process to the next by its
+//! token.
 
 use std::{env, os::unix::process::parent_id, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
     say::Say,
 };
 
-/// The TTL of a lock that is released: it decides only how long nodes are waited for.
+/// The TTL of a lock that is released: it only determines how long to wait for nodes.
 const ANY_TTL: Duration = Duration::from_secs(30);
 
 /// Acquires a lock and prints its token.
@@ -31,7 +32,7 @@ async fn acquire_with(redlock: &Redlock, args: &AcquireArgs, say: &Say) -> Resul
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
     let lock = select! {
         biased;
-        // What was set on nodes by then is released.
+        // Keys that were set on nodes by then are released.
         signal = signals.next() => return Ok(Exit::of_signal(signal.as_raw())),
         taken = take(redlock, &args.name, None, &args.take, AcquireOptions::new(args.take.ttl), false, say) => taken?.0,
     };
@@ -86,7 +87,7 @@ async fn extend_with(redlock: &Redlock, parts: LockParts, args: &ExtendArgs, say
         || json!({ "resource": args.name, "ttl_ms": millis(args.ttl), "valid_ms": millis(validity) }),
     );
     if let Err(failure) = told.await {
-        // It is extended all the same.
+        // The lock is extended anyway.
         say.warning(&failure.what);
     }
     Ok(Exit::SUCCESS)
@@ -114,17 +115,17 @@ fn redlock(args: &FleetArgs, say: &Say) -> Result<Redlock, Failure> {
     Ok(Fleet::open(args, say)?.redlock()?)
 }
 
-/// The lock that the environment tells of.
+/// Returns the lock that the environment describes.
 fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
     let token = env::var("REDLOCK_TOKEN").unwrap_or_default();
     if token.is_empty() {
-        let what = "REDLOCK_TOKEN is not set: export what `redlock acquire` has printed";
+        let what = "REDLOCK_TOKEN is not set: export the output of `redlock acquire`";
         return Err(Failure::new(Exit::FAILED, what));
     }
     let token = token.lines().next().unwrap_or_default();
     let parts = LockParts::new([name], token, ttl).map_err(|error| match error {
         redlock_core::LockPartsError::Token => {
-            Failure::new(Exit::FAILED, "REDLOCK_TOKEN is no token: export what `redlock acquire` has printed, as it is")
+            Failure::new(Exit::FAILED, "REDLOCK_TOKEN is not a token: export the output of `redlock acquire` unchanged")
         }
         error => Failure::of(&error),
     })?;
@@ -132,13 +133,13 @@ fn parts(name: &str, ttl: Duration) -> Result<LockParts, Failure> {
         None => Ok(parts),
         Some(number) => {
             let fencing_token = number.parse().ok().and_then(FencingToken::new);
-            let what = "REDLOCK_FENCING_TOKEN is no fencing token: export what `redlock acquire --fencing` has printed";
+            let what = "REDLOCK_FENCING_TOKEN is not a fencing token: export that of `redlock acquire --fencing`";
             Ok(parts.with_fencing_token(fencing_token.ok_or_else(|| Failure::new(Exit::FAILED, what))?))
         }
     }
 }
 
-/// This host and the process that has called this one, which ends at once.
+/// Returns an owner label of this host and the caller's process, because this process ends immediately.
 fn the_caller() -> Owner {
     let this = Owner::this_process();
     let caller =

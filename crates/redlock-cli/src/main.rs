@@ -1,4 +1,4 @@
-//! `redlock`: a command under a distributed lock, and what operators and scripts need beside it.
+//! `redlock`: runs a command under a distributed lock, and has further commands for operators and scripts.
 
 #[cfg(not(unix))]
 compile_error!("redlock needs signals and process groups: build it for a Unix");
@@ -54,13 +54,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
-            // Asked-for help is no failure. That nobody reads it is none either.
+            // Requested help is not a failure. Neither is a reader that is gone.
             let _ = match answer.kind() {
                 ErrorKind::UnknownArgument
                 | ErrorKind::InvalidSubcommand
                 | ErrorKind::InvalidValue
                 | ErrorKind::ValueValidation => {
-                    // It tells the word that is wrong, which may be a URL in a wrong place.
+                    // It contains the wrong word, which may be a URL in the wrong place.
                     write!(io::stderr(), "{}", secret::hidden(&answer.render().to_string()))
                 }
                 _ => answer.print(),
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: Cli, say: &Say) -> Result<Exit, Failure> {
-    // One thread: the command is this thread's child, and signals, the lock and the clock are looked at in turn.
+    // One thread: the command is this thread's child, and signals, the lock and the clock are checked in turn.
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Failure::of(&error))?;
     let done = runtime.block_on(perform(cli, say));
     // A name server that hangs, or a reader that is stalled, must not delay the end.
@@ -86,7 +86,7 @@ fn work(cli: Cli, say: &Say) -> Result<Exit, Failure> {
 
 async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
     match cli.task {
-        // These handle signals themselves. On the heap: all tasks would share one large frame otherwise.
+        // These handle signals themselves. Boxed, because all tasks would share one large frame otherwise.
         Task::Run(args) => Box::pin(run::run(args, say)).await,
         Task::Acquire(args) => Box::pin(hold::acquire(args, say)).await,
         Task::Watch(args) => Box::pin(watch::run(&args, say)).await,
@@ -104,7 +104,7 @@ async fn perform(cli: Cli, say: &Say) -> Result<Exit, Failure> {
     }
 }
 
-/// Does this unless a signal comes first. Without a handler, a process with the ID 1 would not get the signal.
+/// Runs this unless a signal comes first. Without a handler, a process with the ID 1 would not get the signal.
 async fn until_signal(task: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
     select! {

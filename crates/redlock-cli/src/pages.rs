@@ -25,7 +25,7 @@ pub(crate) async fn manual(task: Option<&str>) -> Result<Exit, Failure> {
 
 fn page(task: Option<&str>) -> Result<Vec<u8>, Failure> {
     let mut whole = Cli::command();
-    // So that options of the program are on every page, and pages are named `redlock-run`.
+    // This puts the options of the program on every page, and names pages like `redlock-run`.
     whole.build();
     let command = match task {
         None => whole,
@@ -42,7 +42,7 @@ fn named(whole: &Command, task: &str) -> Result<Command, Failure> {
     let unknown = || {
         let names = whole.get_subcommands().filter(|command| is_listed(command)).map(Command::get_name);
         let names = names.collect::<Vec<_>>().join(", ");
-        Failure::new(Exit::FAILED, format!("there is no page on {task:?}: want one of {names}"))
+        Failure::new(Exit::FAILED, format!("there is no page on {task:?}: use one of {names}"))
     };
     let command = command.ok_or_else(unknown)?;
     Ok(command.clone().display_name(format!("redlock-{task}")))
@@ -71,6 +71,6 @@ mod tests {
     #[test]
     fn a_page_that_is_not_there_is_told_with_those_that_are() {
         let failure = page(Some("walk")).unwrap_err();
-        assert!(failure.exit == Exit::FAILED && failure.what.contains("want one of run, doctor, "), "{failure:?}");
+        assert!(failure.exit == Exit::FAILED && failure.what.contains("use one of run, doctor, "), "{failure:?}");
     }
 }

@@ -1,17 +1,17 @@
-//! Colours, where they are wanted.
+//! Colors for terminals.
 
 use std::{env, io::IsTerminal};
 
 use redlock_core::Severity;
 
-/// Colours of one output stream.
+/// The colors of one output stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paint {
     on: bool,
 }
 
 impl Paint {
-    /// On if the stream is a terminal, and nobody says otherwise: <https://no-color.org>.
+    /// Enables colors if the stream is a terminal, unless the user says otherwise: <https://no-color.org>.
     pub(crate) fn of(stream: &impl IsTerminal) -> Self {
         let no_color = env::var_os("NO_COLOR").is_some_and(|no| !no.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

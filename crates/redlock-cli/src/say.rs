@@ -1,4 +1,4 @@
-//! What is reported: results on standard output, all else on standard error, as text or as JSON.
+//! Output: results on standard output, everything else on standard error, as text or as JSON.
 
 use std::{
     io::{self, ErrorKind, Write as _},
@@ -11,10 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{exit::Exit, failure::Failure, paint::Paint, stderr::Stderr};
 
-/// For how long the end of the process waits for a reader of standard error that is stalled.
+/// How long the end of the process waits for a reader of standard error that is stalled.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// What is reported, and how.
+/// The level and format of the output.
 #[derive(Debug, Clone)]
 pub(crate) struct Say {
     json: bool,
@@ -27,12 +27,12 @@ impl Say {
         Self { json, verbose, stderr: Stderr::default() }
     }
 
-    /// Lets the library log what it does, if that is wanted. The Redis clients' own logs are left out.
+    /// Enables the library's log, if requested. The Redis clients' own logs are left out.
     pub(crate) fn log(&self) {
         if self.verbose > 1 {
             let (filter, stderr) = (EnvFilter::new("off,redlock_core=debug"), self.stderr.clone());
             let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-            // There is one subscriber for a process, and this is the first.
+            // There is only one subscriber for a process, and this is the first.
             let _ = subscriber.with_writer(move || stderr.clone()).try_init();
         }
     }
@@ -45,7 +45,7 @@ impl Say {
         self.verbose > 0
     }
 
-    /// A result: as text, or as data.
+    /// Prints a result: as text, or as data.
     pub(crate) async fn result(
         &self,
         text: impl FnOnce() -> String,
@@ -54,7 +54,7 @@ impl Say {
         printed(self.try_result(text, data).await)
     }
 
-    /// A result that is of use only if it is read.
+    /// Prints a result that is useless unless it is read.
     pub(crate) async fn try_result(
         &self,
         text: impl FnOnce() -> String,
@@ -64,14 +64,14 @@ impl Say {
         print(format!("{line}\n")).await
     }
 
-    /// What happened, for those who want to know each step.
+    /// Reports an event for users that want to see each step.
     pub(crate) fn event(&self, name: &str, text: &str, data: Value) {
         if self.json || self.is_verbose() {
             self.notable(name, text, data);
         }
     }
 
-    /// What everybody should know.
+    /// Reports an event that every user should know about.
     pub(crate) fn notable(&self, name: &str, text: &str, data: Value) {
         if self.json {
             self.line(&with_event(name, data).to_string());
@@ -99,7 +99,7 @@ impl Say {
         *exit
     }
 
-    /// Waits until all is written, for a while.
+    /// Waits until everything is written, for a limited time.
     pub(crate) fn flush(&self) {
         self.stderr.flush(LAST_LINES);
     }
@@ -119,7 +119,7 @@ pub(crate) async fn print(text: impl Into<Vec<u8>>) -> io::Result<()> {
     spawn_blocking(write).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// A reader that has gone is no failure: it has read enough. A full disk is one.
+/// A reader that is gone is not a failure: it has read enough. A full disk is one.
 pub(crate) fn printed(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

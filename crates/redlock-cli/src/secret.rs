@@ -1,13 +1,13 @@
-//! Passwords in what is told of the command line, whose words are anybody's.
+//! Hides passwords in messages about the command line, whose words may be anything.
 
-/// The text, with what may be a password in a URL left out: whatever stands between the scheme and the `@`.
+/// Returns the text without anything that may be a password in a URL: everything between the scheme and the `@`.
 pub(crate) fn hidden(text: &str) -> String {
     let mut told = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, url)) = rest.split_once("://") {
         told.push_str(before);
         told.push_str("://");
-        // A password that was not encoded may hold an `@` itself: the last one in the word ends it.
+        // A password that was not encoded may contain an `@` itself: the last one in the word ends it.
         let word = url.split(char::is_whitespace).next().unwrap_or_default();
         rest = match word.rsplit_once('@') {
             Some((secret, _)) => {

@@ -16,7 +16,7 @@ use crate::{
     table::table,
 };
 
-/// A named lock is not held.
+/// The exit code if a named lock is not held.
 const NOT_HELD: Exit = Exit(1);
 
 /// Shows who holds these locks, or all locks that are held.
@@ -36,7 +36,7 @@ async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, 
         () if locks.iter().all(|lock| is_held(lock) || has_permits(lock)) => Exit::SUCCESS,
         () => NOT_HELD,
     };
-    // A semaphore is no free lock.
+    // A semaphore is not a free lock.
     locks.retain(|lock| *lock.finding() != Finding::Free || !has_permits(lock));
     if !args.quiet {
         let paint = Paint::of(&io::stdout());
@@ -53,7 +53,7 @@ async fn all(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Fa
     let listing = redlock.list_within(args.list_timeout).await?;
     let mut locks = inspect(redlock, listing.names().map(str::to_owned).collect()).await?;
     let permits = inspect_permits(redlock, listing.semaphores()).await?;
-    // Those were released meanwhile.
+    // These were released meanwhile.
     locks.retain(|lock| *lock.finding() != Finding::Free);
     if !args.quiet {
         let paint = Paint::of(&io::stdout());
@@ -92,7 +92,7 @@ fn is_unknown(lock: &Inspection) -> bool {
     *lock.finding() == Finding::Unknown
 }
 
-/// Looks at all of these, several at once, and reports them in the same order.
+/// Inspects all of these locks, several at once, and returns them in the same order.
 pub(crate) async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec<Inspection>, Failure> {
     const AT_ONCE: usize = 32;
     let mut looked = Vec::new();
@@ -108,7 +108,7 @@ pub(crate) async fn inspect(redlock: &Redlock, names: Vec<String>) -> Result<Vec
     Ok(looked)
 }
 
-/// Looks at the permits of these semaphores. Those of which nobody holds one are left out.
+/// Inspects the permits of these semaphores. Leaves out semaphores of which nobody holds a permit.
 async fn inspect_permits(
     redlock: &Redlock,
     names: impl Iterator<Item = &str>,
@@ -117,7 +117,7 @@ async fn inspect_permits(
     for name in names {
         match redlock.inspect_permits(name).await {
             Ok(permits) if permits.holders().next().is_some() || permits.unknown() > 0 => looked.push(permits),
-            // The same is said of the lock, whose name may be too long for permits.
+            // The inspection of the lock reports the same. Its name may be too long for permits.
             Ok(_) | Err(InspectError::TooFewAnswers(_) | InspectError::Resource(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -125,7 +125,7 @@ async fn inspect_permits(
     Ok(looked)
 }
 
-/// The first line, on the whole, stands out; one for each holder follows.
+/// Returns a highlighted summary line, followed by one line for each holder.
 fn permits_text(permits: &PermitsInspection, paint: Paint) -> String {
     let table = permits.to_string();
     match table.split_once('\n') {
@@ -134,12 +134,12 @@ fn permits_text(permits: &PermitsInspection, paint: Paint) -> String {
     }
 }
 
-/// Locks, each on one line, below a head.
+/// Formats locks, each on one line, below a heading.
 pub(crate) fn rows(locks: &[Inspection]) -> Vec<String> {
     table(["NAME", "HOLDER", "LEFT", "NODES"], locks.iter().map(row))
 }
 
-/// A lock on one line.
+/// Formats a lock as one row.
 fn row(lock: &Inspection) -> [String; 4] {
     let (holder, left) = match lock.finding() {
         Finding::Held(holder) => (label(holder), holder.remaining().map_or("no expiry".to_owned(), readable)),
@@ -152,17 +152,17 @@ fn row(lock: &Inspection) -> [String; 4] {
     [name, holder, left, format!("{} of {}", agreeing(lock), lock.nodes().len())]
 }
 
-/// Who this is, as people call it.
+/// Returns a name for the holder that people recognize.
 pub(crate) fn label(holder: &Holder) -> String {
     holder.owner().map_or_else(|| holder.to_string(), str::to_owned)
 }
 
-/// The number of readers, as text.
+/// Formats the number of readers.
 pub(crate) fn count(readers: usize) -> String {
     format!("{readers} {}", if readers == 1 { "reader" } else { "readers" })
 }
 
-/// A time as people read it: `29 s`, `4 min`.
+/// Formats a time for people: `29 s`, `4 min`.
 pub(crate) fn readable(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{} ms", time.as_millis()),
@@ -172,7 +172,7 @@ pub(crate) fn readable(time: Duration) -> String {
     }
 }
 
-/// On how many nodes the holder holds the lock.
+/// Returns the number of nodes on which the holder holds the lock.
 fn agreeing(lock: &Inspection) -> usize {
     if lock.readers() > 0 {
         return lock.nodes().iter().filter(|view| matches!(view.state, KeyState::Shared { .. })).count();
@@ -182,7 +182,7 @@ fn agreeing(lock: &Inspection) -> usize {
     lock.nodes().iter().filter(|view| is_there(&view.state)).count()
 }
 
-/// All of it for programs.
+/// Returns everything as data, for programs.
 fn report(locks: &[Inspection], permits: &[PermitsInspection], listing: Option<&Listing>) -> Value {
     let failed = listing.into_iter().flat_map(Listing::failed);
     json!({
@@ -203,7 +203,7 @@ fn report(locks: &[Inspection], permits: &[PermitsInspection], listing: Option<&
     })
 }
 
-/// The first line, on the whole, stands out; one on each node follows.
+/// Returns a highlighted summary line, followed by one line for each node.
 pub(crate) fn text(inspection: &Inspection, paint: Paint) -> String {
     let table = inspection.to_string();
     let (whole, nodes) = table.split_once('\n').unwrap_or((&table, ""));
@@ -215,7 +215,7 @@ pub(crate) fn text(inspection: &Inspection, paint: Paint) -> String {
     if nodes.is_empty() { whole } else { format!("{whole}\n{nodes}") }
 }
 
-/// The same for programs. No token is in it.
+/// Returns the same as data, for programs. It contains no token.
 pub(crate) fn data(inspection: &Inspection) -> Value {
     let finding = inspection.finding();
     json!({

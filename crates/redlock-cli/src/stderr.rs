@@ -1,4 +1,4 @@
-//! Standard error, written by a thread of its own: a reader that is stalled must not delay what keeps or ends a lock.
+//! Standard error, written by a separate thread: a stalled reader must not delay the code that extends or ends a lock.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// How many lines wait to be written. More are dropped, and counted.
+/// The number of lines that may wait to be written. Further lines are dropped, and counted.
 const LINES: usize = 1024;
 
 /// Lines for standard error. Clones share one queue.
@@ -78,7 +78,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what comes, until the process ends.
+    /// Writes queued lines until the process ends.
     fn write(&self) {
         loop {
             let is_idle = |queue: &mut Queue| queue.lines.is_empty() && queue.dropped == 0;
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_dropped_and_counted() {
         let stderr = Stderr::default();
-        // As if a thread could not be started, or was blocked.
+        // This simulates a thread that could not be started, or was blocked.
         stderr.shared.lock().has_writer = true;
         for _ in 0..LINES + 7 {
             stderr.send(b"line\n".to_vec());

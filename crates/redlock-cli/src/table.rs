@@ -1,6 +1,6 @@
 //! Tables for people.
 
-/// A table with aligned columns, line by line.
+/// Returns a table with aligned columns, line by line.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<String> {
     let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let mut widths = [0; N];

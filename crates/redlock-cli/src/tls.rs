@@ -1,4 +1,4 @@
-//! TLS with certificates of the user's own: a private authority, and a client certificate.
+//! TLS with the user's own certificates: a private authority, and a client certificate.
 
 use std::{
     fs, io,
@@ -11,10 +11,10 @@ use redlock_redis_rs::{
     redis::{ClientTlsConfig, TlsCertificates},
 };
 
-/// The `--ca` that stands for the authorities that the system trusts.
+/// The value of `--ca` that means the system's trusted authorities.
 const SYSTEM: &str = "system";
 
-/// The files that were named.
+/// The configured files.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct TlsFiles {
     pub(crate) ca: Option<PathBuf>,
@@ -29,12 +29,12 @@ pub(crate) struct Tls {
 }
 
 impl TlsFiles {
-    /// These files, and those of `other` that are not named here.
+    /// Returns these files, and files from `other` that are missing here.
     pub(crate) fn or(self, other: Self) -> Self {
         Self { ca: self.ca.or(other.ca), cert: self.cert.or(other.cert), key: self.key.or(other.key) }
     }
 
-    /// What the files contain; nothing if none is named.
+    /// Reads the files. Returns `None` if none is configured.
     pub(crate) fn read(self) -> Result<Option<Tls>, TlsError> {
         let client_tls = match (self.cert, self.key) {
             (None, None) if self.ca.is_none() => return Ok(None),

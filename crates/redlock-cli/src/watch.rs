@@ -1,4 +1,4 @@
-//! `redlock watch`: who holds locks, over and over.
+//! `redlock watch`: shows who holds locks, over and over.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,23 +20,23 @@ use crate::{
     status::{self, count, label},
 };
 
-/// The shortest time between two looks.
+/// The shortest time between two inspections.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// How many changes the view on a terminal shows.
+/// The number of changes that the view on a terminal shows.
 const HISTORY: usize = 8;
 
 /// Shows the locks until a signal comes, for example by Ctrl-C.
 pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     if args.every < SHORTEST {
-        let what = format!("--every {:?} would keep the nodes busy: give {SHORTEST:?} at least", args.every);
+        let what = format!("--every {:?} would keep the nodes busy: use at least {SHORTEST:?}", args.every);
         return Err(Failure::new(Exit::FAILED, what));
     }
     let redlock = Fleet::open(&args.fleet, say)?.redlock()?;
     let mut view = View::new(args.every, say);
     let mut ticks = time::interval(args.every);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    // Listened to all the time: one that comes during a look must not be lost.
+    // Listen all the time: a signal during an inspection must not be lost.
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
     loop {
         let look = async {
@@ -62,18 +62,18 @@ pub(crate) async fn run(args: &WatchArgs, say: &Say) -> Result<Exit, Failure> {
     }
 }
 
-/// What has been shown.
+/// The state of the view.
 #[derive(Debug)]
 struct View {
     every: Duration,
     json: bool,
     live: bool,
     paint: Paint,
-    /// What was shown last of each lock, without times, which always change.
+    /// The last text that was shown for each lock, without times, which always change.
     last: HashMap<String, String>,
     /// The latest changes, the latest first.
     history: VecDeque<String>,
-    /// How many lines are on the terminal.
+    /// The number of lines on the terminal.
     height: usize,
 }
 
@@ -85,7 +85,7 @@ impl View {
         Self { every, json: say.is_json(), live, paint: Paint::of(&stdout), last, history, height: 0 }
     }
 
-    /// What is to be written now; nothing if nothing has changed.
+    /// Returns the text to write now; empty if nothing has changed.
     fn next(&mut self, locks: &[Inspection]) -> String {
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         if !self.live {
@@ -111,19 +111,19 @@ impl View {
         lines.extend(self.history.iter().cloned());
         let up = if self.height > 0 { format!("\x1b[{}A", self.height) } else { String::new() };
         self.height = lines.len();
-        // Lines are cut at the terminal's width, so that each is one.
+        // Lines are cut at the terminal's width, so that each takes one line.
         format!("{up}\x1b[J\x1b[?7l{}\n\x1b[?7h", lines.join("\n"))
     }
 }
 
-/// Whether this is not what was shown of the lock last. From now on it is.
+/// Returns whether the state differs from what was last shown for the lock, and remembers it.
 fn is_news(last: &mut HashMap<String, String>, lock: &Inspection, now: String) -> bool {
     let is_news = last.get(lock.resource()) != Some(&now);
     last.insert(lock.resource().to_owned(), now);
     is_news
 }
 
-/// Who holds the lock, in some words.
+/// Describes the holder of the lock in a few words.
 fn holder(lock: &Inspection) -> String {
     match lock.finding() {
         Finding::Held(holder) => format!("held by {}", label(holder)),
@@ -134,7 +134,7 @@ fn holder(lock: &Inspection) -> String {
     }
 }
 
-/// What is shown of a lock, but for times, which always change.
+/// Returns the text for a lock without times, which always change.
 fn steady(inspection: &Inspection) -> String {
     let mut data = status::data(inspection);
     forget_times(&mut data);

@@ -1,6 +1,6 @@
 //! Redlock, the distributed lock over N independent Redis nodes.
 //!
-//! This crate holds the algorithm and its driver; it knows no Redis client. Take it together with one backend:
+//! This crate contains the algorithm and its driver, and depends on no Redis client. Use it with one backend:
 //! [`redlock-redis-rs`](https://docs.rs/redlock-redis-rs) or [`redlock-fred`](https://docs.rs/redlock-fred), which
 //! export the same names, or `redlock-mock` for tests.
 //!
@@ -29,45 +29,46 @@
 //! * [`guide`]: recipes, guarantees and limits, every setting, which TTL, how many nodes, and what to do when something
 //!   fails.
 //! * [`algorithm`]: the decisions, as pure functions of plain values.
-//! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: a lock that is kept while it is held; [`Lock::lost`].
+//! * [`Redlock::using`]: work under a lock; [`AutoExtend`]: extends a lock while it is held; [`Lock::lost`].
 //! * [`Redlock::lead`]: leader election.
 //! * [`Redlock::acquire_permit`]: at most K holders at the same time, each with a number of its own.
-//! * [`named`]: lock and unlock by name, where a [`Lock`] cannot be carried along.
-//! * [`Redlock::inspect`]: who holds it; [`Redlock::list`]: what is held at all; [`Owner`]: a name for people;
-//!   [`Lock::into_parts`], [`Redlock::resume`]: on in another process.
-//! * [`Redlock::check_nodes`]: what is wrong with the nodes themselves, or may be.
+//! * [`named`]: lock and unlock by name, for code that cannot carry a [`Lock`] along.
+//! * [`Redlock::inspect`]: who holds a lock; [`Redlock::list`]: all locks that are held; [`Owner`]: a name for people;
+//!   [`Lock::into_parts`], [`Redlock::resume`]: continue in another process.
+//! * [`Redlock::check_nodes`]: problems of the nodes themselves.
 //! * `blocking` (feature `blocking`): the same for code without async.
 //! * [`LockNode`]: what a backend implements.
-//! * [`backend`]: requests and answers of a node, and what the backends for Redis share: scripts, connections, URLs.
+//! * [`backend`]: requests and answers of a node, and the code that the backends for Redis share: scripts, connections,
+//!   URLs.
 //! * [`testing`]: clocks and randomness, for tests that replace them.
 //!
 //! # Features
 //!
-//! None is on by default, and all only add: `blocking`, the lock for code without async; `serde`, locks on their way to
-//! another process ([`LockParts`]) and error kinds as data; `bounded-registry`, named locks in bounded memory;
-//! `metrics`, what happens as metrics over the `metrics` facade (`Metrics`).
+//! None is enabled by default, and all are additive: `blocking`, locks for code without async; `serde`, for locks that
+//! are transferred to another process ([`LockParts`]) and for error kinds as data; `bounded-registry`, named locks in
+//! bounded memory; `metrics`, metrics of locks and nodes over the `metrics` facade (`Metrics`).
 //!
 //! # What is promised
 //!
-//! Two holders never believe in one resource at the same time, as long as clocks run at the same rate within the
-//! [`Drift`] allowance and nodes keep their keys until they expire. A process that is paused past its validity, a node
-//! that restarts empty and a node whose clock jumps are outside of this promise: ask [`Lock::check`] right before
-//! each side effect. The page on [guarantees](guide::guarantees) has all of it.
+//! Two holders never rely on one lock at the same time, as long as clocks run at the same rate within the [`Drift`]
+//! allowance and nodes keep their keys until they expire. This does not cover a process that is paused past its
+//! validity, a node that restarts empty, or a node whose clock jumps: call [`Lock::check`] right before each side
+//! effect. The page on [guarantees](guide::guarantees) has all of it.
 
-// The way through the rooms. Each folder is a room, and uses only rooms below it. The first line of its `mod.rs` says
-// what it is for.
+// The rooms of this crate. Each folder is a room, and uses only the rooms below it. The first line of its `mod.rs`
+// describes it.
 //
-// To follow one lock, begin with `Redlock::acquire` in `api/redlock/mod.rs`. It hands the call to the driver:
-// `driver/acquire/mod.rs` decides when to ask, and `driver/acquire/round.rs` is one round, with the numbered steps of
-// https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/. A round makes a lease, which is one token
-// on all nodes (`driver/lease`). `driver/exchange.rs` sends its requests to the nodes and `driver/tally.rs` counts the
-// answers; `algorithm` decides what they mean, as functions of plain values. A lease that was won becomes a `Held` of
-// the driver and a `Lock` of the API. From then on `driver/lease/extend.rs` and `driver/lease/release.rs` are its
-// steps.
+// To follow one lock, begin with `Redlock::acquire` in `api/redlock/mod.rs`. It passes the call to the driver:
+// `driver/acquire/mod.rs` decides when to send requests, and `driver/acquire/round.rs` is one round, with the numbered
+// steps of https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/. A round creates a lease, which is
+// one token on all nodes (`driver/lease`). `driver/exchange.rs` sends its requests to the nodes and `driver/tally.rs`
+// counts the answers; `algorithm` decides what they mean, as functions of plain values. A lease that was won becomes a
+// `Held` of the driver and a `Lock` of the API. From then on `driver/lease/extend.rs` and `driver/lease/release.rs` are
+// its steps.
 //
-// Two rooms stand beside the driver. `queue` says when it is this call's turn to ask; it never decides who holds a
-// lock. `backend` is how the clients for Redis implement a node. What the driver requires of a node is in `node`, and
-// what callers and observers learn is in `report`.
+// Two rooms are beside the driver. `queue` decides when it is this call's turn to send requests; it never decides who
+// holds a lock. `backend` is the code with which the clients for Redis implement a node. The driver's requirements on a
+// node are in `node`, and the results and events that callers and observers receive are in `report`.
 
 pub mod guide;
 

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(chosen(&[], &[1, 2]).await, (Some(3), 500));
         assert_eq!(chosen(&[1], &[]).await, (Some(2), 0));
         assert_eq!(chosen(&[1], &[2]).await, (Some(3), 250));
-        assert_eq!(chosen(&[1, 2, 3], &[]).await, (Some(1), 0), "fred tells why");
+        assert_eq!(chosen(&[1, 2, 3], &[]).await, (Some(1), 0), "fred reports the reason");
     }
 
     #[tokio::test]

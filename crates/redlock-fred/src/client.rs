@@ -297,7 +297,7 @@ fn config(url: &NodeUrl) -> Result<Config, NodeUrlError> {
     let database = match url.db {
         // Saves a round trip.
         0 => None,
-        db => Some(u8::try_from(db).map_err(|_| url.rejected("fred takes no database above 255"))?),
+        db => Some(u8::try_from(db).map_err(|_| url.rejected("fred supports no database above 255"))?),
     };
     Ok(Config {
         server,

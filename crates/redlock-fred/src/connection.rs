@@ -235,7 +235,7 @@ async fn asking(client: WithOptions<Client>, command: CustomCommand, args: Vec<V
     let mut answers = pipeline.try_all::<Value>().await.into_iter();
     // A user may lack the permission for `ASKING`. The answer to the command would then be a redirect.
     answers.next().transpose()?;
-    answers.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "no answer behind that to ASKING")))
+    answers.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "no answer after that to ASKING")))
 }
 
 async fn run_by<F>(
@@ -269,7 +269,7 @@ fn eval(name: &'static str, client: &Client, call: &Call<'_>) -> CustomCommand {
 }
 
 /// Returns how fred finds the member that owns the keys, all of which are in one slot. For a custom command, fred uses
-/// only an explicit slot: with any other rule it hashes the first argument, which is no key in the call of a script.
+/// only an explicit slot: with any other rule it hashes the first argument, which is not a key in the call of a script.
 fn slot(client: &Client, call: &Call<'_>) -> ClusterHash {
     match call.keys().next().filter(|_| client.is_clustered()) {
         Some(key) => ClusterHash::Custom(hash_slot(key.as_str())),

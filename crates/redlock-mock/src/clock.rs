@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// A clock that may differ from the true one, which is Tokio's.
 #[derive(Debug, Clone)]
 pub(crate) struct DriftingClock {
-    /// True time and this clock's reading when it was last changed.
+    /// The true time and this clock's reading when it was last changed.
     since: Instant,
     reading: Instant,
     /// How many millionths it runs fast; slow if negative.
@@ -27,7 +27,7 @@ impl Default for DriftingClock {
 }
 
 impl DriftingClock {
-    /// Returns what the clock reads at the true time `now`.
+    /// Returns the clock's reading at the true time `now`.
     pub(crate) fn at(&self, now: Instant) -> Instant {
         later(self.reading, scale(now.saturating_duration_since(self.since), rate(self.ppm), MILLION))
     }

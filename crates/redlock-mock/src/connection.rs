@@ -13,24 +13,25 @@ use crate::clock::later;
 /// How a client's connection to a node behaves, for [`MockNode::with_connection`](crate::MockNode::with_connection) and
 /// [`Fleet::with_connections`](crate::Fleet::with_connections). By default it behaves as in the Redis backends.
 ///
-/// All requests of one client share a connection. While the node hangs, requests lie in the socket, and the node
+/// All requests of one client share a connection. While the node hangs, requests wait in the socket, and the node
 /// carries them out when it resumes. Once the client has given the connection up, the next request needs a new one. A
 /// node that hangs or is cut off accepts none: the request fails after the connect timeout, and never reaches the node.
-/// The node still carries out what lies in the socket of the old connection. So a release can be lost although the
+/// The node still carries out the requests in the socket of the old connection. So a release can be lost although the
 /// acquire before it takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
-    /// How long the node may leave every request unanswered before the client gives the connection up. It does so when
-    /// a request times out, as the backends do. Default: 2 s.
+    /// How long the node may leave every request unanswered before the client gives the connection up. The client does
+    /// so when a request times out, as the backends do. Default: 2 s.
     pub silence: Duration,
-    /// How long a request waits for a new connection. Its response timeout counts from when it has one. Default: 1 s.
+    /// The maximum time that a request waits for a new connection. Its response timeout starts once it has one.
+    /// Default: 1 s.
     pub connect_timeout: Duration,
-    /// How many requests fit into the socket of a node that hangs. The others wait in the client while their response
-    /// timeout runs, and never reach the node if their callers give up there. Default: no limit.
+    /// The number of requests that fit into the socket of a node that hangs. The others wait in the client while their
+    /// response timeout runs, and never reach the node if their callers give up there. Default: no limit.
     pub socket: usize,
-    /// How late the node carries out what lies in the socket of a connection that was given up, counted from when it
-    /// resumes or can be reached again: requests over the new connection may overtake it. In a [`Fleet`](crate::Fleet)
-    /// it is a random time of at most this length for each connection. Default: no time.
+    /// How late the node carries out the requests in the socket of a connection that was given up, counted from when it
+    /// resumes or can be reached again: requests over the new connection may overtake them. In a
+    /// [`Fleet`](crate::Fleet) it is a random time of at most this length for each connection. Default: no time.
     pub late: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Default for Connection {
     }
 }
 
-/// One client, and the connection that it has now.
+/// One client, and its current connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) behavior: Connection,
@@ -58,12 +59,12 @@ struct State {
 struct Current {
     /// The server's number of the connection.
     number: u64,
-    /// When the first of the requests was written that have timed out since the last answer.
+    /// When the first request was written that has timed out since the last answer.
     silent_since: Option<Instant>,
     route: Route,
 }
 
-/// What happens to requests that are written to a connection.
+/// The fate of requests that are written to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     /// They arrive.
@@ -73,7 +74,7 @@ pub(crate) enum Route {
     Cut(Option<Instant>),
 }
 
-/// A connection that is being made, which all requests of the meantime share; or that has failed.
+/// A connection attempt in progress, which all requests share that are sent meanwhile; or one that has failed.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     fails_at: Instant,
@@ -116,7 +117,7 @@ impl Client {
         self.state().attempt = Some(Attempt { fails_at: now, why: NodeErrorKind::Unreachable });
     }
 
-    /// Notes that the connection is made. All requests that waited for it share it.
+    /// Notes that the connection was made. All requests that waited for it share it.
     pub(crate) fn connected(&self, connect: impl FnOnce() -> u64) -> u64 {
         let mut state = self.state();
         state.attempt = None;
@@ -124,7 +125,7 @@ impl Client {
         state.current.get_or_insert_with(made).number
     }
 
-    /// Returns what happens to a request that is written now.
+    /// Returns the fate of a request that is written now.
     pub(crate) fn route(&self, number: u64) -> Route {
         self.state()
             .current

@@ -7,118 +7,119 @@ use crate::{
     network::{Cut, Weather},
 };
 
-/// Something that happens to a fleet, and when.
+/// An event of a fleet, and when it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event {
     /// Milliseconds since the start of the fleet.
     pub at: u64,
-    /// What happens.
+    /// The event.
     pub what: What,
 }
 
-/// Something that happens to a fleet. Nodes and processes are counted from 0, and those that do not exist are ignored.
-/// `None` as a process or a node means all of them.
+/// An event of a fleet. Nodes and processes are counted from 0, and those that do not exist are ignored. `None` as a
+/// process or a node means all of them.
 ///
 /// Events of one kind that overlap end together, when the last of them ends: a node that is down twice at the same time
-/// starts once, and has forgotten what the worse of the two made it forget.
+/// starts once, and forgets what the worse of the two events makes it forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum What {
     /// A node hangs: it accepts requests, and carries them out when it resumes. A stop ends the hang.
     Hang {
-        /// Which node.
+        /// The node.
         node: usize,
-        /// For how many milliseconds.
+        /// The duration in milliseconds.
         millis: u64,
     },
     /// A node stops, and starts again: it refuses connections, and requests on their way to it are lost.
     Down {
-        /// Which node.
+        /// The node.
         node: usize,
-        /// For how many milliseconds.
+        /// The duration in milliseconds.
         millis: u64,
-        /// What it remembers when it starts.
+        /// The part of its memory that it keeps.
         memory: Memory,
     },
     /// A node's clock runs fast or slow from now on.
     ClockRate {
-        /// Which node.
+        /// The node.
         node: usize,
-        /// How many millionths it runs fast; slow if negative.
+        /// Millionths by which it runs fast; slow if negative.
         ppm: i32,
     },
     /// A node's clock jumps.
     ClockJump {
-        /// Which node.
+        /// The node.
         node: usize,
-        /// How many milliseconds it jumps; backwards if negative.
+        /// Milliseconds by which it jumps; backwards if negative.
         millis: i64,
     },
-    /// Something goes wrong with the next requests to a node, one after the other.
+    /// The next requests to a node meet these faults, one after the other.
     Faults {
-        /// Which node.
+        /// The node.
         node: usize,
-        /// What goes wrong.
+        /// The faults.
         faults: Vec<Fault>,
     },
     /// The weather between processes and nodes changes.
     Weather {
-        /// Which process.
+        /// The process.
         process: Option<usize>,
-        /// Which node.
+        /// The node.
         node: Option<usize>,
-        /// How messages travel from now on.
+        /// The new weather.
         weather: Weather,
     },
     /// Processes and nodes are cut off from each other, in one direction or both. If one cut loses messages and another
     /// holds them up, they are lost.
     Cut {
-        /// Which process.
+        /// The process.
         process: Option<usize>,
-        /// Which node.
+        /// The node.
         node: Option<usize>,
-        /// What happens to requests, if they are cut off.
+        /// The effect on requests, if they are cut off.
         requests: Option<Cut>,
-        /// What happens to answers, if they are cut off.
+        /// The effect on answers, if they are cut off.
         answers: Option<Cut>,
-        /// For how many milliseconds.
+        /// The duration in milliseconds.
         millis: u64,
     },
     /// Something in the network forgets existing connections, without notifying either side; see
     /// [`MockNode::cut_connection`](crate::MockNode::cut_connection). Without
     /// [connections](crate::Fleet::with_connections) nothing happens.
     CutConnection {
-        /// Which process.
+        /// The process.
         process: Option<usize>,
-        /// Which node.
+        /// The node.
         node: Option<usize>,
-        /// After how many milliseconds everything arrives that is written to it meanwhile; `None` if it never does.
+        /// The time in milliseconds after which everything arrives that is written to the connection meanwhile; `None`
+        /// if it never does.
         arrives: Option<u64>,
     },
     /// A process's clock runs fast or slow from now on.
     ProcessClockRate {
-        /// Which process.
+        /// The process.
         process: usize,
-        /// How many millionths it runs fast; slow if negative.
+        /// Millionths by which it runs fast; slow if negative.
         ppm: i32,
     },
     /// A process pauses, wherever it is at that moment, while clocks keep running. So do timers of tasks that it has
     /// spawned, but none of their requests to nodes makes progress.
     Pause {
-        /// Which process.
+        /// The process.
         process: usize,
-        /// After how many more polls, so that it can happen at any await point.
+        /// The number of polls until then, so that it can happen at any await point.
         polls: u32,
-        /// For how many milliseconds.
+        /// The duration in milliseconds.
         millis: u64,
     },
     /// The call that a process waits for is dropped; see [`Process::cancellable`](crate::Process::cancellable).
     Cancel {
-        /// Which process.
+        /// The process.
         process: usize,
-        /// After how many more polls of the call, so that it can happen at any await point.
+        /// The number of polls of the call until then, so that it can happen at any await point.
         polls: u32,
     },
 }
@@ -143,7 +144,7 @@ impl fmt::Display for What {
                 let memory = match memory {
                     Memory::Kept => "remembers all",
                     Memory::LastSecondLost => "has lost its last second",
-                    Memory::Lost => "has forgotten all",
+                    Memory::Lost => "has forgotten everything",
                 };
                 write!(f, "node-{} is down for {millis} ms, and {memory}", one(node))
             }
@@ -182,7 +183,7 @@ impl fmt::Display for What {
                 write!(f, "the clock of process-{} {} from now on", one(process), speed(ppm))
             }
             Self::Pause { process, polls, millis } => {
-                write!(f, "process-{} stands still for {millis} ms, {polls} polls later", one(process))
+                write!(f, "process-{} is paused for {millis} ms, {polls} polls later", one(process))
             }
             Self::Cancel { process, polls } => {
                 write!(f, "the call of process-{} is dropped, {polls} polls later", one(process))

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use redlock_core::NodeErrorKind;
 
-/// What goes wrong with one request. Injected faults form a queue: each request takes the next one.
+/// A fault of one request. Injected faults form a queue: each request takes the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Fault {
-    /// The connection is refused: the request is not carried out, and the caller learns that at once.
+    /// The connection is refused: the request is not carried out, and the caller gets an error immediately.
     Refuse,
     /// The request is lost: it is not carried out, and the caller waits until its response timeout.
     LoseRequest,
@@ -30,19 +30,19 @@ pub enum Fault {
     Stop,
     /// The node restarts before it reads the request: the connection breaks, and the next request finds it running.
     Restart(Memory),
-    /// Nothing goes wrong: lets one request pass before the next fault.
+    /// No fault: lets one request pass before the next fault.
     None,
 }
 
-/// What a node remembers of its keys when it starts again. The more it has forgotten, the greater the value.
+/// The keys that a node remembers when it starts again. The more it has forgotten, the greater the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Memory {
-    /// All of them, as with `appendfsync always`.
+    /// All keys, as with `appendfsync always`.
     Kept,
-    /// All but what changed in the last second, as with `appendfsync everysec` at its worst: keys that were set are
+    /// All changes except those of the last second, as with `appendfsync everysec` at its worst: keys that were set are
     /// gone, and keys that were deleted are back.
     LastSecondLost,
-    /// None of them, as without persistence.
+    /// No keys, as without persistence.
     Lost,
 }

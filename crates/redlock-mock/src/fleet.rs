@@ -63,7 +63,7 @@ impl Fleet {
     ///
     /// # Panics
     ///
-    /// As [`Fleet::new`]: first check the numbers of a history that comes from elsewhere.
+    /// Like [`Fleet::new`]: if the history comes from elsewhere, check its numbers first.
     #[must_use]
     pub fn of(history: &History) -> Self {
         Self::new(history.nodes, history.processes, history.seed)
@@ -77,7 +77,7 @@ impl Fleet {
         Self { processes, ..self }
     }
 
-    /// Returns the nodes as an observer beside each of them sees them: no network in between, no pauses.
+    /// Returns the nodes as an observer next to each of them sees them: no network in between, no pauses.
     #[must_use]
     pub fn nodes(&self) -> &[MockNode] {
         &self.nodes
@@ -95,13 +95,13 @@ impl Fleet {
         self.start.elapsed()
     }
 
-    /// Reads what was sent so far, in the order in which it was sent, and what happened to it. `read` must not use a
+    /// Passes the records of all requests so far to `read`, in the order in which they were sent. `read` must not use a
     /// node of the fleet: the records are locked meanwhile, and the node would wait for them.
     pub fn records<R>(&self, read: impl FnOnce(&[Record]) -> R) -> R {
         self.log.read(read)
     }
 
-    /// Lets everything in the history happen at its time. Returns when the last event is over. It does not wait for a
+    /// Lets every event of the history happen at its time. Returns when the last event is over. It does not wait for a
     /// pause or a cancellation that its process has not reached by then: the process may never reach it.
     ///
     /// # Cancel safety

@@ -51,7 +51,7 @@ impl Gate {
         self.pass(program, State::step).await
     }
 
-    /// Runs a part of the process beside its program, which pauses with it.
+    /// Runs a part of the process next to its program, which pauses with it.
     pub(crate) async fn follow<F: Future>(&self, part: F) -> F::Output {
         self.pass(part, |state| state.paused()).await
     }

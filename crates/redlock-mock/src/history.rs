@@ -1,21 +1,21 @@
-//! A history: everything that happens to a fleet, as a value.
+//! A history: all events of a fleet, as a value.
 
 use std::fmt;
 
 use crate::event::Event;
 
-/// Everything that happens to a [`Fleet`](crate::Fleet), as a value: it can be generated (feature `proptest`), shrunk,
-/// printed, saved (feature `serde`) and replayed.
+/// All events of a [`Fleet`](crate::Fleet), as a value: it can be generated (feature `proptest`), shrunk, printed,
+/// saved (feature `serde`) and replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct History {
-    /// How many nodes there are.
+    /// The number of nodes.
     pub nodes: usize,
-    /// How many processes use them.
+    /// The number of processes that use them.
     pub processes: usize,
-    /// The source of all randomness: what happens to each message, tokens, jitter.
+    /// The seed of all randomness: the fate of each message, tokens, jitter.
     pub seed: u64,
-    /// What happens, in any order.
+    /// The events, in any order.
     pub events: Vec<Event>,
 }
 

@@ -31,9 +31,8 @@
 //!
 //! # Fleets and histories
 //!
-//! A [`Fleet`] has a network in front of its nodes, and several processes that share them; a [`History`] is what
-//! happens to them, as a value. All randomness comes from one seed, so that a run can be repeated down to the last
-//! message:
+//! A [`Fleet`] has a network in front of its nodes, and several processes that share them; a [`History`] contains all
+//! its events, as a value. All randomness comes from one seed, so that a run can be repeated down to the last message:
 //!
 //! ```
 //! use std::time::Duration;
@@ -73,15 +72,15 @@
 //!   other types and values of other libraries ([`MockNode::set`], [`MockNode::set_list`]).
 //! * A server that hangs ([`MockNode::hang`]) accepts requests and carries them out when it resumes, including those
 //!   whose callers gave up long ago. So does a network that delays a request ([`Fault::DelayRequest`]).
-//! * A server that is stopped refuses; requests it had not carried out are lost. It starts with or without its
-//!   [`Memory`], or without the last second of it.
+//! * A server that is stopped refuses connections; requests it had not carried out are lost. It starts with or without
+//!   its [`Memory`], or without the last second of it.
 //! * Clocks of nodes and processes that run fast or slow, and clocks of nodes that jump.
 //! * A network that delays, loses, doubles and reorders messages ([`Weather`]), and that is cut in one direction or
 //!   both ([`Cut`]).
-//! * Processes that pause at any await point, and calls that are dropped at any.
+//! * Processes that pause, and calls that are dropped, at any await point.
 //! * A client that ends a request after a response timeout of one second ([`MockNode::with_response_timeout`]).
-//! * If a test requests it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a
-//!   node hangs, requests lie in the socket. After 2 s without an answer the client gives the connection up, and it
+//! * If a test enables it, a client's connection ([`MockNode::with_connection`], [`Fleet::with_connections`]). While a
+//!   node hangs, requests wait in the socket. After 2 s without an answer the client gives the connection up, and it
 //!   cannot connect again before the node resumes: a release never reaches the node, and the acquire in the old socket
 //!   is still carried out. Without a connection, everything that is sent to a node that hangs reaches it.
 //! * A connection that a firewall forgets without notifying either side ([`MockNode::cut_connection`]).

@@ -11,7 +11,7 @@ use crate::{
     record::Log,
 };
 
-/// What is between a simulated process and the node. Without it, the node is reached at once.
+/// The path between a simulated process and the node. Without it, the node is reached immediately.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) process: usize,

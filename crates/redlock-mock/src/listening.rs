@@ -1,4 +1,4 @@
-//! Receives for a process what a node publishes.
+//! Receives the messages that a node publishes, for a process.
 
 use std::time::Duration;
 

@@ -131,12 +131,12 @@ impl LockNode for MockNode {
     }
 }
 
-/// Returns an answer with what the node's clock reads.
+/// Returns an answer with the reading of the node's clock.
 fn timed<A>(answer: A, keys: &Keys, now: Instant) -> Timed<A> {
     Timed { answer, clock: Some(keys.time(now)), sent_again: false }
 }
 
-/// Returns the answer alone, where it does not matter how often the request was sent.
+/// Returns only the answer, for requests where it does not matter how often they were sent.
 fn first<A>((answer, _): (A, bool)) -> A {
     answer
 }

@@ -10,30 +10,30 @@ use crate::{clock::later, fault::Fault};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Weather {
-    /// How many milliseconds a request takes: at least, and at most.
+    /// The minimum and maximum travel time of a request, in milliseconds.
     pub request: (u16, u16),
-    /// How many milliseconds an answer takes: at least, and at most.
+    /// The minimum and maximum travel time of an answer, in milliseconds.
     pub answer: (u16, u16),
-    /// How many of a thousand requests are lost.
+    /// Requests that are lost, per thousand.
     pub lost_requests: u16,
-    /// How many of a thousand answers are lost.
+    /// Answers that are lost, per thousand.
     pub lost_answers: u16,
-    /// How many of a thousand requests arrive twice, the second time after the travel time of another request: the
-    /// client sent them again over a new connection.
+    /// Requests that arrive twice, per thousand. The second copy arrives after the travel time of another request,
+    /// because the client sent it over a new connection.
     pub duplicates: u16,
 }
 
-/// What a cut does to messages in its direction.
+/// The effect of a cut on messages in its direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cut {
-    /// They are lost.
+    /// The messages are lost.
     Lost,
-    /// They arrive when the cut ends, as over a connection that survives it.
+    /// The messages arrive when the cut ends, as over a connection that survives it.
     Held,
 }
 
-/// The travel times of one message to the node and of the answer back. `None` where it is lost.
+/// The travel times of one message to the node and of its answer back. `None` if it is lost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Journey {
     there: Option<Duration>,
@@ -106,7 +106,7 @@ pub(crate) enum Way {
     Answers,
 }
 
-/// Until when messages in one direction are cut off.
+/// The times until which messages in one direction are cut off.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cuts {
     lost: Option<Instant>,
@@ -114,7 +114,7 @@ struct Cuts {
 }
 
 impl Cuts {
-    /// Returns what happens to a message now, and until when.
+    /// Returns the effect on a message now, and until when.
     fn at(&self, now: Instant) -> Option<(Cut, Instant)> {
         let lost = self.lost.map(|until| (Cut::Lost, until));
         let held = self.held.map(|until| (Cut::Held, until));
@@ -132,7 +132,7 @@ impl Network {
         self.links(process, node).for_each(|link| link.weather = weather);
     }
 
-    /// Cuts messages off. A cut that lasts longer still does.
+    /// Cuts messages off. An earlier cut that ends later remains.
     pub(crate) fn cut(&mut self, process: usize, node: usize, way: Way, cut: Cut, until: Instant) {
         for link in self.links(Some(process), Some(node)) {
             let cuts = match way {

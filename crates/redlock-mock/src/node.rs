@@ -70,9 +70,9 @@ impl MockNode {
         Self { name: name.into(), ..self }
     }
 
-    /// Changes what the server reports about itself when it is [checked](redlock_core::Redlock::check_nodes); its
-    /// behavior stays the same. By default it is a primary without replicas, which loses no writes and evicts nothing.
-    /// It always reports what its clock reads.
+    /// Changes the facts that the server reports about itself when it is [checked](redlock_core::Redlock::check_nodes);
+    /// its behavior stays the same. By default it is a primary without replicas, which loses no writes and evicts
+    /// nothing. It always reports the reading of its clock.
     pub fn set_facts(&self, change: impl FnOnce(&mut NodeFacts)) {
         change(&mut self.facts());
     }
@@ -114,9 +114,9 @@ impl MockNode {
         Self { client: Some(Arc::new(Client::new(connection))), ..self }
     }
 
-    /// Cuts the connection in use without notifying either side, like a firewall that forgets it: what is written to it
-    /// arrives after `arrives`, or never, and no answer comes back. New connections work. The client gives this one up
-    /// after its [silence](Connection::silence).
+    /// Cuts the connection in use without notifying either side, like a firewall that forgets it: data that is written
+    /// to it arrives after `arrives`, or never, and no answer comes back. New connections work. The client gives this
+    /// one up after its [silence](Connection::silence).
     ///
     /// Nothing happens without a [connection](Self::with_connection), or before the first request.
     pub fn cut_connection(&self, arrives: Option<Duration>) {
@@ -133,7 +133,7 @@ impl MockNode {
         self.server().state == State::Running && self.cut_until().is_none() && !is_cut()
     }
 
-    /// Makes something go wrong with the next request that has no fault yet.
+    /// Injects a fault into the next request that has no fault yet.
     pub fn inject(&self, fault: Fault) {
         self.server().faults.push_back(fault);
     }
@@ -148,7 +148,7 @@ impl MockNode {
         self.server().hang();
     }
 
-    /// Ends a hang. Everything that arrived meanwhile is carried out now, in order.
+    /// Ends a hang. Every request that arrived meanwhile is carried out now, in order.
     pub fn resume(&self) {
         self.server().resume(Instant::now());
     }
@@ -188,7 +188,7 @@ impl MockNode {
         self.with_keys(|keys, now| keys.set_list(resource, now));
     }
 
-    /// Sets a key to a sorted set of members, each for that time; of readers, if they are tokens.
+    /// Sets a key to a sorted set of members, each with its own TTL. If the members are tokens, they are readers.
     pub fn set_members(&self, resource: &str, members: &[(&str, Duration)]) {
         self.with_keys(|keys, now| {
             let time = keys.time(now);
@@ -198,8 +198,8 @@ impl MockNode {
         });
     }
 
-    /// The readers that share the key, as an observer inside the server sees it: their tokens, and what is left of each
-    /// TTL. Those first that stay longest.
+    /// Returns the readers that share the key, as an observer inside the server sees it: their tokens and remaining
+    /// TTLs, in descending order of the TTL.
     #[must_use]
     pub fn readers(&self, resource: &str) -> Vec<(String, Duration)> {
         match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
@@ -211,12 +211,12 @@ impl MockNode {
         }
     }
 
-    /// Deletes a key, whoever holds it.
+    /// Deletes a key, no matter who holds it.
     pub fn remove(&self, resource: &str) {
         self.with_keys(|keys, now| keys.remove(resource, now));
     }
 
-    /// Returns what the key holds, as an observer inside the server sees it: no request, no fault.
+    /// Returns the content of the key, as an observer inside the server sees it: no request, no fault.
     #[must_use]
     pub fn peek(&self, resource: &str) -> Option<Vec<u8>> {
         match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
@@ -225,7 +225,7 @@ impl MockNode {
         }
     }
 
-    /// Returns how long the key still lives, if it exists and expires at all.
+    /// Returns the remaining TTL of the key, if the key exists and expires at all.
     #[must_use]
     pub fn remaining(&self, resource: &str) -> Option<Duration> {
         match self.with_keys(|keys, now| keys.inspect(resource, None, now)) {
@@ -256,7 +256,7 @@ impl MockNode {
         self.with_keys(|keys, _| keys.waiters.publish(channel, message));
     }
 
-    /// Returns how many requests were sent to the node.
+    /// Returns the number of requests that were sent to the node.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.server().requests
@@ -305,7 +305,7 @@ impl fmt::Debug for MockNode {
     }
 }
 
-/// Returns what a server reports about itself.
+/// Returns the facts that a server reports about itself.
 fn description() -> NodeFacts {
     static STARTED: AtomicU64 = AtomicU64::new(1);
     let mut facts = NodeFacts::default();

@@ -33,7 +33,7 @@ impl Process {
         Self { nodes: self.nodes.iter().map(|node| node.clone().with_connection(connection)).collect(), ..self }
     }
 
-    /// Returns which of the processes this is, counted from 0.
+    /// Returns the number of this process, counted from 0.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
@@ -63,14 +63,13 @@ impl Process {
         &self.entropy
     }
 
-    /// Runs what the process does. While it is paused, nothing of it continues: neither `program`, nor any request that
-    /// the process has sent.
+    /// Runs the program of the process. While the process is paused, neither `program` nor any request that the process
+    /// has sent continues.
     pub async fn run<F: Future>(&self, program: F) -> F::Output {
         self.gate.run(program).await
     }
 
-    /// Runs a call that is dropped where a history says so ([`What::Cancel`](crate::What::Cancel)). Returns `None`
-    /// then.
+    /// Runs a call that is dropped if the history says so ([`What::Cancel`](crate::What::Cancel)). Returns `None` then.
     pub async fn cancellable<F: Future>(&self, call: F) -> Option<F::Output> {
         self.gate.cancellable(call).await
     }

@@ -1,4 +1,4 @@
-//! Records what was sent, what happened to it, and what the sender learned.
+//! Records the requests that were sent, their fate, and the answers that the senders received.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use redlock_core::{Resources, Token, algorithm::Vote};
 use tokio::time::Instant;
 
-/// One request of a process to a node, and what happened to it. Times are counted from the start of the fleet.
+/// One request of a process to a node, and its fate. Times are counted from the start of the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -16,36 +16,36 @@ pub struct Record {
     pub process: usize,
     /// The node that it was sent to.
     pub node: usize,
-    /// What it requests.
+    /// The kind of request.
     pub operation: Operation,
     /// The keys.
     pub keys: Resources,
     /// The token.
     pub token: Token,
-    /// Whether an acquire or an extend is that of a reader.
+    /// Whether an acquire or an extend is for a reader.
     pub is_shared: bool,
     /// When it was sent.
     pub sent: Duration,
-    /// How many copies of it were on their way: none if it was lost, two if the network doubled it. Copies are lost if
-    /// the node stops before they arrive.
+    /// The number of copies that were sent: none if the request was lost, two if the network doubled it. Copies are
+    /// lost if the node stops before they arrive.
     pub copies: usize,
-    /// When the node carried it out: never, once, or more than once.
+    /// When the node carried it out: empty if never, and several times if more than once.
     pub carried_out: Vec<Duration>,
-    /// What the sender learned, and when; `None` if it gave up waiting, or still waits.
+    /// The answer that the sender received, and when; `None` if it gave up waiting, or still waits.
     pub learned: Option<(Duration, Vote)>,
 }
 
-/// What a request is for.
+/// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Setting the keys.
+    /// Set the keys.
     Acquire,
-    /// Renewing their expiry.
+    /// Extend their expiry.
     Extend,
-    /// Raising the fencing counters beside them.
+    /// Raise their fencing counters.
     Raise,
-    /// Deleting them.
+    /// Delete them.
     Release,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Log {
     records: Arc<Mutex<Vec<Record>>>,
 }
 
-/// One record's place in the log.
+/// The position of one record in the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     log: Log,

@@ -29,7 +29,8 @@ impl MockNode {
         Some(link.log.sent(link.process, link.node, (operation, keys.clone(), *token, is_shared)))
     }
 
-    /// Sends a request and waits for its answer. Also returns whether it was sent twice, which `vote` gets too.
+    /// Sends a request and waits for its answer. Also returns whether it was sent twice, which is passed to `vote`,
+    /// too.
     pub(crate) async fn request<A: Send + 'static>(
         &self,
         entry: Option<Entry>,

@@ -17,14 +17,14 @@ pub(crate) struct Server {
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) requests: usize,
     clock: DriftingClock,
-    /// What the node's clock read when it stopped: what was written shortly before may be lost.
+    /// The reading of the node's clock when the node stopped: writes from shortly before may be lost.
     stopped_at: Option<Instant>,
     /// Requests that are on their way, in the order of arrival. Requests that arrive at the same time keep the order in
     /// which they were sent.
     inbox: VecDeque<Message>,
     /// Notified when a hang ends, by a resume or a stop.
     pub(crate) hang_ends: Arc<Notify>,
-    /// How many connections were made, and how many of them a stop of the server has ended.
+    /// The number of connections that were made, and the number of them that a stop of the server has ended.
     connections: u64,
     ended: u64,
 }
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Carries out what is due.
+    /// Carries out all requests that are due.
     pub(crate) fn settle(&mut self, now: Instant) {
         if self.state != State::Running {
             return;
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// Ends a hang. Everything that arrived meanwhile is carried out now, in order, unless it is late.
+    /// Ends a hang. Every request that arrived meanwhile is carried out now, in order, unless it is late.
     pub(crate) fn resume(&mut self, now: Instant) {
         if self.state == State::Hung {
             self.state = State::Running;
@@ -105,7 +105,7 @@ impl Server {
         connection > self.ended
     }
 
-    /// Notes that the client has given the connection up. What lies in its socket is carried out this much later.
+    /// Notes that the client has given the connection up. The requests in its socket are carried out this much later.
     pub(crate) fn abandon(&mut self, connection: u64, late: Duration, now: Instant) {
         for message in self.inbox.iter_mut().filter(|message| message.connection == Some(connection)) {
             if message.due > now {
@@ -149,7 +149,7 @@ impl Server {
         self.start(memory, now);
     }
 
-    /// Returns what the node's clock reads.
+    /// Returns the reading of the node's clock.
     pub(crate) fn time(&self, now: Instant) -> Instant {
         self.clock.at(now)
     }

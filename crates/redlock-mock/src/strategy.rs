@@ -7,16 +7,16 @@ use redlock_core::NodeErrorKind;
 
 use crate::{Cut, Event, Fault, History, Memory, Weather, What};
 
-/// What random histories do not do. By default they keep everything that Redlock's safety depends on: nodes keep their
-/// keys, no clock jumps, and each runs fast or slow by half a percent at most, so that two differ by the percent that
-/// the drift allowance covers. Everything else may happen.
+/// The assumptions that random histories do not break. By default these are all assumptions on which Redlock's safety
+/// depends: nodes keep their keys, no clock jumps, and each clock runs fast or slow by half a percent at most, so that
+/// two differ by the percent that the drift allowance covers. Everything else may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assumptions {
     /// A node that was down remembers its keys.
     pub memory_is_kept: bool,
     /// No node's clock jumps.
     pub clocks_do_not_jump: bool,
-    /// How many millionths a clock runs fast or slow, at most.
+    /// The maximum by which a clock runs fast or slow, in millionths.
     pub drift_ppm: i32,
     /// All nodes but a minority answer, within 20 ms, and processes are neither paused nor cancelled.
     pub a_majority_is_healthy: bool,

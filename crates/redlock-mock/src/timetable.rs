@@ -1,4 +1,4 @@
-//! Converts a history to a timetable: what happens, begins and ends at which moment.
+//! Converts a history to a timetable: the steps at each moment.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::{
     network::{Cut, Way},
 };
 
-/// What happens at one moment.
+/// A step at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
     /// An event that does not last.
     Event(&'a What),
-    /// Something begins that lasts until this many milliseconds after the start of the fleet.
+    /// A spell begins, and lasts until this many milliseconds after the start of the fleet.
     Begin(Spell, u64),
-    /// It is over. The memory is what a node that was down remembers.
+    /// A spell ends. The memory is that of a node that was down.
     End(Spell, Memory),
 }
 
-/// Something that lasts, on one node or between one process and one node.
+/// A state that lasts for some time, on one node or between one process and one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Spell {
     Hang { node: usize },
@@ -29,7 +29,7 @@ pub(crate) enum Spell {
     Held { process: usize, node: usize, way: Way },
 }
 
-/// How long it lasts by one event, in milliseconds since the start of the fleet.
+/// The time for which it lasts by one event, in milliseconds since the start of the fleet.
 struct Span {
     from: u64,
     until: u64,
@@ -82,7 +82,7 @@ pub(crate) fn timetable(history: &History, nodes: usize, processes: usize) -> Ve
 enum Order {
     Ends,
     Begins,
-    /// Something ends that has just begun.
+    /// A spell ends that has just begun.
     EndsAtOnce,
 }
 

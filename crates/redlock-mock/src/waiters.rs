@@ -1,4 +1,4 @@
-//! The waiters and listeners of a node: what the scripts do with sorted sets and channels.
+//! The waiters and listeners of a node: the effect of the scripts on sorted sets and channels.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,7 +13,7 @@ use tokio::{
 /// The waiters for all keys of a node, and the channels with listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// By the key of the wait queue.
+    /// The wait queues, by their key.
     lines: HashMap<String, Line>,
     channels: HashMap<String, Vec<Sender<Vec<u8>>>>,
 }
@@ -49,7 +49,7 @@ impl Waiters {
     /// How long waiters are kept after the last of them came.
     const KEPT: Duration = Duration::from_secs(3600);
 
-    /// How many messages a connection buffers for a listener.
+    /// The number of messages that a connection buffers for a listener.
     const BUFFERED: usize = 1024;
 
     /// Adds a waiter that was refused to the wait queue, or keeps its place. A waiter that was notified and comes too
@@ -96,8 +96,8 @@ impl Waiters {
         line.put(score, channel);
     }
 
-    /// Notifies the first waiter that listens. Returns whether one is on its way; not if the first is `asking` itself.
-    /// Passes over waiters for a semaphore that are on their way, since several of its slots may be free.
+    /// Notifies the first waiter that listens. Returns whether a waiter is on its way; false if the first is `asking`
+    /// itself. Skips waiters for a semaphore that are on their way, because several of its slots may be free.
     pub(crate) fn wake(&mut self, line: &str, asking: Option<&str>, now: Instant, micros: u64) -> bool {
         let key = line.strip_suffix(":redlock:waiters").unwrap_or(line);
         let is_semaphore = key.ends_with(":redlock:permits");
@@ -137,18 +137,18 @@ impl Waiters {
         passed > 0
     }
 
-    /// Whether the first in the queue is a reader.
+    /// Returns whether the first waiter in the queue is a reader.
     pub(crate) fn is_shared_first(&self, line: &str, now: Instant) -> bool {
         let line = self.lines.get(line).filter(|line| line.expires >= now);
         line.and_then(|line| line.waiters.first()).is_some_and(|(_, waiter)| waiter.ends_with(SHARED))
     }
 
-    /// Publishes a message. Whether anybody listens.
+    /// Publishes a message. Returns whether anybody listens.
     pub(crate) fn publish(&mut self, channel: &str, message: &str) -> bool {
         publish(&mut self.channels, channel, message)
     }
 
-    /// Returns what is published on this channel from now on.
+    /// Returns the messages that are published on this channel from now on.
     pub(crate) fn listen(&mut self, channel: &str) -> Receiver<Vec<u8>> {
         let (sender, receiver) = mpsc::channel(Self::BUFFERED);
         self.channels.entry(channel.to_owned()).or_default().push(sender);

@@ -1,4 +1,4 @@
-//! A case: a history of faults, and what the processes do meanwhile. Plain data, so that a failing case can be shrunk,
+//! A case: a history of faults, and the programs of the processes. Plain data, so that a failing case can be shrunk,
 //! printed, saved and played again.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How long a round waits for a node.
 pub(crate) const NODE_TIMEOUT: Duration = Duration::from_millis(60);
 
-/// A history of faults, and what the processes do meanwhile.
+/// A history of faults, and the programs of the processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     /// The faults that happen to the fleet.
@@ -18,7 +18,7 @@ pub struct Case {
     /// Whether locks get fencing tokens.
     #[serde(default)]
     pub fencing: bool,
-    /// How many permits there are, if the processes acquire permits instead of locks.
+    /// The number of permits, if the processes acquire permits instead of locks.
     #[serde(default)]
     pub permits: Option<u32>,
     /// The holds of each process, one after the other.
@@ -37,10 +37,9 @@ pub struct Hold {
     pub ttl: u64,
     /// How a lost round is retried.
     pub retry: Retry,
-    /// After how long the call is dropped, if ever.
+    /// The time after which the call is dropped, if ever.
     pub patience: Option<u64>,
-    /// When the lock is extended, and to which TTL. The first number is a share of the validity that is left then, in
-    /// hundredths.
+    /// When the lock is extended, and to which TTL. The first number is a percentage of the remaining validity.
     pub extends: Vec<(u64, u64)>,
     /// Whether it is extended automatically, and for how long beyond its TTL at most.
     #[serde(default)]
@@ -48,8 +47,7 @@ pub struct Hold {
     /// Whether it is a shared lock.
     #[serde(default)]
     pub shared: bool,
-    /// When a writer becomes a reader, after all extends, if ever: a share of the validity that is left then, in
-    /// hundredths.
+    /// When a writer becomes a reader, after all extends, if ever: a percentage of the remaining validity.
     #[serde(default)]
     pub downgrades: Option<u64>,
     /// How it ends.

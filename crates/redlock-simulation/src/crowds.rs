@@ -8,7 +8,7 @@ use crate::case::{Case, End, Hold, Retry};
 /// Half the longest pause of waiters in the queue, in milliseconds: long enough to detect polling.
 const PATIENT_PAUSE: u64 = 2_000;
 
-/// Three want one of two permits at the same time.
+/// Generates cases in which three processes want one of two permits at the same time.
 pub(crate) fn crowds() -> impl Strategy<Value = Case> {
     const PROCESSES: usize = 3;
     let way = || (0..3_u16, 1..20_u16).prop_map(|(least, more)| (least, least + more));
@@ -35,7 +35,8 @@ pub(crate) fn crowds() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Several processes want one lock again and again, and wait for a long time: some of them drop their call.
+/// Generates cases in which several processes want one lock again and again, and wait for a long time: some of them
+/// drop their call.
 pub(crate) fn queues() -> impl Strategy<Value = Case> {
     let way = || (0..5_u16, 0..5_u16).prop_map(|(least, more)| (least, least + more));
     let weather = (way(), way()).prop_map(|(request, answer)| {

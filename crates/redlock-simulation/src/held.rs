@@ -105,7 +105,7 @@ impl Stage {
                         continue;
                     }
                     if lock.check().is_err() && !is_deaf && !self.is_paused(process) {
-                        let what = format!("process-{} was not told that it lost r{}", process.number() + 1, hold.resource);
+                        let what = format!("process-{} missed that it lost r{}", process.number() + 1, hold.resource);
                         self.violation(Oracle::Honesty, what);
                     }
                 }

@@ -28,7 +28,7 @@ impl Stage {
         Quorum::of(self.fleet.nodes().len().try_into().unwrap_or(std::num::NonZeroUsize::MIN))
     }
 
-    /// Whether nodes keep their keys, so that the checks may read them.
+    /// Returns whether nodes keep their keys, so that the checks may read them.
     fn nodes_remember(&self) -> bool {
         matches!(self.scope, Scope::Promised | Scope::Shared | Scope::Healthy | Scope::Pauses)
     }
@@ -285,7 +285,7 @@ pub(crate) fn told_honestly(
                 stage.violation(Oracle::Progress, format!("a rolling restart has cost a lock: {loss}"));
             }
         }
-        _ => stage.dishonest(format!("a lock that is held is said to be given back: {loss}")),
+        _ => stage.dishonest(format!("a lock that is held is reported as released: {loss}")),
     }
 }
 
@@ -348,7 +348,7 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
                 continue;
             }
             let Some(release) = releases.first() else {
-                let what = format!("process-{process} never released on node-{node_name} what it asked for");
+                let what = format!("process-{process} never released on node-{node_name} what it requested");
                 stage.violation(Oracle::NoResidue, what);
                 continue;
             };

@@ -1,5 +1,5 @@
-//! What the processes believe, as they report it, and two invariant checkers: no two processes may believe in one lock
-//! at the same time, and fencing tokens must be in order.
+//! The beliefs of the processes, as they report them, and two invariant checkers: no two processes may believe in one
+//! lock at the same time, and fencing tokens must be in order.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -27,17 +27,17 @@ pub struct Ledger {
 /// A permit that a process believes to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PermitHolding {
-    /// Which process.
+    /// The process.
     pub process: usize,
-    /// Which semaphore.
+    /// The semaphore.
     pub semaphore: usize,
-    /// How many permits it has.
+    /// The number of its permits.
     pub permits: u32,
     /// The slot.
     pub slot: u32,
     /// Its token.
     pub token: Token,
-    /// Since when the process knows.
+    /// When the process learned of it.
     pub from: Duration,
     /// Until when it believes.
     pub until: Duration,
@@ -213,7 +213,7 @@ impl fmt::Display for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, resources, token, from, known, .. } = self;
         let process = process + 1;
-        write!(f, "{token} to process-{process} for {resources:?}, asked for at {from:?}, known at {known:?}")
+        write!(f, "{token} to process-{process} for {resources:?}, requested at {from:?}, known at {known:?}")
     }
 }
 

@@ -1,7 +1,7 @@
-//! The real driver on simulated fleets: random histories of faults in virtual time, and checks for what must never
-//! happen.
+//! The real driver on simulated fleets: random histories of faults in virtual time, and checks for things that must
+//! never happen.
 //!
-//! A [`Case`] is a history of faults and what the processes do meanwhile. [`play`] plays it in virtual time, with the
+//! A [`Case`] is a history of faults and the programs of the processes. [`play`] plays it in virtual time, with the
 //! driver of `redlock-core` on the nodes of `redlock-mock`, and checks it with nine [`Oracle`]s. [`Search`] plays many
 //! cases, each made from one number, and shrinks the first one that breaks a promise.
 

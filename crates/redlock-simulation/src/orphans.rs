@@ -18,11 +18,11 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// For how long a key may remain on a node that answers after its token was released or dropped.
+    /// How long a key may remain on a node that answers after its token was released or dropped.
     const GRACE: Duration = Duration::from_secs(2);
 }
 
-/// Looks at the nodes at intervals, and records what it sees.
+/// Inspects the nodes at intervals, and records the keys.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// The process of each token.

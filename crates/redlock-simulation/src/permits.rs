@@ -1,5 +1,5 @@
-//! What a process does with a permit, and an oracle: there are never more holders than permits, and never two of one
-//! slot.
+//! The actions of a process with a permit, and an invariant checker: there are never more holders than permits, and
+//! never two of one slot.
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -27,14 +27,14 @@ pub enum Crowd {
 }
 
 impl Crowd {
-    /// All of them.
+    /// Returns all of these holders.
     pub fn holders(&self) -> &[PermitHolding] {
         match self {
             Self::TooMany(holders) | Self::OneSlot(holders) => holders,
         }
     }
 
-    /// When all of them hold a permit.
+    /// Returns the time in which all of them hold a permit.
     pub fn time(&self) -> (Duration, Duration) {
         let holders = self.holders();
         let from = holders.iter().map(|holder| holder.from).max().unwrap_or_default();
@@ -43,7 +43,7 @@ impl Crowd {
 }
 
 impl Ledger {
-    /// Every moment at which a holder is one too many, or has the slot of another.
+    /// Returns every time at which there is one holder too many, or two of one slot.
     #[must_use]
     pub fn crowds(&self) -> Vec<Crowd> {
         let mut crowds = Vec::new();
@@ -156,17 +156,17 @@ impl Stage {
         }
     }
 
-    /// The process believes in its permit until then, as it is told now.
+    /// Updates until when the process believes in its permit, according to the library.
     fn believes_in(&self, process: &Process, permit: &Permit, place: usize) -> Instant {
         let (now, left) = (self.fleet.elapsed(), process.clock().true_time(self.sabotage.believed(permit.validity())));
         if let Some(holding) = self.ledger().permits.get_mut(place) {
-            // Woken up too late, it lost the permit before it asked for more.
+            // The process continued too late, and lost the permit before it checked it again.
             holding.until = if left.is_zero() { holding.until.min(now) } else { now + left };
         }
         Instant::now() + left
     }
 
-    /// When all is over, all permits are free.
+    /// Checks that all permits are free when everything is over.
     pub(crate) async fn all_permits_are_free(&self, redlock: &Redlock, permits: u32) {
         let mut held = Vec::new();
         for _ in 0..permits {

@@ -67,14 +67,15 @@ fn lane_of_node(case: &Case, node: usize, length: Duration) -> Lane {
         let (kind, label) = match memory {
             Memory::Kept => (MarkKind::Restarted, "remembers all"),
             Memory::LastSecondLost => (MarkKind::Forgot, "has lost its last second"),
-            Memory::Lost => (MarkKind::Forgot, "has forgotten all"),
+            Memory::Lost => (MarkKind::Forgot, "has forgotten everything"),
         };
         lane = lane.mark(kind, at, label);
     }
     lane
 }
 
-/// Returns when a node came back, and what it remembered. A node that was down several times at once comes back once.
+/// Returns when a node came back, and the memory that it kept. A node that was down several times at once comes back
+/// once.
 fn restarts(case: &Case, node: usize) -> Vec<(Duration, Memory)> {
     let mut downs: Vec<_> = case
         .history
@@ -112,7 +113,7 @@ fn lane_of_process(case: &Case, played: &Played, process: usize, length: Duratio
     for holding in played.ledger.permits.iter().filter(|holding| holding.process == process) {
         lane = lane.span(SpanKind::Held(holding.semaphore), holding.from, holding.until, holding.to_string());
     }
-    // One that is too many may have the slot of another besides.
+    // A holder that is one too many may also have the slot of another.
     let crowds = played.ledger.crowds();
     let is_too_many = |crowd: &&Crowd| matches!(crowd, Crowd::TooMany(_));
     let too_many = crowds.iter().any(|crowd| is_too_many(&crowd));

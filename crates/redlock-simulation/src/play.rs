@@ -24,7 +24,7 @@ use crate::{
 pub struct Played {
     /// The beliefs and acts of the processes.
     pub ledger: Ledger,
-    /// Every message, and what happened to it.
+    /// Every message, and its fate.
     pub records: Vec<Record>,
     /// The violations: things that must never happen, and did.
     pub violations: Vec<Violation>,
@@ -51,7 +51,7 @@ impl Stage {
     /// Longer than any delay; added to the longest TTL.
     const ALL_OVER: Duration = Duration::from_secs(20);
 
-    /// For how long a process lives on after the last fault, to release what it left behind.
+    /// How long a process lives on after the last fault, to release the locks that it left behind.
     const LIVES_ON: Duration = Duration::from_secs(10);
 
     async fn play(self: &Arc<Self>, case: &Case) {
@@ -219,13 +219,13 @@ impl Stage {
         }
     }
 
-    /// Checks that nothing is left when all is over, and that a new caller gets the lock at once.
+    /// Checks that nothing is left when everything is over, and that a new caller gets the lock immediately.
     async fn afterwards(&self, seed: u64) {
         let clocks_jumped = self.clocks_jump;
         for node in self.fleet.nodes() {
             node.clear_faults();
             if !clocks_jumped && !Self::locks_on(node).is_empty() {
-                let what = format!("keys outlived their ttl on {node:?}: {:?}", Self::locks_on(node));
+                let what = format!("keys outlived their TTL on {node:?}: {:?}", Self::locks_on(node));
                 self.violation(Oracle::NoResidue, what);
             }
         }

@@ -26,9 +26,9 @@ pub enum Sabotage {
     NoDriftAllowance,
     /// Processes use their lock for a fifth longer than it is valid.
     HoldsTooLong,
-    /// A release on a node deletes the key, whatever token it holds.
+    /// A release on a node deletes the key, even if it holds another token.
     ReleasesOthers,
-    /// An acquire on a node takes the key, whatever token it holds.
+    /// An acquire on a node overwrites the key, even if it holds another token.
     TakesOver,
     /// A node grants a key to a writer although readers share it.
     WritesBesideReaders,
@@ -40,7 +40,7 @@ pub enum Sabotage {
     GrantsNothing,
     /// A node answers that it has extended, and has not.
     ExtendsNothing,
-    /// A node that has lost a key does not take it again.
+    /// A node that has lost a key does not set it again.
     NeverHeals,
     /// A process learns of a loss some milliseconds after the validity has ended.
     TellsLate,
@@ -60,7 +60,7 @@ pub enum Sabotage {
     WorksOn,
     /// A node does not raise its counter when it grants a lock.
     CountsNothing,
-    /// A node raises its counter, whatever token holds the key.
+    /// A node raises its counter, even if the key holds another token.
     RaisesForOthers,
     /// A counter that a node has lost begins at zero, instead of with the node's clock, when the lock is granted.
     CountsFromNothing,
@@ -68,7 +68,7 @@ pub enum Sabotage {
     HealsFromNothing,
     /// The restart guard waits for half of the longest TTL.
     HalfQuarantine,
-    /// The restart guard looks for a marker, and not for the run that it names.
+    /// The restart guard checks only for a marker, and not for the run that it names.
     AnyMarker,
     /// A release on a node notifies nobody.
     WakesNobody,
@@ -76,8 +76,8 @@ pub enum Sabotage {
     GrantsOutOfTurn,
     /// A release that failed on a node counts as done, and is never sent there again.
     ForgetsFailedReleases,
-    /// A node grants permits as long as there are fewer holders than permits, whichever slot is asked for: a counting
-    /// semaphore.
+    /// A node grants permits as long as there are fewer holders than permits, regardless of the requested slot: a
+    /// counting semaphore.
     CountsHolders,
 }
 
@@ -137,7 +137,8 @@ impl Saboteur {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of any slot that is free on this node, in place of the one that is asked for; or that of this token.
+    /// Returns the key of any slot that is free on this node, instead of the requested one; or the key that already has
+    /// this token.
     fn count(&self, keys: &Resources, token: &Token, permits: Option<&PermitSlots>) -> Resources {
         let Some(permits) = permits.filter(|_| self.sabotage == Sabotage::CountsHolders) else { return keys.clone() };
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +153,7 @@ impl Saboteur {
         key.into()
     }
 
-    /// The key under which the token is counted, if it is.
+    /// Returns the key under which the token is counted, if it is.
     fn counted(&self, keys: &Resources, token: &Token) -> Resources {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.get(token).map_or_else(|| keys.clone(), Resources::from)

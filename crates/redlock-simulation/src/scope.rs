@@ -20,7 +20,7 @@ pub enum Scope {
     Promised,
     /// The same, with readers among the writers, and writers that become readers.
     Shared,
-    /// As [`Scope::Promised`], and a majority of the nodes is healthy: now there is progress, too.
+    /// Like [`Scope::Promised`], and a majority of the nodes is healthy, so that there is progress, too.
     Healthy,
     /// One node after the other restarts and forgets all keys; locks with auto-extend must survive that. Each process
     /// has its own resource, and a node has the time for an extend before the next one restarts.
@@ -114,13 +114,14 @@ impl Scope {
         }
     }
 
-    /// What is broken in this scope: nothing, unless the scope is about a protocol that this library does not use.
+    /// Returns the part that is broken in this scope: none, unless the scope is about a protocol that this library does
+    /// not use.
     pub fn sabotage(self) -> Sabotage {
         if self == Self::CountedSemaphore { Sabotage::CountsHolders } else { Sabotage::None }
     }
 
-    /// Whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above all
-    /// others.
+    /// Returns whether fencing tokens are in order, as far as counters are concerned: nodes keep them, or begin above
+    /// all others.
     pub(crate) fn keeps_counters(self) -> bool {
         !matches!(self, Self::Guarded | Self::Restarts)
     }
@@ -197,8 +198,8 @@ fn down_until_clocks_are_beyond(mut history: History) -> History {
     history
 }
 
-/// Several processes want one lock again and again for a moment, and keys disappear at any time, also while tokens are
-/// agreed upon.
+/// Generates cases in which several processes want one lock again and again for a moment, and keys disappear at any
+/// time, even while nodes agree on tokens.
 fn duels() -> impl Strategy<Value = Case> {
     let way = || {
         prop_oneof![
@@ -261,7 +262,8 @@ fn duels() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Nodes hang or are cut off for seconds, one after the other or a majority at once, and connections are cut.
+/// Generates cases in which nodes hang or are cut off for seconds, one after the other or a majority at once, and
+/// connections are cut.
 fn outages() -> impl Strategy<Value = Case> {
     let lasts = || 1_000..8_000_u64;
     let begins = || 0..15_000_u64;
@@ -328,7 +330,7 @@ fn outages() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Whether it happens to an existing node.
+/// Returns whether the event affects an existing node or process.
 fn exists(what: &What, nodes: usize) -> bool {
     match what {
         What::Hang { node, .. } => *node < nodes,
@@ -337,7 +339,8 @@ fn exists(what: &What, nodes: usize) -> bool {
     }
 }
 
-/// Every node restarts, one after the other and in any order, while locks with auto-extend are held.
+/// Generates cases in which every node restarts, one after the other and in any order, while locks with auto-extend are
+/// held.
 fn rolling_restarts() -> impl Strategy<Value = Case> {
     let order = (1..=2_usize).prop_map(|tolerated| (0..2 * tolerated + 1).collect::<Vec<_>>()).prop_shuffle();
     let downs = prop::collection::vec((0..500_u64, 0..300_u64), 5);
@@ -372,7 +375,8 @@ fn rolling_restarts() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Never without a pause: in virtual time a round may take no time at all, and then nothing would end the call.
+/// Generates retry policies, never without a pause: in virtual time a round may take no time at all, and then nothing
+/// would end the call.
 fn retry() -> impl Strategy<Value = Retry> {
     prop_oneof![
         3 => (1..20_u32, 1..80_u64).prop_map(|(attempts, pause)| Retry::Attempts(attempts, pause)),

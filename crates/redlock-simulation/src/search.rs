@@ -26,10 +26,10 @@ use crate::{
 /// Many cases, one after the other, on all cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress;
-    /// every eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every eighth [`Scope::Shared`], every
-    /// sixteenth a rolling restart, every sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every
-    /// sixteenth [`Scope::Permits`]; all others are [`Scope::Promised`].
+    /// Which assumptions hold. By default every fourth case has a healthy majority, and is checked for progress; every
+    /// eighth is [`Scope::Fenced`], every eighth [`Scope::Guarded`], every eighth [`Scope::Shared`], every sixteenth a
+    /// rolling restart, every sixteenth [`Scope::Waiting`], every sixteenth [`Scope::Orphans`], every sixteenth
+    /// [`Scope::Permits`]; all others are [`Scope::Promised`].
     pub scope: Option<Scope>,
     /// The seed of the first case. Each next case has the next number.
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! The fleet on which a case is played, and what the checks know of it.
+//! The fleet on which a case is played, and the knowledge of the checks.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,14 +16,14 @@ use crate::{
     violation::{Oracle, Violation},
 };
 
-/// The fleet, and what the checks know.
+/// The fleet, and the knowledge of the checks.
 pub(crate) struct Stage {
     pub(crate) fleet: Fleet,
     pub(crate) scope: Scope,
     pub(crate) sabotage: Sabotage,
     /// Whether locks get fencing tokens.
     pub(crate) fencing: bool,
-    /// How many permits there are, if the processes acquire permits.
+    /// The number of permits, if the processes acquire permits.
     pub(crate) permits: Option<u32>,
     pub(crate) longest_ttl: Duration,
     /// Whether a node's clock ever jumps.
@@ -72,7 +72,7 @@ impl Stage {
         }
     }
 
-    /// Whether the process is ever paused.
+    /// Returns whether the process is ever paused.
     pub(crate) fn is_paused(&self, process: &Process) -> bool {
         self.paused.get(process.number()).is_some_and(|paused| *paused)
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Oracle {
     /// Two processes never believe in one lock at the same time.
     MutualExclusion,
-    /// After the last TTL no key is left, and nothing of a token on a node that has released it.
+    /// After the last TTL no key is left, and no key of a token remains on a node that has released it.
     NoResidue,
     /// With a healthy majority, an acquire without competition succeeds in the first round, and any other one in the
     /// end.
@@ -20,7 +20,7 @@ pub enum Oracle {
     BoundedWork,
     /// Every fencing token is greater than all that were known before its call began, and belongs to one lock only.
     Fencing,
-    /// A waiter sleeps through no release, and few callers are served before it.
+    /// No waiter misses a release, and few callers are served before it.
     Waiting,
     /// No key stays on a node that answers for longer than 2 s after its token was released or dropped.
     Orphans,

@@ -1,4 +1,4 @@
-//! How calls waited: for how long nobody had the lock meanwhile, and how many callers were served before them.
+//! How calls waited: how long nobody had the lock meanwhile, and how many callers were served before them.
 
 use std::{fmt, time::Duration};
 
@@ -16,15 +16,15 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// For how long nobody may have the lock while somebody waits. Messages take up to 10 ms: a release is executed,
-    /// the waiter is notified, asks, and asks again if that collided with a new caller.
+    /// The maximum time for which nobody may have the lock while a call waits. Messages take up to 10 ms: a release is
+    /// executed, the waiter is notified, it requests the lock, and it retries if that collided with a new caller.
     const IDLE: Duration = Duration::from_millis(300);
 
-    /// How many callers may be served before one of four processes. In order of arrival, three come before it. But a
-    /// waiter that is not known to wait is not in the queue, and at first none is known.
+    /// The maximum number of callers that may be served before one of four processes. In order of arrival, three come
+    /// before it. But a waiter that is not known to wait is not in the queue, and at first none is known.
     const PASSED_BY: usize = 12;
 
-    /// Whether it was not notified, or not served in its turn.
+    /// Returns whether it was not notified, or not served in its turn.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         self.idle > Self::IDLE || self.passed_by > Self::PASSED_BY

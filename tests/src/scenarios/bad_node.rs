@@ -88,7 +88,7 @@ pub(super) async fn a_replica_does_not_grant_a_lock_that_was_copied_to_it(lab: &
             let copied = async || replica.command(&["GET", name]).await.unwrap().text().is_some();
             assert!(eventually(copied).await);
         }
-        // The primary grants it again, because the request may have been sent again; its copy is no second vote.
+        // The primary grants it again, because the request may have been sent again; its copy is not a second vote.
         assert_eq!(node.acquire(&request).await.unwrap().answer, AcquireAnswer::granted());
         assert_eq!(copy.acquire(&request).await.unwrap_err().kind(), NodeErrorKind::ReadOnly);
     }

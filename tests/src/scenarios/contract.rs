@@ -264,7 +264,7 @@ pub(super) async fn several_keys_of_which_some_hold_the_token_are_granted(lab: &
     assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
     assert_eq!(holders(lab).await, [1, 1, 1]);
     assert!(is_fresh(lab.remaining(0, MANY[0]).await, TTL));
-    assert!(is_fresh(lab.remaining(0, MANY[1]).await, 4 * TTL), "what is ours stays as it is");
+    assert!(is_fresh(lab.remaining(0, MANY[1]).await, 4 * TTL), "keys with our token are unchanged");
     assert_eq!(acquire_many(&node, 1).await, AcquireAnswer::granted());
 }
 
@@ -293,7 +293,7 @@ pub(super) async fn either_all_of_several_keys_are_extended_or_none(lab: &Lab) {
     acquire_many(&node, 1).await;
     lab.set(0, MANY[0], token(1).as_str(), Some(8 * TTL)).await;
     assert_eq!(extend_many(&node, 1, 2 * TTL).await, ExtendAnswer::Extended);
-    assert!(is_fresh(lab.remaining(0, MANY[0]).await, 8 * TTL), "none is shortened");
+    assert!(is_fresh(lab.remaining(0, MANY[0]).await, 8 * TTL), "no key is shortened");
     assert!(is_fresh(lab.remaining(0, MANY[2]).await, 2 * TTL));
 
     lab.remove(0, MANY[1]).await;
@@ -331,7 +331,7 @@ pub(super) async fn a_key_of_another_type_among_several_is_an_error(lab: &Lab) {
     let extended = node.extend(&ExtendRequest::new(many(), token(1), ttl(TTL))).await;
     assert_eq!(extended.unwrap_err().kind(), NodeErrorKind::WrongType);
     for key in [MANY[0], MANY[2]] {
-        assert_eq!(lab.value(0, key).await, None, "none is set");
+        assert_eq!(lab.value(0, key).await, None, "no key is set");
         lab.set(0, key, token(1).as_str(), Some(TTL)).await;
     }
     // The release deletes the other keys.

@@ -41,7 +41,7 @@ pub(super) async fn extending_a_lock_that_another_holder_took_reports_it_lost(la
     assert!(lock.check().is_err());
     drop(lock);
     redlock.close().await.unwrap();
-    assert_eq!(lab.holding("r").await, 3, "another's keys stay");
+    assert_eq!(lab.holding("r").await, 3, "the keys of another holder remain");
 }
 
 pub(super) async fn a_failed_extend_does_not_lose_the_lock(lab: &Lab) {
@@ -53,7 +53,7 @@ pub(super) async fn a_failed_extend_does_not_lose_the_lock(lab: &Lab) {
     let error = lock.extend(200 * TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::NoQuorum { .. }), "{error}");
     assert!(lock.check().is_ok());
-    assert!(lock.validity() < 100 * TTL, "the old deadline stands");
+    assert!(lock.validity() < 100 * TTL, "the old deadline remains");
     lab.mend(0).await;
     lab.mend(1).await;
     // A release would be done in the background.

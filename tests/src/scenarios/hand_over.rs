@@ -61,7 +61,7 @@ pub(super) async fn several_names_are_resumed_as_one_lock(lab: &Lab) {
     lab.set(1, "r49", "another", Some(TTL)).await;
     is_lost(&there, parts).await;
     for name in &names {
-        assert_eq!(lab.holding(name).await, usize::from(name == "r49"), "{name} is given back");
+        assert_eq!(lab.holding(name).await, usize::from(name == "r49"), "{name} is released");
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn a_lock_that_another_holder_took_is_not_resumed(lab: &Lab) {
     let another = there.acquire("r", TTL).await.unwrap();
     lab.until_held_by(3, "r").await;
     is_lost(&there, parts).await;
-    assert_eq!(lab.holding("r").await, 3, "another's keys stay");
+    assert_eq!(lab.holding("r").await, 3, "the keys of another holder remain");
     assert_eq!(another.release().await.unwrap(), Release::Released);
     there.close().await.unwrap();
 }
@@ -90,7 +90,7 @@ pub(super) async fn a_lock_that_half_of_the_nodes_forgot_is_not_resumed(lab: &La
     lab.restart(0).await;
     lab.restart(1).await;
     is_lost(&there, parts).await;
-    assert_eq!(lab.holding("r").await, 0, "it is given back where it is left");
+    assert_eq!(lab.holding("r").await, 0, "it is released wherever it remains");
 }
 
 pub(super) async fn a_minority_may_have_forgotten_the_lock(lab: &Lab) {

@@ -34,7 +34,7 @@ pub(super) async fn a_node_that_hung_receives_its_release(lab: &Lab) {
     lab.hang(2).await;
     let _ = redlock.acquire("r", TTL).await.unwrap().release().await.unwrap();
     lab.mend(2).await;
-    assert!(eventually(async || lab.value(2, "r").await.is_none()).await, "the key is left for a whole ttl");
+    assert!(eventually(async || lab.value(2, "r").await.is_none()).await, "the key remains for a whole TTL");
 }
 
 pub(super) async fn a_node_that_hung_is_used_again(lab: &Lab) {

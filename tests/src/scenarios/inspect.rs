@@ -43,7 +43,7 @@ pub(super) async fn a_free_lock_is_reported_free(lab: &Lab) {
     assert_eq!((inspection.finding(), inspection.is_locked()), (&Finding::Free, Some(false)), "{inspection}");
     assert!(!redlock.is_locked("r").await.unwrap());
     assert_eq!(redlock.remaining("r").await.unwrap(), None);
-    assert_eq!(lab.holding("r").await, 0, "looking sets nothing");
+    assert_eq!(lab.holding("r").await, 0, "an inspection sets nothing");
 }
 
 pub(super) async fn a_lock_is_held_for_as_long_as_a_quorum_holds_it(lab: &Lab) {
@@ -121,7 +121,7 @@ pub(super) async fn with_too_few_answers_an_inspection_does_not_guess(lab: &Lab)
     assert!(matches!(error, InspectError::TooFewAnswers(_)), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("1 of 3 nodes answered, too few to tell") && text.contains("did not answer within"),
+        text.contains("1 of 3 nodes answered, too few to decide") && text.contains("did not answer within"),
         "{text}"
     );
     assert!(redlock.remaining("r").await.is_err());

@@ -28,7 +28,7 @@ pub(super) async fn a_listing_names_all_locks_and_nothing_else(lab: &Lab) {
         held.push(redlock.acquire(name, TTL).await.unwrap());
         lab.until_held_by(3, &format!("*[a]?:{name}")).await;
     }
-    // A key with another prefix, a value that is no token, and a key that is no string.
+    // A key with another prefix, a value that is not a token, and a key that is not a string.
     lab.set(0, "xax:elsewhere", TOKEN, None).await;
     lab.set(0, "*[a]?:number", "42", None).await;
     lab.set_list(1, "*[a]?:list").await;
@@ -38,13 +38,13 @@ pub(super) async fn a_listing_names_all_locks_and_nothing_else(lab: &Lab) {
     let listing = redlock.list().await.unwrap();
     assert_eq!(listing.names().collect::<Vec<_>>(), ["a", "b c", "half", "ü\n"]);
     assert!(listing.is_complete() && listing.failed().next().is_none());
-    assert_eq!(names(&lab.redlock(3)).await.len(), 5, "without a prefix all are named by their keys");
+    assert_eq!(names(&lab.redlock(3)).await.len(), 5, "without a prefix, the names are the keys");
 
     for lock in held {
         let _ = lock.release().await.unwrap();
     }
     redlock.close().await.unwrap();
-    assert_eq!(names(&redlock).await, ["half"], "no counter is a lock");
+    assert_eq!(names(&redlock).await, ["half"], "counters are not listed as locks");
 }
 
 pub(super) async fn a_listing_is_incomplete_without_a_quorum_of_answers(lab: &Lab) {
@@ -78,7 +78,7 @@ pub(super) async fn locks_are_found_among_many_other_keys(lab: &Lab) {
     let fill = "for i = 501, 20000 do redis.call('SET', 'lock' .. i, ARGV[1], 'PX', 60000) end";
     server.command(&["EVAL", fill, "0", TOKEN]).await.unwrap();
     let listing = lab.redlock(1).list().await.unwrap();
-    assert!(!listing.is_complete() && listing.names().count() > 0, "more than a list may hold");
+    assert!(!listing.is_complete() && listing.names().count() > 0, "more than a listing may return");
 }
 
 pub(super) async fn a_listing_names_the_locks_that_its_user_may_read_or_reports_missing_permissions(lab: &Lab) {
@@ -89,7 +89,7 @@ pub(super) async fn a_listing_names_the_locks_that_its_user_may_read_or_reports_
         let node = lab.open(&format!("redis://clerk:hunter2@127.0.0.1:{}", server.port()));
         Redlock::builder().nodes([node]).build().unwrap().list().await.unwrap()
     };
-    // Keys that others have there: long ones, ones that are no text, and locks with another prefix.
+    // Keys of other programs: long ones, ones that are not text, and locks with another prefix.
     for fill in [
         "redis.call('SET', 'lock:long', string.rep(ARGV[1], 100000))",
         "redis.call('SET', 'lock:\\255\\0', ARGV[1])",

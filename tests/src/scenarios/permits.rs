@@ -256,7 +256,7 @@ pub(super) async fn a_node_lists_the_slots_that_are_free(lab: &Lab) {
     assert_eq!((held.free, held.is_complete), (free, false));
     assert!(held.remaining.is_some_and(|left| left > TTL / 2 && left <= TTL), "{:?}", held.remaining);
     assert!(matches!(acquire(0, 4, 101, 0).await, AcquireAnswer::OtherPermits { permits: 100, .. }));
-    // Nobody holds one of 2 permits: slot 2 is none of them.
+    // Nobody holds one of 2 permits, because slot 2 is not one of them.
     lab.set(0, "{s}:permits", "2", Some(TTL)).await;
     assert!(matches!(acquire(0, 4, 3, 0).await, AcquireAnswer::Granted { .. }));
     assert_eq!(lab.value(0, "{s}:permits").await.as_deref(), Some("3"));

@@ -62,7 +62,7 @@ async fn release(node: &dyn LockNode, number: u8) -> ReleaseAnswer {
     node.release(&ReleaseRequest::new(key(), token(number))).await.unwrap()
 }
 
-/// Whether a remaining TTL is that of a key set a moment ago.
+/// Returns whether a remaining TTL is that of a key that was just set.
 fn is_fresh(remaining: Option<Duration>, ttl: Duration) -> bool {
     remaining.is_some_and(|remaining| remaining <= ttl + Duration::from_millis(1) && remaining > ttl.mul_f64(0.8))
 }
@@ -139,7 +139,7 @@ pub(super) async fn an_extend_of_a_reader_never_shortens_and_sets_a_lost_reader_
     share(&node, 1, 2 * TTL).await;
     assert_eq!(extend(&node, 1, TTL).await, ExtendAnswer::Extended);
     assert!(is_fresh(lab.remaining(0, KEY).await, 2 * TTL));
-    assert_eq!(extend(&node, 2, 4 * TTL).await, ExtendAnswer::Healed, "added beside the other");
+    assert_eq!(extend(&node, 2, 4 * TTL).await, ExtendAnswer::Healed, "added next to the other reader");
     assert!(is_fresh(lab.remaining(0, KEY).await, 4 * TTL));
     assert_eq!(extend(&node, 1, 8 * TTL).await, ExtendAnswer::Extended);
     assert_eq!(lab.readers(0, KEY).await, tokens(&[2, 1]));
@@ -153,7 +153,7 @@ pub(super) async fn a_release_takes_one_reader_out_and_the_last_one_deletes_the_
     assert_eq!(release(&node, 3).await, ReleaseAnswer::NotHeld);
     assert_eq!(release(&node, 2).await, ReleaseAnswer::Released);
     assert_eq!(lab.readers(0, KEY).await, tokens(&[1]));
-    assert!(is_fresh(lab.remaining(0, KEY).await, TTL), "it expires with the reader that is left");
+    assert!(is_fresh(lab.remaining(0, KEY).await, TTL), "it expires with the remaining reader");
     assert_eq!(release(&node, 1).await, ReleaseAnswer::Released);
     assert_eq!(acquire(&node, 3, TTL).await, AcquireAnswer::granted());
 }
@@ -262,7 +262,7 @@ pub(super) async fn an_intent_of_a_writer_keeps_new_readers_out(lab: &Lab) {
             AcquireAnswer::Held { shared: true, .. }
         ));
         assert_eq!(share(&node, 2, TTL).await, AcquireAnswer::Queued);
-        assert_eq!(share(&node, 1, TTL).await, AcquireAnswer::granted(), "it is one already");
+        assert_eq!(share(&node, 1, TTL).await, AcquireAnswer::granted(), "it is a reader already");
         assert_eq!(extend(&node, 1, TTL).await, ExtendAnswer::Extended);
         assert!(eventually(async || share(&node, 2, TTL).await == AcquireAnswer::granted()).await, "it gave up");
         release(&node, 2).await;

@@ -85,12 +85,12 @@ pub(super) async fn a_waiter_that_gets_the_lock_by_hand_off_holds_all_nodes(lab:
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = lock.token().as_str().to_owned();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
-    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody told it").unwrap().unwrap();
+    let lock = timeout(PAUSE / 2, waiter).await.expect("nobody notified it").unwrap().unwrap();
     assert_ne!(lock.token().as_str(), before);
     for node in 0..3 {
         // The last node may still hold it for the previous holder.
         assert!(eventually(async || lab.value(node, "r").await.as_deref() == Some(lock.token().as_str())).await);
-        assert!(lab.remaining(node, "r").await.unwrap() > TTL / 2, "it has a ttl of its own");
+        assert!(lab.remaining(node, "r").await.unwrap() > TTL / 2, "it has its own TTL");
     }
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert!(eventually(async || lab.holding("r").await == 0).await);
@@ -103,7 +103,7 @@ pub(super) async fn a_waiters_key_of_another_type_disables_only_notifications(la
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     wait_and_take(&ours, &theirs, "r").await;
     for node in 0..3 {
-        assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it is somebody else's, and lives on");
+        assert_eq!(lab.remaining(node, "r:redlock:waiters").await, None, "it belongs to another program, and remains");
     }
 }
 

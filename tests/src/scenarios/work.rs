@@ -53,7 +53,7 @@ pub(super) async fn a_lock_that_no_quorum_confirms_is_reported_lost_before_its_k
     let loss = timeout(TTL, lock.lost()).await.unwrap();
     assert!(matches!(&loss, LockLost::Expired { last_extend: Some(_), .. }), "{loss}");
     assert!(lock.check().is_err());
-    assert_eq!(lab.holding("r").await, 1, "the third node holds it still");
+    assert_eq!(lab.holding("r").await, 1, "the third node still holds it");
 }
 
 pub(super) async fn an_auto_extended_lock_that_another_holder_took_is_reported_lost(lab: &Lab) {
@@ -67,7 +67,7 @@ pub(super) async fn an_auto_extended_lock_that_another_holder_took_is_reported_l
     assert!(matches!(loss, LockLost::NotHeld { .. }), "{loss}");
     drop(lock);
     redlock.close().await.unwrap();
-    assert_eq!(lab.holding("r").await, 3, "another's keys stay");
+    assert_eq!(lab.holding("r").await, 3, "the keys of another holder remain");
 }
 
 pub(super) async fn using_runs_work_under_the_lock_and_releases_it(lab: &Lab) {

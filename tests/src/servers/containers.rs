@@ -65,7 +65,7 @@ impl Containers {
             let network = match env::var("REDLOCK_TEST_NETWORK").as_deref() {
                 Ok("host") => Network::Host,
                 Ok("published") => Network::Published,
-                Ok(other) => bail!("REDLOCK_TEST_NETWORK is {other:?}: want host or published"),
+                Ok(other) => bail!("REDLOCK_TEST_NETWORK is {other:?}: use host or published"),
                 Err(_) if cfg!(target_os = "linux") => Network::Host,
                 Err(_) => Network::Published,
             };
@@ -206,7 +206,7 @@ impl Container {
     }
 
     pub(super) async fn start(&self) -> Result<()> {
-        // For a running container, the engine answers "not modified", which is no error.
+        // For a running container, the engine answers "not modified", which is not an error.
         self.with_engine(|docker, id| async move { docker.start_container(&id, None::<StartContainerOptions>).await })
             .await
             .with_context(|| format!("starting container {}", self.id))
@@ -248,7 +248,7 @@ impl Container {
                 |docker, id| async move { docker.inspect_container(&id, None::<InspectContainerOptions>).await },
             )
             .await?;
-        let state = inspected.state.context("the engine tells no state")?;
+        let state = inspected.state.context("the engine reports no state")?;
         Ok(if state.running == Some(true) { None } else { Some(state.exit_code.unwrap_or(-1)) })
     }
 

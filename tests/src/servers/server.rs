@@ -145,7 +145,7 @@ impl Server {
     pub async fn cut_off(&self) -> Result<()> {
         match &self.running {
             Running::Container(container) if self.settings.options.can_be_cut_off => container.cut_off().await,
-            _ => bail!("only a container with `ServerOptions::can_be_cut_off` has a network to be taken off"),
+            _ => bail!("only a container with `ServerOptions::can_be_cut_off` has a network to be cut off from"),
         }
     }
 
@@ -187,9 +187,9 @@ impl Server {
 
     /// Returns by how many milliseconds the server's wall clock is ahead of this machine's.
     async fn clock_ahead(&self) -> Result<i128> {
-        let Reply::Array(parts) = self.command(&["TIME"]).await? else { bail!("TIME tells no time") };
+        let Reply::Array(parts) = self.command(&["TIME"]).await? else { bail!("TIME returns no time") };
         let parts: Vec<i128> = parts.iter().filter_map(|part| part.text()?.parse().ok()).collect();
-        let [seconds, micros] = parts.as_slice() else { bail!("TIME tells no time") };
+        let [seconds, micros] = parts.as_slice() else { bail!("TIME returns no time") };
         let here = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(seconds * 1000 + micros / 1000 - i128::try_from(here.as_millis())?)
     }

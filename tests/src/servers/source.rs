@@ -41,7 +41,7 @@ impl Servers {
             Some("containers") => Source::Containers(Containers::open().await?),
             Some("processes") => Source::Processes(Processes::open()?),
             Some("given") => Source::Given(Given::open()?),
-            Some(other) => bail!("REDLOCK_TEST_SERVERS is {other:?}: want containers, processes or given"),
+            Some(other) => bail!("REDLOCK_TEST_SERVERS is {other:?}: use containers, processes or given"),
         };
         Ok(Self { source: Arc::new(source) })
     }

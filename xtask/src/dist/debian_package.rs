@@ -38,7 +38,7 @@ pub(super) fn build(dist: &Dist<'_>) -> Result<Done> {
 /// Installs the package below a folder of its own, as root of a user namespace: nothing of this system changes.
 pub(super) fn check(dist: &Dist<'_>, built: &Built, servers: &Environment) -> Result<Done> {
     if output(Command::new("dpkg").arg("--version")).is_err() {
-        return Ok(Done::NotRun("this is no Debian: there is no dpkg".to_owned()));
+        return Ok(Done::NotRun("this is not Debian: there is no dpkg".to_owned()));
     }
     let root = dist.folder.join("root");
     for folder in ["info", "updates", "triggers"] {
@@ -79,7 +79,7 @@ pub(super) fn check(dist: &Dist<'_>, built: &Built, servers: &Environment) -> Re
     Ok(format!("installed, {tests} passed, purged").into())
 }
 
-/// Whether systemd accepts the example, where there is systemd. It looks for the programs outside of the folder.
+/// Checks that systemd accepts the example, if there is systemd. It searches for the programs outside of the folder.
 fn verify_unit(dist: &Dist<'_>, examples: &Path, program: &Path) -> Result<()> {
     if output(Command::new("systemd-analyze").arg("--version")).is_err() {
         println!("there is no systemd: the unit is not verified");
@@ -103,7 +103,7 @@ fn dpkg(root: &Path, action: &str, package: &Path) -> Result<()> {
     complete(dpkg.arg(action).arg(package)).with_context(|| format!("dpkg {action}"))
 }
 
-/// The package in the folder.
+/// Returns the package in the folder.
 fn file(dist: &Dist<'_>) -> Result<PathBuf> {
     let files = fs::read_dir(&dist.folder)?.filter_map(|entry| Some(entry.ok()?.path()));
     let package = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "deb"));

@@ -1,4 +1,4 @@
-//! The image of the static program, and what it does with three servers as the Compose file says.
+//! The image of the static program, and its test with three servers as in the Compose file.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, thread, time::Duration};
 
@@ -35,8 +35,8 @@ pub(super) fn build(dist: &Dist<'_>) -> Result<Done> {
     Ok(format!("{archive}, {size} KiB").into())
 }
 
-/// Starts the archive's image with Compose: it checks the servers, runs a command under a lock, and ends by
-/// `docker stop`, as the first process of its container.
+/// Starts the archive's image with Compose: it checks the servers, runs a command under a lock, and ends by `docker
+/// stop`, as the first process of its container.
 pub(super) fn check(dist: &Dist<'_>, servers: &Environment) -> Result<Done> {
     let tools = [&["docker", "compose"][..], &["docker-compose"]];
     let Some(tool) = tools.into_iter().find(|tool| answers(&[*tool, &["version"]].concat())) else {

@@ -37,7 +37,7 @@ pub(super) fn with_pages(dist: &Dist<'_>) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The commands of a program, as its help lists them.
+/// Returns the commands of a program, as its help lists them.
 pub(super) fn commands(program: &Path) -> Result<Vec<String>> {
     let help = output(Command::new(program).arg("--help"))?;
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());

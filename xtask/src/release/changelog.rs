@@ -76,12 +76,12 @@ fn read(text: &str) -> (Vec<Section<'_>>, Vec<String>) {
         } else if let Some(name) = text.strip_prefix("### ") {
             match sections.last_mut() {
                 Some(section) => section.groups.push(Group { line, name, entries: 0 }),
-                None => violations.push(at(line, "stands before the first version")),
+                None => violations.push(at(line, "is before the first version")),
             }
         } else if text.starts_with("- ") {
             match sections.last_mut().and_then(|section| section.groups.last_mut()) {
                 Some(group) => group.entries += 1,
-                None => violations.push(at(line, "stands under none of Added, Changed and so on")),
+                None => violations.push(at(line, "is under none of Added, Changed and so on")),
             }
         }
     }
@@ -91,7 +91,7 @@ fn read(text: &str) -> (Vec<Section<'_>>, Vec<String>) {
 fn shape(section: &Section<'_>, violations: &mut Vec<String>) {
     if section.name != UNRELEASED {
         if Version::parse(section.name).is_none() {
-            violations.push(at(section.line, "is no version"));
+            violations.push(at(section.line, "is not a version"));
         }
         if !section.date.is_some_and(is_date) {
             violations.push(at(section.line, "has no date as 2026-01-31"));
@@ -108,7 +108,7 @@ fn shape(section: &Section<'_>, violations: &mut Vec<String>) {
             violations.push(at(group.line, "has no entry: leave it out"));
         }
         if section.groups.iter().take(index).any(|before| before.name == group.name) {
-            violations.push(at(group.line, "stands here twice"));
+            violations.push(at(group.line, "is here twice"));
         }
     }
 }
@@ -116,7 +116,7 @@ fn shape(section: &Section<'_>, violations: &mut Vec<String>) {
 /// Checks that the newest comes first.
 fn order(newer: &Section<'_>, older: &Section<'_>, violations: &mut Vec<String>) {
     if older.name == UNRELEASED {
-        violations.push(at(older.line, "stands below a version"));
+        violations.push(at(older.line, "is below a version"));
     }
     if let (Some(a), Some(b)) = (Version::parse(newer.name), Version::parse(older.name)) {
         if a <= b {

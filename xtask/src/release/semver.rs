@@ -67,7 +67,7 @@ fn git(workspace: &Workspace, args: &[&str]) -> Result<String> {
     output(command.current_dir(&workspace.root).args(args))
 }
 
-/// Whether a line `name = "..."` of any manifest is this package's.
+/// Returns whether a line `name = "..."` of any manifest is this package's.
 fn has_package(names: &str, package: &str) -> bool {
     names.lines().any(|line| line.trim_end() == format!("name = \"{package}\""))
 }

@@ -93,7 +93,7 @@ impl Flavour {
         })
     }
 
-    /// Whether the tests may do without it: it comes only from a registry.
+    /// Returns whether the tests may do without it: it comes only from a registry.
     pub(crate) fn is_optional(&self) -> bool {
         self.recipe == Recipe::OfficialOnly
     }

@@ -1,4 +1,4 @@
-//! Which servers a run of the tests uses, and how the tests learn of them.
+//! Selects the servers for a run of the tests, and passes them to the tests.
 
 use std::{
     env, fmt,
@@ -19,7 +19,7 @@ use crate::command::output;
 pub(crate) enum Plan {
     /// These servers; the first one runs all tests.
     Flavours(Vec<&'static Flavour>),
-    /// Only what the environment names.
+    /// Only the servers that the environment names.
     Set(Named),
 }
 

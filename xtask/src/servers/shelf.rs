@@ -1,4 +1,4 @@
-//! Where servers are kept, and how to get each: it is present, pulled, or built.
+//! The place where servers are kept, and how to get each: it is present, pulled, or built.
 
 use std::{
     env, fs,
@@ -34,7 +34,7 @@ impl Shelf {
         Self { folder: workspace.target.join("servers"), engine }
     }
 
-    /// The servers that all tests run on, as the environment says.
+    /// Returns the servers that all tests run on, as the environment says.
     pub(crate) fn default_servers(workspace: &Workspace) -> Result<Environment> {
         match Plan::from_env(&[])? {
             Plan::Set(named) => {
@@ -49,7 +49,7 @@ impl Shelf {
         }
     }
 
-    /// Whether the environment says as what servers run.
+    /// Returns whether the environment names the kind of servers.
     pub(crate) fn is_named() -> bool {
         env::var_os("REDLOCK_TEST_SERVERS").is_some_and(|source| !source.is_empty())
     }
@@ -59,7 +59,7 @@ impl Shelf {
         Self { folder: workspace.target.join("servers"), engine: None }
     }
 
-    /// Returns as what the servers will run.
+    /// Returns the kind of servers that will run: containers or processes.
     pub(crate) fn kind(&self) -> &'static str {
         if self.engine.is_some() { "containers" } else { "processes" }
     }

@@ -115,7 +115,7 @@ impl Loaded {
             match words.as_slice() {
                 [name, ..] if name.starts_with('/') => loaded.push(Self::Loader((*name).to_owned())),
                 [_, "=>", file, ..] => loaded.push(Self::Library((*file).to_owned())),
-                // The kernel's own, which is no file.
+                // The kernel's own, which is not a file.
                 _ => {}
             }
         }

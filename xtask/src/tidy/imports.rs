@@ -43,7 +43,7 @@ pub(super) fn no_cycles(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Whether this file is the root of a crate.
+/// Returns whether this file is the root of a crate.
 fn is_root(path: &str) -> bool {
     let in_crate = path.strip_prefix("crates/").and_then(|path| path.split_once('/')).map(|(_, path)| path);
     let path = in_crate.or_else(|| path.strip_prefix("xtask/")).unwrap_or_default();
@@ -59,7 +59,7 @@ pub(super) fn rooms_import_downwards(files: &[Source]) -> Vec<Violation> {
     let floor = |file| ROOMS.iter().find(|(name, _)| *name == room(modules.path(file)));
     let (mut violations, mut between) = (Vec::new(), Vec::new());
     for file in (0..modules.files.len()).filter(|file| floor(*file).is_none()) {
-        let what = format!("{} is no room: move the file into one, or list the new room", room(modules.path(file)));
+        let what = format!("{} is not a room: move the file into one, or list the new room", room(modules.path(file)));
         violations.push(modules.violation(Import { from: file, to: file, line: 1 }, "rooms", what));
     }
     for import in modules.imports() {

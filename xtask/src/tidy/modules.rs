@@ -186,7 +186,7 @@ fn use_tree<'a>(
                     at = use_tree(tokens, at, &path, found);
                     at += usize::from(word(tokens, at) == ",");
                 }
-                // The names in braces are found, and no other name is beside them.
+                // The names in braces are found, and there are no other names next to them.
                 return at + 1;
             }
             "as" => {

@@ -49,8 +49,8 @@ pub(super) fn pure_algorithm(files: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// These implement a node, too, but are no backends: the core does for `Arc`, the demo in the CLI counts what passes
-/// through it, and the simulation's is broken on purpose.
+/// These implement a node, too, but are not backends: the core does it for `Arc`, the demo in the CLI counts the
+/// requests that pass through it, and the simulation's node is broken on purpose.
 const NO_BACKENDS: &[&str] = &["redlock-cli", "redlock-core", "redlock-simulation"];
 
 /// A crate that implements a node is in the list of backends on which every scenario runs.

@@ -49,7 +49,7 @@ fn add_folder(root: &Path, folder: &Path, kind: &str, files: &mut Vec<Source>) -
 }
 
 impl Source {
-    /// Every page of Markdown in the workspace.
+    /// Returns every page of Markdown in the workspace.
     pub(super) fn pages(workspace: &Workspace) -> Result<Vec<Self>> {
         let mut pages = Vec::new();
         add_folder(&workspace.root, &workspace.root, "md", &mut pages)?;
@@ -67,7 +67,7 @@ impl Source {
         mask(&self.text)
     }
 
-    /// [`code`](Self::code) with everything under `#[cfg(test)]` blanked out too.
+    /// Returns [`code`](Self::code) with everything under `#[cfg(test)]` blanked out too.
     pub(super) fn code_without_tests(&self) -> String {
         let mut code = self.code();
         while let Some(start) = code.find(TEST_ONLY) {
@@ -165,7 +165,7 @@ fn raw_string(text: &str) -> Option<usize> {
     body.get(hashes..)?.starts_with('"').then_some(hashes)
 }
 
-/// Whether this is a character and not a lifetime.
+/// Returns whether this is a character and not a lifetime.
 fn is_character(text: &str) -> bool {
     let mut chars = text.chars().skip(1);
     chars.next() == Some('\\') || chars.next() == Some('\'')

@@ -35,7 +35,7 @@ pub(crate) trait BareNode: Clone + Send + Sync + Sized + 'static {
 
     fn delete(name: &str, token: &str) -> Self::Command;
 
-    /// Whether the node agrees: it answers `OK` or 1.
+    /// Returns whether the node agrees: it answers `OK` or 1.
     fn ask(&self, command: Self::Command) -> impl Future<Output = bool> + Send + 'static;
 }
 
@@ -83,7 +83,7 @@ impl<N: BareNode> Library for Floor<N> {
 }
 
 impl<N: BareNode> Floor<N> {
-    /// Whether a quorum agrees. Returns as soon as that is certain.
+    /// Returns whether a quorum agrees, as soon as that is certain.
     async fn ask_all(&self, command: &N::Command) -> bool {
         let mut pending: FuturesUnordered<_> = self.nodes.iter().map(|node| node.ask(command.clone())).collect();
         let (mut yes, mut no) = (0, 0);

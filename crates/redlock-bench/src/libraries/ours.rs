@@ -73,7 +73,7 @@ impl<B: Backend> Library for Ours<B> {
     }
 }
 
-/// The options that a user would set.
+/// Returns the options that a user would set.
 pub(crate) fn options(tuning: Tuning) -> AcquireOptions {
     const MINUTE: Duration = Duration::from_secs(60);
     let options = AcquireOptions::new(TTL);

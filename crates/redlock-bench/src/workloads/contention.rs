@@ -34,7 +34,7 @@ const METRICS: [Metric; 10] = [
     Metric::new("overlaps", "overlaps", "", Better::Lower),
 ];
 
-/// Where the sixteen tasks are.
+/// The processes and instances in which the sixteen tasks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     OneInstance,
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// One table: where the tasks are, and how long each holds the lock.
+/// One table: where the tasks run, and how long each holds the lock.
 #[derive(Debug, Clone, Copy)]
 struct Scene {
     place: Place,

@@ -50,7 +50,7 @@ pub(super) async fn system_calls(child: &[String]) -> Result<u64> {
     parse_strace(&summary).context("the output of strace has an unknown form")
 }
 
-/// Whether a program is installed.
+/// Returns whether a program is installed.
 pub(super) fn is_installed(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -1,4 +1,4 @@
-//! W11: what a permit costs beside a lock, and 64 tasks that share 16 permits.
+//! W11: what a permit costs compared with a lock, and 64 tasks that share 16 permits.
 
 use std::{
     process,
@@ -65,7 +65,7 @@ pub(super) async fn play(run: &mut Run) -> Result<Section> {
     })
 }
 
-/// A table in which each permit stands beside the lock of the same client.
+/// Returns a table in which each permit is next to the lock of the same client.
 fn table(title: String, metrics: &[Metric], contenders: &[Contender], key: &'static str) -> Table {
     let mut table = Table::new(title, metrics, contenders).ratio(key, "x lock").plot(Plot::Bars(vec![key]));
     for (row, contender) in table.rows.iter_mut().zip(contenders) {
@@ -75,7 +75,7 @@ fn table(title: String, metrics: &[Metric], contenders: &[Contender], key: &'sta
     table
 }
 
-/// Names that no slice before has used.
+/// Returns names that no earlier slice has used.
 fn names() -> [String; 8] {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let slice = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -121,7 +121,7 @@ async fn measured(contender: Contender, urls: Vec<String>, slice: Duration) -> R
     Ok(Outcome::Numbers(figures))
 }
 
-/// Each reader and each writer acquires and releases the lock, over and over.
+/// Lets each reader and each writer acquire and release the lock, over and over.
 async fn mix(contender: Contender, urls: Vec<String>, slice: Duration) -> Result<Outcome> {
     let mixed = tokio::spawn(async move {
         with_library!(contender.kind, L => {

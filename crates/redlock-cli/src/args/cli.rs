@@ -1,4 +1,4 @@
-//! The commands, and what all of them share.
+//! The commands, and the options that all of them share.
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Print each step on standard error; -vv also what the library does [default: failures and warnings].
+    /// Print each step on standard error; -vv also the library's log [default: failures and warnings].
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     pub(crate) task: Task,
 }
 
-// What each is for stands at its arguments: a comment here would take the place of that.
+// The descriptions are at the arguments of each command: a comment here would replace them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     Run(RunArgs),
@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn every_option_tells_its_default_or_can_have_none() {
-        // These are switches, names, secrets, or what is to be done: nothing stands in for them.
+        // These are switches, names, secrets, or subjects of the command, which have no default.
         const NONE: &[&str] = &["help", "version", "name", "command", "shell", "nodes", "config"];
-        // What the demo has is the demo's own.
+        // The demo has its own rules.
         for task in Cli::command().get_subcommands().filter(|task| task.get_name() != "demo") {
             for arg in task.get_arguments().filter(|arg| !NONE.contains(&arg.get_id().as_str())) {
                 let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Which nodes, and how they are spoken to.
+//! The nodes, and how to connect to them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::parse;
 
-/// Which nodes, and how they are spoken to.
+/// The nodes, and how to connect to them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Nodes")]
 pub(crate) struct FleetArgs {
@@ -15,8 +15,8 @@ pub(crate) struct FleetArgs {
     /// Arguments are visible in `ps`: put URLs with a password into the environment variable REDLOCK_NODES, or into the
     /// file.
     ///
-    /// `redis+sentinel://host,host,host/service` is a service behind Redis Sentinel, and `redis-cluster://host,host` a Redis
-    /// Cluster: each is one node. A comma between their hosts does not end the URL.
+    /// `redis+sentinel://host,host,host/service` is a service behind Redis Sentinel, and `redis-cluster://host,host` a
+    /// Redis Cluster: each is one node. A comma between their hosts does not end the URL.
     #[arg(long, value_name = "URL,URL,...")]
     pub(crate) nodes: Vec<String>,
 
@@ -47,8 +47,8 @@ pub(crate) struct FleetArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 
-    /// How long to wait at the end for nodes that have not confirmed a release yet. What they do not release expires
-    /// with its TTL; -v reports it.
+    /// How long to wait at the end for nodes that have not confirmed a release yet. A lock that they do not release
+    /// expires with its TTL; -v reports it.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "200ms")]
     pub(crate) close_timeout: Duration,
 

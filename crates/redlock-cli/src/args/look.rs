@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{FleetArgs, parse};
 
-/// Check the nodes: what is wrong with them, why, and what to do about it.
+/// Check the nodes: which problems they have, why, and what to do about them.
 ///
 /// Finds, for example, two URLs of one server, replicas, and nodes that may evict locks or lose them at a restart.
 /// Changes nothing. Exits with 0 if there is nothing worse than a notice, with 1 for a warning and with 2 for an error.
@@ -18,8 +18,8 @@ pub(crate) struct DoctorArgs {
 
 /// Show who holds locks, for how long, and on how many nodes.
 ///
-/// Changes nothing, and never prints a whole token. Without names, lists all locks that are held: each node goes over
-/// its keys, those behind the key prefix if there is one. The user of the nodes then needs SCAN and GETRANGE. The
+/// Changes nothing, and never prints a whole token. Without names, lists all locks that are held: each node goes
+/// through its keys, limited to the key prefix if there is one. The user of the nodes then needs SCAN and GETRANGE. The
 /// output says if the list is incomplete.
 ///
 /// Exit codes: with names, 0 if all these locks are held and 1 if one of them is not; without names, 0. In both cases
@@ -34,7 +34,7 @@ pub(crate) struct StatusArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// How long a node may take to list its locks.
+    /// The maximum time for a node to list its locks.
     #[arg(long, value_name = "TIME", value_parser = parse::duration, default_value = "10s")]
     pub(crate) list_timeout: Duration,
 

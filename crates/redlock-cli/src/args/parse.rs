@@ -1,15 +1,15 @@
-//! How single arguments are read.
+//! Parses single arguments.
 
 use std::time::Duration;
 
 use redlock_core::Owner;
 
-/// A time, for example `30s`, `5m` or `1h 30m`.
+/// Parses a time, for example `30s`, `5m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "give a number and a unit, for example 30s, 5m or 500ms".to_owned())
 }
 
-/// A label for people.
+/// Parses a label for people.
 pub(super) fn owner(text: &str) -> Result<Owner, String> {
     Owner::new(text).map_err(|error| error.to_string())
 }

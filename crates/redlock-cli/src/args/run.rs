@@ -1,4 +1,4 @@
-//! What `redlock run` asks for.
+//! The arguments of `redlock run`.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -15,8 +15,8 @@ use super::{FleetArgs, parse};
 /// time.
 ///
 /// The command's environment contains REDLOCK_RESOURCE, REDLOCK_TOKEN (a secret: a process that knows it can release
-/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended),
-/// with --fencing REDLOCK_FENCING_TOKEN, and with --permits REDLOCK_SLOT.
+/// the lock), REDLOCK_VALID_UNTIL (the second since 1970 until which the lock is valid if it is never extended), with
+/// --fencing REDLOCK_FENCING_TOKEN, and with --permits REDLOCK_SLOT.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArgs {
@@ -48,7 +48,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) at_least: Option<Duration>,
 
-    /// Wait for a random time up to this before asking for the lock, so that jobs of many hosts do not all start in the
+    /// Wait for a random time up to this before requesting the lock, so that jobs of many hosts do not all start in the
     /// same second. [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) jitter: Option<Duration>,
@@ -64,7 +64,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub(crate) max_lifetime: Option<Duration>,
 
-    /// What happens to the command when the lock is lost.
+    /// How a lost lock affects the command.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub(crate) on_loss: OnLoss,
 
@@ -76,12 +76,12 @@ pub(crate) struct RunArgs {
     pub(crate) grace: Option<Duration>,
 
     /// Leave the command in redlock's own process group, so that it can read from the terminal. Then only the command
-    /// gets signals, not the processes that it started, as with timeout(1). [default: a process group of its own]
+    /// gets signals, not the processes that it started, like timeout(1). [default: a process group of its own]
     #[arg(long)]
     pub(crate) foreground: bool,
 
-    /// The exit code if another holder has the lock. Use 0 if that is no failure, for example in a cron job on several
-    /// hosts.
+    /// The exit code if another holder has the lock. Use 0 if that is not a failure, for example in a cron job on
+    /// several hosts.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 120)]
     pub(crate) conflict_exit_code: u8,
 
@@ -112,7 +112,7 @@ pub(crate) struct TakeArgs {
 
     /// Do not wait if another holder has the lock. [default: wait]
     ///
-    /// If several hosts ask at the same moment and none gets a majority, they ask again until one of them has the lock.
+    /// If several hosts try at the same moment and none gets a majority, they retry until one of them has the lock.
     #[arg(long = "try", conflicts_with = "wait")]
     pub(crate) once: bool,
 
@@ -129,7 +129,7 @@ pub(crate) struct TakeArgs {
     pub(crate) owner: Option<Owner>,
 }
 
-/// What happens to the command when the lock is lost.
+/// How a lost lock affects the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum OnLoss {
     /// It is ended, before the validity of the lock ends.

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, error::ErrorKind};
 /// Many workers add 1 to a plain file, over and over, under one Redlock, while nodes are stopped and hung on the way.
 ///
 /// Reading, pausing and writing a file loses updates unless one worker at a time does it. So the counter in the file
-/// tells at the end whether the lock held. Runs on five in-memory nodes, or on your Redis servers with --nodes.
+/// shows at the end whether the lock worked. Runs on five in-memory nodes, or on your Redis servers with --nodes.
 ///
 /// With --rolling-restart it is one job instead, which keeps its lock while every node is restarted empty.
 #[derive(Debug, Parser)]
@@ -15,46 +15,47 @@ use clap::{CommandFactory as _, Parser, error::ErrorKind};
 pub(crate) struct Args {
     /// URLs of independent Redis nodes, 3 or 5 of them, instead of nodes in memory.
     ///
-    /// Your servers are not harmed: nodes fail only on the demo's own way to them, and all it sets is one key, which
-    /// is deleted again or expires after a second.
+    /// Your servers are not harmed: nodes fail only on the demo's side of the connections, and the demo sets only one
+    /// key, which is deleted again or expires after a second.
     #[arg(long, value_name = "URL,URL,...", value_delimiter = ',', conflicts_with = "without_lock")]
     pub(crate) nodes: Vec<String>,
 
-    /// Do the same work without the lock, and see it go wrong.
+    /// Do the same work without the lock, and watch it go wrong.
     #[arg(long)]
     pub(crate) without_lock: bool,
 
     /// Restart every node empty, one after the other, while one job keeps its lock by automatic extends.
     ///
-    /// Each node in turn is stopped and comes back without its keys, as a Redis without persistence does; the next
-    /// extend gives it the lock again. Rivals ask for the lock now and then, and must never get it.
+    /// Each node in turn is stopped and comes back without its keys, like a Redis without persistence; the next extend
+    /// sets the lock there again. Rivals try to acquire the lock now and then, and must never get it.
     ///
-    /// What this rests on: after a node is back, one auto-extend period must pass before the next one is stopped, a
-    /// third of the ttl by default. The demo keeps to that, and waits until the node has the lock again. While nodes
-    /// forget, rivals are shut out only as well as restarts are spaced: should a majority of the nodes forget within
-    /// one period, a rival can get the lock. A rival that asks also sets its key on a node that is empty just then, for
-    /// a moment: an extend that comes at that moment leaves the node to the next one. So the rivals ask rarely. The
-    /// lasting remedy is persistence (appendonly yes, appendfsync always): nodes that do not forget.
+    /// This works only if, after a node is back, one auto-extend period passes before the next one is stopped, by
+    /// default a third of the TTL. The demo ensures that, and waits until the node has the lock again. While nodes
+    /// forget, the lock excludes rivals only if the restarts are far enough apart: if a majority of the nodes forgets
+    /// within one period, a rival can get the lock. A rival's attempt also sets its key, for a moment, on a node that
+    /// is empty at that time: an extend that arrives at that moment does not set the lock there, and the next one does.
+    /// So the rivals try rarely. The lasting remedy is persistence (appendonly yes, appendfsync always): nodes that do
+    /// not forget.
     #[arg(long, conflicts_with_all = ["without_lock", "workers", "sections", "no_faults"])]
     pub(crate) rolling_restart: bool,
 
-    /// With --rolling-restart: do not extend the lock, and see who takes it when it ends.
+    /// With --rolling-restart: do not extend the lock, and see who gets it when it ends.
     #[arg(long, requires = "rolling_restart")]
     pub(crate) without_extend: bool,
 
-    /// How many workers; they are spread over up to 4 hosts, each with connections of its own.
+    /// The number of workers. They are spread over up to 4 hosts, each with its own connections.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
 
-    /// For how long they work [default: 8, and 3 without the lock or without extends].
+    /// How long they work, in seconds [default: 8, and 3 without the lock or without extends].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: Option<u16>,
 
-    /// Stop earlier, after so many critical sections in total.
+    /// Stop earlier, after this many critical sections in total.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     sections: Option<u64>,
 
-    /// Let all nodes be well.
+    /// Let no node fail.
     #[arg(long)]
     pub(crate) no_faults: bool,
 }
@@ -72,7 +73,7 @@ Exit codes:
   0 all as it should be    1 it is not    2 bad input    130 interrupted";
 
 impl Args {
-    /// Fails with a message if they make no sense together.
+    /// Returns an error if the arguments contradict each other.
     pub(crate) fn checked(self) -> Result<Self, clap::Error> {
         if self.rolling_restart && !self.nodes.is_empty() {
             let why = "--rolling-restart empties nodes, and your servers must not be harmed: without --nodes it runs on \
@@ -86,7 +87,7 @@ impl Args {
         self.workers.into()
     }
 
-    /// How many critical sections there are to do, if there is an end to them.
+    /// Returns the number of critical sections to do, if it is limited.
     pub(crate) fn sections(&self) -> Option<u64> {
         self.sections
     }

@@ -1,16 +1,17 @@
-//! Standard output: lines, a block below them that is drawn again and again on a terminal, and colours.
+//! Standard output: lines, a block below them that is redrawn on a terminal, and colors.
 
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
 };
 
-/// Standard output. That it is closed is no error: the demo goes on to its end, and its exit code tells.
+/// Standard output. If it is closed, that is not an error: the demo continues to its end, and the exit code shows the
+/// result.
 #[derive(Debug)]
 pub(crate) struct Console {
     live: bool,
     colours: bool,
-    /// How many lines the block has that is on the terminal now.
+    /// The number of lines of the block that is on the terminal now.
     block: usize,
 }
 
@@ -22,12 +23,12 @@ impl Console {
         Self { live, colours, block: 0 }
     }
 
-    /// Whether a block can be drawn again.
+    /// Returns whether a block can be redrawn.
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }
 
-    /// Writes a line for good.
+    /// Writes a line that remains.
     pub(crate) fn line(&mut self, line: &str) {
         let erased = self.erased();
         write(&format!("{erased}{line}\n"));
@@ -43,7 +44,7 @@ impl Console {
         }
     }
 
-    /// What erases the block.
+    /// Returns the escape sequence that erases the block.
     fn erased(&mut self) -> String {
         match std::mem::take(&mut self.block) {
             0 => String::new(),

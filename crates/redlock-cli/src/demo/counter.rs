@@ -1,4 +1,4 @@
-//! The file that the workers count in: nothing protects it but the lock.
+//! The file that the workers count in: only the lock protects it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -23,7 +23,7 @@ impl Counter {
         Ok(counter)
     }
 
-    /// What to lock: a name that no other run of the demo has.
+    /// Returns the name to lock, which no other run of the demo has.
     pub(crate) fn resource(&self) -> String {
         self.directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -34,12 +34,12 @@ impl Counter {
 
     pub(crate) async fn read(&self) -> anyhow::Result<u64> {
         let text = tokio::fs::read_to_string(self.file()).await.context("cannot read the counter file")?;
-        text.parse().with_context(|| format!("the counter file holds {text:?}, which is no number"))
+        text.parse().with_context(|| format!("the counter file contains {text:?}, which is not a number"))
     }
 
-    /// Adds 1 the way that loses updates: what others write between the read and the write is overwritten.
+    /// Adds 1 in the way that loses updates: writes of others between the read and the write are overwritten.
     ///
-    /// Asks `still_mine` right before the write, and writes nothing if the answer is no. Tells whether it wrote.
+    /// Calls `still_mine` right before the write, and writes nothing if it returns false. Returns whether it wrote.
     pub(crate) async fn add_one(&self, worker: usize, still_mine: impl Fn() -> bool) -> anyhow::Result<bool> {
         let read = self.read().await?;
         tokio::time::sleep(Self::PAUSE).await;

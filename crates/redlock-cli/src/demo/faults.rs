@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use redlock_core::algorithm::Quorum;
 
-/// How a node is.
+/// The condition of a node.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// It answers.
@@ -12,11 +12,11 @@ pub(crate) enum Condition {
     Up,
     /// It refuses every request.
     Stopped,
-    /// It takes requests and does not answer.
+    /// It accepts requests and does not answer.
     Hung,
 }
 
-/// At this time of the run, this node gets into this condition.
+/// A change: at this time of the run, this node gets into this condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) at: Duration,
@@ -24,10 +24,10 @@ pub(crate) struct Change {
     pub(crate) to: Condition,
 }
 
-/// The faults of a run: every node fails once, one after the other, stopped and hung by turns, and in the middle of
-/// the run as many are down at once as the quorum tolerates; never more. In the order of time.
+/// Returns the faults of a run in order of time: every node fails once, one after the other, stopped and hung by turns,
+/// and in the middle of the run as many are down at the same time as the quorum tolerates; never more.
 ///
-/// `answers` tells of each node whether it answers at all. One that does not is spared, but counts as down.
+/// `answers` says for each node whether it answers at all. A node that does not is left alone, but counts as down.
 pub(crate) fn schedule(answers: &[bool], run: Duration) -> Vec<Change> {
     let Some(nodes) = NonZeroUsize::new(answers.len()) else { return Vec::new() };
     let well: Vec<usize> = (0..answers.len()).filter(|node| answers.get(*node) == Some(&true)).collect();
@@ -35,7 +35,8 @@ pub(crate) fn schedule(answers: &[bool], run: Duration) -> Vec<Change> {
     if down_at_once == 0 {
         return Vec::new();
     }
-    // From one fault to the next. The first one begins after half a step, the last one ends as long before the end.
+    // The time from one fault to the next. The first one begins after half a step, the last one ends half a step before
+    // the end.
     let step = run / (well.len() + down_at_once) as u32;
     // A quarter of a step less: a node is back before the next one fails.
     let lasts = step * down_at_once as u32 - step / 4;
@@ -56,7 +57,7 @@ mod tests {
 
     const RUN: Duration = Duration::from_secs(8);
 
-    /// The greatest number of nodes that are down at once, those included that do not answer.
+    /// Returns the greatest number of nodes that are down at the same time, including nodes that do not answer.
     fn most_down(answers: &[bool]) -> usize {
         let mut down: Vec<bool> = answers.iter().map(|answers| !answers).collect();
         let mut most = 0;

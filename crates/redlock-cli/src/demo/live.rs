@@ -1,4 +1,4 @@
-//! What is seen while the workers work: a picture on a terminal, a line now and then elsewhere.
+//! The output while the workers work: a picture on a terminal, a line now and then elsewhere.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::demo::{
     args::Args, console::Console, faults::Condition, node_table::node_table, nodes::Fleet, workers::Job,
 };
 
-/// Shows how it goes.
+/// Shows the progress.
 #[derive(Debug)]
 pub(crate) struct Live<'a> {
     args: &'a Args,
@@ -71,7 +71,7 @@ impl<'a> Live<'a> {
     }
 }
 
-/// A bar that is filled to this part.
+/// Draws a bar that is filled to this part.
 pub(crate) fn bar(part: f64) -> String {
     const WIDTH: usize = 60;
     let full = ((part.clamp(0.0, 1.0) * WIDTH as f64) as usize).min(WIDTH);

@@ -34,8 +34,8 @@ use self::{
     workers::{Job, Worker},
 };
 
-/// Shows it on standard output, on a runtime of its own, and returns the exit code. Ends the process with a message if the
-/// arguments make no sense.
+/// Runs the demo with its output on standard output, on a separate runtime, and returns the exit code. Ends the process
+/// with a message if the arguments contradict each other.
 pub(crate) fn run(args: Args) -> u8 {
     let args = args.checked().unwrap_or_else(|error| error.exit());
     let mut console = Console::of_stdout();
@@ -66,7 +66,7 @@ fn ended(ran: anyhow::Result<u8>, console: &mut Console) -> u8 {
     })
 }
 
-/// Lets the workers work while the nodes fail, and tells how it went.
+/// Lets the workers work while the nodes fail, and reports the result.
 async fn work(args: &Args, fleet: &Fleet, console: &mut Console) -> anyhow::Result<u8> {
     let interrupted = stage::interrupted();
     report::introduce(console, args, fleet);
@@ -86,7 +86,7 @@ async fn work(args: &Args, fleet: &Fleet, console: &mut Console) -> anyhow::Resu
     }
     let played = Stage::new(args, fleet, &job, faults).play(workers, interrupted, console).await;
 
-    // Give everything back, also on the nodes that are down just now.
+    // Release everything, including on the nodes that are down at the moment.
     fleet.heal();
     let closed = fleet.close().await;
 

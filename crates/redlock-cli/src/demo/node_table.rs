@@ -1,11 +1,11 @@
-//! The table of what each node did.
+//! The table of each node's actions.
 
 use crate::demo::{
     console::Console,
     nodes::{Fleet, Link},
 };
 
-/// What each node did, with a last column.
+/// Returns the table of each node's actions, with an additional last column.
 pub(crate) fn node_table(console: &Console, fleet: &Fleet, last_column: impl Fn(usize) -> String) -> Vec<String> {
     const LONGEST_NAME: usize = 22;
     let name = |link: &Link| link.name.chars().take(LONGEST_NAME).collect::<String>();

@@ -1,4 +1,4 @@
-//! The nodes, each behind a link that can fail and that counts what the node does.
+//! The nodes, each behind a link that can fail and that counts the node's answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,17 +21,17 @@ use crate::demo::{args::Args, console::Console, faults::Condition, tally::Count}
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) links: Vec<Arc<Link>>,
-    /// One `Redlock` per host. They share nothing but the nodes, as if each were a process of its own.
+    /// One `Redlock` per host. They share only the nodes, as if each were a process of its own.
     hosts: Vec<Redlock>,
-    /// The first host's nodes, to ask them one by one.
+    /// The first host's nodes, to query them one by one.
     nodes: Vec<Arc<dyn LockNode>>,
 }
 
 impl Fleet {
-    /// How many hosts the workers are spread over.
+    /// The number of hosts that the workers are spread over.
     pub(crate) const HOSTS: usize = 4;
 
-    /// The nodes that the command line asks for. Connects to nothing yet.
+    /// Creates the nodes that the command line specifies. Connects to nothing yet.
     pub(crate) fn open(args: &Args) -> anyhow::Result<Self> {
         let mut fleet = Self { links: Vec::new(), hosts: Vec::new(), nodes: Vec::new() };
         if args.without_lock {
@@ -59,12 +59,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// The host that a worker runs on; none if there is no lock.
+    /// Returns the host that a worker runs on. `None` if there is no lock.
     pub(crate) fn host_of(&self, worker: usize) -> Option<&Redlock> {
         self.hosts.get(worker % Self::HOSTS)
     }
 
-    /// Asks each node whether it answers, and says which ones do not.
+    /// Checks whether each node answers, and prints the nodes that do not.
     pub(crate) async fn probe(&self, console: &mut Console) -> anyhow::Result<Vec<bool>> {
         let question = InspectRequest::new(Resource::new("redlock-demo")?);
         let ask = |node: &Arc<dyn LockNode>| {
@@ -91,7 +91,7 @@ impl Fleet {
         self.links.iter().for_each(|link| link.set(Condition::Up));
     }
 
-    /// Waits until all is given back.
+    /// Waits until everything is released.
     pub(crate) async fn close(&self) -> Result<(), CloseError> {
         for redlock in &self.hosts {
             redlock.close().await?;
@@ -100,16 +100,16 @@ impl Fleet {
     }
 }
 
-/// Nodes in memory as a host reaches them: it is near to some and far from others.
+/// Returns nodes in memory as one host reaches them: it is near to some and far from others.
 pub(crate) fn seen_from(host: u64, servers: &[MockNode]) -> impl Iterator<Item = MockNode> {
     let latency = move |node: u64| Duration::from_millis(1 + (host + 2 * node) % 4);
     (0..).zip(servers).map(move |(node, server)| server.clone().with_latency(latency(node)))
 }
 
-/// How long a hung link holds a request, as a client with a response timeout would.
+/// How long a hung link holds a request, like a client with a response timeout.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The way to one node, for all hosts.
+/// The connection of all hosts to one node.
 ///
 /// Faults happen here, on the demo's own side: the server behind it never notices.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Link {
         self.condition.send_replace(condition);
     }
 
-    /// Passes once the link is up.
+    /// Returns once the link is up.
     async fn pass(&self) -> Result<(), NodeError> {
         let mut condition = self.condition.subscribe();
         let goes_on = condition.wait_for(|condition| *condition != Condition::Hung);
@@ -157,7 +157,7 @@ impl Link {
         }
     }
 
-    /// Passes the request on, and its answer back: either may be lost.
+    /// Forwards the request, and its answer back: either may be lost.
     async fn carry<A>(&self, request: impl Future<Output = Result<A, NodeError>>) -> Result<A, NodeError> {
         let answer = async {
             self.pass().await?;

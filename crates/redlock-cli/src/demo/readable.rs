@@ -1,8 +1,8 @@
-//! How people read a duration.
+//! Formats durations for people.
 
 use std::time::Duration;
 
-/// A duration as people read it: `4.1 ms`, `180 ms`, `1.02 s`.
+/// Formats a duration for people: `4.1 ms`, `180 ms`, `1.02 s`.
 pub(crate) fn readable(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1e3;
     match millis {

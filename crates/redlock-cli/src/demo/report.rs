@@ -1,4 +1,4 @@
-//! What is told before the run and after it.
+//! The output before and after the run.
 
 use std::num::NonZeroUsize;
 
@@ -16,7 +16,7 @@ use crate::demo::{
     workers::CALL_WAITS,
 };
 
-/// Says what will be done.
+/// Prints the plan of the run.
 pub(crate) fn introduce(console: &mut Console, args: &Args, fleet: &Fleet) {
     let (workers, nodes) = (many(args.workers(), "worker"), fleet.links.len());
     console.line(&console.bold(&match (args.without_lock, args.nodes.is_empty()) {
@@ -28,7 +28,7 @@ pub(crate) fn introduce(console: &mut Console, args: &Args, fleet: &Fleet) {
     }));
 }
 
-/// Says what will happen to the nodes.
+/// Prints the planned faults of the nodes.
 pub(crate) fn announce(console: &mut Console, args: &Args, fleet: &Fleet, faults: &[Change]) {
     let Some(nodes) = NonZeroUsize::new(fleet.links.len()) else { return };
     let quorum = Quorum::of(nodes);
@@ -47,25 +47,25 @@ pub(crate) fn announce(console: &mut Console, args: &Args, fleet: &Fleet, faults
     console.line("");
 }
 
-/// A number of things, as people say it.
+/// Formats a number of things: `1 node`, `2 nodes`.
 pub(crate) fn many(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// All that is known at the end.
+/// The results at the end.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) args: &'a Args,
     pub(crate) fleet: &'a Fleet,
     pub(crate) tally: &'a Tally,
-    /// What the file says.
+    /// The number in the file.
     pub(crate) counter: u64,
     pub(crate) played: &'a Played,
     pub(crate) closed: Result<(), CloseError>,
 }
 
 impl Report<'_> {
-    /// Prints it, and tells whether all is as it should be.
+    /// Prints it, and returns whether everything is right.
     pub(crate) fn print(&self, console: &mut Console) -> bool {
         let with_lock = !self.args.without_lock;
         console.line("");
@@ -131,7 +131,7 @@ impl Report<'_> {
         ));
     }
 
-    /// What failed of a node, and when.
+    /// Returns the faults of a node, and when they happened.
     fn fault_of(&self, node: usize) -> String {
         let mut fault = String::new();
         for Change { at, to, .. } in self.played.happened.iter().filter(|change| change.node == node) {
@@ -144,7 +144,7 @@ impl Report<'_> {
         fault
     }
 
-    /// What is not as a lock would have it.
+    /// Returns the violations of the lock's guarantees.
     fn wrong(&self) -> Vec<String> {
         let (sections, most_holders) = (self.tally.sections(), self.tally.most_holders());
         let mut wrong = Vec::new();
@@ -158,7 +158,7 @@ impl Report<'_> {
         wrong
     }
 
-    /// A demo without the lock shows what goes wrong: it would be a poor one if nothing did.
+    /// Prints the conclusion of a run without the lock, which is supposed to show violations.
     fn conclude_without_lock(&self, console: &mut Console, wrong: &[String]) -> bool {
         if wrong.is_empty() {
             console.line(&console.bad("Nothing went wrong, though nothing kept it from it: try more --workers."));
@@ -175,7 +175,7 @@ impl Report<'_> {
         let mut wrong = wrong.to_vec();
         match self.tally.not_held.get() {
             0 => {}
-            gone => wrong.push(format!("{gone} locks were not held any more when they were given back")),
+            gone => wrong.push(format!("{gone} locks were no longer held when they were released")),
         }
         if let Err(error) = &self.closed {
             wrong.push(error.to_string());

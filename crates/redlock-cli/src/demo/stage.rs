@@ -1,4 +1,4 @@
-//! The run: lets nodes fail by the schedule, shows how it goes, and sees when it ends.
+//! The run: lets nodes fail on schedule, shows the progress, and notices the end.
 
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::demo::{
     workers::Job,
 };
 
-/// What happens on stage.
+/// The state of the run.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     args: &'a Args,
@@ -29,7 +29,7 @@ pub(crate) struct Stage<'a> {
     started: Instant,
 }
 
-/// How it went.
+/// The result of the run.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) lasted: Duration,
@@ -38,7 +38,7 @@ pub(crate) struct Played {
     pub(crate) end: End,
 }
 
-/// Why it ended.
+/// The reason why it ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The time was up, or all sections were done.
@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
         Self { args, fleet, job, to_come: faults.into(), happened: Vec::new(), started: Instant::now() }
     }
 
-    /// Until the last worker has ended.
+    /// Plays until the last worker has ended.
     pub(crate) async fn play(
         mut self,
         mut workers: JoinSet<anyhow::Result<()>>,
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
         Played { lasted: self.started.elapsed(), happened: self.happened, end }
     }
 
-    /// Lets happen what is due.
+    /// Makes the changes that are due.
     fn change_nodes(&mut self, console: &mut Console) {
         let now = self.started.elapsed();
         while let Some(mut change) = self.to_come.front().copied().filter(|change| change.at <= now) {
@@ -115,7 +115,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Cancelled by Ctrl-C, or by whatever else asks the process to end.
+/// Returns a token that is cancelled by Ctrl-C, or by any other signal that requests the end of the process.
 pub(crate) fn interrupted() -> CancellationToken {
     let interrupted = CancellationToken::new();
     let cancel = interrupted.clone();

@@ -1,4 +1,4 @@
-//! What is counted and measured while the workers work.
+//! The counts and measurements while the workers work.
 
 use std::{
     sync::{
@@ -25,10 +25,10 @@ impl Count {
     }
 }
 
-/// What the workers lived through.
+/// The events of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Calls to acquire that failed, by what was wrong with the last round.
+    /// Calls to acquire that failed, by the failure of the last round.
     pub(crate) contended: Count,
     pub(crate) no_quorum: Count,
     pub(crate) too_late: Count,
@@ -39,12 +39,12 @@ pub(crate) struct Tally {
     pub(crate) not_held: Count,
     pub(crate) release_unknown: Count,
 
-    /// Sections that wrote nothing, as their lock's validity ended before.
+    /// Sections that wrote nothing, because the validity of their lock ended before.
     pub(crate) outlived: Count,
     sections: Count,
     last_section: Mutex<Option<Instant>>,
 
-    /// The workers that are inside the critical section: at most one, if the lock is worth its name.
+    /// The workers that are inside the critical section: at most one, if the lock works.
     inside: Mutex<Vec<usize>>,
     most_holders: AtomicU64,
 
@@ -53,7 +53,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts a worker as inside, until what is returned is dropped.
+    /// Counts a worker as inside until the returned guard is dropped.
     pub(crate) fn enter(&self, worker: usize) -> Inside<'_> {
         let mut inside = lock(&self.inside);
         inside.push(worker);
@@ -61,12 +61,12 @@ impl Tally {
         Inside { tally: self, worker }
     }
 
-    /// The workers that are inside now.
+    /// Returns the workers that are inside now.
     pub(crate) fn holders(&self) -> Vec<usize> {
         lock(&self.inside).clone()
     }
 
-    /// How many were inside at once, at most.
+    /// Returns the greatest number of workers that were inside at the same time.
     pub(crate) fn most_holders(&self) -> u64 {
         self.most_holders.load(Ordering::Relaxed)
     }
@@ -80,7 +80,7 @@ impl Tally {
         self.sections.get()
     }
 
-    /// When a section was last done.
+    /// Returns when a section was last done.
     pub(crate) fn last_section(&self) -> Option<Instant> {
         *lock(&self.last_section)
     }
@@ -127,7 +127,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How measured times are spread.
+/// The distribution of measured times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spread {
     pub(crate) min: Duration,
@@ -137,10 +137,10 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Nothing, of no times.
+    /// Returns `None` if there are no times.
     fn of(mut times: Vec<Duration>) -> Option<Self> {
         times.sort_unstable();
-        // The smallest time that so many percent of all do not exceed.
+        // The smallest time that this many percent of all times do not exceed.
         let percentile = |percent: usize| times.get((times.len() * percent).div_ceil(100).max(1) - 1).copied();
         Some(Self { min: percentile(0)?, p50: percentile(50)?, p99: percentile(99)?, max: percentile(100)? })
     }

@@ -1,4 +1,4 @@
-//! The workers: take the lock, add 1 to the file, give the lock back. This file shows how the library is used.
+//! The workers: acquire the lock, add 1 to the file, release the lock. This file shows how to use the library.
 
 use std::{
     sync::{
@@ -18,25 +18,25 @@ use crate::demo::{counter::Counter, tally::Tally};
 /// How long a lock lives if its holder dies. A section takes a hundredth of it.
 pub(crate) const TTL: Duration = Duration::from_secs(1);
 
-/// How long one call to acquire waits. A worker that did not get the lock by then calls again.
+/// How long one call to acquire waits. A worker that has not got the lock by then calls again.
 pub(crate) const CALL_WAITS: Duration = Duration::from_secs(1);
 
 /// How long a worker does something else between two sections.
 const REST: Duration = Duration::from_millis(25);
 
-/// For how long nobody may get the lock before the workers give up.
+/// The time after which the workers give up if nobody has got the lock.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
-/// What all workers do together.
+/// The job that all workers do together.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) counter: Counter,
     pub(crate) tally: Tally,
-    /// Cancelled when the workers are to end.
+    /// Cancelled when the workers have to end.
     pub(crate) stop: CancellationToken,
-    /// How many sections nobody has taken on yet, if there is an end to them.
+    /// The number of sections that nobody has started yet, if it is limited.
     left: Option<AtomicU64>,
-    /// How long a worker waits after a lost round, as told by how many want the lock.
+    /// How long a worker waits after a lost round, which depends on the number of workers.
     pause: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Job {
         }
     }
 
-    /// Takes on one section, if there is one left to do.
+    /// Claims one section, if there is one left to do.
     fn take_on(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         let is_left = |left: &AtomicU64| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
@@ -59,7 +59,7 @@ impl Job {
     }
 }
 
-/// One of many, each in a task of its own.
+/// One of many workers, each in a task of its own.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) number: usize,
@@ -80,9 +80,9 @@ impl Worker {
 
             match lock.release().await {
                 Ok(Release::Released) => tally.released.add_one(),
-                // It was not ours to the end.
+                // The lock was not held to the end.
                 Ok(_) => tally.not_held.add_one(),
-                // Too few nodes answered to tell; the ttl ends the lock.
+                // Too few nodes answered to know; the TTL ends the lock.
                 Err(_) => tally.release_unknown.add_one(),
             }
             sleep(REST).await;
@@ -97,7 +97,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Calls until it has the lock; nothing if the job ends before that.
+    /// Calls until it has the lock. Returns `None` if the job ends before that.
     async fn acquire(&self, redlock: &Redlock) -> anyhow::Result<Option<Lock>> {
         let Job { counter, tally, stop, .. } = &*self.job;
         let first_call = Instant::now();
@@ -105,7 +105,7 @@ impl Worker {
             let acquire = redlock.acquire(counter.resource(), self.options());
             let called = tokio::select! {
                 called = acquire => called,
-                // The call is dropped in the middle. What it has taken so far is given back in the background.
+                // The call is dropped halfway. Keys that it has set so far are released in the background.
                 () = stop.cancelled() => return Ok(None),
             };
             match called {

@@ -26,29 +26,30 @@ use super::{
 };
 use crate::exit::Exit;
 
-/// How long a word to the other process may take, and the other process to end.
+/// The maximum time for a message to the other process, and for the other process to end.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The longest wait without a look at the clock, for which suspended time counts.
+/// The longest wait without checking the clock, for which suspended time counts.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often a command that is about to start is looked for, every 10 ms.
+/// The number of searches for a command that is about to start, one every 10 ms.
 const STARTING: u32 = 100;
 
-/// The change of a deadline below which it is the same.
+/// The change of a deadline up to which it counts as unchanged.
 const SAME: Duration = Duration::from_millis(10);
 
-/// The other process. Dropped without [`Backstop::done`], as when this process dies, it kills the command.
+/// The other process. If this is dropped without [`Backstop::done`], for example because this process dies, it kills
+/// the command.
 #[derive(Debug)]
 pub(super) struct Backstop {
     process: Child,
     words: ChildStdin,
-    /// Until when the command may run, as it was said last.
+    /// The deadline that was last sent for the command.
     until: Duration,
 }
 
 impl Backstop {
-    /// Starts it. It knows of no command yet.
+    /// Starts the other process. It knows no command yet.
     pub(super) fn start() -> io::Result<Self> {
         let mut process = Process::new(this_program()?);
         process.arg("backstop").env_clear().current_dir("/").process_group(0);
@@ -73,14 +74,14 @@ impl Backstop {
     /// Allows the command to run for this time from now.
     pub(super) async fn allow(&mut self, time: Duration) {
         let until = clock() + time;
-        // What has hardly changed is not said again: a process that is stopped does not read for a long time.
+        // Do not repeat a deadline that has hardly changed: a process that is stopped does not read for a long time.
         if until.abs_diff(self.until) >= SAME {
             self.until = until;
             self.say(&format!("until {}\n", until.as_nanos())).await;
         }
     }
 
-    /// Its process ID, until it was waited for.
+    /// Returns its process ID, until it was waited for.
     pub(super) fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.process.id()?).ok()?)
     }
@@ -93,10 +94,10 @@ impl Backstop {
         let _ = timeout(PATIENCE, process.wait()).await;
     }
 
-    /// If it is gone, the command continues without it.
+    /// If the other process is gone, the command continues without it.
     async fn say(&mut self, word: &str) {
-        // A word is written whole or not at all. One that does not fit is never read: what was said before must not
-        // count.
+        // A message is written completely or not at all. If it does not fit, it is never read, and earlier messages
+        // must not count any more.
         if timeout(PATIENCE, self.words.write_all(word.as_bytes())).await.is_err() {
             let _ = self.process.start_kill();
         }
@@ -105,9 +106,9 @@ impl Backstop {
 
 /// Runs the other process.
 pub(crate) fn run() -> Exit {
-    // What ends redlock must not end this one before: it ends when its standard input does.
+    // Signals that end redlock must not end this process before: it ends when its standard input does.
     let _deaf = Signals::listen();
-    // What `ps` shows by default; the name of the file would be `exe`.
+    // The name that `ps` shows by default; otherwise it would be the file name `exe`.
     let _ = fs::write("/proc/self/comm", "redlock-watch");
     let mut inbox = Inbox { bytes: Vec::new() };
     if let Some(victim) = watch(|patience| inbox.next(patience), clock) {
@@ -149,11 +150,12 @@ fn started(token: &str) {
     }
 }
 
-/// What is to be killed, if anything is, once it is. `next` is what the other process says within a time.
+/// Waits until the command has to be killed, and returns it, or `None` if there is nothing to kill. `next` returns the
+/// next message of the other process within a time.
 fn watch(mut next: impl FnMut(Duration) -> Said, clock: impl Fn() -> Duration) -> Option<Victim> {
     let (mut victim, mut until) = (None, Duration::MAX);
     loop {
-        // All that was said counts before the time does: this process may have been stopped.
+        // All messages count before the deadline does: this process may have been stopped.
         match next(until.saturating_sub(clock()).min(LOOK)) {
             Said::Word(Word::Guard(whom)) => victim = Some(whom),
             Said::Word(Word::Until(time)) => until = time,
@@ -164,17 +166,17 @@ fn watch(mut next: impl FnMut(Duration) -> Said, clock: impl Fn() -> Duration) -
     }
 }
 
-/// A word of the other process, or that there is none.
+/// A message of the other process, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
     Word(Word),
-    /// Nothing in the time.
+    /// No message within the time.
     Nothing,
-    /// It has ended, or says what nobody understands.
+    /// The other process has ended, or has sent a message that cannot be parsed.
     Closed,
 }
 
-/// Words on standard input, of which the last may be unfinished.
+/// Messages on standard input, of which the last may be incomplete.
 #[derive(Debug)]
 struct Inbox {
     bytes: Vec<u8>,
@@ -205,18 +207,18 @@ impl Inbox {
     }
 }
 
-/// The words of one process to the other.
+/// The messages of one process to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
     Guard(Victim),
-    /// By the clock that both read.
+    /// A time on the clock that both processes read.
     Until(Duration),
     Done,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Victim {
-    /// Not known yet: whatever has this token in its environment.
+    /// Not known yet: the process that has this token in its environment.
     Started(String),
     Group(Pid),
     Process(Pid),
@@ -236,8 +238,8 @@ impl Word {
     }
 }
 
-/// A clock that all processes of this machine share, and that never jumps; suspended time counts where there is such a
-/// one.
+/// Reads a clock that all processes of this machine share, and that never jumps; it includes suspended time if the
+/// system has such a clock.
 fn clock() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;
@@ -246,7 +248,7 @@ fn clock() -> Duration {
     Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()
 }
 
-/// This program, also if its file was replaced meanwhile.
+/// Returns the path of this program, even if its file was replaced meanwhile.
 fn this_program() -> io::Result<PathBuf> {
     let of_linux = Path::new("/proc/self/exe");
     if of_linux.exists() { Ok(of_linux.to_owned()) } else { env::current_exe() }
@@ -258,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// These words, one after the other, then the end if there is one.
+    /// Returns these messages, one after the other, and then the end if there is one.
     fn saying(words: &[&str], is_closed: bool) -> impl FnMut(Duration) -> Said {
         let mut words: VecDeque<_> = words.iter().map(|word| Said::Word(Word::read(word).unwrap())).collect();
         move |_| words.pop_front().unwrap_or(if is_closed { Said::Closed } else { Said::Nothing })
@@ -282,7 +284,8 @@ mod tests {
 
     #[test]
     fn the_last_word_counts_and_when_it_is_over_the_command_is_killed() {
-        // One nanosecond passes with each look: it is over at 12, and nobody says that it is done.
+        // One nanosecond passes with each reading: the deadline is over at 12, and no message reports the end of the
+        // command.
         let now = Cell::new(0);
         let clock = || {
             now.set(now.get() + 1);

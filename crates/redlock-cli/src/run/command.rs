@@ -1,4 +1,4 @@
-//! The command: a process, and all in its process group.
+//! The command: a process, and all processes in its group.
 
 use std::{ffi::OsString, fs::File, io, process::ExitStatus, time::Duration};
 
@@ -25,7 +25,8 @@ pub(super) struct Command {
     pid: Pid,
     /// Whether it leads a process group of its own.
     leads: bool,
-    /// The terminal, where this process has one and the command is in the same group: what it sends, it sends to both.
+    /// The terminal, if this process has one and the command is in the same group: then the terminal sends its signals
+    /// to both.
     terminal: Option<File>,
 }
 
@@ -39,7 +40,7 @@ impl Command {
         let started = start(words, environment, leads)?;
         let pid = started.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or_else(|| Failure::new(Exit::FAILED, "the command has no process id"))?;
-        // Whatever standard input is: the keys of a terminal reach all in the group in its foreground.
+        // Regardless of standard input, the keys of a terminal reach all processes in its foreground group.
         let terminal = if leads { None } else { File::open("/dev/tty").ok() };
         Ok(Self { child: started, pid, leads, terminal })
     }
@@ -48,22 +49,22 @@ impl Command {
         self.pid
     }
 
-    /// Whether it leads a process group of its own.
+    /// Returns whether it leads a process group of its own.
     pub(super) fn leads(&self) -> bool {
         self.leads
     }
 
-    /// Waits until the command has ended. The processes that it has started may run on.
+    /// Waits until the command has ended. Processes that it has started may continue.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Sends a signal to the command, and to its process group if it leads one. Returns whether that is permitted; that
-    /// it has ended is no error.
+    /// Sends a signal to the command, and to its process group if it leads one. Returns whether that is permitted; a
+    /// command that has ended is not an error.
     #[must_use]
     pub(super) fn signal(&self, signal: Signal) -> bool {
         let mut is_permitted = !self.leads || kill_process_group(self.pid, signal) != Err(Errno::PERM);
-        // Once it was waited for, its process id may be another's.
+        // Once it was waited for, its process ID may belong to another process.
         let is_there = self.child.id().is_some();
         if is_there && (!self.leads || has_left(self.pid)) {
             is_permitted &= kill_process(self.pid, signal) != Err(Errno::PERM);
@@ -74,7 +75,8 @@ impl Command {
     /// Forwards a signal that this process got. Returns whether that is permitted.
     #[must_use]
     pub(super) fn pass_on(&self, signal: Signal) -> bool {
-        // The keys Ctrl-C and Ctrl-\ and a new size of the window: the terminal has told the command already.
+        // For the keys Ctrl-C and Ctrl-\ and a new window size, the terminal has sent the signal to the command
+        // already.
         let of_terminal = [Signal::INT, Signal::QUIT, Signal::WINCH].contains(&signal);
         match signal {
             _ if of_terminal && self.is_in_foreground() => true,
@@ -83,7 +85,7 @@ impl Command {
         }
     }
 
-    /// Whether what the terminal sends goes to this process and to the command alike.
+    /// Returns whether the terminal sends its signals to this process and to the command alike.
     fn is_in_foreground(&self) -> bool {
         let foreground = self.terminal.as_ref().and_then(|terminal| tcgetpgrp(terminal).ok());
         foreground == Some(getpgrp())
@@ -96,9 +98,10 @@ impl Command {
         self.signal(Signal::CONT) && is_permitted
     }
 
-    /// Whether the command is stopped because it wants to use the terminal, which is for the foreground group only.
+    /// Returns whether the command is stopped because it wants to use the terminal, which is reserved for the
+    /// foreground group.
     pub(super) fn wants_terminal(&self) -> bool {
-        // Looks, and leaves what it sees to be seen again.
+        // Peek: the status remains available to later calls.
         let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let by = waitid(WaitId::Pid(self.pid), look).ok().flatten().and_then(|status| status.stopping_signal());
         by.is_some_and(|by| [Signal::TTIN, Signal::TTOU].map(Signal::as_raw).contains(&by))
@@ -136,22 +139,22 @@ impl Command {
     }
 
     fn has_members(&self) -> bool {
-        // Those that are dead count until their parent has waited for them, and some parents never do.
+        // Dead processes count until their parent has waited for them, and some parents never do.
         test_kill_process_group(self.pid) != Err(Errno::SRCH) && !dead::are_all_of(self.pid)
     }
 }
 
-/// Whether a process that has led a group has gone into another one.
+/// Returns whether a process that has led a group has moved to another one.
 pub(super) fn has_left(leader: Pid) -> bool {
     getpgid(Some(leader)).is_ok_and(|group| group != leader)
 }
 
-/// What was left in the command's group.
+/// The processes that were left in the command's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Swept {
-    /// Nothing.
+    /// No processes.
     Clean,
-    /// Processes that ended when they were told to.
+    /// Processes that ended after SIGTERM.
     Ended,
     /// Processes that had to be killed.
     Killed,

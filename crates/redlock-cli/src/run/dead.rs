@@ -1,10 +1,10 @@
-//! Dead processes that nobody has waited for: they are in their group still, and run no more.
+//! Dead processes that nobody has waited for: they are still in their group, and no longer run.
 
 use std::fs;
 
 use rustix::process::Pid;
 
-/// Whether all that is left of a process group is dead, as far as the system tells.
+/// Returns whether all remaining processes of a group are dead, as far as the system reports.
 pub(super) fn are_all_of(group: Pid) -> bool {
     let mut dead = false;
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -18,16 +18,16 @@ pub(super) fn are_all_of(group: Pid) -> bool {
     dead
 }
 
-/// Whether a process is dead, by what the system says of it; nothing of one that is not in the group.
+/// Returns whether a process is dead, according to its `stat` text. `None` for a process that is not in the group.
 fn is_dead(stat: &str, group: Pid) -> Option<bool> {
-    // Its name comes first, in parentheses, and may hold anything.
+    // Its name comes first, in parentheses, and may contain anything.
     let (_, facts) = stat.rsplit_once(") ")?;
     let facts: Vec<_> = facts.split_whitespace().collect();
     let number = |index: usize| facts.get(index)?.parse::<i32>().ok();
     if number(2)? != group.as_raw_nonzero().get() {
         return None;
     }
-    // Where only the first of several threads has ended, the others run.
+    // If only the first of several threads has ended, the others run.
     let (state, threads) = (facts.first()?, number(17)?);
     Some(["Z", "X"].contains(state) && threads <= 1)
 }

@@ -1,37 +1,37 @@
-//! When the command is told to end, and when it is killed, by how much of the lock's validity is left.
+//! Decides when the command gets SIGTERM and SIGKILL, by the remaining validity of the lock.
 
 use std::time::Duration;
 
-/// How long before the validity ends the command gets its signals.
+/// The remaining validity at which the command gets its signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deadlines {
-    /// SIGTERM: when so much is left, or less.
+    /// SIGTERM is due at this remaining validity, or less.
     term: Duration,
-    /// SIGKILL: when so much is left, or less.
+    /// SIGKILL is due at this remaining validity, or less.
     kill: Duration,
 }
 
-/// What is due.
+/// The signal that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing, for so long.
+    /// No signal is due for this time.
     Nothing(Duration),
     Term,
     Kill,
 }
 
 impl Deadlines {
-    /// The shortest ttl: below it, a machine with much to do might not end the command in time.
+    /// The shortest TTL: with a shorter one, a busy machine might not end the command in time.
     pub(super) const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
-    /// The time for a killed process to be gone: a tenth of the ttl, within these.
+    /// The time for a killed process to be gone: a tenth of the TTL, within these limits.
     const SHORTEST_MARGIN: Duration = Duration::from_millis(100);
     const LONGEST_MARGIN: Duration = Duration::from_secs(1);
-    /// The time to end after SIGTERM: by default a sixth of the ttl, this at most.
+    /// The longest default time between SIGTERM and SIGKILL, which is a sixth of the TTL by default.
     const LONGEST_GRACE: Duration = Duration::from_secs(10);
 
-    /// For locks with this ttl. An extend comes every third of it, and is tried again until SIGTERM: so that must not be
-    /// before half of it is over.
+    /// Creates the deadlines for locks with this TTL. An extend is due at every third of it, and is retried until
+    /// SIGTERM, so SIGTERM must not be due before half of the TTL is over.
     pub(super) fn new(ttl: Duration, grace: Option<Duration>) -> Result<Self, DeadlinesError> {
         if ttl < Self::SHORTEST_TTL {
             return Err(DeadlinesError::TtlTooShort { ttl });
@@ -45,18 +45,18 @@ impl Deadlines {
         Ok(Self { term: grace + kill, kill })
     }
 
-    /// How long before the end of the validity the command is killed.
+    /// Returns how long before the end of the validity the command is killed.
     pub(super) fn margin(&self) -> Duration {
         self.kill
     }
 
-    /// For how long the command may run at most, with so much validity left, if nobody looks at it any more. Later than it is
-    /// killed by who does.
+    /// Returns the maximum time for which the command may run with this validity left, if this process no longer
+    /// watches it. It is later than the time at which this process would kill it.
     pub(super) fn unattended(&self, left: Duration) -> Duration {
         left.saturating_sub(self.kill / 2)
     }
 
-    /// What is due for a command that works, with so much validity left.
+    /// Returns the signal that is due for a command that works, with this validity left.
     pub(super) fn of_work(&self, left: Duration) -> Due {
         if left <= self.kill {
             Due::Kill
@@ -67,12 +67,13 @@ impl Deadlines {
         }
     }
 
-    /// Whether a command that was stopped may go on, with so much validity left: not for the moment until it is killed.
+    /// Returns whether a command that was stopped may continue, with this validity left: not for the short time until
+    /// it would be killed.
     pub(super) fn lets_go_on(&self, left: Duration) -> bool {
         self.of_work(left) != Due::Kill
     }
 
-    /// What is due for a command that was told to end, with so much validity left.
+    /// Returns the signal that is due for a command that has got SIGTERM, with this validity left.
     pub(super) fn of_end(&self, left: Duration) -> Due {
         if left <= self.kill { Due::Kill } else { Due::Nothing(left - self.kill) }
     }
@@ -82,12 +83,12 @@ impl Deadlines {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DeadlinesError {
     #[error(
-        "the ttl of {ttl:?} leaves no time to end the command before the validity ends: give {:?} at least",
+        "the TTL of {ttl:?} leaves no time to end the command before the validity ends: use at least {:?}",
         Deadlines::SHORTEST_TTL
     )]
     TtlTooShort { ttl: Duration },
     #[error(
-        "a grace of {grace:?} leaves no time for extends: at a ttl of {ttl:?} give {longest:?} at most, or a longer ttl"
+        "a grace of {grace:?} leaves no time for extends: at a TTL of {ttl:?} use at most {longest:?}, or a longer TTL"
     )]
     GraceTooLong { grace: Duration, ttl: Duration, longest: Duration },
 }
@@ -125,7 +126,7 @@ mod tests {
         assert!(Deadlines::new(ms(1_000), None).is_ok());
         assert!(Deadlines::new(ms(10_000), Some(ms(4_000))).is_ok());
         let error = Deadlines::new(ms(10_000), Some(ms(4_001))).unwrap_err();
-        assert!(error.to_string().ends_with("at a ttl of 10s give 4s at most, or a longer ttl"), "{error}");
+        assert!(error.to_string().ends_with("at a TTL of 10s use at most 4s, or a longer TTL"), "{error}");
     }
 
     proptest! {
@@ -135,7 +136,8 @@ mod tests {
         ) {
             let Ok(deadlines) = Deadlines::new(ms(ttl), grace.map(ms)) else { return Ok(()) };
             prop_assert!(deadlines.margin() >= ms(100) && deadlines.term >= deadlines.kill);
-            // A lock that is extended in time is above it: two thirds, less drift, a node's timeout and a round trip.
+            // A lock that is extended in time has more validity than that: two thirds, less drift, a node timeout and a
+            // round trip.
             prop_assert!(deadlines.term <= ms(ttl) / 2);
             let left = ms(left);
             prop_assert!(deadlines.unattended(left) <= left);

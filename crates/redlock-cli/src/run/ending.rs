@@ -13,22 +13,22 @@ pub(super) struct Ending {
     pub(super) why: Why,
     /// Whether redlock was not permitted to signal it.
     pub(super) is_foreign: bool,
-    /// Whether a signal arrived that ends it, and redlock too.
+    /// Whether a signal arrived that ends the command, and redlock too.
     pub(super) is_interrupted: bool,
 }
 
-/// Why it has ended.
+/// The reason why it has ended.
 #[derive(Debug)]
 pub(super) enum Why {
     /// By itself, or by a signal from elsewhere.
     ItsOwn,
-    /// It was ended by redlock: the lock could not be kept.
+    /// redlock ended it, because the lock could not be extended.
     Lost(Option<LockLost>),
-    /// It was ended by redlock: the longest lifetime was over.
+    /// redlock ended it, because the longest lifetime was over.
     LifetimeOver,
 }
 
-/// What a run under the lock came to.
+/// The result of a run under the lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Came {
     pub(super) exit: Exit,

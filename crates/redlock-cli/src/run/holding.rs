@@ -1,4 +1,4 @@
-//! `--at-least`: the lock after its command has ended, until its time is over.
+//! `--at-least`: holds the lock after its command has ended, until its time is over.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{args::OnLoss, exit::Exit, failure::chain, say::Say};
 
-/// The shortest TTL of an extend that is there to see whether the nodes still hold the lock.
+/// The shortest TTL of an extend that checks whether the nodes still hold the lock.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How a lock is held after its command has ended.
 #[derive(Debug)]
 pub(super) struct Holding<'a> {
-    /// When it is released; nothing if that is beyond what the clock can count.
+    /// When it is released. `None` if that is beyond what the clock can count.
     pub(super) until: Option<Instant>,
     /// The longest TTL that the nodes accept.
     pub(super) longest_ttl: Duration,
@@ -33,7 +33,7 @@ impl Holding<'_> {
         let exit = ending.status.into();
         // Whether the lock was held to the end of the command must be known now: later, the nodes cannot say.
         let confirmed = lock.extend(self.rest().clamp(SHORTEST, self.longest_ttl.max(SHORTEST))).await;
-        // If too few nodes answered, it is still extended in the background. What the nodes say of it later may have
+        // If too few nodes answered, it is still extended in the background. A later answer may be about something that
         // happened while the command ran.
         let is_confirmed = confirmed.is_ok();
         if let Err(
@@ -65,7 +65,7 @@ impl Holding<'_> {
         }
     }
 
-    /// How much of the time is left.
+    /// Returns the remaining time.
     fn rest(&self) -> Duration {
         self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
     }
@@ -96,8 +96,8 @@ impl Holding<'_> {
         Came::well(exit)
     }
 
-    /// This process has to end: the nodes keep the lock for the rest of the time. An extend never shortens the expiry,
-    /// so that they may keep it for up to a TTL after the last one.
+    /// Leaves the lock to expire, because this process has to end: the nodes keep the lock for the rest of the time. An
+    /// extend never shortens the expiry, so they may keep it for up to a TTL after the last one.
     async fn leave(&self, mut lock: Lock, exit: Exit, is_confirmed: bool) -> Came {
         let (name, rest) = (lock.resource().to_owned(), self.rest().min(self.longest_ttl));
         let extended = if lock.validity() < rest { lock.extend(rest).await.map(drop) } else { Ok(()) };
@@ -123,7 +123,7 @@ impl Holding<'_> {
         Came::well(exit)
     }
 
-    /// The lock was lost before the command had ended, or may have been.
+    /// Reports that the lock was lost before the command had ended, or may have been.
     fn was_lost(&self, name: &str, why: &str, exit: Exit) -> Came {
         let what = format!("{why}: another host may have held it before the command ended");
         if self.on_loss == OnLoss::Warn {

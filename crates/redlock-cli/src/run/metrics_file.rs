@@ -1,4 +1,4 @@
-//! `--metrics-file`: what runs came to, for the textfile collector of the Prometheus node exporter.
+//! `--metrics-file`: counters of runs, for the textfile collector of the Prometheus node exporter.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The counters, and what they count.
+/// The counters, and their descriptions.
 const COUNTERS: [(&str, &str); 4] = [
     ("redlock_runs_total", "Commands that ran under the lock."),
     ("redlock_skips_total", "Runs that were skipped because another holder had the lock."),
@@ -20,7 +20,7 @@ const COUNTERS: [(&str, &str); 4] = [
     ("redlock_held_seconds_total", "How long the lock was held."),
 ];
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Run {
     /// The command ran, and the lock was held for this time.
@@ -31,7 +31,7 @@ pub(super) enum Run {
 
 /// Adds a run to the counters in a file.
 pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
-    // Runs of several names may share the file. It is replaced whole, so that nobody ever reads a half of it.
+    // Runs of several names may share the file. It is replaced as a whole, so that nobody ever reads half of it.
     let lock = File::options().create(true).append(true).open(beside(file, "lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     let mut counters = match fs::read_to_string(file) {
@@ -47,7 +47,7 @@ pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
     for ((name, _), more) in COUNTERS.iter().zip(added) {
         *counters.entry(((*name).to_owned(), escaped(resource))).or_insert(0.0) += more;
     }
-    // A name that nobody can know before: another user may write to this folder.
+    // A name that nobody can predict, because another user may write to this folder.
     let random = RandomState::new().hash_one(0_u8);
     let new = beside(file, &format!("{random:016x}.new"));
     let mut written = File::create_new(&new)?;
@@ -58,7 +58,7 @@ pub(super) fn add(file: &Path, resource: &str, run: Run) -> io::Result<()> {
     replaced
 }
 
-/// Whether a file contains these counters and nothing else.
+/// Returns whether a file contains these counters and nothing else.
 fn is_ours(text: &str) -> bool {
     let is_ours = |line: &str| {
         let name = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).unwrap_or(line);
@@ -70,7 +70,7 @@ fn is_ours(text: &str) -> bool {
 
 type Counters = BTreeMap<(String, String), f64>;
 
-/// A file beside this one that the collector does not read.
+/// Returns the name of a file next to this one that the collector does not read.
 fn beside(file: &Path, extension: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".");
@@ -98,7 +98,7 @@ fn text(counters: &Counters) -> String {
     text
 }
 
-/// The value of a label, as the format wants it.
+/// Escapes the value of a label for the format.
 fn escaped(resource: &str) -> String {
     resource.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

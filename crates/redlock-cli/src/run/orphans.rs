@@ -4,15 +4,15 @@ use std::fs;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-/// Makes processes whose parents have ended children of this one: they are waited for, and seen if they are left.
-/// Returns the children that it has already, for example those of the shell that became this process.
+/// Makes processes whose parents have ended children of this one, so that it can wait for them and detect those that
+/// are left. Returns the children that it already has, for example those of the shell that became this process.
 pub(super) fn adopt() -> Vec<Pid> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     children()
 }
 
-/// Waits for children that have ended, so that they do not stay as zombies; not for `ours`, which are waited for
+/// Waits for children that have ended, so that they do not remain as zombies. Excludes `ours`, which are waited for
 /// elsewhere.
 pub(super) fn reap(ours: &[Option<Pid>]) {
     for child in children().into_iter().filter(|child| !ours.contains(&Some(*child))) {
@@ -20,7 +20,7 @@ pub(super) fn reap(ours: &[Option<Pid>]) {
     }
 }
 
-/// The children that still run, but for `known`, as `name (process ID)`.
+/// Returns the children that still run, except `known`, in the format `name (process ID)`.
 pub(super) fn left(known: &[Pid]) -> Vec<String> {
     reap(&[]);
     let name = |child: Pid| {

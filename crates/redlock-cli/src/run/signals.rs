@@ -1,4 +1,4 @@
-//! The signals that redlock gets, for the command to get them too.
+//! The signals that redlock receives and forwards to the command.
 
 use std::{fs, future::poll_fn, io, task::Poll};
 
@@ -8,33 +8,34 @@ use tokio::{
     task::yield_now,
 };
 
-/// The signals that have come in. Those that were ignored when redlock was started stay so, as under nohup(1).
+/// The signals that have arrived. Signals that were ignored when redlock was started remain ignored, as under nohup(1).
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Each remembers whether its signal came, however many others did. Those that end redlock are first.
+    /// Each stream remembers whether its signal arrived, however many others did. The signals that end redlock are
+    /// first.
     streams: Vec<(Signal, tokio::signal::unix::Signal)>,
     ignored: u64,
 }
 
 impl Signals {
-    /// Those that end redlock while it waits for the lock.
+    /// The signals that end redlock while it waits for the lock.
     pub(crate) const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
-    /// Those besides that are the command's business, once it runs.
+    /// The other signals that are forwarded to the command, once it runs.
     const OF_THE_COMMAND: [Signal; 4] = [Signal::USR1, Signal::USR2, Signal::WINCH, Signal::TSTP];
 
-    /// Begins to listen to those that end.
+    /// Starts to listen to the signals that end redlock.
     pub(crate) fn listen() -> io::Result<Self> {
         let mut signals = Self { streams: Vec::new(), ignored: ignored() };
         signals.add(&Self::ENDING)?;
         Ok(signals)
     }
 
-    /// Listens to those that are the command's business too.
+    /// Also listens to the other signals that are forwarded to the command.
     pub(crate) fn listen_to_all(&mut self) -> io::Result<()> {
         self.add(&Self::OF_THE_COMMAND)
     }
 
-    /// The next signal.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Signal {
         poll_fn(|context| {
             for (signal, stream) in &mut self.streams {
@@ -47,7 +48,7 @@ impl Signals {
         .await
     }
 
-    /// The next signal that ends redlock. Others are dropped.
+    /// Waits for the next signal that ends redlock. Others are dropped.
     pub(crate) async fn next_ending(&mut self) -> Signal {
         loop {
             let signal = self.next().await;
@@ -57,9 +58,9 @@ impl Signals {
         }
     }
 
-    /// A signal that ends redlock, if one has come.
+    /// Returns a signal that ends redlock, if one has arrived.
     pub(crate) async fn pending_ending(&mut self) -> Option<Signal> {
-        // The runtime looks for signals only where a task waits.
+        // The runtime checks for signals only when a task waits.
         yield_now().await;
         poll_fn(|context| {
             let mut ending = self.streams.iter_mut().filter(|(signal, _)| Self::ENDING.contains(signal));
@@ -76,12 +77,12 @@ impl Signals {
     }
 }
 
-/// The signals that this process ignores, as far as the system reports them: a bit for each.
+/// Returns the signals that this process ignores, as far as the system reports them: one bit for each.
 fn ignored() -> u64 {
     ignored_by(&fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
-/// The same, from a process's `status` in `/proc`.
+/// Parses the same from a process's `status` in `/proc`.
 fn ignored_by(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
@@ -106,7 +107,7 @@ mod tests {
         signals.listen_to_all().unwrap();
         for signal in iter::repeat_n(Signal::WINCH, 200).chain([Signal::TERM]) {
             kill_process(getpid(), signal).unwrap();
-            // Signals of one number that nobody has seen yet are one.
+            // Signals with the same number that nobody has received yet are merged.
             sleep(Duration::from_millis(1)).await;
         }
         let ended = timeout(Duration::from_secs(20), async { while signals.next().await != Signal::TERM {} }).await;
@@ -132,7 +133,7 @@ mod tests {
         assert!(is_in(0x4000, Signal::TERM) && !is_in(!0x4000, Signal::TERM));
     }
 
-    /// The status of a process whose caller has run this line of shell before it.
+    /// Returns the status of a process whose caller has run this line of shell before it.
     fn status_after(prelude: &str) -> String {
         let line = format!("{prelude}; exec cat /proc/self/status");
         let mut command = Command::new("env");

@@ -1,4 +1,4 @@
-//! The start of a command, and why it cannot be started.
+//! Starts a command, and explains why it cannot be started.
 
 use std::{
     env,
@@ -33,7 +33,7 @@ pub(super) fn start(words: &[OsString], environment: &[(&str, Option<String>)], 
         process.args(args).spawn()
     };
     let started = match spawn(Process::new(program)) {
-        // As execvp(3) does, and with it flock(1), nice(1) and env(1).
+        // Like execvp(3), and so flock(1), nice(1) and env(1).
         Err(error) if is(&error, Errno::NOEXEC) => match file_of(program).filter(|file| has_text(file)) {
             Some(file) => {
                 let mut shell = Process::new(SHELL);
@@ -56,7 +56,7 @@ fn cannot(program: &OsStr, error: &io::Error) -> Failure {
     if error.kind() == ErrorKind::NotFound
         && let Some(file) = file.filter(|file| file.is_file())
     {
-        // The file is there. What runs it is not.
+        // The file exists. Its interpreter does not.
         return match interpreter(&beginning(&file)) {
             Some(interpreter) => cannot(&format_args!("its interpreter {interpreter:?} was not found")),
             None => cannot(&"its program loader was not found; was it built for another system?"),
@@ -74,7 +74,7 @@ fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }
 
-/// The file that the system runs. Without a path, only the folders in PATH count, not the current folder.
+/// Returns the file that the system runs. Without a path, only the folders in PATH count, not the current folder.
 fn file_of(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Some(program.into());
@@ -86,7 +86,7 @@ fn file_of(program: &OsStr) -> Option<PathBuf> {
     files.find(is_executable)
 }
 
-/// Whether a file may be a script: programs for other machines contain zeros.
+/// Returns whether a file may be a script: programs for other machines contain zeros.
 fn has_text(file: &Path) -> bool {
     !beginning(file).contains(&0)
 }
@@ -99,8 +99,8 @@ fn beginning(file: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The interpreter that the first line of a script names. A line break of Windows belongs to it, as the system reads
-/// it.
+/// Returns the interpreter that the first line of a script names. It includes the line break of Windows, because the
+/// system reads it that way.
 fn interpreter(script: &[u8]) -> Option<String> {
     let line = script.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);

@@ -1,4 +1,4 @@
-//! The steps of `redlock run`: acquire the lock, run the command, release the lock, report how it went.
+//! The steps of `redlock run`: acquire the lock, run the command, release the lock, report the result.
 
 use std::{
     io::{self, ErrorKind},
@@ -34,7 +34,7 @@ use crate::{
     say::Say,
 };
 
-/// How long the end waits for `--metrics-file` to be written.
+/// How long the end of the process waits for `--metrics-file` to be written.
 const WRITING: Duration = Duration::from_secs(1);
 
 /// Runs a command under a lock.
@@ -67,7 +67,7 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
     let redlock = fleet.holder(args.take.owner.clone(), Owner::this_process())?;
     let mut signals = Signals::listen().map_err(|error| Failure::of(&error))?;
 
-    // 1. The lock, unless a signal comes first.
+    // 1. Acquire the lock, unless a signal comes first.
     let taking = async {
         sleep(random(args.jitter.unwrap_or_default())).await;
         let options = AcquireOptions::new(args.take.ttl).auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
@@ -112,10 +112,10 @@ async fn run_under_lock(args: &RunArgs, say: &Say, came_to: &mut Option<Run>) ->
         }),
     );
 
-    // 2. The command.
+    // 2. Run the command.
     let ending = run_command(args, deadlines, acquired, (&mut lock, slot), &mut signals, say).await;
 
-    // 3. The lock is released, at the earliest when `--at-least` is over.
+    // 3. Release the lock, at the earliest when `--at-least` is over.
     let ending = match ending {
         Ok(ending) => ending,
         Err(failure) => {
@@ -145,7 +145,7 @@ fn not_taken(failure: Failure, args: &RunArgs) -> Failure {
     }
 }
 
-/// Starts the command and watches over it, and over what it leaves behind.
+/// Starts the command, and watches over it and over the processes that it leaves behind.
 async fn run_command(
     args: &RunArgs,
     deadlines: Deadlines,
@@ -159,7 +159,7 @@ async fn run_command(
         ("REDLOCK_RESOURCE", Some(lock.resource().to_owned())),
         ("REDLOCK_TOKEN", Some(lock.token().as_str().to_owned())),
         ("REDLOCK_VALID_UNTIL", valid_until(lock)),
-        // Not that of a lock around this one.
+        // Not the token of a lock around this one.
         ("REDLOCK_FENCING_TOKEN", lock.fencing_token().map(|token| token.to_string())),
         ("REDLOCK_SLOT", slot.map(|slot| slot.to_string())),
     ];
@@ -193,8 +193,8 @@ async fn run_command(
             return Err(failure);
         }
     };
-    // A lock whose lifetime is over ends by the drift allowance and a tenth of a period sooner than the lifetime says.
-    // The lifetime counts from the start of the round that acquired the lock.
+    // A lock whose lifetime is over ends earlier than the lifetime says, by the drift allowance and a tenth of a
+    // period. The lifetime counts from the start of the round that acquired the lock.
     let early = args.take.ttl / 10;
     let lifetime_over = args.max_lifetime.and_then(|lifetime| acquired.checked_add(lifetime.checked_sub(early)?));
     let supervision = Supervision {
@@ -221,7 +221,7 @@ async fn run_command(
             "processes that the command had left were ended",
             json!({ "resource": args.name, "signal": "SIGTERM" }),
         ),
-        // Of a command that was killed, nobody expects anything else.
+        // After a kill, this is expected.
         Swept::Killed if !matches!(ending.why, Why::ItsOwn) => {}
         Swept::Killed => say.warning("processes that the command had left did not end, and were killed"),
         Swept::Left => {
@@ -234,15 +234,15 @@ async fn run_command(
         backstop.done().await;
     }
     let left = orphans::left(&known);
-    // Those in the process group were swept, and reported.
+    // Processes in the process group were ended above, and reported.
     if !left.is_empty() && !ending.is_foreign {
         say.warning(&format!("still running, without the lock: {}", left.join(", ")));
     }
     Ok(ending)
 }
 
-/// How long the lock is valid, if the command may start. The lock may have expired since it was acquired, for example
-/// while this process was stopped.
+/// Returns how long the lock is valid, if the command may start. The lock may have expired since it was acquired, for
+/// example while this process was stopped.
 fn ready(lock: &Lock, deadlines: Deadlines) -> Result<Duration, Failure> {
     match lock.check() {
         Ok(left) if matches!(deadlines.of_work(left), Due::Nothing(_)) => Ok(left),
@@ -254,22 +254,23 @@ fn ready(lock: &Lock, deadlines: Deadlines) -> Result<Duration, Failure> {
     }
 }
 
-/// What ends the command if this process cannot; nothing if the command is to go on without a lock.
+/// Starts the process that ends the command if this one cannot. `None` if the command continues without a lock.
 fn backstop(args: &RunArgs, say: &Say) -> Option<Backstop> {
     if args.on_loss == OnLoss::Warn {
         return None;
     }
-    let no_backstop = |error| say.warning(&format!("nothing ends the command should redlock be killed: {error}"));
+    let no_backstop = |error| say.warning(&format!("nothing ends the command if redlock is killed: {error}"));
     Backstop::start().map_err(no_backstop).ok()
 }
 
-/// The second since 1970 until which the lock is valid if nobody extends it; nothing if the clock is before that.
+/// Returns the second since 1970 until which the lock is valid if nobody extends it. `None` if the clock is before
+/// 1970.
 fn valid_until(lock: &Lock) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some((now + lock.validity()).as_secs().to_string())
 }
 
-/// Gives the lock back, and tells whether it was held to the end.
+/// Releases the lock, and reports whether it was held to the end.
 async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Came {
     let name = args.name.as_str();
     let released = lock.release().await;
@@ -285,7 +286,7 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Cam
         Why::LifetimeOver => {
             say.notable(
                 "lifetime-over",
-                &format!("the command on {name:?} was ended: --max-lifetime was over; give a longer one, or none"),
+                &format!("the command on {name:?} was ended: --max-lifetime was over; use a longer one, or none"),
                 json!({ "resource": name, "exit_code": Exit::LIFETIME_OVER.0 }),
             );
             return Came::well(Exit::LIFETIME_OVER);
@@ -293,13 +294,13 @@ async fn give_back(lock: Lock, args: &RunArgs, ending: Ending, say: &Say) -> Cam
         Why::Lost(loss) => {
             let why = loss.map(|loss| format!(": {}", chain(&loss))).unwrap_or_default();
             let nodes = match released {
-                // Another may have it: who, the nodes may tell.
+                // Another holder may have it: the nodes may know which.
                 Err(error) => format!("; {error}"),
                 Ok(_) => String::new(),
             };
             say.notable(
                 "lost",
-                &format!("the command on {name:?} was ended, since its lock could not be kept{why}{nodes}"),
+                &format!("the command on {name:?} was ended, because its lock could not be extended{why}{nodes}"),
                 json!({ "resource": name, "exit_code": Exit::LOST.0 }),
             );
             return Came::lost(Exit::LOST);

@@ -1,4 +1,4 @@
-//! A command that runs, watched over: signals go on to it, and it ends before its lock can be another's.
+//! Watches over a running command: forwards signals to it, and ends it before another holder can get its lock.
 
 use std::{
     io, mem,
@@ -24,24 +24,24 @@ use super::{
 };
 use crate::{args::OnLoss, failure::chain, say::Say};
 
-/// The longest time between two looks at the lock. Timers stand still while the machine is suspended; the lock's clock does
+/// The longest time between two checks of the lock. Timers stop while the machine is suspended; the lock's clock does
 /// not.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// By how much the backstop comes after this process, where the lock is gone and its validity tells no time any more.
+/// How much later than this process the backstop acts, if the lock is lost and its validity gives no deadline any more.
 const BACKSTOP_LATER: Duration = Duration::from_millis(50);
 
-/// What is needed to watch over a command.
+/// The state that is needed to watch over a command.
 #[derive(Debug)]
 pub(super) struct Supervision<'a> {
     pub(super) lock: &'a mut Lock,
     pub(super) command: &'a mut Command,
     pub(super) signals: &'a mut Signals,
-    /// What ends the command if this process cannot.
+    /// The process that ends the command if this one cannot.
     pub(super) backstop: Option<&'a mut Backstop>,
     pub(super) deadlines: Deadlines,
     pub(super) on_loss: OnLoss,
-    /// When the lock is given up at the latest.
+    /// When the lock is released at the latest.
     pub(super) lifetime_over: Option<Instant>,
     pub(super) say: &'a Say,
     /// Whether redlock was not permitted to signal the command.
@@ -50,14 +50,15 @@ pub(super) struct Supervision<'a> {
     pub(super) is_interrupted: bool,
 }
 
-/// How far it is with the command.
+/// The stage of the command.
 #[derive(Debug)]
 enum Stage {
-    /// It works.
+    /// It works normally.
     Working,
-    /// It goes on although the lock is lost.
+    /// It continues although the lock is lost.
     Warned,
-    /// It was told to end. `kill` is when it is killed at the latest; besides, that is due when the validity is nearly over.
+    /// It has got SIGTERM. `kill` is when it is killed at the latest; it is also killed when the validity is nearly
+    /// over.
     Told { kill: Option<Instant>, why: Why },
     /// It was killed.
     Killed { why: Why },
@@ -72,7 +73,7 @@ impl Supervision<'_> {
         loop {
             if !told_of_terminal && self.command.wants_terminal() {
                 told_of_terminal = true;
-                self.say.warning("the command is stopped, since it wants to use the terminal: give --foreground");
+                self.say.warning("the command is stopped, because it wants to use the terminal: use --foreground");
             }
             stage = self.advance(stage);
             if let Some(backstop) = &mut self.backstop {
@@ -104,14 +105,14 @@ impl Supervision<'_> {
                 _ = children.recv() => {
                     orphans::reap(&[Some(self.command.pid()), self.backstop.as_ref().and_then(|backstop| backstop.pid())]);
                 }
-                // A quorum may say that the lock is gone, long before its validity ends.
+                // A quorum may report that the lock is gone, long before its validity ends.
                 _ = &mut lost, if works => {}
                 () = sleep(pause) => {}
             }
         }
     }
 
-    /// Does what is due.
+    /// Does the next step, if one is due.
     fn advance(&mut self, stage: Stage) -> Stage {
         match stage {
             Stage::Working => match self.lock.check() {
@@ -122,7 +123,7 @@ impl Supervision<'_> {
                     Due::Kill => self.kill(self.why(None)),
                 },
                 Err(loss) if self.on_loss == OnLoss::Warn => {
-                    let what = format!("{}; the command goes on without it (--on-loss warn)", chain(&loss));
+                    let what = format!("{}; the command continues without it (--on-loss warn)", chain(&loss));
                     self.say.warning(&what);
                     Stage::Warned
                 }
@@ -146,7 +147,7 @@ impl Supervision<'_> {
         }
     }
 
-    /// How long it takes until something may be due.
+    /// Returns the time until the next step may be due.
     fn pause(&self, stage: &Stage) -> Duration {
         let left = self.lock.validity();
         let pause = match stage {
@@ -161,32 +162,33 @@ impl Supervision<'_> {
         }
     }
 
-    /// The lock is still valid, and will not be for long.
+    /// Sends SIGTERM: the lock is still valid, but not for long.
     fn tell_to_end(&mut self, left: Duration) -> Stage {
         let why = self.why(None);
         let reason = match why {
-            Why::LifetimeOver => "is kept no longer: --max-lifetime is over",
+            Why::LifetimeOver => "is no longer extended: --max-lifetime is over",
             _ => "could not be extended",
         };
         let text =
             format!("the lock on {:?} {reason}; it is valid for {} ms more", self.lock.resource(), left.as_millis());
-        // What is left is the command's time to end. Nothing prolongs it: a command that does not listen must not go
-        // on. One that gets no signal goes on in any case, better with the lock than without it.
+        // The rest of the validity is the command's time to end. Nothing extends it: a command that ignores SIGTERM
+        // must not continue. If the signal cannot be sent, the command continues in any case, better with the lock than
+        // without it.
         if self.end(Signal::TERM, "ending", &text) || matches!(why, Why::LifetimeOver) {
             self.lock.stop_auto_extend();
         }
         Stage::Told { kill: None, why }
     }
 
-    /// The lock may not be relied on any more.
+    /// Ends the command, because the lock may not be relied on any more.
     fn lost(&mut self, loss: LockLost) -> Stage {
         match loss {
-            // Nodes say so, and another may have it already: a moment to end, no more.
+            // The nodes report it, and another holder may have the lock already: the command gets only a moment to end.
             LockLost::NotHeld { .. } => {
                 self.end(Signal::TERM, "ending", &chain(&loss));
                 Stage::Told { kill: Some(Instant::now() + self.deadlines.margin()), why: Why::Lost(Some(loss)) }
             }
-            // This process stood still, or was late: there is no time left at all.
+            // This process was stopped, or was late: there is no time left.
             _ => {
                 let why = self.why(Some(loss));
                 self.kill(why)
@@ -200,13 +202,13 @@ impl Supervision<'_> {
         Stage::Killed { why }
     }
 
-    /// Whether the lock was extended after all, so that the command has time to work.
+    /// Returns whether the lock was extended after all, so that the command has time to work.
     fn was_extended(&self) -> bool {
         matches!(self.deadlines.of_work(self.lock.validity()), Due::Nothing(_))
     }
 
-    /// Sends a signal because of the lock, then reports it: whoever reads the report may be slow. Returns whether it
-    /// was sent.
+    /// Sends a signal because of the lock, and reports it afterwards, because the reader of the report may be slow.
+    /// Returns whether it was sent.
     fn end(&mut self, signal: Signal, event: &str, why: &str) -> bool {
         let is_kill = signal == Signal::KILL;
         let is_sent = if is_kill { self.command.signal(signal) } else { self.command.tell_to_end(signal) };
@@ -234,13 +236,13 @@ impl Supervision<'_> {
         let validity_ends = Instant::now() + self.lock.validity();
         match loss {
             Some(LockLost::LifetimeOver { .. }) => Why::LifetimeOver,
-            // What the lifetime has left is what the lock has: it was cut by it.
+            // The lifetime limits the validity of the lock, so both end at the same time.
             None if self.lifetime_over.is_some_and(|over| validity_ends >= over) => Why::LifetimeOver,
             loss => Why::Lost(loss),
         }
     }
 
-    /// A signal that redlock got.
+    /// Handles a signal that redlock received.
     fn pass_on(&mut self, signal: Signal) {
         if signal != Signal::TSTP {
             self.is_interrupted |= Signals::ENDING.contains(&signal);
@@ -249,13 +251,13 @@ impl Supervision<'_> {
             }
             return;
         }
-        // The command is stopped before this process and for longer: nobody extends its lock meanwhile.
+        // The command is stopped before this process and for longer, because nobody extends its lock meanwhile.
         if !self.command.signal(Signal::STOP) {
-            // It continues, and needs its lock.
+            // The command continues, and needs its lock.
             return self.not_permitted("");
         }
         let _ = kill_process(getpid(), Signal::STOP);
-        // Here this process continues. What has to be ended must not run on first.
+        // This process continues here. A command that has to be ended must not continue first.
         let left = self.lock.check().unwrap_or_default();
         if self.on_loss == OnLoss::Warn || self.deadlines.lets_go_on(left) {
             let _ = self.command.signal(Signal::CONT);

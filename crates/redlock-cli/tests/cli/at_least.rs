@@ -16,7 +16,7 @@ async fn of_several_minutes_each_runs_once_however_long_the_job_takes() {
         let minute = format!("minute-{minute}");
         let script = format!("echo ran >> {minute}; {job}");
         let first = stage.attempt("job", &MINUTE, &["sh", "-c", &script]).spawn().unwrap();
-        // Before the minute of the first host is over, the clock of the second host reaches it.
+        // The clock of the second host reaches the minute before the minute of the first host is over.
         stage.until_written(&minute).await;
         let second = outcome(stage.attempt("job", &MINUTE, &["sh", "-c", &script])).await;
         assert!(second.code == 0 && second.stderr.contains("held by"), "{}", second.stderr);
@@ -33,7 +33,7 @@ async fn a_short_command_holds_the_lock_until_the_time_is_over_and_says_for_how_
         let held = ["run", "a", "-v", "--at-least", "6s", "--node-timeout", "500ms", "--ttl", ttl];
         let held = outcome(stage.redlock([&held[..], options, &["--", "sh", "-c", "exit 3"]].concat())).await;
         assert!(began.elapsed() >= Duration::from_secs(6), "{:?}", began.elapsed());
-        // The next holder gets the lock long before a TTL of a minute is over.
+        // The next holder gets the lock long before the TTL of one minute is over.
         let next = outcome(stage.attempt("a", &[], &["true"])).await;
         assert!(next.code == 0 && began.elapsed() < Duration::from_secs(40), "{:?}: {next:?}", began.elapsed());
         assert_eq!((held.code, stage.holding("a").await), (3, 0), "{ttl}: {}", held.stderr);
@@ -50,7 +50,7 @@ async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
     let mut command = stage.run_script("a", &["--at-least", "60s", "-v"], "exit 3");
     let child = command.stderr(stage.log("log")).spawn().unwrap();
     stage.until_said("log", "the lock is held for").await;
-    // These are for the command, which has ended.
+    // These signals are for the command, which has ended.
     for signal in ["WINCH", "USR1", "USR2", "TSTP"] {
         send(&child, signal);
     }
@@ -59,7 +59,7 @@ async fn a_signal_ends_the_wait_and_the_nodes_keep_the_lock() {
     send(&child, "TERM");
     assert_eq!(finished(child).await.code, 3, "{}", stage.read("log"));
     assert!(stage.read("log").contains("the lock expires in"), "{}", stage.read("log"));
-    // A node that is late may not have got the last extend: a quorum has.
+    // A late node may not have got the last extend, but a quorum has.
     let mut keeping = 0;
     for server in &stage.servers {
         keeping += usize::from(server.command(&["PTTL", "a"]).await.unwrap().integer().unwrap() > 40_000);

@@ -9,13 +9,13 @@ use tokio::{
 
 use crate::stage::{Stage, beat, finished, now};
 
-/// How long a minute is here.
+/// The length of a minute in this test.
 const MINUTE: Duration = Duration::from_secs(3);
 
-/// The jobs of the minutes, in seconds of a minute that has 60.
+/// The durations of the jobs of each minute, in seconds of a minute that has 60.
 const JOBS: [u32; 20] = [1, 40, 70, 10, 25, 1, 49, 65, 5, 40, 40, 70, 70, 1, 30, 49, 2, 70, 20, 40];
 
-/// By how much the clock of the second host is late.
+/// How many seconds the clock of the second host is late.
 const LATE: u32 = 4;
 
 fn seconds(of_sixty: u32) -> Duration {
@@ -28,13 +28,13 @@ struct Attempt {
     minute: usize,
     name: String,
     spawned: Duration,
-    /// When redlock had ended, whatever it did.
+    /// When redlock had ended, with any result.
     ended: Duration,
     /// When its job began and ended, if it ran.
     job: Option<(Duration, Duration)>,
 }
 
-/// Plays all minutes on two hosts, with the lock that `name` says for a minute, and the options of the README.
+/// Plays all minutes on two hosts, with the lock that `name` returns for a minute, and the options of the README.
 async fn play(stage: &Stage, name: impl Fn(usize) -> String) -> Vec<Attempt> {
     let start = Instant::now();
     let mut attempts = JoinSet::new();
@@ -61,17 +61,17 @@ async fn play(stage: &Stage, name: impl Fn(usize) -> String) -> Vec<Attempt> {
     attempts.join_all().await
 }
 
-/// The runs of each minute.
+/// Returns the number of runs of each minute.
 ///
-/// On a machine that stalls for a second, a host may start so late that its minute is over, and a job may end too
-/// late for the next one. That is no mistake of the lock, so this looks for what the lock must never do.
+/// On a machine that stalls for a second, a host may start so late that its minute is over, and a job may end too late
+/// for the next one. That is not a fault of the lock, so this checks only for violations of the lock's guarantees.
 fn judge(attempts: &[Attempt]) -> [usize; JOBS.len()] {
     let mut runs = [0; JOBS.len()];
     let mut jobs: Vec<_> = attempts.iter().filter_map(|attempt| Some((attempt.job?, attempt))).collect();
     jobs.sort_by_key(|(job, _)| *job);
     for (index, ((_, ended), holder)) in jobs.iter().enumerate() {
         runs[holder.minute] += 1;
-        // It got its lock after it was spawned, and held it for 50 s at least, and until its job had ended.
+        // It got its lock after it was spawned, and held it for at least 50 s, and until its job had ended.
         let mut next = jobs[index + 1..].iter().filter(|(_, next)| next.name == holder.name);
         if let Some(((begun, _), next)) = next.next() {
             let is_free = *begun >= holder.spawned + seconds(50) && begun >= ended;

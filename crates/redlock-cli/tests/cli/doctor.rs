@@ -1,4 +1,4 @@
-//! `redlock doctor`: each mistake that a fleet can be set up with is found, told with its cure, and has its exit code.
+//! `redlock doctor`: each mistake in the setup of a fleet is found, is reported with its cure, and has its exit code.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::stage::{Outcome, Stage, bare, outcome};
 
 const PASSWORD: &str = "hunter2hunter2";
 const WRONG: &str = "wrongwrong";
-/// Nothing but locks is kept, and not for longer than the disk needs.
+/// The options of a server that loses no writes.
 const SOUND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// Nodes with nothing to find but what a test plants, and a user with a password on each.
+/// Starts nodes without problems besides those that a test adds, and a user with a password on each.
 async fn sound() -> Stage {
     with(&ServerOptions::new()).await
 }
@@ -25,7 +25,7 @@ async fn with(options: &ServerOptions) -> Stage {
     stage
 }
 
-/// What the user may do.
+/// Sets the permissions of the user.
 async fn allow(server: &Server, rules: &[&str]) {
     let password = format!(">{PASSWORD}");
     let user = ["ACL", "SETUSER", "app", "reset", "on", &password, "~*", "&*"];
@@ -44,19 +44,20 @@ fn name(server: &Server) -> String {
     format!("127.0.0.1:{}", server.port())
 }
 
-/// What is to be found.
+/// A problem that has to be found.
 struct Planted<'a> {
     exit: i32,
     severity: &'a str,
     kind: &'a str,
-    /// The nodes that it is about.
+    /// The affected nodes.
     nodes: &'a [String],
     cause: &'a str,
     cure: &'a str,
 }
 
 impl Planted<'_> {
-    /// That it is told, as text and as data, with its cure, and that nothing else is as bad; without any password.
+    /// Checks that it is reported with its cure, as text and as data, that nothing else is as bad, and that no password
+    /// is shown.
     async fn is_found(&self, urls: &[String]) {
         let (text, data) = (examined(urls, &[]).await, examined(urls, &["--json"]).await);
         assert_eq!((text.code, data.code), (self.exit, self.exit), "{text:?}");
@@ -100,7 +101,7 @@ async fn sound_nodes_are_listed_with_their_latency_and_exit_0() {
         let line = told.stdout.lines().find(|line| line.trim().starts_with(&name(server))).unwrap();
         assert!(line.contains("answers") && line.contains(" ms") && line.contains("primary"), "{line}");
     }
-    assert!(!told.stdout.contains('\x1b'), "colours in a pipe");
+    assert!(!told.stdout.contains('\x1b'), "there are colors in a pipe");
 
     let told = examined(&urls(&stage), &["--json"]).await;
     let report: Value = serde_json::from_str(&told.stdout).unwrap();
@@ -128,7 +129,7 @@ async fn a_replica_is_an_error() {
     stage.servers[2].command(&["REPLICAOF", "127.0.0.1", &primary]).await.unwrap();
     let nodes = [name(&stage.servers[2])];
     let cause = format!("a replica of 127.0.0.1:{primary}");
-    let cure = "give a primary's address";
+    let cure = "use a primary's address";
     let planted = Planted { exit: 2, severity: "error", kind: "no_primary", nodes: &nodes, cause: &cause, cure };
     planted.is_found(&urls(&stage)).await;
 }
@@ -137,7 +138,7 @@ async fn a_replica_is_an_error() {
 async fn a_policy_that_evicts_is_a_warning() {
     let stage = sound().await;
     let server = &stage.servers[1];
-    // A policy that evicts does nothing where memory has no limit.
+    // A policy that evicts has no effect if memory has no limit.
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await.unwrap();
     assert_eq!(examined(&urls(&stage), &[]).await.code, 0);
     server.command(&["CONFIG", "SET", "maxmemory", "100mb"]).await.unwrap();
@@ -164,7 +165,7 @@ async fn a_node_that_forgets_is_a_warning() {
 #[tokio::test]
 async fn a_wrong_clock_is_a_warning() {
     let stage = with(&ServerOptions::new().fake_clock()).await;
-    // Of more than two, any that is right may be told beside the one that is wrong.
+    // With more than two nodes, any correct one may be named next to the wrong one.
     let two = &urls(&stage)[..2];
     assert_eq!(examined(two, &[]).await.code, 0);
     let (right, wrong) = (name(&stage.servers[0]), name(&stage.servers[1]));
@@ -173,7 +174,7 @@ async fn a_wrong_clock_is_a_warning() {
     {
         stage.servers[1].set_clock(clock).await.unwrap();
         let nodes = [fast.clone(), slow.clone()];
-        // Less what the answers took: as much as is certain.
+        // The reported difference excludes the time that the answers took: only the certain part counts.
         let cause = format!("the clock of {fast} is ahead of that of {slow} by 35");
         let cure = "keep all nodes' clocks by NTP";
         let planted =
@@ -188,7 +189,7 @@ async fn a_user_who_may_run_no_scripts_is_an_error() {
     let server = &stage.servers[1];
     for rules in [&["+@all", "-eval", "-evalsha"][..], &["+@all", "-eval"], &["+@all", "-@scripting"]] {
         allow(server, rules).await;
-        // What it was allowed to run before it need not know any more.
+        // The server must not know the scripts that the user was allowed to run before.
         server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
         let nodes = [name(server)];
         let (cause, cure) = ("does not run scripts", "allow the user EVAL, EVALSHA");

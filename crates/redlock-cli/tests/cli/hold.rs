@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::stage::{Stage, finished, outcome, program, send};
 
-/// A command that has the token in its environment.
+/// Returns a command that has the token in its environment.
 fn with_token(stage: &Stage, token: &str, args: &[&str]) -> Command {
     let mut command = stage.redlock(args);
     command.env("REDLOCK_TOKEN", token);
@@ -62,7 +62,7 @@ async fn the_script_of_the_help_works_as_it_is() {
     let output = shell.output().await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && printed.contains("\"deploy\" is held by"), "{output:?}");
-    // The label is the script's own, which is still there when `acquire` has ended.
+    // The label is that of the script's process, which still exists when `acquire` has ended.
     assert!(printed.contains(" of \""), "{printed}");
     assert_eq!(stage.holding("deploy").await, 0);
 }
@@ -99,14 +99,14 @@ async fn nobody_gives_back_or_extends_what_is_another_s() {
         let malformed = outcome(with_token(&stage, "secret-that-is-none", &[task, "a"])).await;
         assert_eq!(malformed.code, 125);
         assert!(
-            malformed.stderr.contains("is no token") && !malformed.stderr.contains("secret-that"),
+            malformed.stderr.contains("is not a token") && !malformed.stderr.contains("secret-that"),
             "{}",
             malformed.stderr
         );
         let mut fenced = with_token(&stage, held.trim(), &[task, "a"]);
         fenced.env("REDLOCK_FENCING_TOKEN", "zero");
         let fenced = outcome(fenced).await;
-        assert!(fenced.code == 125 && fenced.stderr.contains("is no fencing token"), "{}", fenced.stderr);
+        assert!(fenced.code == 125 && fenced.stderr.contains("is not a fencing token"), "{}", fenced.stderr);
     }
 }
 
@@ -129,14 +129,14 @@ async fn a_lock_is_taken_from_its_holder_only_by_force_and_after_a_question() {
     outcome(stage.redlock(["acquire", "a", "--ttl", "60s"])).await;
     let asked = outcome(stage.redlock(["release", "a", "--force"])).await;
     assert_eq!(asked.code, 125);
-    assert!(asked.stderr.contains("no terminal to ask on: give --yes"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("no terminal to ask on: pass --yes"), "{}", asked.stderr);
     assert_eq!(stage.holding("a").await, 3);
 
     let forced = outcome(stage.redlock(["release", "a", "--force", "--yes"])).await;
     assert_eq!(forced.code, 0, "{}", forced.stderr);
     assert!(forced.stderr.contains("released \"a\" by force"), "{}", forced.stderr);
     assert_eq!(stage.holding("a").await, 0);
-    // There is nothing left to take.
+    // There is nothing left to release.
     assert_eq!(outcome(stage.redlock(["release", "a", "--force"])).await.code, 0);
 }
 
@@ -159,7 +159,7 @@ async fn what_no_redlock_has_set_is_left_alone_even_by_force() {
     }
     let refused = outcome(stage.redlock(["release", "a", "--force", "--yes"])).await;
     assert_eq!(refused.code, 125);
-    assert!(refused.stderr.contains("which no redlock has set"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("which this library has not set"), "{}", refused.stderr);
     assert_eq!(stage.holding("a").await, 3);
 }
 

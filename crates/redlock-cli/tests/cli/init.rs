@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 
 use crate::stage::{Stage, children, finished, outcome, program, send_to, until_handled};
 
-/// The program as the first process of a new PID namespace.
+/// Returns the program as the first process of a new PID namespace.
 fn as_init(stage: &Stage, arguments: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
     unshare.args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]);
@@ -17,7 +17,7 @@ fn as_init(stage: &Stage, arguments: &[&str]) -> Command {
     unshare
 }
 
-/// The process ID of the program, once it handles signals.
+/// Returns the process ID of the program, once it handles signals.
 async fn first_process(unshare: &Child) -> u32 {
     let unshare = unshare.id().unwrap();
     assert!(eventually(async || !children(unshare).is_empty()).await, "it does not start");
@@ -28,7 +28,7 @@ async fn first_process(unshare: &Child) -> u32 {
     redlock
 }
 
-/// Ten processes whose parents end before them; then counts the zombies until there are none, for some seconds.
+/// Ten processes whose parents end before them; then counts the zombies until there are none, for a few seconds.
 const ORPHANS: &str = "
     for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.1 &); done
     for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do

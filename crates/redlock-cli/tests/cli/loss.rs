@@ -1,4 +1,4 @@
-//! The lock cannot be kept: the command is dead before it can be another's.
+//! If the lock cannot be extended, the command is dead before another holder can get the lock.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn so_they_have_without_the_second_process() {
 
 async fn killed_in_time(backstop: bool) {
     let stage = Stage::new(3).await;
-    // Neither it nor what it has started listens to SIGTERM.
+    // Neither the command nor its children react to SIGTERM.
     let script =
         format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"));
     let holder = stage.run_script("a", &[], &script).spawn().unwrap();
@@ -40,14 +40,14 @@ async fn killed_in_time(backstop: bool) {
     }
     let dead = dead.unwrap_or_else(|| panic!("the command has outlived its lock"));
     assert!(dead < expiry, "dead {:?} after the first key expired", dead.saturating_sub(expiry));
-    // It was not given up early either: until then the nodes might have come back.
+    // It was not ended too early either: until then the nodes might have come back.
     assert!(dead > expiry - TTL / 2, "dead {:?} before the first key expired", expiry - dead);
     for file in ["beat", "beat-of-child"] {
         assert!(beat(&stage.read(file)) < expiry, "{file}");
     }
     let outcome = finished(holder).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
-    for what in ["could not be extended", "SIGTERM", "SIGKILL", "could not be kept"] {
+    for what in ["could not be extended", "SIGTERM", "SIGKILL", "its lock could not be extended"] {
         assert!(outcome.stderr.contains(what), "{what}: {}", outcome.stderr);
     }
     stage.reconnect().await;
@@ -64,7 +64,7 @@ async fn the_next_holder_begins_after_the_last_has_ended_whatever_the_nodes_do()
     tokio::time::sleep(Duration::from_millis(300)).await;
 
     let expiry = stage.cut_off("a", TTL).await;
-    // Back right after the keys have expired: the waiter has the lock as early as it can be had.
+    // The nodes are back right after the keys have expired: the waiter gets the lock as early as possible.
     tokio::time::sleep(expiry.saturating_sub(now())).await;
     stage.reconnect().await;
     assert_eq!(finished(holder).await.code, 121);
@@ -81,7 +81,7 @@ async fn a_command_has_the_grace_to_end_by_itself() {
     stage.until_held("a").await;
     let expiry = stage.cut_off("a", TTL).await;
     let outcome = finished(holder).await;
-    // It has ended well, and yet not as if nothing had been: it was told to.
+    // Although it ended with success, the exit code reports the loss, because redlock ended it.
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
     let (told, ended) = (beat(&stage.read("told")), beat(&stage.read("ended")));
@@ -92,14 +92,14 @@ async fn a_command_has_the_grace_to_end_by_itself() {
 #[tokio::test]
 async fn a_command_is_told_to_end_though_nobody_reads_what_redlock_says_of_it() {
     let stage = Stage::new(3).await;
-    // Standard error is full, and is read at the very end only.
+    // Standard error is full, and is only read at the very end.
     let script = "exec 3>&2 2>/dev/null; trap 'date +%s%N > told; exit 3' TERM; yes >&3 & echo > ready; while :; do sleep 0.02; done";
     let holder = stage.run_script("a", &["--grace", "1s"], script).spawn().unwrap();
     stage.until_written("ready").await;
     stage.until_held("a").await;
     let expiry = stage.cut_off("a", TTL).await;
     tokio::time::sleep(expiry.saturating_sub(now())).await;
-    assert!(!stage.read("told").is_empty(), "it was not told to end");
+    assert!(!stage.read("told").is_empty(), "it got no SIGTERM");
     assert!(beat(&stage.read("told")) < expiry);
     stage.reconnect().await;
     assert_eq!(finished(holder).await.code, 121);
@@ -142,19 +142,19 @@ async fn a_lock_that_the_nodes_say_is_another_s_ends_the_command_at_once() {
     }
     let taken = Instant::now();
     let outcome = finished(holder).await;
-    // An extend a third of the ttl later finds it, and a tenth of the ttl is left for SIGTERM.
+    // An extend a third of the TTL later notices it, and a tenth of the TTL is left for SIGTERM.
     assert!(taken.elapsed() < Duration::from_millis(2500), "{:?}", taken.elapsed());
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("is lost") && outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
     assert_eq!(state(&stage.read("pid")), None);
-    // What is another's is left to it.
+    // The key of another holder is left alone.
     assert_eq!(stage.holding("a").await, 3);
 }
 
 #[tokio::test]
 async fn a_lock_that_was_gone_when_the_command_ended_is_told_as_lost() {
     let stage = Stage::new(3).await;
-    // With a ttl so long that no extend comes in between.
+    // With such a long TTL, no extend comes in between.
     let script = "until [ -e gone ]; do sleep 0.02; done";
     let holder = stage.redlock(["run", "a", "--", "sh", "-c", script]).spawn().unwrap();
     stage.until_held("a").await;
@@ -196,7 +196,7 @@ async fn with_on_loss_warn_the_command_goes_on_and_a_warning_is_told() {
     stage.cut_off("a", TTL).await;
     let outcome = finished(holder).await;
     assert_eq!((outcome.code, outcome.stdout.as_str()), (4, "done\n"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("warning") && outcome.stderr.contains("goes on without it"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("warning") && outcome.stderr.contains("continues without"), "{}", outcome.stderr);
     stage.reconnect().await;
 }
 
@@ -213,7 +213,7 @@ async fn nodes_that_are_gone_when_the_command_ends_do_not_hold_redlock_up() {
     assert_eq!(ended.code, 5, "{}", ended.stderr);
     assert!(ended.stderr.contains("unknown whether") && began.elapsed() < Duration::from_secs(5), "{}", ended.stderr);
     stage.reconnect().await;
-    // And the name is free again.
+    // The name is free again.
     assert_eq!(outcome(stage.run("a", &["--wait", "10s"], &["true"])).await.code, 0);
 }
 
@@ -226,7 +226,7 @@ async fn a_command_that_does_not_listen_is_killed_though_the_nodes_come_back() {
     let expiry = stage.cut_off("a", TTL).await;
     stage.until_written("told").await;
     stage.reconnect().await;
-    // It was told to end: nothing prolongs its time any more.
+    // It has got SIGTERM: nothing extends its time any more.
     let outcome = finished(holder).await;
     assert_eq!(outcome.code, 121, "{}", outcome.stderr);
     assert!(beat(&stage.read("beat")) < expiry + TTL && state(&stage.read("pid")).is_none());

@@ -1,4 +1,4 @@
-//! The program as its users have it: the real binary, real commands, real Redis servers.
+//! The program as users run it: the real binary, real commands, real Redis servers.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! The files in `packaging/`, followed as they are: the unit for systemd, the job for Kubernetes, the file for Compose.
+//! Follows the files in `packaging/` as they are: the unit for systemd, the job for Kubernetes, the file for Compose.
 
 use std::{fs, path::PathBuf};
 
@@ -14,19 +14,19 @@ fn packaged(name: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The value of this key, which is there once.
+/// Returns the value of this key, which occurs once.
 fn setting<'a>(text: &'a str, key: &str) -> &'a str {
     let settings: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix(key)).collect();
     assert!(settings.len() == 1, "{key}: {settings:?}");
     settings[0].trim()
 }
 
-/// Words as JSON writes them, as both formats of YAML files here have them.
+/// Returns a list of words in the syntax of JSON, which both YAML formats here use.
 fn words(text: &str, key: &str) -> Vec<String> {
     serde_json::from_str(setting(text, key)).unwrap()
 }
 
-/// The program with these arguments, and this script as its job.
+/// Returns the program with these arguments, and this script as its job.
 fn with_job(stage: &Stage, arguments: &[String], script: &str) -> Command {
     let job = stage.file("report");
     fs::write(&job, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -36,9 +36,9 @@ fn with_job(stage: &Stage, arguments: &[String], script: &str) -> Command {
     stage.redlock(arguments.iter().map(word))
 }
 
-/// The job runs on one of two hosts, and a stop ends it: SIGTERM for the first process only.
+/// Checks that the job runs on one of two hosts, and that a stop ends it: SIGTERM for the first process only.
 async fn runs_and_stops(arguments: &[String], grace: u64) {
-    // The command has its own time to end; what it leaves behind gets 2 s, and the release one second.
+    // The command has its own time to end; the processes that it leaves behind get 2 s, and the release one second.
     assert!(grace >= 10, "{grace}");
     let stage = Stage::new(3).await;
     let script = "trap 'echo stopped >> told; exit 143' TERM; echo ran > told; while :; do sleep 0.02; done";

@@ -36,7 +36,7 @@ async fn the_manual_and_the_help_say_the_same() {
 async fn help_is_no_failure_and_bad_usage_is_125() {
     let help = outcome(bare(["--help"])).await;
     assert!(help.code == 0 && help.stdout.contains("Exit codes") && help.stderr.is_empty());
-    assert!(!help.stdout.contains('\x1b'), "colours in a pipe");
+    assert!(!help.stdout.contains('\x1b'), "there are colors in a pipe");
     let version = outcome(bare(["--version"])).await;
     assert_eq!((version.code, version.stdout), (0, format!("redlock {}\n", env!("CARGO_PKG_VERSION"))));
     for wrong in [&["no-such-task"][..], &["status"], &[]] {

@@ -1,4 +1,4 @@
-//! `redlock run --permits`: a command in up to so many places at the same time.
+//! `redlock run --permits`: a command in up to N places at the same time.
 
 use serde_json::Value;
 

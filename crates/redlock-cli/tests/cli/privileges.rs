@@ -1,5 +1,5 @@
-//! A command that runs as another user, whom this one may not signal. These tests need root: without it, they check
-//! nothing.
+//! A command that runs as another user, whom the test's user may not signal. These tests need root: otherwise they
+//! check nothing.
 
 use std::{
     fs,
@@ -15,26 +15,26 @@ use crate::stage::{Stage, finished, program, send_to, state};
 /// The user and the group of nobody.
 const NOBODY: u32 = 65534;
 
-/// A program that becomes root whoever starts it, as sudo(8) does; nothing where the tests do not run as root.
+/// Returns a program that becomes root no matter who starts it, like sudo(8). `None` if the tests do not run as root.
 fn becomes_root(stage: &Stage) -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     if !status.contains("\nUid:\t0\t0\t") {
         return None;
     }
-    // Only root and the group of the tests may reach it.
+    // Only root and the group of the tests may access it.
     let folder = stage.file("only-for-the-tests");
     fs::create_dir(&folder).unwrap();
     chown(&folder, None, Some(NOBODY)).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).unwrap();
     let program = folder.join("as-root");
     fs::copy("/usr/bin/setpriv", &program).unwrap();
-    // A new owner clears the bit that makes it root's.
+    // Changing the owner clears the bit that makes it run as root.
     chown(&program, None, Some(NOBODY)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4750)).unwrap();
     Some(program.to_str().unwrap().to_owned())
 }
 
-/// The program as somebody else than root.
+/// Returns the program, run by a user other than root.
 fn as_nobody(stage: &Stage, ttl: &str, command: &[&str]) -> Command {
     chown(stage.file("."), None, Some(NOBODY)).unwrap();
     fs::set_permissions(stage.file("."), fs::Permissions::from_mode(0o770)).unwrap();
@@ -49,7 +49,7 @@ fn as_nobody(stage: &Stage, ttl: &str, command: &[&str]) -> Command {
 #[tokio::test]
 async fn a_command_of_another_user_is_not_said_to_be_ended() {
     let stage = Stage::new(3).await;
-    // A user other than root has nobody else's program to start.
+    // A user other than root has no program of another user to start.
     let Some(root) = becomes_root(&stage) else { return };
     let script = "echo $$ > pid; exec sleep 60";
     for wrapper in [&[][..], &["sh", "-c", "\"$@\" & wait", "sh"]] {

@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::stage::{Stage, backstop_of, beat, beating, children, finished, now, outcome, send, send_to, state};
 
-/// A command that does not listen to SIGTERM, and nor does what it has started.
+/// Returns a command that ignores SIGTERM, with children that ignore it, too.
 fn deaf() -> String {
     format!("trap '' TERM; echo $$ > pid; ({}) & echo $! > child; {}", beating("beat-of-child"), beating("beat"))
 }
@@ -56,15 +56,15 @@ async fn what_is_dead_and_waited_for_by_nobody_is_not_left_behind() {
 #[tokio::test]
 async fn a_command_that_goes_into_another_group_ends_with_its_lock_all_the_same() {
     let stage = Stage::new(3).await;
-    // Into that of redlock, for half a minute at most.
+    // It joins the group of redlock, for half a minute at most.
     let script = "setpgrp(0, getpgrp(getppid)) or die; open F, '>', 'pid'; print F $$; close F; sleep 30";
     for signal in ["TERM", "KILL"] {
         let redlock = stage.run("a", &["--wait", "20s"], &["perl", "-e", script]).spawn().unwrap();
         stage.until_written("pid").await;
-        // The second process knows of the command once redlock waits again.
+        // The second process knows the command once redlock waits again.
         until_it_waits(&redlock).await;
         send(&redlock, signal);
-        assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it lives on");
+        assert!(eventually(async || state(&stage.read("pid")).is_none()).await, "{signal}: it is still alive");
         drop(redlock);
         std::fs::remove_file(stage.file("pid")).unwrap();
     }
@@ -73,7 +73,7 @@ async fn a_command_that_goes_into_another_group_ends_with_its_lock_all_the_same(
 #[tokio::test]
 async fn the_command_leads_a_group_of_its_own_unless_it_is_to_be_in_the_foreground() {
     let stage = Stage::new(3).await;
-    // The process group, as the kernel tells it, and the process.
+    // The process group according to the kernel, and the process.
     let script = "cut -d' ' -f5 /proc/$$/stat; echo $$";
     for (options, leads) in [(&[][..], true), (&["--foreground"], false)] {
         let outcome = outcome(stage.run_script("a", options, script)).await;
@@ -93,15 +93,15 @@ async fn a_redlock_that_is_killed_takes_the_command_with_it() {
         until_it_waits(&redlock).await;
         redlock.kill().await.unwrap();
         for file in killed {
-            assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} lives on");
+            assert!(eventually(async || state(&stage.read(file)).is_none()).await, "{options:?}: {file} is alive");
         }
-        // In the foreground what the command has started is its own affair.
+        // In the foreground, the command is responsible for its own children.
         let _ = std::process::Command::new("kill")
             .args(["-KILL", stage.read("child").trim()])
             .stderr(Stdio::null())
             .status();
         for file in ["pid", "child", "beat", "beat-of-child"] {
-            // One that was killed early may not have written its own yet.
+            // A process that was killed early may not have written its own PID yet.
             let _ = std::fs::remove_file(stage.file(file));
         }
     }
@@ -126,7 +126,7 @@ async fn a_redlock_that_is_killed_as_its_command_starts_takes_the_command_with_i
     }
     assert!(commands.len() >= 80, "{commands:?}");
     let run = |pid: &u32| state(&pid.to_string()).is_some();
-    assert!(eventually(async || !commands.iter().any(run)).await, "a command lives on");
+    assert!(eventually(async || !commands.iter().any(run)).await, "a command is still alive");
 }
 
 #[tokio::test]
@@ -136,14 +136,14 @@ async fn a_redlock_that_stands_still_has_its_command_killed_before_the_keys_expi
     stage.until_written("beat-of-child").await;
     stage.until_held("a").await;
     let expiry = stage.extended("a", Duration::from_secs(3)).await;
-    // Nobody can catch this one.
+    // No process can catch this signal.
     send(&redlock, "STOP");
     tokio::time::sleep(expiry.saturating_sub(now()) + Duration::from_millis(300)).await;
     assert_eq!((state(&stage.read("pid")), state(&stage.read("child"))), (None, None));
     for file in ["beat", "beat-of-child"] {
         assert!(beat(&stage.read(file)) < expiry, "{file}");
     }
-    // Another has it, and what stood still finds out.
+    // Another holder has the lock, and the stopped process notices that.
     assert_eq!(outcome(stage.attempt("a", &[], &["true"])).await.code, 0);
     send(&redlock, "CONT");
     let outcome = finished(redlock).await;
@@ -161,7 +161,7 @@ async fn a_second_process_that_was_stopped_for_long_leaves_the_command_of_a_vali
     // Longer than the lock would be valid without extends.
     tokio::time::sleep(Duration::from_secs(4)).await;
     send_to(backstop, "CONT");
-    // It acts on what it was told, and waits again.
+    // It handles the message, and waits again.
     assert!(eventually(async || state(&backstop.to_string()) == Some('S')).await);
     tokio::time::sleep(Duration::from_millis(500)).await;
     std::fs::write(stage.file("end"), "").unwrap();
@@ -195,9 +195,9 @@ async fn nothing_of_redlock_is_left_when_it_has_ended() {
 #[tokio::test]
 async fn a_command_that_is_stopped_for_the_terminal_is_told_how_to_have_it() {
     let stage = Stage::new(3).await;
-    // As the terminal does to a group in the background that reads from it.
+    // Like the terminal does to a group in the background that reads from it.
     let script = "(sleep 3; kill -CONT $$) & kill -TTIN $$; echo went on";
     let told = outcome(stage.run_script("a", &[], script)).await;
     assert_eq!((told.code, told.stdout.as_str()), (0, "went on\n"));
-    assert_eq!(told.stderr.matches("give --foreground").count(), 1, "{}", told.stderr);
+    assert_eq!(told.stderr.matches("use --foreground").count(), 1, "{}", told.stderr);
 }

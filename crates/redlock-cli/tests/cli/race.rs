@@ -4,16 +4,17 @@ use tokio::{process::Child, task::JoinSet};
 
 use crate::stage::{Stage, finished, outcome, send_to};
 
-/// A crontab's line, on one host.
+/// Runs a crontab's line on one host.
 fn cron(stage: &Stage, minute: &str, log: &str) -> Child {
     let script = format!("echo ran >> {minute}");
-    // So many at once make a machine slow: that a node is late is no part of this race.
+    // This many hosts at the same time make a machine slow, and late nodes are not part of this race.
     let run =
         ["run", minute, "--ttl", "15s", "--node-timeout", "2s", "--try", "--at-least", "30s", "-E", "0", "-q", "-v"];
     stage.redlock([&run[..], &["--", "sh", "-c", &script]].concat()).stderr(stage.log(log)).spawn().unwrap()
 }
 
-/// Starts the same job on so many hosts at once. The host that runs it holds the lock until all others have skipped it.
+/// Starts the same job on this many hosts at the same time. The host that runs it holds the lock until all others have
+/// skipped it.
 async fn race(stage: &Stage, hosts: usize, minute: &str) {
     let (mut running, mut pids) = (JoinSet::new(), Vec::new());
     for number in 0..hosts {
@@ -55,7 +56,7 @@ async fn five_hosts_tie_and_one_runs_all_the_same() {
 #[tokio::test]
 async fn where_nobody_has_it_those_who_try_ask_again() {
     let stage = Stage::new(3).await;
-    // As two that ask at the same moment leave it for a moment: no quorum holds one token, and none is free.
+    // This is the state while two hosts tie: no quorum holds the same token, and no node is free.
     for (server, token) in [(0, "one"), (1, "other")] {
         stage.servers[server].command(&["SET", "a", token, "PX", "900"]).await.unwrap();
     }

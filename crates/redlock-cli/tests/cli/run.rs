@@ -1,4 +1,4 @@
-//! `redlock run` where all is well, and where it does not come to the command.
+//! `redlock run` when everything works, and when the command is not started.
 
 use std::{os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::stage::{Stage, bare, finished, now, outcome, send, until_handled};
 #[tokio::test]
 async fn standard_input_and_output_are_the_command_s() {
     let stage = Stage::new(3).await;
-    // More than any pipe holds.
+    // More than fits into any pipe.
     let bytes: String = (0..200_000).map(|number| format!("{number}\n")).collect();
     let mut child = stage.run_script("a", &[], "cat; echo to stderr >&2").stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -40,7 +40,7 @@ async fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
     std::fs::write(stage.file("plain"), "no program").unwrap();
     let found_not = outcome(stage.run("a", &[], &["no-such-command"])).await;
     assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
-    // Only a command with a path is looked for in the current folder.
+    // Only a command with a path is searched for in the current folder.
     std::fs::write(stage.file("no-such-command"), "").unwrap();
     let found_not = outcome(stage.run("a", &[], &["no-such-command"])).await;
     assert_eq!((found_not.code, found_not.stderr.contains("no-such-command: command not found")), (127, true));
@@ -133,7 +133,7 @@ async fn the_command_is_told_of_its_lock() {
     let stage = Stage::new(3).await;
     let script = "echo \"$REDLOCK_RESOURCE|$REDLOCK_TOKEN|$REDLOCK_VALID_UNTIL|$REDLOCK_FENCING_TOKEN\"; sleep 1";
     let mut command = stage.run_script("the name", &["--owner", "someone"], script);
-    // That of a lock around this one is not this one's.
+    // The token of a lock around this one must not be passed on.
     command.env("REDLOCK_FENCING_TOKEN", "7");
     let child = command.spawn().unwrap();
     stage.until_held("the name").await;
@@ -195,7 +195,7 @@ async fn the_holder_is_named_and_the_nodes_only_if_that_is_wanted() {
     let port = stage.servers[0].port().to_string();
     assert!(told.stderr.contains("is held by web-3 (") && told.stderr.contains(&port), "{told:?}");
 
-    // By default it waits until the lock is free, and says for whom.
+    // By default it waits until the lock is free, and reports the holder.
     let mut waiter = stage.run("a", &[], &["echo", "ran"]);
     let waiter = waiter.stderr(stage.log("log")).spawn().unwrap();
     stage.until_said("log", "redlock: waiting: lock \"a\" is held by web-3 (").await;
@@ -275,7 +275,7 @@ const NO_LOSS: &str = "redlock_losses_total{resource=\"a\"} 0";
 async fn runs_and_skips_are_counted_in_a_file() {
     let stage = Stage::new(3).await;
     let counted = ["--metrics-file", "redlock.prom"];
-    // The last is the code that redlock itself uses for a loss.
+    // The last one is the code that redlock itself uses for a loss.
     for code in [0, 3, 121] {
         let ran = outcome(stage.run_script("a", &counted, &format!("exit {code}"))).await;
         assert_eq!(ran.code, code, "{}", ran.stderr);
@@ -328,7 +328,7 @@ async fn all_that_the_file_says_is_heeded() {
         assert!(key.ends_with(":billing"), "{key}");
         assert_eq!(finished(child).await.code, 0);
     }
-    // The command line counts more.
+    // The command line takes precedence.
     let mut command = bare(["run", "a", "--key-prefix", "p:", "--owner", "me", "--", "sleep", "2"]);
     command.env("REDLOCK_CONFIG", file);
     let child = command.spawn().unwrap();
@@ -342,7 +342,7 @@ async fn a_guard_in_the_file_keeps_new_nodes_in_quarantine() {
     let stage = Stage::new(3).await;
     std::fs::write(stage.file("redlock.toml"), "restart_guard = \"6s\"\n").unwrap();
     let guarded = ["--config", "redlock.toml"];
-    // A round that a deadline cuts short, or one of nodes that are late, says nothing of the quarantine.
+    // A round that a timeout cuts short, or one with late nodes, does not report the quarantine.
     let mut early = outcome(stage.run("a", &[&guarded[..], &["--try"]].concat(), &["true"])).await;
     while early.code == 122 && early.stderr.contains("did not answer") && !early.stderr.contains("in quarantine") {
         early = outcome(stage.run("a", &[&guarded[..], &["--try"]].concat(), &["true"])).await;

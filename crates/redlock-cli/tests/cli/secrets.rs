@@ -1,4 +1,4 @@
-//! Passwords are seen nowhere.
+//! Passwords are shown nowhere.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

@@ -1,4 +1,4 @@
-//! Signals go on to the command.
+//! Signals are forwarded to the command.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn signals_go_on_to_the_command_and_its_answer_is_redlock_s() {
         stage.until_written(&format!("ready-{signal}")).await;
         send(&child, signal);
         let outcome = finished(child).await;
-        // The shell itself may tell of the `sleep` that has got the signal too.
+        // The shell itself may report the `sleep` that has got the signal, too.
         assert_eq!((outcome.code, outcome.stderr.contains("redlock")), (code, false), "{signal}: {}", outcome.stderr);
         assert_eq!(stage.holding("a").await, 0, "{signal}");
     }
@@ -47,7 +47,7 @@ async fn a_signal_while_it_waits_ends_redlock_and_leaves_nothing_behind() {
     assert_eq!(finished(holder).await.code, 0);
     assert_eq!(stage.holding("a").await, 0);
     assert!(!stage.file("ran").exists());
-    // Nobody who has left stands in line.
+    // No waiter that has left is still in the queue.
     assert_eq!(outcome(stage.attempt("a", &[], &["true"])).await.code, 0);
 }
 
@@ -67,8 +67,8 @@ async fn a_signal_that_was_ignored_at_the_start_stays_so() {
 #[tokio::test]
 async fn stopped_and_continued_in_time_all_goes_on() {
     let stage = Stage::new(3).await;
-    // In the background, since a shell that is stopped while it starts one in the foreground waits for that, and is no
-    // `T`.
+    // In the background, because a shell that is stopped while it starts a process in the foreground waits for that,
+    // and is not in state `T`.
     let script = "sleep 2.5 & echo $$ > pid; wait; echo done";
     let child = stage.run_script("a", &[], script).spawn().unwrap();
     stage.until_written("pid").await;
@@ -88,7 +88,7 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let mut stopped = Vec::new();
     for name in names {
-        // Several that wait for nothing: whatever time they are given, one of them uses it.
+        // Several busy loops: if they get any CPU time at all, one of them uses it.
         let script = format!(
             "trap '' TERM; echo $$ > pid-{name}
             for i in 1 2 3 4; do while :; do echo >> work-{name}-$i; done & done; wait"
@@ -97,7 +97,7 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
         for i in 1..=4 {
             stage.until_written(&format!("work-{name}-{i}")).await;
         }
-        // It must not need the second process for that.
+        // It must not depend on the second process for that.
         send_to(backstop_of(child.id().unwrap()).unwrap().parse().unwrap(), "KILL");
         send(&child, "TSTP");
         let pid = stage.read(&format!("pid-{name}"));
@@ -108,13 +108,13 @@ async fn stopped_past_the_validity_the_command_never_runs_again() {
     let work = |name| [1, 2, 3, 4].map(|i| stage.read(&format!("work-{name}-{i}")).len());
     for (name, child, pid) in stopped {
         let done = work(name);
-        // Another has it by now.
+        // Another holder has it by now.
         assert_eq!(outcome(stage.attempt(name, &[], &["true"])).await.code, 0);
         send(&child, "CONT");
         let outcome = finished(child).await;
         assert_eq!(outcome.code, 121, "{}", outcome.stderr);
         assert!(outcome.stderr.contains("SIGKILL"), "{}", outcome.stderr);
-        assert_eq!(work(name), done, "{name} has worked on after its lock had ended");
+        assert_eq!(work(name), done, "{name} continued to work after its lock had ended");
         assert_eq!(state(&pid), None);
     }
 }

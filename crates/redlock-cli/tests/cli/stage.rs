@@ -1,4 +1,4 @@
-//! Real servers, and the program on them, as many hosts as one likes.
+//! Real servers, and the program on them, with any number of hosts.
 
 use std::{
     ffi::OsStr,
@@ -15,13 +15,13 @@ use redlock_tests::{
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Servers, and a folder for what commands write.
+/// Servers, and a folder for the output of commands.
 pub(crate) struct Stage {
     pub(crate) servers: Vec<Server>,
     folder: TempDir,
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: i32,
@@ -39,17 +39,17 @@ impl Stage {
         Self { servers, folder: TempDir::new().unwrap() }
     }
 
-    /// The URLs of all nodes.
+    /// Returns the URLs of all nodes.
     pub(crate) fn nodes(&self) -> String {
         self.servers.iter().map(Server::url).collect::<Vec<_>>().join(",")
     }
 
-    /// A file for commands to write.
+    /// Returns the path of a file for commands to write.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// What a command has written.
+    /// Returns the output of a command.
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_default()
     }
@@ -68,36 +68,36 @@ impl Stage {
         );
     }
 
-    /// A new file for the standard error of the program.
+    /// Creates a file for the standard error of the program.
     pub(crate) fn log(&self, name: &str) -> fs::File {
         fs::File::create(self.file(name)).unwrap()
     }
 
-    /// The program on these nodes, in the folder.
+    /// Returns the program on these nodes, in the folder.
     pub(crate) fn redlock<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = bare(args);
         command.env("REDLOCK_NODES", self.nodes()).current_dir(self.folder.path());
         command
     }
 
-    /// `redlock run` with a ttl of 3 s, and a node timeout that a machine with much to do can keep.
+    /// Returns `redlock run` with a TTL of 3 s, and a node timeout that even a busy machine meets.
     pub(crate) fn run<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
         let run = ["run", name, "--ttl", "3s", "--node-timeout", "250ms", "--close-timeout", "2s"];
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
-    /// `redlock run --try`: there is one round, so that a node must have the time to answer on any machine.
+    /// Returns `redlock run --try`. It makes one round, so a node gets enough time to answer on any machine.
     pub(crate) fn attempt<'a>(&self, name: &'a str, options: &[&'a str], command: &[&'a str]) -> Command {
         let run = ["run", name, "--try", "--node-timeout", "2s", "--close-timeout", "2s"];
         self.redlock([&run[..], options, &["--"], command].concat())
     }
 
-    /// As `run`, with a script of the shell.
+    /// Returns the same as `run`, with a script of the shell.
     pub(crate) fn run_script<'a>(&self, name: &'a str, options: &[&'a str], script: &'a str) -> Command {
         self.run(name, options, &["sh", "-c", script])
     }
 
-    /// On how many nodes the key is there.
+    /// Returns the number of nodes that have the key.
     pub(crate) async fn holding(&self, key: &str) -> usize {
         let mut holding = 0;
         for server in &self.servers {
@@ -110,14 +110,14 @@ impl Stage {
         assert!(eventually(async || self.holding(key).await == self.servers.len()).await, "{key} is not held");
     }
 
-    /// Pauses all servers right after an extend. When the first key expires, since 1970.
+    /// Pauses all servers right after an extend. Returns when the first key expires, since 1970.
     pub(crate) async fn cut_off(&self, key: &str, ttl: Duration) -> Duration {
         for _ in 0..20 {
             let expiry = self.extended(key, ttl).await;
             for server in &self.servers {
                 server.pause().await.unwrap();
             }
-            // The next extend is due a third of the ttl after the last one: it must not have got through meanwhile.
+            // The next extend is due a third of the TTL after the last one: it must not have arrived meanwhile.
             if now() + ttl * 2 / 3 < expiry {
                 return expiry;
             }
@@ -126,7 +126,8 @@ impl Stage {
         panic!("the servers are not paused in time");
     }
 
-    /// Waits until the lock has just been extended, so that no extend is near. When the first key expires, since 1970.
+    /// Waits until the lock has just been extended, so that no extend is near. Returns when the first key expires,
+    /// since 1970.
     pub(crate) async fn extended(&self, key: &str, ttl: Duration) -> Duration {
         let fresh = i64::try_from((ttl * 5 / 6).as_millis()).unwrap();
         for _ in 0..1000 {
@@ -154,12 +155,13 @@ impl Stage {
     }
 }
 
-/// The program of these tests: the one that cargo has built with them, or the one that a package has installed.
+/// Returns the program of these tests: the one that cargo has built with them, or the one that a package has installed.
 pub(crate) fn program() -> String {
     std::env::var("REDLOCK_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_redlock").to_owned())
 }
 
-/// The program, with nothing of its caller's: no signal is ignored, and the environment holds only what commands need.
+/// Returns the program without anything inherited: no signal is ignored, and the environment contains only what
+/// commands need.
 pub(crate) fn bare<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal", &program()]);
@@ -173,7 +175,7 @@ pub(crate) async fn outcome(mut command: Command) -> Outcome {
     finished(command.spawn().unwrap()).await
 }
 
-/// Waits for the end of the program, which nothing must hang.
+/// Waits for the end of the program, and fails if it hangs.
 pub(crate) async fn finished(child: Child) -> Outcome {
     let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
     let output = output.unwrap_or_else(|_| panic!("redlock hangs")).unwrap();
@@ -192,7 +194,7 @@ pub(crate) fn send_to(pid: u32, signal: &str) {
     assert!(sent.success());
 }
 
-/// The state of a process, as `R`, `S` or `T`; nothing once it is gone or dead.
+/// Returns the state of a process, for example `R`, `S` or `T`. `None` once it is gone or dead.
 pub(crate) fn state(pid: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
     stat.rsplit_once(") ")?.1.chars().next().filter(|state| *state != 'Z' && *state != 'X')
@@ -208,13 +210,13 @@ pub(crate) async fn until_handled(pid: u32, signal: u32) {
     assert!(eventually(async || handles()).await, "signal {signal} is not handled");
 }
 
-/// The children of a process.
+/// Returns the children of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-/// The process id of the second process of a redlock.
+/// Returns the process ID of the second process of a redlock.
 pub(crate) fn backstop_of(redlock: u32) -> Option<String> {
     let is_it = |process: &std::path::Path| {
         let read = |file| fs::read_to_string(process.join(file)).unwrap_or_default();
@@ -225,17 +227,17 @@ pub(crate) fn backstop_of(redlock: u32) -> Option<String> {
     Some(process.file_name()?.to_string_lossy().into_owned())
 }
 
-/// The time since 1970.
+/// Returns the time since 1970.
 pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// A loop of the shell that writes the time into a file, in nanoseconds since 1970, again and again.
+/// Returns a loop of the shell that writes the time into a file, in nanoseconds since 1970, again and again.
 pub(crate) fn beating(file: &str) -> String {
     format!("while :; do date +%s%N > {file}.new && mv {file}.new {file}; sleep 0.02; done")
 }
 
-/// The last beat in a file.
+/// Returns the last beat in a file.
 pub(crate) fn beat(text: &str) -> Duration {
     Duration::from_nanos(text.trim().parse().unwrap_or_else(|_| panic!("no beat: {text:?}")))
 }

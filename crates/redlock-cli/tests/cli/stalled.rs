@@ -1,4 +1,4 @@
-//! Readers, name servers and nodes that hang: they delay neither the lock nor the end of the program.
+//! Readers, name servers and nodes that hang delay neither the lock nor the end of the program.
 
 use std::{
     io::{PipeReader, PipeWriter, Write as _, pipe},
@@ -18,7 +18,7 @@ use crate::stage::{Stage, beat, finished, now, outcome, program, send, until_han
 
 const TERM: u32 = 15;
 
-/// A pipe that is full, and that nobody reads.
+/// Returns a pipe that is full, and that nobody reads.
 async fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
     let (mut other, written) = (writer.try_clone().unwrap(), Arc::new(AtomicUsize::new(0)));
@@ -85,7 +85,7 @@ async fn a_command_never_starts_when_its_lock_has_expired() {
     assert!(eventually(is_acquired).await, "the lock is not acquired");
     assert!(eventually(async || stage.holding("a").await == 0).await, "the lock does not expire");
     let free = now();
-    // The stalled reader goes away: whatever waited for it continues.
+    // The stalled reader goes away, and everything that waited for it continues.
     drop(reader);
     finished(redlock).await;
     let started = stage.read("started");
@@ -97,7 +97,7 @@ async fn a_name_server_that_hangs_does_not_delay_the_end() {
     let stage = Stage::new(2).await;
     let hosts = stage.file("hosts");
     assert!(Command::new("mkfifo").arg(&hosts).status().await.unwrap().success());
-    // Nobody ever writes to this file: a look-up in it waits for ever.
+    // Nobody ever writes to this file, so a lookup in it waits forever.
     let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(&hosts);
@@ -130,7 +130,7 @@ async fn a_majority_that_is_slow_for_a_moment_does_not_make_a_job_run_nowhere() 
         server.pause().await.unwrap();
     }
     let tried = stage.attempt("a", &["--ttl", "1m"], &["echo", "ran"]).spawn().unwrap();
-    // The first round gives up after a second.
+    // The first round times out after a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     for server in &stage.servers[1..] {
         server.resume().await.unwrap();

@@ -41,7 +41,7 @@ async fn a_holder_is_told_with_its_label_its_time_and_its_nodes_and_no_token() {
     assert_eq!(finished(holder).await.code, 0);
 }
 
-/// The locks in a report, which must say that none is missing.
+/// Returns the locks in a report, which must say that the list is complete.
 fn locks(report: &str) -> Value {
     let mut report: Value = serde_json::from_str(report).unwrap();
     assert_eq!(report["complete"], true, "{report}");
@@ -91,7 +91,7 @@ async fn a_list_that_is_incomplete_says_so() {
     let data = outcome(stage.redlock(["status", "--list-timeout", "0s", "--json"])).await;
     let report: Value = serde_json::from_str(&data.stdout).unwrap();
     assert_eq!((data.code, &report["complete"]), (122, &Value::from(false)), "{report}");
-    // With the time that it takes, it is complete.
+    // With enough time, the list is complete.
     for prefix in ["lock:", ""] {
         let arguments = ["status", "--json", "--list-timeout", "1m", "--key-prefix", prefix];
         let status = locks(&outcome(stage.redlock(arguments)).await.stdout);
@@ -155,7 +155,7 @@ async fn a_watch_tells_each_change_once() {
     assert_eq!(until_else(&mut lines, "free").await, "held");
     assert_eq!(finished(holder).await.code, 0);
     assert_eq!(until_else(&mut lines, "held").await, "free");
-    // Each node may be released a moment after the one before, which changes the answer of that node only.
+    // The nodes may be released one moment after the other, which changes only the answer of one node each time.
     for _ in 0..2 {
         if timeout(Duration::from_millis(500), async { assert_eq!(next(&mut lines).await, "free") }).await.is_err() {
             break;
@@ -183,7 +183,8 @@ async fn a_watch_on_a_terminal_shows_several_locks_the_latest_changes_and_how_to
     drop((terminal, holder));
 }
 
-/// A look may fall between two nodes: then the same is told of the whole, and something else of a node.
+/// Waits for a different report. An inspection may happen between the changes of two nodes: then the overall result is
+/// the same, and that of one node differs.
 async fn until_else(lines: &mut Lines<impl tokio::io::AsyncBufRead + Unpin>, state: &str) -> String {
     loop {
         match next(lines).await {

@@ -1,4 +1,4 @@
-//! A command at a terminal, which script(1) makes.
+//! A command at a terminal, which script(1) provides.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -6,16 +6,16 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
 
 use crate::stage::{Outcome, Stage, finished, program};
 
-/// The program at a terminal, with a script as its command; what is typed, each word when the script has written that
-/// file.
+/// Runs the program at a terminal, with a script as its command. Types each word of the input when the script has
+/// written that file.
 async fn at_terminal(stage: &Stage, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     from(stage, "/dev/tty", run, script, typed).await
 }
 
-/// The same with a standard input of one's choice.
+/// Does the same with another standard input.
 async fn from(stage: &Stage, input: &str, run: &str, script: &str, typed: &[(&str, &str)]) -> Outcome {
     fs::write(stage.file("job.sh"), script).unwrap();
-    // A shell that stays in between gets what the keyboard sends too, and ends as if the program had been ended by it.
+    // A shell in between would get the signals of the keyboard too, and end as if the program had been ended by them.
     let line = format!("exec {} {run} -- sh job.sh < {input}", program());
     let mut terminal = Command::new("env");
     terminal
@@ -47,7 +47,7 @@ async fn in_the_foreground_a_command_reads_from_the_terminal() {
 async fn an_interrupt_from_the_keyboard_reaches_the_command_once() {
     let stage = Stage::new(3).await;
     let script = "trap 'echo >> interrupts' INT; trap 'echo >> passed-on' CONT; echo > ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; exit 5";
-    // What redlock passes on is followed by SIGCONT, by which it is told from what the terminal sends.
+    // redlock sends SIGCONT after each signal that it forwards, which distinguishes these from signals of the terminal.
     for (options, input, passed_on) in [
         ("run a", "/dev/tty", "\n"),
         ("run a", "/dev/null", "\n"),
@@ -73,6 +73,6 @@ async fn in_the_background_a_command_that_wants_the_terminal_can_be_interrupted_
     };
     let script = "echo > ready; read word < /dev/tty";
     let (told, ()) = tokio::join!(at_terminal(&stage, "run a", script, &[("stopped", "\x03")]), typing);
-    assert!(told.code == 130 && told.stdout.contains("give --foreground"), "{told:?}");
+    assert!(told.code == 130 && told.stdout.contains("use --foreground"), "{told:?}");
     assert_eq!(stage.holding("a").await, 0);
 }

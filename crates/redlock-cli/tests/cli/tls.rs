@@ -1,4 +1,4 @@
-//! Nodes with certificates of a private authority, which ask for a client certificate.
+//! Nodes with certificates of a private authority, which require a client certificate.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use tokio::process::Command;
 
 use crate::stage::{Stage, bare, outcome};
 
-/// A node that only clients with a certificate of its authority may use, and the files of such a client.
+/// Returns a node that only clients with a certificate of its authority may use, and the files of such a client.
 async fn stage() -> Stage {
     let [authority_key, server_key, client_key] = [(); 3].map(|()| KeyPair::generate().unwrap());
     let mut authority = CertificateParams::default();
-    // A certificate that names itself as its issuer would be taken for self-signed.
+    // A certificate that names itself as its issuer would count as self-signed.
     authority.distinguished_name.push(DnType::CommonName, "authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = authority.self_signed(&authority_key).unwrap().pem();
@@ -50,7 +50,7 @@ async fn certificates_are_given_as_options_or_in_the_file() {
     fs::write(stage.file("redlock.toml"), text).unwrap();
     let told = outcome(run(&stage, &["--config", "redlock.toml"])).await;
     assert_eq!((told.code, told.stdout.as_str()), (0, "ran\n"), "{}", told.stderr);
-    // With the system's authorities in place of ours.
+    // With the system's authorities instead of ours.
     let mut system = run(&stage, &["--ca", "system", "--cert", "client.pem", "--key", "client.key"]);
     system.env("SSL_CERT_FILE", stage.file("root.pem"));
     assert_eq!(outcome(system).await.code, 0);

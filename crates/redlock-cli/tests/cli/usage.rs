@@ -1,4 +1,4 @@
-//! How nodes and times are given, and what is said of output that nobody can write.
+//! Arguments for nodes and times, and errors for output that cannot be written.
 
 use std::{
     ffi::OsStr,
@@ -49,7 +49,7 @@ async fn a_comma_between_the_hosts_of_one_url_ends_no_url() {
     for (url, what) in [
         ("redis+sentinel://:hunter2@a,b", "there is no service"),
         ("redis+sentinel://:hunter2@/mymaster", "host"),
-        ("redis-clusters://:hunter2@a,b", "the scheme is none of"),
+        ("redis-clusters://:hunter2@a,b", "the scheme is not one of"),
     ] {
         let told = outcome(bare(["status", "a", "--nodes", url])).await;
         assert!(told.code == 125 && told.stderr.contains(what), "{url}: {told:?}");
@@ -125,7 +125,7 @@ async fn nodes_that_are_named_and_cannot_be_read_are_not_passed_over() {
         assert!(told.code == 125 && told.stderr.contains("no nodes are named"), "{}: {}", told.code, told.stderr);
     }
 
-    // If an option is empty, for example because its variable is not set, no other nodes take its place.
+    // If an option is empty, for example because its variable is not set, no other nodes are used instead.
     for empty in ["", ",", " "] {
         let told = outcome(stage.redlock(["status", "a", "--nodes", empty])).await;
         assert!(told.code == 125 && told.stderr.contains("no nodes are named"), "{}: {}", told.code, told.stderr);
@@ -161,7 +161,7 @@ async fn output_for_which_there_is_no_room_is_a_failure_and_output_that_nobody_r
             told.stderr
         );
     }
-    // As with `| head -1`: what reads has gone when the next line comes.
+    // As with `| head -1`, the reader is gone when the next line comes.
     let mut watch = stage.redlock(["watch", "a", "--every", "100ms", "--json"]);
     let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
     let mut reader = watch.stdout.take().unwrap();

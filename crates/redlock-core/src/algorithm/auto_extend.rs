@@ -1,4 +1,4 @@
-//! When a held lock is extended next, and by how much.
+//! Decides when a held lock is extended next, and by how much.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl AutoExtend {
         Self { period: Some(period), ..self }
     }
 
-    /// Sets how long the lock is extended at most, counted from the acquire, or from the
+    /// Sets the maximum time for which the lock is extended, counted from the acquire, or from the
     /// [resume](crate::Redlock::resume) in this process: work that hangs forever must not hold its lock forever. At
     /// least the TTL. The lock may end up to a tenth of a period sooner. `Duration::MAX`: for as long as it is held.
     /// Default: [`AutoExtend::MAX_LIFETIME`], one hour, or the TTL if that is longer.
@@ -91,7 +91,7 @@ pub struct Schedule {
 pub enum Upkeep {
     /// The next extend begins after this time.
     After(Duration),
-    /// No further extend is of use: the lock is lost, or its longest lifetime ends about when its validity does.
+    /// No further extend would help: the lock is lost, or its maximum lifetime ends about when its validity does.
     Over,
 }
 
@@ -135,7 +135,7 @@ impl Schedule {
         }
     }
 
-    /// Whether an extend to this TTL, which the lifetime has shortened, gives more than is left.
+    /// Returns whether an extend to this TTL, which the lifetime has shortened, results in more time than is left.
     fn is_worth_it(&self, ttl: Duration, left: Duration) -> bool {
         Ttl::new(ttl).is_ok_and(|ttl| {
             self.drift.validity(ttl, Duration::ZERO) > left.saturating_add(self.period / 10)
@@ -143,7 +143,7 @@ impl Schedule {
         })
     }
 
-    /// Fails if a lock of this age must not be extended any more.
+    /// Returns an error if a lock of this age must not be extended any more.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ fn less(pause: Duration, jitter: Duration, random: u64) -> Duration {
 #[non_exhaustive]
 pub enum AutoExtendError {
     /// The period is so short that the nodes would have little else to do.
-    #[error("the auto-extend period of {period:?} is below {shortest:?}: take a third of the ttl, the default")]
+    #[error("the auto-extend period of {period:?} is below {shortest:?}: use a third of the TTL, the default")]
     PeriodTooShort {
         /// The period.
         period: Duration,
@@ -180,8 +180,8 @@ pub enum AutoExtendError {
     },
     /// The period leaves no time for an extend before the validity ends.
     #[error(
-        "the auto-extend period of {period:?} is not below {longest}, the validity less a node timeout: take a third \
-         of the ttl, or a longer ttl",
+        "the auto-extend period of {period:?} is not below {longest}, the validity less a node timeout: use a third \
+         of the TTL, or a longer TTL",
         longest = Readable(*longest)
     )]
     PeriodTooLong {
@@ -190,8 +190,8 @@ pub enum AutoExtendError {
         /// The time that the TTL leaves after drift and a node timeout.
         longest: Duration,
     },
-    /// The longest lifetime is below the TTL, which the lock lives anyway.
-    #[error("the longest lifetime of {max_lifetime:?} is below the ttl of {ttl:?}: take a shorter ttl")]
+    /// The longest lifetime is shorter than the TTL, for which the lock lives anyway.
+    #[error("the longest lifetime of {max_lifetime:?} is below the TTL of {ttl:?}: use a shorter TTL")]
     LifetimeTooShort {
         /// The longest lifetime.
         max_lifetime: Duration,
@@ -204,13 +204,13 @@ pub enum AutoExtendError {
         age = Readable(*age)
     )]
     LifetimeOver {
-        /// How old the lock is.
+        /// The age of the lock.
         age: Duration,
         /// The longest lifetime.
         max_lifetime: Duration,
     },
     /// The lock has ended and is not revived; [`Lock::check`](crate::Lock::check) returns why.
-    #[error("the lock has ended: it is not revived")]
+    #[error("the lock has ended and cannot be extended")]
     Ended,
 }
 

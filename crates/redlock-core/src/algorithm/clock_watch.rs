@@ -15,12 +15,12 @@ pub struct Reading {
     pub clock: Duration,
 }
 
-/// How far a node's clock has jumped at least.
+/// The minimum by which a node's clock has jumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jump {
-    /// Keys expire that much too early.
+    /// The node's clock moved forwards, so keys expire early by this time.
     Forwards(Duration),
-    /// Keys live that much too long.
+    /// The node's clock moved backwards, so keys expire late by this time.
     Backwards(Duration),
 }
 
@@ -50,14 +50,14 @@ struct Known {
 }
 
 impl ClockWatch {
-    /// A change up to this much is no jump, even if the allowance for drift is smaller. A thousandth of the elapsed
+    /// A change up to this much is not a jump, even if the allowance for drift is smaller. A thousandth of the elapsed
     /// time is added, which no working clock gains.
     const LEAST: Duration = Duration::from_millis(2);
 
     /// Takes a reading, and returns the jump since the last one, if there is one.
     ///
-    /// Only what is certain counts: a slow answer leaves open when the node read its clock. A clock that creeps within
-    /// the allowance has not jumped.
+    /// Only certain jumps count: after a slow answer it is unknown when the node read its clock. A clock that creeps
+    /// within the allowance has not jumped.
     pub fn read(&mut self, reading: Reading, drift: &Drift) -> Option<Jump> {
         let clock = nanos(reading.clock);
         let (sent, at) = (reading.sent.min(reading.received), reading.received);

@@ -99,7 +99,7 @@ mod wire {
     impl<'de> Deserialize<'de> for FencingToken {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let number = u64::deserialize(deserializer)?;
-            let what = || D::Error::custom(format_args!("{number} is no fencing token: 1 to {} are", Self::MAX));
+            let what = || D::Error::custom(format_args!("{number} is not a fencing token: 1 to {} are", Self::MAX));
             Self::new(number).ok_or_else(what)
         }
     }
@@ -152,6 +152,6 @@ mod tests {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         let error = read("0").unwrap_err().to_string();
-        assert!(error.starts_with("0 is no fencing token: 1 to 9007199254740991 are"), "{error}");
+        assert!(error.starts_with("0 is not a fencing token: 1 to 9007199254740991 are"), "{error}");
     }
 }

@@ -16,25 +16,25 @@ pub enum KeyView<'a> {
         /// How long the node still holds it. `None`: forever.
         remaining: Option<Duration>,
     },
-    /// The tokens of readers who share the lock, and for how long the node still holds it for each.
+    /// The tokens of the readers that share the lock, and how long the node still holds it for each.
     Shared(&'a [(&'a [u8], Duration)]),
     /// The node did not answer, or answered with an error.
     Unknown,
 }
 
-/// Whether a lock is held, as far as the nodes say. `H` is what is known of the holder.
+/// Whether a lock is held, according to the nodes. `H` describes the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding<H> {
     /// A quorum of the nodes holds the same token: it is locked.
     Held(H),
     /// Readers share it: a quorum of the nodes holds the token of each of them.
     Shared {
-        /// How many readers a quorum holds, as far as the nodes list them.
+        /// The number of readers for which a quorum holds the lock, as far as the nodes list them.
         readers: usize,
         /// How long a quorum still holds one of them.
         remaining: Duration,
     },
-    /// Nobody holds it, whatever the nodes hold that did not answer.
+    /// Nobody holds it, regardless of the nodes that did not answer.
     Free,
     /// Nobody holds it, and nobody can acquire it now: the nodes without a token are too few for a quorum, and no
     /// quorum holds the same token.
@@ -82,7 +82,7 @@ impl<'a> Finding<(&'a [u8], Option<Duration>)> {
 }
 
 impl<H> Finding<H> {
-    /// Converts what is known of the holder.
+    /// Converts the description of the holder.
     pub fn map<T>(self, holder: impl FnOnce(H) -> T) -> Finding<T> {
         match self {
             Self::Held(by) => Finding::Held(holder(by)),

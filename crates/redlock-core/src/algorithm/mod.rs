@@ -1,11 +1,11 @@
 //! Redlock's rules as pure functions of plain values: no await, no clock, no randomness, no node.
 //!
-//! The driver asks, in this order: is the [`Ttl`] valid, how many nodes are a [`Quorum`], how did the [`Round`] end,
-//! how much of the TTL does [`Drift`] leave as validity, and what does [`Retry`] say after a lost round. [`Cause`],
-//! [`Asking`], [`Notified`] and [`Succession`] decide how waiters take turns. A held lock is extended as [`AutoExtend`]
-//! says. An inspection of a lock results in a [`Finding`], and a [`Resumption`] decides whether this process can resume
-//! a lock of another one. [`Fencing`] gives a lock that was won its [`FencingToken`]. [`NodeFinding`]s are the problems
-//! of the nodes themselves.
+//! The driver uses them in this order: is the [`Ttl`] valid, how many nodes are a [`Quorum`], how did the [`Round`]
+//! end, how much of the TTL does [`Drift`] leave as validity, and what does [`Retry`] say after a lost round.
+//! [`Cause`], [`Asking`], [`Notified`] and [`Succession`] decide how waiters take turns. A held lock is extended as
+//! [`AutoExtend`] says. An inspection of a lock results in a [`Finding`], and a [`Resumption`] decides whether this
+//! process can resume a lock of another one. [`Fencing`] gives a lock that was won its [`FencingToken`].
+//! [`NodeFinding`]s are the problems of the nodes themselves.
 
 mod readable;
 mod ttl;

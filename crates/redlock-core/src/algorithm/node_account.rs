@@ -1,19 +1,19 @@
-//! What a check of the nodes is based on: each node's report, and how the nodes are used.
+//! The basis for a check of the nodes: each node's report, and how the nodes are used.
 
 use std::time::Duration;
 
 use super::{Jump, NodeFacts, NodeFinding};
 
-/// How nodes are used, and what is known of them besides their own reports.
+/// How the nodes are used, and what is known about them besides their own reports.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeUse<'a> {
-    /// Clocks that are apart by no more than this, or that may be, are not reported.
+    /// The difference between clocks up to which they are not reported.
     pub clocks_apart: Duration,
     /// Whether locks have fencing tokens.
     pub fencing: bool,
     /// Whether there is a restart guard.
     pub restart_guard: bool,
-    /// Which clocks were seen to jump.
+    /// The nodes whose clocks were seen to jump, and how far.
     pub jumps: &'a [(&'a str, Jump)],
 }
 
@@ -32,7 +32,7 @@ pub enum NodeAccount {
     CannotTell,
     /// It failed, or did not answer.
     Failed {
-        /// Why.
+        /// The reason.
         why: String,
         /// The advice on what to do about it, if anything is known.
         advice: Option<&'static str>,

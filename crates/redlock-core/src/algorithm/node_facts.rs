@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 pub struct NodeFacts {
     /// The random name that the server gave itself when it started.
     pub run_id: Option<String>,
-    /// Which server it is, in which version.
+    /// The server, and its version.
     pub version: Option<ServerVersion>,
     /// Whether it is a primary or a replica.
     pub role: Option<NodeRole>,
@@ -25,7 +25,7 @@ pub struct NodeFacts {
     pub append_sync: Option<String>,
     /// Whether it writes snapshots by itself.
     pub snapshots: Option<bool>,
-    /// Why it takes no writes now, if it says so.
+    /// The reason why it accepts no writes now, if it reports one.
     pub writes_stopped: Option<String>,
     /// The time on its clock, and when it was read.
     pub clock: Option<ClockReading>,
@@ -70,9 +70,9 @@ impl fmt::Display for ServerVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NodeRole {
-    /// It takes writes.
+    /// It accepts writes.
     Primary {
-        /// How many replicas are connected.
+        /// The number of connected replicas.
         replicas: u64,
     },
     /// It copies another server, and accepts no writes of its own.
@@ -92,7 +92,7 @@ pub enum NodeRole {
 pub struct ClusterFacts {
     /// The IDs of all members that the server knows; empty if it did not report them.
     pub members: BTreeSet<String>,
-    /// How many of them have hash slots.
+    /// The number of members that have hash slots.
     pub owners: usize,
     /// Whether it is reached by a client for clusters, which finds the member for each key.
     pub reached_as_cluster: bool,
@@ -106,7 +106,7 @@ impl ClusterFacts {
     }
 }
 
-/// What a node's clock read during a request: at some time between `sent` and `answered`. Both are on the caller's
+/// The time of a node's clock during a request: at some time between `sent` and `answered`. Both are on the caller's
 /// clock and count from when it began to query all nodes:
 /// [`DescribeRequest::asked`](crate::backend::DescribeRequest::asked).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

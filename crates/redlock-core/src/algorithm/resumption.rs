@@ -1,4 +1,4 @@
-//! Whether a lock that another process held is still held, and until when.
+//! Decides whether a lock that another process held is still held, and until when.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Drift, Quorum, Ttl};
 pub enum TokenView {
     /// All keys hold it.
     Held {
-        /// For how long all of them do. `None`: forever.
+        /// How long all keys still hold it. `None`: forever.
         remaining: Option<Duration>,
     },
     /// At least one key does not hold it.
@@ -23,18 +23,18 @@ pub enum TokenView {
 pub enum Resumed {
     /// A quorum holds it: you may rely on it for this time, counted from before the first request.
     Valid {
-        /// For how long.
+        /// The validity.
         validity: Duration,
     },
     /// A quorum holds it, but its validity is over.
     Expired,
-    /// No quorum holds it, whatever the nodes hold that did not answer.
+    /// No quorum holds it, regardless of the nodes that did not answer.
     Lost,
     /// Too few nodes answered to decide.
     Unknown,
 }
 
-/// Counts what the nodes hold of a lock that another process has acquired, as their answers arrive.
+/// Counts the nodes that hold a lock of another process, as their answers arrive.
 ///
 /// Clocks of different processes cannot be compared, so all that is known is what the nodes hold *now*. A node that was
 /// queried at `start` or later and returns a key's remaining time holds it at least until `start` plus that time, by
@@ -44,7 +44,7 @@ pub struct Resumption {
     quorum: Quorum,
     drift: Drift,
     ttl: Ttl,
-    /// For each node that holds it, for how long.
+    /// The remaining time on each node that holds it.
     held: Vec<Duration>,
     gone: usize,
     unknown: usize,
@@ -57,7 +57,7 @@ impl Resumption {
         Self { quorum, drift, ttl, held: Vec::new(), gone: 0, unknown: 0 }
     }
 
-    /// Counts what one node says. Each node is counted once.
+    /// Counts the answer of one node. Each node is counted once.
     pub fn count(&mut self, view: TokenView) {
         match view {
             // A key without expiry is held forever, but somebody has removed its expiry, and may add it again.
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(found(&[Gone, Gone, Unknown]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Gone, held(9_000)]), Resumed::Unknown);
         assert_eq!(found(&[Unknown; 3]), Resumed::Unknown);
-        // Half of an even number is no quorum, and neither is the other half.
+        // Half of an even number is not a quorum, and neither is the other half.
         assert_eq!(found(&[Gone, Gone, held(9_000), held(9_000)]), Resumed::Lost);
         assert_eq!(found(&[Unknown, Unknown, held(9_000), held(9_000)]), Resumed::Unknown);
     }

@@ -1,4 +1,4 @@
-//! Retry: whether and when another round follows a lost one.
+//! The retry policy: whether and when another round follows a lost one.
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -40,11 +40,11 @@ enum Backoff {
 pub enum Next {
     /// Another round, after this pause.
     After(Duration),
-    /// None.
+    /// No further round.
     Stop(Stop),
 }
 
-/// Why no round follows.
+/// The reason why no round follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// All attempts have been made.
@@ -77,7 +77,7 @@ impl Retry {
     /// Makes up to this many attempts in all, including the first. 0 counts as 1.
     ///
     /// Errors, events and metrics count attempts in the same way. An attempt ends with the pause that follows it: a
-    /// call that is notified of a release during a pause asks the nodes again within the same attempt. A call that
+    /// call that is notified of a release during a pause sends its requests again within the same attempt. A call that
     /// waits behind others of its process sends nothing, but its attempts are counted.
     pub fn attempts(attempts: u32) -> Self {
         Self::new(Some(NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)), None)
@@ -180,7 +180,7 @@ impl Retry {
 }
 
 impl Backoff {
-    /// The pause after this attempt, without jitter.
+    /// Returns the pause after this attempt, without jitter.
     fn pause(&self, attempt: u32) -> Duration {
         match self {
             Self::Fixed(pause) => *pause,

@@ -118,13 +118,13 @@ impl Round {
         self.refused + self.restored >= self.quorum.needed()
     }
 
-    /// Returns whether no quorum can have granted, since too many nodes *refused*, whatever the failed ones hold.
+    /// Returns whether no quorum can have granted, because too many nodes *refused*, regardless of the failed ones.
     #[must_use]
     pub fn refused_for_certain(&self) -> bool {
         self.refused > self.quorum.tolerated()
     }
 
-    /// Returns after how long enough of the refusing nodes are free for a quorum, if their holders do nothing.
+    /// Returns the time until enough of the refusing nodes are free for a quorum, if their holders do nothing.
     /// `remaining` are the holders' TTLs that refusing nodes returned. `None` if too few of them returned one.
     ///
     /// A failed node counts as one that will not grant. Rounded up by a millisecond, the unit of Redis.
@@ -179,7 +179,7 @@ mod tests {
         ) {
             let now = round(votes.len() + out, &votes);
             let (mut best, mut worst) = (now, now);
-            // The worst that the others can do is to refuse, or to fail.
+            // In the worst case, the others refuse or fail.
             let mut gone = now;
             (0..out).for_each(|_| { best.count(Vote::Granted); worst.count(Vote::Failed); gone.count(Vote::Refused); });
             prop_assert_eq!(now.decision().is_none(), is_won(best) && !(is_won(worst) && is_won(gone)));

@@ -1,15 +1,15 @@
-//! Which slot of a semaphore a round asks for after a slot that was held.
+//! Chooses the slot of a semaphore that a round requests after a slot that was held.
 
-/// What one node knows of the slots of a semaphore.
+/// One node's view of the slots of a semaphore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeSlots {
-    /// Those that are free, in the order in which the node looked.
+    /// The free slots, in the order in which the node checked them.
     pub(crate) free: Vec<u32>,
-    /// Whether these are all that are free.
+    /// Whether these are all free slots.
     pub(crate) is_complete: bool,
 }
 
-/// The slots of a semaphore, and where all nodes began to look for free ones.
+/// The slots of a semaphore, and the slot at which all nodes began to look for free ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotRange {
     pub(crate) permits: u32,
@@ -18,11 +18,11 @@ pub(crate) struct SlotRange {
 
 impl SlotRange {
     /// Chooses one of the slots that may be free on a quorum. If a quorum has listed some of them, one of those;
-    /// otherwise one of those that the most nodes have listed, and the fewest have said not to be free. `None` if there
-    /// is no such slot, or none is known.
+    /// otherwise one that the most nodes have listed, and that the fewest nodes have reported not to be free. `None` if
+    /// there is no such slot, or none is known.
     ///
-    /// Nodes that have listed none, because they granted or did not answer, may have any slot free. So may nodes whose
-    /// list ends before the slot.
+    /// For nodes that have listed none, because they granted or did not answer, any slot may be free. For nodes whose
+    /// list ends before the slot, it may be free, too.
     pub(crate) fn choose(self, nodes: &[Option<NodeSlots>], quorum: usize, random: u64) -> Option<u32> {
         let listed = |slot| nodes.iter().flatten().filter(|node| node.free.contains(&slot)).count();
         let mut slots: Vec<_> = nodes.iter().flatten().flat_map(|node| node.free.iter().copied()).collect();
@@ -42,12 +42,12 @@ impl SlotRange {
         best.get(usize::try_from(chosen).ok()?).copied()
     }
 
-    /// Whether the list of the node ends before the slot.
+    /// Returns whether the list of the node ends before the slot.
     fn is_beyond(self, node: &NodeSlots, slot: u32) -> bool {
         !node.is_complete && node.free.last().is_none_or(|last| self.place(*last) < self.place(slot))
     }
 
-    /// How many slots the nodes looked at before this one.
+    /// Returns how many slots the nodes checked before this one.
     fn place(self, slot: u32) -> u32 {
         let slot = slot % self.permits.max(1);
         if slot >= self.offset { slot - self.offset } else { slot + self.permits - self.offset }
@@ -66,7 +66,7 @@ mod tests {
         Some(NodeSlots { free: free.to_vec(), is_complete: false })
     }
 
-    /// All that may be chosen.
+    /// Returns all slots that may be chosen.
     fn choices(nodes: &[Option<NodeSlots>], quorum: usize) -> Vec<u32> {
         let range = SlotRange { permits: 1024, offset: 1000 };
         let mut choices: Vec<_> = (0..64).filter_map(|random| range.choose(nodes, quorum, random)).collect();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_slot_behind_the_end_of_a_list_may_be_free_there() {
-        // One node has forgotten everything and lists what comes first. The only free slot is far behind that.
+        // One node has forgotten everything and lists the first slots. The only free slot is far behind them.
         assert_eq!(choices(&[first(&[1000, 1001]), all(&[500]), None], 2), [500]);
         assert_eq!(choices(&[first(&[1000, 1001]), all(&[500]), all(&[])], 2), [500]);
         assert_eq!(choices(&[first(&[0, 600]), all(&[500]), all(&[])], 2), [0; 0]);

@@ -59,35 +59,35 @@ impl Ttl {
 #[non_exhaustive]
 pub enum TtlError {
     /// The TTL is zero: the lock would never be held.
-    #[error("the ttl is zero")]
+    #[error("the TTL is zero")]
     Zero,
     /// The TTL is shorter than Redis can count.
-    #[error("the ttl of {ttl:?} is below {:?}, the shortest that Redis counts", Ttl::MIN)]
+    #[error("the TTL of {ttl:?} is below {:?}, the shortest that Redis supports", Ttl::MIN)]
     BelowMillisecond {
         /// The TTL.
         ttl: Duration,
     },
     /// The TTL is longer than [`Ttl::MAX`].
     #[error(
-        "the ttl of {ttl:?} is above {:?}: a crashed holder would block for as long; extend the lock instead",
+        "the TTL of {ttl:?} is above {:?}: a crashed holder would block others for that long; extend the lock instead",
         Ttl::MAX
     )]
     TooLong {
         /// The TTL.
         ttl: Duration,
     },
-    /// The TTL is longer than the restart guard assumes: a node that restarts would not wait for it.
-    #[error("the ttl of {ttl:?} is above {longest:?}, the longest that the restart guard was told of")]
+    /// The TTL is longer than the restart guard assumes: a node that was restarted would not wait for it.
+    #[error("the TTL of {ttl:?} is above {longest:?}, the longest TTL of the restart guard")]
     AboveGuard {
         /// The TTL.
         ttl: Duration,
-        /// The longest.
+        /// The longest TTL of the restart guard.
         longest: Duration,
     },
     /// The TTL does not outlast one slow answer: every round with a slow node in it could end without validity.
     #[error(
-        "the ttl of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift} are kept for clock \
-         drift; use a longer ttl or a shorter node timeout",
+        "the TTL of {ttl:?} is too short: a node may take {node_timeout:?} to answer and {drift} are reserved for \
+         clock drift; use a longer TTL or a shorter node timeout",
         drift = Readable(*drift)
     )]
     TooShort {

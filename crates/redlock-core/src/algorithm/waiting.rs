@@ -1,16 +1,17 @@
-//! When a waiter asks the nodes, how often it asks again, and how many holders of one process follow each other.
+//! Decides when a waiter sends requests to the nodes, how often it retries, and how many holders of one process follow
+//! each other.
 
 use std::time::Duration;
 
-/// Why a waiter asks the nodes now.
+/// The reason why a waiter sends requests to the nodes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// It has arrived, or a lock of this process was released: calls that have waited longer come first.
     Arrived,
-    /// It was notified: it is the first.
+    /// It was notified, so it is the first.
     Woken,
-    /// It was not notified for a whole pause. The process that should have notified it may be gone, so it asks by
-    /// itself.
+    /// It was not notified for a whole pause. The process that should have notified it may be gone, so it sends its
+    /// requests without a notification.
     Due,
     /// The holder hands the lock off to it.
     Follows,
@@ -24,17 +25,17 @@ impl Cause {
     }
 }
 
-/// Whether a waiter that was refused now waits for a message, or asks once more.
+/// Decides whether a waiter that was refused now waits for a message, or tries once more.
 ///
-/// It asks once more if the node that is to notify it has granted. Then perhaps nobody holds the lock, since several
-/// callers have split the nodes among them. That node has granted to only one of them.
+/// It tries once more if the node that is to notify it has granted. Then it is possible that nobody holds the lock,
+/// because several callers have split the nodes among them. That node has granted to only one of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asking {
     in_vain: u32,
 }
 
 impl Asking {
-    /// How often a waiter asks once more within one pause.
+    /// The number of times that a waiter tries once more within one pause.
     pub const MOST: u32 = 3;
 
     /// Records a lost round. Returns the pause before another round, or `None` if the waiter waits for a message
@@ -50,7 +51,7 @@ impl Asking {
     }
 }
 
-/// How long a waiter that was notified but refused ignores further notifications.
+/// Decides how long a waiter that was notified but refused ignores further notifications.
 ///
 /// The lock may have gone to another waiter, or somebody else may have published the message. Rounds must not follow
 /// notifications one by one, whatever is published.
@@ -60,14 +61,14 @@ pub struct Notified {
 }
 
 impl Notified {
-    /// The rest after the first notification in vain.
+    /// The rest after the first notification that was in vain.
     pub const FIRST_REST: Duration = Duration::from_millis(20);
 
-    /// The longest rest. A waiter that is notified during a rest still asks within 100 ms, as the nodes expect: later,
-    /// it would lose its place in the queue.
+    /// The longest rest. A waiter that is notified during a rest still sends its requests within 100 ms, as the nodes
+    /// expect: later, it would lose its place in the queue.
     pub const LONGEST_REST: Duration = Duration::from_millis(80);
 
-    /// Records a notification in vain. Returns the rest after it, which doubles each time up to the longest.
+    /// Records a notification that was in vain. Returns the rest after it, which doubles each time up to the longest.
     pub fn in_vain(&mut self) -> Duration {
         let rest = Self::FIRST_REST.saturating_mul(2_u32.saturating_pow(self.in_vain)).min(Self::LONGEST_REST);
         self.in_vain = self.in_vain.saturating_add(1);
@@ -75,7 +76,7 @@ impl Notified {
     }
 }
 
-/// How many holders of one process have followed each other directly.
+/// Counts how many holders of one process have followed each other directly.
 ///
 /// Bounded, so that other processes get their turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// How many may follow a holder that has competed with all other callers.
+    /// The number of holders that may follow a holder that has competed with all other callers.
     pub const MOST: u32 = 4;
 
     /// Returns whether another one may follow directly. If so, counts it.

@@ -16,7 +16,7 @@ use crate::{
 /// Release it with [`Lock::release`]. A lock that is dropped is released in the background soon afterwards, on the
 /// runtime on which it was acquired or resumed, and nothing reports the outcome. If that runtime has ended or is no
 /// longer driven, the TTL ends the lock.
-#[must_use = "a lock that is dropped is given back at once"]
+#[must_use = "a lock that is dropped is released at once"]
 pub struct Lock {
     pub(crate) held: Held,
 }
@@ -163,11 +163,11 @@ impl Lock {
         self.held.stop_auto_extend();
     }
 
-    /// Makes this exclusive lock a shared one, without a gap: readers may join from then on, and no writer comes
-    /// between. Its validity and its token stay as they are; it has no fencing token any more.
+    /// Makes this exclusive lock a shared one, without a gap: readers may join from then on, and no writer gets the
+    /// lock in between. It keeps its validity and its token, and loses its fencing token.
     ///
-    /// From the start of the call on, the lock is shared, whatever comes of it: do not write any more. There is no way
-    /// back: two readers that wait to become the only writer would wait for each other forever.
+    /// The lock is shared from the start of the call, whatever the result: do not write any more. There is no way back:
+    /// two readers that each wait to become the only writer would wait for each other forever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -189,12 +189,12 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`DowngradeError`]: the lock is lost, or was shared already. Or too few nodes confirmed: then it is a valid
-    /// shared lock.
+    /// [`DowngradeError`]: the lock is lost, or was shared already. Or too few nodes confirmed: then the lock is valid
+    /// and shared.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the lock is shared, and the requests that are out are finished in the background.
+    /// If dropped, the lock is shared, and requests in flight are finished in the background.
     ///
     /// # Panics
     ///
@@ -225,7 +225,7 @@ impl Lock {
     }
 
     /// Takes the lock apart, so that another process can [resume](crate::Redlock::resume) it. Nothing is released, and
-    /// nobody extends it meanwhile, so it should be resumed soon.
+    /// nothing extends the lock until it is resumed, so resume it soon.
     ///
     /// Waits until all requests that were sent for the lock have ended, at most for the node timeout. So no request of
     /// this process sets a key again that the other process has released. (A node that hangs for longer may do so, and
@@ -247,7 +247,7 @@ impl Lock {
         self.held.into_parts().await
     }
 
-    /// Releases the lock, but not before `at_least` after it was acquired.
+    /// Releases the lock, but not earlier than `at_least` after it was acquired.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Lock {
                 Ok(None) | Err(_) => Ok(()),
             };
         }
-        // Rare: in a box, so that all other calls are smaller.
+        // Rare, and boxed so that all other calls stay small.
         Box::pin(self.settle_later(at_least)).await
     }
 

@@ -1,4 +1,4 @@
-//! What a program uses: the distributed lock, the lock that it holds, and their options.
+//! The API for programs: the distributed lock, the lock that it holds, and their options.
 
 mod redlock;
 mod options;

@@ -38,7 +38,7 @@ impl AcquireOptions {
 
     /// Ends the call when this much time has passed, even with requests in flight. Without a [`retry`](Self::retry)
     /// policy of its own, the call makes as many attempts as fit in. It ends earlier if the configuration of the nodes
-    /// makes a quorum impossible, as [`Retry`] describes.
+    /// makes a quorum impossible: see [`Retry`].
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
@@ -57,10 +57,10 @@ impl AcquireOptions {
         Self { fencing: Some(fencing), ..self }
     }
 
-    /// Asks for a shared lock, which many readers may hold at the same time, and no writer beside them. Default: an
+    /// Requests a shared lock, which many readers may hold at the same time, but no writer next to them. Default: an
     /// exclusive lock. See [when to use which](crate::guide::shared_locks).
     ///
-    /// It has no fencing token: where the builder requires one, add [`fencing(false)`](Self::fencing).
+    /// A shared lock has no fencing token: if the builder requires one, add [`fencing(false)`](Self::fencing).
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
     }

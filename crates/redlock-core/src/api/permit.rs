@@ -12,7 +12,7 @@ use crate::{
 
 /// One of the permits of a semaphore: a [`Lock`] on one of its slots.
 ///
-/// Release it with [`Permit::release`]. If it is dropped, it is released in the background, as a [`Lock`] is.
+/// Release it with [`Permit::release`]. A permit that is dropped is released in the background, like a [`Lock`].
 #[must_use = "a permit that is dropped is released at once"]
 pub struct Permit {
     lock: Lock,
@@ -28,45 +28,46 @@ impl Permit {
         Self { lock: held.into(), slot }
     }
 
-    /// The slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore have
-    /// the same slot, so it serves as a small number that nobody else has: for example the worker number of an ID
+    /// Returns the slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore
+    /// have the same slot, so it serves as a small number that nobody else has: for example the worker number of an ID
     /// generator.
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot
     }
 
-    /// The name of the semaphore.
+    /// Returns the name of the semaphore.
     #[must_use]
     pub fn resource(&self) -> &str {
         self.lock.resource()
     }
 
-    /// The value of the slot's key on the nodes. Anybody who knows it can release the permit.
+    /// Returns the value of the slot's key on the nodes. Anybody who knows it can release the permit.
     #[must_use]
     pub fn token(&self) -> &Token {
         self.lock.token()
     }
 
-    /// The fencing token of the slot, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than all
-    /// earlier tokens of the same slot. Tokens of different slots say nothing about each other: let the storage keep
-    /// the greatest token of each slot.
+    /// Returns the fencing token of the slot, if [fencing](crate::RedlockBuilder::fencing) is on. It is greater than
+    /// all earlier tokens of the same slot. Tokens of different slots cannot be compared: let the storage keep the
+    /// greatest token of each slot.
     #[must_use]
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.lock.fencing_token()
     }
 
-    /// How long you may rely on the permit from now: see [`Lock::validity`].
+    /// Returns how long you may rely on the permit from now: see [`Lock::validity`].
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.lock.validity()
     }
 
-    /// How long you may rely on the permit from now, for `permit.check()?` right before a side effect. Asks no node.
+    /// Returns how long you may rely on the permit from now. Write `permit.check()?` right before a side effect. Sends
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Why the permit is lost.
+    /// The reason why the permit is lost.
     pub fn check(&self) -> Result<Duration, LockLost> {
         self.lock.check()
     }
@@ -75,11 +76,11 @@ impl Permit {
     ///
     /// # Cancel safety
     ///
-    /// As [`Lock::lost`].
+    /// Like [`Lock::lost`].
     ///
     /// # Panics
     ///
-    /// As [`Lock::lost`].
+    /// Like [`Lock::lost`].
     pub fn lost(&self) -> impl Future<Output = LockLost> + Send + use<> {
         self.lock.lost()
     }
@@ -88,15 +89,15 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// As [`Lock::extend`].
+    /// The errors of [`Lock::extend`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Lock::extend`].
+    /// Like [`Lock::extend`].
     ///
     /// # Panics
     ///
-    /// As [`Lock::extend`].
+    /// Like [`Lock::extend`].
     pub async fn extend(&mut self, ttl: Duration) -> Result<Duration, ExtendError> {
         self.lock.extend(ttl).await
     }
@@ -105,7 +106,7 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// As [`Lock::auto_extend`].
+    /// The errors of [`Lock::auto_extend`].
     pub fn auto_extend(&mut self, options: AutoExtend) -> Result<(), AutoExtendError> {
         self.lock.auto_extend(options)
     }
@@ -115,26 +116,26 @@ impl Permit {
         self.lock.stop_auto_extend();
     }
 
-    /// Releases the permit on all nodes, and notifies the first waiter. Reports whether it was still held: see
+    /// Releases the permit on all nodes, and notifies the first waiter. Returns whether it was still held: see
     /// [`Lock::release`].
     ///
     /// # Errors
     ///
-    /// As [`Lock::release`].
+    /// The errors of [`Lock::release`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Lock::release`].
+    /// Like [`Lock::release`].
     ///
     /// # Panics
     ///
-    /// As [`Lock::release`].
+    /// Like [`Lock::release`].
     pub async fn release(self) -> Result<Release, ReleaseError> {
         self.lock.release().await
     }
 }
 
-/// The lock on the slot of the permit, for code that takes locks.
+/// Converts to the lock on the slot of the permit, for code that takes locks.
 ///
 /// Its [parts](Lock::into_parts) cannot be resumed: they name the semaphore and not the slot.
 impl From<Permit> for Lock {

@@ -78,7 +78,7 @@ impl<C: Connect> Attempt<C> {
         self.0.borrow().is_none()
     }
 
-    /// Returns whether there is no connection and none will come of this attempt.
+    /// Returns whether there is no connection, and this attempt will not make one.
     pub(super) fn has_failed(&self) -> bool {
         let is_closed = self.0.has_changed().is_err();
         match &*self.0.borrow() {

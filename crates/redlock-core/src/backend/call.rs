@@ -1,4 +1,4 @@
-//! One operation as a script or a command, with its keys and arguments, and what came of it.
+//! One operation as a script or a command with its keys and arguments, and the reply to it.
 
 use std::{slice, time::Duration};
 
@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// A script to run on a node: its keys, and its `ARGV`, which are the token, if there is one, numbers, and texts. Or
-/// the plain command for a key that is likely to be free.
+/// A script to run on a node, with its keys and its `ARGV`: the token, if there is one, then numbers, then texts. Or a
+/// plain command, for a key that is likely to be free.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     script: Option<Script>,
@@ -32,11 +32,11 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Which of the numbers of an acquire is how long an intent lives.
+    /// The index of the lifetime of an intent among the numbers of an acquire.
     const INTENT: usize = 6;
 
-    /// The plain command that says all there is to say of a free key. Of one that is not free it says nothing: not who
-    /// holds it, nor for how long. And only a script sets several keys in one step, or tells the time with it.
+    /// Returns the plain command, which is enough if the key is free. If not, its reply reveals neither the holder nor
+    /// the remaining TTL. Only a script can set several keys in one step, or return the node's time.
     pub(super) fn set(request: &'a AcquireRequest) -> Option<Self> {
         if !request.is_plain() {
             return None;
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         Some(set.with([request.ttl.sent_millis()]))
     }
 
-    /// With the keys of its intents.
+    /// Returns the script, with the keys of its intents.
     pub(super) fn acquire(request: &'a AcquireRequest, intents: &'a [Resource]) -> Self {
         let AcquireRequest {
             keys,
@@ -173,81 +173,82 @@ impl<'a> Call<'a> {
         Self { count: N, ..self }
     }
 
-    /// Whether waiters are among its keys, or intents of writers.
+    /// Returns whether its keys include a wait queue or intents of writers.
     pub(super) fn has_waiters(&self) -> bool {
         !self.waiters.is_empty() || !self.intents.is_empty()
     }
 
-    /// The same without waiters and intents: nobody is put among them, nobody is notified, and nobody comes first.
+    /// Returns the same call without wait queues and intents: nobody joins a queue, nobody is notified, and nobody
+    /// comes first.
     pub(super) fn without_waiters(self) -> Self {
         let mut call = Self { waiters: &[], intents: &[], text: self.text.map(|_| ""), ..self };
-        // Without their keys, an intent must not be taken for one of the keys before them.
+        // Without intents among the keys, the script must not take another key for one.
         if let Some(intent) = call.numbers.get_mut(Self::INTENT) {
             *intent = 0;
         }
         call
     }
 
-    /// The script. None: it is `SET key token NX PX number`, with the only key, the token and the only number.
+    /// Returns the script. `None` means `SET key token NX PX number`, with the only key, the token and the only number.
     #[must_use]
     pub fn script(&self) -> Option<Script> {
         self.script
     }
 
-    /// The resources, which stand first among the keys: one at least. A pool must run all calls for the same resources
+    /// Returns the resources, which are the first keys: at least one. A pool must run all calls for the same resources
     /// over the same connection.
     #[must_use]
     pub fn resources(&self) -> &'a [Resource] {
         self.resources
     }
 
-    /// All its keys.
+    /// Returns all its keys.
     pub fn keys(&self) -> impl Iterator<Item = &'a Resource> + use<'a> {
         let keys = self.resources.iter().chain(self.counters).chain(self.marker).chain(self.waiters);
         keys.chain(self.intents).chain(self.permits)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn key_count(&self) -> usize {
         let single = usize::from(self.marker.is_some()) + usize::from(self.permits.is_some());
         self.resources.len() + self.counters.len() + self.waiters.len() + self.intents.len() + single
     }
 
-    /// Its first argument, if it takes one.
+    /// Returns its first argument, if that is a token.
     #[must_use]
     pub fn token(&self) -> Option<&'a Token> {
         self.token
     }
 
-    /// Its further arguments.
+    /// Returns the arguments that follow the token.
     #[must_use]
     pub fn numbers(&self) -> &[u64] {
         self.numbers.get(..self.count).unwrap_or_default()
     }
 
-    /// All tokens among its arguments.
+    /// Returns all tokens among its arguments.
     pub(super) fn tokens(&self) -> impl Iterator<Item = &'a Token> + use<'a> {
         self.token.into_iter().chain(self.predecessors)
     }
 
-    /// Its last arguments, if it takes texts.
+    /// Returns its last arguments, if they are texts.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.text.into_iter().chain(self.predecessors.iter().map(Token::as_str))
     }
 }
 
-/// At least one, since 0 is none.
+/// Returns whole milliseconds: at least one, since zero means none.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, FencingToken::MAX.get())
 }
 
-/// What a script or the command can answer.
+/// The possible replies to a script or the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// `OK`: the command has set the key.
+    /// `OK`: the command set the key.
     Done,
-    /// Nil: there is no key to look at, or the command has found one and set none.
+    /// Nil: the inspected key does not exist, or the command found the key set and did not change it.
     Nothing,
     /// An integer.
     Integer(i64),
@@ -260,11 +261,11 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The integer.
+    /// Returns the integer.
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If the reply is not an integer.
     pub fn integer(&self) -> Result<i64, NodeError> {
         match self {
             Self::Integer(integer) => Ok(*integer),
@@ -272,11 +273,11 @@ impl Reply {
         }
     }
 
-    /// The integers of an array.
+    /// Returns the integers of an array.
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If the reply is not such an array.
     pub fn integers(&self) -> Result<[i64; 3], NodeError> {
         match self {
             Self::Integers(integers) => Ok(*integers),
@@ -284,7 +285,8 @@ impl Reply {
         }
     }
 
-    /// The error for an answer that the script cannot give. It does not show a value, which may be a token.
+    /// Returns the error for an answer that the script cannot give. It does not show values, because a value may be a
+    /// token.
     #[must_use]
     pub fn unexpected(&self) -> NodeError {
         let what = match self {
@@ -296,12 +298,12 @@ impl Reply {
     }
 }
 
-/// A reply, and how it came about.
+/// A reply, and whether the call was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// What the node answered.
+    /// The node's reply.
     pub reply: Reply,
-    /// Whether the same was sent before, on a connection that broke.
+    /// Whether the same call was already sent over a connection that broke.
     pub sent_again: bool,
 }
 
@@ -310,7 +312,7 @@ mod tests {
     use super::*;
     use crate::{algorithm::Ttl, node::Enqueue};
 
-    /// What a node gets for an acquire: the keys, and all arguments after the token.
+    /// Returns what a node receives for an acquire: the keys, and all arguments after the token.
     fn sent(call: &Call<'_>) -> (Vec<String>, Vec<String>) {
         let numbers = call.numbers().iter().map(u64::to_string);
         let texts = call.texts().map(str::to_owned);

@@ -57,7 +57,7 @@ pub struct Cluster<C: Connect> {
 struct Known<C: Connect> {
     members: HashMap<Member, Arc<Linked<C>>>,
     slots: Option<SlotMap>,
-    /// The members of the cluster. The map may be that of another cluster, which is used while no known member answers.
+    /// The members' IDs. The map may be of another cluster, which is used while no known member answers.
     ids: Option<MemberIds>,
     /// The member that has answered `CLUSTERDOWN`: it may be cut off from the others, and unaware of a failover.
     down: Option<Member>,
@@ -94,7 +94,7 @@ impl<C: Connect> Cluster<C> {
         }
     }
 
-    /// Sets the idle limit of the connection to each member, as [`Connection::with_idle_limit`] does.
+    /// Sets the idle limit of the connection to each member: see [`Connection::with_idle_limit`].
     #[must_use]
     pub fn with_idle_limit(self, idle_limit: Option<Duration>) -> Self {
         Self { idle_limit, ..self }

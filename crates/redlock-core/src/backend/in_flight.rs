@@ -103,7 +103,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         let error = in_flight.enter().err().unwrap();
         assert!(format!("{error:?}").contains("65 earlier requests"), "{error:?}");
-        // A timeout is no answer.
+        // A timeout is not an answer.
         waiting.pop().unwrap().end(Err::<(), _>(NodeError::no_answer(SILENT))).unwrap_err();
         assert!(in_flight.enter().is_err());
         waiting.pop().unwrap().end(Ok(())).unwrap();

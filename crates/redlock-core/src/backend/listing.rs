@@ -15,10 +15,11 @@ use crate::{
     node::{ListAnswer, ListRequest, NodeError, NodeErrorKind},
 };
 
-/// How many keys the server scans in one step: that takes some milliseconds, in which it serves no other client.
+/// The number of keys that the server scans in one step, which takes some milliseconds. It serves no other client
+/// meanwhile.
 const STEP: &str = "10000";
 
-/// How many keys are read at the same time.
+/// The number of keys that are read at the same time.
 const AT_ONCE: usize = 256;
 
 impl<C: RedisClient> Node<C> {
@@ -90,14 +91,14 @@ impl<C: RedisClient> Node<C> {
             return Ok(Look::Other);
         }
         let most = Token::MAX_LEN.to_string();
-        // Of a sorted set the last member, which is a token if it is a shared lock.
+        // For a sorted set, the last member: a token, if this is a shared lock.
         let look = if of_type == "zset" { ["ZRANGE", &key, "-1", "-1"] } else { ["GETRANGE", &key, "0", &most] };
         match self.ask_member(member, &look).await {
             Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
             Ok(_) => Ok(Look::Other),
-            // Overwritten since the scan with something that is no lock.
+            // Since the scan, it was overwritten with something that is not a lock.
             Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
-            // Who may not run the command hears of no shared locks.
+            // A user that may not run the command does not see shared locks.
             Err(error) if of_type == "zset" && error.kind() == NodeErrorKind::Permission => Ok(Look::Other),
             Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
@@ -105,7 +106,7 @@ impl<C: RedisClient> Node<C> {
     }
 }
 
-/// What was found so far.
+/// The locks that were found so far.
 struct Listing<'a> {
     request: &'a ListRequest,
     started: Instant,
@@ -120,14 +121,14 @@ impl Listing<'_> {
     }
 }
 
-/// What a key holds.
+/// The content of a key.
 enum Look {
     Lock(String),
     Other,
     Moved,
 }
 
-/// Whether a lock or a slot of a semaphore can have this key: not the counters and queues beside locks.
+/// Returns whether this can be the key of a lock or of a semaphore's slot, rather than of a counter or a queue.
 fn may_be_lock(key: &str) -> bool {
     Resource::new(key).is_ok_and(|key| !key.is_reserved() || key.semaphore().is_some())
 }

@@ -126,8 +126,8 @@ pub struct Node<C> {
     client: Arc<C>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// When the node last refused the wait queue beside a key: the user may not access it, or the server is one member
-    /// of a cluster. Waiters then poll.
+    /// When the node last refused the wait queue of a key: the user may not access it, or the server is one member of a
+    /// cluster. Waiters then poll.
     waiters_refused: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -150,7 +150,7 @@ impl<C: RedisClient> Node<C> {
     ///
     /// # Errors
     ///
-    /// If a URL cannot be used, as in [`Node::open`], or two of them name the same server.
+    /// If a URL cannot be used (see [`Node::open`]), or two of them name the same server.
     pub fn open_all<U>(urls: impl IntoIterator<Item = U>) -> Result<Vec<Self>, NodeUrlError>
     where
         U: TryInto<NodeUrl>,
@@ -160,7 +160,7 @@ impl<C: RedisClient> Node<C> {
     }
 
     /// Creates the nodes of the fleet in the environment variable `REDLOCK_NODES`, which the command line uses too: a
-    /// list of URLs separated by commas or white space, as [`NodeUrl::from_env`] reads it.
+    /// list of URLs separated by commas or white space. See [`NodeUrl::from_env`].
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl<C: RedisClient> Node<C> {
                 if is_lasting {
                     *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     let (node, error) = (&*self.name, error.chain());
-                    tracing::debug!(node, %error, "waiters poll this node: it does not take their key");
+                    tracing::debug!(node, %error, "waiters poll this node: it refuses the key of their queue");
                 }
                 Ok(answered)
             }

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(THREADS.load(Ordering::SeqCst), 1);
         assert!(lookups.running().is_empty());
         assert_eq!(lookups.resolve("a", 7, counts).await.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 7))]);
-        assert_eq!(THREADS.load(Ordering::SeqCst), 2, "the next caller looks again");
+        assert_eq!(THREADS.load(Ordering::SeqCst), 2, "the next caller starts another lookup");
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! The Lua scripts that make each operation atomic on a Redis node: one copy, for every Redis client.
 //!
 //! For authors of backends. Send `EVALSHA` with [`Script::sha1`]; on `NOSCRIPT` send `EVAL` with [`Script::source`].
-//! `KEYS` are the resources, one at least, and all of them fare alike; [`INSPECT`] takes one. Behind them stand fencing
-//! counters and the marker of the restart guard, where a script says so. Answers are read by their `from_script`.
+//! `KEYS` begins with the resources, at least one, and a script changes all of them or none; [`INSPECT`] takes one. The
+//! fencing counters, the marker of the restart guard and other keys follow where a script says so. Each answer is
+//! parsed by the `from_script` of its type.
 
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use crate::node::{
     ReleaseAnswer, SlotHeld,
 };
 
-/// Takes all keys or none: `ARGV` is the token and the ttl in milliseconds; and with fencing or a restart guard how
-/// many keys are resources, the retention of the counters and the longest ttl, both in milliseconds, 0 for none.
-/// Waiting it also takes whether to yield, whether to stay, and the channel; and behind a possibly empty channel the
-/// tokens of the first keys' predecessors. Answers an array of a verdict, the node's `TIME` in microseconds (0 if there
-/// is a predecessor and no other option), and the counter, the rest of the quarantine in milliseconds, or 1 where
-/// readers hold.
+/// Sets all keys or none. `ARGV` is the token and the TTL in milliseconds. With fencing or a restart guard, they are
+/// followed by the number of resources among `KEYS`, the retention of the counters and the longest TTL, both in
+/// milliseconds, 0 for none. With a wait queue, an intent or predecessors, these are followed by whether to yield,
+/// whether to stay, the lifetime of the intent in milliseconds (0 for none), the channel, which may be empty, and the
+/// tokens of the first keys' predecessors. Returns an array: a verdict, the node's `TIME` in microseconds (0 if there
+/// is a predecessor and no other option), and a detail. The detail is the counter, the rest of the quarantine in
+/// milliseconds, or 1 if readers hold a key.
 pub const ACQUIRE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -29,7 +31,7 @@ pub const ACQUIRE: Script = Script {
     sha1: "5dab6fe6fb24583ea264a5a65318ba22d2d23c50",
 };
 
-/// Adds a reader to all keys or to none: the same arguments and answers, without fencing.
+/// Adds a reader to all keys or to none. Same arguments and results as [`ACQUIRE`], without fencing.
 pub const ACQUIRE_SHARED: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -43,7 +45,7 @@ pub const ACQUIRE_SHARED: Script = Script {
     sha1: "595524acc1bad0263f19086926ccc91915525e76",
 };
 
-/// Prolongs a reader on all keys or on none, as [`EXTEND`] without fencing. A writer of this token becomes a reader.
+/// Extends a reader on all keys or on none, like [`EXTEND`] without fencing. A writer with this token becomes a reader.
 pub const EXTEND_SHARED: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -53,17 +55,17 @@ pub const EXTEND_SHARED: Script = Script {
     sha1: "93989e7ff690ef470bfd268e3222f6967fdcc361",
 };
 
-/// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
-/// many keys are resources, the retention in milliseconds and the fencing token. Answers an array of a verdict and the
-/// node's `TIME` in microseconds.
+/// Extends all keys or none, and never shortens one. `ARGV` is the token and the TTL in milliseconds. With fencing,
+/// they are followed by the number of resources among `KEYS`, the retention in milliseconds and the fencing token.
+/// Returns an array of a verdict and the node's `TIME` in microseconds.
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
     sha1: "4107ae724205c812445bc20a1e1e646775420eb0",
 };
 
-/// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and
-/// `ARGV` is that of [`ACQUIRE`] with the number of permits and an offset in front of the channel. Answers as
-/// [`ACQUIRE`] does, or which slots are free: see [`SlotHeld::from_script`].
+/// Acquires a slot of a semaphore like [`ACQUIRE`] does a lock. The key of the number of permits is the last one, and
+/// `ARGV` is that of [`ACQUIRE`] with the number of permits and an offset before the channel. Returns what [`ACQUIRE`]
+/// returns, or the free slots: see [`SlotHeld::from_script`].
 pub const PERMIT: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -80,8 +82,8 @@ pub const PERMIT: Script = Script {
     sha1: "9b87c45060bd6cf2d052f6ad12373e5509213d13",
 };
 
-/// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
-/// `ARGV` is all of that of [`EXTEND`] with the number of permits behind it.
+/// Extends a slot of a semaphore like [`EXTEND`] does a lock. The key of the number of permits is the last one, and
+/// `ARGV` is all of that of [`EXTEND`], followed by the number of permits.
 pub const PERMIT_EXTEND: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -94,9 +96,10 @@ pub const PERMIT_EXTEND: Script = Script {
     sha1: "0562e62e1486a9f8544edf319ffade5c7e001ef5",
 };
 
-/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
-/// only those who wait for a key that was free before are woken, and the channel of one that waits no more, or
-/// nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
+/// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters, it is followed by the number of
+/// resources among `KEYS`, whether to notify only the waiters for keys that were free before, and the channel of a
+/// process that no longer waits, which may be empty. Returns 1 if all keys held our token and 0 otherwise, plus 2 if a
+/// waiter has been notified and is expected to request the lock.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
@@ -106,23 +109,24 @@ pub const RELEASE: Script = Script {
     sha1: "b37316cd0321c89cb57cc3887e33e3958f8766a4",
 };
 
-/// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of
-/// the value (bytes) and the `PTTL`; of a shared key, instead of the value a line for each reader, and also how many
-/// there are.
+/// Reads one key. `ARGV` is empty, or the token of a reader that is reported first. Returns nil, or an array of the
+/// value (bytes) and the `PTTL`. For a shared key, the value is replaced by one line for each reader, and the number of
+/// readers follows.
 pub const INSPECT: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
     sha1: "d76ecfdbe35dd33344b80164607fa9e86c1c9045",
 };
 
-/// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
-/// milliseconds and the candidate. Answers an integer.
+/// Raises the counters if all resources hold our token. `ARGV` is the token, the number of resources among `KEYS`, the
+/// retention in milliseconds and the candidate. Returns an integer: see [`RaiseAnswer::from_script`].
 pub const RAISE: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
     sha1: "f68d20129ff4e83ceb6bc18f903c17d5df9bea12",
 };
 
-/// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
-/// without that it only asks. Answers an array of the run (bytes) and an integer.
+/// Sets the marker of the restart guard if there is none. `KEYS` is the marker, and `ARGV` is the longest TTL in
+/// milliseconds and the run of the server to open. Without a run, it changes nothing. Returns an array of the run
+/// (bytes) and an integer.
 pub const OPEN: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/open.lua")),
     sha1: "b6a7a66d322f679e5a85077976108b2f81621e88",
@@ -136,36 +140,36 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script's text, for `EVAL`.
+    /// Returns the script's text, for `EVAL`.
     #[must_use]
     pub const fn source(&self) -> &'static str {
         self.source
     }
 
-    /// The hash of the text in hex, for `EVALSHA`.
+    /// Returns the hash of the text in hex, for `EVALSHA`.
     #[must_use]
     pub const fn sha1(&self) -> &'static str {
         self.sha1
     }
 }
 
-/// The keys hold our token. PTTL never answers so: it says -1 for no expiry and -2 for no key.
+/// The keys hold our token. `PTTL` never returns this: it is -1 for no expiry and -2 for no key.
 const OURS: i64 = -3;
-/// The keys hold our token, some of them again.
+/// The keys hold our token, and some of them had to be set again.
 const OURS_AGAIN: i64 = -4;
 /// The node is in quarantine.
 const QUARANTINED: i64 = -5;
-/// The keys are free, and others come first.
+/// The keys could be granted, but another waiter comes first.
 const QUEUED: i64 = -6;
-/// The keys hold our token, and were the predecessor's until now.
+/// The keys hold our token, and held the predecessor's until now.
 const OURS_FROM_PREDECESSOR: i64 = -7;
 /// The semaphore has another number of permits.
 const OTHER_PERMITS: i64 = -8;
-/// A key is not ours.
+/// A key does not hold our token.
 const NOT_OURS: i64 = -2;
 
 impl AcquireAnswer {
-    /// Reads the verdict of [`ACQUIRE`], and what stands behind the time.
+    /// Parses the verdict of [`ACQUIRE`], and the detail that follows the time.
     #[must_use]
     pub fn from_script(verdict: i64, detail: i64) -> Self {
         let counter = detail;
@@ -184,11 +188,11 @@ impl AcquireAnswer {
 }
 
 impl SlotHeld {
-    /// Reads what [`PERMIT`] answered if the slot is held, and what the node's clock read.
+    /// Parses the answer of [`PERMIT`] if the slot is held. Returns the time of the node's clock, too.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give.
+    /// If the script cannot return this answer.
     pub fn from_script(text: &[u8], is_complete: i64) -> Result<(Self, Option<Duration>), NodeError> {
         let parsed = || {
             let mut words = str::from_utf8(text).ok()?.split_ascii_whitespace();
@@ -201,7 +205,7 @@ impl SlotHeld {
 }
 
 impl ExtendAnswer {
-    /// Reads the verdict of [`EXTEND`].
+    /// Parses the verdict of [`EXTEND`].
     #[must_use]
     pub fn from_script(verdict: i64) -> Self {
         match verdict {
@@ -213,11 +217,11 @@ impl ExtendAnswer {
 }
 
 impl RaiseAnswer {
-    /// Reads what [`RAISE`] answered.
+    /// Parses the answer of [`RAISE`].
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give.
+    /// If the script cannot return this answer.
     pub fn from_script(answer: i64) -> Result<Self, NodeError> {
         match (answer, u64::try_from(answer)) {
             (OURS, _) => Ok(Self::Confirmed),
@@ -229,13 +233,13 @@ impl RaiseAnswer {
 }
 
 impl OpenAnswer {
-    /// Reads what [`OPEN`] answered; `asked` which run was meant, `sent_again` if it was sent before on a connection
-    /// that broke.
+    /// Parses the answer of [`OPEN`]. `asked` is the run in the request, and `sent_again` says whether the request was
+    /// already sent over a connection that broke.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give. And if there is a marker after the opening was sent again: the
-    /// first one may have planted it.
+    /// If the script cannot return this answer, or if there is a marker after the request was sent again: the first
+    /// copy may have set it.
     pub fn from_script(run: &[u8], answer: i64, asked: Option<&str>, sent_again: bool) -> Result<Self, NodeError> {
         match (answer, asked) {
             (1, None) => Ok(Self::New { run: String::from_utf8_lossy(run).into_owned() }),
@@ -250,12 +254,13 @@ impl OpenAnswer {
 }
 
 impl ReleaseAnswer {
-    /// Reads what [`RELEASE`] answered; `sent_again` if it was sent before on a connection that broke.
+    /// Parses the answer of [`RELEASE`]. `sent_again` says whether the request was already sent over a connection that
+    /// broke.
     ///
     /// # Errors
     ///
-    /// If the answer is none that the script can give. And if the lock is gone after the release was sent again: the
-    /// first one may have deleted it, so "not held" would be a false alarm.
+    /// If the script cannot return this answer, or if the lock is gone after the release was sent again: the first copy
+    /// may have deleted it, so "not held" would be a false alarm.
     pub fn from_script(answer: i64, sent_again: bool) -> Result<Self, NodeError> {
         let woken = answer & 2 != 0;
         match answer {
@@ -270,7 +275,7 @@ impl ReleaseAnswer {
 }
 
 impl InspectAnswer {
-    /// Reads what [`INSPECT`] answered of a shared key.
+    /// Parses the answer of [`INSPECT`] for a shared key.
     #[must_use]
     pub fn from_script(lines: &[u8], pttl: i64, count: i64) -> Self {
         let reader = |line: &[u8]| {
@@ -283,13 +288,13 @@ impl InspectAnswer {
     }
 }
 
-/// What the clock of a node read, in microseconds since 1970: nothing where it may not be asked.
+/// Returns the time of a node's clock, given in microseconds since 1970. `None` if the user may not read it.
 #[must_use]
 pub fn clock(micros: i64) -> Option<Duration> {
     u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
 }
 
-/// What `PTTL` says, as a duration: nothing for a key without expiry.
+/// Converts the result of `PTTL`. `None` for a key without expiry.
 #[must_use]
 pub fn remaining(pttl: i64) -> Option<Duration> {
     u64::try_from(pttl).ok().map(Duration::from_millis)

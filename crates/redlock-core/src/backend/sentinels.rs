@@ -24,7 +24,7 @@ pub struct BehindSentinels<C> {
 /// all processes would otherwise query them for each lock.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How much later than its parts the whole operation times out: the error of a part says more.
+/// How much later than its parts the whole operation times out, because the error of a part says more.
 const LATER: Duration = Duration::from_millis(20);
 
 struct Sentinel<C> {

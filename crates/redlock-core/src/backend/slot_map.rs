@@ -37,7 +37,7 @@ pub(super) struct SlotMap {
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemberIds {
     all: HashSet<Box<str>>,
-    /// Those that do not answer the queried member, and may be members no longer.
+    /// Members that do not answer the queried member. They may have left the cluster.
     failing: HashSet<Box<str>>,
 }
 

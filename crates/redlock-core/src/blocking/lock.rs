@@ -15,7 +15,7 @@ use crate::{
 /// A lock that is dropped is released in the background, by the thread of its [`Redlock`](super::Redlock). So keep the
 /// `Redlock` for longer than the lock, and [close](super::Redlock::close) it at the end. Otherwise nodes may keep the
 /// lock until its TTL ends.
-#[must_use = "a lock that is dropped is given back at once"]
+#[must_use = "a lock that is dropped is released at once"]
 pub struct Lock {
     lock: crate::Lock,
     worker: Worker,
@@ -44,22 +44,22 @@ impl Lock {
         self.lock.token()
     }
 
-    /// Returns how long you may rely on the lock from now: see [`crate::Lock::is_shared`].
+    /// Returns whether this is a shared lock: see [`crate::Lock::is_shared`].
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.lock.is_shared()
     }
 
-    /// As [`crate::Lock::downgrade`].
+    /// Makes this exclusive lock a shared one: see [`crate::Lock::downgrade`].
     ///
     /// # Errors
     ///
-    /// As there; and [`DowngradeError::WithinAsync`].
+    /// The errors of [`crate::Lock::downgrade`], and [`DowngradeError::WithinAsync`].
     pub fn downgrade(&mut self) -> Result<(), DowngradeError> {
         self.worker.wait(self.lock.downgrade()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Lock::validity`].
+    /// Returns how long you may rely on the lock from now: see [`crate::Lock::validity`].
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.lock.validity()

@@ -17,22 +17,22 @@ impl Permit {
         Self { lock, slot }
     }
 
-    /// As [`crate::Permit::slot`].
+    /// Returns the slot of this permit: see [`crate::Permit::slot`].
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot
     }
 
-    /// The lock on the slot, to check and to extend. Its [parts](Lock::into_parts) cannot be resumed.
+    /// Returns the lock on the slot, to check and to extend it. Its [parts](Lock::into_parts) cannot be resumed.
     pub fn lock(&mut self) -> &mut Lock {
         &mut self.lock
     }
 
-    /// As [`crate::Permit::release`].
+    /// Releases the permit, and returns whether it was still held: see [`crate::Permit::release`].
     ///
     /// # Errors
     ///
-    /// As [`Lock::release`].
+    /// The errors of [`Lock::release`].
     pub fn release(self) -> Result<Release, ReleaseError> {
         self.lock.release()
     }

@@ -20,7 +20,7 @@ use crate::{
 
 /// [`redlock_core::Redlock`](crate::Redlock) for code without async. Cheap to clone; clones share everything.
 ///
-/// [`Redlock::new`] makes one. For more settings, build an async one and convert it with [`TryFrom`].
+/// [`Redlock::new`] creates one. For more settings, build an async one and convert it with [`TryFrom`].
 #[derive(Debug, Clone)]
 pub struct Redlock {
     redlock: crate::Redlock,
@@ -74,11 +74,11 @@ impl Redlock {
         Ok(lock.map(|lock| Lock::new(lock, self.worker.clone())))
     }
 
-    /// Runs `work` under the lock: see [`crate::Redlock::acquire_shared`].
+    /// Acquires a shared lock, waiting while a writer holds it: see [`crate::Redlock::acquire_shared`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::acquire_shared`], and [`AcquireError::WithinAsync`].
     pub fn acquire_shared(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -87,11 +87,11 @@ impl Redlock {
         self.acquire(resources, options.into().shared())
     }
 
-    /// As [`crate::Redlock::try_acquire_shared`].
+    /// Acquires a shared lock if no writer holds it or waits for it: see [`crate::Redlock::try_acquire_shared`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::try_acquire_shared`], and [`AcquireError::WithinAsync`].
     pub fn try_acquire_shared(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -100,8 +100,8 @@ impl Redlock {
         self.try_acquire(resources, options.into().shared())
     }
 
-    /// As [`crate::Redlock::using`]. After a loss it differs: work without await points
-    /// cannot be dropped halfway, whatever [`OnLoss`](crate::OnLoss) says. The work learns of the loss from
+    /// Runs `work` under the lock: see [`crate::Redlock::using`]. After a loss it differs: work without await points
+    /// cannot be dropped halfway, whatever [`OnLoss`](crate::OnLoss) says. The work notices the loss when it calls
     /// [`Lock::check`], right before a side effect.
     ///
     /// # Errors
@@ -121,11 +121,12 @@ impl Redlock {
         self.acquire(resources, options.kept()).map_err(UsingError::Acquire)?.cover(options.at_least, work)
     }
 
-    /// Opens a new fleet that has a restart guard: see [`crate::Redlock::acquire_permit`].
+    /// Acquires one of `permits` permits, waiting while others hold all of them: see
+    /// [`crate::Redlock::acquire_permit`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::acquire_permit`], and [`AcquireError::WithinAsync`].
     pub fn acquire_permit(
         &self,
         name: impl AsRef<str>,
@@ -136,11 +137,11 @@ impl Redlock {
         Ok(self.permit(permit))
     }
 
-    /// As [`crate::Redlock::try_acquire_permit`].
+    /// Acquires a permit if one is free now: see [`crate::Redlock::try_acquire_permit`].
     ///
     /// # Errors
     ///
-    /// As there; and [`AcquireError::WithinAsync`].
+    /// The errors of [`crate::Redlock::try_acquire_permit`], and [`AcquireError::WithinAsync`].
     pub fn try_acquire_permit(
         &self,
         name: impl AsRef<str>,
@@ -156,16 +157,16 @@ impl Redlock {
         Permit::new(Lock::new(permit.into(), self.worker.clone()), slot)
     }
 
-    /// As [`crate::Redlock::inspect_permits`].
+    /// Returns who holds the permits of a semaphore: see [`crate::Redlock::inspect_permits`].
     ///
     /// # Errors
     ///
-    /// As there; and [`InspectError::WithinAsync`].
+    /// The errors of [`crate::Redlock::inspect_permits`], and [`InspectError::WithinAsync`].
     pub fn inspect_permits(&self, name: impl AsRef<str>) -> Result<PermitsInspection, InspectError> {
         self.worker.wait(self.redlock.inspect_permits(name)).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Redlock::initialize`].
+    /// Opens a new fleet that has a restart guard: see [`crate::Redlock::initialize`].
     ///
     /// # Errors
     ///
@@ -219,7 +220,7 @@ impl Redlock {
         self.worker.wait(self.redlock.remaining(resource)).ok_or(WithinAsync)?
     }
 
-    /// Reports what is wrong with the nodes: see [`crate::Redlock::check_nodes`].
+    /// Reports the problems of the nodes: see [`crate::Redlock::check_nodes`].
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ impl Wake for WakeUp {
     }
 }
 
-/// Whether a Tokio task is being polled on this thread, which would keep other tasks from running.
+/// Returns whether a Tokio task is being polled on this thread, which would keep other tasks from running.
 ///
 /// Tokio gives each poll of a task a budget, and gives none to a thread that may block, for example in
 /// `spawn_blocking`. A task that opted out by `unconstrained` looks like such a thread: there the call blocks, as any

@@ -1,4 +1,4 @@
-//! Checks the nodes: queries each for its facts, and reports what is wrong.
+//! Checks the nodes: queries each for its facts, and reports the problems.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::{
 };
 
 impl Redlock {
-    /// Queries every node for its facts, and reports what is wrong or may be wrong: one server behind two names, a
+    /// Queries every node for its facts, and reports actual and possible problems: one server behind two names, a
     /// replica, a node that may evict locks or forgets them when it restarts, clocks that are apart. Changes nothing.
     /// Use it as a check at start-up, and for people.
     ///
-    /// Waits for all nodes: for each one until it answers or its client gives up, after 2 s by default, and never for
-    /// longer than 5 s. A node that fails is a finding. Facts that the user has no permission to read are reported as
-    /// unknown: the guide lists the [permissions](crate::guide::servers#permissions).
+    /// Waits for each node until it answers or its client gives up, after 2 s by default, and never for longer than 5
+    /// s. A node that fails is a finding. Facts that the user has no permission to read are reported as unknown: the
+    /// guide lists the [permissions](crate::guide::servers#permissions).
     ///
     /// ```
     /// use redlock_core::{NodeFindingKind, Redlock, Severity};
@@ -72,7 +72,7 @@ impl Redlock {
         // 2. Wait for all answers that come in time.
         let answers = Exchange::new(requests, LATE_LIMIT, patience, LATE_LIMIT).all().await;
 
-        // 3. Find out what is wrong with the nodes.
+        // 3. Find the problems of the nodes.
         let accounts: Vec<_> = fleet.names().zip(answers.into_iter().map(account)).collect();
         let jumps = fleet.members.iter().filter_map(|member| Some((member.node.name(), member.jumped()?.0)));
         let jumps: Vec<_> = jumps.collect();

@@ -1,4 +1,4 @@
-//! Reports what is wrong with the nodes, and opens a new fleet with a restart guard.
+//! Reports the problems of the nodes, and opens a new fleet with a restart guard.
 
 mod check;
 mod nodes_report;

@@ -7,9 +7,9 @@ use crate::{
     report::WithinAsync,
 };
 
-/// What [`Redlock::check_nodes`](crate::Redlock::check_nodes) found.
+/// The findings of [`Redlock::check_nodes`](crate::Redlock::check_nodes).
 ///
-/// Its `Display` prints a summary line and, for each finding, one line on what it is and one on what to do about it:
+/// Its `Display` prints a summary line and, for each finding, one line with the problem and one with the solution:
 ///
 /// ```text
 /// 3 nodes checked: 1 error, 1 warning
@@ -34,7 +34,7 @@ impl NodesReport {
         Self { nodes, findings }
     }
 
-    /// Returns what was found, the worst first.
+    /// Returns the findings, the worst first.
     #[must_use]
     pub fn findings(&self) -> &[NodeFinding] {
         &self.findings
@@ -104,11 +104,11 @@ impl fmt::Display for OnOneLine<'_> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodesError {
-    /// A finding is as bad as the caller does not accept, or worse: see [`NodesReport::fail_on`].
-    #[error("the nodes are not as they should be: {}", OnOneLine(.0))]
+    /// A finding is too bad for the caller: see [`NodesReport::fail_on`].
+    #[error("the nodes have problems: {}", OnOneLine(.0))]
     Rejected(Box<NodesReport>),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call check_nodes from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call check_nodes from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

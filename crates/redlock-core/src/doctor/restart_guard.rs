@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Redlock {
-    /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock need
-    /// not wait for the longest TTL.
+    /// Opens a new fleet that has a [restart guard](crate::RedlockBuilder::restart_guard), so that its first lock does
+    /// not have to wait for the longest TTL.
     ///
     /// Call it for nodes that hold no locks, once, when they are put into service; never at each start of a program. It
     /// opens nothing unless **all** nodes answer and **none** has the guard's marker. So it opens no node that has lost
@@ -53,7 +53,7 @@ impl Redlock {
     pub async fn initialize(&self) -> Result<(), InitializeError> {
         let guard = self.fleet.guard.as_ref().ok_or(InitializeError::NoGuard)?;
         Handle::try_current().map_err(|_| InitializeError::NoRuntime)?;
-        // The marker has one slot, and locks may have any, unless the prefix of all keys has a tag.
+        // The marker is in one hash slot, and locks may be in any, unless the prefix of all keys has a hash tag.
         let cluster = self.fleet.members.iter().find(|member| member.node.is_cluster());
         if let Some(cluster) = cluster.filter(|_| hash_tag(&self.fleet.key_prefix).is_none()) {
             return Err(InitializeError::Slots { node: cluster.node.name().to_owned() });
@@ -62,7 +62,7 @@ impl Redlock {
             let (node, request) = (Arc::clone(&member.node), OpenRequest::new(guard.clone(), run));
             async move { (node.name().to_owned(), in_time(node.open(&request)).await) }
         };
-        // 1. Is every node new? And which run of its server is it?
+        // 1. Is every node new? And which is the current run of its server?
         let asked = join_all(self.fleet.members.iter().map(|member| ask(member, None))).await;
         let runs = all(asked)?;
         // 2. Then open these nodes, except those that were restarted meanwhile.
@@ -124,7 +124,7 @@ pub enum InitializeError {
         node: String,
     },
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call initialize from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

@@ -6,7 +6,7 @@ use crate::names::{Owner, Token};
 
 /// The value of a key: a token of this library, or what another program has set.
 ///
-/// Its `Display` shortens tokens and escapes other values: anybody who knows a token can release the lock.
+/// Its `Display` shortens tokens and escapes other values, because anybody who knows a token can release the lock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Holder {
     value: Vec<u8>,
@@ -31,8 +31,8 @@ impl Holder {
         Owner::of_value(&self.value)
     }
 
-    /// Returns how long the key is held at least, counted from the end of the inspection, if nobody changes it. `None`
-    /// if it has no expiry. For the holder of a quorum: how long a quorum still holds it.
+    /// Returns the minimum time for which the key is still held, counted from the end of the inspection, if nobody
+    /// changes it. `None` if it has no expiry. For the holder of a quorum: how long a quorum still holds it.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining
@@ -41,7 +41,7 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many bytes are shown at most.
+        /// The maximum number of bytes that are shown.
         const SHOWN: usize = 8;
         let (value, len) = (&self.value, self.value.len());
         let beginning = |shown| value.get(..shown).unwrap_or(value).escape_ascii();
@@ -50,7 +50,8 @@ impl fmt::Display for Holder {
             write!(f, "{}...", beginning(SHOWN))?;
             return owner.map_or(Ok(()), |owner| write!(f, " of {owner:?}"));
         }
-        // Another library's token may be shorter than ours. A value that is not longer than what is shown is no secret.
+        // Another library's token may be shorter than ours. A value that is no longer than the part that is shown is
+        // not a secret.
         match len {
             ..=SHOWN => write!(f, "\"{}\"", beginning(len)),
             _ if len > Token::MAX_LEN => write!(f, "\"{}\"... (more than {} bytes)", beginning(SHOWN), Token::MAX_LEN),

@@ -12,7 +12,7 @@ use crate::{
 
 /// The state of the nodes under one name, when [`Redlock::inspect`](crate::Redlock::inspect) queried them.
 ///
-/// It may be out of date when you read it, and decides nothing. To do something only if nobody else does it,
+/// It may be out of date when you read it, so do not base decisions on it. To do something only if nobody else does it,
 /// [acquire](crate::Redlock::try_acquire).
 ///
 /// Its `Display` prints a summary line and one line for each node. Tokens are shortened, and values that other programs
@@ -46,15 +46,15 @@ pub struct NodeKeyState {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// There is no such key.
+    /// The key does not exist.
     Absent,
-    /// The key is there.
+    /// The key exists.
     Held(Holder),
-    /// Readers share it.
+    /// Readers share the key.
     Shared {
-        /// Some of the readers, those that stay longest first: at most 100.
+        /// Some of the readers, in order of the remaining time, the longest first: at most 100.
         readers: Vec<Holder>,
-        /// How many there are.
+        /// The number of readers.
         count: usize,
     },
     /// The node answered with an error, or the request could not be sent.
@@ -67,7 +67,7 @@ pub enum KeyState {
 }
 
 impl Inspection {
-    /// Collects the answers that came within the node timeout. The whole call `took` this long.
+    /// Collects the answers that arrived within the node timeout. The whole call `took` this long.
     pub(crate) fn new(
         fleet: &Fleet,
         resource: Resource,
@@ -111,13 +111,13 @@ impl Inspection {
         &self.nodes
     }
 
-    /// Returns how many nodes must hold the same token, for somebody to hold the lock.
+    /// Returns the number of nodes that must hold the same token for somebody to hold the lock.
     #[must_use]
     pub fn needed(&self) -> usize {
         self.quorum.needed()
     }
 
-    /// Returns what the nodes say together. For a holder, `remaining` is how long a quorum still holds the key.
+    /// Returns the finding on all nodes together. For a holder, `remaining` is how long a quorum still holds the key.
     #[must_use]
     pub fn finding(&self) -> &Finding<Holder> {
         &self.finding
@@ -133,8 +133,8 @@ impl Inspection {
         }
     }
 
-    /// Returns how many readers share the lock on a quorum of the nodes: 0 if it is not shared. Of more than 100 on one
-    /// node, at least those.
+    /// Returns the number of readers that share the lock on a quorum of the nodes: 0 if it is not shared. If one node
+    /// has more than 100, the result is a lower bound.
     #[must_use]
     pub fn readers(&self) -> usize {
         match self.finding {
@@ -171,7 +171,7 @@ impl Inspection {
                 write!(f, "{name} is held by nobody: {holding} of {nodes} nodes hold tokens, no {needed} the same")
             }
             Finding::Unknown => {
-                write!(f, "unknown whether {name} is held: {answered} of {nodes} nodes answered, too few to tell")
+                write!(f, "unknown whether {name} is held: {answered} of {nodes} nodes answered, too few to decide")
             }
         }
     }
@@ -196,7 +196,8 @@ impl KeyState {
         }
     }
 
-    /// The readers that share the key on this node: their tokens, and for how long each of them still does.
+    /// Returns the tokens of the readers that share the key on this node, and how long it still holds the key for each
+    /// of them.
     fn sharing(&self) -> Vec<(&[u8], Duration)> {
         let readers = match self {
             Self::Shared { readers, .. } => readers.as_slice(),
@@ -247,7 +248,7 @@ impl fmt::Display for KeyState {
             Self::Absent => f.write_str("absent"),
             Self::Held(holder) => Remaining(holder).fmt(f),
             Self::Shared { readers, count } => {
-                /// How many are shown.
+                /// The number of readers that are shown.
                 const SHOWN: usize = 5;
                 write!(f, "{}", Count(*count))?;
                 for (number, reader) in readers.iter().take(SHOWN).enumerate() {
@@ -261,7 +262,7 @@ impl fmt::Display for KeyState {
     }
 }
 
-/// How many readers there are, in words.
+/// Prints the number of readers in words.
 struct Count(usize);
 
 impl fmt::Display for Count {

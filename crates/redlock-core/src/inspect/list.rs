@@ -13,11 +13,12 @@ use crate::{
 };
 
 impl Redlock {
-    /// How many locks of one node [`Redlock::list`] returns at least, if there are more.
+    /// The number of locks after which the search on one node may stop in [`Redlock::list`]. The node may return a few
+    /// more.
     pub const LISTED: usize = 10_000;
 
-    /// Queries all nodes for the locks that they hold, and changes nothing. For people who want to see what is locked.
-    /// For a single lock, [inspect](Redlock::inspect) it: that also reports whether a quorum holds it.
+    /// Queries all nodes for the locks that they hold, and changes nothing. For people who want to see which locks are
+    /// held. For a single lock, call [`inspect`](Redlock::inspect), which also reports whether a quorum holds it.
     ///
     /// Returns the names after this `Redlock`'s [key prefix](crate::RedlockBuilder::key_prefix) whose keys hold a token
     /// of this library: tokens of other libraries cannot be distinguished from other data. Each node scans all its
@@ -122,14 +123,14 @@ impl Listing {
         self.names.iter().map(String::as_str)
     }
 
-    /// Returns the names of all semaphores of whose permits at least one node holds one, in their order. With a
-    /// [key prefix](crate::RedlockBuilder::key_prefix) without hash tag there are none, since their keys begin with a
-    /// brace: [inspect](Redlock::inspect_permits) those by name.
+    /// Returns the names of all semaphores of which at least one node holds a permit, sorted. With a [key
+    /// prefix](crate::RedlockBuilder::key_prefix) without a hash tag there are none, since their keys begin with a
+    /// brace: call [`inspect_permits`](Redlock::inspect_permits) with their names instead.
     pub fn semaphores(&self) -> impl Iterator<Item = &str> {
         self.semaphores.iter().map(String::as_str)
     }
 
-    /// The nodes that failed, and why.
+    /// Returns the nodes that failed, with their errors.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
         self.failed.iter().map(|(node, error)| (node.as_str(), error))
     }

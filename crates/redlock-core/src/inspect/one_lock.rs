@@ -137,7 +137,7 @@ pub enum InspectError {
     #[error(transparent)]
     Resource(#[from] ResourceError),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call inspect from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call inspect from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

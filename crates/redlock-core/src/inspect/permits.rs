@@ -1,4 +1,4 @@
-//! Who holds the permits of a semaphore, with numbered steps.
+//! Finds out who holds the permits of a semaphore, with numbered steps.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use crate::{
     node::{InspectAnswer, LATE_LIMIT, NodeError},
 };
 
-/// How many slots are asked for at the same time on each node.
+/// The number of slots that are queried at the same time on each node.
 const AT_ONCE: usize = 64;
 
-/// Who held the permits of a semaphore when [`Redlock::inspect_permits`] asked the nodes.
+/// The holders of the permits of a semaphore at the time when [`Redlock::inspect_permits`] queried the nodes.
 ///
-/// It may be out of date when it is read. Printed, it is a line on the whole and one for each slot that is held:
+/// It may be out of date when you read it. Its `Display` prints a summary line and one line for each slot that is held:
 ///
 /// ```text
 /// 2 of 5 permits of "reports" are held
@@ -32,30 +32,30 @@ pub struct PermitsInspection {
 }
 
 impl PermitsInspection {
-    /// The name of the semaphore.
+    /// Returns the name of the semaphore.
     #[must_use]
     pub fn resource(&self) -> &str {
         self.resource.as_str()
     }
 
-    /// How many permits there are. 0 if nobody holds one, and nobody has for the TTL of the last permit.
+    /// Returns the number of permits: 0 if nobody holds one, and nobody has since the TTL of the last permit ended.
     #[must_use]
     pub fn permits(&self) -> u32 {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
-    /// What the nodes hold of each slot, from slot 0.
+    /// Returns what the nodes hold for each slot, from slot 0.
     #[must_use]
     pub fn slots(&self) -> &[Inspection] {
         &self.slots
     }
 
-    /// The slots that a quorum of the nodes holds for one token, and their holders.
+    /// Returns the slots for which a quorum of the nodes holds the same token, and their holders.
     pub fn holders(&self) -> impl Iterator<Item = (u32, &Holder)> {
         (0..).zip(&self.slots).filter_map(|(slot, inspection)| Some((slot, inspection.holder()?)))
     }
 
-    /// Of how many slots too few nodes answered to say whether they are held.
+    /// Returns the number of slots for which too few nodes answered to decide whether they are held.
     #[must_use]
     pub fn unknown(&self) -> usize {
         self.slots.iter().filter(|inspection| inspection.is_locked().is_none()).count()
@@ -81,30 +81,31 @@ impl fmt::Display for PermitsInspection {
 }
 
 impl Redlock {
-    /// Asks all nodes who holds the permits of a semaphore, and changes nothing. For people and metrics, as
+    /// Queries all nodes for the holders of a semaphore's permits, and changes nothing. For people and metrics, like
     /// [`Redlock::inspect`].
     ///
     /// Waits for all nodes, at most for twice the builder's [node timeout](crate::RedlockBuilder::node_timeout), or a
-    /// second if there is none; longer for more than 64 permits.
+    /// second if none is set; longer for more than 64 permits.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::inspect`]. And [`InspectError::TooFewAnswers`] if too few nodes say how many permits there are.
+    /// The errors of [`Redlock::inspect`], and [`InspectError::TooFewAnswers`] if too few nodes report the number of
+    /// permits.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::inspect`].
+    /// Like [`Redlock::inspect`].
     pub async fn inspect_permits(&self, name: impl AsRef<str>) -> Result<PermitsInspection, InspectError> {
         let resource = Resource::new(name)?;
         Handle::try_current().map_err(|_| InspectError::NoRuntime)?;
         let fleet = &self.fleet;
         let keys = PermitKeys::new(fleet.keys(&Resources::from(resource.clone()))?.first(), 1)?;
 
-        // 1. Ask how many permits there are.
+        // 1. Query the number of permits.
         let (answers, took, patience) = look_at(fleet, [keys.count().clone()].into()).await;
         let answers: Vec<_> =
             answers.into_iter().map(|looks| looks.and_then(|looks| looks.into_iter().next())).collect();
@@ -114,7 +115,7 @@ impl Redlock {
             return Err(InspectError::TooFewAnswers(Box::new(count)));
         }
 
-        // 2. Ask for all slots. A slot without room for its name cannot be held.
+        // 2. Query all slots. A slot without room for its name cannot be held.
         let slots: Vec<_> = (0..permits.unwrap_or(0)).map_while(|slot| keys.slot(slot).ok()).collect();
         let (answers, took, patience) = look_at(fleet, slots.clone().into()).await;
         let mut nodes: Vec<_> = answers.into_iter().map(|looks| looks.map(Vec::into_iter)).collect();
@@ -128,10 +129,10 @@ impl Redlock {
     }
 }
 
-/// What a node has answered for several keys.
+/// A node's answers for several keys.
 type Looks = Vec<Result<InspectAnswer, NodeError>>;
 
-/// Asks all nodes for all keys. Returns the answers of each node, how long that took, and how long it could take.
+/// Queries all nodes for all keys. Returns the answers of each node, how long that took, and how long it could take.
 async fn look_at(fleet: &Arc<Fleet>, keys: Arc<[Resource]>) -> (Vec<Option<Looks>>, Duration, Duration) {
     let started = fleet.clock.now();
     let node_timeout = fleet.node_timeout.without_ttl();
@@ -153,7 +154,7 @@ async fn look_at(fleet: &Arc<Fleet>, keys: Arc<[Resource]>) -> (Vec<Option<Looks
     (answers, fleet.clock.now().saturating_sub(started), patience)
 }
 
-/// The number of permits in this answer, if it is one.
+/// Returns the number of permits in this answer, if it contains one.
 fn permits_of(answer: &InspectAnswer) -> Option<u32> {
     let InspectAnswer::Held { token, .. } = answer else { return None };
     let permits = str::from_utf8(token).ok()?.parse().ok()?;

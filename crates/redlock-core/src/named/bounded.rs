@@ -16,8 +16,8 @@ use crate::api::Lock;
 /// Dropped locks remain held until their TTL ends, and unlocking them returns
 /// [`UnlockError::Evicted`](super::UnlockError::Evicted). That works for the last 65,536 of them, for which about 100
 /// bytes each are kept. So make room for all locks that are held at the same time, about 1,400 bytes and twice the name
-/// for each; the bound is for what should not happen. A lock that ended without being unlocked makes room by itself,
-/// with the next call a few seconds after its longest lifetime.
+/// for each; the bound is for emergencies. A lock that ended without being unlocked makes room by itself, with the next
+/// call a few seconds after its longest lifetime.
 ///
 /// ```
 /// use redlock_core::{NamedLocks, Redlock, named::BoundedRegistry};
@@ -37,7 +37,8 @@ pub struct BoundedRegistry {
     left: Arc<Mutex<Vec<Lock>>>,
 }
 
-/// A slot for an entry. The cache copies its values, and drops them when it likes; the entry leaves once and at once.
+/// A slot for an entry. The cache copies its values and drops them at any time; the entry must leave once and
+/// immediately.
 #[derive(Clone)]
 struct Slot {
     entry: Arc<Mutex<Option<Entry>>>,
@@ -88,7 +89,7 @@ impl Slot {
         }
     }
 
-    /// Takes the entry out. If several callers try, one gets it.
+    /// Removes the entry. If several callers try, one gets it.
     fn empty(&self) -> Option<Entry> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

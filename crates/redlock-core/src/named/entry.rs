@@ -11,7 +11,7 @@ use crate::api::Lock;
 /// may still rely on it. The entry records that it has left, so that `unlock` can report it.
 pub struct Entry {
     key: Key,
-    /// `None` once it is taken out.
+    /// `None` once it is removed.
     lock: Option<Lock>,
     /// When the lock ends at the latest, on the fleet's clock.
     ends: Duration,
@@ -19,8 +19,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// How many bytes an entry takes in memory beside its name, as measured and rounded up: the lock, the state of its
-    /// extends, its ledger record and its slot in a registry.
+    /// The number of bytes that an entry takes in memory besides its name, as measured and rounded up: the lock, the
+    /// state of its extends, its ledger record and its slot in a registry.
     const OVERHEAD: usize = 1200;
     const OVERHEAD_PER_NODE: usize = 48;
 
@@ -36,7 +36,7 @@ impl Entry {
         &self.key
     }
 
-    /// Returns how long the lock is valid from `now`, unless it is extended. Zero: it has ended forever.
+    /// Returns how long the lock is valid from `now`, unless it is extended. Zero means that it has ended forever.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
         self.lock.as_ref().map_or(Duration::ZERO, |lock| lock.held.shared().validity.left(now))
@@ -57,7 +57,7 @@ impl Entry {
         Self::OVERHEAD + Self::OVERHEAD_PER_NODE * nodes + 2 * self.key.name().as_str().len()
     }
 
-    /// Takes the lock out, so that its holder can release it.
+    /// Removes the lock, so that its holder can release it.
     pub(crate) fn into_lock(mut self) -> Option<Lock> {
         let lock = self.lock.take()?;
         self.ledger.taken(&self.key, lock.held.shared());

@@ -26,7 +26,7 @@ pub enum UnlockError {
     },
     /// The caller's lock had ended before it was unlocked: another holder may have had it since.
     #[error(
-        "could not unlock {}: the lock had ended{} before; take a longer ttl, or auto-extend",
+        "could not unlock {}: the lock had ended{} before; use a longer TTL, or auto-extend",
         Named(.name),
         .ago.map(|ago| format!(" {}", Readable(ago))).unwrap_or_default(),
     )]
@@ -37,7 +37,7 @@ pub enum UnlockError {
         ago: Option<Duration>,
     },
     /// The registry has dropped the caller's lock while it was valid. Nothing was released: the TTL ends the lock.
-    #[error("could not unlock {}: the registry has dropped it, the ttl ends it; give the registry more room", Named(.name))]
+    #[error("could not unlock {}: the registry has dropped it, the TTL ends it; give the registry more room", Named(.name))]
     Evicted {
         /// The name that was to be unlocked.
         name: Resource,

@@ -42,7 +42,7 @@ impl Ledger {
         drop(before);
     }
 
-    /// Records that its holder has taken a lock out of the registry, to release it.
+    /// Records that its holder has removed a lock from the registry, to release it.
     pub(crate) fn taken(&self, key: &Key, lease: &Arc<LeaseState>) {
         let mut books = self.books();
         books.departures.take(key);
@@ -63,7 +63,7 @@ impl Ledger {
         drop(books);
         if was_valid {
             let resource = &lease.resources;
-            tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its ttl ends it");
+            tracing::warn!(%resource, ?left, "the registry of named locks has dropped a valid one: its TTL ends it");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The calls of a user of locks by name.
+//! The API of locks by name.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,15 +19,15 @@ pub struct NamedLocks {
     redlock: Redlock,
     registry: Arc<dyn Registry>,
     ledger: Arc<Ledger>,
-    /// The label for which this one locks and unlocks. Without one: the calling task.
+    /// The label for which this locks and unlocks. `None`: the calling task.
     label: Option<Arc<str>>,
 }
 
 impl Redlock {
     /// Locks and unlocks by name, with a default [`MapRegistry`].
     ///
-    /// Each call returns one with locks of its own. They are left to their TTL when it and its clones are dropped: keep
-    /// it beside the `Redlock`.
+    /// Each call returns one with separate locks. They are left to their TTL when it and its clones are dropped: keep
+    /// it for as long as the `Redlock`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -49,7 +49,7 @@ impl Redlock {
 }
 
 impl NamedLocks {
-    /// How many locks [`NamedLocks::release_all`] releases at the same time.
+    /// The number of locks that [`NamedLocks::release_all`] releases at the same time.
     const AT_ONCE: usize = 256;
 
     /// Locks and unlocks by name, with this registry for the held locks.
@@ -133,7 +133,7 @@ impl NamedLocks {
     /// Like [`Lock::release`].
     pub async fn unlock(&self, name: impl AsRef<str>) -> Result<Release, UnlockError> {
         let key = self.key(name)?;
-        // Take it out before anything is sent: an entry that exists after that belongs to a newer lock.
+        // Remove it before anything is sent: an entry that exists after that belongs to a newer lock.
         let lock = self.take(&key)?;
         Ok(lock.release().await?)
     }
@@ -189,14 +189,14 @@ impl NamedLocks {
         outcomes
     }
 
-    /// Returns how many locks are kept, of all tasks: those that are held, and those that ended without being unlocked
-    /// and that the registry has not dropped yet.
+    /// Returns the number of locks that are kept, of all tasks: those that are held, and those that ended without being
+    /// unlocked and that the registry has not dropped yet.
     #[must_use]
     pub fn count(&self) -> usize {
         self.registry.count()
     }
 
-    /// Takes out a lock that is still worth a release.
+    /// Removes a lock that is still worth a release.
     fn take(&self, key: &Key) -> Result<Lock, UnlockError> {
         let now = self.now();
         let Some(lock) = self.registry.take(key, now).and_then(Entry::into_lock) else {

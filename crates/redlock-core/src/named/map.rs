@@ -67,7 +67,7 @@ impl MapRegistry {
 }
 
 impl Kept {
-    /// Takes out expired entries, if a collection is due.
+    /// Removes expired entries, if a collection is due.
     fn collect(&mut self, interval: Option<Duration>, now: Duration) -> Vec<Entry> {
         let Some(interval) = interval else { return Vec::new() };
         let due = *self.due.get_or_insert(now.saturating_add(interval));

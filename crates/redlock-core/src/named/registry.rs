@@ -1,12 +1,12 @@
-//! The trait for the memory in which the held locks are kept.
+//! The trait for the memory that keeps the held locks.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Entry, Key};
 
-/// Where [`NamedLocks`](super::NamedLocks) keeps the held locks.
+/// The memory in which [`NamedLocks`](super::NamedLocks) keeps the held locks.
 ///
-/// What an implementation must and may do:
+/// The contract of an implementation:
 ///
 /// * No entry is returned twice, and none under another key than its own.
 /// * A call to `take` finds an entry that was kept before the call began, unless the registry has dropped it.
@@ -23,13 +23,13 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// the name again.
     fn keep(&self, entry: Entry, now: Duration);
 
-    /// Takes out the entry under this key.
+    /// Removes and returns the entry under this key.
     fn take(&self, key: &Key, now: Duration) -> Option<Entry>;
 
-    /// Takes out all entries, in any order.
+    /// Removes and returns all entries, in any order.
     fn take_all(&self) -> Vec<Entry>;
 
-    /// Returns how many entries are kept, valid or not.
+    /// Returns the number of entries, valid or not.
     fn count(&self) -> usize;
 }
 

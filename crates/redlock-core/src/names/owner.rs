@@ -128,7 +128,7 @@ pub enum OwnerError {
         len: usize,
     },
     /// The label contains something that cannot be printed.
-    #[error("the owner's label holds what cannot be printed: leave out control characters and line ends")]
+    #[error("the owner's label contains unprintable characters: remove control characters and line ends")]
     NotPrintable,
 }
 

@@ -10,14 +10,14 @@ use super::{
 pub(crate) struct PermitKeys {
     /// Holds the number of permits.
     count: Resource,
-    /// The name of the wait queue. No such key exists, only that of its waiters.
+    /// The name of the wait queue. It is not a key itself; only the key of its waiters exists.
     queue: Resource,
-    /// The keys of the slots up to the number of the slot.
+    /// The keys of the slots, without the number of the slot.
     slots: Box<str>,
 }
 
 impl PermitKeys {
-    /// The keys of the semaphore with this key, which has this many permits.
+    /// Creates the keys of the semaphore with this key and this many permits.
     pub(crate) fn new(key: &Resource, permits: u32) -> Result<Self, ResourceError> {
         let key = key.as_str();
         let too_long = |_| ResourceError::PermitsTooLong { len: key.len() };
@@ -27,7 +27,7 @@ impl PermitKeys {
             queue: Resource::new(format!("{key}{}", Resource::PERMIT_QUEUE)).map_err(too_long)?,
             slots: format!("{tagged}{}", Resource::PERMIT).into(),
         };
-        // The longest of all. A slot without room for its fencing counter is none.
+        // The longest key. A slot without room for its fencing counter cannot be used.
         keys.slot(permits.saturating_sub(1)).and_then(|slot| slot.counter()).map_err(too_long)?;
         Ok(keys)
     }

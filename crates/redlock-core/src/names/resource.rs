@@ -25,8 +25,8 @@ impl Resource {
     /// The text after the name in the key of its wait queue.
     const WAITERS: &str = ":redlock:waiters";
 
-    /// What is behind the name in the key that holds the number of permits, in front of the number of a slot, and in
-    /// the name of the wait queue for all slots.
+    /// The text after the name in the key of the number of permits, before the number of a slot, and in the name of the
+    /// wait queue for all slots.
     pub(super) const PERMITS: &str = ":permits";
     pub(super) const PERMIT: &str = ":permit:";
     pub(super) const PERMIT_QUEUE: &str = ":redlock:permits";
@@ -56,10 +56,9 @@ impl Resource {
         Ok(Self([prefix, &self.0].concat().into()))
     }
 
-    /// Returns the key of the fencing counter beside this key, in the same hash slot of a Redis Cluster if that is
-    /// possible.
+    /// Returns the key of the fencing counter of this key, in the same hash slot of a Redis Cluster if possible.
     pub(crate) fn counter(&self) -> Result<Self, ResourceError> {
-        // Two keys that differ only in the braces share a counter, which does no harm: it only ever counts up.
+        // Two keys that differ only in the braces share a counter, which is harmless: it only increases.
         let counter = self.in_its_slot(Self::FENCE);
         if counter.len() > Self::MAX_LEN {
             return Err(ResourceError::CounterTooLong { len: self.0.len() });
@@ -67,22 +66,22 @@ impl Resource {
         Ok(Self(counter.into()))
     }
 
-    /// Returns the key of the wait queue of this key, if there is room for it. It is not in the same hash slot: there
-    /// is no wait queue on a Redis Cluster. It begins like the key, so that a user who may access the key may access
-    /// the queue.
+    /// Returns the key of the wait queue of this key, if there is room for it. It is not in the same hash slot, because
+    /// a Redis Cluster has no wait queues. It begins like the key, so that a user who may access the key may access the
+    /// queue.
     pub(crate) fn waiters(&self) -> Option<Self> {
         let has_room = self.0.len() + Self::WAITERS.len() <= Self::MAX_LEN;
         has_room.then(|| Self([&self.0, Self::WAITERS].concat().into()))
     }
 
-    /// Returns the key of a writer's intent beside this key, if there is room for it. On a cluster it is in the same
-    /// hash slot. Elsewhere it begins like the key, so that a user who may access the key may access the intent.
+    /// Returns the key of a writer's intent for this key, if there is room for it. On a cluster it is in the same hash
+    /// slot. Elsewhere it begins like the key, so that a user who may access the key may access the intent.
     pub(crate) fn intent(&self, is_cluster: bool) -> Option<Self> {
         let intent = if is_cluster { self.in_its_slot(Self::INTENT) } else { [&self.0, Self::INTENT].concat() };
         (intent.len() <= Self::MAX_LEN).then(|| Self(intent.into()))
     }
 
-    /// Returns a key with this suffix, in the same hash slot of a Redis Cluster if that is possible.
+    /// Returns a key with this suffix, in the same hash slot of a Redis Cluster if possible.
     fn in_its_slot(&self, suffix: &str) -> String {
         match hash_tag(&self.0) {
             Some(_) => [&self.0, suffix].concat(),
@@ -90,7 +89,7 @@ impl Resource {
         }
     }
 
-    /// Whether this is the wait queue of a semaphore, which several can hold at the same time.
+    /// Returns whether this is the wait queue of a semaphore, which several callers can hold at the same time.
     pub(crate) fn is_permit_queue(&self) -> bool {
         self.0.ends_with(Self::PERMIT_QUEUE)
     }
@@ -102,12 +101,12 @@ impl Resource {
         suffixes.iter().any(|suffix| self.0.ends_with(suffix)) || self.is_permit()
     }
 
-    /// Whether this is the key of a slot or of the number of permits. All of them have braces.
+    /// Returns whether this is the key of a slot or of the number of permits. All of these have braces.
     fn is_permit(&self) -> bool {
         self.0.contains('{') && self.0.ends_with(Self::PERMITS) || self.semaphore().is_some()
     }
 
-    /// The name of the semaphore, if this is the key of one of its slots.
+    /// Returns the name of the semaphore, if this is the key of one of its slots.
     pub(crate) fn semaphore(&self) -> Option<&str> {
         let is_slot = |slot: &str| !slot.is_empty() && slot.bytes().all(|digit| digit.is_ascii_digit());
         let (tagged, _) = self.0.rsplit_once(Self::PERMIT).filter(|(_, slot)| is_slot(slot))?;
@@ -205,7 +204,7 @@ pub enum ResourceError {
     None,
     /// More names were given than [`Resources::MAX`](crate::Resources::MAX).
     #[error(
-        "more than {} resources cannot be locked together: lock a name that stands for all of them",
+        "more than {} resources cannot be locked together: lock one name that represents all of them",
         Resource::MAX_TOGETHER
     )]
     TooMany,

@@ -75,7 +75,7 @@ impl Resources {
         }))
     }
 
-    /// Returns the fencing counters beside these keys, in the same order.
+    /// Returns the fencing counters of these keys, in the same order.
     pub(crate) fn counters(&self) -> Result<Self, ResourceError> {
         Ok(Self(match &self.0 {
             Names::One(key) => Names::One(key.counter()?),

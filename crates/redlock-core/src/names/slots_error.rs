@@ -17,7 +17,8 @@ pub struct SlotsError {
 }
 
 impl SlotsError {
-    /// Fails if the keys are not all in one slot. `node` is a cluster, and sets the keys in `beside` in the same step.
+    /// Returns an error if the keys are not all in one slot. `node` is a cluster, and sets the keys in `beside` in the
+    /// same step.
     pub(crate) fn check<'k>(
         node: &str,
         resources: &Resources,
@@ -53,7 +54,7 @@ impl fmt::Display for SlotsError {
             0 => {}
             more => write!(f, "; and {more} more")?,
         }
-        f.write_str("; give their names a common hash tag, as in {tag}name, or all keys one by a key prefix, as {tag}:")
+        f.write_str("; give their names a common hash tag, as in {tag}name, or set a key prefix with one, as in {tag}:")
     }
 }
 

@@ -4,79 +4,81 @@ use std::time::Duration;
 
 use crate::names::Token;
 
-/// An answer, what the node's clock read when it was given, and whether the request was sent twice.
+/// An answer, the time of the node's clock, and whether the request was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed<A> {
     /// The answer.
     pub answer: A,
-    /// The node's time since 1970, if the node told it.
+    /// The time of the node's clock since 1970, if the answer contains it.
     pub clock: Option<Duration>,
-    /// Whether the same request was sent before, on a connection that broke. The node may have carried it out, or may
-    /// carry it out later.
+    /// Whether the same request was already sent over a connection that broke. The node may have carried out that first
+    /// copy, or may do so later.
     pub sent_again: bool,
 }
 
 impl<A> From<A> for Timed<A> {
-    /// The answer of a node that does not tell its time.
+    /// Creates an answer without the time of the node's clock.
     fn from(answer: A) -> Self {
         Self { answer, clock: None, sent_again: false }
     }
 }
 
-/// What a node says to an [`AcquireRequest`](crate::backend::AcquireRequest).
+/// A node's answer to an [`AcquireRequest`](crate::backend::AcquireRequest).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireAnswer {
-    /// The keys hold the token now.
+    /// The keys now hold the token.
     #[non_exhaustive]
     Granted {
-        /// What the fencing counters were counted up to, if that was asked for.
+        /// The new value of the fencing counters, if the request has any.
         counter: Option<u64>,
-        /// Whether all keys were the predecessor's until now.
+        /// Whether all keys held the predecessor's token until now.
         follows: bool,
     },
     /// Another token holds a key.
     #[non_exhaustive]
     Held {
-        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
+        /// The remaining TTL of the key, if the node knows it and the key expires at all. If several keys are held, the
+        /// longest of theirs.
         remaining: Option<Duration>,
         /// Whether readers share a key, so that a writer may leave its
         /// [intent](crate::backend::AcquireRequest::intent).
         shared: bool,
     },
-    /// The key is free, but another waiter comes first. This one stands behind it now.
+    /// The key could be granted, but another waiter comes first. If the request has a wait queue, this waiter is in it
+    /// now.
     Queued,
     /// The slot of a semaphore is held by another token.
     SlotHeld(SlotHeld),
-    /// The semaphore has another number of permits on this node, and somebody holds one.
+    /// The semaphore has another number of permits on this node, and one of them is held.
     #[non_exhaustive]
     OtherPermits {
-        /// That number.
+        /// The number of permits on the node.
         permits: u32,
     },
-    /// The node was started a short time ago, and may have forgotten locks. It grants none yet.
+    /// The node was started recently and may have forgotten locks. It grants none yet.
     #[non_exhaustive]
     Quarantined {
-        /// How long that lasts.
+        /// The remaining time of the quarantine.
         remaining: Duration,
     },
 }
 
-/// A slot that is held, and what the node knows of the others.
+/// A slot that is held, and what the node knows about the others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SlotHeld {
-    /// The shortest remaining TTL of the slots that were looked at, if one of them expires.
+    /// The shortest remaining TTL of the slots that the node checked, if any of them expires.
     pub remaining: Option<Duration>,
-    /// Slots that are free: those that come first from [`PermitSlots::offset`](crate::backend::PermitSlots::offset) on,
-    /// and of these [`LISTED`](crate::backend::PermitSlots::LISTED) at most.
+    /// The first free slots, starting at [`PermitSlots::offset`](crate::backend::PermitSlots::offset): at most
+    /// [`LISTED`](crate::backend::PermitSlots::LISTED).
     pub free: Vec<u32>,
-    /// Whether these are all that are free.
+    /// Whether these are all free slots.
     pub is_complete: bool,
 }
 
 impl SlotHeld {
-    /// A slot that is held, and these that are free.
+    /// Creates the answer that the slot is held and that the slots in `free` are not.
     #[must_use]
     pub fn new(remaining: Option<Duration>, free: Vec<u32>, is_complete: bool) -> Self {
         Self { remaining, free, is_complete }
@@ -84,25 +86,25 @@ impl SlotHeld {
 }
 
 impl AcquireAnswer {
-    /// The semaphore has another number of permits.
+    /// Creates the answer that the semaphore has this other number of permits.
     #[must_use]
     pub fn other_permits(permits: u32) -> Self {
         Self::OtherPermits { permits }
     }
 
-    /// The keys hold the token now.
+    /// Creates the answer that the keys now hold the token.
     #[must_use]
     pub fn granted() -> Self {
         Self::Granted { counter: None, follows: false }
     }
 
-    /// So they do, and the counters were counted up to this.
+    /// Creates the answer that the keys now hold the token and that the fencing counters have this value.
     #[must_use]
     pub fn counted(counter: u64) -> Self {
         Self::Granted { counter: Some(counter), follows: false }
     }
 
-    /// A grant, of keys that were the predecessor's until now.
+    /// Marks a grant as one of keys that held the predecessor's token until now.
     #[must_use]
     pub fn following(self) -> Self {
         match self {
@@ -111,19 +113,19 @@ impl AcquireAnswer {
         }
     }
 
-    /// The node grants nothing for so long.
+    /// Creates the answer that the node grants nothing for this time.
     #[must_use]
     pub fn quarantined(remaining: Duration) -> Self {
         Self::Quarantined { remaining }
     }
 
-    /// Another token holds a key, for so long at most.
+    /// Creates the answer that another token holds a key, whose remaining TTL is this.
     #[must_use]
     pub fn held(remaining: Option<Duration>) -> Self {
         Self::Held { remaining, shared: false }
     }
 
-    /// The same, by readers.
+    /// Marks the key as shared by readers.
     #[must_use]
     pub fn by_readers(self) -> Self {
         match self {
@@ -133,58 +135,59 @@ impl AcquireAnswer {
     }
 }
 
-/// What a node says to an [`ExtendRequest`](crate::backend::ExtendRequest).
+/// A node's answer to an [`ExtendRequest`](crate::backend::ExtendRequest).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExtendAnswer {
-    /// The keys hold the token, for the ttl at least.
+    /// The keys hold the token, at least for the TTL.
     Extended,
-    /// So they do, and one at least was absent.
+    /// The keys hold the token, at least for the TTL, and at least one of them was absent before.
     Healed,
     /// Another token holds a key.
     #[non_exhaustive]
     Held {
-        /// How long it still lives, if the node can say and it expires at all. Of several, that which lives longest.
+        /// The remaining TTL of the key, if the node knows it and the key expires at all. If several keys are held, the
+        /// longest of theirs.
         remaining: Option<Duration>,
     },
 }
 
 impl ExtendAnswer {
-    /// Another token holds a key, for so long at most.
+    /// Creates the answer that another token holds a key, whose remaining TTL is this.
     #[must_use]
     pub fn held(remaining: Option<Duration>) -> Self {
         Self::Held { remaining }
     }
 }
 
-/// What a node says to a [`ReleaseRequest`](crate::backend::ReleaseRequest).
+/// A node's answer to a [`ReleaseRequest`](crate::backend::ReleaseRequest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReleaseAnswer {
-    /// All keys held the token and are gone now.
+    /// All keys held the token, and no longer do.
     Released,
-    /// A key was absent or held another token. Those that held this one are gone now.
+    /// A key was absent or held another token. Keys that held this token no longer do.
     NotHeld,
-    /// Released, and another who waits for one of them is on its way.
+    /// Released, and a waiter for one of the keys has been notified.
     ReleasedAndWoken,
-    /// Not held, and another who waits for one of them is on its way.
+    /// Not held, and a waiter for one of the keys has been notified.
     NotHeldAndWoken,
 }
 
 impl ReleaseAnswer {
-    /// Whether all keys held the token.
+    /// Returns whether all keys held the token.
     #[must_use]
     pub fn is_released(self) -> bool {
         matches!(self, Self::Released | Self::ReleasedAndWoken)
     }
 
-    /// Whether another who waits is on its way.
+    /// Returns whether a waiter has been notified.
     #[must_use]
     pub fn has_woken(self) -> bool {
         matches!(self, Self::ReleasedAndWoken | Self::NotHeldAndWoken)
     }
 
-    /// The same, if another is on its way.
+    /// Adds to the answer that a waiter has been notified, if `woken`.
     #[must_use]
     pub fn waking(self, woken: bool) -> Self {
         match self {
@@ -195,34 +198,34 @@ impl ReleaseAnswer {
     }
 }
 
-/// What a node says to a [`RaiseRequest`](crate::backend::RaiseRequest).
+/// A node's answer to a [`RaiseRequest`](crate::backend::RaiseRequest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RaiseAnswer {
-    /// All counters are the candidate now, and the keys hold the token.
+    /// All counters now have the value of the candidate, and the keys hold the token.
     Confirmed,
-    /// A counter is greater than the candidate: this great.
+    /// A counter is greater than the candidate: the greatest value.
     Higher(u64),
-    /// A key is absent or holds another token, or a counter is gone.
+    /// A key is absent or holds another token, or a counter is missing.
     NotHeld,
 }
 
-/// What a node says to an [`OpenRequest`](crate::backend::OpenRequest).
+/// A node's answer to an [`OpenRequest`](crate::backend::OpenRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenAnswer {
-    /// There is no marker, and this is the run of the server. Nothing was changed.
+    /// There is no marker, and this is the current run of the server. Nothing was changed.
     New {
-        /// What names the run.
+        /// The ID of the run.
         run: String,
     },
-    /// The marker is there now.
+    /// The marker was set.
     Opened,
-    /// There was one already, which was left as it is.
+    /// There was already a marker, which was left unchanged.
     InUse,
 }
 
-/// What a node says to a [`ListRequest`](crate::backend::ListRequest).
+/// A node's answer to a [`ListRequest`](crate::backend::ListRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListAnswer {
@@ -233,60 +236,60 @@ pub struct ListAnswer {
 }
 
 impl ListAnswer {
-    /// These keys, which are all if it is complete.
+    /// Creates an answer with these keys, which are all of them if `is_complete`.
     #[must_use]
     pub fn new(keys: Vec<String>, is_complete: bool) -> Self {
         Self { keys, is_complete }
     }
 }
 
-/// What a node says to an [`InspectRequest`](crate::backend::InspectRequest).
+/// A node's answer to an [`InspectRequest`](crate::backend::InspectRequest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InspectAnswer {
-    /// There is no such key.
+    /// The key does not exist.
     Absent,
     /// The key exists.
     #[non_exhaustive]
     Held {
-        /// Its value: a token, of this library or of another. Of a value that is longer than any token of this
+        /// Its value: a token of this library or of another one. Of a value that is longer than any token of this
         /// library, the first 106 bytes.
         token: Vec<u8>,
-        /// How long the key still lives, if it expires at all.
+        /// The remaining TTL of the key, if it expires at all.
         remaining: Option<Duration>,
     },
     /// Readers share the key.
     #[non_exhaustive]
     Shared {
-        /// Some of them, at most [`InspectAnswer::READERS`] and the one that was requested, which comes first.
+        /// Some of the readers: at most [`InspectAnswer::READERS`], and the requested one, which comes first.
         readers: Vec<Reader>,
-        /// How many there are.
+        /// The number of readers.
         count: usize,
-        /// How long the key still lives: as long as the last reader.
+        /// The remaining TTL of the key, which is that of the last reader.
         remaining: Option<Duration>,
     },
 }
 
-/// One of those who share a key.
+/// One reader of a shared key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
     /// Its token.
     pub token: Vec<u8>,
-    /// How long the node still holds the key for it.
+    /// How long the node will still hold the key for it.
     pub remaining: Duration,
 }
 
 impl InspectAnswer {
-    /// How many readers of one key are reported: those that stay longest.
+    /// The maximum number of readers of one key that are reported: those that stay the longest.
     pub const READERS: usize = 100;
 
-    /// So many readers share the key, these among them.
+    /// Creates the answer that `count` readers share the key, including these.
     #[must_use]
     pub fn shared(readers: Vec<Reader>, count: usize, remaining: Option<Duration>) -> Self {
         Self::Shared { readers, count, remaining }
     }
 
-    /// The key holds this value, for so long at most.
+    /// Creates the answer that the key holds this value and has this remaining TTL.
     #[must_use]
     pub fn held(token: impl Into<Vec<u8>>, remaining: Option<Duration>) -> Self {
         let mut token = token.into();

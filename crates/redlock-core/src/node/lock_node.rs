@@ -89,34 +89,34 @@ pub trait LockNode: fmt::Debug + Send + Sync + 'static {
     /// [guard](AcquireRequest::guard), it grants nothing for a while after each start of the server, which may have
     /// forgotten locks.
     ///
-    /// With [`shared`](AcquireRequest::shared) it adds the token to the readers of each key instead, if no writer holds
-    /// one of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while a writer's
-    /// [intent](AcquireRequest::intent) is there. A key expires with its last reader. A writer is refused while there
-    /// are readers.
+    /// With [`shared`](AcquireRequest::shared), it adds the token to the readers of each key instead, if no writer
+    /// holds one of them, and answers [`Queued`](AcquireAnswer::Queued) to a new reader while there is a writer's
+    /// [intent](AcquireRequest::intent). A key expires with its last reader. A writer is refused while there are
+    /// readers.
     ///
     /// A key that holds the token of its [predecessor](AcquireRequest::predecessors) counts as absent. With a
     /// [queue](AcquireRequest::queue), a caller that is refused is added to the waiters, and a caller that is granted
     /// and does not stay is removed. A node without wait queues ignores the queue.
     ///
-    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if somebody holds
-    /// one of another number of permits. It keeps the number for longer than the slot that it grants, and lists free
-    /// slots if the slot is held.
+    /// With [permits](AcquireRequest::permits), the key is a slot of a semaphore. The node refuses if it has another
+    /// number of permits, and one of them is held. It keeps the number for longer than the slot that it grants, and
+    /// lists free slots if the slot is held.
     async fn acquire(&self, request: &AcquireRequest) -> Result<Timed<AcquireAnswer>, NodeError>;
 
     /// Raises the keys' expiry to the TTL, never lowers it, and sets absent keys again, if none of the keys holds
     /// another value; otherwise changes nothing. With [fencing](ExtendRequest::fencing), it raises the counters to the
     /// issued token, and never lowers one. A counter that would be more than 100 years ahead of the node's clock is an
-    /// error. With [permits](ExtendRequest::permits) it refuses if somebody holds one of another number of
-    /// permits, and keeps the number for longer than the slot.
+    /// error. With [permits](ExtendRequest::permits), it refuses if it has another number of permits, and one of them
+    /// is held, and keeps the number for longer than the slot.
     ///
-    /// With [`shared`](ExtendRequest::shared) it does so for a reader, and makes a reader of the token where it is a
-    /// writer's.
+    /// With [`shared`](ExtendRequest::shared), it does the same for a reader. A writer with this token becomes a
+    /// reader.
     async fn extend(&self, request: &ExtendRequest) -> Result<Timed<ExtendAnswer>, NodeError>;
 
-    /// Deletes the keys that hold the token, and takes it out of the readers of a key; the last reader deletes the key.
-    /// With [`wake`](ReleaseRequest::wake), a process that no longer waits is
-    /// removed from the waiters of each key, and the first waiter that listens is notified; for some requests, only if
-    /// the key was free before. The [answer](ReleaseAnswer::waking) reports whether there is one.
+    /// Deletes the keys that hold the token, and removes it from the readers of a key; the last reader deletes the key.
+    /// With [`wake`](ReleaseRequest::wake), a process that no longer waits is removed from the wait queue of each key,
+    /// and the first waiter that listens is notified; for some requests, only if the key was free before. The
+    /// [answer](ReleaseAnswer::waking) reports whether a waiter has been notified.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError>;
 
     /// Subscribes to a channel, over a connection that all waiters of the process share. Returns once it is subscribed.

@@ -66,8 +66,9 @@ impl NodeError {
         Self { source: Some(source.into().into()), ..kind.into() }.without(&[])
     }
 
-    /// Adds what the server has replied, code first, as [`NodeErrorKind::of_reply`] reads it. If the reply shows that
-    /// the server may be the wrong one, for example a replica, the connection is replaced. For authors of backends.
+    /// Adds the server's reply, which begins with its code and is parsed by [`NodeErrorKind::of_reply`]. If the reply
+    /// shows that the server may be the wrong one, for example a replica, the connection is replaced. For authors of
+    /// backends.
     #[must_use]
     pub fn with_reply(self, text: &str) -> Self {
         Self { wrong_server: WrongServer::of_reply(text), redirect: Redirect::of_reply(text).map(Box::new), ..self }

@@ -64,11 +64,11 @@ impl NodeErrorKind {
             ),
             Self::WrongType => Some("the key is used for something else: choose another resource name"),
             Self::ReadOnly => {
-                Some("give a primary's address, since a replica is not a node; or let the node write again")
+                Some("use a primary's address, since a replica is not a node; or let the node write again")
             }
             Self::Loading => Some("wait until the node has loaded its data"),
             Self::OutOfMemory => Some("raise the node's maxmemory, or give the locks a node of their own"),
-            Self::Guard => Some("set the same longest ttl wherever these nodes are used"),
+            Self::Guard => Some("set the same longest TTL in all programs that use these nodes"),
             Self::ClockJumped => Some("look at the node's time service"),
             Self::Database => Some("choose a lower database number, or raise the node's `databases`"),
             Self::Unsupported | Self::Other => None,
@@ -201,7 +201,7 @@ mod tests {
             (NodeErrorKind::ReadOnly, "read-only", "a primary's address"),
             (NodeErrorKind::Loading, "loading or busy", "wait until"),
             (NodeErrorKind::OutOfMemory, "out of memory", "maxmemory"),
-            (NodeErrorKind::Guard, "another restart guard", "the same longest ttl"),
+            (NodeErrorKind::Guard, "another restart guard", "the same longest TTL"),
             (NodeErrorKind::ClockJumped, "the clock has jumped", "time service"),
         ] {
             assert_eq!(kind.to_string(), text);

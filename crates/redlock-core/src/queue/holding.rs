@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::local_queues::LocalQueues;
 use crate::names::Resource;
 
-/// A lock of this process has the key, until this is dropped.
+/// A lock of this process holds the key until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Holding<O> {
     queues: Arc<LocalQueues<O>>,
@@ -17,17 +17,17 @@ pub(crate) struct Holding<O> {
 }
 
 impl<O> Holding<O> {
-    /// The holding of a lock that the queues know as the holder of this number.
+    /// Creates the holding of the lock that the queues know as the holder with this number.
     pub(super) fn new(queues: &Arc<LocalQueues<O>>, key: &Resource, number: u64) -> Self {
         Self { queues: Arc::clone(queues), key: key.clone(), number, is_releasing: false, slot: None }
     }
 
-    /// The holding of a lock that was acquired without a ticket.
+    /// Creates the holding of a lock that was acquired without a ticket.
     pub(crate) fn at_once(queues: &Arc<LocalQueues<O>>, key: &Resource, is_shared: bool, now: Duration) -> Self {
         Self::new(queues, key, queues.hold(key, is_shared, now))
     }
 
-    /// The same for a slot of a semaphore.
+    /// Sets the slot, for a semaphore.
     pub(crate) fn of_slot(mut self, slot: Option<u32>) -> Self {
         self.slot = slot;
         self

@@ -14,15 +14,15 @@ use crate::algorithm::{Cause, Succession};
 /// The wait queue for one key.
 #[derive(Debug)]
 pub(super) struct LocalQueue<O> {
-    /// How many locks of this process have the key, including locks whose validity is over.
+    /// The number of locks of this process that hold the key, including locks whose validity is over.
     pub(super) holders: usize,
-    /// How many holders there were.
+    /// The number of holders so far.
     pub(super) held: u64,
     /// The number of the last exclusive holder, the only one of them that may still be valid.
     pub(super) last: u64,
-    /// How many of them are being released. The answers will say whether other processes come first.
+    /// The number of holders that are being released. The answers will show whether other processes come first.
     pub(super) releasing: usize,
-    /// In the order of their arrival. Only the first asks the nodes.
+    /// The waiters in the order of their arrival. Only the first one sends requests to the nodes.
     pub(super) waiters: BTreeMap<u64, Waiter<O>>,
     pub(super) arrived: u64,
     /// The nodes whose wait queues this process may be in.
@@ -30,7 +30,7 @@ pub(super) struct LocalQueue<O> {
     pub(super) succession: Succession,
     /// Until when the key counts as contended, on the fleet's clock.
     pub(super) contended_until: Duration,
-    /// How many slots of a semaphore are known to be free. `None`: some may be. Unused for a lock.
+    /// The number of slots of a semaphore that are known to be free. `None`: some may be. Unused for a lock.
     pub(super) free: Option<usize>,
     /// When a ticket took a permit last, or when the first ticket arrived, on the fleet's clock.
     pub(super) asked: Duration,
@@ -78,7 +78,7 @@ impl<O> LocalQueue<O> {
         }
     }
 
-    /// Gives the readers that come before all writers a permit.
+    /// Gives a permit to the readers that come before all writers.
     pub(super) fn grant_readers(&mut self) {
         if self.waiters.values().next().is_some_and(|first| first.is_shared) {
             self.grant_first(Permit::Arrived);
@@ -97,7 +97,7 @@ impl<O> LocalQueue<O> {
 /// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiter<O> {
-    /// Whether it asks for a shared lock.
+    /// Whether it requests a shared lock.
     pub(super) is_shared: bool,
     /// The permit that it has not taken yet.
     pub(super) permit: Option<Permit<O>>,
@@ -107,7 +107,7 @@ pub(super) struct Waiter<O> {
 
 impl<O> Waiter<O> {
     pub(super) fn grant(&mut self, permit: Permit<O>) {
-        // A permit by a node or by a hand-off is worth more than one by a local release, and is not replaced.
+        // A permit from a node or from a hand-off is worth more than one from a local release, and is not replaced.
         let is_less = |before: &Permit<O>| before.cause() == Cause::Arrived;
         if self.permit.as_ref().is_none_or(is_less) {
             self.permit = Some(permit);

@@ -31,11 +31,12 @@ impl<O> Default for LocalQueues<O> {
 #[derive(Debug)]
 struct Map<O> {
     queues: HashMap<Resource, LocalQueue<O>>,
-    /// The slots of semaphores that this process has released last, by wait queue. They are likely free.
+    /// The slots of semaphores that this process has released most recently, by wait queue. They are likely free.
     freed: HashMap<Resource, Vec<u32>>,
     /// When unused queues are removed: at this number of queues, or at this time.
     sweep_at: (usize, Duration),
-    /// How many messages without a local waiter were passed on, and since when that is counted.
+    /// The number of messages without a local waiter that were passed on, and the start of the period in which they are
+    /// counted.
     passed_on: (usize, Duration),
 }
 
@@ -46,13 +47,13 @@ impl<O> LocalQueues<O> {
     /// Fewer queues than this are never swept.
     const FEW: usize = 64;
 
-    /// How long unused queues are kept at most while others are used.
+    /// The maximum time for which unused queues are kept while others are used.
     const SWEPT_EVERY: Duration = Duration::from_secs(10);
 
-    /// Takes a ticket at the end of the queue. Returns its number, and whether it has a permit at once: if it is the
-    /// first, and no release is about to say whether another process comes first.
+    /// Takes a ticket at the end of the queue. Returns its number, and whether it has a permit immediately: if it is
+    /// the first, and no release in flight will show whether another process comes first.
     ///
-    /// Readers behind no writer ask at once, since they do not wait for each other.
+    /// Readers without a writer before them get a permit immediately, because they do not wait for each other.
     pub(super) fn join(&self, key: &Resource, is_shared: bool, now: Duration) -> (u64, bool) {
         let mut map = self.map();
         let queue = map.queue(key, now);
@@ -62,7 +63,7 @@ impl<O> LocalQueues<O> {
             queue.asked = now;
         }
         let is_first = queue.waiters.len() == 1 || queue.waiters.values().all(|waiter| waiter.is_shared);
-        // The slot that is being released need not be the only one that is free.
+        // The slot that is being released may not be the only free one.
         (queue.arrived, is_first && (queue.releasing == 0 || key.is_permit_queue()))
     }
 
@@ -81,8 +82,8 @@ impl<O> LocalQueues<O> {
 
     /// Ends the wait of this ticket, since its pause is over. Returns its permit, if it has one.
     ///
-    /// The first ticket gets a permit with the end of its pause. So does any other if the first has sent no request for
-    /// several pauses: its task may not run, and must not keep all others from a lock that is free.
+    /// The first ticket gets a permit at the end of its pause. So does any other ticket if the first has sent no
+    /// request for several pauses: its task may not be running, and must not keep all others from a lock that is free.
     pub(super) fn due(&self, key: &Resource, number: u64, pause: Duration, now: Duration) -> Option<Permit<O>> {
         const PASSED: u32 = 3;
         let mut map = self.map();
@@ -99,7 +100,7 @@ impl<O> LocalQueues<O> {
     }
 
     /// Leaves the queue. If the ticket was the first, the next one gets the permit that it did not take or did not use.
-    /// Returns the nodes whose queues this process has to leave, if it has no waiters any more.
+    /// Returns the nodes whose queues this process has to leave, if it has no more waiters.
     pub(super) fn leave(&self, key: &Resource, number: u64, unused: Option<Cause>) -> Vec<usize> {
         let mut map = self.map();
         let Some(queue) = map.queues.get_mut(key) else { return Vec::new() };
@@ -108,7 +109,7 @@ impl<O> LocalQueues<O> {
         let permit = left.as_mut().and_then(|waiter| waiter.permit.take());
         let cause = permit.as_ref().map(Permit::cause).or(unused);
         if was_first {
-            // Even if the ticket has no permit: it may have been about to ask.
+            // Even if the ticket has no permit: it may have been about to send requests.
             queue.grant_first(if cause == Some(Cause::Woken) { Permit::Woken } else { Permit::Arrived });
         }
         let to_leave = if queue.waiters.is_empty() { queue.joined.iter().copied().collect() } else { Vec::new() };
@@ -126,8 +127,8 @@ impl<O> LocalQueues<O> {
         }
     }
 
-    /// Whether this process has to leave the wait queue of a node. True once after it has joined the queue. While calls
-    /// of this process wait, it is true only if the process leaves `anyway`.
+    /// Returns whether this process has to leave the wait queue of a node. Returns true once after it has joined the
+    /// queue. While calls of this process wait, returns true only if the process leaves `anyway`.
     pub(crate) fn leaves_node(&self, key: &Resource, node: usize, anyway: bool) -> bool {
         let mut map = self.map();
         let Some(queue) = map.queues.get_mut(key) else { return false };
@@ -147,8 +148,8 @@ impl<O> LocalQueues<O> {
         }
         if key.is_permit_queue() {
             queue.free = queue.free.map(|free| free.saturating_sub(1));
-            // The next one asks if another slot may be free. It also asks to join the wait queue of the node that has
-            // notified this process, which has left that queue.
+            // The next ticket sends requests if another slot may be free. It also joins the wait queue of the node that
+            // has notified this process, because this process is no longer in that queue.
             if queue.free != Some(0) || cause == Cause::Woken {
                 queue.grant_first(Permit::Arrived);
             }
@@ -159,7 +160,7 @@ impl<O> LocalQueues<O> {
         queue.hold(is_shared)
     }
 
-    /// A slot of the semaphore with this wait queue that is likely free. It is returned once.
+    /// Returns a slot of the semaphore with this wait queue that is likely free. Each slot is returned once.
     pub(crate) fn freed_slot(&self, key: &Resource) -> Option<u32> {
         self.map().freed.get_mut(key)?.pop()
     }
@@ -169,7 +170,7 @@ impl<O> LocalQueues<O> {
         self.map().queue(key, now).hold(is_shared)
     }
 
-    /// Notifies the readers that come first: a lock of this process is a shared one now.
+    /// Notifies the readers that come first, because a lock of this process is now a shared one.
     pub(crate) fn shared(&self, key: &Resource) {
         if let Some(queue) = self.map().queues.get_mut(key) {
             queue.grant_readers();
@@ -193,23 +194,23 @@ impl<O> LocalQueues<O> {
             queue.holders = queue.holders.saturating_sub(1);
             queue.releasing = queue.releasing.saturating_sub(usize::from(was_releasing));
             queue.free = queue.free.map(|free| free + 1);
-            // Exclusive holders before the last have lost the lock, although they may not know. Not those of a
-            // semaphore.
+            // Exclusive holders before the last one have lost the lock, although they may not know it. This does not
+            // apply to a semaphore.
             if queue.holders == 0 || queue.last == holder || slot.is_some() {
                 queue.grant_first(Permit::Arrived);
             } else {
-                // Those that arrived during the release of another reader.
+                // The readers that arrived during the release of another reader.
                 queue.grant_readers();
             }
         }
         map.forget(key);
     }
 
-    /// Handles a message from a node: the lock is free, and this process is the next. Returns whether the notification
-    /// has to be passed on, since no call of this process waits.
+    /// Handles a message from a node: the lock is free, and this process is next. Returns whether the notification has
+    /// to be passed on, because no call of this process waits.
     ///
-    /// The number of messages that are passed on is bounded, since any user of the node may publish them. The message
-    /// may be correct although this process has left the queue: an earlier request to join may have arrived later.
+    /// The number of messages that are passed on is bounded, because any user of the node may publish them. The message
+    /// may be correct even if this process has left the queue: an earlier request to join may have arrived after that.
     pub(super) fn notified(&self, key: &str, now: Duration) -> bool {
         let mut map = self.map();
         if let Some(queue) = map.queues.get_mut(key).filter(|queue| !queue.waiters.is_empty()) {
@@ -221,24 +222,25 @@ impl<O> LocalQueues<O> {
         map.passes_on(now)
     }
 
-    /// Gives the first ticket of each queue a permit, since subscriptions have changed: a ticket that was refused
-    /// before asks again.
+    /// Gives the first ticket of each queue a permit, because subscriptions have changed: a ticket that was refused
+    /// before sends its requests again.
     pub(super) fn ask_again(&self) {
         for queue in self.map().queues.values_mut() {
-            // A ticket that does not wait looks at the subscriptions itself.
+            // A ticket that does not wait checks the subscriptions itself.
             if let Some(first) = queue.waiters.values_mut().next().filter(|first| first.notify.is_some()) {
                 first.grant(Permit::Arrived);
             }
         }
     }
 
-    /// Hands a lock that is held off to the first ticket, if that waits and it is not the turn of other processes. The
+    /// Hands a held lock off to the first ticket, if that ticket waits and it is not the turn of other processes. The
     /// receiver completes when the ticket's call has requested the lock.
     pub(crate) fn hand_off(&self, key: &Resource, offer: impl FnOnce() -> O) -> Option<oneshot::Receiver<()>> {
         let mut map = self.map();
         let queue = map.queues.get_mut(key)?;
         let first = queue.waiters.values_mut().next()?;
-        // A ticket that does not wait is asking the nodes already, and a reader asks beside others.
+        // A ticket that does not wait has requests in flight already, and a reader sends its requests independently of
+        // others.
         if first.is_shared || first.notify.is_none() || first.permit.is_some() || !queue.succession.goes_on() {
             return None;
         }
@@ -266,13 +268,13 @@ impl<O> LocalQueues<O> {
         }
     }
 
-    /// Whether a call was refused a short time ago.
+    /// Returns whether a call was refused recently.
     pub(crate) fn is_contended(&self, key: &Resource, now: Duration) -> bool {
         self.map().queues.get(key).is_some_and(|queue| queue.is_contended(now))
     }
 
-    /// Gives the first ticket a permit, since this process has left the wait queue on the node that notifies it. The
-    /// ticket may have begun to wait meanwhile.
+    /// Gives the first ticket a permit, because this process has left the wait queue on the node that notifies it. The
+    /// ticket may have started to wait in the meantime.
     pub(crate) fn left_node(&self, key: &Resource) {
         let is_free = |queue: &&mut LocalQueue<O>| queue.holders == 0 || key.is_permit_queue();
         if let Some(queue) = self.map().queues.get_mut(key).filter(is_free) {
@@ -280,7 +282,7 @@ impl<O> LocalQueues<O> {
         }
     }
 
-    /// Whether there are no waiters.
+    /// Returns whether there are no waiters.
     pub(super) fn is_idle(&self) -> bool {
         self.map().queues.values().all(|queue| queue.waiters.is_empty())
     }
@@ -291,7 +293,7 @@ impl<O> LocalQueues<O> {
 }
 
 impl<O> Map<O> {
-    /// How many messages without a local waiter are passed on, and in which time.
+    /// The maximum number of messages without a local waiter that are passed on in a period, and the period.
     const PASSES: (usize, Duration) = (8, Duration::from_millis(100));
 
     fn passes_on(&mut self, now: Duration) -> bool {
@@ -303,7 +305,7 @@ impl<O> Map<O> {
         self.passed_on.0 <= most
     }
 
-    /// Remembers a slot that was released, of so many semaphores.
+    /// Remembers a slot that was released, for a limited number of semaphores.
     fn freed(&mut self, key: &Resource, slot: u32) {
         const SLOTS: usize = 64;
         if self.freed.len() >= LocalQueues::<O>::FEW && !self.freed.contains_key(key) {
@@ -316,7 +318,7 @@ impl<O> Map<O> {
         slots.push(slot);
     }
 
-    /// The queue for this key. Removes unused queues first.
+    /// Returns the queue for this key. Removes unused queues first.
     fn queue(&mut self, key: &Resource, now: Duration) -> &mut LocalQueue<O> {
         self.sweep(now);
         self.queues.entry(key.clone()).or_default()
@@ -329,7 +331,7 @@ impl<O> Map<O> {
         }
     }
 
-    /// Removes all unused queues, now and then.
+    /// Removes all unused queues from time to time.
     fn sweep(&mut self, now: Duration) {
         let (queues, time) = self.sweep_at;
         if self.queues.len() >= LocalQueues::<O>::FEW && (self.queues.len() >= queues || now >= time) {
@@ -349,7 +351,7 @@ mod tests {
         Resource::new(format!("r{number}")).unwrap()
     }
 
-    /// Takes a lock without waiting, and releases it. Another process waits for it, and is notified.
+    /// Acquires a lock without waiting, and releases it. Another process waits for it, and is notified.
     fn hold_and_release(queues: &Arc<LocalQueues<()>>, number: u32, now: Duration) {
         let holding = Holding::at_once(queues, &key(number), false, now);
         queues.released_on_node(&key(number), true, now);

@@ -1,7 +1,7 @@
-//! The wait queue: it says when a call asks the nodes next, and never decides who holds a lock.
+//! The wait queue: it decides when a call next sends requests to the nodes, and never who holds a lock.
 //!
 //! The calls of one process wait in a queue for each key. The first of them also waits in the queue of a node, for a
-//! message from it. A call that receives none asks when its pause is over, as if there were no queue.
+//! message from it. A call that receives none sends its requests when its pause is over, as if there were no queue.
 
 mod permit;
 mod local_queue;

@@ -21,20 +21,20 @@ pub(crate) trait Nodes: fmt::Debug + Send + Sync + 'static {
 
     fn node(&self, number: usize) -> Option<&Arc<dyn LockNode>>;
 
-    /// Whether the last request to the node failed.
+    /// Returns whether the last request to the node failed.
     fn is_failing(&self, number: usize) -> bool;
 
-    /// Whether no answer of the node is overdue and the last request did not fail.
+    /// Returns whether no answer of the node is overdue and the last request did not fail.
     fn is_prompt(&self, number: usize) -> bool;
 
-    /// The node that notifies the first waiter after a release.
+    /// Returns the node that notifies the first waiter after a release.
     fn notifier(&self) -> Option<usize>;
 
     fn now(&self) -> Duration;
 
     fn entropy(&self) -> &dyn Entropy;
 
-    /// A token that nobody has used before.
+    /// Returns a token that nobody has used before.
     fn token(&self) -> Result<Token, EntropyError>;
 
     fn key_prefix(&self) -> &str;
@@ -42,7 +42,7 @@ pub(crate) trait Nodes: fmt::Debug + Send + Sync + 'static {
     /// Runs `work` in the background.
     fn spawn(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static);
 
-    /// The node that notifies this process, if it is subscribed to it.
+    /// Returns the node that notifies this process, if it is subscribed to it.
     fn notified_by(&self) -> Option<usize> {
         self.notifier().filter(|node| self.subscriptions().channel(*node).is_some())
     }

@@ -1,4 +1,4 @@
-//! The permit of a waiter to ask the nodes, and why it has it.
+//! The permit of a waiter to send requests to the nodes, and the reason for it.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 
 use crate::{algorithm::Cause, names::Token};
 
-/// The permit to ask the nodes, and its reason.
+/// The permit to send requests to the nodes, and the reason for it.
 #[derive(Debug)]
 pub(crate) enum Permit<O> {
-    /// The call has arrived and nobody waits before it, or a lock of this process was released.
+    /// The call has arrived and no other call waits before it, or a lock of this process was released.
     Arrived,
     /// A node has notified this process.
     Woken,

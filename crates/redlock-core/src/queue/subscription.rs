@@ -20,7 +20,7 @@ use crate::{
     node::{ListenRequest, NodeErrorKind, WakeUps},
 };
 
-/// How long a waiter waits for subscriptions before it asks without the missing ones.
+/// How long a waiter waits for subscriptions before it continues without the missing ones.
 const OPENED_WITHIN: Duration = Duration::from_millis(50);
 
 /// Subscribes to all nodes that permit it. Slow subscriptions are completed later. Returns whether the node that
@@ -76,15 +76,16 @@ struct Subscription<N: Nodes> {
     channel: Arc<str>,
     /// When the subscription was made.
     opened: OnceLock<Instant>,
-    /// Why the node refused, if it did.
+    /// The reason why the node refused, if it did.
     refused: OnceLock<NodeErrorKind>,
 }
 
 impl<N: Nodes> Subscription<N> {
-    /// A connection that has lasted this long is replaced at once.
+    /// A subscription that has lasted this long is renewed immediately when its connection breaks.
     const LASTS: Duration = Duration::from_secs(1);
 
-    /// After how long the process tries again on a node that lacks a permission, which may have been added.
+    /// How long the process waits before it tries again on a node that lacks a permission, which may have been added
+    /// since.
     const ASKED_AGAIN: Duration = Duration::from_secs(60);
 
     /// How long subscriptions are kept without a waiter.
@@ -112,7 +113,7 @@ impl<N: Nodes> Subscription<N> {
                 self.pass(&nodes, &message);
             }
         };
-        // A backend that panics is a node without subscription.
+        // A backend that panics counts as a node without subscriptions.
         let _ = AssertUnwindSafe(listened).catch_unwind().await;
     }
 
@@ -134,7 +135,7 @@ impl<N: Nodes> Subscription<N> {
                 Some(messages)
             }
             Err(error) => {
-                tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll this node: nobody wakes them");
+                tracing::debug!(node = node.name(), error = %error.chain(), "waiters poll: no notifications");
                 if matches!(error.kind(), NodeErrorKind::Unsupported | NodeErrorKind::Permission) {
                     let _ = self.refused.set(error.kind());
                     self.becomes(&nodes, SubscriptionState::REFUSED);
@@ -164,7 +165,7 @@ impl<N: Nodes> Subscription<N> {
 }
 
 impl<N: Nodes> Drop for Subscription<N> {
-    /// The connection broke, there are no waiters any more, or the runtime has ended.
+    /// The connection broke, there are no more waiters, or the runtime has ended.
     fn drop(&mut self) {
         let Some(nodes) = self.nodes.upgrade() else { return };
         // A backend without subscriptions never gets any.
@@ -174,7 +175,7 @@ impl<N: Nodes> Drop for Subscription<N> {
         if let Some(subscription) = nodes.subscriptions().nodes.get(self.node) {
             subscription.set(SubscriptionState::CLOSED);
             nodes.subscriptions().changed.notify_waiters();
-            // A waiter that relied on it subscribes again: at once, unless such connections do not last.
+            // A waiter that relied on it subscribes again: immediately, unless such connections do not last.
             if self.opened.get().is_some_and(|opened| opened.elapsed() >= Self::LASTS) {
                 nodes.queues().ask_again();
             }

@@ -58,12 +58,12 @@ impl Subscriptions {
         }
     }
 
-    /// The channel of this process, if a call ever had to wait.
+    /// Returns the channel of this process, if a call ever had to wait.
     pub(crate) fn own_channel(&self) -> Option<&Arc<str>> {
         self.channel.get()
     }
 
-    /// The channel of this process, if it is subscribed to the node.
+    /// Returns the channel of this process, if it is subscribed to the node.
     pub(crate) fn channel(&self, node: usize) -> Option<&Arc<str>> {
         self.channel
             .get()
@@ -75,7 +75,7 @@ impl Subscriptions {
         self.end.send_replace(());
     }
 
-    /// The channel of this process. Without randomness there is none, and waiters poll.
+    /// Returns the channel of this process. Without randomness there is none, and waiters poll.
     pub(super) fn name(&self, key_prefix: &str, entropy: &dyn Entropy) -> Option<&Arc<str>> {
         if let Some(channel) = self.channel.get() {
             return Some(channel);
@@ -87,7 +87,7 @@ impl Subscriptions {
         Some(self.channel.get_or_init(|| channel.into()))
     }
 
-    /// Whether each node is subscribed to or has refused.
+    /// Returns whether each node is subscribed to or has refused.
     pub(super) fn is_open(&self) -> bool {
         self.nodes
             .iter()

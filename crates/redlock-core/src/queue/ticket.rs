@@ -14,16 +14,16 @@ pub(crate) struct Ticket<'a, N: Nodes> {
     runtime: &'a Handle,
     key: Resource,
     number: u64,
-    /// Whether the call asks for a shared lock.
+    /// Whether the call requests a shared lock.
     is_shared: bool,
-    /// Why the call got its last permit, until it has used it.
+    /// The reason for the call's last permit, until the call has used it.
     taken: Option<Cause>,
     notify: Option<Arc<Notify>>,
     is_over: bool,
 }
 
 impl<'a, N: Nodes> Ticket<'a, N> {
-    /// Takes a ticket at the end of the queue. Returns its permit too if no call waits before it.
+    /// Takes a ticket at the end of the queue. Also returns its permit if no call waits before it.
     pub(crate) fn take(
         nodes: &'a Arc<N>,
         runtime: &'a Handle,
@@ -37,7 +37,7 @@ impl<'a, N: Nodes> Ticket<'a, N> {
     }
 
     /// Waits for a permit until `due`, on the fleet's clock. At `due` the ticket gets a permit if it is the first, or
-    /// if the first does not run. Otherwise returns `None`.
+    /// if the task of the first does not run. Otherwise returns `None`.
     ///
     /// Cancel safe. If it is dropped, the permit stays in the queue.
     pub(crate) async fn permit(&mut self, due: Option<Duration>) -> Option<Permit<N::Offer>> {
@@ -69,13 +69,14 @@ impl<'a, N: Nodes> Ticket<'a, N> {
         permit
     }
 
-    /// Whether waiters of other processes come first, as far as is known. False until a call was refused or another
-    /// process notified, since most locks are free.
+    /// Returns whether waiters of other processes come first, as far as is known. Returns false until a call was
+    /// refused or another process was notified, because most locks are free.
     pub(crate) fn comes_behind_others(&self, cause: Cause) -> bool {
         cause.yields() && self.nodes.queues().is_contended(&self.key, self.nodes.now())
     }
 
-    /// Where this call joins the wait queues of the nodes if it is refused. `None` if the lock is likely free for it.
+    /// Returns where this call joins the wait queues of the nodes if it is refused. `None` if the lock is likely free
+    /// for it.
     pub(crate) fn queueing(&self, cause: Cause) -> Option<Queueing<'a, N>> {
         let is_wanted = matches!(cause, Cause::Due | Cause::Woken) || self.comes_behind_others(cause);
         is_wanted.then(|| Queueing::new(&**self.nodes, &self.key, cause, self.is_shared)).flatten()
@@ -88,8 +89,8 @@ impl<'a, N: Nodes> Ticket<'a, N> {
         Holding::new(self.nodes.queues(), &self.key, holder)
     }
 
-    /// Call after a lost round, whose release notifies the next waiter if there is one. But a notification by a node
-    /// stays with this ticket, since the present holder may count on it: the ticket passes it on if it leaves now.
+    /// Call after a lost round, whose release notifies the next waiter if there is one. But a notification from a node
+    /// stays with this ticket, because the current holder may rely on it: the ticket passes it on if it leaves now.
     pub(crate) fn asked(&mut self) {
         self.taken = self.taken.filter(|cause| *cause == Cause::Woken);
     }

@@ -1,5 +1,5 @@
 //! Notifies a waiter by a separate request, if the notifying node failed or this process leaves a wait queue. Otherwise
-//! the release itself notifies the next one: see `driver/lease/release_on_nodes.rs`.
+//! the release itself notifies the next waiter: see `driver/lease/release_on_nodes.rs`.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub(crate) async fn notify_first(nodes: &impl Nodes, node: usize, key: Resource)
     send_wake(nodes, node, key, WakeNext::new([waiters], None)).await
 }
 
-/// Leaves the wait queue on a node, since no call of this process waits for the key any more. Notifies the next waiter
-/// if the key is free, since this process may have been notified of that.
+/// Leaves the wait queue on a node, because no call of this process waits for the key any more. Notifies the next
+/// waiter if the key is free, because this process may have received that notification.
 pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource) {
     let (Some(channel), Some(waiters)) = (nodes.subscriptions().own_channel(), key.waiters()) else { return };
     let wake = WakeNext::new([waiters], Some(Arc::clone(channel))).if_free();
@@ -29,7 +29,7 @@ pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource) {
 }
 
 async fn send_wake(nodes: &impl Nodes, node: usize, key: Resource, wake: WakeNext) -> Result<(), NodeError> {
-    // No unnecessary requests to a node that fails. It removes waiters that are gone by itself.
+    // Send no unnecessary requests to a node that fails. It removes waiters that are gone by itself.
     let Some(node) = nodes.node(node).filter(|_| !nodes.is_failing(node)) else { return Ok(()) };
     // A new token, so that the release deletes no key.
     let token = nodes.token().map_err(|error| NodeError::new(NodeErrorKind::Other, error))?;

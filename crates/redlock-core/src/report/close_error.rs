@@ -1,22 +1,22 @@
-//! The error of a close that ended with work left.
+//! The error of a close that did not finish.
 
 use super::error::WithinAsync;
 
-/// Why [`Redlock::close`](crate::Redlock::close) ended with work left. Locks that are not released by then expire with
-/// their TTL.
+/// Why [`Redlock::close`](crate::Redlock::close) did not finish. Locks that are not released by then expire with their
+/// TTL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// Some nodes do not answer.
     #[error("not everything was released: {}; the keys expire with their TTL", left(*tasks, owed))]
     Unfinished {
-        /// How many requests and dropped locks are still waiting for an answer.
+        /// The number of requests and dropped locks that are still waiting for an answer.
         tasks: usize,
         /// The names of the nodes that have not answered a release, each with the number of its unanswered releases.
         owed: Vec<(String, usize)>,
     },
     /// The call was not made on a Tokio runtime, so it cannot wait.
-    #[error("there is no tokio runtime here: call close from a task of a runtime with time enabled")]
+    #[error("there is no Tokio runtime here: call close from a task of a runtime with time enabled")]
     NoRuntime,
     /// A blocking call was made within async code.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Why an exclusive lock did not become a shared one.
+//! The error of downgrading an exclusive lock to a shared one.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ pub enum DowngradeError {
     /// The lock is lost: it is neither exclusive nor shared.
     #[error("not downgraded: {0}")]
     Lost(LockLost),
-    /// The lock is a shared one already. Nothing was sent.
+    /// The lock is already shared. Nothing was sent.
     #[error("the lock on {} is already shared", .resources)]
     AlreadyShared {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
     },
-    /// The lock is a permit, whose slot has one holder. Nothing was sent.
+    /// The lock is a permit, whose slot cannot be shared. Nothing was sent.
     #[error("the permit of {} cannot be shared: its slot has one holder", .resources)]
     Permit {
         /// The name of the semaphore.
         resources: Resources,
     },
-    /// Too few nodes confirmed. The lock is shared anyway, until its validity ends; nodes that missed the
-    /// downgrade keep other readers out until the next extend.
+    /// Too few nodes confirmed. The lock is shared anyway, until its validity ends; nodes that missed the downgrade
+    /// keep other readers out until the next extend.
     #[error("the lock on {} is shared now, but too few nodes confirmed it: extend it soon; {votes}", .resources)]
     NoQuorum {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Arc<Votes>,
     },
-    /// The call was not made on a Tokio runtime. Nothing was sent, and the lock is exclusive still.
-    #[error("there is no tokio runtime here: call downgrade from a task of a runtime")]
+    /// The call was not made on a Tokio runtime. Nothing was sent, and the lock is still exclusive.
+    #[error("there is no Tokio runtime here: call downgrade from a task of a runtime")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]

@@ -13,7 +13,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Others hold the lock, or several callers got some of the nodes at the same moment. All attempts have been made.
+    /// Others hold the lock, or several callers each got some of the nodes at the same time. All attempts have been
+    /// made.
     #[error("could not lock {name}: held by others; {0}", name = .0.resources)]
     Contended(Box<Attempts>),
     /// Too many nodes failed for a quorum. All attempts have been made.
@@ -21,7 +22,7 @@ pub enum AcquireError {
     NoQuorum(Box<Attempts>),
     /// A quorum granted the lock, but nothing of the validity was left by then: the TTL is too short for these nodes,
     /// or this process was suspended. All attempts have been made.
-    #[error("could not lock {name}: nothing was left of the ttl when a quorum had granted; {0}", name = .0.resources)]
+    #[error("could not lock {name}: nothing was left of the TTL when a quorum had granted; {0}", name = .0.resources)]
     AcquiredTooLate(Box<Attempts>),
     /// The timeout passed. [`Attempts::failure`] says why the lock could not be acquired before.
     #[error("could not lock {name}: timed out; {0}", name = .0.resources)]
@@ -35,8 +36,8 @@ pub enum AcquireError {
     /// A semaphore cannot have this number of permits, or has another one.
     #[error(transparent)]
     Permits(#[from] PermitsError),
-    /// A shared lock has no fencing token, and one is required: by the options, or by the builder. Nothing was sent.
-    #[error("a shared lock has no fencing token, and fencing is on: ask for it with `AcquireOptions::fencing(false)`")]
+    /// A shared lock has no fencing token, but the options or the builder require one. Nothing was sent.
+    #[error("a shared lock has no fencing token, and fencing is on: add `AcquireOptions::fencing(false)`")]
     SharedFencing,
     /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
@@ -48,7 +49,7 @@ pub enum AcquireError {
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call acquire from a task of a runtime with time and io enabled")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]
@@ -56,7 +57,7 @@ pub enum AcquireError {
 }
 
 impl AcquireError {
-    /// Returns what was tried, if anything.
+    /// Returns the attempts, if any were made.
     #[must_use]
     pub fn attempts(&self) -> Option<&Attempts> {
         match self {
@@ -79,16 +80,16 @@ impl AcquireError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempts {
-    /// What was to be locked.
+    /// The requested resources.
     pub resources: Resources,
-    /// The number of attempts, including the first one, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+    /// The number of attempts, including the first one. See [`Retry::attempts`](crate::Retry::attempts).
     pub made: u32,
     /// How long they took, including pauses.
     pub elapsed: Duration,
     /// Why the last round failed that the timeout did not cut short, or the last round if the timeout cut all of them
     /// short.
     pub failure: RoundFailure,
-    /// What every node answered in that round.
+    /// The answer of every node in that round.
     pub last_round: Box<Votes>,
 }
 
@@ -107,39 +108,39 @@ pub enum ExtendError {
     /// [`Lock::check`](crate::Lock::check) reports how it ended.
     #[error("the lock on {} had ended before it was extended", .resources)]
     Expired {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
     },
     /// A quorum of the nodes no longer holds the lock: they had lost the key, or hold another token. The validity has
     /// ended.
     #[error("the lock on {} is lost; {votes}", .resources)]
     Lost {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Arc<Votes>,
     },
     /// Too few nodes extended the lock. It remains locked until its validity ends; try again before that.
     #[error("the lock on {} could not be extended: no quorum; {votes}", .resources)]
     NoQuorum {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Arc<Votes>,
     },
     /// A quorum extended the lock, but the validity had ended by then, so another may have held the lock in between.
     #[error("the lock on {} expired while it was extended; {votes}", .resources)]
     ExtendedTooLate {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Arc<Votes>,
     },
     /// The TTL cannot be used. Nothing was sent.
     #[error(transparent)]
     Ttl(#[from] TtlError),
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call extend from a task of a runtime")]
+    #[error("there is no Tokio runtime here: call extend from a task of a runtime")]
     NoRuntime,
     /// A blocking call was made within async code. Nothing was sent.
     #[error(transparent)]
@@ -164,15 +165,15 @@ impl ExtendError {
 #[non_exhaustive]
 pub enum ReleaseError {
     /// Too few nodes answered to know. The release is still being sent to the others in the background.
-    #[error("unknown whether the lock on {} was released; its ttl ends it; {votes}", .resources)]
+    #[error("unknown whether the lock on {} was released; its TTL ends it; {votes}", .resources)]
     Unknown {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Box<Votes>,
     },
     /// The call was not made on a Tokio runtime. The lock is released in the background, as if it were dropped.
-    #[error("there is no tokio runtime here: call release from a task of a runtime; the lock was dropped")]
+    #[error("there is no Tokio runtime here: call release from a task of a runtime; the lock was dropped")]
     NoRuntime,
     /// A blocking call was made within async code. The lock is released in the background, as if it were dropped.
     #[error(transparent)]

@@ -19,9 +19,9 @@ pub enum Event<'a> {
     /// A lock was acquired.
     #[non_exhaustive]
     Acquired {
-        /// What is locked.
+        /// The locked resources.
         resources: &'a Resources,
-        /// The number of attempts, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        /// The number of attempts: see [`Retry::attempts`](crate::Retry::attempts).
         attempts: u32,
         /// How long the call took, including pauses.
         waited: Duration,
@@ -31,9 +31,9 @@ pub enum Event<'a> {
     /// A lock could not be acquired.
     #[non_exhaustive]
     NotAcquired {
-        /// What was to be locked.
+        /// The requested resources.
         resources: &'a Resources,
-        /// The number of attempts, as [`Retry::attempts`](crate::Retry::attempts) counts them.
+        /// The number of attempts: see [`Retry::attempts`](crate::Retry::attempts).
         attempts: u32,
         /// How long the call took, including pauses.
         waited: Duration,
@@ -43,7 +43,7 @@ pub enum Event<'a> {
     /// A lock of another process was resumed in this one.
     #[non_exhaustive]
     Resumed {
-        /// What is locked.
+        /// The locked resources.
         resources: &'a Resources,
         /// How long the lock may be relied on.
         validity: Duration,
@@ -51,9 +51,9 @@ pub enum Event<'a> {
     /// A lock was extended, by a call or by [auto-extend](crate::AutoExtend).
     #[non_exhaustive]
     Extended {
-        /// What is locked.
+        /// The locked resources.
         resources: &'a Resources,
-        /// What was left of the validity when a quorum had confirmed. If it gets close to zero, the TTL is too short.
+        /// The rest of the validity when a quorum had confirmed. If it gets close to zero, the TTL is too short.
         margin: Duration,
         /// How long the lock may be relied on now.
         validity: Duration,
@@ -61,9 +61,9 @@ pub enum Event<'a> {
     /// A lock could not be extended.
     #[non_exhaustive]
     NotExtended {
-        /// What is locked.
+        /// The locked resources.
         resources: &'a Resources,
-        /// What is left of the validity.
+        /// The rest of the validity.
         left: Duration,
         /// The reason.
         error: &'a ExtendError,
@@ -73,7 +73,7 @@ pub enum Event<'a> {
     /// do not hold it.
     #[non_exhaustive]
     Lost {
-        /// The reason, and what was locked.
+        /// The reason, and the resources that were locked.
         loss: &'a LockLost,
     },
     /// A quorum of the nodes was found not to hold a lock that was still valid by the clock: another may have held it
@@ -81,15 +81,15 @@ pub enum Event<'a> {
     /// somebody deleted it.
     #[non_exhaustive]
     Breached {
-        /// What is locked.
+        /// The locked resources.
         resources: &'a Resources,
-        /// What was left of the validity.
+        /// The rest of the validity at that time.
         left: Duration,
     },
     /// The caller no longer has a lock.
     #[non_exhaustive]
     Ended {
-        /// What was locked.
+        /// The resources that were locked.
         resources: &'a Resources,
         /// How long the caller had it, since the round that acquired it.
         held: Duration,
@@ -161,7 +161,7 @@ pub enum NodeRequest {
     Extend,
     /// Release it.
     Release,
-    /// To confirm a fencing token.
+    /// Confirm a fencing token.
     Raise,
     /// Report who holds it.
     Inspect,

@@ -14,43 +14,43 @@ pub enum LockLost {
     /// The validity has ended: the lock was not extended in time, or not at all.
     #[error("the lock on {} is lost: its validity has ended", .resources)]
     Expired {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
         /// Why it could not be extended automatically, if that was tried and failed.
         #[source]
         last_extend: Option<Arc<ExtendError>>,
     },
-    /// The lock was auto-extended for its [longest lifetime](crate::AutoExtend::max_lifetime), and then its validity
+    /// The lock was auto-extended up to its [maximum lifetime](crate::AutoExtend::max_lifetime), and then its validity
     /// ended.
-    #[error("the lock on {} is lost: it was kept for its longest lifetime; raise `max_lifetime`", .resources)]
+    #[error("the lock on {} is lost: its longest lifetime is over; raise `max_lifetime`", .resources)]
     LifetimeOver {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
     },
     /// A quorum of the nodes no longer holds it: the key was deleted or lost there, or belongs to another.
     #[error("the lock on {} is lost; {votes}", .resources)]
     NotHeld {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Arc<Votes>,
     },
     /// The lock was released or dropped.
     #[error("the lock on {} was released", .resources)]
     Released {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
     },
     /// The lock was transferred to another process, with [`Lock::into_parts`](crate::Lock::into_parts).
     #[error("the lock on {} was transferred to another process", .resources)]
     Transferred {
-        /// What is locked.
+        /// The locked resources.
         resources: Resources,
     },
 }
 
 impl LockLost {
-    /// Returns what is locked.
+    /// Returns the locked resources.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         match self {

@@ -7,14 +7,14 @@ use crate::{
     names::{Owner, ResourceError, Resources, Token},
 };
 
-/// A lock on its way from one process to another: [`Lock::into_parts`](crate::Lock::into_parts) returns it, and
-/// [`Redlock::resume`](crate::Redlock::resume) accepts it.
+/// A lock that is being transferred from one process to another: [`Lock::into_parts`](crate::Lock::into_parts) returns
+/// it, and [`Redlock::resume`](crate::Redlock::resume) accepts it.
 ///
 /// **A secret**: anyone who has it can extend and release the lock. `Debug` shows only the beginning of the token.
-/// Nothing extends the lock meanwhile; on the nodes it ends with its TTL, even if the parts are dropped.
+/// Nothing extends the lock during the transfer. It ends with its TTL on the nodes, even if the parts are dropped.
 ///
-/// Resume it once. Two handles with one token rely on the lock at the same time, and the first one that is released
-/// takes the lock away from the other.
+/// Resume it only once. Otherwise two handles with one token rely on the lock at the same time, and the first one that
+/// is released takes the lock away from the other.
 ///
 /// With the feature `serde` it can be serialized, for example as
 /// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared
@@ -45,13 +45,14 @@ impl LockParts {
         Ok(Self::of(resources, parse(token).ok_or(LockPartsError::Token)?, ttl, None))
     }
 
-    /// Adds the lock's fencing token. Add it whenever the lock has one: otherwise the lock continues without it, and
-    /// extends do not keep its counter alive. Nodes do not compare it, so add none but the lock's own.
+    /// Adds the lock's fencing token. Always add it if the lock has one: otherwise the lock continues without it, and
+    /// extends do not keep its counter alive. Nodes do not compare it, so add no other token.
     pub fn with_fencing_token(self, fencing_token: FencingToken) -> Self {
         Self { fencing_token: Some(fencing_token), ..self }
     }
 
-    /// Of a shared lock. Give it whenever the lock [is shared](crate::Lock::is_shared): otherwise it is not found.
+    /// Marks the lock as shared. Always call it if the lock [is shared](crate::Lock::is_shared): otherwise the lock is
+    /// not found.
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
     }
@@ -61,7 +62,7 @@ impl LockParts {
         Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token, is_shared: false }
     }
 
-    /// Returns what is locked.
+    /// Returns the locked resources.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         &self.resources
@@ -73,7 +74,7 @@ impl LockParts {
         &self.token
     }
 
-    /// Returns the TTL with which the lock was acquired, in whole milliseconds. Only the nodes know what is left of it.
+    /// Returns the TTL with which the lock was acquired, in whole milliseconds. Only the nodes know the remaining time.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl.trusted()
@@ -85,7 +86,7 @@ impl LockParts {
         self.fencing_token
     }
 
-    /// Whether the lock is a shared one.
+    /// Returns whether the lock is shared.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.is_shared
@@ -120,7 +121,7 @@ pub enum LockPartsError {
     #[error(transparent)]
     Resource(#[from] ResourceError),
     /// The token was not made by this library.
-    #[error("the token is none that this library has made: take what `Token::as_str` gives, as it is")]
+    #[error("the token was not made by this library: pass the result of `Token::as_str` unchanged")]
     Token,
     /// The TTL cannot be that of a lock.
     #[error(transparent)]

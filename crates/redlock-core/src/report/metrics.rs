@@ -15,8 +15,8 @@ use super::{
 };
 use crate::names::Resources;
 
-/// Records what happens to locks and what nodes answer, as metrics over the [`metrics`] facade, for the recorder that
-/// the program has installed. Without a recorder, it does next to nothing.
+/// Records events of locks and answers of nodes as metrics over the [`metrics`] facade, for the recorder that the
+/// program has installed. Without a recorder, it does next to nothing.
 ///
 /// | name | kind, unit | labels | |
 /// |---|---|---|---|
@@ -68,8 +68,8 @@ const RESOURCE: &str = "redlock.resource";
 
 impl Metrics {
     /// Creates the metrics, and describes them to the installed recorder. Losses and breaches start at zero there, so
-    /// that an alert on an increase also sees the first one. (A counter with a resource's label is a separate metric,
-    /// which starts with its first loss or breach.)
+    /// that an alert on an increase also detects the first one. (A counter with a resource's label is a separate
+    /// metric, which starts with its first loss or breach.)
     #[must_use]
     pub fn new() -> Self {
         let seconds = [
@@ -85,7 +85,7 @@ impl Metrics {
         describe_gauge!(LOCKS_HELD, Unit::Count, "How many locks callers have now.");
         describe_gauge!(RELEASES_OWED, Unit::Count, "Releases that a node has not answered.");
         describe_counter!(EXTENDS, Unit::Count, "Extends that are done.");
-        describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were given back.");
+        describe_counter!(LOSSES, Unit::Count, "Locks that were lost before they were released.");
         describe_counter!(BREACHES, Unit::Count, "Locks that a quorum did not hold any more while they were valid.");
         for reason in ["expired", "not_held", "lifetime_over"] {
             counter!(LOSSES, REASON => reason).increment(0);
@@ -189,7 +189,7 @@ fn reason(loss: &LockLost) -> &'static str {
         LockLost::Expired { .. } => "expired",
         LockLost::LifetimeOver { .. } => "lifetime_over",
         LockLost::NotHeld { .. } => "not_held",
-        // These are no losses, and not reported as such.
+        // These do not count as losses.
         LockLost::Released { .. } | LockLost::Transferred { .. } => "ended",
     }
 }

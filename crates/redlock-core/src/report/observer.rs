@@ -4,9 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::event::Event;
 
-/// Receives what happens to locks and what nodes answer, if set with
-/// [`RedlockBuilder::observer`](crate::RedlockBuilder::observer). For metrics (those of this crate are `Metrics`, with
-/// the feature `metrics`), for audits, and for tests.
+/// Receives the events of locks and nodes, if set with [`RedlockBuilder::observer`](crate::RedlockBuilder::observer):
+/// for metrics (`Metrics` with the feature `metrics`), audits, and tests.
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
@@ -34,9 +33,9 @@ use super::event::Event;
 /// # }
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// Called at once, by the task that does the work, which waits until this returns. So do not block in here; send
-    /// longer work to a task of your own. May be called from several threads at the same time. A panic in here is
-    /// logged, and changes nothing else.
+    /// Called immediately by the task that does the work, which waits until this returns. So do not block here; send
+    /// longer work to a task of your own. May be called from several threads at the same time. A panic here is logged,
+    /// and has no other effect.
     fn observe(&self, event: &Event<'_>);
 }
 

@@ -22,7 +22,7 @@ impl Observers {
         self.0.is_some()
     }
 
-    /// Sends the event to all observers. No mutex of ours may be locked meanwhile: an observer may look at locks.
+    /// Sends the event to all observers. Do not call it with a mutex locked, because an observer may inspect locks.
     pub(crate) fn tell(&self, event: &Event<'_>) {
         for observer in self.0.iter().flat_map(|observers| observers.iter()) {
             // This may run while a task panics, and a second panic would end the process.

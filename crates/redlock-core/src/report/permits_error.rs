@@ -1,4 +1,4 @@
-//! A number of permits that a semaphore cannot have.
+//! The error for a number of permits that a semaphore cannot have.
 
 use crate::names::{Named, Resource};
 
@@ -12,13 +12,13 @@ pub enum PermitsError {
     /// There are more permits than [`Permit::MAX`](crate::Permit::MAX). Nothing was sent.
     #[error("{permits} permits are too many: a semaphore has at most {}", Self::MAX)]
     TooMany {
-        /// How many.
+        /// The requested number.
         permits: u32,
     },
-    /// The options ask for a shared lock. Nothing was sent.
-    #[error("a permit is not shared, its slot has one holder: leave out `AcquireOptions::shared`")]
+    /// The options request a shared lock. Nothing was sent.
+    #[error("a permit cannot be shared, its slot has one holder: remove `AcquireOptions::shared`")]
     Shared,
-    /// A quorum of the nodes has another number of permits for this name, and somebody holds one of them.
+    /// A quorum of the nodes has another number of permits for this name, and one of them is held.
     #[error(
         "the permits of {name} are {found}, not {asked}: all callers must use the same number; \
          it can change once nobody holds a permit",
@@ -27,7 +27,7 @@ pub enum PermitsError {
     Different {
         /// The name of the semaphore.
         resource: Resource,
-        /// The number that was asked for.
+        /// The requested number.
         asked: u32,
         /// The number that is in use.
         found: u32,
@@ -35,10 +35,10 @@ pub enum PermitsError {
 }
 
 impl PermitsError {
-    /// The greatest number of permits. A node looks at all slots in one step, and serves nobody else meanwhile.
+    /// The greatest number of permits. A node checks all slots in one step, and serves no other client meanwhile.
     pub(crate) const MAX: u32 = 4096;
 
-    /// Fails if no semaphore can have this many permits.
+    /// Returns an error if no semaphore can have this many permits.
     pub(crate) fn check(permits: u32) -> Result<(), Self> {
         match permits {
             0 => Err(Self::Zero),

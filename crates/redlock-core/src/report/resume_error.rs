@@ -10,38 +10,39 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// A quorum of the nodes no longer holds it: it expired, was released, or belongs to another. What is left of it is
-    /// released in the background.
+    /// A quorum of the nodes no longer holds the lock: it expired, was released, or belongs to another holder. Keys
+    /// that remain are released in the background.
     #[error("the lock on {} is lost and was not resumed; {votes}", .resources)]
     Lost {
-        /// What was locked.
+        /// The resources that were locked.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Box<Votes>,
     },
-    /// A quorum still held it, but nothing was left of its validity. It is released in the background.
+    /// A quorum still held the lock, but nothing was left of its validity. It is released in the background.
     #[error("the lock on {} expired before it was resumed; {votes}", .resources)]
     Expired {
-        /// What was locked.
+        /// The resources that were locked.
         resources: Resources,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Box<Votes>,
     },
-    /// Too few nodes answered to know whether it is still held. Nothing was released: try again before its TTL ends.
+    /// Too few nodes answered to know whether the lock is still held. Nothing was released: try again before its TTL
+    /// ends.
     #[error(
         "unknown whether the lock on {} is still held; nothing was released, it can be resumed again; {votes}",
         .parts.resources()
     )]
     TooFewAnswers {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
-        /// What every node answered.
+        /// The answer of every node.
         votes: Box<Votes>,
     },
     /// A resource name cannot be locked with the key prefix here. Nothing was sent.
     #[error("the lock cannot be resumed here: {reason}")]
     Resource {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
         /// The reason.
         reason: ResourceError,
@@ -49,7 +50,7 @@ pub enum ResumeError {
     /// A node is a Redis Cluster, and the resources are in several of its hash slots. Nothing was sent.
     #[error("the lock cannot be resumed here: {reason}")]
     Slots {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
         /// The slots.
         reason: Box<SlotsError>,
@@ -57,21 +58,21 @@ pub enum ResumeError {
     /// The lock's TTL cannot be used with this node timeout. Nothing was sent.
     #[error("the lock cannot be resumed here: {reason}")]
     Ttl {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
         /// The reason.
         reason: TtlError,
     },
     /// The call was not made on a Tokio runtime. Nothing was sent.
-    #[error("there is no tokio runtime here: call resume from a task of a runtime with time and io enabled")]
+    #[error("there is no Tokio runtime here: call resume from a task of a runtime with time and io enabled")]
     NoRuntime {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
     },
     /// A blocking call was made within async code. Nothing was sent.
     #[error("{WithinAsync}")]
     WithinAsync {
-        /// The lock.
+        /// The lock, to be resumed again.
         parts: Box<LockParts>,
     },
 }

@@ -35,28 +35,29 @@ pub enum NodeAnswer {
     Restored,
     /// Another token holds the key.
     Held {
-        /// How long the key still exists, if the node reported it.
+        /// The remaining TTL of the key, if the node reported it.
         remaining: Option<Duration>,
     },
-    /// The semaphore has another number of permits on the node, and somebody holds one. It counts as a refusal.
+    /// The semaphore has another number of permits on the node, and one of them is held. This counts as a refusal.
     OtherPermits {
-        /// That number.
+        /// The number of permits on the node.
         permits: u32,
     },
-    /// The key is free, and another waiter comes first.
+    /// The key could be granted, but another waiter comes first.
     Queued,
-    /// The node was started a short time ago, and may have forgotten locks: the [restart
+    /// The node was started recently and may have forgotten locks: the [restart
     /// guard](crate::RedlockBuilder::restart_guard) lets it grant none yet.
     Quarantined {
-        /// How long that lasts, by the node's clock.
+        /// The remaining time of the quarantine, by the node's clock.
         remaining: Duration,
     },
-    /// The node should confirm a fencing token, but its counter is already above it. Counts as a refusal.
+    /// The node was requested to confirm a fencing token, but its counter is already above it. This counts as a
+    /// refusal.
     Beyond {
         /// The node's counter.
         counter: u64,
     },
-    /// When the key was to be released or resumed, it was gone or held another token.
+    /// When the key was to be released or resumed, it was absent or held another token.
     NotHeld,
     /// The node answered with an error, or could not be queried.
     Failed(NodeError),
@@ -70,36 +71,36 @@ pub enum NodeAnswer {
         /// How long the round could wait.
         after: Duration,
     },
-    /// The node was known to fail when another holder had refused, and was not waited for.
+    /// The node was known to be failing when another node refused, so its answer was not awaited.
     KnownToFail,
     /// The round was decided before the node answered.
     NotAwaited,
 }
 
 impl Votes {
-    /// Creates the votes of these nodes. `verb` says what a node did that granted, in the past tense.
+    /// Creates the votes of these nodes. `verb` is the past tense of what a granting node did.
     pub(crate) fn new(verb: &'static str, quorum: Quorum, nodes: Vec<NodeVote>) -> Self {
         Self { verb, quorum, nodes }
     }
 
-    /// Returns how many nodes did what was requested.
+    /// Returns the number of nodes that did what was requested.
     #[must_use]
     pub fn granted(&self) -> usize {
         self.nodes.iter().filter(|node| matches!(node.answer, NodeAnswer::Granted | NodeAnswer::Restored)).count()
     }
 
-    /// Returns how many nodes refused.
+    /// Returns the number of nodes that refused.
     pub(crate) fn refused(&self) -> usize {
         self.nodes.iter().filter(|node| node.answer.vote() == Vote::Refused).count()
     }
 
-    /// Returns how many nodes had to do what was requested.
+    /// Returns the number of nodes that had to do what was requested.
     #[must_use]
     pub fn needed(&self) -> usize {
         self.quorum.needed()
     }
 
-    /// Returns every node's answer, in the order in which the nodes were given.
+    /// Returns every node's answer, in the order in which the nodes were passed.
     #[must_use]
     pub fn nodes(&self) -> &[NodeVote] {
         &self.nodes
@@ -112,8 +113,7 @@ impl Votes {
         self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
     }
 
-    /// Returns whether nodes refused only because another waiter comes first, so nobody holds the lock as far as is
-    /// known.
+    /// Returns whether nodes refused only because another waiter comes first, so that nobody is known to hold the lock.
     pub(crate) fn are_for_another_waiter(&self) -> bool {
         let any = |is_it: fn(&NodeAnswer) -> bool| self.nodes.iter().any(|node| is_it(&node.answer));
         any(|answer| matches!(answer, NodeAnswer::Queued)) && !any(|answer| matches!(answer, NodeAnswer::Held { .. }))
@@ -152,9 +152,9 @@ impl fmt::Display for Votes {
                 NodeAnswer::Held { remaining: Some(remaining) } => {
                     write!(f, "held by another ({} left)", Readable(*remaining))?;
                 }
-                NodeAnswer::Held { remaining: None } => f.write_str("held by another (no expiry told)")?,
-                NodeAnswer::OtherPermits { permits } => write!(f, "has {permits} permits, not the number asked for")?,
-                NodeAnswer::Queued => f.write_str("free, but another waits for longer")?,
+                NodeAnswer::Held { remaining: None } => f.write_str("held by another (no known expiry)")?,
+                NodeAnswer::OtherPermits { permits } => write!(f, "has {permits} permits, not the requested number")?,
+                NodeAnswer::Queued => f.write_str("free, but another has waited longer")?,
                 NodeAnswer::Quarantined { remaining } => {
                     write!(f, "in quarantine after a restart ({} left)", Readable(*remaining))?;
                 }
@@ -163,10 +163,10 @@ impl fmt::Display for Votes {
                 NodeAnswer::Failed(error) => write!(f, "failed ({})", error.chain())?,
                 NodeAnswer::Silent { after } => write!(f, "did not answer within {}", Readable(*after))?,
                 NodeAnswer::CutShort { after } => {
-                    write!(f, "had not answered after {}, when the time was over", Readable(*after))?;
+                    write!(f, "had not answered after {}, when the time limit was reached", Readable(*after))?;
                 }
-                NodeAnswer::KnownToFail => f.write_str("is known to fail, and was not waited for")?,
-                NodeAnswer::NotAwaited => f.write_str("not waited for")?,
+                NodeAnswer::KnownToFail => f.write_str("is known to fail, so its answer was not awaited")?,
+                NodeAnswer::NotAwaited => f.write_str("not awaited")?,
             }
         }
         match self.advice() {

@@ -55,14 +55,14 @@ async fn a_failed_extend_reports_the_answer_of_every_node() {
     let error = lock.extend(TTL).await.unwrap_err();
     let votes = error.votes().unwrap();
     assert_eq!(told(votes), [("node-1", "granted"), ("node-2", "held"), ("node-3", "failed")]);
-    assert!(error.to_string().contains("node-2 held by another (no expiry told)"), "{error}");
+    assert!(error.to_string().contains("node-2 held by another (no known expiry)"), "{error}");
 
     nodes[0].set("r", "another", None);
     let error = lock.extend(TTL).await.unwrap_err();
     assert!(matches!(error, ExtendError::Lost { .. }), "{error}");
     assert_eq!(error.votes().unwrap().granted(), 0);
     let error = lock.extend(TTL).await.unwrap_err();
-    assert!(matches!(error, ExtendError::Expired { .. }) && error.votes().is_none(), "nobody was asked: {error}");
+    assert!(matches!(error, ExtendError::Expired { .. }) && error.votes().is_none(), "no node was queried: {error}");
 }
 
 #[tokio::test(start_paused = true)]

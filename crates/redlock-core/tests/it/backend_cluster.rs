@@ -191,7 +191,7 @@ const PROMOTED: &str = "a h:1@1 master - 0 0 1 connected 0-8191\nb h:2@2 master,
 const FOO: &str = "foo";
 const BAR: &str = "bar";
 
-/// A cluster of two primaries: the first has `bar`, the second has `foo`.
+/// Returns a cluster of two primaries: the first has `bar`, the second has `foo`.
 fn cluster(network: &Network) -> Node<Client> {
     assert!(hash_slot(BAR) < 8192 && hash_slot(FOO) >= 8192);
     network.member(1, "", NODES);
@@ -213,7 +213,7 @@ async fn a_call_goes_to_the_member_that_has_the_key() {
     let sent: Vec<_> = network.sent().into_iter().filter(|what| what.starts_with("script")).collect();
     assert_eq!(sent, ["script to 2", "script to 1", "script to 2"]);
     call(&node, BAR).await.unwrap();
-    assert_eq!(network.sent(), ["script to 1"], "the members are not asked again");
+    assert_eq!(network.sent(), ["script to 1"], "the members are not queried again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +223,7 @@ async fn a_slot_that_has_moved_is_followed_and_remembered() {
     call(&node, FOO).await.unwrap();
     network.sent();
     network.member(2, "MOVED 12182 h:1", NODES);
-    assert!(!call(&node, FOO).await.unwrap(), "it was not carried out before");
+    assert!(!call(&node, FOO).await.unwrap(), "the first copy was not carried out");
     assert_eq!(network.sent(), ["script to 2", "script to 1"]);
     call(&node, FOO).await.unwrap();
     assert_eq!(network.sent(), ["script to 1"]);
@@ -439,7 +439,7 @@ async fn a_server_that_is_no_member_is_reported_as_such() {
     assert_eq!(error.kind(), NodeErrorKind::Unreachable);
 }
 
-/// A service behind the sentinels 1 to 3, with the servers 11 and 12.
+/// Returns a service behind the sentinels 1 to 3, with the servers 11 and 12.
 fn service(network: &Network) -> Node<Client> {
     let sentinels = [1, 2, 3].map(|port| ("h".to_owned(), port));
     Node::new(BehindSentinels::new(sentinels, "locks", network.client(), network.client()))

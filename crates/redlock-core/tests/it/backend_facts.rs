@@ -144,7 +144,7 @@ async fn a_node_that_does_not_answer_at_all_is_an_error() {
 async fn the_reason_why_scripts_do_not_run_is_reported() {
     let failure = async |kind, text| {
         let facts = Fake { script: Err((kind, text)), ..Fake::telling(INFO) }.facts().await.unwrap();
-        assert!(facts.run_id.is_some(), "the rest is told");
+        assert!(facts.run_id.is_some(), "the other facts are reported");
         facts.no_script
     };
     let denied = failure(NodeErrorKind::Permission, "this user has no permissions to run the 'evalsha' command").await;
@@ -159,7 +159,7 @@ async fn the_reason_why_scripts_do_not_run_is_reported() {
     }
     let unknown = failure(NodeErrorKind::Unsupported, "unknown command, cannot access a key").await.unwrap();
     assert!(!unknown.only_this_key);
-    // The script ran and found a key that is no lock.
+    // The script ran and found a key that is not a lock.
     assert_eq!(failure(NodeErrorKind::WrongType, "WRONGTYPE").await, None);
 }
 

@@ -113,10 +113,10 @@ async fn a_scan_that_takes_too_long_ends() {
     let start = Instant::now();
     let listing = redlock(&fake).list().await.unwrap();
     assert!(!listing.is_complete() && start.elapsed() < Duration::from_secs(5));
-    assert!(listing.failed().next().is_none() && listing.names().eq(["a"]), "what is found by then is told");
+    assert!(listing.failed().next().is_none() && listing.names().eq(["a"]), "the locks found by then are returned");
     let scans = fake.scans.load(Ordering::Relaxed);
     sleep(Duration::from_secs(20)).await;
-    assert_eq!(fake.scans.load(Ordering::Relaxed), scans, "nothing goes on");
+    assert_eq!(fake.scans.load(Ordering::Relaxed), scans, "nothing continues in the background");
 }
 
 #[tokio::test(start_paused = true)]

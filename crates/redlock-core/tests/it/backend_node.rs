@@ -21,7 +21,7 @@ use crate::support::ms;
 #[derive(Debug, Clone, Default)]
 struct Fake {
     name: String,
-    /// `None`: no connection is made in time, and no answer comes.
+    /// `None` means that no connection is made in time, and no answer arrives.
     answer: Option<Answered>,
     /// The error for every call that touches waiters.
     refuses_waiters: Option<(NodeErrorKind, &'static str)>,
@@ -30,7 +30,7 @@ struct Fake {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
-    /// `None`: the plain command.
+    /// `None` means the plain command.
     script: Option<&'static str>,
     keys: Vec<String>,
     token: Option<Token>,
@@ -188,7 +188,7 @@ async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
             texts: vec![String::new(), Token::from_bytes([8; 20]).as_str().to_owned()],
             ..with(script::ACQUIRE, &["r"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 0])
         },
-        // Whoever reads looks for the intent of a writer, and whoever writes leaves one.
+        // A reader looks for the intent of a writer, and a writer leaves one.
         Sent {
             texts: vec![String::new()],
             ..with(script::ACQUIRE_SHARED, &["r", "r:redlock:writer"], Some(TOKEN), &[2, 1, 0, 0, 0, 0, 1])
@@ -376,7 +376,7 @@ async fn a_url_sets_the_timeouts() {
 #[test]
 fn a_url_that_cannot_be_used_is_an_error() {
     let error = |url: &str| Node::<Fake>::open(url).unwrap_err().to_string();
-    assert!(error("http://a").contains("the scheme is none of"));
+    assert!(error("http://a").contains("the scheme is not one of"));
     assert!(error("redis://a/300").contains("no such database"));
     let twice = Node::<Fake>::open_all(["redis://a", "redis://a/1"]).unwrap_err().to_string();
     assert!(twice.contains("given twice"), "{twice}");

@@ -35,7 +35,7 @@ async fn a_node_with_too_many_unanswered_requests_is_not_queried_until_it_answer
     nodes[2].resume();
     redlock.close().await.unwrap();
     drop(redlock.acquire("after", TTL).await.unwrap());
-    assert_eq!(nodes[2].peek("after").map(|_| ()), Some(()), "the node is asked again");
+    assert_eq!(nodes[2].peek("after").map(|_| ()), Some(()), "the node gets requests again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,6 +208,6 @@ async fn background_work_ends_even_over_a_node_that_never_answers() {
     drop(redlock.acquire("r", TTL).await.unwrap());
     let start = Instant::now();
     redlock.close().await.unwrap_err();
-    assert!(start.elapsed() > Duration::from_secs(5), "it did wait for the node");
-    assert!(start.elapsed() <= Duration::from_secs(15), "but not for ever");
+    assert!(start.elapsed() > Duration::from_secs(5), "it waited for the node");
+    assert!(start.elapsed() <= Duration::from_secs(15), "but not forever");
 }

@@ -127,7 +127,7 @@ async fn a_lost_round_releases_what_it_acquired_before_the_next_round() {
     assert_eq!(
         (nodes[2].requests(), nodes[2].peek("r")),
         (2, None),
-        "an acquire and a release; once it listens, it asks only the node on which it stands in line"
+        "an acquire and a release; once subscribed, it sends requests only to the node in whose queue it waits"
     );
     let error = call.await.unwrap().unwrap_err();
     assert!(matches!(error, AcquireError::Contended(_)));

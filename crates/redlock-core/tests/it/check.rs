@@ -47,13 +47,13 @@ async fn a_server_under_two_names_is_found_and_rejected() {
     assert_eq!(
         report.to_string(),
         "3 nodes checked: 1 error\nerror: node-2, other: one and the same server (run_id): it votes twice\n  \
-         give each server once"
+         list each server once"
     );
     let error = report.clone().fail_on(Severity::Warning).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the nodes are not as they should be: 3 nodes checked: 1 error; error: node-2, other: one and the same server \
-         (run_id): it votes twice (give each server once)"
+        "the nodes have problems: 3 nodes checked: 1 error; error: node-2, other: one and the same server (run_id): it \
+         votes twice (list each server once)"
     );
     let NodesError::Rejected(rejected) = error else { panic!("{error}") };
     assert_eq!(*rejected, report);

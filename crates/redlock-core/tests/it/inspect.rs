@@ -112,9 +112,9 @@ async fn too_few_answers_are_an_error_and_no_guess() {
     assert_eq!(
         error.to_string(),
         format!(
-            "unknown whether \"r\" is held: 1 of 3 nodes answered, too few to tell: node-1 did not answer within 500ms, \
-             node-2 failed (unreachable), node-3 {beginning}... (9s left); look for a hung or overloaded node, or \
-             raise the node timeout"
+            "unknown whether \"r\" is held: 1 of 3 nodes answered, too few to decide: node-1 did not answer within \
+             500ms, node-2 failed (unreachable), node-3 {beginning}... (9s left); look for a hung or overloaded node, \
+             or raise the node timeout"
         )
     );
     let InspectError::TooFewAnswers(inspection) = redlock.remaining("r").await.unwrap_err() else { panic!() };
@@ -273,7 +273,7 @@ async fn a_hung_node_owes_a_bounded_number_of_answers_to_inspections() {
         });
     }
     while let Some(locked) = tasks.join_next().await {
-        assert_eq!(locked.unwrap(), Some(false), "the others tell");
+        assert_eq!(locked.unwrap(), Some(false), "the other nodes decide");
     }
     // All 500 were sent before the first was overdue, and none was sent once 64 were.
     for _ in 0..500 {

@@ -98,7 +98,8 @@ async fn passwords_that_are_fixed_within_a_second_fail_no_call() {
     assert!(redlock.acquire("r", TTL).await.is_ok());
 }
 
-/// A node whose first answer comes only after 400 ms. The automatic node timeout at this TTL is 180 ms.
+/// Returns a builder over a node whose first answer comes only after 400 ms. The automatic node timeout at this TTL is
+/// 180 ms.
 fn far_away(connects_within: Option<Duration>) -> RedlockBuilder {
     let node = MockNode::new("far away").with_latency(ms(400));
     Redlock::builder().node(Node { node, fails: None, until: None, connects_within }).clock(TokioClock::default())

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::{builder, drop_after, keys, ms, once, redlock};
 
 const TTL: Duration = Duration::from_secs(10);
-/// Longer than anything that is notified.
+/// Longer than any waiter that is notified waits.
 const PAUSE: Duration = Duration::from_secs(3);
 
 fn patient() -> AcquireOptions {
@@ -48,7 +48,7 @@ async fn take(redlock: &Redlock, name: &str, permits: u32) -> Option<Permit> {
     redlock.try_acquire_permit(name, permits, TTL).await.unwrap()
 }
 
-/// Sets slots of `{s}` as another process would that holds them.
+/// Sets slots of `{s}` like another process that holds them.
 fn hold(nodes: &[MockNode], slots: impl Iterator<Item = u32>) {
     for slot in slots {
         nodes.iter().for_each(|node| node.set(&format!("{{s}}:permit:{slot}"), "another", Some(TTL)));

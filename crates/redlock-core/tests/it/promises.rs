@@ -175,5 +175,5 @@ async fn a_failed_answer_names_its_kind_and_cause() {
     let nodes = MockNode::fleet(1);
     nodes[0].inject(Fault::Fail(NodeErrorKind::ReadOnly));
     let error = redlock(&nodes).try_acquire("r", TTL).await.unwrap_err().to_string();
-    assert!(error.contains("node-1 failed (read-only); give a primary's address"), "{error}");
+    assert!(error.contains("node-1 failed (read-only); use a primary's address"), "{error}");
 }

@@ -88,7 +88,7 @@ async fn a_lost_round_is_released_on_nodes_that_answer_late_or_not_at_all() {
     let redlock = redlock(&nodes);
     let start = Instant::now();
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
-    assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for them");
+    assert_eq!(start.elapsed(), Duration::ZERO, "no call waits for these answers");
     assert_eq!(nodes[0].resources(), ["r"], "the answer alone was lost");
     redlock.close().await.unwrap();
     assert_eq!(keys(&nodes[..2]), [""; 0]);
@@ -149,7 +149,7 @@ async fn validity_is_the_ttl_minus_drift_and_a_shorter_ttl_is_rejected() {
         }
         redlock.close().await.unwrap();
         assert!(locked > 380, "{locked} of 999");
-        assert_eq!(node.requests(), 2 * locked, "what was refused was not sent");
+        assert_eq!(node.requests(), 2 * locked, "rejected calls sent nothing");
     }
 }
 
@@ -234,7 +234,7 @@ async fn beyond_the_promise_a_holder_paused_after_its_check_overlaps_with_the_ne
     tokio::time::sleep(2 * TTL).await;
     let next = theirs.acquire("r", TTL).await.unwrap();
     assert!(asked && next.check().is_ok(), "both write now");
-    assert!(lock.check().is_err(), "asked again, it knows");
+    assert!(lock.check().is_err(), "the next check notices the loss");
 }
 
 #[tokio::test(start_paused = true)]

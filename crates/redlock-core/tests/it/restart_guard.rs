@@ -186,7 +186,7 @@ async fn a_ttl_above_the_longest_is_rejected_before_anything_is_sent() {
     let ttl = LONGEST + ms(1);
     let error = redlock.acquire("r", ttl).await.unwrap_err();
     assert!(matches!(error, AcquireError::Ttl(TtlError::AboveGuard { longest: LONGEST, .. })), "{error}");
-    assert_eq!(error.to_string(), "the ttl of 10.001s is above 10s, the longest that the restart guard was told of");
+    assert_eq!(error.to_string(), "the TTL of 10.001s is above 10s, the longest TTL of the restart guard");
     assert_eq!(nodes[0].requests(), 0);
 }
 

@@ -59,7 +59,7 @@ async fn keys_in_several_slots_are_rejected_before_anything_is_sent() {
         error.to_string(),
         "node node-3 is a Redis Cluster, and the resources are in 2 of its hash slots: \
          \"bar\", \"{bar}2\" in slot 5061; \"foo\" in slot 12182; give their names a common hash tag, as in {tag}name, \
-         or all keys one by a key prefix, as {tag}:"
+         or set a key prefix with one, as in {tag}:"
     );
     // An error lists only four slots.
     for (count, more) in [(4, ""), (5, " and 1 more;"), (6, " and 2 more;")] {
@@ -69,7 +69,7 @@ async fn keys_in_several_slots_are_rejected_before_anything_is_sent() {
         assert_eq!(
             told.split_once(';').unwrap().1,
             format!(
-                "{more} give their names a common hash tag, as in {{tag}}name, or all keys one by a key prefix, as {{tag}}:"
+                "{more} give their names a common hash tag, as in {{tag}}name, or set a key prefix with one, as in {{tag}}:"
             )
         );
         assert_eq!(error.matches(" in slot ").count(), 4, "{error}");

@@ -49,7 +49,7 @@ async fn nodes_whose_clocks_differ_are_rejected_unless_a_clock_is_set() {
     assert!(matches!(&error, BuildError::DifferentClocks { .. }), "{error}");
     assert_eq!(
         error.to_string(),
-        "nodes node-1 and node-2 have different clocks: take nodes of one process, or set a clock"
+        "nodes node-1 and node-2 have different clocks: use nodes of one process, or set a clock"
     );
     mixed().clock(TokioClock::default()).build().unwrap();
 }
@@ -90,7 +90,7 @@ async fn a_release_returns_within_the_node_timeout() {
     assert_eq!(start.elapsed(), NODE_TIMEOUT);
     assert_eq!(
         error.to_string(),
-        "unknown whether the lock on \"r\" was released; its ttl ends it; 1 of 3 released, 2 needed: node-1 did \
+        "unknown whether the lock on \"r\" was released; its TTL ends it; 1 of 3 released, 2 needed: node-1 did \
          not answer within 200ms, node-2 did not answer within 200ms, node-3 released; look for a hung or overloaded \
          node, or raise the node timeout"
     );
@@ -358,7 +358,7 @@ async fn a_node_that_had_no_time_to_answer_is_not_reported_as_silent() {
     let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(60))).collect();
     let error = redlock(&nodes).acquire("r", AcquireOptions::new(TTL).timeout(ms(50))).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("node-1 had not answered after 50ms, when the time was over"), "{text}");
+    assert!(text.contains("node-1 had not answered after 50ms, when the time limit was reached"), "{text}");
     assert!(text.ends_with("; allow more time, or look for a slow node"), "{text}");
 }
 
@@ -424,8 +424,8 @@ async fn a_ttl_must_be_longer_than_the_node_timeout() {
     assert!(matches!(error, AcquireError::Ttl(TtlError::TooShort { .. })), "{error}");
     assert_eq!(
         error.to_string(),
-        "the ttl of 40ms is too short: a node may take 50ms to answer and 2.4ms are kept for clock drift; use a longer \
-         ttl or a shorter node timeout"
+        "the TTL of 40ms is too short: a node may take 50ms to answer and 2.4ms are reserved for clock drift; use a \
+         longer TTL or a shorter node timeout"
     );
 }
 
@@ -434,8 +434,8 @@ async fn an_error_prints_the_exact_ttl_and_short_times() {
     let nodes = MockNode::fleet(3);
     let guarded = builder(&nodes).restart_guard(Duration::from_micros(60_500)).build().unwrap();
     for (redlock, ttl, text) in [
-        (&redlock(&nodes), 1_500, "the ttl of 1.5ms is too short: a node may take 50ms to answer and 2ms are kept"),
-        (&guarded, 61_250, "the ttl of 61.25ms is above 60.5ms, the longest that the restart guard was told of"),
+        (&redlock(&nodes), 1_500, "the TTL of 1.5ms is too short: a node may take 50ms to answer and 2ms are "),
+        (&guarded, 61_250, "the TTL of 61.25ms is above 60.5ms, the longest TTL of the restart guard"),
     ] {
         let error = redlock.acquire("r", Duration::from_micros(ttl)).await.unwrap_err();
         assert!(error.to_string().starts_with(text), "{error}");
@@ -444,7 +444,7 @@ async fn an_error_prints_the_exact_ttl_and_short_times() {
     let options = AcquireOptions::new(Duration::from_micros(1_000_500));
     let kept = options.auto_extend(AutoExtend::default().max_lifetime(max_lifetime));
     let error = redlock(&nodes).acquire("r", kept).await.unwrap_err();
-    assert_eq!(error.to_string(), "the longest lifetime of 999ms is below the ttl of 1.0005s: take a shorter ttl");
+    assert_eq!(error.to_string(), "the longest lifetime of 999ms is below the TTL of 1.0005s: use a shorter TTL");
 }
 
 #[tokio::test(start_paused = true)]
@@ -459,6 +459,6 @@ async fn an_error_names_every_node_and_gives_advice() {
         error.to_string(),
         "could not lock \"invoice:42\": held by others; 1 attempt in 0s; in the last 1 of 5 granted, 3 needed: node-1 \
          held by another (1.2s left), node-2 granted, node-3 failed (authentication failed), node-4 failed \
-         (unreachable), node-5 not waited for; check the user and the password in the node's URL"
+         (unreachable), node-5 not awaited; check the user and the password in the node's URL"
     );
 }

@@ -44,6 +44,6 @@ async fn each_call_has_a_span_that_contains_a_span_for_each_request_to_a_node() 
     assert_eq!(
         count(&["server.address=\"10.0.0.1\"", "redlock.outcome=\"refused\""]),
         2,
-        "an acquire, and what it gives back: {text}"
+        "an acquire and its release: {text}"
     );
 }

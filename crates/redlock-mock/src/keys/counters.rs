@@ -74,7 +74,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Returns what a fencing counter has counted up to, if it exists.
+    /// Returns the value of a fencing counter, if it exists.
     pub(super) fn counter(&self, key: &str, now: Instant) -> Result<Option<u64>, NodeError> {
         let Some(held) = self.string(key, now)? else { return Ok(None) };
         number(held.value).map(Some).ok_or_else(|| NodeErrorKind::Other.into())

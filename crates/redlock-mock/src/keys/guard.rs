@@ -46,7 +46,7 @@ impl Keys {
         self.set(guard.marker.as_str(), marker.as_bytes(), None, now);
     }
 
-    /// Returns the ID of this run, as `INFO` reports it.
+    /// Returns the ID of this run, in the format of `INFO`.
     fn run_id(&self) -> String {
         format!("{:040x}", self.run)
     }

@@ -27,13 +27,13 @@ use crate::{fault::Memory, waiters::Waiters};
 #[derive(Debug)]
 pub(crate) struct Keys {
     keys: HashMap<String, Key>,
-    /// Which run of the server this is.
+    /// The number of this run of the server.
     run: u64,
     /// When the node's clock read [`Keys::EPOCH`].
     epoch: Instant,
     /// The waiters for the keys.
     pub(crate) waiters: Waiters,
-    /// The changes that are not on disk yet, with what was there before; the oldest first.
+    /// The changes that are not on disk yet, with the previous values; the oldest first.
     unsaved: VecDeque<(Instant, String, Option<Key>)>,
 }
 
@@ -55,7 +55,7 @@ struct Key {
     expires: Option<Instant>,
 }
 
-/// Members and scores: of readers their tokens, and when their TTL ends, in microseconds of the node's clock.
+/// Members and scores: for readers, their tokens, and when their TTL ends, in microseconds of the node's clock.
 type Members = BTreeMap<Vec<u8>, u64>;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,7 @@ enum Value {
     Sorted(Members),
 }
 
-/// What a key of the right type holds.
+/// The content of a key of the right type.
 struct Held<'a> {
     value: &'a [u8],
     remaining: Option<Duration>,
@@ -77,19 +77,20 @@ impl Held<'_> {
     }
 }
 
-/// The state of keys from the view of a token.
+/// The state of keys, as seen by the holder of a token.
 enum Standing<'k> {
-    /// No other token holds one. These are absent or the predecessor's, the rest holds the token.
+    /// No other token holds a key. Keys in `absent` are absent or the predecessor's; the others hold the token.
     Free { absent: Vec<&'k str>, follows: bool },
-    /// Another holds one at least, for that time at most; readers one of them or not.
+    /// Another token holds at least one of the keys, for `remaining` at most. `by_readers` says whether one of these
+    /// keys is shared by readers.
     Held { remaining: Option<Duration>, by_readers: bool },
 }
 
 impl Keys {
-    /// How often a node writes to its disk, as Redis with `appendfsync everysec`.
+    /// The interval at which a node writes to its disk, like Redis with `appendfsync everysec`.
     const SAVED_EVERY: Duration = Duration::from_secs(1);
 
-    /// What a node's clock reads when it is made.
+    /// The reading of a node's clock when the node is created.
     const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Instant) -> Result<AcquireAnswer, NodeError> {
@@ -120,12 +121,12 @@ impl Keys {
             (Standing::Held { remaining, .. }, None) => Some(AcquireAnswer::held(*remaining)),
         };
         if let (Standing::Held { by_readers: true, remaining }, Some(lives)) = (&standing, request.intent) {
-            // It does not sleep past the last reader.
+            // The intent need not last much longer than the last reader, because the writer does not sleep past it.
             let longest = remaining.filter(|remaining| !remaining.is_zero()).map_or(lives, |remaining| 2 * remaining);
             let lives = Duration::from_millis(lives.min(longest).as_millis().max(1) as u64);
             intents.iter().for_each(|intent| self.set(intent.as_str(), b"writer", Some(lives), now));
         }
-        // By the plain command, which knows nothing of waiters.
+        // The plain command does not touch wait queues.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
         let refusal = match queue.as_ref().filter(|_| !is_set) {
             Some(queue) => self.stand_in_line(queue, &queue.channel, refusal, now),
@@ -155,7 +156,7 @@ impl Keys {
         Ok(if follows { granted.following() } else { granted })
     }
 
-    /// Returns what the node's clock reads, since 1970.
+    /// Returns the reading of the node's clock, since 1970.
     pub(crate) fn time(&self, now: Instant) -> Duration {
         match now.checked_duration_since(self.epoch) {
             Some(since) => Self::EPOCH + since,
@@ -163,7 +164,7 @@ impl Keys {
         }
     }
 
-    /// When the node's clock reads this.
+    /// Returns when the node's clock reads this.
     fn at(&self, time: Duration) -> Instant {
         match time.checked_sub(Self::EPOCH) {
             Some(since) => self.epoch + since,
@@ -238,7 +239,7 @@ impl Keys {
                     self.waiters.leave(line.as_str(), leaving);
                     self.waiters.leave(line.as_str(), &format!("{leaving}:shared"));
                 }
-                // While readers hold it, no writer is notified: the last of them will.
+                // While readers hold the key, no writer is notified: the last reader will do that.
                 let is_free_for_first =
                     !shared.contains(&key.as_str()) || self.waiters.is_shared_first(line.as_str(), now);
                 let may_wake = is_free_for_first && (!wake.if_free || !held.contains(&key.as_str()));
@@ -248,7 +249,7 @@ impl Keys {
         answer.map(|answer| answer.waking(woken))
     }
 
-    /// What a key holds, and if it is a set of readers, this one first.
+    /// Returns the content of a key. If it is a set of readers, the reader with this token comes first.
     pub(crate) fn inspect(
         &self,
         resource: &str,
@@ -288,7 +289,7 @@ impl Keys {
         self.put(resource, None, now);
     }
 
-    /// Restores what is left after a restart, of a node that had stopped at this time.
+    /// Restores what is left after a restart of a node that had stopped at this time.
     pub(crate) fn restart(&mut self, memory: Memory, stopped: Instant) {
         self.run += 1;
         match memory {
@@ -331,12 +332,12 @@ impl Keys {
         names
     }
 
-    /// Returns whether there is such a key, of whichever type.
+    /// Returns whether the key exists, of any type.
     fn lives(&self, resource: &str, now: Instant) -> bool {
         self.keys.get(resource).is_some_and(|key| key.lives(now))
     }
 
-    /// A key's value and remaining TTL; an error if it is not a string.
+    /// Returns a key's value and remaining TTL, or an error if it is not a string.
     fn string(&self, resource: &str, now: Instant) -> Result<Option<Held<'_>>, NodeError> {
         match self.keys.get(resource).filter(|key| key.lives(now)) {
             None => Ok(None),
@@ -348,13 +349,13 @@ impl Keys {
     }
 }
 
-/// The longest of these; no expiry is longer than any.
+/// Returns the longest of these times; no expiry counts as longer than any.
 fn longest(remaining: Vec<Option<Duration>>) -> Option<Duration> {
     let all: Option<Vec<_>> = remaining.into_iter().collect();
     all.and_then(|all| all.into_iter().max())
 }
 
-/// Digits and nothing else. What is greater than all numbers is as good as the greatest.
+/// Parses a number that consists only of digits. A number that is too great for the type counts as the greatest one.
 fn number(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let digits = str::from_utf8(digits).ok().filter(|_| is_number)?;

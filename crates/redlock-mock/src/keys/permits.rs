@@ -14,7 +14,7 @@ impl Keys {
     /// The greatest number of permits.
     const MOST: u64 = 9999;
 
-    /// Another number of permits, if somebody holds one of them.
+    /// Returns another number of permits that the key contains, if one of them is held.
     pub(super) fn other_permits(&self, permits: &PermitSlots, now: Instant) -> Result<Option<u32>, NodeError> {
         let Some(held) = self.string(permits.count.as_str(), now)? else { return Ok(None) };
         let is_number = !held.value.starts_with(b"0");
@@ -34,7 +34,7 @@ impl Keys {
         Ok(())
     }
 
-    /// The refusal of a slot that is held, with the slots that are free.
+    /// Returns the refusal of a slot that is held, with the slots that are free.
     pub(super) fn slot_held(&self, permits: &PermitSlots, remaining: Option<Duration>, now: Instant) -> AcquireAnswer {
         let (mut shortest, mut free) = (remaining, Vec::new());
         for place in 0..permits.permits {

@@ -1,4 +1,4 @@
-//! Shared locks: what the scripts do with sorted sets of readers.
+//! Shared locks: the effect of the scripts on sorted sets of readers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Key, Keys, Members, Value, longest};
 
 impl Keys {
-    /// The readers of a key, if it is a sorted set of such.
+    /// Returns the readers of a key, if it is a sorted set of readers.
     pub(super) fn readers(&self, key: &str, now: Instant) -> Option<&Members> {
         match self.keys.get(key).filter(|key| key.lives(now)) {
             Some(Key { value: Value::Sorted(members), .. }) => Some(members).filter(|members| are_readers(members)),
@@ -19,7 +19,7 @@ impl Keys {
         }
     }
 
-    /// How long the key still lives.
+    /// Returns the remaining TTL of the key.
     pub(super) fn remaining(&self, key: &str, now: Instant) -> Option<Duration> {
         let expires = self.keys.get(key).and_then(|key| key.expires);
         expires.map(|expires| super::whole_millis(expires.saturating_duration_since(now)))
@@ -102,7 +102,7 @@ impl Keys {
         Ok(if is_healed { ExtendAnswer::Healed } else { ExtendAnswer::Extended })
     }
 
-    /// Takes a reader out of its key. Whether it was in, and whether others are.
+    /// Removes a reader from its key. Returns whether it was a reader, and whether there are others.
     pub(super) fn leave(&mut self, key: &str, token: &Token, now: Instant) -> (bool, bool) {
         self.prune(key, now);
         let Some(mut members) = self.readers(key, now).cloned() else { return (false, false) };
@@ -134,7 +134,7 @@ impl Keys {
         Some(InspectAnswer::shared(readers, count, self.remaining(key, now)))
     }
 
-    /// A sorted set that lives as long as its last member.
+    /// Sets the key to a sorted set that lives as long as its last member.
     pub(crate) fn share(&mut self, key: &str, members: Members, now: Instant) {
         let last = members.values().max().copied();
         let expires = last.map(|last| self.at(Duration::from_millis(last.div_ceil(1000))));
@@ -153,7 +153,7 @@ impl Keys {
     }
 }
 
-/// As the scripts decide it: by the last member.
+/// Decides as the scripts do: by the last member.
 fn are_readers(members: &Members) -> bool {
     let last = members.iter().max_by_key(|(member, ends)| (**ends, (*member).clone()));
     last.is_some_and(|(member, _)| {

@@ -1,4 +1,4 @@
-//! How keys stand to the token of a writer.
+//! Determines which of the keys are free for the token of a writer, and which are held.
 
 use redlock_core::{NodeError, Resource, Resources, Token};
 use tokio::time::Instant;

@@ -1,4 +1,4 @@
-//! How callers come to the waiters of a key and leave them, and who is notified.
+//! How callers join and leave the wait queue of a key, and who is notified.
 
 use redlock_core::backend::{AcquireAnswer, Enqueue};
 use tokio::time::Instant;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::Keys;
 
 impl Keys {
-    /// Puts a refused caller among the waiters, and removes one that is granted and does not stay. Refuses one that has
+    /// Adds a refused caller to the wait queue, and removes one that is granted and does not stay. Refuses one that has
     /// to yield.
     pub(super) fn stand_in_line(
         &mut self,

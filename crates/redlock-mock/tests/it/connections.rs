@@ -1,4 +1,4 @@
-//! Tests a client's connection: requests that lie in its socket, that never reach the node, and that overtake others.
+//! Tests a client's connection: requests that wait in its socket, that never reach the node, and that overtake others.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ async fn a_key_is_granted_once_and_an_acquire_that_is_sent_again_is_granted() {
     assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
     sleep(ms(3)).await;
     assert_eq!(acquire(&node, OURS).await, AcquireAnswer::granted());
-    assert_eq!(node.remaining("r"), Some(TTL - ms(3)), "which is not prolonged by it");
+    assert_eq!(node.remaining("r"), Some(TTL - ms(3)), "its TTL is not extended");
     assert_eq!(acquire(&node, OTHERS).await, AcquireAnswer::held(Some(TTL - ms(3))));
     let held = InspectAnswer::held(Token::from_bytes(OURS).as_bytes(), Some(TTL - ms(3)));
     assert_eq!(inspect(&node).await.unwrap(), held);
@@ -65,7 +65,7 @@ async fn an_extend_extends_or_restores_a_key_but_never_shortens_or_steals_it() {
     assert_eq!(node.remaining("r"), Some(2 * TTL));
     node.set("r", Token::from_bytes(OURS).as_str(), None);
     assert_eq!(extend(&node, OURS, TTL).await, ExtendAnswer::Extended);
-    assert_eq!(node.remaining("r"), Some(TTL), "a key without expiry gets one, as by the script");
+    assert_eq!(node.remaining("r"), Some(TTL), "a key without expiry gets one, as with the script");
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn a_fraction_of_a_millisecond_is_rounded_up_in_an_expiry() {
     extend(&node, OURS, Duration::from_micros(1_500)).await;
     assert_eq!(node.remaining("r"), Some(ms(2)));
     node.set("r", "another", Some(Duration::from_micros(1_999)));
-    assert_eq!(node.remaining("r"), Some(ms(1)), "and down in what is told");
+    assert_eq!(node.remaining("r"), Some(ms(1)), "and down when it is reported");
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ async fn of_many_keys_only_our_own_are_released() {
     assert_eq!(release_many(&node).await.unwrap(), ReleaseAnswer::NotHeld);
     assert_eq!(node.resources(), ["a"]);
 
-    // A key that is no lock does not keep the others from being released, and is reported.
+    // A key that is not a lock does not keep the others from being released, and is reported.
     node.remove("a");
     acquire_many(&node).await.unwrap();
     node.set_list("b");

@@ -11,7 +11,7 @@ async fn leader_and_follower(stage: &Stage) -> (Program, Program, String) {
     leader.until_said(" leads").await;
     let token = stage.until_held("leader").await;
     let follower = Program::start("leader", stage);
-    until("the follower waits to be woken", async || stage.is_listened_to().await).await;
+    until("the follower waits to be notified", async || stage.is_listened_to().await).await;
     assert_eq!(follower.said(" leads"), [""; 0]);
     (leader, follower, token)
 }

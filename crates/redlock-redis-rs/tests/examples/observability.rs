@@ -87,7 +87,7 @@ fn the_dashboard_queries_only_documented_metrics_and_shows_all_of_them() {
     assert_eq!(unseen, [""; 0], "in no panel");
 }
 
-/// The expressions of `alerts.yml`, without comments and line breaks.
+/// Returns the expressions of `alerts.yml`, without comments and line breaks.
 fn alerts() -> Vec<String> {
     let (mut expressions, mut is_in_one) = (Vec::<String>::new(), false);
     for line in read("alerts.yml").lines().map(str::trim) {
@@ -150,14 +150,14 @@ fn the_files_are_valid_yaml_and_the_files_they_mount_exist() {
         let text = read(file);
         let events: Vec<_> =
             Parser::new_from_str(&text).map(|event| event.unwrap_or_else(|error| panic!("{file}: {error}"))).collect();
-        assert!(events.len() > 10, "{file} has next to nothing in it");
+        assert!(events.len() > 10, "{file} is nearly empty");
     }
     let compose = read("docker-compose.yml");
     let mounted: Vec<_> =
         compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
     assert_eq!(mounted.len(), 4, "{mounted:?}");
     for file in mounted {
-        assert!(folder().join(file).exists(), "{file} is mounted and not there");
+        assert!(folder().join(file).exists(), "{file} is mounted and does not exist");
     }
 }
 

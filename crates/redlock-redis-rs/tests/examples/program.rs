@@ -108,13 +108,13 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Returns where Cargo puts an example: beside the folder of the tests.
+/// Returns where Cargo puts an example: next to the folder of the tests.
 fn binary(name: &str) -> PathBuf {
     let build = "build it: `cargo build -p redlock-redis-rs --examples`; `cargo test` does so only if it is given \
         neither `--test` nor the name of a test";
     let profile = current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let binary = profile.join("examples").join(format!("{name}{EXE_SUFFIX}"));
-    assert!(binary.is_file(), "{} is not there; {build}", binary.display());
+    assert!(binary.is_file(), "{} does not exist; {build}", binary.display());
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(format!("{name}.rs"));
     let changed = |path: &PathBuf| path.metadata().unwrap().modified().unwrap();
     assert!(changed(&binary) >= changed(&source), "{} is older than its source; {build}", binary.display());

@@ -1,4 +1,4 @@
-//! A report that many may read and one may rewrite.
+//! Tests the example of a report that many may read and one may rewrite.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Each process has a worker number of its own, and puts it into its IDs.
+//! Tests the example of processes with worker numbers of their own in their IDs.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::{
     stage::{Stage, until},
 };
 
-/// The number behind this name in what a program has said.
+/// Returns the number after this name in the output of a program.
 fn number(line: &str, name: &str) -> u64 {
     let digits = line.rsplit_once(&format!("{name}=")).unwrap().1;
     digits.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()

@@ -31,7 +31,7 @@ pub(super) struct Point {
 
 /// Narrower spans are merged.
 const PIXEL: f64 = 1.0;
-/// How close marks of one kind may be: those of normal events make room for the others.
+/// Returns how close marks of one kind may be: those of normal events make room for the others.
 fn apart(kind: MarkKind) -> f64 {
     match kind {
         MarkKind::Acted | MarkKind::Released | MarkKind::Extended | MarkKind::Lost => 16.0,
@@ -213,7 +213,7 @@ mod tests {
             .mark(MarkKind::Killed, at(2_001), "");
         let drawn = bars(&lane, &near);
         assert_eq!(drawn.iter().map(|bar| (bar.left, bar.right)).collect::<Vec<_>>(), [(0.0, 500.0)]);
-        assert!(drawn[0].detail.contains("600.0 ms"), "its true length is told: {drawn:?}");
+        assert!(drawn[0].detail.contains("600.0 ms"), "its true length is shown: {drawn:?}");
         assert_eq!(points(&lane, &near), []);
     }
 }

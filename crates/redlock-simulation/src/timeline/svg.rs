@@ -268,7 +268,7 @@ fn size(kind: LaneKind) -> (f64, f64) {
     }
 }
 
-/// The height of the lanes, with one heading before each kind.
+/// Returns the height of the lanes, with one heading before each kind.
 fn lanes_height(lanes: &[&Lane]) -> f64 {
     let kinds = lanes.iter().map(|lane| lane.kind).collect::<BTreeSet<_>>().len();
     kinds as f64 * HEADING + lanes.iter().map(|lane| size(lane.kind).0).sum::<f64>() + 6.0

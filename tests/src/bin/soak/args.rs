@@ -108,7 +108,7 @@ The picture is target/soak/timeline.svg, the log beside it is log.txt. The serve
 theirs: see `cargo xtask test-all --help`.
 
 Exit codes:
-  0 no two holds overlapped    1 some did, a lock was idle for too long, or too little happened to tell
+  0 no two holds overlapped    1 some did, a lock was idle for too long, or too little happened to decide
   2 bad input    130 interrupted";
 
 impl Args {
@@ -144,12 +144,12 @@ impl Args {
 fn minutes(text: &str) -> Result<f64, String> {
     let minutes: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     // A week, so that no sum of times overflows.
-    if (0.05..=10_080.0).contains(&minutes) { Ok(minutes) } else { Err("want 0.05 to 10080".to_owned()) }
+    if (0.05..=10_080.0).contains(&minutes) { Ok(minutes) } else { Err("use 0.05 to 10080".to_owned()) }
 }
 
 fn ttl(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.2..=3_600.0).contains(&seconds) { Ok(seconds) } else { Err("want 0.2 to 3600".to_owned()) }
+    if (0.2..=3_600.0).contains(&seconds) { Ok(seconds) } else { Err("use 0.2 to 3600".to_owned()) }
 }
 
 /// Returns the client that a process uses: they alternate.

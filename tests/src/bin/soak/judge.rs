@@ -136,7 +136,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A hold of this process, valid until `until`, and released at `ended`, if at all.
+    /// Returns a hold of this process, valid until `until`, and released at `ended`, if at all.
     fn hold(process: usize, resource: usize, from: u64, until: u64, ended: Option<u64>) -> Hold {
         Hold {
             who: Who::Task { process, task: 0 },

@@ -25,7 +25,7 @@ impl Idle {
     }
 }
 
-/// The longest time in which a lock was idle.
+/// Returns the longest time in which a lock was idle.
 ///
 /// A lock is idle while no hold of it is valid, a task that is neither paused nor killed waits for it, and at most a
 /// minority of the nodes fails or does not answer the soak itself: the disk of a busy machine may delay a server. The

@@ -30,7 +30,7 @@ pub(crate) fn introduce(args: &Args, seed: u64, servers: &Servers) {
         "{}",
         match (args.without_memory, args.rolling, servers.can_cut_off()) {
             (true, ..) => {
-                "nodes are killed and restarted WITHOUT THEIR KEYS, beyond what Redlock can stand; processes are paused \
+                "nodes are killed and restarted WITHOUT THEIR KEYS, which Redlock does not cover; processes are paused \
                  and killed"
             }
             (_, true, true) => "one node after the other hangs or is cut off",
@@ -157,7 +157,7 @@ impl Report<'_> {
         of_holds("  whose process was killed meanwhile", &|hold| hold.ended.is_none());
         of_events("extends", &|what| matches!(what, What::Extended { .. }));
         of_events("  not extended", &|what| matches!(what, What::NotExtended(_)));
-        of_events("given back and confirmed", &|what| matches!(what, What::GivenBack(how) if how == "released"));
+        of_events("released and confirmed", &|what| matches!(what, What::GivenBack(how) if how == "released"));
         of_events("  dropped", &|what| matches!(what, What::GivenBack(how) if how == "dropped"));
         of_events(
             "  expired by then, or no quorum answered",

@@ -1,4 +1,4 @@
-//! What is seen during the run: every node on a terminal, a line now and then elsewhere.
+//! The output during the run: every node on a terminal, a line now and then elsewhere.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::demo::{console::Console, live::bar, readable::readable};
 
-/// Shows how it goes.
+/// Shows the progress.
 #[derive(Debug)]
 pub(crate) struct Live<'a> {
     nodes: &'a Nodes,

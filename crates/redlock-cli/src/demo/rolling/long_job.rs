@@ -1,4 +1,4 @@
-//! The long job: works under one lock for the whole run. This file shows how work that takes its time is done.
+//! The long job: works under one lock for the whole run. This file shows how to write work that takes a long time.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,10 +9,10 @@ use redlock_core::{Lock, LockLost, Redlock, Token, UsingError};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// What is locked, by the job and by its rivals.
+/// The name that the job and its rivals lock.
 pub(crate) const RESOURCE: &str = "long-job";
 
-/// One job, and what others see of it.
+/// One job, and its state for others to see.
 #[derive(Debug, Default)]
 pub(crate) struct LongJob {
     /// Cancelled when the job is done.
@@ -20,20 +20,20 @@ pub(crate) struct LongJob {
     progress: Mutex<Progress>,
 }
 
-/// How far the job has come.
+/// The progress of the job.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Progress {
-    /// What the job knows of its lock, once it has it.
+    /// The job's view of its lock, once it has it.
     held: Option<Held>,
-    /// The steps of work, each after a look at the lock.
+    /// The steps of work, each after a check of the lock.
     pub(crate) steps: u64,
-    /// How often the lock was found to be valid for longer than before.
+    /// The number of times that the lock was found to be valid for longer than before.
     pub(crate) extends: u64,
-    /// The least validity that was ever left.
+    /// The smallest validity that was ever left.
     pub(crate) least_left: Option<Duration>,
 }
 
-/// A lock, as seen at the last look.
+/// A lock, as seen at the last check.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     token: Token,
@@ -46,7 +46,7 @@ impl LongJob {
     /// How long one step of the work takes.
     const STEP: Duration = Duration::from_millis(10);
 
-    /// Works under a lock that is extended for as long as the work takes.
+    /// Works under a lock that is extended while the work runs.
     pub(crate) async fn run(&self, redlock: &Redlock, ttl: Duration) -> Result<(), UsingError> {
         redlock.using(RESOURCE, ttl, async |lock| Ok(self.work(lock).await?)).await
     }
@@ -55,17 +55,17 @@ impl LongJob {
     pub(crate) async fn run_without_extend(&self, redlock: &Redlock, ttl: Duration) -> Result<(), UsingError> {
         let lock = redlock.acquire(RESOURCE, ttl).await?;
         Ok(self.work(&lock).await?)
-        // Dropped, the lock is given back.
+        // The lock is dropped here, and so released.
     }
 
-    /// Looks before each step whether the lock is still its own.
+    /// Checks before each step whether the lock is still its own.
     async fn work(&self, lock: &Lock) -> Result<(), LockLost> {
         while !self.stop.is_cancelled() {
             let left = lock.check()?;
             self.lock().step(*lock.token(), Instant::now(), left);
             sleep(Self::STEP).await;
         }
-        // From here on it does not rely on the lock, which is given back next.
+        // From here on it does not rely on the lock, which is released next.
         self.lock().done(Instant::now());
         Ok(())
     }
@@ -80,7 +80,7 @@ impl LongJob {
 }
 
 impl Progress {
-    /// Two looks at one deadline may differ by so much.
+    /// The maximum difference between two readings of the same deadline.
     const UNSHARP: Duration = Duration::from_millis(5);
 
     fn step(&mut self, token: Token, looked: Instant, left: Duration) {
@@ -103,17 +103,17 @@ impl Progress {
         }
     }
 
-    /// The value of the lock's keys.
+    /// Returns the value of the lock's keys.
     pub(crate) fn token(&self) -> Option<Token> {
         self.held.map(|held| held.token)
     }
 
-    /// For how long the job found its lock valid.
+    /// Returns how long the job found its lock valid.
     pub(crate) fn held_for(&self) -> Duration {
         self.held.map(|held| held.looked - held.since).unwrap_or_default()
     }
 
-    /// For how long the lock is valid from now, by the last look at it.
+    /// Returns how long the lock is valid from now, by the last check.
     pub(crate) fn left(&self) -> Duration {
         self.held.map(|held| held.valid_until - Instant::now()).unwrap_or_default()
     }

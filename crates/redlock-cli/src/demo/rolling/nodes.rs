@@ -11,11 +11,11 @@ use crate::demo::nodes::seen_from;
 #[derive(Debug)]
 pub(crate) struct Nodes(Vec<MockNode>);
 
-/// Whose key a node holds.
+/// The holder of the key on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
     Nothing,
-    /// That of the token that was asked for, for so much longer.
+    /// The given token, for this remaining time.
     This(Duration),
     Another,
 }
@@ -27,7 +27,7 @@ impl Nodes {
         Self(MockNode::fleet(Self::COUNT))
     }
 
-    /// A host's own way to the nodes. Hosts share nothing but these.
+    /// Returns a `Redlock` with a host's own connections to the nodes. Hosts share nothing else.
     pub(crate) fn host(&self, host: u64) -> anyhow::Result<Redlock> {
         Ok(Redlock::new(seen_from(host, &self.0))?)
     }
@@ -40,12 +40,12 @@ impl Nodes {
         self.0.get(node).inspect(|node| node.stop());
     }
 
-    /// Starts it as one without persistence does: with no keys.
+    /// Starts it like a node without persistence: with no keys.
     pub(crate) fn start_empty(&self, node: usize) {
         self.0.get(node).inspect(|node| node.start(Memory::Lost));
     }
 
-    /// What the node holds of this resource, as told by no request: looking disturbs nothing.
+    /// Returns the holder of this resource on the node. Sends no request, so it disturbs nothing.
     pub(crate) fn holds(&self, node: usize, resource: &str, token: Option<Token>) -> Holds {
         let Some(node) = self.0.get(node) else { return Holds::Nothing };
         match (node.peek(resource), token) {

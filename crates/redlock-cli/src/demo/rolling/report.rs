@@ -1,4 +1,4 @@
-//! What is told before the run and after it.
+//! The output before and after the run.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::demo::{args::Args, console::Console, readable::readable, report::many};
 
-/// Says what will be done.
+/// Prints the plan of the run.
 pub(crate) fn introduce(console: &mut Console, args: &Args, plan: &Plan) {
     let (time, nodes) = (seconds(plan.run), many(plan.nodes, "node"));
     let (ttl, period) = (readable(plan.ttl), readable(plan.period));
@@ -32,15 +32,15 @@ fn seconds(time: Duration) -> String {
     many(time.as_secs() as usize, "second")
 }
 
-/// All that is known at the end.
+/// The results at the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     pub(crate) extended: bool,
     pub(crate) interrupted: bool,
     pub(crate) plan: Plan,
-    /// Those that are over.
+    /// The restarts that are over.
     pub(crate) restarts: Vec<Restart>,
-    /// Whether one had begun and was not over.
+    /// Whether a restart had begun and was not over.
     pub(crate) unfinished: bool,
     pub(crate) progress: Progress,
     /// How the job lost its lock, if it did.
@@ -48,12 +48,12 @@ pub(crate) struct Report {
     pub(crate) refused: u64,
     pub(crate) undecided: u64,
     pub(crate) got: Option<Got>,
-    /// Whether a rival got the lock once the job had given it back, if it did so.
+    /// Whether a rival got the lock after the job had released it, if the job did so.
     pub(crate) free_afterwards: Option<bool>,
 }
 
 impl Report {
-    /// Prints it, and tells whether all is as it should be.
+    /// Prints it, and returns whether everything is right.
     pub(crate) fn print(&self, console: &mut Console) -> bool {
         console.line("");
         if self.interrupted {
@@ -89,19 +89,19 @@ impl Report {
         row("restarts", self.restarts.len().to_string(), format!("of {nodes}{}", healed.unwrap_or_default()));
         let undecided = match self.undecided {
             0 => String::new(),
-            times => format!("; {times} more were told that too few nodes answered"),
+            times => format!("; for {times} more, too few nodes answered"),
         };
         row("rivals refused", self.refused.to_string(), format!("times{undecided}"));
         let who = match (self.got, self.free_afterwards) {
             (Some(Got { rival, at, .. }), _) => format!("rival {rival}, after {}", readable(at)),
-            (None, Some(true)) => "but for one who asked after the job was done, and got it".to_owned(),
+            (None, Some(true)) => "except for one that tried after the job was done, and got it".to_owned(),
             (None, _) => String::new(),
         };
         row("rivals that got it", u8::from(self.got.is_some()).to_string(), who);
         row("losses", u8::from(self.lost.is_some()).to_string(), String::new());
     }
 
-    /// What is not as it should be.
+    /// Returns everything that went wrong.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if let Some(Got { rival, at, job_had_left }) = self.got
@@ -122,7 +122,7 @@ impl Report {
             wrong.push(lost.clone());
         }
         if self.free_afterwards == Some(false) {
-            wrong.push("no rival got the lock after the job had given it back".to_owned());
+            wrong.push("no rival got the lock after the job had released it".to_owned());
         }
         if self.interrupted || !wrong.is_empty() {
             return;
@@ -137,7 +137,7 @@ impl Report {
         }
     }
 
-    /// This demo shows what goes wrong: it would be a poor one if nothing did.
+    /// This demo is supposed to show a failure: it is wrong if nothing failed.
     fn wrong_without_extends(&self, wrong: &mut Vec<String>) {
         if !self.interrupted && (self.lost.is_none() || self.got.is_none()) {
             wrong.push("no rival took the lock, though nobody extended it: try more --seconds".to_owned());
@@ -172,7 +172,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A run in which all was as it should be.
+    /// Returns a run in which everything was right.
     fn good() -> Report {
         let plan = Plan::of(5, 8 * SECOND);
         let restart = Restart { node: 0, stopped: SECOND, back: Some(2 * SECOND), healed: Some(3 * SECOND) };

@@ -1,42 +1,42 @@
-//! The restarts, as plain values: which node is stopped, when, and when it is safe to go on to the next.
+//! The restarts, as plain values: which node is stopped, when, and when it is safe to continue with the next.
 
 use std::time::Duration;
 
-/// How times follow from the length of the run.
+/// The times of a run, which depend on its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) run: Duration,
     /// How long the job's lock lives if it is not extended.
     pub(crate) ttl: Duration,
-    /// The auto-extend period of this ttl. Within so long after it is back, a node has the lock again.
+    /// The auto-extend period of this TTL. A node has the lock again within this time after it is back.
     pub(crate) period: Duration,
-    /// How often each node is restarted.
+    /// The number of restarts of each node.
     pub(crate) rounds: usize,
     /// How long a node is down.
     down: Duration,
-    /// From the begin of the run to its first restart, and from its last one to its end.
+    /// The time from the start of the run to its first restart, and from its last one to its end.
     calm: Duration,
-    /// From the begin of one restart to that of the next, unless the node takes longer.
+    /// The time from the start of one restart to that of the next, unless the node takes longer.
     turn: Duration,
 }
 
 impl Plan {
     const LONGEST_TTL: Duration = Duration::from_millis(1_500);
 
-    /// As many rounds as fit in, and at least one: what is short is the ttl then.
+    /// Plans as many rounds as fit in, and at least one. If the run is too short, the TTL becomes shorter.
     pub(crate) fn of(nodes: usize, run: Duration) -> Self {
         let ttl = Self::LONGEST_TTL.min(run / 3);
         let (period, down, calm) = (ttl / 3, ttl / 8, ttl / 4);
         let time = run.saturating_sub(2 * calm);
-        // A little more than a restart needs, so that one that was late is made up for.
+        // A little more than a restart needs, so that a late restart can be made up for.
         let shortest_round = (down + period) * nodes as u32 * 21 / 20;
         let rounds = (time.as_millis() / shortest_round.as_millis().max(1)).max(1) as usize;
         let turn = time / (rounds * nodes) as u32;
         Self { nodes, run, ttl, period, rounds, down, calm, turn }
     }
 
-    /// When this restart begins at the earliest, counted from 0.
+    /// Returns the earliest start of this restart, counted from 0.
     fn begins(&self, restart: usize) -> Duration {
         self.calm + self.turn * restart as u32
     }
@@ -54,18 +54,18 @@ pub(crate) struct Restart {
 }
 
 impl Restart {
-    /// How long the node was back and did not hold the lock.
+    /// Returns how long the node was back without holding the lock.
     pub(crate) fn healed_within(&self) -> Option<Duration> {
         self.healed?.checked_sub(self.back?)
     }
 }
 
-/// What is to be done with a node now.
+/// The next step with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Stop(usize),
     StartEmpty(usize),
-    /// Nothing: this restart is over.
+    /// No step: this restart is over.
     Over(Restart),
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Restarts {
     plan: Plan,
-    /// Whether a node is waited for until it holds the lock again. If nobody extends it, none ever will.
+    /// Whether to wait until a node holds the lock again. If nobody extends the lock, no node ever will.
     heals: bool,
     over: Vec<Restart>,
     under_way: Option<Restart>,
@@ -84,9 +84,9 @@ impl Restarts {
         Self { plan, heals, over: Vec::new(), under_way: None }
     }
 
-    /// What is due now. `holds` tells whether a node holds the lock.
+    /// Returns the step that is due now. `holds` says whether a node holds the lock.
     ///
-    /// This is what keeps the lock safe while nodes forget: from a node's return to the next one's stop at least one
+    /// This keeps the lock safe while nodes forget: between a node's return and the stop of the next one, at least one
     /// auto-extend period passes, and the node has the lock again. So never more than one node is without it.
     pub(crate) fn next(&mut self, now: Duration, holds: impl Fn(usize) -> bool) -> Option<Step> {
         let Some(restart) = &mut self.under_way else { return self.begin(now) };
@@ -120,29 +120,29 @@ impl Restarts {
         Some(Step::Stop(node))
     }
 
-    /// Those that are over.
+    /// Returns the restarts that are over.
     pub(crate) fn over(&self) -> &[Restart] {
         &self.over
     }
 
-    /// Whether one has begun and is not over.
+    /// Returns whether a restart has begun and is not over.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
 
-    /// Whether no more is to come: all are over, or every node had one and the time is up.
+    /// Returns whether no more restarts follow: all are over, or every node had one and the time is up.
     pub(crate) fn all_over(&self, now: Duration) -> bool {
         let Plan { nodes, rounds, run, .. } = self.plan;
         let over = self.over.len();
         self.under_way.is_none() && (over >= rounds * nodes || (over >= nodes && now >= run))
     }
 
-    /// Whether this node is stopped now.
+    /// Returns whether this node is stopped now.
     pub(crate) fn is_down(&self, node: usize) -> bool {
         self.under_way.is_some_and(|restart| restart.node == node && restart.back.is_none())
     }
 
-    /// How many restarts of this node are over.
+    /// Returns how many restarts of this node are over.
     pub(crate) fn of_node(&self, node: usize) -> usize {
         self.over.iter().filter(|restart| restart.node == node).count()
     }
@@ -154,7 +154,7 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    /// Lets a run pass by milliseconds. A node has the lock again so long after it is back.
+    /// Simulates a run in steps of one millisecond. A node has the lock again this long after it is back.
     fn played(run: Duration, heals_after: Option<Duration>) -> Restarts {
         let mut restarts = Restarts::new(Plan::of(5, run), heals_after.is_some());
         let mut now = Duration::ZERO;

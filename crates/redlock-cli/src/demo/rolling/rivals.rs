@@ -1,4 +1,4 @@
-//! The rivals: want the job's lock, and ask for it now and then.
+//! The rivals, which want the job's lock and try to acquire it now and then.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,12 +13,12 @@ use crate::demo::{
     tally::Count,
 };
 
-/// What all rivals have lived through.
+/// The results of all rivals.
 #[derive(Debug, Default)]
 pub(crate) struct Rivals {
-    /// Told that another holds the lock.
+    /// Attempts that failed because another holds the lock.
     pub(crate) refused: Count,
-    /// Told that too few nodes answered, or too late.
+    /// Attempts for which too few nodes answered, or too late.
     pub(crate) undecided: Count,
     got: Mutex<Option<Got>>,
 }
@@ -28,22 +28,23 @@ pub(crate) struct Rivals {
 pub(crate) struct Got {
     /// Counted from 1.
     pub(crate) rival: usize,
-    /// In the time of the run.
+    /// The time within the run.
     pub(crate) at: Duration,
-    /// For how much longer the job was to rely on its lock then.
+    /// How much longer the job would have relied on its lock.
     pub(crate) job_had_left: Duration,
 }
 
 impl Rivals {
     pub(crate) const COUNT: usize = 3;
 
-    /// From one question of a rival to its next. A question sets a key on a node that is empty just then, for some
-    /// milliseconds: an extend that comes at that moment leaves the node to the next one. So they ask rarely.
+    /// Returns the pause between two attempts of a rival. An attempt sets a key on a node that is empty at that time,
+    /// for some milliseconds: an extend that arrives at that moment does not set the lock there, and the next one does.
+    /// So the rivals try rarely.
     pub(crate) fn pause(ttl: Duration) -> Duration {
         ttl * 3 / 5
     }
 
-    /// Asks until the job is done, or until a rival gets the lock: then the run is over.
+    /// Tries until the job is done, or until a rival gets the lock, which ends the run.
     pub(crate) async fn ask(self: Arc<Self>, rival: usize, redlock: Redlock, job: Arc<LongJob>, ttl: Duration) {
         let started = Instant::now();
         let pause = Self::pause(ttl);
@@ -54,7 +55,7 @@ impl Rivals {
                 Ok(Some(_lock)) => {
                     let got = Got { rival, at: started.elapsed(), job_had_left: job.progress().left() };
                     if job.stop.is_cancelled() && got.job_had_left.is_zero() {
-                        // It asked while the job was done already, and gave its lock back.
+                        // It tried while the job was already done and had released its lock.
                         return;
                     }
                     self.got.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(got);
@@ -66,7 +67,7 @@ impl Rivals {
         }
     }
 
-    /// The first one that got it.
+    /// Returns the first rival that got the lock.
     pub(crate) fn got(&self) -> Option<Got> {
         *self.got.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The run: the job works, nodes are restarted, rivals ask; until all has ended.
+//! The run: the job works, nodes are restarted, and rivals try to get the lock, until all of them have ended.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::demo::{args::Args, console::Console, readable::readable, stage};
 
-/// Shows that a lock that is extended outlives the restart of every node; or, not extended, that it does not.
+/// Shows that a lock that is extended survives the restart of every node, or that a lock that is not extended does not.
 pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8> {
     let nodes = Nodes::new();
     let plan = Plan::of(Nodes::COUNT, args.run_for());
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8
     let (worked, interrupted) = show.play(work, console).await;
     asking.join_all().await;
 
-    // That the rivals were refused is worth something only if they get the lock once it is free.
+    // The refusals of the rivals prove something only if they get the lock once it is free.
     let free_afterwards = match (&worked, others.first()) {
         (Ok(()), Some(rival)) => Some(rival.acquire(RESOURCE, plan.ttl).await.is_ok()),
         _ => None,
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: &Args, console: &mut Console) -> anyhow::Result<u8
     })
 }
 
-/// What there is to see.
+/// The state of the run.
 #[derive(Debug)]
 struct Show<'a> {
     args: &'a Args,
@@ -96,8 +96,8 @@ impl<'a> Show<'a> {
         Self { args, nodes, plan, restarts, job, rivals, started: Instant::now() }
     }
 
-    /// Until the work has ended, and the time is up or a rival has the lock. Returns how the work ended, and whether the
-    /// run was interrupted.
+    /// Plays until the work has ended, and the time is up or a rival has the lock. Returns how the work ended, and
+    /// whether the run was interrupted.
     async fn play(
         &mut self,
         work: impl Future<Output = Result<(), UsingError>>,
@@ -117,7 +117,7 @@ impl<'a> Show<'a> {
                     if let Err(UsingError::Lost(loss)) = &ended {
                         self.say(console, &console.bad(&format!("the job stops: {loss}")));
                     }
-                    // A lock that nobody extends ends before the work is done: then it remains to be seen who takes it.
+                    // A lock that nobody extends ends before the work is done. Then a rival is about to get it.
                     if !(self.args.without_extend && matches!(ended, Err(UsingError::Lost(_)))) {
                         stop.cancel();
                     }
@@ -151,7 +151,7 @@ impl<'a> Show<'a> {
         now >= self.plan.run + over_time
     }
 
-    /// Restarts what is due.
+    /// Takes the next step of the restarts, if one is due.
     fn step(&mut self, console: &mut Console) {
         let (nodes, token) = (self.nodes, self.job.progress().token());
         let holds = |node| matches!(nodes.holds(node, RESOURCE, token), Holds::This(_));

@@ -11,12 +11,12 @@ use super::{FencingToken, Quorum, RoundFailure};
 /// candidate".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Raised {
-    /// The key is there, and the counter is the candidate now.
+    /// The key exists, and the counter has the value of the candidate now.
     Confirmed,
-    /// The key is there, and the counter has this value, above the candidate. It was left unchanged.
+    /// The key exists, and the counter has this value, above the candidate. It was left unchanged.
     Higher(u64),
-    /// The key is not there any more, or never was, or the node has lost its counter. Nothing was changed: a counter
-    /// that is lost must not be set to the candidate, since it may have been higher.
+    /// The key no longer exists, or never did, or the node has lost its counter. Nothing was changed: a counter that is
+    /// lost must not be set to the candidate, since it may have been higher.
     NotHeld,
     /// The node did not answer, or answered with an error.
     Failed,
@@ -51,9 +51,9 @@ pub struct Fencing {
     nodes: Vec<Node>,
     /// The candidate to which the nodes were raised last.
     candidate: Option<u64>,
-    /// How often nodes were raised.
+    /// The number of raises.
     raises: usize,
-    /// Whether no further answer is waited for.
+    /// Whether no further answers are awaited.
     over: bool,
 }
 
@@ -67,11 +67,11 @@ struct Node {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Known {
-    /// Nothing. It may have the key.
+    /// Nothing is known. It may have the key.
     Nothing,
-    /// This was its counter while it had the key.
+    /// The counter had this value while the node had the key.
     At(u64),
-    /// It does not have the key any more.
+    /// It no longer has the key.
     Gone,
     /// It failed, so it can confirm nothing.
     Failed,
@@ -125,7 +125,7 @@ impl Fencing {
         }
     }
 
-    /// Stops waiting: every missing answer counts as failed. After that there is a decision, and it is no raise.
+    /// Stops waiting: every missing answer counts as failed. After that there is a decision, and it is not a raise.
     pub fn give_up(&mut self) {
         if self.is_decided() {
             return;
@@ -220,7 +220,7 @@ impl Node {
         }
     }
 
-    /// Whether it has the key, as far as is known, and can be raised.
+    /// Returns whether it has the key, as far as is known, and can be raised.
     fn is_willing(&self) -> bool {
         matches!(self.known, Known::Nothing | Known::At(_))
     }
@@ -229,7 +229,7 @@ impl Node {
         self.is_willing() && self.counter() < Some(candidate)
     }
 
-    /// Whether a raise to the candidate is in flight, and nothing known prevents the node from confirming it.
+    /// Returns whether a raise to the candidate is in flight, and nothing known prevents the node from confirming it.
     fn may_confirm(&self, candidate: u64) -> bool {
         self.is_asked && self.can_be_raised_to(candidate)
     }

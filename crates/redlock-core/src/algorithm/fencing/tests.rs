@@ -8,14 +8,14 @@ pub(super) fn quorum(nodes: usize) -> Quorum {
     Quorum::of(nodes.try_into().unwrap())
 }
 
-/// Fencing with these grants of the first nodes.
+/// Returns a `Fencing` with these grants of the first nodes.
 pub(super) fn granted(nodes: usize, counters: &[u64]) -> Fencing {
     let mut fencing = Fencing::new(quorum(nodes));
     counters.iter().enumerate().for_each(|(node, counter)| fencing.granted(node, *counter));
     fencing
 }
 
-/// Fencing with these grants, of which the greatest is being raised to.
+/// Returns a `Fencing` with these grants, the greatest of which is being raised to.
 fn raising(nodes: usize, counters: &[u64]) -> Fencing {
     let mut fencing = granted(nodes, counters);
     let candidate = *counters.iter().max().unwrap();
@@ -41,7 +41,7 @@ fn equal_counters_of_a_quorum_are_the_token_at_once() {
     assert_eq!(granted(3, &[7, 7]).decision(), issued(7));
     assert_eq!(granted(4, &[7, 7, 7]).decision(), issued(7));
     assert_eq!(granted(5, &[7, 7, 7]).decision(), issued(7));
-    // Half of the nodes are no quorum.
+    // Half of the nodes are not a quorum.
     assert_eq!(granted(4, &[7, 7]).decision(), Some(Fence::Raise(7)));
 }
 

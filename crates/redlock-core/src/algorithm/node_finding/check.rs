@@ -1,4 +1,4 @@
-//! Finds what is wrong with the nodes of a fleet, or may be.
+//! Finds actual and possible problems of the nodes of a fleet.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ impl NodeFinding {
                     NodeFindingKind::Unknown,
                     &[name],
                     "cannot tell what it is".to_owned(),
-                    "look at its role, persistence and eviction by hand",
+                    "check its role, persistence and eviction by hand",
                 ),
             }
         }
@@ -81,7 +81,7 @@ impl Findings {
         several.sort_by_key(|names| names.first().and_then(|name| order(name)));
         for names in several {
             let cause = format!("one and the same server (run_id): it votes {}", times(names.len()));
-            self.add(Severity::Error, NodeFindingKind::SameServer, &names, cause, "give each server once");
+            self.add(Severity::Error, NodeFindingKind::SameServer, &names, cause, "list each server once");
         }
     }
 
@@ -115,7 +115,7 @@ impl Findings {
                 NodeFindingKind::SameCluster,
                 &names,
                 "members of one Redis Cluster: it fails over and forgets as one, and is one node".to_owned(),
-                "give one cluster as one node, through a client for clusters, or independent servers",
+                "use one cluster as one node, through a client for clusters, or independent servers",
             );
         }
     }
@@ -132,7 +132,7 @@ impl Findings {
         let fencing = if usage.fencing { ", and a fencing counter that is lost there begins with it" } else { "" };
         let cause = format!(
             "the clock of {fast} is ahead of that of {slow} by {}.{:03} s or more; locks do not need clocks that agree, \
-             but a clock that is set right later jumps, and keys expire early{fencing}",
+             but a clock that is corrected later jumps, and keys expire early{fencing}",
             apart / 1_000,
             apart % 1_000
         );
@@ -143,7 +143,7 @@ impl Findings {
     fn jumps(&mut self, jumps: &[(&str, Jump)]) {
         for (name, jump) in jumps {
             let cause = format!(
-                "its clock has jumped by {jump} since this process first asked it: keys expired early, or late"
+                "its clock has jumped by {jump} since this process first queried it: keys expired early, or late"
             );
             let cure = "keep all nodes' clocks by NTP, and let it slew them, never step";
             self.add(Severity::Warning, NodeFindingKind::ClockJumped, &[name], cause, cure);
@@ -152,7 +152,7 @@ impl Findings {
 
     fn role(&mut self, name: &str, role: Option<&NodeRole>) {
         let (severity, kind) = (Severity::Error, NodeFindingKind::NoPrimary);
-        let independent = "give a primary's address: each node must be a primary of its own";
+        let independent = "use a primary's address: each node must be a separate primary";
         match role {
             Some(NodeRole::Replica { of, linked }) => {
                 let of = of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
@@ -168,9 +168,9 @@ impl Findings {
                 Severity::Notice,
                 NodeFindingKind::HasReplicas,
                 &[name],
-                "has replicas: one that takes its place has not yet got the newest locks, and they are held twice"
+                "has replicas: one that takes its place may lack the newest locks, which are then granted again"
                     .to_owned(),
-                "promote none by itself (Sentinel, cluster), or only after the longest ttl",
+                "do not promote them automatically (Sentinel, cluster), or only after the longest TTL",
             ),
             Some(NodeRole::Primary { replicas: 0 }) | None => {}
         }
@@ -178,8 +178,8 @@ impl Findings {
 
     fn writes(&mut self, name: &str, stopped: Option<&str>) {
         if let Some(why) = stopped {
-            let cause = format!("takes no writes ({why}): it grants no locks");
-            let cure = "see to the node's disk, or let it write again";
+            let cause = format!("accepts no writes ({why}): it grants no locks");
+            let cure = "check the node's disk, or let it write again";
             self.add(Severity::Error, NodeFindingKind::WritesStopped, &[name], cause, cure);
         }
     }
@@ -192,14 +192,14 @@ impl Findings {
                 NodeFindingKind::Unknown,
                 &[name],
                 format!("whether it runs scripts is unknown: the user may not use the key {key:?} that was tried"),
-                "give the prefix of the user's keys as the builder's key prefix, or allow the user this key",
+                "set the prefix of the user's keys as the builder's key prefix, or allow the user this key",
             ),
             Some(ScriptFailure { answer, advice, .. }) => self.add(
                 Severity::Error,
                 NodeFindingKind::NoScripts,
                 &[name],
                 format!("does not run scripts ({answer}): it grants no locks"),
-                advice.unwrap_or("allow EVAL and EVALSHA, or take a server that has them"),
+                advice.unwrap_or("allow EVAL and EVALSHA, or use a server that supports them"),
             ),
         }
     }
@@ -211,7 +211,7 @@ impl Findings {
                 Severity::Notice,
                 NodeFindingKind::Cluster,
                 &[name],
-                "a Redis Cluster: one node, whatever its size; only one of its members was looked at".to_owned(),
+                "a Redis Cluster: one node, whatever its size; only one of its members was checked".to_owned(),
                 "check the others by hand",
             );
             return;
@@ -220,7 +220,7 @@ impl Findings {
             0 | 1 => (Severity::Warning, "a member of a Redis Cluster: once others have slots, it refuses their keys"),
             _ => (Severity::Error, "one of several members of a Redis Cluster: it refuses the keys of the others"),
         };
-        let cure = "give the cluster through a client for clusters, with RedisNode::new, or an independent server";
+        let cure = "use a client for clusters, with RedisNode::new, or an independent server";
         self.add(severity, NodeFindingKind::ClusterMember, &[name], cause.to_owned(), cure);
     }
 
@@ -262,13 +262,13 @@ impl Findings {
             return;
         }
         let cure = "set a restart guard; or appendonly yes and appendfsync always; or keep a node that stopped down for the \
-                    longest ttl";
+                    longest TTL";
         self.add(severity, NodeFindingKind::Forgets, &[name], cause.to_owned(), cure);
     }
 
     fn version(&mut self, name: &str, facts: &NodeFacts) {
         if let Some(version) = facts.version.filter(|version| version.is_too_old()) {
-            let cause = format!("{version} is older than those that locks are tested on");
+            let cause = format!("{version} is older than the versions that locks are tested on");
             let cure = "use Redis 6.2 or Valkey 7.2, or a later one";
             self.add(Severity::Warning, NodeFindingKind::OldServer, &[name], cause, cure);
         }
@@ -280,7 +280,7 @@ impl Findings {
         }
         let commands: Vec<_> = facts.untold.iter().copied().collect();
         let cause = format!("not everything is known: it did not answer {}", commands.join(", "));
-        let cure = "allow the user +info, +time, +config|get and +cluster|nodes, or look at the rest by hand";
+        let cure = "allow the user +info, +time, +config|get and +cluster|nodes, or check the rest by hand";
         self.add(Severity::Notice, NodeFindingKind::Unknown, &[name], cause, cure);
     }
 
@@ -289,12 +289,12 @@ impl Findings {
         match names.len() {
             0 => {}
             1 => {
-                let cause = "the only node: while it is down, nobody can take a lock".to_owned();
+                let cause = "the only node: while it is down, nobody can acquire a lock".to_owned();
                 self.add(severity, kind, names, cause, "use 3 or 5 independent nodes");
             }
             even if even.is_multiple_of(2) => {
                 let cause = format!("{even} nodes tolerate no more failures than {}", even - 1);
-                self.add(severity, kind, names, cause, "use an odd number of nodes, as 3 or 5");
+                self.add(severity, kind, names, cause, "use an odd number of nodes, for example 3 or 5");
             }
             _ => {}
         }

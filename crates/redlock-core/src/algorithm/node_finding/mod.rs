@@ -37,7 +37,7 @@ pub enum NodeFindingKind {
     Unavailable,
     /// The node is a replica, or a Sentinel.
     NoPrimary,
-    /// The node takes no writes now.
+    /// The node does not accept writes now.
     WritesStopped,
     /// The node does not run scripts.
     NoScripts,
@@ -59,7 +59,7 @@ pub enum NodeFindingKind {
     HasReplicas,
     /// The fleet tolerates no failure, or no more than a smaller one.
     FewNodes,
-    /// Something is not known of the node.
+    /// Something about the node is unknown.
     Unknown,
 }
 
@@ -71,7 +71,7 @@ pub struct NodeFinding {
     pub severity: Severity,
     /// The kind of problem.
     pub kind: NodeFindingKind,
-    /// The names of the nodes that it is about, in the order in which the nodes were passed.
+    /// The names of the affected nodes, in the order in which the nodes were passed.
     pub nodes: Vec<String>,
     /// The problem, and its consequences.
     pub cause: String,

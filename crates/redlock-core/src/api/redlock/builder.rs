@@ -66,7 +66,7 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::new`].
+    /// The errors of [`Redlock::new`].
     pub fn single(node: impl LockNode) -> Result<Self, BuildError> {
         Self::new([node])
     }
@@ -110,7 +110,7 @@ impl RedlockBuilder {
         self
     }
 
-    /// Sets the owner that the locks name after the token on the nodes. Default: none, only the token.
+    /// Sets the owner that follows the token in the keys on the nodes. Default: none, only the token.
     ///
     /// This is for people who want to know who holds a lock. No operation reads it, and libraries without owners are
     /// excluded in the same way.
@@ -164,12 +164,12 @@ impl RedlockBuilder {
     /// Guards against nodes that forget locks when they restart, in fleets where no TTL is above `longest_ttl`.
     /// Default: no guard.
     ///
-    /// A node that has been restarted grants nothing for the longest TTL, counted from the first acquire that reaches
-    /// it: until all locks that it may have forgotten are over. If a quorum needs such nodes, nobody gets a lock
-    /// meanwhile, so callers have to wait for longer than that, with
-    /// [`AcquireOptions::timeout`](crate::AcquireOptions::timeout). This applies even if the node keeps its data, since
-    /// the last changes may be missing. Meanwhile locks that are held may be extended there, and errors say how long
-    /// the wait still takes. A new node waits as well, unless [`Redlock::initialize`] opens the fleet.
+    /// A node that was restarted grants nothing for the longest TTL, counted from the first acquire that reaches it:
+    /// until all locks that it may have forgotten are over. If a quorum needs such nodes, nobody gets a lock meanwhile,
+    /// so callers have to wait for longer than that, with [`AcquireOptions::timeout`](crate::AcquireOptions::timeout).
+    /// This applies even if the node keeps its data, since the last changes may be missing. Meanwhile locks that are
+    /// held may be extended there, and errors report how long the wait still takes. A new node waits as well, unless
+    /// [`Redlock::initialize`] opens the fleet.
     ///
     /// **All** programs that use these nodes must have the same guard. The nodes refuse another longest TTL. They keep
     /// it in a key of its own, `redlock:restart-guard` after the [key prefix](Self::key_prefix). To change it, stop all
@@ -313,7 +313,7 @@ pub enum BuildError {
     },
     /// Two nodes are simulated with different [clocks](LockNode::clock), for example those of two processes of one
     /// fleet.
-    #[error("nodes {first} and {other} have different clocks: take nodes of one process, or set a clock")]
+    #[error("nodes {first} and {other} have different clocks: use nodes of one process, or set a clock")]
     DifferentClocks {
         /// The name of one of them.
         first: String,
@@ -325,7 +325,7 @@ pub enum BuildError {
     ZeroNodeTimeout,
     /// The node timeout is longer than any TTL.
     #[error(
-        "the node timeout of {node_timeout:?} is longer than any ttl, {:?} at most: no lock could be taken",
+        "the node timeout of {node_timeout:?} is longer than any TTL, which is at most {:?}: no lock could be acquired",
         Ttl::MAX
     )]
     NodeTimeoutTooLong {
@@ -333,26 +333,26 @@ pub enum BuildError {
         node_timeout: Duration,
     },
     /// The counters of fencing tokens cannot be kept for this long.
-    #[error("the fencing counters cannot be kept for {retention:?}: give 1 ms to a century, better days")]
+    #[error("the fencing counters cannot be kept for {retention:?}: use 1 ms to 100 years, better days")]
     FencingRetention {
-        /// How long they were to be kept.
+        /// The requested retention.
         retention: Duration,
     },
     /// The longest TTL of the restart guard is not a valid TTL.
-    #[error("the restart guard's longest ttl cannot be used: {reason}")]
+    #[error("the restart guard's longest TTL cannot be used: {reason}")]
     RestartGuard {
-        /// Why.
+        /// The reason.
         reason: TtlError,
     },
     /// The operating system did not start a thread for blocking calls.
-    #[error("the operating system gave no thread for blocking calls: {error}")]
+    #[error("the operating system did not start a thread for blocking calls: {error}")]
     NoThread {
         /// The message of the operating system.
         error: String,
     },
     /// The key prefix leaves no room for a name within [`Resource::MAX_LEN`].
     #[error(
-        "the key prefix has {len} bytes, but prefix and name may have {} together: give a shorter one",
+        "the key prefix has {len} bytes, but prefix and name may have {} together: use a shorter one",
         Resource::MAX_LEN
     )]
     KeyPrefixTooLong {

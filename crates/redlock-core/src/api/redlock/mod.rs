@@ -132,10 +132,10 @@ impl Redlock {
         }
     }
 
-    /// Acquires a shared lock, waiting while a writer holds it: many readers may hold it at the same time, and no
-    /// [exclusive](Self::acquire) holder beside them. The same as [`AcquireOptions::shared`].
+    /// Acquires a shared lock, waiting while a writer holds it. Many readers may hold it at the same time, but no
+    /// [exclusive](Self::acquire) holder next to them. The same as [`AcquireOptions::shared`].
     ///
-    /// A writer that waits comes before readers that ask later, so that it does not starve.
+    /// A waiting writer comes before readers that arrive later, so that it does not starve.
     ///
     /// ```
     /// use std::time::Duration;
@@ -157,16 +157,16 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`], and [`AcquireError::SharedFencing`] if fencing is on. The user of a node needs the
-    /// [permissions](crate::guide::servers) for shared locks.
+    /// The errors of [`Redlock::acquire`], and [`AcquireError::SharedFencing`] if fencing is on. The user of a node
+    /// needs the [permissions](crate::guide::servers) for shared locks.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn acquire_shared(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,
@@ -179,15 +179,15 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::try_acquire`] and [`Redlock::acquire_shared`].
+    /// The errors of [`Redlock::try_acquire`] and [`Redlock::acquire_shared`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn try_acquire_shared(
         &self,
         resources: impl TryInto<Resources, Error: Into<ResourceError>>,

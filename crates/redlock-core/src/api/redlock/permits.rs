@@ -15,9 +15,9 @@ use crate::{
 impl Redlock {
     /// Acquires one of `permits` permits of the semaphore `name`, waiting while others hold all of them.
     ///
-    /// A permit is a lock on one of the slots 0 to `permits - 1`, so everything that holds for a [`Lock`](crate::Lock)
-    /// holds for it: see the page on [permits](crate::guide::permits). All callers must use the same number. If a slot
-    /// is held, the call asks for another one that is free. Waiters share one queue.
+    /// A permit is a lock on one of the slots 0 to `permits - 1`, so everything about a [`Lock`](crate::Lock) applies
+    /// to it: see the page on [permits](crate::guide::permits). All callers must use the same number. If a slot is
+    /// held, the call requests another one that is free. Waiters share one queue.
     ///
     /// ```
     /// use std::time::Duration;
@@ -42,16 +42,16 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire`]. And [`AcquireError::Permits`] if the number is 0 or above [`Permit::MAX`], or if others
-    /// hold permits of this name with another number.
+    /// The errors of [`Redlock::acquire`], and [`AcquireError::Permits`] if the number is 0 or above [`Permit::MAX`],
+    /// or if others hold permits of this name with another number.
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn acquire_permit(
         &self,
         name: impl AsRef<str>,
@@ -61,20 +61,20 @@ impl Redlock {
         self.permit_call(name.as_ref(), permits, options.into())?.run().await.map(Permit::new)
     }
 
-    /// Acquires a permit if one is free now, without waiting. Returns `None` if others hold all of them, or have got
-    /// all that were free at the same moment.
+    /// Acquires a permit if one is free now, without waiting. Returns `None` if others hold all of them, or got all
+    /// free ones at the same moment.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::acquire_permit`], except for [`AcquireError::Contended`].
+    /// The errors of [`Redlock::acquire_permit`], except [`AcquireError::Contended`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::acquire`].
+    /// Like [`Redlock::acquire`].
     pub async fn try_acquire_permit(
         &self,
         name: impl AsRef<str>,
@@ -90,19 +90,19 @@ impl Redlock {
     }
 
     /// Runs `work` with a permit: acquires it, extends it automatically while the work runs, and releases it in any
-    /// case. What [`Redlock::using`] does with a lock.
+    /// case. [`Redlock::using`] does the same with a lock.
     ///
     /// # Errors
     ///
-    /// As [`Redlock::using`], with the errors of [`Redlock::acquire_permit`].
+    /// Like [`Redlock::using`], with the errors of [`Redlock::acquire_permit`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Redlock::using`].
+    /// Like [`Redlock::using`].
     ///
     /// # Panics
     ///
-    /// As [`Redlock::using`].
+    /// Like [`Redlock::using`].
     pub async fn using_permit<T, E: From<UsingError>>(
         &self,
         name: impl AsRef<str>,
@@ -116,7 +116,7 @@ impl Redlock {
         cover(permit, lost, on_loss, work, async |permit| Lock::from(permit).settle_after(at_least).await).await
     }
 
-    /// One call to acquire a permit, with these options.
+    /// Prepares one call to acquire a permit, with these options.
     fn permit_call(&self, name: &str, permits: u32, options: AcquireOptions) -> Result<Acquire<'_>, AcquireError> {
         if options.is_shared {
             return Err(PermitsError::Shared.into());

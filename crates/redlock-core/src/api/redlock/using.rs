@@ -57,7 +57,7 @@ impl UsingOptions {
     ///
     /// For work that several hosts start at the same time, for example once a minute. Their clocks differ: without it,
     /// short work would end on one host before another host starts the same work again. The call returns when the time
-    /// is over. If it is dropped before, the lock is released. If this time is above an hour, the default of
+    /// is over. If it is dropped before, the lock is released. If this time is longer than an hour, the default of
     /// [`AutoExtend::max_lifetime`] grows with it.
     ///
     /// [`AutoExtend::max_lifetime`]: crate::AutoExtend::max_lifetime

@@ -139,8 +139,8 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// A host without the zone of its IPv6 address, which the library that reads URLs rejects, and the zone: `eth0` of
-/// `[fe80::1%25eth0]`, or of `[fe80::1%eth0]`.
+/// Returns a host without the zone of its IPv6 address, which the library that parses URLs rejects, and the zone:
+/// `eth0` of `[fe80::1%25eth0]`, or of `[fe80::1%eth0]`.
 fn without_zone(host: &str) -> (Cow<'_, str>, Option<&str>) {
     let split = |host| {
         let (address, behind) = str::strip_prefix(host, "[")?.split_once(']')?;
@@ -330,11 +330,11 @@ mod tests {
             ("redis+sentinel://:hunter2@a,,b/mymaster", "there is no host"),
             ("redis+sentinel://:hunter2@a,b:x/mymaster", "invalid port number"),
             ("redis+sentinel://:hunter2@a/mymaster/x", "the database \"x\" is not a number"),
-            ("redis-cluster://:hunter2@a,b?sentinel_password=hunter2", "an option is none of"),
+            ("redis-cluster://:hunter2@a,b?sentinel_password=hunter2", "an option is not one of"),
             ("redis-cluster://", "host"),
             ("redis-cluster://:hunter2@a,", "there is no host"),
-            ("tcp+sentinel://:hunter2@a/s", "the scheme is none of"),
-            ("http-cluster://:hunter2@a,b", "the scheme is none of"),
+            ("tcp+sentinel://:hunter2@a/s", "the scheme is not one of"),
+            ("http-cluster://:hunter2@a,b", "the scheme is not one of"),
             ("redis://:hunter2@a,b", "only redis+sentinel and redis-cluster URLs"),
             ("redis://:hunter2@a:1,b:2", "only redis+sentinel and redis-cluster URLs"),
         ] {

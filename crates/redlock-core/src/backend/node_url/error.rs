@@ -32,7 +32,7 @@ pub enum FromEnvError {
     #[error("no nodes are named: set REDLOCK_NODES=redis://a,redis://b,redis://c")]
     NotSet,
     /// The variable is not UTF-8.
-    #[error("REDLOCK_NODES is not UTF-8, as every URL is")]
+    #[error("REDLOCK_NODES is not UTF-8")]
     NotText,
     /// A URL cannot be used.
     #[error("REDLOCK_NODES: {0}")]
@@ -62,13 +62,13 @@ pub(super) enum Why {
     #[error("{0}; write it as `redis://host:6379`")]
     Malformed(String),
     #[error(
-        "the scheme is none of redis, rediss, redis+sentinel, rediss+sentinel, redis-cluster, rediss-cluster, redis+unix, \
-         unix, tcp, valkey, valkeys"
+        "the scheme is not one of redis, rediss, redis+sentinel, rediss+sentinel, redis-cluster, rediss-cluster, \
+         redis+unix, unix, tcp, valkey, valkeys"
     )]
     Scheme,
     #[error("a percent-encoded part is not UTF-8")]
     Encoding,
-    #[error("the host is percent-encoded: write `@` after user and password as it is")]
+    #[error("the host is percent-encoded: do not encode the `@` after user and password")]
     HostEncoded,
     #[error("the zone of the IPv6 address is not the name of an interface: write it as `[fe80::1%25eth0]`")]
     Zone,
@@ -84,7 +84,7 @@ pub(super) enum Why {
     Feature(&'static str),
     #[error("there are several hosts: only redis+sentinel and redis-cluster URLs may have more than one")]
     Hosts,
-    #[error("there is no service: write its name behind the sentinels, for example `redis+sentinel://a,b,c/mymaster`")]
+    #[error("there is no service: write its name after the sentinels, for example `redis+sentinel://a,b,c/mymaster`")]
     NoService,
     #[error("{0}")]
     Rejected(String),
@@ -94,10 +94,10 @@ pub(super) enum Why {
     #[error("the user or the password seems to contain `#`, `/` or `?`: percent-encode them, for example `/` as `%2F`")]
     NotEncoded,
     #[error(
-        "an option is none of connect_timeout, response_timeout, keepalive, idle_limit, db, user, password, DialTimeout, \
-         ReadTimeout, WriteTimeout, and with sentinels sentinel_user, sentinel_password"
+        "an option is not one of connect_timeout, response_timeout, keepalive, idle_limit, db, user, password, \
+         DialTimeout, ReadTimeout, WriteTimeout, and with sentinels sentinel_user, sentinel_password"
     )]
     Option,
-    #[error("a timeout is no positive duration, as `200ms` (redlock-go's: a number of nanoseconds)")]
+    #[error("a timeout is not a positive duration, for example `200ms` (redlock-go's: a number of nanoseconds)")]
     Timeout,
 }

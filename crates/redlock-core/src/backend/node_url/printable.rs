@@ -1,11 +1,11 @@
-//! Selects what of a URL may be printed: nothing that may be a password, or a part of one.
+//! Selects the parts of a URL that may be printed: nothing that may be a password, or a part of one.
 
 use url::Url;
 
-/// What is printed in place of a URL, or a part of one, that may contain a password.
+/// The text that is printed in place of a URL, or a part of one, that may contain a password.
 pub(super) const UNKNOWN: &str = "...";
 
-/// Returns what of a URL may be printed: no user, no password, no options, and no host that may hide them.
+/// Returns the parts of a URL that may be printed: no user, no password, no options, and no host that may hide them.
 pub(super) fn printable(url: &Url) -> String {
     let host = url.host_str().filter(|host| !host.contains('%')).unwrap_or(UNKNOWN);
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();

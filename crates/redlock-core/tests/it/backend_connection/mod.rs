@@ -235,7 +235,7 @@ async fn a_connection_that_breaks_is_made_again_once_and_the_script_is_sent_agai
     let fake = Fake::default();
     let node = node(&fake);
     fake.fates([Fate::Break]);
-    assert_eq!(call(&node).await, Ok(true), "and that is told");
+    assert_eq!(call(&node).await, Ok(true), "the answer reports that it was sent again");
     assert_eq!(fake.counts(), (2, 2));
     fake.fates([Fate::Break, Fate::Break]);
     assert_eq!(call(&node).await, Err(NodeErrorKind::Unreachable));
@@ -469,7 +469,7 @@ async fn the_fate_of_an_old_connection_does_not_affect_the_new_one() {
     call(&node).await.unwrap();
     assert_eq!(fake.counts().0, 2, "silent");
 
-    // It answers after all, which is no answer of the new one.
+    // It answers after all, which is not an answer over the new one.
     let (fake, node) = outlived(Fate::Late(ms(1_600)), &[Fate::Silence]).await;
     fake.fates([Fate::Silence]);
     call(&node).await.unwrap_err();

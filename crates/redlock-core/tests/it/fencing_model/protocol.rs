@@ -425,7 +425,7 @@ impl<const R: usize> Protocol<R> {
         }
     }
 
-    /// The value with which a missing counter starts: the node's clock.
+    /// Returns the value with which a missing counter starts: the node's clock.
     fn seed(&self, world: &World<R>) -> u8 {
         if self.departs(Departure::CountsFromOne) { 1 } else { world.time }
     }

@@ -80,7 +80,7 @@ pub(crate) enum Answer<T> {
 }
 
 impl Phase {
-    /// Whether answers do not matter anymore.
+    /// Returns whether answers no longer matter.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Issued(_) | Self::Lost)
     }
@@ -109,8 +109,8 @@ impl<const R: usize> World<R> {
         }
     }
 
-    /// The round whose key the node has, if that makes a difference. Any key may expire at any moment, so a key with
-    /// which its round cannot do anything anymore counts as none.
+    /// Returns the round whose key the node has, if that makes a difference. Any key may expire at any moment, so a key
+    /// with which its round cannot do anything anymore counts as none.
     fn key(&self, node: usize) -> Option<usize> {
         let makes_a_difference = |key: &usize| {
             let round = self.rounds.get(*key);
@@ -120,8 +120,8 @@ impl<const R: usize> World<R> {
         self.nodes[node].key.filter(makes_a_difference)
     }
 
-    /// The same number for all worlds that differ only in the names of rounds, because they have the same future. With
-    /// 2^128 numbers, two different worlds practically never have the same one.
+    /// Returns the same number for all worlds that differ only in the names of rounds, because they have the same
+    /// future. With 2^128 numbers, two different worlds practically never have the same one.
     pub(crate) fn code(&self) -> u128 {
         let mut order: [(u128, usize); R] = std::array::from_fn(|round| {
             let mut code = Code::default();

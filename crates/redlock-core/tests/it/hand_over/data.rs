@@ -19,9 +19,9 @@ async fn a_lock_is_transferred_as_data_and_validated_on_arrival() {
 
     for (forged, why) in [
         (sent.replace(r#""a","#, r#""","#), "the resource name is empty"),
-        (sent.replace(&token, &token[1..]), "the token is none that this library has made"),
-        (sent.replace(&token, &token.to_uppercase()), "the token is none that this library has made"),
-        (sent.replace("10500", "0"), "the ttl is zero"),
+        (sent.replace(&token, &token[1..]), "the token was not made by this library"),
+        (sent.replace(&token, &token.to_uppercase()), "the token was not made by this library"),
+        (sent.replace("10500", "0"), "the TTL is zero"),
         (sent.replace("10500", "604800001"), "is above"),
         (sent.replace("10500", "-1"), "invalid value"),
         (r#"{"resources":[],"token":"","ttl_ms":1}"#.to_owned(), "there are no resources"),

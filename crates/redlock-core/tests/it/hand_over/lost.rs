@@ -26,7 +26,7 @@ async fn a_node_that_lost_one_of_the_keys_does_not_count() {
             error.to_string().contains(&format!("1 of 3 still held it, 2 needed: node-1 no longer held it, {told}"))
         );
         there.close().await.unwrap();
-        assert_eq!(keys(&nodes), if another { vec!["c"] } else { vec![] }, "what is left of it is given back");
+        assert_eq!(keys(&nodes), if another { vec!["c"] } else { vec![] }, "its remaining keys are released");
     }
 }
 

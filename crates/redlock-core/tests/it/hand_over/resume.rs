@@ -67,7 +67,7 @@ async fn the_validity_counts_from_before_the_first_byte() {
     assert!(lock.check().is_ok());
     sleep(ms(1)).await;
     assert!(lock.check().is_err());
-    assert!(nodes.iter().all(|node| node.peek("r").is_some()), "it is over before the first key expires");
+    assert!(nodes.iter().all(|node| node.peek("r").is_some()), "the validity is over before the first key expires");
 }
 
 proptest! {

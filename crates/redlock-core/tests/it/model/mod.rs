@@ -92,7 +92,7 @@ fn the_lock_is_won_and_extended_and_reacquired_without_a_release() {
 fn an_acquire_that_arrives_after_its_release_blocks_the_lock_for_one_ttl_at_most() {
     let protocol = Protocol::<3, 2>::with_exact_clocks(2);
     let late = |step, world: &World<3, 2>| matches!(step, Step::OldAcquire(_)) && world.keys(Owner::Old) == 3;
-    let blocked = protocol.search(late).way.expect("late acquires take all nodes");
+    let blocked = protocol.search(late).way.expect("late acquires set the keys on all nodes");
     println!("Nobody holds the lock, and nobody can take it:\n{blocked}");
     assert!(protocol.after_silence(blocked.end()).is_free());
 }
@@ -153,7 +153,7 @@ fn excludes<const N: usize, const C: usize>(protocol: &Protocol<N, C>) {
     let found = protocol.search(|_, world| world.is_broken() || !protocol.after_silence(*world).is_free());
     println!("{protocol}: {} worlds, {} steps between them", found.states, found.steps);
     if let Some(way) = found.way {
-        panic!("broken, or blocked for ever:\n{way}");
+        panic!("broken, or blocked forever:\n{way}");
     }
 }
 

@@ -72,13 +72,13 @@ pub(crate) enum Step {
 const TICK: Duration = Duration::from_secs(1);
 
 impl<const N: usize, const C: usize> Protocol<N, C> {
-    /// With a TTL of this many ticks, and clocks that all run at the same rate.
+    /// Creates a protocol with a TTL of this many ticks, and clocks that all run at the same rate.
     pub(crate) fn with_exact_clocks(ttl: u8) -> Self {
         Self::with_fast_clocks(ttl, 0)
     }
 
-    /// With a TTL of this many ticks, of which `drift` are deducted, and nodes whose clocks may count the TTL in that
-    /// much less time.
+    /// Creates a protocol with a TTL of this many ticks, of which `drift` are deducted, and nodes whose clocks may
+    /// count the TTL in that much less time.
     pub(crate) fn with_fast_clocks(ttl: u8, drift: u8) -> Self {
         assert!(ttl <= LONGEST);
         Self {

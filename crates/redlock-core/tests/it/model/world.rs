@@ -82,14 +82,14 @@ impl<const N: usize, const C: usize> World<N, C> {
         past: false,
     };
 
-    /// Whether two clients rely on the lock at this moment, or one has extended a lock that another client has held
-    /// meanwhile.
+    /// Returns whether two clients rely on the lock at this moment, or one has extended a lock that another client has
+    /// held meanwhile.
     pub(crate) fn is_broken(&self) -> bool {
         let mut holders = self.clients.iter().filter(|client| client.is_holder());
         holders.clone().count() > 1 || holders.any(|client| client.overtaken)
     }
 
-    /// Whether no client does anything and no node has a key.
+    /// Returns whether no client does anything and no node has a key.
     pub(crate) fn is_free(&self) -> bool {
         self.clients.iter().all(|client| client.phase == Phase::Idle)
             && self.nodes.iter().all(|node| node.key.is_none())
@@ -118,8 +118,8 @@ impl<const N: usize, const C: usize> World<N, C> {
         self
     }
 
-    /// The same number for all worlds that differ only in the names of nodes and clients, because they have the same
-    /// future.
+    /// Returns the same number for all worlds that differ only in the names of nodes and clients, because they have the
+    /// same future.
     ///
     /// Clients that look alike without the names of nodes keep their order, so a few such worlds have more than one
     /// number. That costs a little time.
@@ -147,7 +147,7 @@ impl<const N: usize, const C: usize> World<N, C> {
         columns.iter().fold(clients * 2 + u64::from(self.past), |code, column| code * column_codes + column)
     }
 
-    /// A number for what does not depend on the names of nodes in the state of a client.
+    /// Returns a number for the part of a client's state that does not depend on the names of nodes.
     fn look(&self, client: usize) -> u64 {
         let mut counted = 0;
         for node in &self.nodes {
@@ -170,7 +170,7 @@ const TIMES: u64 = LONGEST as u64 + 1;
 impl Client {
     const CODES: u64 = 4 * (1 + 2 * TIMES + TIMES * TIMES);
 
-    /// Whether it relies on the lock.
+    /// Returns whether it relies on the lock.
     pub(crate) fn is_holder(&self) -> bool {
         match self.phase {
             Phase::Holding { .. } => true,
@@ -190,8 +190,7 @@ impl Client {
     }
 }
 
-/// For example `A:2   A:1   -     A HOLDS for 1, B asks since 0`: the nodes' keys with their remaining time, and the
-/// clients.
+/// For example `A:2 A:1 - A HOLDS for 1, B asks since 0`: the nodes' keys with their remaining time, and the clients.
 impl<const N: usize, const C: usize> fmt::Display for World<N, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in &self.nodes {

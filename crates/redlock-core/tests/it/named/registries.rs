@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{TTL, fleet, holding, kept};
 
-/// On several threads, so that calls meet in the registry and in its records.
+/// Runs on several threads, so that calls meet in the registry and in its records.
 async fn many_tasks_at_once_unlock_only_their_own(registry: Arc<dyn Registry>) {
     let nodes = MockNode::fleet(3);
     let pauses = Retry::default().unlimited().fixed(Duration::from_millis(1));

@@ -17,7 +17,7 @@ async fn a_writer_becomes_a_reader_without_a_gap() {
     let validity = lock.validity();
     lock.downgrade().await.unwrap();
     assert_eq!((lock.is_shared(), *lock.token(), lock.validity()), (true, token, validity));
-    assert!(nodes.iter().all(|node| node.remaining("r") == Some(ms(6_000))), "the ttl that was left");
+    assert!(nodes.iter().all(|node| node.remaining("r") == Some(ms(6_000))), "the remaining TTL");
     assert!(theirs.try_acquire("r", TTL).await.unwrap().is_none());
     let other = theirs.acquire_shared("r", TTL).await.unwrap();
     lock.extend(TTL).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_lost_or_shared_lock_is_not_downgraded() {
     let error = lock.downgrade().await.unwrap_err();
     assert!(matches!(error, DowngradeError::Lost(LockLost::Expired { .. })), "{error}");
 
-    // Another may have held it meanwhile.
+    // Another holder may have had it meanwhile.
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
     let error = lock.downgrade().await.unwrap_err();
@@ -61,7 +61,7 @@ async fn a_node_that_missed_the_downgrade_is_told_by_the_next_extend_or_the_rele
         nodes[0].inject(Fault::LoseRequest);
         lock.downgrade().await.unwrap();
         sleep(ms(1_500)).await;
-        assert_eq!(nodes[0].peek("r").as_deref(), Some(lock.token().as_bytes()), "a writer still");
+        assert_eq!(nodes[0].peek("r").as_deref(), Some(lock.token().as_bytes()), "it is still a writer");
         // Two nodes are enough for another reader.
         let other = redlock.acquire_shared("r", TTL).await.unwrap();
         if ends == "extended" {
@@ -117,14 +117,14 @@ async fn a_late_extend_of_the_writer_changes_nothing_for_readers() {
     let nodes = MockNode::fleet(3);
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
-    // It lies in an old socket, and is carried out after the downgrade.
+    // It waits in an old socket, and is carried out after the downgrade.
     nodes[0].inject(Fault::SendAgain(ms(300)));
     lock.extend(TTL).await.unwrap();
     lock.downgrade().await.unwrap();
     let other = redlock.acquire_shared("r", TTL).await.unwrap();
     sleep(ms(500)).await;
     assert!(nodes.iter().all(|node| readers(node).len() == 2));
-    // Where the node had lost the keys meanwhile, the writer's token comes back, until the reader is released.
+    // If the node had lost the keys meanwhile, the writer's token comes back, until the reader is released.
     nodes[0].inject(Fault::None);
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!(other.release().await.unwrap(), Release::Released);

@@ -23,7 +23,7 @@ use tokio::{
 use super::TTL;
 use crate::support::{ms, redlock};
 
-/// Longer than whatever is not notified.
+/// Longer than any waiter that is notified waits.
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// Polls so rarely that only a waiter that is notified is on time.
@@ -150,7 +150,8 @@ async fn readers_of_one_process_do_not_wait_for_each_other_and_a_writer_there_co
     assert!(behind.await.unwrap().0.check().is_ok());
 }
 
-/// Readers that come so often that there is always one, and a writer among them. How long the writer has waited.
+/// Starts readers so frequently that there is always one, and a writer among them. Returns how long the writer has
+/// waited.
 async fn a_writer_among_readers(processes: &[Redlock], writer: &Redlock) -> Duration {
     let often = || AcquireOptions::new(TTL).retry(Retry::timeout(6 * TTL).fixed(ms(50)).jitter(ms(25)));
     let read = Arc::new(AtomicUsize::new(0));
@@ -178,7 +179,7 @@ async fn a_writer_among_readers(processes: &[Redlock], writer: &Redlock) -> Dura
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     let before = read.load(Ordering::SeqCst);
     sleep(ms(1_000)).await;
-    assert!(read.load(Ordering::SeqCst) >= before + 20, "the readers go on");
+    assert!(read.load(Ordering::SeqCst) >= before + 20, "the readers continue");
     readers.iter().for_each(JoinHandle::abort);
     waited
 }

@@ -11,14 +11,14 @@ use redlock_mock::MockNode;
 
 const TTL: Duration = Duration::from_secs(10);
 
-/// The tokens of the readers on a node, in their order.
+/// Returns the tokens of the readers on a node, in their order.
 fn readers(node: &MockNode) -> Vec<String> {
     let mut readers: Vec<_> = node.readers("r").into_iter().map(|(token, _)| token).collect();
     readers.sort_unstable();
     readers
 }
 
-/// On how many nodes the lock is one of the readers.
+/// Returns the number of nodes on which the lock is one of the readers.
 fn shared_on(nodes: &[MockNode], lock: &Lock) -> usize {
     nodes.iter().filter(|node| readers(node).iter().any(|token| token == lock.token().as_str())).count()
 }

@@ -1,4 +1,4 @@
-//! Readers beside each other, and never beside a writer.
+//! Readers share a lock with each other, and never with a writer.
 
 use redlock_core::{
     AcquireError, AcquireOptions, AutoExtend, Drift, Finding, LockLost, LockParts, Release, Resources, UsingError,
@@ -40,7 +40,7 @@ async fn a_reader_whose_validity_ended_is_lost_and_its_place_is_free() {
     let long = redlock.acquire_shared("r", TTL).await.unwrap();
     assert!(matches!(short.lost().await, LockLost::Expired { .. }));
     sleep(ms(20)).await;
-    assert!(nodes.iter().all(|node| readers(node).len() == 1), "one is left");
+    assert!(nodes.iter().all(|node| readers(node).len() == 1), "one reader is left");
     assert_eq!(short.release().await.unwrap(), Release::NotHeld);
     assert_eq!(long.release().await.unwrap(), Release::Released);
     assert_eq!(keys(&nodes), [""; 0]);
@@ -59,7 +59,7 @@ async fn an_extended_reader_outlives_its_ttl_and_the_loss_of_a_minority() {
     sleep(ms(2_000)).await;
     assert_eq!((reader.check().is_ok(), shared_on(&nodes, &reader)), (true, 3));
     assert!(redlock.try_acquire("r", TTL).await.unwrap().is_none());
-    // A quorum that forgot it may have let a writer in.
+    // A quorum that has forgotten the reader may have let a writer in.
     nodes[..2].iter().for_each(|node| node.restart(Memory::Lost));
     assert!(matches!(reader.lost().await, LockLost::NotHeld { .. }));
 }
@@ -126,7 +126,7 @@ async fn a_jump_of_a_nodes_clock_ends_readers_there_early_and_no_others() {
     redlock.close().await.unwrap();
     reader.extend(TTL).await.unwrap();
     assert_eq!(shared_on(&nodes, &reader), 3);
-    // Backwards: it stays for longer than its TTL, until it is released.
+    // The clock jumps backwards: the reader stays for longer than its TTL, until it is released.
     nodes[1].jump_clock(-20_000);
     assert_eq!(reader.release().await.unwrap(), Release::Released);
     assert_eq!(keys(&nodes), [""; 0]);
@@ -178,7 +178,7 @@ async fn a_shared_lock_goes_on_in_another_process() {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
     assert_eq!(other.release().await.unwrap(), Release::Released);
 
-    // Told as exclusive, it is not: other readers may be there.
+    // The parts say that the lock is exclusive, so it is not found: other readers may hold it.
     let parts = here.acquire_shared("r", TTL).await.unwrap().into_parts().await.unwrap();
     let exclusive = LockParts::new(["r"], parts.token().as_str(), parts.ttl()).unwrap();
     assert!(there.resume(exclusive).await.is_err());
@@ -193,7 +193,7 @@ async fn one_of_many_readers_is_resumed() {
     for _ in 0..150 {
         others.push(redlock.acquire_shared("r", 2 * TTL).await.unwrap());
     }
-    assert_eq!(redlock.inspect("r").await.unwrap().readers(), 100, "as many as are told");
+    assert_eq!(redlock.inspect("r").await.unwrap().readers(), 100, "the number of readers that are reported");
     let lock = redlock.resume(parts).await.unwrap();
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
@@ -262,7 +262,7 @@ async fn a_sorted_set_of_something_else_is_a_key_of_another_type() {
         let error = error.unwrap_err();
         assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
     }
-    assert!(nodes.iter().all(|node| node.remaining("r").is_none() && node.resources() == ["r"]), "it stays as it is");
+    assert!(nodes.iter().all(|node| node.remaining("r").is_none() && node.resources() == ["r"]), "it is unchanged");
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ async fn waiters_of_one_process_get_the_lock_in_order_and_only_one_sends_request
         let taken;
         (lock, taken) = next.await.unwrap();
         assert_eq!(taken, released);
-        assert_eq!(requests(&nodes) - before, nodes.len(), "one round trip, in which the lock is left to the next");
+        assert_eq!(requests(&nodes) - before, nodes.len(), "one round trip: the lock is handed off to the next");
     }
     let _ = lock.release().await.unwrap();
 }
@@ -88,7 +88,7 @@ async fn a_waiter_that_died_is_skipped() {
     let waiting = waits(&processes[2]);
     sleep(ms(20)).await;
     assert_eq!(nodes[0].waiters("r").len(), 2);
-    // With all that it holds, and its connections.
+    // With everything that it holds, and its connections.
     dies.abort();
     sleep(ms(20)).await;
     let released = Instant::now();
@@ -185,7 +185,7 @@ async fn a_majority_that_is_down_is_queried_no_more_often_than_the_policy_allows
     let (in_first, in_second) = (Rounds::default(), Rounds::default());
     let [first, second] =
         [&in_first, &in_second].map(|rounds| builder(&nodes).observer(rounds.clone()).build().unwrap());
-    // Both can be notified, and have waited a short time ago.
+    // Both can be notified, and have waited recently.
     let lock = first.acquire("r", TTL).await.unwrap();
     let waiting = waits(&second);
     sleep(ms(100)).await;
@@ -217,7 +217,7 @@ async fn waiters_that_gave_up_are_forgotten() {
     }
     for node in &nodes {
         let waiters = node.waiters("r").len();
-        assert!(waiters <= 45, "those of the last hour and no more: {waiters}");
+        assert!(waiters <= 45, "only the waiters of the last hour: {waiters}");
     }
     let _ = lock.release().await.unwrap();
 }
@@ -315,7 +315,7 @@ async fn a_split_vote_next_to_a_hung_node_is_released_at_once() {
     let rival = crate::support::redlock(&nodes[2..]).acquire("r", TTL).await.unwrap();
     let waiting = waits(&redlock);
     sleep(ms(60)).await;
-    assert!(nodes[1].resources().is_empty(), "it holds what others need for a quorum");
+    assert!(nodes[1].resources().is_empty(), "it holds a node that others need for a quorum");
     let _ = rival.release().await.unwrap();
     let (lock, _) = waiting.await.unwrap();
     let _ = lock.release().await.unwrap();

@@ -136,7 +136,7 @@ async fn rounds_while_held_on(held: &[usize]) -> usize {
     let redlock = builder(&nodes).observer(rounds.clone()).build().unwrap();
     let twice = Retry::attempts(2).fixed(ms(450)).jitter(Duration::ZERO);
     let error = redlock.acquire("r", AcquireOptions::new(TTL).retry(twice)).await.unwrap_err();
-    assert!(matches!(error, AcquireError::Contended(_)), "nobody has given it back: {error}");
+    assert!(matches!(error, AcquireError::Contended(_)), "nobody has released it: {error}");
     rounds.count()
 }
 
@@ -294,8 +294,8 @@ async fn a_notified_waiter_that_leaves_passes_the_wake_up_on() {
     let mut waiting = wait_in_order(&[&second, &third]).await;
     sleep(ms(200)).await;
     let _ = lock.release().await.unwrap();
-    // Before the second process, which is notified, another holder gets the lock on a quorum. That one notifies nobody
-    // when it is gone.
+    // Before the notified second process, another holder gets the lock on a quorum. That holder notifies nobody when it
+    // is gone.
     nodes[..2].iter().for_each(|node| node.set("r", "another", None));
     sleep(ms(300)).await;
     nodes.iter().for_each(|node| node.remove("r"));

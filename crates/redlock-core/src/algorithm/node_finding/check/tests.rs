@@ -214,7 +214,7 @@ fn unknown_facts_are_reported_as_unknown() {
         told,
         [
             "error: b: unreachable: refused: its vote is missing\n  start it",
-            "notice: a: cannot tell what it is\n  look at its role, persistence and eviction by hand"
+            "notice: a: cannot tell what it is\n  check its role, persistence and eviction by hand"
         ]
     );
 }
