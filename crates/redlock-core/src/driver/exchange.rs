@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     fleet::{Debt, Fleet},
+    member::Member,
     tally::{Tally, Waited},
 };
 use crate::{
@@ -80,12 +81,15 @@ impl<A> Requests<A> {
     /// been sent, and if it is stuck in a client it would block the release that follows.
     ///
     /// A request without an answer `on_time` counts against its node, and is dropped after `limit`. `meanwhile` is
-    /// dropped with the last answer, or after [`SHORTLY`] if answers are missing, since a waiter may depend on it.
+    /// dropped with the last answer, or after [`SHORTLY`] if answers are missing, since a waiter may depend on it. A
+    /// node that has answered nothing since an earlier wait in vain is not waited for.
     pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, meanwhile: T) {
         let fleet = Arc::clone(&self.fleet);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
-        if timeout_at(on_time.min(Instant::now() + SHORTLY), self.until_answered()).await.is_ok() {
-            return;
+        let is_slow = |member: usize| fleet.members.get(member).is_some_and(Member::is_slow);
+        if timeout_at(on_time.min(Instant::now() + SHORTLY), self.until_answered_by_all_but(is_slow)).await.is_err() {
+            let missing = self.pending.iter().filter_map(|request| fleet.members.get(request.member));
+            missing.for_each(Member::was_slow);
         }
         drop(meanwhile);
         if timeout_at(on_time, self.until_answered()).await.is_ok() {
@@ -96,9 +100,13 @@ impl<A> Requests<A> {
     }
 
     async fn until_answered(&mut self) {
+        self.until_answered_by_all_but(|_| false).await;
+    }
+
+    async fn until_answered_by_all_but(&mut self, is_spared: impl Fn(usize) -> bool) {
         poll_fn(|cx| {
             self.poll(cx, |_, _| {});
-            if self.pending.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if self.pending.iter().all(|request| is_spared(request.member)) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -27,6 +27,8 @@ pub(crate) struct Member {
     /// How many of them have been in flight for longer than the node timeout.
     pub(crate) overdue: AtomicUsize,
     failing: AtomicBool,
+    /// Whether it has answered nothing since callers waited in vain for an answer that was missing after a decision.
+    slow: AtomicBool,
     /// Whether it is a Redis Cluster, of which some members may fail while others answer.
     is_cluster: bool,
     /// When a cluster last failed, after a warning that it does.
@@ -67,6 +69,7 @@ impl Member {
             late: AtomicUsize::new(0),
             overdue: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             clock_seen: AtomicU64::new(Self::NEVER),
             clock: Mutex::default(),
         }
@@ -98,6 +101,17 @@ impl Member {
         self.failing.load(Ordering::Relaxed)
     }
 
+    /// Records that callers have waited in vain for an answer that was missing after a decision.
+    pub(crate) fn was_slow(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether callers need not wait for an answer that is missing after a decision: they have done so in vain, and the
+    /// node has answered nothing since.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
     /// Whether part of the node may answer while the rest fails, so that one failure says nothing about other keys.
     pub(crate) fn fails_in_parts(&self) -> bool {
         self.is_cluster
@@ -107,6 +121,9 @@ impl Member {
     /// failing node from callers.
     pub(crate) fn observe<A>(&self, answer: Result<A, NodeError>) -> Result<A, NodeError> {
         let node = self.node.name();
+        if answer.is_ok() && self.is_slow() {
+            self.slow.store(false, Ordering::Relaxed);
+        }
         match &answer {
             // A fault of that key, not of the node.
             Err(error) if error.kind() == NodeErrorKind::WrongType => {

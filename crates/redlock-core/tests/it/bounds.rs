@@ -211,3 +211,25 @@ async fn background_work_ends_even_over_a_node_that_never_answers() {
     assert!(start.elapsed() > Duration::from_secs(5), "it waited for the node");
     assert!(start.elapsed() <= Duration::from_secs(15), "but not forever");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_node_delays_the_next_holder_of_a_name_only_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    nodes[0].hang();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let start = Instant::now();
+        let lock = redlock.acquire("r", TTL).await.unwrap();
+        waits.push(start.elapsed());
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+    }
+    assert_eq!(waits, [0, 50, 0, 0].map(ms), "the node has to say once whether another process waits");
+    nodes[0].resume();
+    tokio::time::sleep(ms(1)).await;
+    nodes[0].hang();
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    let start = Instant::now();
+    drop(redlock.acquire("r", TTL).await.unwrap());
+    assert_eq!(start.elapsed(), ms(50), "it has answered since");
+}
