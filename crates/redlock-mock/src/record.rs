@@ -31,6 +31,8 @@ pub struct Record {
     pub copies: usize,
     /// When the node carried it out: empty if never, and several times if more than once.
     pub carried_out: Vec<Duration>,
+    /// The number of copies that the node has answered with an error.
+    pub rejected: usize,
     /// The answer that the sender received, and when; `None` if it gave up waiting, or still waits.
     pub learned: Option<(Duration, Vote)>,
 }
@@ -74,9 +76,20 @@ impl Log {
         node: usize,
         (operation, keys, token, is_shared): (Operation, Resources, Token, bool),
     ) -> Entry {
-        let (sent, copies, carried_out) = (self.start.elapsed(), 0, Vec::new());
-        let record =
-            Record { process, node, operation, keys, token, is_shared, sent, copies, carried_out, learned: None };
+        let sent = self.start.elapsed();
+        let record = Record {
+            process,
+            node,
+            operation,
+            keys,
+            token,
+            is_shared,
+            sent,
+            copies: 0,
+            carried_out: Vec::new(),
+            rejected: 0,
+            learned: None,
+        };
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.push(record);
         Entry { log: self.clone(), place: records.len() - 1 }
@@ -94,6 +107,10 @@ impl Entry {
 
     pub(crate) fn carried_out(&self, at: Instant) {
         self.change(|record| record.carried_out.push(at.saturating_duration_since(self.log.start)));
+    }
+
+    pub(crate) fn rejected(&self) {
+        self.change(|record| record.rejected += 1);
     }
 
     pub(crate) fn learned(&self, vote: Vote) {

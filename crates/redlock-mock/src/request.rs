@@ -169,8 +169,10 @@ impl MockNode {
                     }
                     _ => operation(keys, node_time),
                 };
-                if let (Some(entry), Ok(_)) = (&entry, &answer) {
-                    entry.carried_out(true_time);
+                match (&entry, &answer) {
+                    (Some(entry), Ok(_)) => entry.carried_out(true_time),
+                    (Some(entry), Err(_)) => entry.rejected(),
+                    (None, _) => {}
                 }
                 // The caller may have given up, and a request may arrive twice. It is carried out anyway.
                 if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -199,6 +201,10 @@ impl MockNode {
         if let Some(link) = &self.link {
             link.answer_arrives().await;
         }
-        Ok((answer?, sent_again))
+        match answer {
+            Ok(answer) => Ok((answer, sent_again)),
+            Err(error) if sent_again => Err(error.perhaps_sent()),
+            Err(error) => Err(error),
+        }
     }
 }

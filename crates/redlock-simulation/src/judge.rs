@@ -301,10 +301,10 @@ pub(crate) fn released_honestly(
         let of_token = || records.iter().filter(|record| record.token == token);
         let learned = |vote: Vote| move |record: &&Record| record.learned.is_some_and(|(_, learned)| learned == vote);
         let releases = || of_token().filter(|record| record.operation == Operation::Release);
-        let acquires = of_token().filter(|record| record.operation == Operation::Acquire).count();
         let granted = releases().filter(learned(Vote::Granted)).count();
-        // A node that was never sent an acquire has nothing to release.
-        let refused = releases().filter(learned(Vote::Refused)).count() + stage.fleet.nodes().len() - acquires;
+        // A node that certainly executed no acquire has nothing to release.
+        let spared = stage.fleet.nodes().len() - releases().map(|record| record.node).collect::<BTreeSet<_>>().len();
+        let refused = releases().filter(learned(Vote::Refused)).count() + spared;
         let in_time = |record: &&Record| record.carried_out.first().is_some_and(|at| *at < valid_until);
         // A repeated release finds no key if an earlier one was executed, although its answer was lost.
         let mut asked = BTreeSet::new();
@@ -343,8 +343,11 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
             let (node_name, process) = (node + 1, process + 1);
             let (releases, others): (Vec<_>, Vec<_>) =
                 sent.into_iter().partition(|record| record.operation == Operation::Release);
-            // A raise sets no key. A node may get one without an acquire, if too many requests to it were unanswered.
-            if others.iter().all(|record| record.operation == Operation::Raise) {
+            // A raise sets no key. A node may get one without an acquire, if too many requests to it were unanswered. A
+            // request that was never sent, or that the node has answered with an error, sets none either.
+            let sets_none = |record: &&Record| record.carried_out.is_empty() && record.rejected == record.copies;
+            if releases.is_empty() && others.iter().all(|other| other.operation == Operation::Raise || sets_none(other))
+            {
                 continue;
             }
             let Some(release) = releases.first() else {

@@ -248,7 +248,7 @@ mod tests {
         let texts = [("helpers.rs", "")];
         let found = rooms(&texts);
         assert_eq!(found.len(), 1);
-        assert!(found[0].contains("helpers is no room"), "{found:?}");
+        assert!(found[0].contains("helpers is not a room"), "{found:?}");
     }
 
     #[test]

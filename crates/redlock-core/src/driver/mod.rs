@@ -6,7 +6,6 @@ mod held;
 
 mod lease;
 mod node_lane;
-mod ownership;
 mod atomic_state;
 mod validity;
 

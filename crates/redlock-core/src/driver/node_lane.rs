@@ -1,14 +1,11 @@
 //! The requests to one node for one token, their order, and what the node may hold because of them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError, atomic::AtomicU64};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{atomic_state::AtomicState, ownership::Ownership};
 use crate::{
+    engine::keys_on_node::{KeyState, KeysOnNode},
     names::Token,
     node::{NodeError, Timed, Verdict},
 };
@@ -19,11 +16,7 @@ pub(crate) struct NodeLane {
     /// Held by each request from start to end, so that a release begins on a node only after the acquire and the
     /// extends that were sent there have ended.
     pub(crate) order: Mutex<()>,
-    pub(crate) ownership: AtomicState<Ownership>,
-    /// Whether the node may hold the keys: a request that sets them was sent, and not certainly refused.
-    pub(crate) may_be_set: AtomicBool,
-    /// How many requests that set the keys have no certain answer. The node may still execute each of them at any time.
-    pub(crate) uncertain: AtomicU32,
+    state: StdMutex<State>,
     /// The number of the last extend that found the keys missing and set them again. An extend that succeeds without
     /// that answer must not count the node as one that has held them all the time.
     pub(crate) restored_by: AtomicU64,
@@ -31,12 +24,31 @@ pub(crate) struct NodeLane {
     pub(crate) counter: AtomicU64,
 }
 
+#[derive(Debug)]
+struct State {
+    keys: KeysOnNode,
+    /// Whether the node has granted a request, whatever followed.
+    has_granted: bool,
+    /// Whether the next holder in this process has requested the keys and has no answer yet.
+    is_offered: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { keys: KeysOnNode::UNTOUCHED, has_granted: false, is_offered: false }
+    }
+}
+
 impl NodeLane {
+    /// Call if the node may hold the token for another process, which may have sent an extend that is unanswered.
+    pub(crate) fn is_of_another(&self) {
+        self.state().keys = KeysOnNode::OF_ANOTHER;
+    }
+
     /// Call before a request that sets the keys is sent.
     pub(crate) fn sets(&self) -> Setting<'_> {
-        self.ownership.ask();
-        self.uncertain.fetch_add(1, Ordering::SeqCst);
-        Setting { lane: self, before: self.may_be_set.swap(true, Ordering::SeqCst) }
+        self.state().keys.sets();
+        Setting { lane: self }
     }
 
     /// Waits until the request before has ended. Never yields if there is none, so that a round sends to each node in
@@ -47,27 +59,74 @@ impl NodeLane {
             Err(_) => self.order.lock().await,
         }
     }
+
+    /// The state of the keys on the node.
+    pub(crate) fn keys(&self) -> KeyState {
+        self.state().keys.state()
+    }
+
+    /// Whether the node has granted a request, whatever followed.
+    pub(crate) fn has_granted(&self) -> bool {
+        self.state().has_granted
+    }
+
+    /// Whether the node may hold the token, now or after a request that it has not answered.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.state().keys.may_hold()
+    }
+
+    /// Whether the node may still execute a request that sets the keys.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.state().keys.is_unsettled()
+    }
+
+    /// Call before the next holder in this process requests the keys, after all that was sent here.
+    pub(crate) fn offer(&self) {
+        let mut state = self.state();
+        state.keys.offered();
+        state.is_offered = true;
+    }
+
+    /// Whether the next holder in this process has requested the keys and has no answer yet.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.state().is_offered
+    }
+
+    /// Call when the next holder has its answer. `follows`: the keys held this token until then. `is_unclear`: they may
+    /// have held it, since the request was executed twice.
+    pub(crate) fn successor_answered(&self, follows: bool, is_unclear: bool) {
+        let mut state = self.state();
+        state.keys.successor_answered(follows, is_unclear);
+        state.is_offered = false;
+    }
+
+    /// Call when the node has answered the release.
+    pub(crate) fn released(&self) {
+        self.state().keys.released();
+    }
+
+    fn state(&self) -> StdMutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A request in flight that sets the keys. If it is dropped without an answer, the node may execute it at any time.
 pub(crate) struct Setting<'l> {
     lane: &'l NodeLane,
-    /// Whether the keys may have been there before.
-    before: bool,
 }
 
 impl Setting<'_> {
     pub(crate) fn answered<A: Verdict>(self, answer: &Result<Timed<A>, NodeError>) {
-        let is_there = match answer {
+        let mut state = self.lane.state();
+        state.has_granted |= answer.as_ref().is_ok_and(|answer| !answer.is_refusal());
+        let keys = &mut state.keys;
+        match answer {
             // The first copy may be in the socket of the connection that broke, and be executed later.
-            Ok(Timed { sent_again: true, .. }) => return,
-            Ok(Timed { answer, .. }) => !answer.is_refusal(),
-            Err(error) if error.is_certain() => self.before,
-            Err(_) => return,
-        };
-        // Only the last answer decides: an earlier request may set the keys after a later one was refused.
-        if self.lane.uncertain.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.lane.may_be_set.store(is_there, Ordering::SeqCst);
+            Ok(Timed { answer, sent_again: true, .. }) if answer.is_refusal() => {}
+            Ok(Timed { sent_again: true, .. }) => keys.granted_again(),
+            Ok(Timed { answer, .. }) => keys.settled(!answer.is_refusal()),
+            Err(error) if error.is_certain() => keys.not_done(),
+            Err(_) => {}
         }
     }
 }

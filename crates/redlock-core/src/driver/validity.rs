@@ -1,4 +1,4 @@
-//! Until when a lock is valid, and what ended it.
+//! The validity of a lock, shared by its holder, its extends and the callers that wait for its loss.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,12 +8,13 @@ use std::{
 use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
+    engine::validity::{self, End},
     names::Resources,
     node::Clock,
     report::{ExtendError, LockLost, Votes},
 };
 
-/// Until when a lock is valid, and what ended it. Before it is held, it is not valid.
+/// The validity of a lock, and what its loss reports. Before the lock is held, it is not valid.
 #[derive(Debug, Default)]
 pub(crate) struct Validity {
     state: Mutex<State>,
@@ -22,70 +23,60 @@ pub(crate) struct Validity {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the validity ends, on the fleet's clock.
-    deadline: Duration,
-    /// Until when the nodes were to keep the keys.
-    kept_until: Duration,
-    end: Option<End>,
-    /// Whether auto-extend has ended, since the longest lifetime of the lock ends.
-    lifetime_over: bool,
+    validity: validity::Validity,
+    /// The nodes' answers by which the lock is lost.
+    votes: Option<Arc<Votes>>,
     /// Why the last extend in the background failed.
     failure: Option<Arc<ExtendError>>,
-}
-
-/// The event that ended a lock.
-#[derive(Debug, Clone)]
-pub(crate) enum End {
-    Expired,
-    Gone(Arc<Votes>),
-    Released,
-    Transferred,
 }
 
 impl Validity {
     /// Begins the validity of a lock. The nodes keep the keys until `kept_until`.
     pub(crate) fn begin(&self, deadline: Duration, kept_until: Duration) {
-        let mut state = self.state();
-        state.deadline = deadline;
-        state.kept_until = kept_until;
+        self.state().validity.begin(deadline, kept_until);
     }
 
     /// The validity that is left at `now`.
     pub(crate) fn left(&self, now: Duration) -> Duration {
-        let state = self.state();
-        if state.end.is_some() { Duration::ZERO } else { state.deadline.saturating_sub(now) }
+        self.state().validity.left(now)
     }
 
     /// When the validity ends, on the fleet's clock, unless the lock is extended, released or lost before.
     pub(crate) fn deadline(&self) -> Duration {
-        self.state().deadline
+        self.state().validity.deadline()
     }
 
     /// Returns for how long from `now` the nodes were to keep the keys. A node that sets lost keys again must not keep
     /// them for less, since the deadline may depend on that node then.
     pub(crate) fn kept_for(&self, now: Duration) -> Duration {
-        self.state().kept_until.saturating_sub(now)
+        self.state().validity.kept_for(now)
     }
 
-    /// Raises the deadline, and never lowers it, since extends may end in any order. Returns false if the lock has
-    /// ended, which is final.
+    /// Raises the deadline. Returns false if the lock has ended, which is final.
     pub(crate) fn prolong(&self, deadline: Duration, kept_until: Duration, clock: &dyn Clock) -> bool {
         let mut state = self.state();
         // The clock is read under the lock: a loss that was reported was decided by an earlier reading.
-        let counts = state.end.is_none() && clock.now() < state.deadline;
+        let counts = state.validity.prolong(deadline, kept_until, clock.now());
         if counts {
-            state.deadline = state.deadline.max(deadline);
-            state.kept_until = state.kept_until.max(kept_until);
-            (state.failure, state.lifetime_over) = (None, false);
+            state.failure = None;
         }
         counts
     }
 
     /// Ends the validity. Returns whether it had not ended before.
     pub(crate) fn end(&self, end: End) -> bool {
+        let is_news = self.state().validity.end(end);
+        self.changed.notify_waiters();
+        is_news
+    }
+
+    /// Ends the validity, since a quorum does not hold the lock any more. Returns whether it had not ended before.
+    pub(crate) fn is_gone(&self, votes: &Arc<Votes>) -> bool {
         let mut state = self.state();
-        let is_news = state.end.is_none();
-        state.end.get_or_insert(end);
+        let is_news = state.validity.end(End::Lost);
+        if is_news {
+            state.votes = Some(Arc::clone(votes));
+        }
         drop(state);
         self.changed.notify_waiters();
         is_news
@@ -98,7 +89,7 @@ impl Validity {
 
     /// Records that auto-extend has ended, since the longest lifetime of the lock ends.
     pub(crate) fn lifetime_over(&self) {
-        self.state().lifetime_over = true;
+        self.state().validity.lifetime_over();
     }
 
     /// Returns the validity that is left of the lock on these resources, or why it is lost and whether it had not ended
@@ -110,22 +101,20 @@ impl Validity {
         clock: &dyn Clock,
     ) -> Result<Duration, (LockLost, bool)> {
         let mut state = self.state();
-        let left = state.deadline.saturating_sub(clock.now());
-        let is_news = state.end.is_none();
+        let now = clock.now();
+        let is_news = state.validity.expire(now.saturating_add(least));
+        let Some(end) = state.validity.ended() else { return Ok(state.validity.left(now)) };
         if is_news {
-            if left > least {
-                return Ok(left);
-            }
-            state.end = Some(End::Expired);
             self.changed.notify_waiters();
         }
         let resources = resources.clone();
-        let loss = match &state.end {
-            None | Some(End::Expired) if state.lifetime_over => LockLost::LifetimeOver { resources },
-            None | Some(End::Expired) => LockLost::Expired { resources, last_extend: state.failure.clone() },
-            Some(End::Gone(votes)) => LockLost::NotHeld { resources, votes: Arc::clone(votes) },
-            Some(End::Released) => LockLost::Released { resources },
-            Some(End::Transferred) => LockLost::Transferred { resources },
+        let loss = match (end, &state.votes) {
+            (End::Lost, Some(votes)) => LockLost::NotHeld { resources, votes: Arc::clone(votes) },
+            // A quorum that lost the lock is recorded with its votes.
+            (End::Expired | End::Lost, _) => LockLost::Expired { resources, last_extend: state.failure.clone() },
+            (End::LifetimeOver, _) => LockLost::LifetimeOver { resources },
+            (End::Released, _) => LockLost::Released { resources },
+            (End::Transferred, _) => LockLost::Transferred { resources },
         };
         Err((loss, is_news))
     }

@@ -58,7 +58,7 @@ impl<V> Acquisition<V> {
     /// nodes among them.
     const MOST_RESERVED: u32 = 3;
 
-    /// A call that goes on from this attempt and failure: from attempt 1 and none, unless it is a reservation.
+    /// A call that continues from this attempt and failure: attempt 1 and none, unless it is a reservation.
     pub(crate) fn new(call: Call, attempt: u32, failure: Option<Failure<V>>) -> Self {
         Self {
             may_reserve: call.reserves,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::{
     acquiring::{Acquiring, Next},
     extends::{Extends, end_after},
-    on_node::{Key, OnNode},
+    on_node::OnNode,
     phase::{Phase, Seal},
     step::Step,
 };
@@ -25,6 +25,7 @@ use crate::{
         ask::Request,
         command::{Command, NotExtended, Outcome, QueueNote},
         event::{Acquire, Event, Peer, Question, Timer, Why},
+        keys_on_node::KeyState,
         name::Name,
         rules::{Rules, Weakness},
         tally::Tally,
@@ -87,7 +88,7 @@ impl<N: Name> Lease<N> {
     }
 
     /// The state of the keys on a node.
-    pub(crate) fn key(&self, node: usize) -> Option<Key> {
+    pub(crate) fn key(&self, node: usize) -> Option<KeyState> {
         self.nodes.get(node).map(OnNode::key)
     }
 

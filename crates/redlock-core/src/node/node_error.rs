@@ -120,8 +120,10 @@ impl NodeError {
         Self { sent: Sent::Never, ..self }
     }
 
-    /// Marks the request as one that may have been sent after all, over an earlier connection.
-    pub(crate) fn perhaps_sent(self) -> Self {
+    /// Marks the request as one that was sent before, over a connection that broke: the node may still carry out that
+    /// copy. Without this mark, an error with which the node has answered means that nothing was carried out.
+    #[must_use]
+    pub fn perhaps_sent(self) -> Self {
         Self { sent: Sent::Before, ..self }
     }
 

@@ -39,7 +39,8 @@ async fn each_call_has_a_span_that_contains_a_span_for_each_request_to_a_node() 
         assert_eq!(count(&[&within, &node]), 1, "{call}: {text}");
         let failed = "server.address=\"10.0.0.3\" server.port=6379 redlock.outcome=\"failed\" error.type=\"unreachable\" \
              otel.status_code=\"ERROR\"}";
-        assert!(count(&[&within, failed]) >= 1, "{call}: {text}");
+        // A node that nothing was sent to needs no release.
+        assert_eq!(count(&[&within, failed]) >= 1, call != "redlock.release", "{call}: {text}");
     }
     assert_eq!(
         count(&["server.address=\"10.0.0.1\"", "redlock.outcome=\"refused\""]),

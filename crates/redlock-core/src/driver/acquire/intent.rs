@@ -1,4 +1,4 @@
-//! What keeps new readers out while a writer waits for the present ones.
+//! The intent of a waiting writer, which keeps new readers out.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},

@@ -167,7 +167,7 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// The state machine of this call, which goes on from this attempt and failure.
+    /// The state machine of this call, which continues from this attempt and failure.
     fn machine(&self, attempt: u32, failure: Option<Failure>) -> Acquisition<Box<Votes>> {
         let call = Call {
             retry: self.retry.clone(),

@@ -20,7 +20,7 @@ use crate::{
 impl Acquire<'_> {
     /// Reserves the names in their order, and waits in the queue of each. Returns the reservations that were made
     /// before the last attempt, or before a name took too long, and the attempt and the failure with which the call
-    /// goes on.
+    /// continues.
     pub(super) async fn reserve(
         &self,
         mut attempt: u32,
@@ -64,8 +64,8 @@ impl Acquire<'_> {
         Ok((reserved, attempt, failure))
     }
 
-    /// Releases reservations that are not needed any more, and notifies the next waiters of their names. What takes
-    /// longer than `until` follows in the background.
+    /// Releases reservations that are not needed any more, and notifies the next waiters of their names. Releases that
+    /// take longer than `until` follow in the background.
     pub(super) async fn release_reservations(&self, reservations: Reservations, until: Duration) {
         let released = join_all(reservations.locks.into_iter().map(Held::release_reservation));
         let _ = timeout(self.left_until(Some(until)), released).await;

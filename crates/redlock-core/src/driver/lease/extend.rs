@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::LeaseState;
 use crate::{
     algorithm::{Decision, RoundFailure},
-    driver::{tally::Waited, validity::End},
+    driver::tally::Waited,
     report::{Event, ExtendError, LockLost, Votes},
 };
 
@@ -101,7 +101,7 @@ impl LeaseState {
 
     /// Ends the lock, which a quorum of the nodes does not hold although `left` of its validity remained.
     pub(super) fn gone(&self, votes: &Arc<Votes>, left: Duration) {
-        if !self.validity.end(End::Gone(Arc::clone(votes))) {
+        if !self.validity.is_gone(votes) {
             return;
         }
         let resources = self.resources.clone();

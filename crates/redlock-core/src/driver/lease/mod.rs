@@ -33,11 +33,11 @@ use super::{
     fleet::{Fleet, Terms},
     member::Member,
     node_lane::{NodeLane, Offer},
-    ownership::Ownership,
-    validity::{End, Validity},
+    validity::Validity,
 };
 use crate::{
     algorithm::FencingToken,
+    engine::validity::End,
     names::{Resources, Token},
     node::{FencingCounters, NodeError, NodeErrorKind},
     queue::Holding,
@@ -179,10 +179,7 @@ impl Lease {
             lease.0.fenced(fence);
         }
         for lane in &*lease.0.lanes {
-            lane.ownership.ask();
-            lane.may_be_set.store(true, Ordering::SeqCst);
-            // An extend of the other process may be unanswered.
-            lane.uncertain.store(1, Ordering::SeqCst);
+            lane.is_of_another();
         }
         lease
     }
@@ -284,7 +281,7 @@ impl LeaseState {
 
     /// Whether the node has answered the acquire with a grant.
     pub(crate) fn was_granted_by(&self, node: usize) -> bool {
-        self.lanes.get(node).is_some_and(|lane| lane.ownership.get() == Ownership::Ours)
+        self.lanes.get(node).is_some_and(NodeLane::has_granted)
     }
 
     /// An upper bound, from now, on how long the keys can live on a node. A request without an answer may still be
@@ -293,7 +290,7 @@ impl LeaseState {
     fn certainly_over(&self, lane: &NodeLane) -> Duration {
         const HANGS: Duration = Duration::from_secs(600);
         let ttl = Duration::from_millis(self.longest_ttl.load(Ordering::SeqCst));
-        if lane.uncertain.load(Ordering::SeqCst) > 0 { ttl.saturating_add(HANGS) } else { ttl }
+        if lane.is_unsettled() { ttl.saturating_add(HANGS) } else { ttl }
     }
 
     /// Waits until all requests in flight have ended.

@@ -20,9 +20,8 @@ use crate::{
         member::Member,
         node_lane::NodeLane,
         owed::ledger::Entry,
-        ownership::Ownership,
-        validity::End,
     },
+    engine::{keys_on_node::KeyState, validity::End},
     names::Resource,
     node::{LATE_LIMIT, NodeError, NodeErrorKind, ReleaseAnswer, ReleaseRequest, WakeNext},
     queue::{Holding, notify_first},
@@ -140,7 +139,7 @@ impl Owes {
     fn delivered(mut self) {
         self.is_settled = true;
         let (_, lane) = self.lease.at(self.member);
-        if lane.uncertain.load(Ordering::SeqCst) > 0 {
+        if lane.is_unsettled() {
             let LeaseState { keys, token, .. } = &*self.lease;
             self.owe(Entry::repeated(
                 keys.clone(),
@@ -159,8 +158,8 @@ impl Owes {
 impl Drop for Owes {
     fn drop(&mut self) {
         let (_, lane) = self.lease.at(self.member);
-        if !self.is_settled && lane.may_be_set.load(Ordering::SeqCst) {
-            let uncertain = lane.uncertain.load(Ordering::SeqCst) > 0;
+        if !self.is_settled && lane.may_hold() {
+            let uncertain = lane.is_unsettled();
             let LeaseState { keys, token, .. } = &*self.lease;
             let lives = self.lease.certainly_over(lane);
             self.owe(Entry::new(keys.clone(), *token, self.lease.fleet.clock.now(), lives, uncertain));
@@ -176,8 +175,7 @@ impl LeaseState {
         self.holding().iter_mut().for_each(Holding::begin_release);
         let notifier = self.fleet.notifier(None).filter(|_| notify != Notify::Nobody);
         let passes_on = notify == Notify::Other;
-        // Those of this process that wait for another slot keep their place.
-        // So do those that wait while other readers of this process release.
+        // Calls of this process that wait for another slot, or for other readers of this process, keep their tickets.
         let keeps_place = self.slot.is_some() || self.is_shared.load(Ordering::SeqCst);
         let leaves_anyway = passes_on || !keeps_place && !self.holding().is_empty();
         self.requests(|lease, member| {
@@ -187,7 +185,7 @@ impl LeaseState {
                 // Local waiters are notified after this answer, which says whether another process comes first.
                 let _end_holding = (notifier == Some(member)).then(|| EndsHolding(Arc::clone(&lease)));
                 let _order = lease.enter_to_release(lane).await;
-                if lane.ownership.get() == Ownership::Successors {
+                if lane.keys() == KeyState::Successors {
                     // An extend without an answer may still set the key after the successor has released it.
                     owes.delivered();
                     return Ok(ReleaseAnswer::Released);
@@ -195,7 +193,7 @@ impl LeaseState {
                 let wakes = notifier == Some(member);
                 let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
                 request.wake = lease.wake(member, wakes, leaves_anyway);
-                if !lane.ownership.get().needs_release() && request.wake.is_none() {
+                if lane.keys() == KeyState::Untouched && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
@@ -217,14 +215,16 @@ impl LeaseState {
                     lease.wake_elsewhere(member).await;
                 }
                 let answer = answer?;
-                match lane.ownership.get() {
-                    // The successor has taken the keys over, or its answer was lost or has not arrived yet.
-                    Ownership::Successors | Ownership::Offered { .. } => Ok(ReleaseAnswer::Released),
-                    Ownership::PerhapsSuccessors if !answer.is_released() => {
+                let keys = lane.keys();
+                lane.released();
+                match keys {
+                    // The next holder has taken the keys over, or its answer was lost or has not arrived yet.
+                    KeyState::Successors | KeyState::Offered => Ok(ReleaseAnswer::Released),
+                    KeyState::Unclear if !answer.is_released() => {
                         let what = "the connection broke before the next holder in this process had its answer";
                         Err(NodeError::new(NodeErrorKind::Unreachable, what))
                     }
-                    Ownership::Untouched | Ownership::Asked | Ownership::Ours | Ownership::PerhapsSuccessors => {
+                    KeyState::Untouched | KeyState::Perhaps | KeyState::Ours | KeyState::Unclear | KeyState::Gone => {
                         Ok(answer)
                     }
                 }
@@ -235,14 +235,10 @@ impl LeaseState {
     /// Waits until all earlier requests for this token on the node have ended. The wait for a successor's request is
     /// short: it only saves a release, and the successor's task may not run.
     async fn enter_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {
-        match lane.ownership.get() {
-            Ownership::Offered { .. } => timeout(self.node_timeout / 4, lane.enter()).await.ok(),
-            Ownership::Untouched
-            | Ownership::Asked
-            | Ownership::Ours
-            | Ownership::Successors
-            | Ownership::PerhapsSuccessors => Some(lane.enter().await),
+        if lane.is_offered() {
+            return timeout(self.node_timeout / 4, lane.enter()).await.ok();
         }
+        Some(lane.enter().await)
     }
 
     /// Returns what a release does with the wait queue on a node. It notifies the first waiter if this is the node that

@@ -13,7 +13,6 @@ use crate::{
         fleet::{Fleet, Terms},
         member::Member,
         node_lane::{NodeLane, Offer},
-        ownership::TakenOver,
     },
     node::{
         AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, LATE_LIMIT, NodeError, NodeErrorKind, RaiseAnswer,
@@ -60,7 +59,7 @@ impl Lease {
                     None => None,
                 };
                 lease.still_wanted()?;
-                left_by.iter().for_each(|before| before.ownership.offer());
+                left_by.iter().for_each(|before| before.offer());
                 let setting = lane.sets();
                 let mut request = AcquireRequest::new(lease.keys.clone(), lease.token, ttl);
                 request.fencing.clone_from(&lease.counters);
@@ -87,16 +86,9 @@ impl Lease {
                     member.saw_clock(now);
                 }
                 if let Some(before) = left_by {
-                    before.ownership.taken_over(match answer {
-                        AcquireAnswer::Granted { follows: true, .. } => TakenOver::Yes,
-                        AcquireAnswer::Granted { .. } if sent_again => TakenOver::Perhaps,
-                        AcquireAnswer::Granted { .. }
-                        | AcquireAnswer::Held { .. }
-                        | AcquireAnswer::SlotHeld(_)
-                        | AcquireAnswer::OtherPermits { .. }
-                        | AcquireAnswer::Queued
-                        | AcquireAnswer::Quarantined { .. } => TakenOver::No,
-                    });
+                    let is_granted = matches!(answer, AcquireAnswer::Granted { .. });
+                    let follows = matches!(answer, AcquireAnswer::Granted { follows: true, .. });
+                    before.successor_answered(follows, is_granted && sent_again);
                 }
                 if let Some(slot) = &lease.slot {
                     slot.learn(number, &answer);
@@ -105,7 +97,6 @@ impl Lease {
                     lease.met_readers.store(true, Ordering::Relaxed);
                 }
                 if let AcquireAnswer::Granted { counter, .. } = answer {
-                    lane.ownership.grant();
                     lease.granted(member, lane, counter)?;
                 }
                 Ok(answer)

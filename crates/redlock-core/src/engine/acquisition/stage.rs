@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::algorithm::{Asking, Cause, Notified, RoundFailure};
 
-/// What the call waits for.
+/// The event that the call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Beginning,

@@ -1,12 +1,13 @@
 //! Answers of nodes, on time or late.
 
-use super::{Lease, on_node::Key, phase::Phase, step::Step};
+use super::{Lease, phase::Phase, step::Step};
 use crate::{
     algorithm::{Decision, Vote},
     engine::{
         ask::{Answer, Answered, Ask, Failure, Fate, Request},
         command::{Command, Outcome, QueueNote},
         event::{Peer, Question, Why},
+        keys_on_node::KeyState,
         name::Name,
         rules::Weakness,
     },
@@ -57,9 +58,9 @@ impl<N: Name> Lease<N> {
     fn learn(&mut self, node: usize, ask: &Ask<N>, answer: &Answered) {
         let Some(on_node) = self.nodes.get_mut(node) else { return };
         match (answer, ask.again) {
-            (Ok(answer), false) => on_node.settled(holds(answer)),
-            (Ok(answer), true) if holds(answer) => on_node.granted_again(),
-            (Err(Failure { fate: Fate::NotDone, .. }), false) => on_node.not_done(),
+            (Ok(answer), false) => on_node.keys.settled(holds(answer)),
+            (Ok(answer), true) if holds(answer) => on_node.keys.granted_again(),
+            (Err(Failure { fate: Fate::NotDone, .. }), false) => on_node.keys.not_done(),
             (Ok(_) | Err(_), _) => {}
         }
     }
@@ -84,15 +85,15 @@ impl<N: Name> Lease<N> {
         let key = self.key(node);
         let vote = match answer {
             // The successor has the keys, or its answer is still out: they were held until its request.
-            Ok(Answer::Release(_)) if matches!(key, Some(Key::Offered | Key::Successors)) => Vote::Granted,
+            Ok(Answer::Release(_)) if matches!(key, Some(KeyState::Offered | KeyState::Successors)) => Vote::Granted,
             Ok(Answer::Release(answer)) if answer.is_released() => Vote::Granted,
             // The first copy may have released them, or the successor may have taken them over.
-            Ok(Answer::Release(_)) if key == Some(Key::Unclear) || ask.again => Vote::Failed,
+            Ok(Answer::Release(_)) if key == Some(KeyState::Unclear) || ask.again => Vote::Failed,
             Ok(Answer::Release(_)) => Vote::Refused,
             _ => Vote::Failed,
         };
         if let Some(on_node) = self.nodes.get_mut(node).filter(|_| answer.is_ok()) {
-            on_node.released();
+            on_node.keys.released();
         }
         Self::queue(QueueNote::ReleasedOn { node, has_failed: answer.is_err() }, step);
         if let Some(tally) = &mut self.releasing {
@@ -119,7 +120,7 @@ impl<N: Name> Lease<N> {
 
     /// Late answers decide nothing, unless a test has given that rule up.
     fn win_late(&mut self, step: &mut Step<'_, N>) {
-        let ours = self.nodes.iter().filter(|node| node.key() == Key::Ours).count();
+        let ours = self.nodes.iter().filter(|node| node.key() == KeyState::Ours).count();
         let is_lost = self.phase == Phase::Releasing(Why::LostRound);
         if step.rules.lack(Weakness::LateGrantWins) && is_lost && ours >= step.rules.quorum.needed() {
             self.hold(None, step);

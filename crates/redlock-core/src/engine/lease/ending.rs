@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Lease,
-    on_node::{Key, OnNode},
+    on_node::OnNode,
     phase::{Phase, Seal},
     step::Step,
 };
@@ -14,6 +14,7 @@ use crate::{
         ask::{Ask, Request, Terms},
         command::{Command, Outcome, QueueNote},
         event::{Peer, Question, Timer, Why},
+        keys_on_node::KeyState,
         name::Name,
         rules::Weakness,
         tally::Tally,
@@ -73,15 +74,15 @@ impl<N: Name> Lease<N> {
     /// Releases the lease on a node, unless the node does not hold it, or the successor's answer is to come first.
     fn release_on(&mut self, node: usize, step: &mut Step<'_, N>) {
         let Some(on_node) = self.nodes.get_mut(node) else { return };
-        let is_silent = on_node.key() == Key::Perhaps;
-        if on_node.key() == Key::Offered {
+        let is_silent = on_node.key() == KeyState::Perhaps;
+        if on_node.key() == KeyState::Offered {
             if step.rules.lack(Weakness::OfferedNodesAreSpared) {
                 self.spare(node, Vote::Granted);
             }
-        } else if on_node.may_hold() && !(is_silent && step.rules.lack(Weakness::SilentNodesAreSpared)) {
+        } else if on_node.keys.may_hold() && !(is_silent && step.rules.lack(Weakness::SilentNodesAreSpared)) {
             self.enqueue_release(node, step);
         } else {
-            let vote = if on_node.key() == Key::Successors { Vote::Granted } else { Vote::Refused };
+            let vote = if on_node.key() == KeyState::Successors { Vote::Granted } else { Vote::Refused };
             self.spare(node, vote);
         }
     }
@@ -135,15 +136,15 @@ impl<N: Name> Lease<N> {
     pub(super) fn peer(&mut self, peer: Peer, step: &mut Step<'_, N>) {
         match peer {
             Peer::Asks if self.phase == Phase::Sealed(Seal::Offered) => {
-                self.nodes.iter_mut().for_each(OnNode::offered);
+                self.nodes.iter_mut().for_each(|node| node.keys.offered());
                 self.release_all(Why::Caller, true, step);
             }
             // The release is out already, before what the successor has sent.
             Peer::Asks => {}
             Peer::Took { node, follows, is_unclear } => {
-                let was_offered = self.key(node) == Some(Key::Offered);
+                let was_offered = self.key(node) == Some(KeyState::Offered);
                 if let Some(on_node) = self.nodes.get_mut(node) {
-                    on_node.successor_answered(follows, is_unclear);
+                    on_node.keys.successor_answered(follows, is_unclear);
                 }
                 if was_offered && !step.rules.lack(Weakness::OfferedNodesAreSpared) {
                     self.release_on(node, step);
@@ -152,7 +153,7 @@ impl<N: Name> Lease<N> {
             }
             // Behind the request of the successor, which may still be carried out.
             Peer::Unanswered { node } => {
-                if self.key(node) == Some(Key::Offered) && !step.rules.lack(Weakness::OfferedNodesAreSpared) {
+                if self.key(node) == Some(KeyState::Offered) && !step.rules.lack(Weakness::OfferedNodesAreSpared) {
                     self.enqueue_release(node, step);
                 }
             }
@@ -236,7 +237,7 @@ impl<N: Name> Lease<N> {
         let Some(on_node) = self.nodes.get_mut(node) else { return };
         on_node.asks();
         if let Some(lives) = request.sets_for() {
-            on_node.sets();
+            on_node.keys.sets();
             self.longest = self.longest.max(lives);
         }
         let ask = Ask { lease: self.name.clone(), request, until, node_timeout: self.node_timeout, again: false };

@@ -38,11 +38,7 @@ mod explore;
 use std::time::Duration;
 
 use self::{scenario::Scenario, world::World};
-use crate::engine::{
-    event::Question,
-    lease::{on_node::Key, phase::Phase},
-    rules::Weakness,
-};
+use crate::engine::{event::Question, keys_on_node::KeyState, lease::phase::Phase, rules::Weakness};
 
 /// Two leases compete. Timers fire when they are due.
 fn competing() -> Scenario {
@@ -127,17 +123,17 @@ fn what_is_owed_is_bounded() {
 #[test]
 fn the_search_reaches_what_it_is_about() {
     reaches("a hand-off without a release", &handing_off(), |world| {
-        let is_taken = |node| world.leases[0].key(node) == Some(Key::Successors);
+        let is_taken = |node| world.leases[0].key(node) == Some(KeyState::Successors);
         let is_over = !world.callers[0].waits_for(Question::Release) && world.leases[1].phase() == Phase::Held;
         is_over && (0..3).all(is_taken)
     });
     reaches("a hand-off of which the answer was lost", &Scenario { breaks: 1, ..handing_off() }, |world| {
-        (0..3).any(|node| world.leases[0].key(node) == Some(Key::Unclear))
+        (0..3).any(|node| world.leases[0].key(node) == Some(KeyState::Unclear))
     });
     reaches("a key that a lost request sets after the release", &Scenario { breaks: 1, ..alone() }, |world| {
         let is_over = matches!(world.leases[0].phase(), Phase::Releasing(_));
         is_over
-            && world.leases[0].key(0) == Some(Key::Perhaps)
+            && world.leases[0].key(0) == Some(KeyState::Perhaps)
             && world.links[0].line.in_flight() == 0
             && world.nodes[0].holder() == Some(0)
     });

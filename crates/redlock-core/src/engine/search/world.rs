@@ -16,9 +16,9 @@ use crate::engine::{
     ask::{Answered, Ask, Failure},
     command::{Command, QueueNote},
     event::{Acquire, Event, Question, Timer, Why},
+    keys_on_node::KeyState,
     lease::{
         Lease,
-        on_node::Key,
         phase::{Phase, Seal},
     },
     line::Line,
@@ -270,7 +270,7 @@ impl World {
             let lease = &self.leases[usize::from(holder)];
             let is_over = matches!(lease.phase(), Phase::Releasing(_));
             // The successor's answer decides whose the key is.
-            let is_offered = lease.key(node) == Some(Key::Offered);
+            let is_offered = lease.key(node) == Some(KeyState::Offered);
             let link = self.link(holder, node, scenario);
             if is_over && !is_offered && !scenario.forgets && !self.links[link].line.owes(&holder) {
                 return Some("a node holds the key of a lease that has ended, and is owed no release");

@@ -24,7 +24,7 @@ fn all_nodes_are_asked_before_any_answer_is_looked_at() {
         again: false,
     };
     assert_eq!(commands[3], Command::Enqueue { node: 2, ask });
-    assert_eq!((commands.len(), bench.keys()), (4, [Key::Perhaps; 3]));
+    assert_eq!((commands.len(), bench.keys()), (4, [KeyState::Perhaps; 3]));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_caller_is_answered_once() {
     let mut bench = Bench::holding();
     assert_eq!(bench.answer(2, granted()), []);
     assert_eq!(bench.on(Event::Timer(Timer::Round)), []);
-    assert_eq!(bench.keys(), [Key::Ours; 3]);
+    assert_eq!(bench.keys(), [KeyState::Ours; 3]);
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn a_late_grant_changes_what_is_known_and_never_the_decision() {
     assert_eq!(releases(&lost), [0, 1, 2]);
     assert_eq!(bench.answer_first(0, granted()), []);
     assert_eq!(bench.answer_first(1, granted()), []);
-    assert_eq!((bench.keys(), bench.left()), ([Key::Ours, Key::Ours, Key::Perhaps], Duration::ZERO));
+    assert_eq!((bench.keys(), bench.left()), ([KeyState::Ours, KeyState::Ours, KeyState::Perhaps], Duration::ZERO));
     bench.answer(0, released());
-    assert_eq!(bench.keys(), [Key::Gone, Key::Ours, Key::Perhaps]);
+    assert_eq!(bench.keys(), [KeyState::Gone, KeyState::Ours, KeyState::Perhaps]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn nodes_that_fail_are_counted_and_one_that_was_never_asked_is_spared() {
     let commands = bench.answer(1, failed(Fate::Unknown));
     assert_eq!(releases(&commands), [1, 2]);
     assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::NoQuorum, .. })]));
-    assert_eq!(bench.keys(), [Key::Untouched, Key::Perhaps, Key::Perhaps]);
+    assert_eq!(bench.keys(), [KeyState::Untouched, KeyState::Perhaps, KeyState::Perhaps]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_grant_that_was_sent_again_leaves_the_first_copy_unsettled() {
     bench.on(Event::Answer { node: 0, ask: again, answer: granted(), is_trusted: true });
     bench.on(Event::CallerGone(Question::Acquire));
     bench.answer(0, released());
-    assert_eq!(bench.keys()[0], Key::Perhaps, "the first copy may still be carried out");
+    assert_eq!(bench.keys()[0], KeyState::Perhaps, "the first copy may still be carried out");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn the_node_that_is_asked_first_decides_alone_if_it_refuses() {
     assert_eq!(asked(&refused.on(Event::Acquire(first(&refused)))), [1]);
     let commands = refused.answer(1, held());
     assert!(matches!(resolved(commands)[..], [(_, Outcome::NotAcquired { lost: RoundFailure::Contended, .. })]));
-    assert_eq!(refused.keys(), [Key::Untouched, Key::Gone, Key::Untouched]);
+    assert_eq!(refused.keys(), [KeyState::Untouched, KeyState::Gone, KeyState::Untouched]);
 
     let mut granting = Bench::new(1);
     granting.on(Event::Acquire(first(&granting)));
@@ -259,5 +259,5 @@ fn a_node_that_counts_no_fencing_tokens_is_no_part_of_the_quorum() {
     bench.answer(0, counted(7));
     assert_eq!(bench.answer(1, granted()), []);
     assert_eq!(resolved(bench.answer(2, counted(7))).len(), 1);
-    assert_eq!(bench.keys(), [Key::Ours; 3]);
+    assert_eq!(bench.keys(), [KeyState::Ours; 3]);
 }

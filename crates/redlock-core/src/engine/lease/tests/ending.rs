@@ -27,7 +27,11 @@ fn a_release_is_over_when_a_quorum_has_confirmed_it() {
     assert_eq!(resolved(bench.answer(0, released())).len(), 0);
     assert_eq!(resolved(bench.answer(2, released())), [(Question::Release, Outcome::Released)]);
     assert_eq!(resolved(bench.answer(1, released())).len(), 0);
-    assert_eq!(bench.keys(), [Key::Gone, Key::Gone, Key::Perhaps], "the acquire of node 2 is still unsettled");
+    assert_eq!(
+        bench.keys(),
+        [KeyState::Gone, KeyState::Gone, KeyState::Perhaps],
+        "the acquire of node 2 is still unsettled"
+    );
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn a_release_that_too_few_nodes_have_answered_is_unknown_and_goes_on() {
     let outcomes = resolved(bench.on(Event::Timer(Timer::Release)));
     assert!(matches!(outcomes[..], [(Question::Release, Outcome::ReleaseUnknown { .. })]));
     assert_eq!(bench.answer(1, released()), [Command::Queue(QueueNote::ReleasedOn { node: 1, has_failed: false })]);
-    assert_eq!(bench.keys()[1], Key::Gone);
+    assert_eq!(bench.keys()[1], KeyState::Gone);
 }
 
 #[test]
@@ -165,9 +169,9 @@ fn a_lock_of_another_process_may_be_on_any_node() {
     let validity = Duration::from_secs(4);
     let commands = bench.on(Event::Resume { terms, started, validity, fence: None });
     assert_eq!(commands, [Command::Arm { timer: Timer::Validity, at: started + validity }]);
-    assert_eq!((bench.left(), bench.keys()), (validity, [Key::Perhaps; 3]));
+    assert_eq!((bench.left(), bench.keys()), (validity, [KeyState::Perhaps; 3]));
     bench.on(Event::Extend { ttl: ttl() });
     bench.answer(0, extended(ExtendAnswer::held(None)));
-    assert_eq!(bench.keys()[0], Key::Perhaps, "an extend of the other process may be unanswered");
+    assert_eq!(bench.keys()[0], KeyState::Perhaps, "an extend of the other process may be unanswered");
     assert_eq!(releases(&bench.on(Event::Release(Why::Dropped))), [0, 1, 2]);
 }

@@ -33,11 +33,11 @@ fn took(node: usize, follows: bool, is_unclear: bool) -> Event<u8> {
 fn what_the_successor_takes_is_not_released() {
     let mut bench = offered();
     let commands = bench.on(Event::Peer(Peer::Asks));
-    assert_eq!((releases(&commands), bench.keys()), (vec![], [Key::Offered; 3]));
+    assert_eq!((releases(&commands), bench.keys()), (vec![], [KeyState::Offered; 3]));
     assert_eq!(bench.on(took(0, true, false)), []);
     assert_eq!(bench.on(took(2, true, false)), [Command::Resolve(Question::Release, Outcome::Released)]);
     assert_eq!(bench.on(took(1, true, false)), []);
-    assert_eq!((bench.keys(), bench.asked.len()), ([Key::Successors; 3], 3));
+    assert_eq!((bench.keys(), bench.asked.len()), ([KeyState::Successors; 3], 3));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_lost_answer_of_the_successor_leaves_it_unknown_whose_the_key_is() {
     bench.on(Event::Peer(Peer::Asks));
     for node in [0, 1] {
         assert_eq!(releases(&bench.on(took(node, false, true))), [node]);
-        assert_eq!(bench.keys()[node], Key::Unclear);
+        assert_eq!(bench.keys()[node], KeyState::Unclear);
         assert_eq!(resolved(bench.answer(node, not_held())).len(), 0);
     }
     let outcomes = resolved(bench.on(took(2, true, false)));

@@ -7,13 +7,14 @@ mod handing_off;
 
 use std::time::Duration;
 
-use super::{Lease, on_node::Key, phase::Phase};
+use super::{Lease, phase::Phase};
 use crate::{
     algorithm::{Drift, NodeTimeout, Quorum, Ttl},
     engine::{
         ask::{Answer, Answered, Ask, Failure, Fate, Request},
         command::{Command, Outcome},
         event::{Acquire, Event, Question},
+        keys_on_node::KeyState,
         rules::Rules,
     },
     node::{AcquireAnswer, ExtendAnswer, NodeErrorKind, ReleaseAnswer},
@@ -101,7 +102,7 @@ impl Bench {
         self.on(Event::Answer { node, ask, answer, is_trusted: true })
     }
 
-    fn keys(&self) -> [Key; 3] {
+    fn keys(&self) -> [KeyState; 3] {
         [0, 1, 2].map(|node| self.lease.key(node).unwrap())
     }
 
