@@ -121,11 +121,7 @@ enum Task {
 
     /// Check the text of the workspace: the purity of the algorithm, the dependencies between crates, plain words, and
     /// more.
-    Tidy {
-        /// Only list the words to replace in comments below this folder.
-        #[arg(long, value_name = "FOLDER")]
-        words: Option<String>,
-    },
+    Tidy,
 
     /// Change the library in one place at a time, and check that the fast tests notice every change.
     ///
@@ -218,12 +214,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             interrupt::leave_to_child();
             Ok(exit_code(simulation(&workspace, &args).status()?))
         }
-        Task::Tidy { words } => {
-            let text = match words {
-                Some(folder) => tidy::words(&workspace, &folder)?,
-                None => tidy::run(&workspace)?,
-            };
-            println!("{text}");
+        Task::Tidy => {
+            println!("{}", tidy::run(&workspace)?);
             Ok(ExitCode::SUCCESS)
         }
         Task::Mutants { selection } => {

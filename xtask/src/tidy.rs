@@ -24,8 +24,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let read = |path: &&str| Source::read(&workspace.root, &workspace.root.join(path));
     let pages = links::PAGES.iter().map(read).collect::<Result<Vec<_>>>()?;
     let all_pages = Source::pages(workspace)?;
-    let words = words::Words::find(&all_pages, &sources.files);
-    let left = words.to_string();
     let lists = pages.iter().filter(|page| test_list::LISTS.contains(&page.path.as_str()));
     let rules = [
         rules::pure_algorithm(&sources.files),
@@ -42,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         imports::no_cycles(&sources.files),
         imports::rooms_import_downwards(&sources.files),
         links::published_pages_link_to_no_file(&all_pages, &sources.manifests),
-        words.violations(),
+        words::plain_words(&all_pages, &sources.files),
         arrows::one_way(&workspace.packages, &sources.manifests),
     ];
     let checked = rules.len();
@@ -50,15 +48,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     if !violations.is_empty() {
         bail!("{}", violations.join("\n"));
     }
-    Ok(format!("{checked} rules, {} files, {left}", sources.files.len() + sources.manifests.len()))
-}
-
-/// Lists the words to replace in comments of files under `folder`.
-pub(crate) fn words(workspace: &Workspace, folder: &str) -> Result<String> {
-    let sources = Sources::read(workspace)?;
-    let found = words::Words::find(&[], &sources.files).in_comments;
-    let lines = found.iter().filter(|word| word.file.starts_with(folder)).map(ToString::to_string);
-    Ok(lines.collect::<Vec<_>>().join("\n"))
+    Ok(format!("{checked} rules, {} files", sources.files.len() + sources.manifests.len()))
 }
 
 /// A broken rule: where, and what to do.

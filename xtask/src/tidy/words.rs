@@ -2,15 +2,10 @@
 
 mod prose;
 
-use std::fmt;
-
 use self::prose::{Token, tokens};
 use super::{Violation, source::Source};
 
 const RULE: &str = "plain-words";
-
-/// How many places in comments are left from before the rule. It may only fall: lower it when you rewrite comments.
-const LEFT_IN_COMMENTS: usize = 0;
 
 /// Words that go together, with the words to write instead. `a/b` is either of the two, and `*` is any one word.
 const PHRASES: &[(&str, &str)] = &[
@@ -56,43 +51,10 @@ const ALLOWED: &[(&str, &str)] = &[("cannot", "tell"), ("can", "tell")];
 /// Words that may begin a question, but no statement.
 const QUESTIONS: &[&str] = &["Who", "What", "Those", "Whoever"];
 
-/// The words that the rule finds, and their number in comments.
-#[derive(Debug)]
-pub(super) struct Words {
-    pub(super) in_pages: Vec<Violation>,
-    pub(super) in_comments: Vec<Violation>,
-}
-
-impl Words {
-    pub(super) fn find(pages: &[Source], files: &[Source]) -> Self {
-        let in_pages = pages.iter().flat_map(|page| find(&page.path, &page.text)).collect();
-        let in_comments = files.iter().flat_map(|file| find(&file.path, &prose::comments(&file.text))).collect();
-        Self { in_pages, in_comments }
-    }
-
-    /// Returns every place in a page, and one violation if there are more in comments than before.
-    pub(super) fn violations(self) -> Vec<Violation> {
-        let Self { mut in_pages, in_comments } = self;
-        if in_comments.len() > LEFT_IN_COMMENTS {
-            in_pages.push(Violation {
-                file: "xtask/src/tidy/words.rs".to_owned(),
-                line: 1,
-                rule: RULE,
-                what: format!(
-                    "comments have {} such words, and {LEFT_IN_COMMENTS} are left from before: `cargo xtask tidy \
-                     --words FOLDER` lists them",
-                    in_comments.len()
-                ),
-            });
-        }
-        in_pages
-    }
-}
-
-impl fmt::Display for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {LEFT_IN_COMMENTS} words left in comments", self.in_comments.len())
-    }
+/// Returns every place in a page, and every place in the comments of a file.
+pub(super) fn plain_words(pages: &[Source], files: &[Source]) -> Vec<Violation> {
+    let in_pages = pages.iter().flat_map(|page| find(&page.path, &page.text));
+    in_pages.chain(files.iter().flat_map(|file| find(&file.path, &prose::comments(&file.text)))).collect()
 }
 
 /// Returns all places in a text.
@@ -182,7 +144,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let page = Source { path: "README.md".into(), text: text.into() };
-        Words::find(&[page], &[]).violations().iter().map(ToString::to_string).collect()
+        plain_words(&[page], &[]).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -230,21 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_counted_and_code_is_not() {
+    fn comments_are_checked_and_code_is_not() {
         let text = "//! A loss is told.\nlet told = \"told\"; // told\n    /// Who waits is woken.\n";
         let file = Source { path: "a.rs".into(), text: text.into() };
-        let words = Words::find(&[], &[file]);
-        assert_eq!(words.in_comments.iter().map(|found| found.line).collect::<Vec<_>>(), [1, 3, 3]);
-        assert_eq!(words.to_string(), format!("3 of {LEFT_IN_COMMENTS} words left in comments"));
-    }
-
-    #[test]
-    fn more_words_in_comments_than_before_are_a_violation() {
-        let text = "// told\n".repeat(LEFT_IN_COMMENTS + 1);
-        let files = [Source { path: "a.rs".into(), text }];
-        assert_eq!(Words::find(&[], &files).violations().len(), 1);
-        let text = "// told\n".repeat(LEFT_IN_COMMENTS);
-        let files = [Source { path: "a.rs".into(), text }];
-        assert_eq!(Words::find(&[], &files).violations(), []);
+        let found = plain_words(&[], &[file]);
+        assert_eq!(found.iter().map(|found| found.line).collect::<Vec<_>>(), [1, 3, 3]);
     }
 }
