@@ -1,10 +1,14 @@
 //! Locks that are extended automatically for as long as they are held, and that report it when they are lost.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, ExtendError, Lock, LockLost, Redlock, UsingError,
-    testing::TokioClock,
+    AcquireError, AcquireOptions, AutoExtend, AutoExtendError, Event, ExtendError, Lock, LockLost, Observer, Redlock,
+    UsingError, testing::TokioClock,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::{
@@ -12,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::support::{SameByte, holding, ms, redlock};
+use crate::support::{SameByte, builder, holding, ms, redlock};
 
 const TTL: Duration = Duration::from_secs(30);
 /// An extend may come up to a tenth of the period earlier.
@@ -423,4 +427,33 @@ async fn healing_nodes_late_one_after_the_other_loses_no_lock() {
     sleep(ms(100)).await;
     assert_eq!(holding(&nodes, &lock), 3);
     lock.extend(TTL).await.unwrap();
+}
+
+/// When each extend has ended.
+#[derive(Debug, Clone, Default)]
+struct Extends(Arc<Mutex<Vec<Instant>>>);
+
+impl Observer for Extends {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event, Event::Extended { .. }) {
+            self.0.lock().unwrap().push(Instant::now());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_that_are_due_at_about_the_same_time_are_extended_together() {
+    let extends = Extends::default();
+    let redlock = builder(&MockNode::fleet(3)).observer(extends.clone()).build().unwrap();
+    let start = Instant::now();
+    let period = AutoExtend::default().period(ms(3_050));
+    let options = || AcquireOptions::new(TTL).auto_extend(period);
+    let mut locks = Vec::new();
+    for number in 0..20 {
+        locks.push(redlock.acquire(format!("lock-{number}"), options()).await.unwrap());
+    }
+    sleep(ms(3_100)).await;
+    let times: BTreeSet<_> = extends.0.lock().unwrap().iter().map(|at| (*at - start).as_millis() / 10 * 10).collect();
+    assert!(times.iter().all(|at| at % 100 == 0 && *at <= 3_000), "{times:?}");
+    assert!(times.len() <= 4, "{times:?}");
 }

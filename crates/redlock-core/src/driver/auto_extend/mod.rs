@@ -4,6 +4,8 @@
 //! due. Without it, a task that blocks its worker could stop all extends although other workers are idle: Tokio runs
 //! the task that a worker scheduled last only on that worker, and possibly no other worker watches the timers.
 
+mod kept_lock;
+
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
@@ -24,8 +26,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::kept_lock::{KeptLock, NextExtend};
 use super::keep::Keep;
-use crate::algorithm::{Schedule, Upkeep};
+use crate::algorithm::Schedule;
 
 /// Extends locks while they are held, each on the runtime on which it was acquired.
 #[derive(Debug, Default)]
@@ -71,24 +74,6 @@ struct Group {
     /// Notifies the task when a lock is due, when a lock is due earlier than the others, or when there are no locks
     /// left.
     changed: Arc<Notify>,
-}
-
-/// A lock that is extended.
-#[derive(Debug, Clone)]
-struct KeptLock {
-    kept: Arc<dyn Keep>,
-    schedule: Schedule,
-    /// When the lock was acquired, on the fleet's clock.
-    acquired: Duration,
-    next: NextExtend,
-}
-
-/// When a lock is extended next.
-#[derive(Debug, Clone, Copy)]
-struct NextExtend {
-    due: Instant,
-    /// About when its validity ends.
-    ends: Instant,
 }
 
 /// Extends one lock until it is dropped.
@@ -352,43 +337,5 @@ impl Drop for ExtendTask {
             tracing::error!(locks, panicked = thread::panicking(), "locks are not extended any more");
             drop(ended);
         }
-    }
-}
-
-impl KeptLock {
-    /// Extends the lock once. Returns when to extend it next, if ever.
-    async fn extend(&self) -> Option<NextExtend> {
-        let began = Instant::now();
-        let extended = Arc::clone(&self.kept).extend_once(self.schedule.ttl(self.age())).await;
-        // Periods count from the start of an extend, pauses after a failure from its end.
-        let from = if extended { began } else { Instant::now() };
-        self.turn(from, Schedule::SHORTEST, |schedule, age, left, random| schedule.next(age, left, extended, random))
-    }
-
-    /// The next extend: a pause after `from`, but not before half of the `shortest` pause from now.
-    fn turn(
-        &self,
-        from: Instant,
-        shortest: Duration,
-        next: impl Fn(&Schedule, Duration, Duration, u64) -> Upkeep,
-    ) -> Option<NextExtend> {
-        let left = self.kept.left()?;
-        let random = self.kept.random();
-        match next(&self.schedule, self.age(), left, random) {
-            Upkeep::After(pause) => {
-                let now = Instant::now();
-                Some(NextExtend { due: (from + pause).max(now + shortest / 2), ends: now + left })
-            }
-            Upkeep::Over => {
-                let resource = self.kept.resources();
-                tracing::info!(%resource, ?left, "not extended any more: its longest lifetime ends");
-                self.kept.lifetime_over();
-                None
-            }
-        }
-    }
-
-    fn age(&self) -> Duration {
-        self.kept.now().saturating_sub(self.acquired)
     }
 }
