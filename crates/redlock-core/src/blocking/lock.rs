@@ -44,22 +44,22 @@ impl Lock {
         self.lock.token()
     }
 
-    /// Returns how long you may rely on the lock from now: see [`crate::Lock::is_shared`].
+    /// Returns whether this is a shared lock: see [`crate::Lock::is_shared`].
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.lock.is_shared()
     }
 
-    /// As [`crate::Lock::downgrade`].
+    /// Makes this exclusive lock a shared one: see [`crate::Lock::downgrade`].
     ///
     /// # Errors
     ///
-    /// As there; and [`DowngradeError::WithinAsync`].
+    /// The errors of [`crate::Lock::downgrade`], and [`DowngradeError::WithinAsync`].
     pub fn downgrade(&mut self) -> Result<(), DowngradeError> {
         self.worker.wait(self.lock.downgrade()).ok_or(WithinAsync)?
     }
 
-    /// As [`crate::Lock::validity`].
+    /// Returns how long you may rely on the lock from now: see [`crate::Lock::validity`].
     #[must_use]
     pub fn validity(&self) -> Duration {
         self.lock.validity()
@@ -131,6 +131,11 @@ impl Lock {
     /// background.
     pub fn release(self) -> Result<Release, ReleaseError> {
         self.worker.wait(self.lock.release()).ok_or(WithinAsync)?
+    }
+
+    /// The slot of its semaphore, if it is the lock of a permit.
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.lock.slot()
     }
 
     /// Runs `work`, and releases the lock, but not before `at_least` after it was acquired.
