@@ -232,12 +232,13 @@ impl Lab {
         }
     }
 
-    /// Sets a key to a sorted set of members that expire after an hour, like another program.
+    /// Sets a key that never expires to a sorted set of members, like another program. Their scores are an hour ahead.
     pub async fn set_members(&self, index: usize, resource: &str, members: &[&str]) {
         const HOUR: Duration = Duration::from_secs(3600);
         match &self.sites[index] {
             Site::Memory(node) => {
                 node.set_members(resource, &members.iter().map(|member| (*member, HOUR)).collect::<Vec<_>>());
+                node.persist(resource);
             }
             Site::Server(server) => {
                 let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();

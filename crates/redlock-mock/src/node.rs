@@ -198,6 +198,11 @@ impl MockNode {
         });
     }
 
+    /// Lets a key live until it is deleted, as `PERSIST` does.
+    pub fn persist(&self, resource: &str) {
+        self.with_keys(|keys, now| keys.persist(resource, now));
+    }
+
     /// The readers that share the key, as an observer inside the server sees it: their tokens, and what is left of each
     /// TTL. Those first that stay longest.
     #[must_use]

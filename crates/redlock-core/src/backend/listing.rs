@@ -93,7 +93,10 @@ impl<C: RedisClient> Node<C> {
         // Of a sorted set the last member, which is a token if it is a shared lock.
         let look = if of_type == "zset" { ["ZRANGE", &key, "-1", "-1"] } else { ["GETRANGE", &key, "0", &most] };
         match self.ask_member(member, &look).await {
-            Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
+            Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => {
+                let expires = of_type != "zset" || self.expires(member, &key).await;
+                Ok(if expires { Look::Lock(key) } else { Look::Other })
+            }
             Ok(_) => Ok(Look::Other),
             // Overwritten since the scan with something that is no lock.
             Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
@@ -102,6 +105,12 @@ impl<C: RedisClient> Node<C> {
             Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the key expires: a sorted set that does not is no shared lock.
+    async fn expires(&self, member: Option<&Member>, key: &str) -> bool {
+        let pttl = self.ask_member(member, &["PTTL", key]).await;
+        !pttl.is_ok_and(|pttl| pttl.first().is_some_and(|pttl| pttl.starts_with('-')))
     }
 }
 

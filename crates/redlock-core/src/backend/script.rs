@@ -26,7 +26,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wait.lua"),
         include_str!("script/grant.lua")
     ),
-    sha1: "5dab6fe6fb24583ea264a5a65318ba22d2d23c50",
+    sha1: "1f9cfcb5b007bf98399fdb642e88233f4d25ef56",
 };
 
 /// Adds a reader to all keys or to none: the same arguments and answers, without fencing.
@@ -40,7 +40,7 @@ pub const ACQUIRE_SHARED: Script = Script {
         include_str!("script/wait.lua"),
         include_str!("script/grant_shared.lua")
     ),
-    sha1: "595524acc1bad0263f19086926ccc91915525e76",
+    sha1: "6165b70d7a2db7dfd03c311a42577d7c3e97a71e",
 };
 
 /// Prolongs a reader on all keys or on none, as [`EXTEND`] without fencing. A writer of this token becomes a reader.
@@ -50,7 +50,7 @@ pub const EXTEND_SHARED: Script = Script {
         include_str!("script/readers.lua"),
         include_str!("script/extend_shared.lua")
     ),
-    sha1: "93989e7ff690ef470bfd268e3222f6967fdcc361",
+    sha1: "8c21c5128fb3020bba59d5340d29e2649204bc42",
 };
 
 /// Prolongs all keys or none, never shortens one: `ARGV` is the token and the ttl in milliseconds; and with fencing how
@@ -58,7 +58,7 @@ pub const EXTEND_SHARED: Script = Script {
 /// node's `TIME` in microseconds.
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
-    sha1: "4107ae724205c812445bc20a1e1e646775420eb0",
+    sha1: "7e17af2db0bee88ec5894fd3a6ee07ccb1f71625",
 };
 
 /// Takes a slot of a semaphore, as [`ACQUIRE`] takes a lock. The key of the number of permits is the last one, and
@@ -77,7 +77,7 @@ pub const PERMIT: Script = Script {
         "end\n",
         include_str!("script/permit.lua")
     ),
-    sha1: "9b87c45060bd6cf2d052f6ad12373e5509213d13",
+    sha1: "b2c7e0697a14dca156c7c39cd00e75ecf54c8706",
 };
 
 /// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
@@ -91,19 +91,19 @@ pub const PERMIT_EXTEND: Script = Script {
         "end\n",
         include_str!("script/permit_extend.lua")
     ),
-    sha1: "0562e62e1486a9f8544edf319ffade5c7e001ef5",
+    sha1: "1543c0113933fe589dcfdf4fa16d459d9a014afb",
 };
 
 /// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
-/// only those who wait for a key that was free before are woken, and the channel of one that waits no more, or
-/// nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
+/// only those who wait for a key that was free before are woken, how many intents there are, and the channel of one
+/// that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "b37316cd0321c89cb57cc3887e33e3958f8766a4",
+    sha1: "e15de6cd52f4081c681bef0c895002b36de338b3",
 };
 
 /// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of
@@ -111,21 +111,21 @@ pub const RELEASE: Script = Script {
 /// there are.
 pub const INSPECT: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
-    sha1: "d76ecfdbe35dd33344b80164607fa9e86c1c9045",
+    sha1: "af622f761c7c562df1c9a503b97b390a2c9d9473",
 };
 
 /// Raises the counters while all resources are ours: `ARGV` is the token, how many keys are resources, the retention in
 /// milliseconds and the candidate. Answers an integer.
 pub const RAISE: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
-    sha1: "f68d20129ff4e83ceb6bc18f903c17d5df9bea12",
+    sha1: "3cadf26bf1d8905639667f8b327f25dfe0cef7b2",
 };
 
 /// Plants a marker where there is none: its key, the longest ttl in milliseconds, and which run of the server is meant;
 /// without that it only asks. Answers an array of the run (bytes) and an integer.
 pub const OPEN: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/open.lua")),
-    sha1: "b6a7a66d322f679e5a85077976108b2f81621e88",
+    sha1: "dce47b2567423b62c6f14b2088d25890b10a3cca",
 };
 
 /// A Lua script and its hash.

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use super::{Key, Keys, Members, Value, longest};
 
 impl Keys {
-    /// The readers of a key, if it is a sorted set of such.
+    /// The readers of a key, if it is a sorted set of such that expires.
     pub(super) fn readers(&self, key: &str, now: Instant) -> Option<&Members> {
         match self.keys.get(key).filter(|key| key.lives(now)) {
-            Some(Key { value: Value::Sorted(members), .. }) => Some(members).filter(|members| are_readers(members)),
+            Some(Key { value: Value::Sorted(members), expires: Some(_) }) => {
+                Some(members).filter(|members| are_readers(members))
+            }
             _ => None,
         }
     }

@@ -135,7 +135,10 @@ impl Redlock {
     /// Acquires a shared lock, waiting while a writer holds it: many readers may hold it at the same time, and no
     /// [exclusive](Self::acquire) holder beside them. The same as [`AcquireOptions::shared`].
     ///
-    /// A writer that waits comes before readers that ask later, so that it does not starve.
+    /// A writer that waits comes before readers that ask later, so that it does not starve: see
+    /// [waiting](crate::guide::shared_locks#waiting). So a task that has a shared lock must not acquire the same one
+    /// again. If a writer waits, the second call queues behind the writer, and the writer waits for the first lock,
+    /// until a timeout ends one of the calls.
     ///
     /// ```
     /// use std::time::Duration;
