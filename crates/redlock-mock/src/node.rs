@@ -198,7 +198,7 @@ impl MockNode {
         });
     }
 
-    /// Lets a key live until it is deleted, as `PERSIST` does.
+    /// Removes the expiry of a key, like `PERSIST`.
     pub fn persist(&self, resource: &str) {
         self.with_keys(|keys, now| keys.persist(resource, now));
     }

@@ -26,7 +26,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wait.lua"),
         include_str!("script/grant.lua")
     ),
-    sha1: "1f9cfcb5b007bf98399fdb642e88233f4d25ef56",
+    sha1: "97bdd3444528cd3795df4df0ca400e4e73040649",
 };
 
 /// Adds a reader to all keys or to none: the same arguments and answers, without fencing.
@@ -77,7 +77,7 @@ pub const PERMIT: Script = Script {
         "end\n",
         include_str!("script/permit.lua")
     ),
-    sha1: "b2c7e0697a14dca156c7c39cd00e75ecf54c8706",
+    sha1: "323bd1b18cb12d09aba57046f589121b15b18acd",
 };
 
 /// Extends a slot of a semaphore, as [`EXTEND`] does a lock. The key of the number of permits is the last one, and
@@ -94,16 +94,17 @@ pub const PERMIT_EXTEND: Script = Script {
     sha1: "1543c0113933fe589dcfdf4fa16d459d9a014afb",
 };
 
-/// Gives all keys back that are ours: `ARGV` is the token; and to wake waiters how many keys are resources, whether
-/// only those who wait for a key that was free before are woken, how many intents there are, and the channel of one
-/// that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on its way.
+/// Releases all keys that are ours: `ARGV` is the token; and to notify waiters or to take an intent back, how many keys
+/// are resources, whether to notify only for keys that were free before, how many intents there are, and the channel of
+/// a process that waits no more, or nothing. Answers 1 if all were ours, 0 if not, and 2 more if another waits and is on
+/// its way.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "e15de6cd52f4081c681bef0c895002b36de338b3",
+    sha1: "1e8e90081bef5669bdecd0703fcd52cd043432c2",
 };
 
 /// Looks at one key: `ARGV` is nothing, or the token of a reader that is reported first. Answers nil, or an array of

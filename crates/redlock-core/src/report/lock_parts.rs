@@ -19,8 +19,8 @@ use crate::{
 ///
 /// With the feature `serde` it can be serialized, for example as
 /// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared
-/// lock has `"shared":true` as well, and a permit `"permit":[3,5]`: its slot and the number of permits. For any other format, send its parts one by one, and combine them with
-/// [`LockParts::new`].
+/// lock has `"shared":true` as well, and a permit has `"permit":[3,5]`: its slot and the number of permits. For any
+/// other format, send its parts one by one, and combine them with [`LockParts::new`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
 pub struct LockParts {

@@ -123,8 +123,7 @@ impl Keys {
             // It does not sleep past the last reader.
             let longest = remaining.filter(|remaining| !remaining.is_zero()).map_or(lives, |remaining| 2 * remaining);
             let lives = Duration::from_millis(lives.min(longest).as_millis().max(1) as u64);
-            let of_token = intent_of(token);
-            intents.iter().for_each(|intent| self.set(intent.as_str(), of_token.as_bytes(), Some(lives), now));
+            self.leave_intents(&intents, token, lives, now);
         }
         // By the plain command, which knows nothing of waiters.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
@@ -214,15 +213,7 @@ impl Keys {
     /// Continues past a key that is not a string, as the script does: the others are released anyway.
     pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
         let mut answer = Ok(ReleaseAnswer::Released);
-        for intent in request.intents(false) {
-            let of_token = intent_of(&request.token);
-            if self
-                .string(intent.as_str(), now)
-                .is_ok_and(|held| held.is_some_and(|held| held.value == of_token.as_bytes()))
-            {
-                self.remove(intent.as_str(), now);
-            }
-        }
+        self.withdraw_intents(request, now);
         let is_held = |key: &&str| !matches!(self.string(key, now), Ok(None));
         let held: Vec<_> = request.keys.iter().map(Resource::as_str).filter(is_held).collect();
         let mut shared = Vec::new();
@@ -382,12 +373,6 @@ impl Key {
     fn lives(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| expires >= now)
     }
-}
-
-/// What the intent of a writer with this token holds.
-fn intent_of(token: &Token) -> String {
-    let digits = token.as_str().get(..40).unwrap_or_default();
-    format!("writer:{digits}")
 }
 
 fn expiry(ttl: Ttl) -> Duration {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redlock_core::{
     NodeError, Resource, Token,
-    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, Reader},
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, Reader, ReleaseRequest},
 };
 use tokio::time::Instant;
 
@@ -104,6 +104,23 @@ impl Keys {
         Ok(if is_healed { ExtendAnswer::Healed } else { ExtendAnswer::Extended })
     }
 
+    /// Keeps new readers out for this time.
+    pub(super) fn leave_intents(&mut self, intents: &[Resource], token: &Token, lives: Duration, now: Instant) {
+        let ours = intent_of(token);
+        intents.iter().for_each(|intent| self.set(intent.as_str(), ours.as_bytes(), Some(lives), now));
+    }
+
+    /// Takes back the intents that the token of this release has left, and no others.
+    pub(super) fn withdraw_intents(&mut self, request: &ReleaseRequest, now: Instant) {
+        let ours = intent_of(&request.token);
+        for intent in request.intents(false) {
+            let held = self.string(intent.as_str(), now).ok().flatten();
+            if held.is_some_and(|held| held.value == ours.as_bytes()) {
+                self.remove(intent.as_str(), now);
+            }
+        }
+    }
+
     /// Takes a reader out of its key. Whether it was in, and whether others are.
     pub(super) fn leave(&mut self, key: &str, token: &Token, now: Instant) -> (bool, bool) {
         self.prune(key, now);
@@ -153,6 +170,12 @@ impl Keys {
             self.share(key, members, now);
         }
     }
+}
+
+/// The value of the intent of a writer with this token.
+fn intent_of(token: &Token) -> String {
+    let digits = token.as_str().get(..40).unwrap_or_default();
+    format!("writer:{digits}")
 }
 
 /// As the scripts decide it: by the last member.

@@ -21,7 +21,8 @@ pub(super) struct Intent {
     attempt: AtomicU32,
     /// Whether readers have refused this writer: it may have left an intent, and takes it back when it is granted.
     has_met_readers: AtomicBool,
-    /// The last two rounds that leave an intent. A node that the last one has not reached has that of the one before.
+    /// The last two rounds that have left an intent, or may do so yet. A node that the last one has not reached has that
+    /// of the one before.
     left_by: Mutex<Vec<Arc<LeaseState>>>,
 }
 
@@ -61,7 +62,8 @@ impl Intent {
         left_by.push(Arc::clone(lease.shared()));
     }
 
-    /// Call when a round is won that leaves the intent: the nodes that granted have taken it back.
+    /// Call when a round is won that leaves the intent. The nodes that granted have taken it back. On the others it
+    /// expires: its token is that of the lock, which must not be released there, since an extend may restore it.
     pub(super) fn is_granted(&self) {
         self.left_by().clear();
     }
@@ -71,8 +73,12 @@ impl Intent {
     }
 
     /// Call after a lost round.
-    pub(super) fn lost(&self, to_readers: bool) {
-        self.has_met_readers.fetch_or(to_readers, Ordering::Relaxed);
+    pub(super) fn lost(&self, lease: &Lease) {
+        if lease.shared().has_met_readers() {
+            self.has_met_readers.store(true, Ordering::Relaxed);
+        } else {
+            self.left_by().retain(|left| !Arc::ptr_eq(left, lease.shared()));
+        }
     }
 
     fn left_by(&self) -> MutexGuard<'_, Vec<Arc<LeaseState>>> {

@@ -138,7 +138,7 @@ impl Acquire<'_> {
             }
             Decision::Lost(lost) => {
                 ticket.iter_mut().for_each(Ticket::asked);
-                self.intent.lost(lease.shared().has_met_readers());
+                self.intent.lost(&lease);
                 let (free_after, is_cut) = (tally.free_after(), tally.is_cut());
                 let queued_on = queueing.and_then(|queueing| queueing.notified_by());
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));

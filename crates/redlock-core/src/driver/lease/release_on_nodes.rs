@@ -232,8 +232,8 @@ impl LeaseState {
         })
     }
 
-    /// Takes back the intent that the acquire of this token has left on nodes, in the background, and notifies the
-    /// readers that it has kept out.
+    /// Takes back the intent that a lost round with this token has left on nodes, and notifies the readers that it has
+    /// kept out. In the background, since the call is over. Releases the token once more.
     pub(crate) fn withdraw_intent(self: &Arc<Self>) {
         let notifier = self.fleet.notifier(None);
         let requests: Requests<ReleaseAnswer> = self.requests(|lease, member| {
