@@ -18,7 +18,7 @@ use redlock_tests::{
     scenarios::{self, Scenario},
     servers::Servers,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -78,48 +78,33 @@ fn run(backend: Backend, scenario: &Scenario, labs: &Labs) -> Result<(), Failed>
         runtime.block_on(async { (scenario.run)(&Lab::in_memory()).await });
         return Ok(());
     }
-    let mut bench = labs.borrow().map_err(|error| format!("{error:#}"))?;
-    bench.runtime.block_on(bench.lab.reset(backend)).map_err(|error| format!("{error:#}"))?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut lab = runtime.block_on(labs.borrow()).map_err(|error| format!("{error:#}"))?;
+    runtime.block_on(lab.reset(backend)).map_err(|error| format!("{error:#}"))?;
     // If the scenario panics, its servers are dropped too, because its tasks may still use them.
-    bench.runtime.block_on((scenario.run)(&bench.lab));
-    labs.give_back(bench);
+    runtime.block_on((scenario.run)(&lab));
+    // Ends the tasks of the scenario: none of them sends a request to the servers of a later one.
+    drop(runtime);
+    labs.give_back(lab);
     Ok(())
 }
 
 /// The labs that no scenario uses at the moment. A scenario stops and pauses servers, so it has its own lab.
 #[derive(Default)]
-struct Labs(Mutex<Vec<Bench>>);
+struct Labs(Mutex<Vec<Lab>>);
 
 impl Labs {
-    fn borrow(&self) -> anyhow::Result<Bench> {
+    async fn borrow(&self) -> anyhow::Result<Lab> {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(Bench::start, Ok)
+        if let Some(lab) = idle {
+            return Ok(lab);
+        }
+        let servers = Servers::from_env().await?;
+        anyhow::ensure!(servers.can_fail(), "the conformance suite stops servers: {} cannot be", servers.describe());
+        Lab::on_servers(Backend::RedisRs, &servers).await
     }
 
-    fn give_back(&self, bench: Bench) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
-    }
-}
-
-/// A lab on real servers, and the runtime on which its servers are supervised.
-struct Bench {
-    // Dropped first, because dropping it removes the servers.
-    lab: Lab,
-    runtime: Runtime,
-}
-
-impl Bench {
-    fn start() -> anyhow::Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let lab = runtime.block_on(async {
-            let servers = Servers::from_env().await?;
-            anyhow::ensure!(
-                servers.can_fail(),
-                "the conformance suite stops servers: {} cannot be",
-                servers.describe()
-            );
-            Lab::on_servers(Backend::RedisRs, &servers).await
-        })?;
-        Ok(Self { lab, runtime })
+    fn give_back(&self, lab: Lab) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lab);
     }
 }

@@ -2,12 +2,18 @@
 
 use std::{
     env,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::Command,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use redlock_tests::servers::{Reply, Server, ServerClock, ServerOptions, Servers};
+use redlock_tests::{
+    backend::Backend,
+    lab::Lab,
+    servers::{Reply, Server, ServerClock, ServerOptions, Servers},
+};
 
 const SHORT: Duration = Duration::from_millis(200);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,6 +53,25 @@ async fn a_paused_server_accepts_and_does_not_answer_until_it_is_resumed() -> Re
         // The request of a client that gave up is carried out anyway.
         assert_eq!(server.command(&["GET", "late"]).await?.text().as_deref(), Some("1"));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lab_that_is_reset_executes_no_request_of_an_earlier_scenario() -> Result<()> {
+    let servers = Servers::from_env().await?;
+    ensure!(servers.can_fail(), "a lab stops its servers: {} cannot be", servers.describe());
+    let mut lab = Lab::on_servers(Backend::RedisRs, &servers).await?;
+    let mut earlier = TcpStream::connect((lab.site(0).host(), lab.site(0).port()))?;
+    earlier.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut answer = [0; 7];
+    earlier.write_all(b"PING\r\n")?;
+    earlier.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"+PONG\r\n");
+    lab.reset(Backend::RedisRs).await?;
+    // The first write after the other side has closed the connection may succeed.
+    let _ = earlier.write_all(b"SET late 1\r\n");
+    assert_eq!(earlier.read(&mut answer).unwrap_or(0), 0, "the connection is still open");
+    assert_eq!(lab.value(0, "late").await, None);
     Ok(())
 }
 
@@ -226,7 +251,7 @@ async fn a_dropped_server_is_gone() -> Result<()> {
     for server in fleet(1, ServerOptions::new()).await? {
         let port = server.port();
         drop(server);
-        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
     Ok(())
 }

@@ -50,12 +50,15 @@ impl Lab {
         Self { backend, sites, broken, servers, started: AtomicU32::new(0) }
     }
 
-    /// Mends all nodes and deletes all keys, for the next scenario and backend.
+    /// Mends all nodes and deletes all keys, for the next scenario and backend. Call when the runtime of the earlier
+    /// scenario has ended, so that none of its clients connects again.
     pub async fn reset(&mut self, backend: Backend) -> Result<()> {
         self.backend = backend;
         for index in 0..self.sites.len() {
             self.mend(index).await;
             if let Site::Server(server) = &self.sites[index] {
+                // A request that is still in a socket would set its keys after the flush.
+                server.command(&["CLIENT", "KILL", "SKIPME", "yes"]).await?;
                 server.command(&["FLUSHALL"]).await?;
             }
         }
@@ -229,12 +232,13 @@ impl Lab {
         }
     }
 
-    /// Sets a key to a sorted set of members that expire after an hour, like another program.
+    /// Sets a key that never expires to a sorted set of members, like another program. Their scores are an hour ahead.
     pub async fn set_members(&self, index: usize, resource: &str, members: &[&str]) {
         const HOUR: Duration = Duration::from_secs(3600);
         match &self.sites[index] {
             Site::Memory(node) => {
                 node.set_members(resource, &members.iter().map(|member| (*member, HOUR)).collect::<Vec<_>>());
+                node.persist(resource);
             }
             Site::Server(server) => {
                 let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();

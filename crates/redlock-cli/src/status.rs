@@ -30,9 +30,11 @@ async fn named(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, 
     let mut locks = inspect(redlock, args.name.clone()).await?;
     let permits = inspect_permits(redlock, args.name.iter().map(String::as_str)).await?;
     let has_permits = |lock: &Inspection| permits.iter().any(|permits| permits.resource() == lock.resource());
+    let in_doubt =
+        |lock: &Inspection| permits.iter().any(|permits| permits.resource() == lock.resource() && are_unknown(permits));
     let is_held = |lock: &Inspection| matches!(lock.finding(), Finding::Held(_) | Finding::Shared { .. });
     let exit = match () {
-        () if locks.iter().any(is_unknown) => Exit::UNREACHABLE,
+        () if locks.iter().any(|lock| is_unknown(lock) || !is_held(lock) && in_doubt(lock)) => Exit::UNREACHABLE,
         () if locks.iter().all(|lock| is_held(lock) || has_permits(lock)) => Exit::SUCCESS,
         () => NOT_HELD,
     };
@@ -75,7 +77,7 @@ async fn all(redlock: &Redlock, args: &StatusArgs, say: &Say) -> Result<Exit, Fa
         };
         say.result(lines, || report(&locks, &permits, Some(&listing))).await?;
     }
-    let is_known = listing.is_complete() && !locks.iter().any(is_unknown);
+    let is_known = listing.is_complete() && !locks.iter().any(is_unknown) && !permits.iter().any(are_unknown);
     Ok(if is_known { Exit::SUCCESS } else { Exit::UNREACHABLE })
 }
 
@@ -90,6 +92,11 @@ fn incomplete(listing: &Listing) -> String {
 
 fn is_unknown(lock: &Inspection) -> bool {
     *lock.finding() == Finding::Unknown
+}
+
+/// Whether no holder of a permit is known, because too few nodes answered.
+fn are_unknown(permits: &PermitsInspection) -> bool {
+    permits.holders().next().is_none() && permits.unknown() > 0
 }
 
 /// Inspects all of these locks, several at once, and returns them in the same order.

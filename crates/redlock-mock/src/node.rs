@@ -198,6 +198,11 @@ impl MockNode {
         });
     }
 
+    /// Removes the expiry of a key, like `PERSIST`.
+    pub fn persist(&self, resource: &str) {
+        self.with_keys(|keys, now| keys.persist(resource, now));
+    }
+
     /// Returns the readers that share the key, as an observer inside the server sees it: their tokens and remaining
     /// TTLs, in descending order of the TTL.
     #[must_use]

@@ -38,6 +38,8 @@ pub(super) enum Operation {
         keys: Vec<u8>,
         token: u8,
         wake: Option<(Option<u8>, bool)>,
+        /// Whether the token takes its intent back.
+        intent: bool,
     },
     /// Adds a waiter with a score that no script sets.
     Plant {
@@ -69,6 +71,7 @@ pub(super) enum Operation {
         key: u8,
         readers: Vec<u8>,
         others: bool,
+        expires: bool,
     },
     Remove {
         place: Place,
@@ -241,7 +244,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             }),
         4 => (holder.clone(), retention, number())
             .prop_map(|((keys, token), retention, candidate)| Operation::Raise { keys, token, retention, candidate }),
-        4 => (holder, wake).prop_map(|((keys, token), wake)| Operation::Release { keys, token, wake }),
+        4 => (holder, wake, any::<bool>())
+            .prop_map(|((keys, token), wake, intent)| Operation::Release { keys, token, wake, intent }),
         2 => (0..3_u8, 0..3_u8, score).prop_map(|(key, process, score)| Operation::Plant { key, process, score }),
         2 => (longest, prop::option::of(any::<bool>())).prop_map(|(longest, right)| Operation::Open { longest, right }),
         1 => place().prop_map(|place| Operation::Inspect { place }),
@@ -249,8 +253,8 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
             .prop_flat_map(move |place| (content(place), prop::option::of(some_minutes())).prop_map(move |both| (place, both)))
             .prop_map(|(place, (content, ttl))| Operation::Set { place, content, ttl }),
         1 => place().prop_map(|place| Operation::SetList { place }),
-        1 => (0..3_u8, prop::sample::subsequence(vec![0, 1, 2], 1..=3), prop::bool::weighted(0.2))
-            .prop_map(|(key, readers, others)| Operation::SetMembers { key, readers, others }),
+        1 => (0..3_u8, prop::sample::subsequence(vec![0, 1, 2], 1..=3), prop::bool::weighted(0.2), prop::bool::weighted(0.8))
+            .prop_map(|(key, readers, others, expires)| Operation::SetMembers { key, readers, others, expires }),
         2 => place().prop_map(|place| Operation::Remove { place }),
     ]
 }

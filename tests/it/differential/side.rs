@@ -148,9 +148,10 @@ impl<'a> Side<'a> {
                     done => Answer::Done(format!("{done:?}")),
                 })
             }
-            Operation::Release { keys, token: holder, wake } => {
+            Operation::Release { keys, token: holder, wake, intent } => {
                 let mut request = ReleaseRequest::new(resources(keys, Place::Lock), token(*holder));
                 let lines: Vec<_> = keys.iter().map(|key| line(*key)).collect();
+                request.intent = *intent;
                 request.wake = wake.map(|(leaving, if_free)| {
                     let wake = WakeNext::new(lines, leaving.map(channel));
                     if if_free { wake.if_free() } else { wake }
@@ -201,9 +202,9 @@ impl<'a> Side<'a> {
                 self.set_list(&place.key()).await;
                 Ok(Answer::Nothing)
             }
-            Operation::SetMembers { key, readers, others } => {
+            Operation::SetMembers { key, readers, others, expires } => {
                 self.remove(&Place::Lock(*key).key()).await;
-                self.set_members(*key, readers, *others).await;
+                self.set_members(*key, readers, *others, *expires).await;
                 Ok(Answer::Nothing)
             }
             Operation::Remove { place } => {
@@ -313,8 +314,9 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Sets a sorted set. The first member expires after two minutes, the next one after four, and so on.
-    async fn set_members(&self, key: u8, readers: &[u8], others: bool) {
+    /// Sets a sorted set. The first member ends after two minutes, the next one after four, and so on. The key expires
+    /// with the last one, or never.
+    async fn set_members(&self, key: u8, readers: &[u8], others: bool, expires: bool) {
         let name = Place::Lock(key).name();
         let members: Vec<_> = readers
             .iter()
@@ -328,13 +330,18 @@ impl<'a> Side<'a> {
             Behind::Mock(mock) => {
                 let members: Vec<_> = members.iter().map(|(member, ttl)| (member.as_str(), *ttl)).collect();
                 mock.set_members(&name, &members);
+                if !expires {
+                    mock.persist(&name);
+                }
             }
             Behind::Server(server) => {
                 let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
                 for (member, ttl) in members {
                     let ends = now + ttl;
                     server.command(&["ZADD", &name, &ends.as_micros().to_string(), &member]).await.unwrap();
-                    server.command(&["PEXPIREAT", &name, &ends.as_millis().to_string()]).await.unwrap();
+                    if expires {
+                        server.command(&["PEXPIREAT", &name, &ends.as_millis().to_string()]).await.unwrap();
+                    }
                 }
             }
         }

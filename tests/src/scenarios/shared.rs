@@ -171,7 +171,12 @@ pub(super) async fn a_downgrade_makes_a_reader_of_its_own_writer_and_keeps_the_t
 
 pub(super) async fn a_sorted_set_of_something_else_is_an_error_and_stays(lab: &Lab) {
     let node = lab.node(0);
-    for members in [&["a job", "another"][..], &["DEADBEEFdeadbeefdeadbeefdeadbeefdeadbeef"]] {
+    for members in [
+        &["a job", "another"][..],
+        &["DEADBEEFdeadbeefdeadbeefdeadbeefdeadbeef"],
+        // Like a token, but the key never expires.
+        &["deadbeefdeadbeefdeadbeefdeadbeefdeadbeef"],
+    ] {
         lab.remove(0, KEY).await;
         lab.set_members(0, KEY, members).await;
         let kind = |error: redlock_core::NodeError| error.kind();
@@ -267,6 +272,16 @@ pub(super) async fn an_intent_of_a_writer_keeps_new_readers_out(lab: &Lab) {
         assert!(eventually(async || share(&node, 2, TTL).await == AcquireAnswer::granted()).await, "it gave up");
         release(&node, 2).await;
     }
+    // A writer that gives up takes its own intent back, and no other.
+    assert!(matches!(node.acquire(&waiting(8)).await.unwrap().answer, AcquireAnswer::Held { .. }));
+    for number in [6, 8] {
+        assert_eq!(share(&node, 2, TTL).await, AcquireAnswer::Queued);
+        let mut gives_up = ReleaseRequest::new(key(), token(number));
+        gives_up.intent = true;
+        assert_eq!(node.release(&gives_up).await.unwrap(), ReleaseAnswer::NotHeld);
+    }
+    assert_eq!(share(&node, 2, TTL).await, AcquireAnswer::granted());
+    release(&node, 2).await;
     assert!(matches!(node.acquire(&waiting(8)).await.unwrap().answer, AcquireAnswer::Held { .. }));
     release(&node, 1).await;
     // The intent also keeps readers out between the last reader and the writer. A granted writer removes its intent.
@@ -449,9 +464,14 @@ pub(super) async fn a_user_may_share_with_no_more_than_the_guide_says(lab: &Lab)
     assert!(redlock.try_acquire(KEY, TTL).await.unwrap().is_none());
     assert_eq!(redlock.inspect(KEY).await.unwrap().readers(), 2);
     // A writer that waits and leaves an intent.
-    let brief = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(Duration::from_millis(100)));
-    assert!(redlock.acquire(KEY, brief).await.unwrap_err().is_contended());
-    assert!(redlock.try_acquire_shared(KEY, TTL).await.unwrap().is_none());
+    let brief = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(Duration::from_millis(400)));
+    let is_kept_out = async || {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        redlock.try_acquire_shared(KEY, TTL).await.unwrap().is_none()
+    };
+    let (writer, is_kept_out) = tokio::join!(redlock.acquire(KEY, brief), is_kept_out());
+    assert!(writer.unwrap_err().is_contended() && is_kept_out);
+    assert!(eventually(async || redlock.try_acquire_shared(KEY, TTL).await.unwrap().is_some()).await, "it gave up");
     for lock in [one, other] {
         assert_eq!(lock.release().await.unwrap(), Release::Released);
     }

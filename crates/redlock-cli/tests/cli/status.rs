@@ -49,6 +49,18 @@ fn locks(report: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_semaphore_whose_holders_are_unknown_does_not_count_as_held() {
+    let stage = Stage::new(3).await;
+    for server in &stage.servers {
+        server.command(&["SET", "{a}:permits", "1", "PX", "60000"]).await.unwrap();
+        server.command(&["RPUSH", "{a}:permit:0", "of another program"]).await.unwrap();
+    }
+    let told = outcome(stage.redlock(["status", "a"])).await;
+    assert!(told.stdout.starts_with("0 of 1 permits of \"a\" are held, 1 unknown"), "{}", told.stdout);
+    assert_eq!(told.code, 122, "{}", told.stderr);
+}
+
+#[tokio::test]
 async fn without_a_name_all_locks_are_listed_that_are_held() {
     let stage = Stage::new(3).await;
     let told = outcome(stage.redlock(["status"])).await;

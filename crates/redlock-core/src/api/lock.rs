@@ -247,6 +247,11 @@ impl Lock {
         self.held.into_parts().await
     }
 
+    /// The slot of its semaphore, if it is the lock of a permit.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        self.held.shared().slot().map(|slot| slot.number)
+    }
+
     /// Releases the lock, but not earlier than `at_least` after it was acquired.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use crate::{
     algorithm::{AutoExtend, AutoExtendError, FencingToken},
     driver::Held,
     names::Token,
-    report::{ExtendError, LockLost, PermitsError, ReleaseError},
+    report::{ExtendError, LockLost, LockParts, PermitsError, ReleaseError},
 };
 
 /// One of the permits of a semaphore: a [`Lock`] on one of its slots.
@@ -24,8 +24,9 @@ impl Permit {
     pub const MAX: u32 = PermitsError::MAX;
 
     pub(crate) fn new(held: Held) -> Self {
-        let slot = held.shared().slot().map_or(0, |slot| slot.number);
-        Self { lock: held.into(), slot }
+        let lock = Lock::from(held);
+        let slot = lock.slot().unwrap_or_default();
+        Self { lock, slot }
     }
 
     /// Returns the slot of this permit, from 0 to the number of permits less one. No two valid permits of one semaphore
@@ -116,6 +117,24 @@ impl Permit {
         self.lock.stop_auto_extend();
     }
 
+    /// Takes the permit apart, so that another process can [resume](crate::Redlock::resume) it: see
+    /// [`Lock::into_parts`]. `Permit::try_from` makes a permit again of the lock that is resumed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::into_parts`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lock::into_parts`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Lock::into_parts`].
+    pub async fn into_parts(self) -> Result<LockParts, LockLost> {
+        self.lock.into_parts().await
+    }
+
     /// Releases the permit on all nodes, and notifies the first waiter. Returns whether it was still held: see
     /// [`Lock::release`].
     ///
@@ -136,11 +155,21 @@ impl Permit {
 }
 
 /// Converts to the lock on the slot of the permit, for code that takes locks.
-///
-/// Its [parts](Lock::into_parts) cannot be resumed: they name the semaphore and not the slot.
 impl From<Permit> for Lock {
     fn from(permit: Permit) -> Self {
         permit.lock
+    }
+}
+
+/// The permit whose lock this is. Fails with the lock if it is not the lock of a permit.
+impl TryFrom<Lock> for Permit {
+    type Error = Lock;
+
+    fn try_from(lock: Lock) -> Result<Self, Lock> {
+        match lock.slot() {
+            Some(slot) => Ok(Self { lock, slot }),
+            None => Err(lock),
+        }
     }
 }
 

@@ -29,12 +29,11 @@ pub struct Call<'a> {
     count: usize,
     text: Option<&'a str>,
     predecessors: &'a [Token],
+    /// Which of the numbers says how long an intent lives, or how many intents there are.
+    intent: usize,
 }
 
 impl<'a> Call<'a> {
-    /// The index of the lifetime of an intent among the numbers of an acquire.
-    const INTENT: usize = 6;
-
     /// Returns the plain command, which is enough if the key is free. If not, its reply reveals neither the holder nor
     /// the remaining TTL. Only a script can set several keys in one step, or return the node's time.
     pub(super) fn set(request: &'a AcquireRequest) -> Option<Self> {
@@ -89,6 +88,7 @@ impl<'a> Call<'a> {
             intents,
             text: Some(channel),
             predecessors,
+            intent: 6,
             ..call.with(numbers)
         };
         let Some(PermitSlots { count, permits, offset }) = permits else { return call };
@@ -119,16 +119,20 @@ impl<'a> Call<'a> {
         Self { script: Some(script::PERMIT_EXTEND), permits: Some(count), ..call }
     }
 
-    pub(super) fn release(request: &'a ReleaseRequest) -> Self {
-        let ReleaseRequest { keys, token, wake } = request;
+    /// With the keys of its intents.
+    pub(super) fn release(request: &'a ReleaseRequest, intents: &'a [Resource]) -> Self {
+        let ReleaseRequest { keys, token, wake, intent: _ } = request;
         let call = Self::new(script::RELEASE, keys.as_slice(), Some(token));
-        match wake {
-            None => call,
-            Some(wake) => Self {
-                waiters: &wake.waiters,
-                text: Some(wake.leaving.as_deref().unwrap_or_default()),
-                ..call.with([keys.len() as u64, wake.if_free.into()])
-            },
+        if wake.is_none() && intents.is_empty() {
+            return call;
+        }
+        let if_free = wake.as_ref().is_some_and(|wake| wake.if_free);
+        Self {
+            waiters: wake.as_ref().map_or(&[], |wake| &wake.waiters),
+            intents,
+            intent: 2,
+            text: Some(wake.as_ref().and_then(|wake| wake.leaving.as_deref()).unwrap_or_default()),
+            ..call.with([keys.len() as u64, if_free.into(), intents.len() as u64])
         }
     }
 
@@ -165,6 +169,7 @@ impl<'a> Call<'a> {
             count: 0,
             text: None,
             predecessors: &[],
+            intent: 0,
         }
     }
 
@@ -182,8 +187,8 @@ impl<'a> Call<'a> {
     /// comes first.
     pub(super) fn without_waiters(self) -> Self {
         let mut call = Self { waiters: &[], intents: &[], text: self.text.map(|_| ""), ..self };
-        // Without intents among the keys, the script must not take another key for one.
-        if let Some(intent) = call.numbers.get_mut(Self::INTENT) {
+        // Without their keys, the script must not take one of the keys before them for an intent.
+        if let Some(intent) = call.numbers.get_mut(self.intent).filter(|_| !self.intents.is_empty()) {
             *intent = 0;
         }
         call
@@ -336,6 +341,18 @@ mod tests {
         assert_eq!((keys, arguments), (vec!["r".to_owned()], [numbers("0"), vec![String::new()]].concat()));
 
         request.permits = Some(PermitSlots::new(resource("{s}:permits"), 100, 97));
+        let mut release = ReleaseRequest::new(resource("r"), Token::from_bytes([1; 20]));
+        release.intent = true;
+        let call = Call::release(&release, &intents);
+        assert_eq!(
+            sent(&call),
+            (vec!["r".to_owned(), "r:redlock:writer".to_owned()], ["1", "0", "1", ""].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            sent(&call.without_waiters()),
+            (vec!["r".to_owned()], ["1", "0", "0", ""].map(str::to_owned).to_vec())
+        );
+
         let (keys, arguments) = sent(&Call::acquire(&request, &[]).without_waiters());
         assert_eq!(keys, ["r", "{s}:permits"]);
         let permits = ["100", "97", ""].map(str::to_owned).to_vec();

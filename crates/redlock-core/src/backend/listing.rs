@@ -94,7 +94,10 @@ impl<C: RedisClient> Node<C> {
         // For a sorted set, the last member: a token, if this is a shared lock.
         let look = if of_type == "zset" { ["ZRANGE", &key, "-1", "-1"] } else { ["GETRANGE", &key, "0", &most] };
         match self.ask_member(member, &look).await {
-            Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => Ok(Look::Lock(key)),
+            Ok(value) if value.first().is_some_and(|value| Token::is_one(value.as_bytes())) => {
+                let expires = of_type != "zset" || self.expires(member, &key).await;
+                Ok(if expires { Look::Lock(key) } else { Look::Other })
+            }
             Ok(_) => Ok(Look::Other),
             // Since the scan, it was overwritten with something that is not a lock.
             Err(error) if error.kind() == NodeErrorKind::WrongType || forbids_key(&error) => Ok(Look::Other),
@@ -103,6 +106,12 @@ impl<C: RedisClient> Node<C> {
             Err(error) if error.redirect().is_some() => Ok(Look::Moved),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the key expires: a sorted set that does not is no shared lock.
+    async fn expires(&self, member: Option<&Member>, key: &str) -> bool {
+        let pttl = self.ask_member(member, &["PTTL", key]).await;
+        !pttl.is_ok_and(|pttl| pttl.first().is_some_and(|pttl| pttl.starts_with('-')))
     }
 }
 

@@ -324,7 +324,8 @@ impl<C: RedisClient> LockNode for Node<C> {
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseAnswer, NodeError> {
-        let answered = self.call_waiting(&mut Call::release(request)).await?;
+        let intents = request.intents(self.is_cluster());
+        let answered = self.call_waiting(&mut Call::release(request, &intents)).await?;
         ReleaseAnswer::from_script(answered.reply.integer()?, answered.sent_again)
     }
 

@@ -28,7 +28,7 @@ pub const ACQUIRE: Script = Script {
         include_str!("script/wait.lua"),
         include_str!("script/grant.lua")
     ),
-    sha1: "5dab6fe6fb24583ea264a5a65318ba22d2d23c50",
+    sha1: "97bdd3444528cd3795df4df0ca400e4e73040649",
 };
 
 /// Adds a reader to all keys or to none. Same arguments and results as [`ACQUIRE`], without fencing.
@@ -42,7 +42,7 @@ pub const ACQUIRE_SHARED: Script = Script {
         include_str!("script/wait.lua"),
         include_str!("script/grant_shared.lua")
     ),
-    sha1: "595524acc1bad0263f19086926ccc91915525e76",
+    sha1: "6165b70d7a2db7dfd03c311a42577d7c3e97a71e",
 };
 
 /// Extends a reader on all keys or on none, like [`EXTEND`] without fencing. A writer with this token becomes a reader.
@@ -52,7 +52,7 @@ pub const EXTEND_SHARED: Script = Script {
         include_str!("script/readers.lua"),
         include_str!("script/extend_shared.lua")
     ),
-    sha1: "93989e7ff690ef470bfd268e3222f6967fdcc361",
+    sha1: "8c21c5128fb3020bba59d5340d29e2649204bc42",
 };
 
 /// Extends all keys or none, and never shortens one. `ARGV` is the token and the TTL in milliseconds. With fencing,
@@ -60,7 +60,7 @@ pub const EXTEND_SHARED: Script = Script {
 /// Returns an array of a verdict and the node's `TIME` in microseconds.
 pub const EXTEND: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/extend.lua")),
-    sha1: "4107ae724205c812445bc20a1e1e646775420eb0",
+    sha1: "7e17af2db0bee88ec5894fd3a6ee07ccb1f71625",
 };
 
 /// Acquires a slot of a semaphore like [`ACQUIRE`] does a lock. The key of the number of permits is the last one, and
@@ -79,7 +79,7 @@ pub const PERMIT: Script = Script {
         "end\n",
         include_str!("script/permit.lua")
     ),
-    sha1: "9b87c45060bd6cf2d052f6ad12373e5509213d13",
+    sha1: "323bd1b18cb12d09aba57046f589121b15b18acd",
 };
 
 /// Extends a slot of a semaphore like [`EXTEND`] does a lock. The key of the number of permits is the last one, and
@@ -93,20 +93,20 @@ pub const PERMIT_EXTEND: Script = Script {
         "end\n",
         include_str!("script/permit_extend.lua")
     ),
-    sha1: "0562e62e1486a9f8544edf319ffade5c7e001ef5",
+    sha1: "1543c0113933fe589dcfdf4fa16d459d9a014afb",
 };
 
-/// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters, it is followed by the number of
-/// resources among `KEYS`, whether to notify only the waiters for keys that were free before, and the channel of a
-/// process that no longer waits, which may be empty. Returns 1 if all keys held our token and 0 otherwise, plus 2 if a
-/// waiter has been notified and is expected to request the lock.
+/// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters or to withdraw an intent, it is followed
+/// by the number of resources among `KEYS`, whether to notify only the waiters for keys that were free before, the number
+/// of intents, and the channel of a process that no longer waits, which may be empty. Returns 1 if all keys held our token
+/// and 0 otherwise, plus 2 if a waiter has been notified and is expected to request the lock.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),
         include_str!("script/wake.lua"),
         include_str!("script/release.lua")
     ),
-    sha1: "b37316cd0321c89cb57cc3887e33e3958f8766a4",
+    sha1: "1e8e90081bef5669bdecd0703fcd52cd043432c2",
 };
 
 /// Reads one key. `ARGV` is empty, or the token of a reader that is reported first. Returns nil, or an array of the
@@ -114,14 +114,14 @@ pub const RELEASE: Script = Script {
 /// readers follows.
 pub const INSPECT: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/inspect.lua")),
-    sha1: "d76ecfdbe35dd33344b80164607fa9e86c1c9045",
+    sha1: "af622f761c7c562df1c9a503b97b390a2c9d9473",
 };
 
 /// Raises the counters if all resources hold our token. `ARGV` is the token, the number of resources among `KEYS`, the
 /// retention in milliseconds and the candidate. Returns an integer: see [`RaiseAnswer::from_script`].
 pub const RAISE: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/raise.lua")),
-    sha1: "f68d20129ff4e83ceb6bc18f903c17d5df9bea12",
+    sha1: "3cadf26bf1d8905639667f8b327f25dfe0cef7b2",
 };
 
 /// Sets the marker of the restart guard if there is none. `KEYS` is the marker, and `ARGV` is the longest TTL in
@@ -129,7 +129,7 @@ pub const RAISE: Script = Script {
 /// (bytes) and an integer.
 pub const OPEN: Script = Script {
     source: concat!(include_str!("script/read.lua"), include_str!("script/open.lua")),
-    sha1: "b6a7a66d322f679e5a85077976108b2f81621e88",
+    sha1: "dce47b2567423b62c6f14b2088d25890b10a3cca",
 };
 
 /// A Lua script and its hash.

@@ -133,6 +133,11 @@ impl Lock {
         self.worker.wait(self.lock.release()).ok_or(WithinAsync)?
     }
 
+    /// The slot of its semaphore, if it is the lock of a permit.
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.lock.slot()
+    }
+
     /// Runs `work`, and releases the lock, but not before `at_least` after it was acquired.
     pub(super) fn cover<T, E: From<UsingError>>(
         self,

@@ -112,6 +112,7 @@ impl Held {
         let shared = self.lease.shared();
         let parts = LockParts::of(shared.resources.clone(), shared.token, self.terms.ttl, self.fencing_token());
         let parts = if shared.is_shared() { parts.shared() } else { parts };
+        let parts = parts.with_permit(shared.slot().map(|slot| (slot.number, slot.permits.permits)));
         drop(self.watch);
         self.lease.transfer().await?;
         if let Some(hold) = self.hold {

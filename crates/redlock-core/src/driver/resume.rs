@@ -9,19 +9,19 @@ use super::{
     exchange::{Exchange, Requests},
     fleet::{Fleet, Terms},
     held::Held,
-    lease::Lease,
+    lease::{Lease, slot::Slot},
     token_state::TokenState,
 };
 use crate::{
     algorithm::{Resumed, Resumption},
-    names::Resources,
-    node::LATE_LIMIT,
+    names::{PermitKeys, ResourceError, Resources},
+    node::{LATE_LIMIT, PermitSlots},
     report::{Event, LockParts, ResumeError},
 };
 
 /// Resumes a lock that another process has taken apart, if a quorum of the nodes still holds it.
 pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held, ResumeError> {
-    let keys = match fleet.keys(parts.resources()) {
+    let (keys, slot) = match keys_of(fleet, &parts) {
         Ok(keys) => keys,
         Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
     };
@@ -29,7 +29,12 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
         Ok(fence) => fence,
         Err(reason) => return Err(ResumeError::Resource { reason, parts: Box::new(parts) }),
     };
-    if let Err(reason) = fleet.check_slots(parts.resources(), &keys, fence.as_ref().map(|fence| &fence.0)) {
+    let counters = fence.as_ref().map(|fence| &fence.0);
+    let in_one_slot = match &slot {
+        Some(slot) => fleet.check_permit_slots(parts.resources(), &keys, &slot.permits.count, counters),
+        None => fleet.check_slots(parts.resources(), &keys, counters),
+    };
+    if let Err(reason) = in_one_slot {
         return Err(ResumeError::Slots { reason, parts: Box::new(parts) });
     }
     let terms = match fleet.terms(parts.ttl()) {
@@ -75,8 +80,9 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
     let votes = Box::new(tally.close("still held it", fleet.names()));
     let lease = || {
         let (resources, token) = (parts.resources().clone(), *parts.token());
-        Lease::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms)
-            .into_shared(parts.is_shared())
+        let lease = Lease::of_another(fleet, &runtime, resources, keys.clone(), token, fence.clone(), &terms);
+        let slot = slot.iter().map(|slot| slot.with_number(slot.number));
+        slot.fold(lease, Lease::for_slot).into_shared(parts.is_shared())
     };
     let error = match found {
         Resumed::Valid { validity } => {
@@ -97,6 +103,16 @@ pub(crate) async fn resume(fleet: &Arc<Fleet>, parts: LockParts) -> Result<Held,
     };
     tracing::warn!(%error, "not resumed");
     Err(error)
+}
+
+/// The keys of the lock on the nodes, and its slot if it is the lock of a permit.
+fn keys_of(fleet: &Fleet, parts: &LockParts) -> Result<(Resources, Option<Slot>), ResourceError> {
+    let keys = fleet.keys(parts.resources())?;
+    let Some((slot, permits)) = parts.permit() else { return Ok((keys, None)) };
+    let semaphore = PermitKeys::new(keys.first(), permits)?;
+    let permits = PermitSlots::new(semaphore.count().clone(), permits, slot);
+    let keys = Resources::from(semaphore.slot(slot)?);
+    Ok((keys, Some(Slot::new(slot, Resources::from(semaphore.queue()), permits))))
 }
 
 /// Queries all nodes for all keys.

@@ -109,7 +109,7 @@ impl Redlock {
         let (answers, took, patience) = look_at(fleet, [keys.count().clone()].into()).await;
         let answers: Vec<_> =
             answers.into_iter().map(|looks| looks.and_then(|looks| looks.into_iter().next())).collect();
-        let permits = answers.iter().filter_map(|answer| permits_of(answer.as_ref()?.as_ref().ok()?)).max();
+        let permits = most_common(answers.iter().filter_map(|answer| permits_of(answer.as_ref()?.as_ref().ok()?)));
         let count = Inspection::new(fleet, keys.count().clone(), answers, took, patience);
         if permits.is_none() && count.is_locked().is_none() {
             return Err(InspectError::TooFewAnswers(Box::new(count)));
@@ -154,7 +154,12 @@ async fn look_at(fleet: &Arc<Fleet>, keys: Arc<[Resource]>) -> (Vec<Option<Looks
     (answers, fleet.clock.now().saturating_sub(started), patience)
 }
 
-/// Returns the number of permits in this answer, if it contains one.
+/// Returns the number that most nodes have, or the greatest of them: a node may have kept another one for a while.
+fn most_common(numbers: impl Iterator<Item = u32> + Clone) -> Option<u32> {
+    numbers.clone().max_by_key(|number| (numbers.clone().filter(|other| other == number).count(), *number))
+}
+
+/// The number of permits in this answer, if it contains one.
 fn permits_of(answer: &InspectAnswer) -> Option<u32> {
     let InspectAnswer::Held { token, .. } = answer else { return None };
     let permits = str::from_utf8(token).ok()?.parse().ok()?;

@@ -256,13 +256,23 @@ pub struct ReleaseRequest {
     pub token: Token,
     /// The waiters to notify after the release, if any.
     pub wake: Option<WakeNext>,
+    /// Whether the [intent](AcquireRequest::intent) that the token has left is taken back, and no other; for one key
+    /// only.
+    pub intent: bool,
 }
 
 impl ReleaseRequest {
     /// Creates a request to delete those of `keys` that `token` holds.
     #[must_use]
     pub fn new(keys: impl Into<Resources>, token: Token) -> Self {
-        Self { keys: keys.into(), token, wake: None }
+        Self { keys: keys.into(), token, wake: None, intent: false }
+    }
+
+    /// The key of the intent that is taken back. Empty if none is, or there is no room for one.
+    #[must_use]
+    pub fn intents(&self, is_cluster: bool) -> Vec<Resource> {
+        let is_wanted = self.intent && self.keys.len() == 1;
+        self.keys.iter().filter(|_| is_wanted).filter_map(|key| key.intent(is_cluster)).collect()
     }
 }
 

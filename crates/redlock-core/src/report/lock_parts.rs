@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::permits_error::PermitsError;
 use crate::{
     algorithm::{FencingToken, Ttl, TtlError},
     names::{Owner, ResourceError, Resources, Token},
@@ -18,8 +19,8 @@ use crate::{
 ///
 /// With the feature `serde` it can be serialized, for example as
 /// `{"resources":["invoice:42"],"token":"5f0c...","ttl_ms":10000}`, and is checked when it is deserialized. A shared
-/// lock has `"shared":true` as well. For any other format, send its parts one by one, and combine them with
-/// [`LockParts::new`].
+/// lock has `"shared":true` as well, and a permit has `"permit":[3,5]`: its slot and the number of permits. For any
+/// other format, send its parts one by one, and combine them with [`LockParts::new`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "nobody extends or releases the lock meanwhile: resume it elsewhere"]
 pub struct LockParts {
@@ -28,6 +29,8 @@ pub struct LockParts {
     ttl: Ttl,
     fencing_token: Option<FencingToken>,
     is_shared: bool,
+    /// The slot and the number of permits, if it is the lock of a permit.
+    permit: Option<(u32, u32)>,
 }
 
 impl LockParts {
@@ -51,15 +54,40 @@ impl LockParts {
         Self { fencing_token: Some(fencing_token), ..self }
     }
 
-    /// Marks the lock as shared. Always call it if the lock [is shared](crate::Lock::is_shared): otherwise the lock is
-    /// not found.
+    /// Marks the lock as shared. Always call it if the lock [is shared](crate::Lock::is_shared) and its parts were sent one
+    /// by one: the nodes keep a shared lock in another form, so the lock is not found otherwise.
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
     }
 
+    /// Marks the lock as that of a [permit](crate::Permit), with its slot and the number of permits. Call it whenever
+    /// the parts of a permit were sent one by one: otherwise a lock on the name of the semaphore is looked for.
+    ///
+    /// # Errors
+    ///
+    /// If no semaphore has such a slot, or the lock is shared or has several names.
+    pub fn of_permit(self, slot: u32, permits: u32) -> Result<Self, LockPartsError> {
+        let is_possible = slot < permits && PermitsError::check(permits).is_ok();
+        if !is_possible || self.is_shared || self.resources.len() > 1 {
+            return Err(LockPartsError::Permit { slot, permits });
+        }
+        Ok(Self { permit: Some((slot, permits)), ..self })
+    }
+
+    pub(crate) fn with_permit(self, permit: Option<(u32, u32)>) -> Self {
+        Self { permit, ..self }
+    }
+
     pub(crate) fn of(resources: Resources, token: Token, ttl: Ttl, fencing_token: Option<FencingToken>) -> Self {
         // In whole milliseconds, as it is sent.
-        Self { resources, token, ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl), fencing_token, is_shared: false }
+        Self {
+            resources,
+            token,
+            ttl: Ttl::new(ttl.trusted()).unwrap_or(ttl),
+            fencing_token,
+            is_shared: false,
+            permit: None,
+        }
     }
 
     /// Returns the locked resources.
@@ -90,6 +118,12 @@ impl LockParts {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.is_shared
+    }
+
+    /// Returns the slot and the number of permits, if it is the lock of a permit.
+    #[must_use]
+    pub fn permit(&self) -> Option<(u32, u32)> {
+        self.permit
     }
 
     pub(crate) fn into_resources(self) -> Resources {
@@ -126,6 +160,14 @@ pub enum LockPartsError {
     /// The TTL cannot be that of a lock.
     #[error(transparent)]
     Ttl(#[from] TtlError),
+    /// The lock cannot be that of a permit.
+    #[error("a lock on one name can be slot 0 to K - 1 of K permits, not slot {slot} of {permits}")]
+    Permit {
+        /// The slot.
+        slot: u32,
+        /// The number of permits.
+        permits: u32,
+    },
 }
 
 #[cfg(feature = "serde")]
@@ -145,22 +187,29 @@ mod wire {
         fencing_token: Option<FencingToken>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         shared: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        permit: Option<(u32, u32)>,
     }
 
     impl Serialize for LockParts {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let resources = self.resources.iter().map(Resource::as_str).collect();
             let (ttl_ms, fencing_token) = (self.ttl.sent_millis(), self.fencing_token);
-            let shared = self.is_shared;
-            Wire { resources, token: self.token.as_str(), ttl_ms, fencing_token, shared }.serialize(serializer)
+            let (token, shared, permit) = (self.token.as_str(), self.is_shared, self.permit);
+            Wire { resources, token, ttl_ms, fencing_token, shared, permit }.serialize(serializer)
         }
     }
 
     impl<'de> Deserialize<'de> for LockParts {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let Wire { resources, token, ttl_ms, fencing_token, shared } = Wire::<String>::deserialize(deserializer)?;
+            let Wire { resources, token, ttl_ms, fencing_token, shared, permit } =
+                Wire::<String>::deserialize(deserializer)?;
             let parts = LockParts::new(resources, &token, Duration::from_millis(ttl_ms)).map_err(D::Error::custom)?;
-            Ok(LockParts { fencing_token, is_shared: shared, ..parts })
+            let parts = LockParts { fencing_token, is_shared: shared, ..parts };
+            match permit {
+                None => Ok(parts),
+                Some((slot, permits)) => parts.of_permit(slot, permits).map_err(D::Error::custom),
+            }
         }
     }
 }
@@ -197,6 +246,21 @@ mod tests {
             assert_eq!(new("a", token, TTL), LockPartsError::Token);
         }
         assert_eq!(new("a", &"\u{e9}".repeat(20), TTL), LockPartsError::Token);
+    }
+
+    #[test]
+    fn a_slot_that_no_permit_has_is_refused() {
+        let parts = |names: &[&str]| LockParts::new(names, DIGITS, TTL).unwrap();
+        assert_eq!(parts(&["s"]).of_permit(4, 5).unwrap().permit(), Some((4, 5)));
+        for (parts, slot, permits) in [
+            (parts(&["s"]), 5, 5),
+            (parts(&["s"]), 0, 0),
+            (parts(&["s"]), 0, 4097),
+            (parts(&["s", "t"]), 0, 5),
+            (parts(&["s"]).shared(), 0, 5),
+        ] {
+            assert_eq!(parts.of_permit(slot, permits), Err(LockPartsError::Permit { slot, permits }));
+        }
     }
 
     #[test]

@@ -113,10 +113,12 @@ impl Votes {
         self.nodes.len() - self.nodes.iter().filter(fails_again).count() < self.needed()
     }
 
-    /// Returns whether nodes refused only because another waiter comes first, so that nobody is known to hold the lock.
+    /// Returns whether nodes refused because another waiter comes first, while nobody is known to hold the lock: it is
+    /// held on fewer nodes than a quorum, for example by a round that was lost as well.
     pub(crate) fn are_for_another_waiter(&self) -> bool {
-        let any = |is_it: fn(&NodeAnswer) -> bool| self.nodes.iter().any(|node| is_it(&node.answer));
-        any(|answer| matches!(answer, NodeAnswer::Queued)) && !any(|answer| matches!(answer, NodeAnswer::Held { .. }))
+        let count = |is_it: fn(&NodeAnswer) -> bool| self.nodes.iter().filter(|node| is_it(&node.answer)).count();
+        let held = count(|answer| matches!(answer, NodeAnswer::Held { .. }));
+        count(|answer| matches!(answer, NodeAnswer::Queued)) > 0 && held < self.needed()
     }
 
     /// Returns the number of permits of the semaphore, if a quorum reports another one than was requested.

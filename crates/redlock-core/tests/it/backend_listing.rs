@@ -64,6 +64,7 @@ impl RedisClient for Fake {
                 let told = self.keys.iter().find(|(one, _)| *one == key).unwrap().1.clone();
                 told.map(|value| vec![value]).map_err(|(kind, why)| NodeError::new(kind, why))
             }
+            ["PTTL", key] => Ok(vec![if key.ends_with(":kept") { "-1" } else { "900" }.to_owned()]),
             _ => panic!("{words:?}"),
         }
     }
@@ -88,6 +89,7 @@ async fn a_key_that_the_user_may_not_read_is_left_out() {
         ("owned", Ok(format!("{TOKEN}:web-3"))),
         ("shared", Ok(TOKEN.to_owned())),
         ("shared:jobs", Ok("of another".to_owned())),
+        ("shared:kept", Ok(TOKEN.to_owned())),
         ("shared:secret", Err((NodeErrorKind::Permission, NO_COMMAND))),
     ];
     let listing = redlock(&Fake { keys, ..Fake::default() }).list().await.unwrap();

@@ -199,8 +199,8 @@ async fn each_operation_sends_its_script_with_its_keys_and_arguments() {
         },
         with(script::EXTEND_SHARED, &["r"], Some(TOKEN), &[30]),
         with(script::INSPECT, &["r"], Some(TOKEN), &[]),
-        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 0]) },
-        Sent { texts: vec!["channel".to_owned()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 1]) },
+        Sent { texts: vec![String::new()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 0, 0]) },
+        Sent { texts: vec!["channel".to_owned()], ..with(script::RELEASE, &["r", "w"], Some(TOKEN), &[1, 1, 0]) },
     ];
     assert_eq!(*sent.lock().unwrap(), expected);
 }
@@ -466,4 +466,26 @@ async fn a_node_that_refuses_waiters_still_grants_locks() {
     let mut request = ReleaseRequest::new(key, token);
     request.wake = Some(WakeNext::new([waiters], None));
     assert_eq!(Node::<Fake>::new(fake).release(&request).await.unwrap_err().kind(), NodeErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_waiters_and_intents_still_guards_and_counts() {
+    let fake = Fake {
+        refuses_waiters: Some((NodeErrorKind::Permission, "NOPERM")),
+        ..Fake::answering(Reply::Integers([-3, 5, 8]))
+    };
+    let sent = Arc::clone(&fake.sent);
+    let mut request = acquire();
+    request.fencing = Some(FencingCounters::new(Resource::new("c").unwrap(), ms(5)));
+    request.guard = Some(guard());
+    request.queue = Some(Enqueue::new(Resource::new("r:redlock:waiters").unwrap(), "channel".into()));
+    request.intent = Some(ms(400));
+    assert_eq!(Node::<Fake>::new(fake).acquire(&request).await.unwrap().answer, AcquireAnswer::counted(8));
+    let sent = sent.lock().unwrap();
+    let sent: Vec<_> = sent.iter().map(|sent| (sent.keys.join(" "), &*sent.numbers, sent.texts.concat())).collect();
+    let expected = [
+        ("r c m r:redlock:waiters r:redlock:writer".to_owned(), &[2, 1, 5, 7, 0, 0, 400][..], "channel".to_owned()),
+        ("r c m".to_owned(), &[2, 1, 5, 7, 0, 0, 0], String::new()),
+    ];
+    assert_eq!(sent, expected);
 }

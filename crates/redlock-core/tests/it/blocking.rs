@@ -5,7 +5,7 @@ use std::{panic, thread, time::Duration};
 use redlock_core::{
     AcquireError, AcquireOptions, AutoExtend, BuildError, CloseError, ExtendError, LockLost, LockParts, NodesError,
     Release, ReleaseError, ResumeError, Retry, Severity, UnlockError, UsingError,
-    blocking::{Lock, Redlock},
+    blocking::{Lock, Permit, Redlock},
 };
 use redlock_mock::MockNode;
 use tokio::{
@@ -87,7 +87,10 @@ fn a_permit_is_held_without_async() {
     assert_eq!(one.slot() + two.slot(), 1);
     assert!(redlock.try_acquire_permit("s", 2, TTL).unwrap().is_none());
     assert_eq!(redlock.inspect_permits("s").unwrap().holders().count(), 2);
-    assert!(one.lock().extend(2 * TTL).is_ok() && one.lock().check().is_ok());
+    assert!(one.extend(2 * TTL).is_ok() && one.check().is_ok());
+    let slot = two.slot();
+    let two = Permit::try_from(redlock.resume(two.into_parts().unwrap()).unwrap()).unwrap();
+    assert_eq!(two.slot(), slot);
     for permit in [one, two] {
         assert_eq!(permit.release().unwrap(), Release::Released);
     }

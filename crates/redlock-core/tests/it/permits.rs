@@ -10,8 +10,8 @@ use std::{
 };
 
 use redlock_core::{
-    AcquireError, AcquireOptions, AutoExtend, DowngradeError, Event, ExtendError, Lock, LockLost, NodeRequest,
-    Observer, Permit, PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
+    AcquireError, AcquireOptions, AutoExtend, DowngradeError, Event, ExtendError, Lock, LockLost, LockParts,
+    NodeRequest, Observer, Permit, PermitsError, Redlock, Release, ResourceError, Retry, UsingError,
 };
 use redlock_mock::{Memory, MockNode};
 use tokio::time::{Instant, sleep, timeout};
@@ -462,4 +462,56 @@ async fn a_number_of_permits_that_is_none_is_an_error_and_stays() {
         assert!(matches!(error, AcquireError::NoQuorum(_)), "{error}");
         assert!(nodes.iter().all(|node| node.peek("{s}:permits").as_deref() == Some(value.as_bytes())));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_transferred_with_its_slot() {
+    let nodes = MockNode::fleet(3);
+    let (here, there) = (builder(&nodes).fencing(true).build().unwrap(), redlock(&nodes));
+    let permit = take(&here, "s", 5).await.unwrap();
+    let (slot, fencing_token) = (permit.slot(), permit.fencing_token());
+    let parts = permit.into_parts().await.unwrap();
+    assert_eq!(parts.permit(), Some((slot, 5)));
+    sleep(TTL / 2).await;
+    let mut permit = Permit::try_from(there.resume(parts).await.unwrap()).unwrap();
+    assert_eq!((permit.slot(), permit.fencing_token()), (slot, fencing_token));
+    permit.extend(2 * TTL).await.unwrap();
+    sleep(TTL).await;
+    assert_eq!(nodes.iter().filter(|node| node.peek(&format!("{{s}}:permit:{slot}")).is_some()).count(), 3);
+    assert!(matches!(there.try_acquire_permit("s", 4, TTL).await, Err(AcquireError::Permits(_))), "its number is kept");
+    // The parts that were sent one by one, of the same lock.
+    let (token, fencing_token) = (permit.token().as_str().to_owned(), fencing_token.unwrap());
+    let parts = permit.into_parts().await.unwrap();
+    let sent = LockParts::new(["s"], &token, parts.ttl()).unwrap().with_fencing_token(fencing_token);
+    assert_eq!(sent.of_permit(slot, 5).unwrap(), parts);
+    let permit = Permit::try_from(here.resume(parts).await.unwrap()).unwrap();
+    assert_eq!(permit.release().await.unwrap(), Release::Released);
+    assert!(nodes.iter().all(|node| node.peek(&format!("{{s}}:permit:{slot}")).is_none()));
+    let lock = here.acquire("s", once(TTL)).await.unwrap();
+    assert!(Permit::try_from(lock).is_err(), "it is no permit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_wait_gets_a_free_slot_while_a_waiter_is_on_its_way() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(20))).collect();
+    let [holder, waits, newcomer] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+    let mut held = [take(&holder, "s", 2).await.unwrap(), take(&holder, "s", 2).await.unwrap()].into_iter();
+    let waiting = tokio::spawn(async move { waits.acquire_permit("s", 2, patient()).await.unwrap() });
+    sleep(ms(500)).await;
+    let released = tokio::spawn(futures_util::future::join_all(held.by_ref().map(Permit::release)));
+    sleep(ms(21)).await;
+    assert!(!waiting.is_finished());
+    assert!(take(&newcomer, "s", 2).await.is_some());
+    assert!(waiting.await.is_ok() && released.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inspection_believes_the_number_of_permits_that_most_nodes_have() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let permit = take(&redlock, "s", 5).await.unwrap();
+    nodes[1].set("{s}:permits", "4000", Some(TTL));
+    let inspection = redlock.inspect_permits("s").await.unwrap();
+    assert_eq!((inspection.permits(), inspection.holders().count(), inspection.unknown()), (5, 1, 0));
+    drop(permit);
 }

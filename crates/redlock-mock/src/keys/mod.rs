@@ -124,7 +124,7 @@ impl Keys {
             // The intent need not last much longer than the last reader, because the writer does not sleep past it.
             let longest = remaining.filter(|remaining| !remaining.is_zero()).map_or(lives, |remaining| 2 * remaining);
             let lives = Duration::from_millis(lives.min(longest).as_millis().max(1) as u64);
-            intents.iter().for_each(|intent| self.set(intent.as_str(), b"writer", Some(lives), now));
+            self.leave_intents(&intents, token, lives, now);
         }
         // The plain command does not touch wait queues.
         let is_set = request.is_plain() && matches!(&standing, Standing::Free { absent, .. } if !absent.is_empty());
@@ -214,6 +214,7 @@ impl Keys {
     /// Continues past a key that is not a string, as the script does: the others are released anyway.
     pub(crate) fn release(&mut self, request: &ReleaseRequest, now: Instant) -> Result<ReleaseAnswer, NodeError> {
         let mut answer = Ok(ReleaseAnswer::Released);
+        self.withdraw_intents(request, now);
         let is_held = |key: &&str| !matches!(self.string(key, now), Ok(None));
         let held: Vec<_> = request.keys.iter().map(Resource::as_str).filter(is_held).collect();
         let mut shared = Vec::new();
@@ -283,6 +284,12 @@ impl Keys {
 
     pub(crate) fn set_list(&mut self, resource: &str, now: Instant) {
         self.put(resource, Some(Key { value: Value::List, expires: None }), now);
+    }
+
+    pub(crate) fn persist(&mut self, resource: &str, now: Instant) {
+        let key = self.keys.get(resource).filter(|key| key.lives(now));
+        let key = key.map(|key| Key { expires: None, ..key.clone() });
+        self.put(resource, key, now);
     }
 
     pub(crate) fn remove(&mut self, resource: &str, now: Instant) {

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use redlock_core::{
     NodeError, Resource, Token,
-    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, Reader},
+    backend::{AcquireAnswer, AcquireRequest, ExtendAnswer, ExtendRequest, InspectAnswer, Reader, ReleaseRequest},
 };
 use tokio::time::Instant;
 
 use super::{Key, Keys, Members, Value, longest};
 
 impl Keys {
-    /// Returns the readers of a key, if it is a sorted set of readers.
+    /// Returns the readers of a key, if it is a sorted set of readers that expires.
     pub(super) fn readers(&self, key: &str, now: Instant) -> Option<&Members> {
         match self.keys.get(key).filter(|key| key.lives(now)) {
-            Some(Key { value: Value::Sorted(members), .. }) => Some(members).filter(|members| are_readers(members)),
+            Some(Key { value: Value::Sorted(members), expires: Some(_) }) => {
+                Some(members).filter(|members| are_readers(members))
+            }
             _ => None,
         }
     }
@@ -102,6 +104,23 @@ impl Keys {
         Ok(if is_healed { ExtendAnswer::Healed } else { ExtendAnswer::Extended })
     }
 
+    /// Keeps new readers out for this time.
+    pub(super) fn leave_intents(&mut self, intents: &[Resource], token: &Token, lives: Duration, now: Instant) {
+        let ours = intent_of(token);
+        intents.iter().for_each(|intent| self.set(intent.as_str(), ours.as_bytes(), Some(lives), now));
+    }
+
+    /// Takes back the intents that the token of this release has left, and no others.
+    pub(super) fn withdraw_intents(&mut self, request: &ReleaseRequest, now: Instant) {
+        let ours = intent_of(&request.token);
+        for intent in request.intents(false) {
+            let held = self.string(intent.as_str(), now).ok().flatten();
+            if held.is_some_and(|held| held.value == ours.as_bytes()) {
+                self.remove(intent.as_str(), now);
+            }
+        }
+    }
+
     /// Removes a reader from its key. Returns whether it was a reader, and whether there are others.
     pub(super) fn leave(&mut self, key: &str, token: &Token, now: Instant) -> (bool, bool) {
         self.prune(key, now);
@@ -151,6 +170,12 @@ impl Keys {
             self.share(key, members, now);
         }
     }
+}
+
+/// The value of the intent of a writer with this token.
+fn intent_of(token: &Token) -> String {
+    let digits = token.as_str().get(..40).unwrap_or_default();
+    format!("writer:{digits}")
 }
 
 /// Decides as the scripts do: by the last member.

@@ -135,7 +135,10 @@ impl Redlock {
     /// Acquires a shared lock, waiting while a writer holds it. Many readers may hold it at the same time, but no
     /// [exclusive](Self::acquire) holder next to them. The same as [`AcquireOptions::shared`].
     ///
-    /// A waiting writer comes before readers that arrive later, so that it does not starve.
+    /// A waiting writer comes before readers that arrive later, so that it does not starve: see
+    /// [waiting](crate::guide::shared_locks#waiting). So a task that has a shared lock must not acquire the same one
+    /// again. If a writer waits, the second call queues behind the writer, and the writer waits for the first lock,
+    /// until a timeout ends one of the calls.
     ///
     /// ```
     /// use std::time::Duration;

@@ -62,7 +62,7 @@ impl Redlock {
     }
 
     /// Acquires a permit if one is free now, without waiting. Returns `None` if others hold all of them, or got all
-    /// free ones at the same moment.
+    /// free ones at the same moment. It does not yield to callers that wait.
     ///
     /// # Errors
     ///

@@ -17,7 +17,10 @@ for i = 1, resources do
       by_readers = 1
       -- It does not sleep past the last reader.
       if intent > 0 and remaining > 0 then intent = math.min(intent, 2 * remaining) end
-      if intent > 0 then redis.pcall('SET', KEYS[#KEYS], 'writer', 'PX', whole(intent)) end
+      if intent > 0 then
+        -- With the token, so that its release takes back no other.
+        redis.pcall('SET', KEYS[#KEYS], 'writer:' .. string.sub(ARGV[1], 1, 40), 'PX', whole(intent))
+      end
     end
     if not refused or remaining == -1 or (refused ~= -1 and remaining > refused) then refused = remaining end
   end

@@ -19,7 +19,7 @@ for i = 1, resources do
       local remaining = redis.call('PTTL', key)
       if not refused or remaining == -1 or (refused ~= -1 and remaining > refused) then refused = remaining end
     end
-  elseif last[1] and not is_reader(last[1]) then
+  elseif last[1] and not (is_reader(last[1]) and redis.call('PTTL', key) >= 0) then
     -- Somebody else's: the error of a key of another type.
     return redis.pcall('GETRANGE', key, 0, 0)
   else

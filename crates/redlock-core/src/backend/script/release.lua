@@ -1,10 +1,15 @@
 -- Deletes the locks that are ours, a writer's or a reader's, and wakes the first who waits for each.
--- KEYS: the resources, then their waiters. ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 whether to wake
--- only those who wait for a key that was free before (1: yes), 4 the channel of a process that waits no more, or nothing.
--- Answers 1 if all of them were ours, 0 if not; and 2 more if another waits and is on its way. One that cannot be deleted keeps none of the others.
+-- KEYS: the resources, then their waiters, then the intent of a writer.
+-- ARGV: 1 token; or this and 2 how many of KEYS are resources, 3 whether to wake only those who wait for a key that was
+-- free before (1: yes), 4 how many intents there are (0 or 1), 5 the channel of a process that waits no more or nothing.
+-- Answers 1 if all of them were ours, 0 if not; and 2 more if another waits and is on its way. One that cannot be
+-- deleted keeps none of the others.
 local released, failed, woken, resources = 1, false, false, tonumber(ARGV[2]) or #KEYS
+local intents, channel = tonumber(ARGV[4]) or 0, ARGV[5] or ''
 -- Servers before 7.0 may be set up to refuse writes after commands such as TIME, unless a script says this.
 if redis.replicate_commands then redis.replicate_commands() end
+-- Only the intent that this token has left: another writer may have left its own since.
+if intents > 0 and read(KEYS[#KEYS]) == 'writer:' .. string.sub(ARGV[1], 1, 40) then redis.pcall('DEL', KEYS[#KEYS]) end
 for i = 1, resources do
   local key = KEYS[i]
   local held, deleted, readers = read(key, true), 0, false
@@ -28,9 +33,9 @@ for i = 1, resources do
   elseif deleted == 0 then
     released = 0
   end
-  local waiters = KEYS[resources + i]
-  if waiters and ARGV[4] ~= '' then
-    redis.pcall('ZREM', waiters, ARGV[4], ARGV[4] .. ':shared')
+  local waiters = resources + i <= #KEYS - intents and KEYS[resources + i]
+  if waiters and channel ~= '' then
+    redis.pcall('ZREM', waiters, channel, channel .. ':shared')
   elseif waiters and redis.pcall('ZCARD', waiters) == 0 then
     -- Most often nobody waits: the cheapest question comes first.
     waiters = nil

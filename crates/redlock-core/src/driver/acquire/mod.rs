@@ -188,6 +188,8 @@ impl<'a> Acquire<'a> {
     ) -> Result<Result<Held, Option<Failure>>, AcquireError> {
         let (mut ticket, mut permit) = self.ticket();
         let (mut won, mut lost, mut reserved) = (None, None, Reservations::default());
+        // Dropped first: a reader that is notified next must not meet the intent.
+        let _withdraws = self.intent.withdraws();
         let mut step = Step::Begin(permit.as_ref().map(Permit::cause));
         loop {
             let random = if step.needs_random() { self.fleet.random()? } else { 0 };

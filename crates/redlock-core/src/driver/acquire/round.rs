@@ -76,6 +76,9 @@ impl Acquire<'_> {
         let is_writer = !self.is_shared && self.semaphore.is_none() && self.keys.len() == 1;
         let asks_again = is_writer && gives_way && !self.retry.is_once();
         let intent = asks_again.then(|| self.intent.lives(&self.retry));
+        if asks_again {
+            self.intent.leaves(&lease);
+        }
         let ask = |among: &dyn Fn(usize) -> bool, patience, is_likely_held, queueing| {
             lease.send_acquire(among, &self.terms, patience, is_likely_held, &permit, (queueing, intent))
         };
@@ -127,12 +130,15 @@ impl Acquire<'_> {
         //    on all nodes.
         match decision.with(left()) {
             Decision::Won => {
+                if asks_again {
+                    self.intent.is_granted();
+                }
                 lease.hold(self.holding(permit.cause(), ticket, number));
                 Ok(Ok(Held::new(lease, self.terms, started, self.auto_extend)))
             }
             Decision::Lost(lost) => {
                 ticket.iter_mut().for_each(Ticket::asked);
-                self.intent.lost(lease.shared().has_met_readers());
+                self.intent.lost(&lease);
                 let (free_after, is_cut) = (tally.free_after(), tally.is_cut());
                 let queued_on = queueing.and_then(|queueing| queueing.notified_by());
                 let queued_on = queued_on.filter(|node| tally.has_answered(*node));

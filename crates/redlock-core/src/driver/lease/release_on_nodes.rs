@@ -232,6 +232,32 @@ impl LeaseState {
         })
     }
 
+    /// Takes back the intent that a lost round with this token has left on nodes, and notifies the readers that it has
+    /// kept out. In the background, since the call is over. Releases the token once more.
+    pub(crate) fn withdraw_intent(self: &Arc<Self>) {
+        let notifier = self.fleet.notifier(None);
+        let requests: Requests<ReleaseAnswer> = self.requests(|lease, member| {
+            Box::pin(async move {
+                let (node, lane) = lease.at(member);
+                node.admit()?;
+                // After the acquire, which may still be in flight.
+                let _order = lane.enter().await;
+                if !lane.is_unsettled() && !lease.has_met_readers() {
+                    return Ok(ReleaseAnswer::NotHeld);
+                }
+                let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
+                request.intent = true;
+                request.wake = lease.wake(member, notifier == Some(member), false);
+                node.observe(lease.fleet.call(node, NodeRequest::Release, node.node.release(&request)).await)
+            })
+        });
+        let lease = Arc::clone(self);
+        self.fleet.background.spawn_in_turn(&self.runtime, async move |permit| {
+            let on_time = Instant::now() + lease.node_timeout;
+            requests.finish(on_time, Self::RELEASE_LIMIT, permit).await;
+        });
+    }
+
     /// Waits until all earlier requests for this token on the node have ended. The wait for a successor's request is
     /// short: it only saves a release, and the successor's task may not run.
     async fn enter_to_release<'l>(&self, lane: &'l NodeLane) -> Option<MutexGuard<'l, ()>> {

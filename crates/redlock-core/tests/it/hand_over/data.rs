@@ -17,7 +17,14 @@ async fn a_lock_is_transferred_as_data_and_validated_on_arrival() {
     assert_eq!(serde_json::to_string(&parts).unwrap(), sent);
     assert_eq!(there.resume(parts).await.unwrap().release().await.unwrap(), Release::Released);
 
+    let permit = there.acquire_permit("s", 1, ms(10_500)).await.unwrap();
+    let permit = serde_json::to_string(&permit.into_parts().await.unwrap()).unwrap();
+    assert!(permit.ends_with(r#""ttl_ms":10500,"permit":[0,1]}"#), "{permit}");
+    let parts: LockParts = serde_json::from_str(&permit).unwrap();
+    assert_eq!(there.resume(parts).await.unwrap().release().await.unwrap(), Release::Released);
+
     for (forged, why) in [
+        (permit.replace("[0,1]", "[1,1]"), "not slot 1 of 1"),
         (sent.replace(r#""a","#, r#""","#), "the resource name is empty"),
         (sent.replace(&token, &token[1..]), "the token was not made by this library"),
         (sent.replace(&token, &token.to_uppercase()), "the token was not made by this library"),

@@ -17,7 +17,7 @@ use redlock_core::{
 use redlock_mock::MockNode;
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::TTL;
@@ -200,16 +200,68 @@ async fn a_writer_does_not_starve_where_nobody_is_notified() {
     assert!(waited <= ms(300), "it waited {waited:?} for readers that take 100 ms");
 }
 
+/// Whether a reader is refused.
+async fn is_kept_out(redlock: &Redlock) -> bool {
+    redlock.try_acquire_shared("r", TTL).await.unwrap().is_none()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_gave_up_keeps_readers_out_for_two_pauses_at_most() {
+async fn a_writer_that_gives_up_keeps_no_reader_out() {
+    for (retry, cancelled_after) in [
+        (Retry::attempts(2), None),
+        (Retry::timeout(ms(3_500)), None),
+        // During its first round, during the pause, and during its second round.
+        (Retry::attempts(9), Some(ms(5))),
+        (Retry::attempts(9), Some(ms(500))),
+        (Retry::attempts(9), Some(PAUSE + ms(5))),
+    ] {
+        let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+        let [ours, theirs, others] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
+        let first = ours.acquire_shared("r", 2 * TTL).await.unwrap();
+        let options = AcquireOptions::new(TTL).retry(retry.fixed(PAUSE).jitter(Duration::ZERO));
+        let call = theirs.acquire("r", options);
+        match cancelled_after {
+            Some(after) => assert!(timeout(after, call).await.is_err()),
+            None => assert!(call.await.is_err()),
+        }
+        sleep(ms(100)).await;
+        assert!(!is_kept_out(&others).await, "cancelled after {cancelled_after:?}");
+        theirs.close().await.unwrap();
+        assert!(nodes.iter().all(|node| node.resources() == ["r"]));
+        assert_eq!(first.release().await.unwrap(), Release::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_gives_up_leaves_the_intent_of_another_writer() {
     let nodes = MockNode::fleet(3);
-    let (ours, theirs) = (redlock(&nodes), redlock(&nodes));
+    let [ours, theirs, others] = [redlock(&nodes), redlock(&nodes), redlock(&nodes)];
     let first = ours.acquire_shared("r", TTL).await.unwrap();
-    let brief = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(ms(100)).jitter(Duration::ZERO));
-    assert!(theirs.acquire("r", brief).await.unwrap_err().is_contended());
-    sleep(ms(201)).await;
-    assert!(theirs.try_acquire_shared("r", TTL).await.unwrap().is_some());
+    let brief = AcquireOptions::new(TTL).retry(Retry::timeout(ms(500)).fixed(ms(400)).jitter(Duration::ZERO));
+    let gives_up = tokio::spawn(async move { theirs.acquire("r", brief).await });
+    sleep(ms(450)).await;
+    let waiting = waits(&others, patient());
+    assert!(gives_up.await.unwrap().is_err());
+    sleep(ms(100)).await;
+    assert!(nodes.iter().all(|node| node.resources().contains(&"r:redlock:writer".to_owned())));
+    assert!(is_kept_out(&ours).await);
     assert_eq!(first.release().await.unwrap(), Release::Released);
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_wins_with_its_last_attempt_takes_its_intent_back() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(Silent).collect();
+    let [ours, theirs] = [Redlock::new(nodes.clone()).unwrap(), Redlock::new(nodes).unwrap()];
+    let reader = ours.acquire_shared("r", TTL).await.unwrap();
+    let options = AcquireOptions::new(TTL).retry(Retry::attempts(3).fixed(PAUSE).jitter(Duration::ZERO));
+    let writer = waits(&theirs, options);
+    sleep(PAUSE + PAUSE / 2).await;
+    assert!(is_kept_out(&ours).await);
+    assert_eq!(reader.release().await.unwrap(), Release::Released);
+    let (writer, _) = writer.await.unwrap();
+    assert_eq!(writer.release().await.unwrap(), Release::Released);
+    assert!(!is_kept_out(&ours).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,4 +320,23 @@ async fn a_notified_reader_that_an_intent_keeps_out_passes_the_wake_up_on_to_the
     let _ = lock.release().await.unwrap();
     let (lock, _) = behind.await.unwrap();
     assert!(lock.is_shared());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notified_reader_passes_the_wake_up_on_although_a_minority_of_the_nodes_is_held() {
+    let nodes: Vec<_> = MockNode::fleet(3).into_iter().map(|node| node.with_latency(ms(10))).collect();
+    let [ours, theirs] = [redlock(&nodes), redlock(&nodes)];
+    let reader = ours.acquire_shared("r", TTL).await.unwrap();
+    let writer = waits(&ours, patient());
+    sleep(ms(100)).await;
+    let behind = waits(&theirs, patient().shared());
+    sleep(ms(200)).await;
+    // The round of another writer, which has not released it yet.
+    nodes[2].set("r", "another", Some(TTL));
+    let released = Instant::now();
+    let _ = reader.release().await.unwrap();
+    let (lock, taken) = writer.await.unwrap();
+    assert!(taken - released < ms(200), "{:?}", taken - released);
+    let _ = lock.release().await.unwrap();
+    assert!(behind.await.unwrap().0.is_shared());
 }
