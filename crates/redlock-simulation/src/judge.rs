@@ -1,10 +1,6 @@
 //! The checks of single calls: they compare what the library says with what the fleet knows.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use redlock_core::{
     AcquireError, ExtendError, Lock, LockLost, NodeAnswer, NodeErrorKind, Release, ReleaseError, Resource,
@@ -29,7 +25,7 @@ impl Stage {
     }
 
     /// Returns whether nodes keep their keys, so that the checks may read them.
-    fn nodes_remember(&self) -> bool {
+    pub(crate) fn nodes_remember(&self) -> bool {
         matches!(self.scope, Scope::Promised | Scope::Shared | Scope::Healthy | Scope::Pauses)
     }
 
@@ -325,66 +321,6 @@ pub(crate) fn released_honestly(
             _ => {}
         }
     });
-}
-
-/// How long the driver keeps a request in flight before it sends the release anyway.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
-
-/// Checks that a process that has closed has sent a release to every node that may hold one of its tokens, after all
-/// else, and that requests that arrived in this order have left nothing.
-pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
-    let held: Vec<_> = stage.fleet.nodes().iter().map(Stage::tokens_on).collect();
-    stage.fleet.records(|records| {
-        let mut tokens = HashMap::<_, Vec<_>>::new();
-        for record in records.iter().filter(|record| record.process == process) {
-            tokens.entry((record.token, record.node)).or_default().push(record);
-        }
-        for ((token, node), sent) in tokens {
-            let (node_name, process) = (node + 1, process + 1);
-            let (releases, others): (Vec<_>, Vec<_>) =
-                sent.into_iter().partition(|record| record.operation == Operation::Release);
-            // A raise sets no key. A node may get one without an acquire, if too many requests to it were unanswered. A
-            // request that was never sent, or that the node has answered with an error, sets none either.
-            let sets_none = |record: &&Record| record.carried_out.is_empty() && record.rejected == record.copies;
-            if releases.is_empty() && others.iter().all(|other| other.operation == Operation::Raise || sets_none(other))
-            {
-                continue;
-            }
-            let Some(release) = releases.first() else {
-                let what = format!("process-{process} never released on node-{node_name} what it requested");
-                stage.violation(Oracle::NoResidue, what);
-                continue;
-            };
-            // The driver abandons a request that never ends, also one of a process that was paused for a long time.
-            let out = |other: &&Record| {
-                other.learned.is_none_or(|(at, _)| release.sent < at) && release.sent < other.sent + GIVEN_UP_AFTER
-            };
-            if others.iter().any(out) {
-                let what = format!("process-{process} released on node-{node_name} what was still out");
-                stage.violation(Oracle::NoResidue, what);
-            }
-            let in_order = |other: &&Record| {
-                let answered = other.copies == 1 && other.learned.is_some_and(|(_, vote)| vote != Vote::Failed);
-                let released = release.carried_out.first();
-                other.carried_out.len() == other.copies
-                    && (answered || other.carried_out.iter().all(|at| released.is_some_and(|then| at < then)))
-            };
-            let held = held.get(node).is_some_and(|keys| keys.iter().any(|key| key == token.as_bytes()));
-            if stage.nodes_remember() && !release.carried_out.is_empty() && held && others.iter().all(in_order) {
-                stage.violation(Oracle::NoResidue, format!("node-{node_name} holds what process-{process} released"));
-            }
-        }
-    });
-}
-
-/// Checks that a process that closed after `closed` requests sends nothing more, not even at the same instant. Only
-/// releases that nodes did not answer are sent again.
-pub(crate) fn silent_since(stage: &Stage, process: usize, closed: usize) {
-    let of_process = |record: &&Record| record.process == process && record.operation != Operation::Release;
-    let sent = stage.fleet.records(|records| records.iter().skip(closed).filter(of_process).count());
-    if sent > 0 {
-        stage.violation(Oracle::BoundedWork, format!("process-{} has sent {sent} requests after its end", process + 1));
-    }
 }
 
 /// Returns the tokens of the rounds that a process has made since there were `since` records, in order. A round sends

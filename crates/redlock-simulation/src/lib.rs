@@ -12,6 +12,7 @@ mod play;
 mod stage;
 mod held;
 mod judge;
+mod residue;
 mod ledger;
 mod waits;
 mod orphans;

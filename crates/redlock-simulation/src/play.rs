@@ -13,6 +13,7 @@ use crate::{
     orphans::Watch,
     panics,
     permits::Crowd,
+    residue,
     sabotage::Sabotage,
     scope::Scope,
     stage::Stage,
@@ -183,12 +184,12 @@ impl Stage {
             self.violation(Oracle::BoundedWork, format!("process-{}: {error}", process.number() + 1));
         }
         let closed = self.sent();
-        judge::released_everywhere(self, process.number());
+        residue::released_everywhere(self, process.number());
         if self.sabotage == Sabotage::WorksOn {
             let _ = redlock.try_acquire("r0", Duration::from_secs(1)).await;
         }
         sleep(Self::ALL_OVER + self.longest_ttl).await;
-        judge::silent_since(self, process.number(), closed);
+        residue::silent_since(self, process.number(), closed);
     }
 
     /// Acquires, holds and releases one lock.
