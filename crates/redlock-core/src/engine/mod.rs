@@ -7,9 +7,9 @@
 //! * A `Line` is the queue of one node. Every request for the node passes through it, in order and in batches. It
 //!   delivers releases until the node has answered them or their keys have expired.
 //!
-//! Time is an argument: a `Duration` on the clock of the fleet. `driver/` does what the machines decide. It uses the parts of
-//! a lease that are here, [`Validity`](validity::Validity) and [`KeysOnNode`](keys_on_node::KeysOnNode), but not yet
-//! `Lease` and `Line` themselves, which are compiled only in tests.
+//! Time is an argument: a `Duration` on the clock of the fleet. `driver/` does what the machines decide. It uses the
+//! parts of a lease that are here, [`Validity`](validity::Validity) and [`KeysOnNode`](keys_on_node::KeysOnNode), but not
+//! yet `Lease` and `Line` themselves, which are compiled only in tests.
 
 #[cfg(test)]
 mod name;
