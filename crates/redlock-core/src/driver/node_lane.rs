@@ -29,13 +29,15 @@ struct State {
     keys: KeysOnNode,
     /// Whether the node has granted a request, whatever followed.
     has_granted: bool,
+    /// Whether the node has answered a request with an error. A script may have set keys before its error.
+    has_failed: bool,
     /// Whether the next holder in this process has requested the keys and has no answer yet.
     is_offered: bool,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { keys: KeysOnNode::UNTOUCHED, has_granted: false, is_offered: false }
+        Self { keys: KeysOnNode::UNTOUCHED, has_granted: false, has_failed: false, is_offered: false }
     }
 }
 
@@ -73,6 +75,12 @@ impl NodeLane {
     /// Whether the node may hold the token, now or after a request that it has not answered.
     pub(crate) fn may_hold(&self) -> bool {
         self.state().keys.may_hold()
+    }
+
+    /// Whether a release is sent to the node: it may hold the token, or a script has failed there.
+    pub(crate) fn needs_release(&self) -> bool {
+        let state = self.state();
+        state.keys.may_hold() || state.has_failed
     }
 
     /// Whether the node may still execute a request that sets the keys.
@@ -119,6 +127,7 @@ impl Setting<'_> {
     pub(crate) fn answered<A: Verdict>(self, answer: &Result<Timed<A>, NodeError>) {
         let mut state = self.lane.state();
         state.has_granted |= answer.as_ref().is_ok_and(|answer| !answer.is_refusal());
+        state.has_failed |= answer.as_ref().is_err_and(|error| !error.was_never_sent());
         let keys = &mut state.keys;
         match answer {
             // The first copy may be in the socket of the connection that broke, and be executed later.

@@ -193,7 +193,7 @@ impl LeaseState {
                 let wakes = notifier == Some(member);
                 let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
                 request.wake = lease.wake(member, wakes, leaves_anyway);
-                if !lane.may_hold() && request.wake.is_none() {
+                if !lane.needs_release() && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
