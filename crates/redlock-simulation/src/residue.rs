@@ -64,6 +64,8 @@ fn needs_no_release(requests: &[&Record], quarantined: bool) -> bool {
     for record in requests.iter().filter(|record| record.operation != Operation::Raise && !is_rejected(record)) {
         let is_answered = record.copies == 1 && record.carried_out.len() == 1;
         match record.learned.map(|(_, vote)| vote).filter(|_| is_answered) {
+            // An extend of several keys is refused if one of them is lost, although others hold the token.
+            Some(Vote::Refused) if record.operation == Operation::Extend && record.keys.len() > 1 => {}
             Some(Vote::Refused) => is_refused = true,
             Some(Vote::Failed) if quarantined => is_refused = true,
             Some(Vote::Failed) | None => return false,

@@ -251,12 +251,12 @@ impl<C: RedisClient> Node<C> {
             // Redis checks the slots of all keys, and the user's permissions for them, before it runs the script.
             Err(error) if has_waiters && matches!(error.kind(), NodeErrorKind::Permission | NodeErrorKind::Other) => {
                 *call = call.without_waiters();
+                // Any other error may be temporary, and the node may still carry the request out.
+                let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
+                let sent_again = !is_lasting || error.is_of_second_copy();
                 // Rare, and boxed so that all other calls stay small.
-                let sent_again = error.is_of_second_copy();
                 let mut answered = Box::pin(self.call(call)).await.map_err(|error| error.after(sent_again))?;
                 answered.sent_again |= sent_again;
-                // Any other error may be temporary.
-                let is_lasting = error.kind() == NodeErrorKind::Permission || error.chain().contains("CROSSSLOT");
                 if is_lasting {
                     *self.waiters_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     let (node, error) = (&*self.name, error.chain());

@@ -81,12 +81,12 @@ impl<A> Requests<A> {
     /// been sent, and if it is stuck in a client it would block the release that follows.
     ///
     /// A request without an answer `on_time` counts against its node, and is dropped after `limit`. `meanwhile` is
-    /// dropped with the last answer, or after [`SHORTLY`] if answers are missing, since a waiter may depend on it. A
-    /// node that has answered nothing since an earlier wait in vain is not waited for.
-    pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, meanwhile: T) {
+    /// dropped with the last answer, or after [`SHORTLY`] if answers are missing, since a waiter may depend on it. With
+    /// `spares_slow`, a node that has answered nothing since an earlier wait in vain is not waited for.
+    pub(crate) async fn finish<T>(mut self, on_time: Instant, limit: Duration, spares_slow: bool, meanwhile: T) {
         let fleet = Arc::clone(&self.fleet);
         self.pending.iter_mut().for_each(|request| request.debt = Some(Debt::late(&fleet, request.member)));
-        let is_slow = |member: usize| fleet.members.get(member).is_some_and(Member::is_slow);
+        let is_slow = |member: usize| spares_slow && fleet.members.get(member).is_some_and(Member::is_slow);
         if timeout_at(on_time.min(Instant::now() + SHORTLY), self.until_answered_by_all_but(is_slow)).await.is_err() {
             let missing = self.pending.iter().filter_map(|request| fleet.members.get(request.member));
             missing.for_each(Member::was_slow);
@@ -265,6 +265,6 @@ impl<A: Send + 'static> Drop for Exchange<A> {
         self.requests
             .fleet
             .background
-            .spawn(&self.runtime, late.finish(self.on_time, self.late_limit, self.meanwhile.take()));
+            .spawn(&self.runtime, late.finish(self.on_time, self.late_limit, true, self.meanwhile.take()));
     }
 }

@@ -47,10 +47,11 @@ impl NodeLane {
         self.state().keys = KeysOnNode::OF_ANOTHER;
     }
 
-    /// Call before a request that sets the keys is sent.
-    pub(crate) fn sets(&self) -> Setting<'_> {
+    /// Call before a request that sets the keys is sent. `decides_all`: whether a refusal means that no key holds the
+    /// token. The node refuses to extend several keys if one of them is lost, while others hold the token.
+    pub(crate) fn sets(&self, decides_all: bool) -> Setting<'_> {
         self.state().keys.sets();
-        Setting { lane: self }
+        Setting { lane: self, decides_all }
     }
 
     /// Waits until the request before has ended. Never yields if there is none, so that a round sends to each node in
@@ -77,10 +78,11 @@ impl NodeLane {
         self.state().keys.may_hold()
     }
 
-    /// Whether a release is sent to the node: it may hold the token, or a script has failed there.
-    pub(crate) fn needs_release(&self) -> bool {
+    /// Whether a release is sent to the node: it may hold the token, or a script has failed there. `resends`: whether the
+    /// node may send a request twice without reporting it, so that a refusal is not certain.
+    pub(crate) fn needs_release(&self, resends: bool) -> bool {
         let state = self.state();
-        state.keys.may_hold() || state.has_failed
+        state.keys.may_hold() || state.has_failed || resends && state.keys.state() != KeyState::Untouched
     }
 
     /// Whether the node may still execute a request that sets the keys.
@@ -121,6 +123,7 @@ impl NodeLane {
 /// A request in flight that sets the keys. If it is dropped without an answer, the node may execute it at any time.
 pub(crate) struct Setting<'l> {
     lane: &'l NodeLane,
+    decides_all: bool,
 }
 
 impl Setting<'_> {
@@ -133,6 +136,7 @@ impl Setting<'_> {
             // The first copy may be in the socket of the connection that broke, and be executed later.
             Ok(Timed { answer, sent_again: true, .. }) if answer.is_refusal() => {}
             Ok(Timed { sent_again: true, .. }) => keys.granted_again(),
+            Ok(Timed { answer, .. }) if answer.is_refusal() && !self.decides_all => keys.not_done(),
             Ok(Timed { answer, .. }) => keys.settled(!answer.is_refusal()),
             Err(error) if error.is_certain() => keys.not_done(),
             Err(_) => {}

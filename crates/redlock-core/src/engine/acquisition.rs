@@ -191,10 +191,11 @@ impl<V> Acquisition<V> {
             Next::After(pause) => pause,
         };
         let due = now.checked_add(pause);
-        self.pause = Some(Pause { due, asking: Asking::default(), notified: Notified::default() });
+        let (asking, notified) = (Asking::default(), Notified::default());
+        self.pause = Some(Pause { due, asking, notified, rest: Duration::ZERO });
         match lost {
             Some((cause, lost, is_free)) => self.release(cause, lost, is_free, free_after, now),
-            None => self.wait(Duration::ZERO, now),
+            None => self.wait(now),
         }
     }
 
@@ -237,18 +238,21 @@ impl<V> Acquisition<V> {
         now: Duration,
         random: u64,
     ) -> Do<V> {
-        let Some(pause) = &mut self.pause else { return self.wait(Duration::ZERO, now) };
+        let Some(pause) = &mut self.pause else { return self.wait(now) };
         let is_contended = lost == RoundFailure::Contended && self.call.has_ticket;
         let again = is_notified.filter(|_| is_contended).and_then(|waits| pause.asking.lost(waits, random));
-        let rest = if cause == Cause::Woken { pause.notified.in_vain() } else { Duration::ZERO };
+        if cause == Cause::Woken {
+            pause.rest = pause.notified.in_vain();
+        }
         match again.map(|again| now + again).filter(|again| pause.due.is_none_or(|due| *again < due)) {
             Some(until) => self.enter(Stage::Resting(Cause::Arrived), Do::Sleep { until: Some(until) }),
-            None => self.wait(rest, now),
+            None => self.wait(now),
         }
     }
 
-    /// Waits for a permit, or for the end of the pause. Takes no permit before the `rest` is over.
-    fn wait(&mut self, rest: Duration, now: Duration) -> Do<V> {
+    /// Waits for a permit, or for the end of the pause.
+    fn wait(&mut self, now: Duration) -> Do<V> {
+        let rest = self.pause.as_mut().map(|pause| std::mem::take(&mut pause.rest)).unwrap_or_default();
         let until = self.pause.and_then(|pause| pause.due);
         if !self.call.has_ticket {
             return self.enter(Stage::Pausing, Do::Sleep { until });

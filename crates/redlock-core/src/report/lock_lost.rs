@@ -12,7 +12,7 @@ use crate::names::Resources;
 #[non_exhaustive]
 pub enum LockLost {
     /// The validity has ended: the lock was not extended in time, or not at all.
-    #[error("the lock on {} is lost: its validity has ended", .resources)]
+    #[error("the lock on {} is lost: its validity has ended{}", .resources, why(.last_extend.as_deref()))]
     Expired {
         /// The locked resources.
         resources: Resources,
@@ -47,6 +47,17 @@ pub enum LockLost {
         /// The locked resources.
         resources: Resources,
     },
+}
+
+/// Returns why the lock was not extended in time, if that was tried. The source of the error says more.
+fn why(last_extend: Option<&ExtendError>) -> &'static str {
+    match last_extend {
+        None => "",
+        Some(ExtendError::NoQuorum { .. }) => "; no quorum extended it",
+        Some(ExtendError::ExtendedTooLate { .. } | ExtendError::Expired { .. }) => "; it was extended too late",
+        Some(ExtendError::Lost { .. }) => "; a quorum does not hold it",
+        Some(_) => "; it could not be extended",
+    }
 }
 
 impl LockLost {

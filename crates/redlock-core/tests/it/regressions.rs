@@ -360,3 +360,28 @@ async fn beyond_the_promise_one_server_under_two_names_votes_twice() {
     let next = redlock().acquire("r", TTL).await.unwrap();
     assert!(lock.check().is_ok() && next.check().is_ok(), "two holders");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_on_several_names_that_has_lost_one_of_them_frees_the_others_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut lock = redlock.acquire(["a", "b"], TTL).await.unwrap();
+    nodes.iter().for_each(|node| node.set("b", "another", None));
+    lock.extend(TTL).await.unwrap_err();
+    drop(lock);
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| node.resources() == ["b"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_whose_semaphore_has_changed_frees_its_slot_at_once() {
+    let nodes = MockNode::fleet(3);
+    let redlock = redlock(&nodes);
+    let mut permit = redlock.acquire_permit("s", 4, TTL).await.unwrap();
+    let slot = format!("{{s}}:permit:{}", permit.slot());
+    nodes.iter().for_each(|node| node.set("{s}:permits", "9", None));
+    permit.extend(TTL).await.unwrap_err();
+    drop(permit);
+    redlock.close().await.unwrap();
+    assert!(nodes.iter().all(|node| !node.resources().contains(&slot)));
+}

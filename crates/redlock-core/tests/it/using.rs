@@ -89,7 +89,7 @@ async fn when_the_lock_is_lost_the_work_is_dropped() {
         .await
         .unwrap_err();
     let UsingError::Lost(loss @ LockLost::Expired { last_extend: Some(_), .. }) = error else { panic!("{error}") };
-    assert_eq!(loss.to_string(), "the lock on \"r\" is lost: its validity has ended");
+    assert_eq!(loss.to_string(), "the lock on \"r\" is lost: its validity has ended; no quorum extended it");
     assert!(ran_until - start < TTL);
 }
 

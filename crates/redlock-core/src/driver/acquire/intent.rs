@@ -63,9 +63,10 @@ impl Intent {
     }
 
     /// Call when a round is won that leaves the intent. The nodes that granted have taken it back. On the others it
-    /// expires: its token is that of the lock, which must not be released there, since an extend may restore it.
-    pub(super) fn is_granted(&self) {
-        self.left_by().clear();
+    /// expires: its token is that of the lock, which must not be released there, since an extend may restore it. The
+    /// intents of earlier rounds are taken back.
+    pub(super) fn is_granted(&self, lease: &Lease) {
+        self.left_by().retain(|left| !Arc::ptr_eq(left, lease.shared()));
     }
 
     pub(super) fn has_met_readers(&self) -> bool {

@@ -131,7 +131,7 @@ impl Acquire<'_> {
         match decision.with(left()) {
             Decision::Won => {
                 if asks_again {
-                    self.intent.is_granted();
+                    self.intent.is_granted(&lease);
                 }
                 lease.hold(self.holding(permit.cause(), ticket, number));
                 Ok(Ok(Held::new(lease, self.terms, started, self.auto_extend)))

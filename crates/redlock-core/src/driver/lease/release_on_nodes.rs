@@ -90,7 +90,7 @@ impl Lease {
         self.0.fleet.background.spawn_in_turn(&self.0.runtime, async move |permit| {
             let on_time = Instant::now() + lease.node_timeout;
             // The permit ends after 50 ms at most, so that a hung node does not delay other releases.
-            requests.finish(on_time, LeaseState::RELEASE_LIMIT, (ends_holding, permit)).await;
+            requests.finish(on_time, LeaseState::RELEASE_LIMIT, false, (ends_holding, permit)).await;
         });
         true
     }
@@ -193,7 +193,7 @@ impl LeaseState {
                 let wakes = notifier == Some(member);
                 let mut request = ReleaseRequest::new(lease.keys.clone(), lease.token);
                 request.wake = lease.wake(member, wakes, leaves_anyway);
-                if !lane.needs_release() && request.wake.is_none() {
+                if !lane.needs_release(node.fails_in_parts()) && request.wake.is_none() {
                     owes.settled();
                     return Ok(ReleaseAnswer::NotHeld);
                 }
@@ -254,7 +254,7 @@ impl LeaseState {
         let lease = Arc::clone(self);
         self.fleet.background.spawn_in_turn(&self.runtime, async move |permit| {
             let on_time = Instant::now() + lease.node_timeout;
-            requests.finish(on_time, Self::RELEASE_LIMIT, permit).await;
+            requests.finish(on_time, Self::RELEASE_LIMIT, false, permit).await;
         });
     }
 

@@ -60,7 +60,7 @@ impl Lease {
                 };
                 lease.still_wanted()?;
                 left_by.iter().for_each(|before| before.offer());
-                let setting = lane.sets();
+                let setting = lane.sets(true);
                 let mut request = AcquireRequest::new(lease.keys.clone(), lease.token, ttl);
                 request.fencing.clone_from(&lease.counters);
                 request.guard.clone_from(&lease.fleet.guard);
@@ -148,7 +148,7 @@ impl LeaseState {
                 // Extends must not pile up after a request that the node does not answer.
                 let _order = lease.enter_in_time(lane, node_timeout).await?;
                 lease.still_wanted()?;
-                let setting = lane.sets();
+                let setting = lane.sets(lease.keys.len() == 1 && lease.slot.is_none());
                 let mut request = ExtendRequest::new(lease.keys.clone(), lease.token, ttl);
                 request.shared = lease.is_shared();
                 request.fencing = lease.counters.clone().zip(lease.fence.get().copied());

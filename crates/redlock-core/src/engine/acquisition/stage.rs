@@ -46,4 +46,6 @@ pub(super) struct Pause {
     pub(super) due: Option<Duration>,
     pub(super) asking: Asking,
     pub(super) notified: Notified,
+    /// How long no notification is taken, after one that did not win the lock.
+    pub(super) rest: Duration,
 }

@@ -283,3 +283,16 @@ fn a_permit_that_did_not_win_a_free_lock_goes_to_another_process() {
         "it was refused for a writer that waits"
     );
 }
+
+#[test]
+fn a_rest_after_a_notification_in_vain_outlasts_the_rounds_that_follow_it() {
+    let mut call = queued(Retry::attempts(2));
+    call.step(Step::Begin(None), ms(0), 0);
+    assert_eq!(call.step(Step::Permit(Cause::Woken), ms(10), 0), ask(Cause::Woken));
+    call.step(lost(RoundFailure::Contended), ms(20), 0);
+    assert_eq!(call.step(Step::Released { is_notified: Some(false) }, ms(30), 0), pause(30));
+    assert_eq!(call.step(Step::Due, ms(30), 0), ask(Cause::Arrived));
+    call.step(lost(RoundFailure::Contended), ms(40), 0);
+    let waits = call.step(Step::Released { is_notified: Some(true) }, ms(40), 0);
+    assert_eq!(waits, await_permit(60, 100), "the holder may still be releasing on other nodes");
+}
