@@ -152,7 +152,7 @@ impl<N: Nodes> Subscription<N> {
             && let (Ok(key), Ok(runtime)) = (Resource::new(key), Handle::try_current())
         {
             let (releasing, node) = (Arc::clone(nodes), self.node);
-            nodes.spawn(&runtime, async move { leave(&*releasing, node, key).await });
+            nodes.spawn(&runtime, async move { leave(&*releasing, node, key, false).await });
         }
     }
 

@@ -101,12 +101,13 @@ impl<N: Nodes> Drop for Ticket<'_, N> {
         if self.is_over {
             return;
         }
+        let is_notified = self.taken == Some(Cause::Woken);
         for node in self.nodes.queues().leave(&self.key, self.number, self.taken) {
             let (nodes, key) = (Arc::clone(self.nodes), self.key.clone());
             self.nodes.spawn(self.runtime, async move {
                 // Unless a release has left the queue there, or another call has begun to wait.
                 if nodes.queues().leaves_node(&key, node, false) {
-                    leave(&*nodes, node, key).await;
+                    leave(&*nodes, node, key, is_notified).await;
                 }
             });
         }

@@ -18,10 +18,12 @@ pub(crate) async fn notify_first(nodes: &impl Nodes, node: usize, key: Resource)
 }
 
 /// Leaves the wait queue on a node, because no call of this process waits for the key any more. Notifies the next
-/// waiter if the key is free, because this process may have received that notification.
-pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource) {
+/// waiter if the key is free, because this process may have received that notification. If it has (`is_notified`), it
+/// does so in any case: the node may execute this request before the release of a lost round.
+pub(super) async fn leave(nodes: &impl Nodes, node: usize, key: Resource, is_notified: bool) {
     let (Some(channel), Some(waiters)) = (nodes.subscriptions().own_channel(), key.waiters()) else { return };
-    let wake = WakeNext::new([waiters], Some(Arc::clone(channel))).if_free();
+    let wake = WakeNext::new([waiters], Some(Arc::clone(channel)));
+    let wake = if is_notified { wake } else { wake.if_free() };
     let _ = timeout(LATE_LIMIT, send_wake(nodes, node, key.clone(), wake)).await;
     if nodes.notifier() == Some(node) {
         nodes.queues().left_node(&key);
