@@ -194,8 +194,8 @@ fn command(program: &Path, workspace: &Workspace, folder: &Path, selection: &Sel
     } else {
         command.env("CARGO_TARGET_DIR", folder.join(BUILD));
     }
-    // The following arguments are for the test programs.
-    command.arg("--").args(fast::SKIPPED);
+    // Behind the second separator, the arguments are for the test programs.
+    command.args(["--", "--"]).args(fast::SKIPPED);
     command
 }
 

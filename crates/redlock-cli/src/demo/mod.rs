@@ -52,7 +52,9 @@ async fn show(args: &Args, console: &mut Console) -> u8 {
     let fleet = match Fleet::open(args) {
         Ok(fleet) => fleet,
         Err(error) => {
-            console.error(&format!("{error:#}; give each server once, as redis://a:6379,redis://b:6379 (see --help)"));
+            console.error(&format!(
+                "{error:#}; list each server once, for example redis://a:6379,redis://b:6379 (see --help)"
+            ));
             return 2;
         }
     };

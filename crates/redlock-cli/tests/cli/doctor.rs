@@ -118,7 +118,7 @@ async fn one_server_under_two_names_is_an_error() {
     urls[2] = urls[0].replace("127.0.0.1", "localhost");
     let twice = [name(&stage.servers[0]), name(&stage.servers[0]).replace("127.0.0.1", "localhost")];
     let cause = "one and the same server";
-    let cure = "give each server once";
+    let cure = "list each server once";
     Planted { exit: 2, severity: "error", kind: "same_server", nodes: &twice, cause, cure }.is_found(&urls).await;
 }
 

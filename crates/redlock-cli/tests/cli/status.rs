@@ -232,5 +232,5 @@ async fn a_watch_that_would_keep_the_nodes_busy_is_refused() {
     let stage = Stage::new(1).await;
     let told = outcome(stage.redlock(["watch", "a", "--every", "1ms"])).await;
     assert_eq!(told.code, 125);
-    assert!(told.stderr.contains("give 100ms at least"), "{}", told.stderr);
+    assert!(told.stderr.contains("use at least 100ms"), "{}", told.stderr);
 }

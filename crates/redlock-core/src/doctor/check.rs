@@ -35,7 +35,7 @@ impl Redlock {
     /// println!("{report}");
     /// // 3 nodes checked: 1 error
     /// // error: node-1, another name: one and the same server (run_id): it votes twice
-    /// //   give each server once
+    /// //   list each server once
     /// assert_eq!(report.findings()[0].kind, NodeFindingKind::SameServer);
     ///
     /// // At start-up: errors end the program, the rest is up to you.

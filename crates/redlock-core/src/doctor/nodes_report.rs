@@ -14,7 +14,7 @@ use crate::{
 /// ```text
 /// 3 nodes checked: 1 error, 1 warning
 /// error: localhost:6379, 127.0.0.1:6379: one and the same server (run_id): it votes twice
-///   give each server once
+///   list each server once
 /// warning: 10.0.0.3:6379: may evict locks: maxmemory is set, and its policy is allkeys-lru
 ///   set maxmemory-policy noeviction, or give the locks nodes of their own
 /// ```
