@@ -232,6 +232,25 @@ impl Lab {
         }
     }
 
+    /// Waits until this many processes wait in the queues of the first node. A waiter that has just joined may still be
+    /// busy, so this takes a moment longer.
+    pub async fn until_waiting(&self, processes: i64) {
+        if let Site::Server(server) = &self.sites[0] {
+            let waiting = async || {
+                let Ok(Reply::Array(queues)) = server.command(&["KEYS", "*:redlock:waiters"]).await else { return 0 };
+                let mut waiting = 0;
+                for queue in queues.iter().filter_map(Reply::text) {
+                    if let Ok(Reply::Integer(members)) = server.command(&["ZCARD", &queue]).await {
+                        waiting += members;
+                    }
+                }
+                waiting
+            };
+            assert!(eventually(async || waiting().await >= processes).await, "{} wait", waiting().await);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
     /// Sets a key that never expires to a sorted set of members, like another program. Their scores are an hour ahead.
     pub async fn set_members(&self, index: usize, resource: &str, members: &[&str]) {
         const HOUR: Duration = Duration::from_secs(3600);

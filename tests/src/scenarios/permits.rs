@@ -79,7 +79,7 @@ pub(super) async fn a_release_notifies_a_waiter_of_another_process(lab: &Lab) {
     let (ours, theirs) = (lab.redlock(3), lab.redlock(3));
     let (kept, released) = (take(&ours, 2).await.unwrap(), take(&ours, 2).await.unwrap());
     let waiting = tokio::spawn(async move { theirs.acquire_permit("s", 2, patient()).await.unwrap() });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    lab.until_waiting(1).await;
     assert!(!waiting.is_finished());
     let slot = released.slot();
     assert_eq!(released.release().await.unwrap(), Release::Released);

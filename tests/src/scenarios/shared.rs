@@ -344,10 +344,10 @@ pub(super) async fn a_writer_that_waits_comes_before_readers_that_come_later(lab
     };
     let first = lab.redlock(3).acquire_shared(KEY, TTL).await.unwrap();
     let writer = waits(lab.redlock(3), patient());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    lab.until_waiting(1).await;
     assert!(lab.redlock(3).try_acquire_shared(KEY, TTL).await.unwrap().is_none());
     let readers = [waits(lab.redlock(3), patient().shared()), waits(lab.redlock(3), patient().shared())];
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    lab.until_waiting(3).await;
     assert!(!writer.is_finished() && !readers[0].is_finished() && !readers[1].is_finished());
     assert_eq!(first.release().await.unwrap(), Release::Released);
     let writer = tokio::time::timeout(PAUSE / 2, writer).await.expect("nobody notified it").unwrap();
