@@ -96,10 +96,10 @@ pub const PERMIT_EXTEND: Script = Script {
     sha1: "1543c0113933fe589dcfdf4fa16d459d9a014afb",
 };
 
-/// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters or to withdraw an intent, it is followed
-/// by the number of resources among `KEYS`, whether to notify only the waiters for keys that were free before, the number
-/// of intents, and the channel of a process that no longer waits, which may be empty. Returns 1 if all keys held our token
-/// and 0 otherwise, plus 2 if a waiter has been notified and is expected to request the lock.
+/// Deletes the keys that hold our token. `ARGV` is the token. To notify waiters or to withdraw an intent, it is
+/// followed by the number of resources among `KEYS`, whether to notify only the waiters for keys that were free before,
+/// the number of intents, and the channel of a process that no longer waits, which may be empty. Returns 1 if all keys
+/// held our token and 0 otherwise, plus 2 if a waiter has been notified and is expected to request the lock.
 pub const RELEASE: Script = Script {
     source: concat!(
         include_str!("script/read.lua"),

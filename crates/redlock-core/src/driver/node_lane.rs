@@ -78,8 +78,8 @@ impl NodeLane {
         self.state().keys.may_hold()
     }
 
-    /// Whether a release is sent to the node: it may hold the token, or a script has failed there. `resends`: whether the
-    /// node may send a request twice without reporting it, so that a refusal is not certain.
+    /// Whether a release is sent to the node: it may hold the token, or a script has failed there. `resends`: whether
+    /// the node may send a request twice without reporting it, so that a refusal is not certain.
     pub(crate) fn needs_release(&self, resends: bool) -> bool {
         let state = self.state();
         state.keys.may_hold() || state.has_failed || resends && state.keys.state() != KeyState::Untouched

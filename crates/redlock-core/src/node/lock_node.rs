@@ -40,8 +40,8 @@ pub trait WakeUps: Send {
 ///   it drives the operation to its end in the background rather than dropping it.
 /// * An error does not show whether the request took effect: the node may have carried it out, or may do so later. The
 ///   driver therefore releases on every node that failed, unless the error is marked as [never
-///   sent](NodeError::never_sent). It sends no release to a node that has refused, unless that is a cluster: a node that
-///   sends a request twice says so with its [answer](Timed::sent_again) or [error](NodeError::perhaps_sent).
+///   sent](NodeError::never_sent). It sends no release to a node that has refused, unless that is a cluster: a node
+///   that sends a request twice says so with its [answer](Timed::sent_again) or [error](NodeError::perhaps_sent).
 /// * An operation that starts after another one has been answered takes effect after it. One connection per node
 ///   guarantees this; a pool must keep each set of keys on one connection. The driver does the rest: it starts a
 ///   release on a node only when the acquire and the extends of its token have ended there.

@@ -54,8 +54,8 @@ impl LockParts {
         Self { fencing_token: Some(fencing_token), ..self }
     }
 
-    /// Marks the lock as shared. Always call it if the lock [is shared](crate::Lock::is_shared) and its parts were sent one
-    /// by one: the nodes keep a shared lock in another form, so the lock is not found otherwise.
+    /// Marks the lock as shared. Always call it if the lock [is shared](crate::Lock::is_shared) and its parts were sent
+    /// one by one: the nodes keep a shared lock in another form, so the lock is not found otherwise.
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
     }

@@ -21,8 +21,8 @@ pub(super) struct Intent {
     attempt: AtomicU32,
     /// Whether readers have refused this writer: it may have left an intent, and takes it back when it is granted.
     has_met_readers: AtomicBool,
-    /// The last two rounds that have left an intent, or may do so yet. A node that the last one has not reached has that
-    /// of the one before.
+    /// The last two rounds that have left an intent, or may do so yet. A node that the last one has not reached has
+    /// that of the one before.
     left_by: Mutex<Vec<Arc<LeaseState>>>,
 }
 

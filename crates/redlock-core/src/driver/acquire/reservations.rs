@@ -47,8 +47,8 @@ impl Reservations {
         self.locks.is_empty()
     }
 
-    /// Returns the permit for a round. If names are reserved, the round is for all of them, and the reservations are not
-    /// extended any more.
+    /// Returns the permit for a round. If names are reserved, the round is for all of them, and the reservations are
+    /// not extended any more.
     pub(super) fn permit_for(&mut self, cause: Cause) -> Permit<Offer> {
         if self.is_empty() {
             return match cause {

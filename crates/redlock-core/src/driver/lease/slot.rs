@@ -24,7 +24,8 @@ impl Slot {
         Self { number, queue, permits, listed: StdMutex::default() }
     }
 
-    /// Another slot of the same semaphore. The earlier answers still count for nodes that do not list their slots again.
+    /// Another slot of the same semaphore. The earlier answers still count for nodes that do not list their slots
+    /// again.
     pub(crate) fn with_number(&self, number: u32) -> Self {
         let listed = StdMutex::new(self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Self { number, queue: self.queue.clone(), permits: self.permits.clone(), listed }

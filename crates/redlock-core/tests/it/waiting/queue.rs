@@ -38,8 +38,8 @@ async fn waiters_of_one_process_get_the_lock_in_order_and_only_one_sends_request
     let redlock = redlock(&nodes);
     let mut lock = redlock.acquire("r", TTL).await.unwrap();
     let waiting = wait_in_order(&[&redlock; 4]).await;
-    // The first one sends a round: its own process has the lock and will notify it. All nodes have refused, so that there
-    // is nothing to release.
+    // The first one sends a round: its own process has the lock and will notify it. All nodes have refused, so that
+    // there is nothing to release.
     assert_eq!(requests(&nodes), nodes.len() * (1 + 1));
     for next in waiting {
         let before = requests(&nodes);
