@@ -54,8 +54,8 @@ pub(crate) fn released_everywhere(stage: &Stage, process: usize) {
 }
 
 /// Returns whether a node needs no release after these requests for one token: each has a certain answer, and the node
-/// has refused the last one that could set the keys. `quarantined`: an answer that counts as a failed vote may be that of
-/// a node in quarantine.
+/// has refused the last one that could set the keys. `quarantined`: an answer that counts as a failed vote may be that
+/// of a node in quarantine.
 fn needs_no_release(requests: &[&Record], quarantined: bool) -> bool {
     // A raise sets no key. A node may get one without an acquire, if too many requests to it were unanswered. A request
     // that was never sent, or that the node has answered with an error, sets none either.
